@@ -1,4 +1,4 @@
-"""A mailbox that takes every mail and shows it: SMTP on one side, pages on the other. Development only."""
+"""A mailbox that receives every mail by SMTP and shows it on a page. Development only."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ class Mail:
 
 
 class Mailbox:
-    """Kept in one file of the data directory, so that a restart loses nothing."""
+    """The received mails, also kept in a file of the data directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -103,6 +103,6 @@ def build_routes(mailbox: Mailbox) -> list[Route]:
 
 
 def build_smtp_controller(mailbox: Mailbox) -> UnthreadedController:
-    """For the loop that is running: left to itself, the controller makes one and never closes it."""
+    """An SMTP server on the running event loop. Without a loop, the controller creates one and never closes it."""
     loop = asyncio.get_running_loop()
     return UnthreadedController(mailbox, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)

@@ -70,14 +70,14 @@ class EmbeddedPostgres:
 
     @cached_property
     def os_user(self) -> pwd.struct_passwd | None:
-        """PostgreSQL refuses to run as root; then it runs as this one."""
+        """The system user of the server when we run as root, which PostgreSQL refuses."""
         if os.geteuid() != 0:
             return None
         users_by_name = {entry.pw_name: entry for entry in pwd.getpwall()}
         return users_by_name.get("postgres") or users_by_name.get("nobody")
 
     def start(self) -> "EmbeddedPostgres":
-        """Returns when it answers. Raises EmbeddedPostgresError."""
+        """Start the server and return when it accepts connections. Raises EmbeddedPostgresError."""
         self._make_root()
         with self._lock_root():
             if self.os_user and not self._can_access("-x", self.bin_dir / "postgres"):
@@ -122,7 +122,7 @@ class EmbeddedPostgres:
             with os.fdopen(handle, "w") as file:
                 file.write(secrets.token_hex(24))
             try:
-                os.link(draft, path)  # whoever is second uses the first one's
+                os.link(draft, path)  # a second process uses the password of the first
             except FileExistsError:
                 pass
             os.unlink(draft)
@@ -259,7 +259,7 @@ class EmbeddedPostgres:
         self.started = True
 
     def _find_server_pid(self) -> int | None:
-        """Of the live server of this data directory. Removes what a killed one left behind."""
+        """The process id of the running server; None without one. Removes files that a killed server left."""
         pidfile = self.pgdata_dir / "postmaster.pid"
         try:
             pid = int(pidfile.read_text().split()[0])
@@ -274,7 +274,7 @@ class EmbeddedPostgres:
         return None
 
     def _is_server(self, pid: int) -> bool:
-        """Not dead, not a zombie, and not another program that was given the same number."""
+        """True when the process runs, is no zombie, and is no other program with the same id."""
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             name = Path(f"/proc/{pid}/comm").read_text().strip()

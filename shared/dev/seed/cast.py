@@ -1,4 +1,4 @@
-"""The demo cast, made through the services and only where it is missing: whoever was removed stays removed."""
+"""The demo accounts and organisations. Services create only missing ones; removed members stay removed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,7 +44,7 @@ PEOPLE = {
     "max@acme.test": "Max Brandt",
     "gil@globex.test": "Gil Marchetti",
     "ida@initech.test": "Ida Novak",
-    "carl@nowhere.test": "Carl Winter",  # belongs to nobody
+    "carl@nowhere.test": "Carl Winter",  # has no organisation
 }
 DEMO_TENANTS = (
     DemoTenant(
@@ -77,7 +77,7 @@ async def _ensure_user(email: str, name: str) -> User:
 
 
 async def _ensure_tenant(demo_tenant: DemoTenant, people: dict[str, User]) -> str:
-    """Id of the tenant."""
+    """Create the tenant and its members if they are missing. Returns the id of the tenant."""
     owner = people[demo_tenant.owner]
     if not await _was_ever_member(owner, demo_tenant.name):
         await _create_tenant(demo_tenant, owner)
@@ -91,7 +91,7 @@ async def _ensure_tenant(demo_tenant: DemoTenant, people: dict[str, User]) -> st
 
 
 async def _was_ever_member(person: User, name: str) -> bool:
-    """Or did belong."""
+    """True for current and former members."""
     async with db.transaction(user_id=person.id) as session:
         return await _find_tenant(session, person, name) is not None
 
@@ -131,7 +131,7 @@ async def _add_member(demo_tenant: DemoTenant, owner: User, person: User, role: 
         ctx = await entry.enter_founder(session, tenant, owner)
         try:
             invitation = await invitations.invite(ctx, person.email, role)
-        except Conflict:  # invited again by somebody in the meantime: theirs to accept
+        except Conflict:  # invited again in the meantime: that person accepts it
             return
     await invitations.accept(invitations.build_link(invitation).partition("token=")[2], person.id)
 

@@ -1,4 +1,4 @@
-"""Who the key belongs to."""
+"""API route of the account that owns the key."""
 
 from shared.dev.stripe_sandbox.contract import build_skeleton
 from shared.dev.stripe_sandbox.routes import ApiCall, route

@@ -1,4 +1,4 @@
-"""What may happen to a delivery on its way: held, late, out of order, twice, never. The same seed tells the same story."""
+"""Faults of deliveries: held, late, out of order, duplicated, dropped. The same seed gives the same faults."""
 
 import random
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ class PlannedDelivery:
 
 @dataclass
 class Chaos:
-    """`…_next` count down and go before the chances; every other knob stays as set."""
+    """Faults of deliveries. Each delivery reduces the `…_next` counters, which apply before the chances."""
 
     seed: int = 0
     hold: bool = False
     delay_s: float = 0
-    shuffle_s: float = 0  # each waits a time of its own up to this, so they overtake each other
+    shuffle_s: float = 0  # each waits a random time up to this, so their order changes
     duplicate: float = 0  # chance, 0 to 1
     duplicate_next: int = 0
     drop: float = 0
@@ -33,8 +33,8 @@ class Chaos:
         self._random = random.Random(self.seed)  # noqa: S311  repeatable on purpose
 
     def plan_deliveries(self) -> list[PlannedDelivery]:
-        """Of one event on its way to one endpoint: one, or two when it comes twice."""
-        # Always as many draws, so that turning one knob changes nothing about the others' luck.
+        """The deliveries of one event to one endpoint: one, or two for a duplicate."""
+        # Always draws four numbers, so that changing one setting does not change the results of the others.
         drop_draw, duplicate_draw, *delay_draws = (self._random.random() for _ in range(4))
         if self._decrement("drop_next") or drop_draw < self.drop:
             return [PlannedDelivery("dropped")]
@@ -46,7 +46,7 @@ class Chaos:
         ]
 
     def order_deliveries(self, deliveries: Sequence[Item], order: ReleaseOrder) -> list[Item]:
-        """In which order what was held goes out."""
+        """Return the held deliveries in the order in which they are sent."""
         if order == "shuffled":
             return self._random.sample(deliveries, len(deliveries))
         return list(deliveries) if order == "kept" else list(deliveries)[::-1]

@@ -88,7 +88,7 @@ def _ensure_payable(account: Account, invoice: Object) -> None:
 
 
 def mark_paid_out_of_band(account: Account, invoice: Object) -> None:
-    """Paid by other means, says the seller."""
+    """Mark the invoice as paid outside of Stripe."""
     _ensure_payable(account, invoice)
     if invoice["status"] == "paid":
         return
@@ -98,13 +98,13 @@ def mark_paid_out_of_band(account: Account, invoice: Object) -> None:
 
 
 def close_credited_invoice(account: Account, invoice: Object) -> None:
-    """Credit notes left nothing to pay."""
+    """Mark an invoice as paid whose credit notes left nothing to pay."""
     payments.cancel_payment(account, invoice)
     _mark_paid(account, invoice, attempted=invoice["attempted"])
 
 
 def close_invoice(account: Account, invoice: Object, status: str) -> None:
-    """Void or uncollectible."""
+    """Close the invoice with `status` void or uncollectible."""
     previous, now = copy_visible(invoice), account.now(invoice)
     timestamp_field = "voided_at" if status == "void" else "marked_uncollectible_at"
     invoice |= {"status": status, "next_payment_attempt": None, "auto_advance": False}
@@ -162,7 +162,7 @@ def _add_late_usage(account: Account, invoice: Object) -> None:
 
 
 def _schedule_retry(account: Account, invoice: Object) -> bool:
-    """When to try again. True: never."""
+    """Set the time of the next attempt. True when the schedule has no attempt left."""
     subscription = standing.get_subscription(account, invoice)
     if subscription is None or subscription["status"] == "incomplete" or not invoice["auto_advance"]:
         invoice["next_payment_attempt"] = None

@@ -1,7 +1,7 @@
-"""`/_control`: the levers as a page with forms, and as JSON for tests. There is no authentication.
+"""`/_control`: the controls as a page with forms, and as JSON for tests. There is no authentication.
 
-`POST /_control/<lever>` with its fields as JSON or as a form; without `account`, the demo's. `GET /_control.json` shows
-how things stand.
+`POST /_control/<name>` applies a control; its fields are JSON or a form. Without `account`, it is the demo's account.
+`GET /_control.json` returns the state of the account and its deliveries.
 """
 
 import json
@@ -31,8 +31,8 @@ def build_routes(sandbox: Sandbox, deliveries: DeliveryQueue) -> list[Route]:
     async def as_json(request: Request) -> Response:
         return JSONResponse(get_status(_get_account(sandbox, request), deliveries))
 
-    async def pull(request: Request) -> Response:
-        control, _ = CONTROLS.get(request.path_params["lever"], (None, ""))
+    async def apply(request: Request) -> Response:
+        control, _ = CONTROLS.get(request.path_params["name"], (None, ""))
         if control is None:
             return JSONResponse(
                 {"error": f"This control doesn't exist. Controls: {', '.join(CONTROLS)}."}, 404
@@ -53,17 +53,17 @@ def build_routes(sandbox: Sandbox, deliveries: DeliveryQueue) -> list[Route]:
         if is_json:
             return JSONResponse({"done": True, **result})
         back = f"{request.scope.get('root_path', '')}/_control?account={account.key}"
-        return RedirectResponse(f"{back}&done={request.path_params['lever']}", 303)
+        return RedirectResponse(f"{back}&done={request.path_params['name']}", 303)
 
     return [
         Route("/_control", page),
         Route("/_control.json", as_json),
-        Route("/_control/{lever}", pull, methods=["POST"]),
+        Route("/_control/{name}", apply, methods=["POST"]),
     ]
 
 
 def _get_account(sandbox: Sandbox, request: Request) -> Account:
-    """A look makes no account, only the demo's."""
+    """The account in the query. An unknown one is not created: the demo's is returned."""
     return sandbox.accounts.get(request.query_params.get("account", "")) or sandbox.get_account(DEMO_KEY)
 
 

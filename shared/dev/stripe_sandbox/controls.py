@@ -1,6 +1,6 @@
-"""What developers and tests can do to a stand-in that a customer of Stripe cannot: time, network, faults, bad cards.
+"""Controls of the sandbox for developers and tests: time, network, faults and bad cards. Stripe has none of them.
 
-A lever is the form that pulls it; `pull` answers with what is worth knowing afterwards.
+A control is a form; `apply` returns the values that the caller may need afterwards.
 """
 
 import time
@@ -33,7 +33,7 @@ class Control(BaseModel):
 
 
 class AdvanceClock(Control):
-    """By days and seconds, or to a moment: the account, or one of its test clocks."""
+    """Advance the account, or one of its test clocks: by days and seconds, or to a moment."""
 
     days: float = Field(0, ge=0, le=3700)
     seconds: float = Field(0, ge=0, le=3700 * DAY)
@@ -73,7 +73,7 @@ class AssignOwnClock(Control):
 
 
 class AdvanceToRenewal(Control):
-    """To shortly after this customer's next renewal, when its invoice has been charged or has failed."""
+    """Advance to shortly after the customer's next renewal, when the charge of its invoice has succeeded or failed."""
 
     customer: str
 
@@ -91,7 +91,7 @@ class AdvanceToRenewal(Control):
 
 
 class ReplaceCard(Control):
-    """As the customer would in the portal."""
+    """Replace the card, as the customer would in the portal."""
 
     customer: str
     card: str = PAYING_CARD
@@ -115,7 +115,7 @@ class DeclineNextCharges(Control):
 
 
 class SetChaos(Control):
-    """What is left out is off, so an empty form makes the network calm."""
+    """A setting that is left out is off, so an empty form turns all of them off."""
 
     seed: int = 0
     hold: bool = False
@@ -135,7 +135,7 @@ class SetChaos(Control):
 
 
 class ReleaseHeldDeliveries(Control):
-    """Held deliveries, tried one after the other before this answers."""
+    """Send the held deliveries one after the other, before the response."""
 
     order: ReleaseOrder = "kept"
     count: int | None = Field(None, ge=1)
@@ -153,7 +153,7 @@ class ResendEvent(Control):
 
 
 class SetDeliveryTiming(Control):
-    """When deliveries that failed are tried again, and how long an endpoint may think."""
+    """Seconds between attempts of a delivery, and seconds until an endpoint that does not respond has failed."""
 
     gaps: Annotated[list[Annotated[float, Field(ge=0, le=DAY)]], Field(max_length=30)]
     timeout_s: float = Field(10, gt=0, le=120)
@@ -165,7 +165,7 @@ class SetDeliveryTiming(Control):
 
 
 class RollSigningSecret(Control):
-    """A new signing secret; the old one signs along for a while."""
+    """A new signing secret; deliveries are also signed with the old one for `overlap_s` seconds."""
 
     endpoint: str
     overlap_s: float = Field(DAY, ge=0, le=7 * DAY)
@@ -178,7 +178,7 @@ class RollSigningSecret(Control):
 
 
 class AddFault(Control):
-    """The next requests whose path contains `path`. A timeout is not executed; of what is lost only the answer is."""
+    """The next requests whose path contains `path` fail. "timeout" does not run them; "lost" runs them and responds 500."""
 
     kind: Literal["429", "500", "401", "timeout", "lost"]
     times: int = Field(1, ge=1, le=100_000)
@@ -202,7 +202,7 @@ class StartOutage(Control):
 
 
 class ClearFaults(Control):
-    """No faults and no outage any more."""
+    """Remove all faults and end the outage."""
 
     async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:
         account.faults.clear()
@@ -211,7 +211,7 @@ class ClearFaults(Control):
         return {}
 
 
-# Under the word of its address: what it is, and what the page says once it is done.
+# By the last part of the address: the control, and the message after it was applied.
 CONTROLS: dict[str, tuple[type[Control], str]] = {
     "advance": (AdvanceClock, "The clock was advanced."),
     "chaos": (SetChaos, "Deliveries now fail like this."),
@@ -240,7 +240,7 @@ def _advance_to(account: Account, clock: Object | None, until: int) -> int:
 
 
 def get_status(account: Account, deliveries: DeliveryQueue, limit: int = 100) -> dict[str, Any]:
-    """How things stand, for the page and for tests."""
+    """The state of the account and its deliveries, for the page and for tests."""
     return {
         "account": account.key,
         "id": account.id,

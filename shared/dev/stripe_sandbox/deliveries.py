@@ -1,6 +1,6 @@
 """Events on their way to webhook endpoints: signed, over real HTTP, tried again with growing gaps, kept over a restart.
 
-The network keeps real time, whatever clock an account lives by: a signature of next year would be refused.
+Deliveries use real time, not the account's clock: a signature from next year would be refused.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ ENDPOINT_GONE = "The endpoint or the event no longer exists, or the endpoint is 
 
 
 class DeliveryQueue:
-    """Of all accounts of a sandbox. A delivery is one event to one endpoint, with every attempt it took."""
+    """The deliveries of all accounts. A delivery is one event to one endpoint, with all its attempts."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -58,11 +58,11 @@ class DeliveryQueue:
         return self._chaos.setdefault(account.key, Chaos())
 
     def set_chaos(self, account: Account, chaos: Chaos) -> None:
-        """What happens to deliveries from now on. Those already held stay held until they are released."""
+        """Set the faults of new deliveries. Held deliveries stay held until they are released."""
         self._chaos[account.key] = chaos
 
     def send_event(self, account: Account, event: Object) -> None:
-        """To every endpoint that asked for events of this kind."""
+        """Send the event to every endpoint that is subscribed to its type."""
         for endpoint in account.objects.get("webhook_endpoint", {}).values():
             if endpoint["status"] == "enabled" and not {event["type"], "*"}.isdisjoint(
                 endpoint["enabled_events"]
@@ -71,7 +71,7 @@ class DeliveryQueue:
                     self._add_delivery(account, event, endpoint, fate.state, fate.wait_s)
 
     def resend_event(self, account: Account, event_id: str, endpoint_id: str) -> Object:
-        """Once more, at once, past all chaos; what the dashboard's button does."""
+        """Send the event again immediately and without faults, as the button in Stripe's dashboard does."""
         event, endpoint = account.get("event", event_id), account.get("webhook_endpoint", endpoint_id)
         if event is None:
             raise not_found_error("event", event_id)
@@ -82,7 +82,7 @@ class DeliveryQueue:
     async def release_held(
         self, account: Account, order: ReleaseOrder = "kept", count: int | None = None
     ) -> int:
-        """Try held deliveries, one after the other in this order; the oldest `count`, or all. How many."""
+        """Send the oldest `count` held deliveries, or all, one after the other in `order`. Returns their number."""
         held = [
             delivery
             for owner, delivery in self._open_deliveries.values()
@@ -99,11 +99,11 @@ class DeliveryQueue:
         return account.list_objects(DELIVERY_KIND)
 
     def wake(self) -> None:
-        """Look again what is due: an outage ended early."""
+        """Check for due deliveries now, for example after an outage ended early."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled. What was under way then is tried again after a restart."""
+        """Send due deliveries until cancelled. Interrupted ones are sent again after a restart."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
@@ -149,7 +149,7 @@ class DeliveryQueue:
         return sorted(waiting, key=lambda entry: entry[1]["due"])
 
     def _seconds_until_due(self) -> float | None:
-        """Seconds until something is due; None while nothing is."""
+        """Seconds until the next delivery is due; None without one."""
         moments = [
             _get_due_time(account, delivery)
             for account, delivery in self._open_deliveries.values()

@@ -1,4 +1,4 @@
-"""Invoices before they count: made of lines and of what is pending, and added up."""
+"""Draft invoices: their lines, pending invoice items and totals."""
 
 from shared.dev.stripe_sandbox import coupons, lines
 from shared.dev.stripe_sandbox.objects import make_object
@@ -84,7 +84,7 @@ def set_lines(account: Account, invoice: Object, invoice_lines: list[Object]) ->
 
 
 def compute_totals(account: Account, invoice: Object) -> None:
-    """Sums, what the customer's balance takes of it, and what is due."""
+    """Set the totals, the part paid from the customer's balance, and the amount due."""
     invoice_lines = invoice["lines"]["data"]
     invoice["subtotal"] = sum(line["amount"] for line in invoice_lines)
     coupons.apply_discounts(account, invoice)
@@ -100,7 +100,7 @@ def compute_totals(account: Account, invoice: Object) -> None:
 
 
 def list_pending_items(account: Account, customer: str, subscription: Object | None) -> list[Object]:
-    """What waits for the next invoice: of this subscription, or of none in particular. Oldest first."""
+    """Pending invoice items of this subscription or of no subscription, oldest first."""
     pending_items = []
     for item in account.list_for_customer("invoiceitem", customer)[::-1]:
         subscription_details = (item["parent"] or {}).get("subscription_details")

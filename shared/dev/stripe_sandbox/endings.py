@@ -8,7 +8,7 @@ ENDED_STATUSES = ("canceled", "incomplete_expired")
 def end_subscription(
     account: Account, subscription: Object, *, reason: str = "cancellation_requested"
 ) -> None:
-    """At once. What is still open on its invoices is not collected any more."""
+    """Cancel the subscription immediately. Its open invoices are no longer collected."""
     now = account.now(subscription)
     subscription |= {"status": "canceled", "ended_at": now, "canceled_at": subscription["canceled_at"] or now}
     subscription |= {"cancel_at": None, "status_details": None, "pause_collection": None}
@@ -30,7 +30,7 @@ def end_subscription(
 
 
 def expire_subscription(account: Account, subscription: Object) -> None:
-    """23 hours without a first payment."""
+    """Expire a subscription whose first invoice was not paid for 23 hours."""
     previous = copy_visible(subscription)
     now = account.now(subscription)
     subscription |= {"status": "incomplete_expired", "ended_at": now, "canceled_at": now}

@@ -1,4 +1,4 @@
-"""What happened in the last 30 days."""
+"""API routes of events, which are kept for 30 days."""
 
 from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.refusals import ApiError

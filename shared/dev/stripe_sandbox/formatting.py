@@ -42,7 +42,7 @@ def format_day(timestamp: int | None) -> str:
 
 
 def format_time(timestamp: float) -> str:
-    """To the second, for people who compare logs."""
+    """The time to the second, for comparing logs."""
     return f"{_to_utc(timestamp):%-d %b %Y, %H:%M:%S} UTC"
 
 
@@ -67,7 +67,7 @@ def is_metered_price(price: dict[str, Any]) -> bool:
 
 
 def format_unit_price(price: dict[str, Any]) -> str:
-    """What one costs, or that it depends."""
+    """The price of one unit, or a text for tiered prices."""
     unit_amount = price.get("unit_amount_decimal")
     if unit_amount is None:
         return "tiered, by usage" if is_metered_price(price) else "tiered"
@@ -91,7 +91,7 @@ def format_card_expiry(method: dict[str, Any] | None) -> str:
 
 
 def describe_status(subscription: dict[str, Any]) -> tuple[str, str, str]:
-    """A word, its tone, and what happens next with the day on which it does."""
+    """The status, its tone, and the next change with its day."""
     label, tone = SUBSCRIPTION_LABELS[subscription["status"]]
     end = min((item["current_period_end"] for item in subscription["items"]["data"]), default=None)
     if subscription["ended_at"]:

@@ -1,4 +1,4 @@
-"""What the hosted pages share: from whom they are, how a session is found, and what a page says that is over."""
+"""Parts of all hosted pages: the seller's name, the lookup of a session, and the page of an ended session."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ def find_page_object(sandbox: Sandbox, request: Request, kind: str) -> tuple[Acc
 def render_closed(
     request: Request, title: str, sentence: str, status: int = 200, *, url: str = "", back: str = ""
 ) -> Response:
-    """A page on which there is nothing left to do but to leave."""
+    """A page of a session that has ended, with a link back."""
     return pages.render_page(
         request, "closed", status, name=SELLER_NAME, title=title, sentence=sentence, url=url, back=back
     )

@@ -1,4 +1,4 @@
-"""The same key gets the same answer: whoever does not know whether a request arrived may ask again."""
+"""The same idempotency key gets the same response, so a client can safely repeat a request."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ KIND = "_idempotency"
 
 
 def find_response(account: Account, key: str, method: str, path: str, params: Any) -> Object | None:
-    """The answer that was given to this key. Refused when the request was another one."""
+    """The stored response of this key. Raises ApiError when the request was a different one."""
     stored_response = account.get(KIND, key)
     if stored_response is None or stored_response["at"] < account.sandbox.clock() - RETENTION_SECONDS:
         return None

@@ -1,4 +1,4 @@
-"""An invoice on paper: from whom, to whom, the lines with their periods, the totals."""
+"""An invoice as a PDF: seller, customer, lines with their periods, totals."""
 
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ class InvoiceTotal(NamedTuple):
 
 
 def compute_totals(invoice: dict[str, Any]) -> list[InvoiceTotal]:
-    """From the lines to what is left to pay; parts that are nothing are left out."""
+    """The rows from the subtotal to the amount due, without amounts of zero."""
     discount_total = sum(discount["amount"] for discount in invoice.get("total_discount_amounts") or [])
     tax = sum(tax_line["amount"] for tax_line in invoice.get("total_taxes") or [])
     credit = invoice["amount_due"] - invoice["total"]

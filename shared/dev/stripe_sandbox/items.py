@@ -64,7 +64,7 @@ def fetch_price(account: Account, price_id: str) -> Object:
 
 
 def check_items(items: list[Object]) -> None:
-    """What must hold of all items together."""
+    """Check the rules that apply to all items together."""
     if not items:
         raise ApiError("A subscription must have at least one item.", param="items")
     if len(items) > MAX_ITEMS:

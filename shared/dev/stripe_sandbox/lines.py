@@ -30,7 +30,7 @@ def build_trial_line(account: Account, subscription: Object, item: Object, perio
 
 
 def build_metered_lines(account: Account, subscription: Object, item: Object, period: Period) -> list[Object]:
-    """The use of a period that is over."""
+    """The lines for the usage of an ended period."""
     quantity = usage.get_item_usage(account, subscription, item, *period)
     return [
         _build_item_line(account, subscription, item, period, amount, units, unit) | {"_item": item}
@@ -117,7 +117,7 @@ def create_pending_item(
 
 
 def delete_pending_prorations(account: Account, subscription: Object) -> None:
-    """Those that wait for an invoice of this subscription, which will not come."""
+    """Delete the pending items of an ended subscription, which gets no further invoice."""
     for invoice_item in account.list_for_customer("invoiceitem", subscription["customer"]):
         subscription_details = (invoice_item["parent"] or {}).get("subscription_details")
         is_of_subscription = (

@@ -1,4 +1,4 @@
-"""Meters, and the events by which use is reported."""
+"""Meters, and the events that report usage."""
 
 from datetime import UTC, datetime
 from typing import Any

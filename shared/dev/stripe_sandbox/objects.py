@@ -48,7 +48,7 @@ EXPAND_ONLY_FIELDS = {
 
 
 def make_object(account: Account, kind: str, **fields: Any) -> Object:
-    """A legal object with id and time, not yet put: fill it first."""
+    """A valid object with id and time. It is not stored yet: the caller fills it first."""
     blank = build_skeleton(kind)
     for key in EXPAND_ONLY_FIELDS.get(kind, ()):
         blank.pop(key, None)
@@ -80,7 +80,7 @@ def merge_metadata(obj: Object, metadata: Any) -> None:
 
 @contextmanager
 def restore_on_error(obj: Object) -> Iterator[None]:
-    """Refused in the middle, it is as it was."""
+    """Restore the object when the block raises ApiError."""
     original = deepcopy(obj)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Stripe is down for an account: its API refuses everything for a while, and sends nothing either."""
+"""An outage of one account: for a while, its API refuses every request and no event is delivered."""
 
 import time
 
@@ -20,7 +20,7 @@ def get_outage_end(account: Account) -> float:
 
 
 class OutageMiddleware:
-    """In front of the API."""
+    """Refuse API requests of an account during its outage."""
 
     def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
         self._app = app

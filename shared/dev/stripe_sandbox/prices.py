@@ -1,4 +1,4 @@
-"""What it costs. A price never changes, but for its name, its metadata, and whether it may still be chosen."""
+"""API routes of prices. Only the name, the metadata and `active` of a price can change."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is sold."""
+"""API routes of products."""
 
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError

@@ -1,4 +1,4 @@
-"""Money back to the card."""
+"""Refunds to the customer's card."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def create_on_request(call: ApiCall) -> Object:
 def refund_charge(
     account: Account, charge: Object, amount: int | None, reason: str | None = None, metadata: Any = None
 ) -> Object:
-    """All that is left, when no amount is named."""
+    """Without an amount, refund all that is left."""
     if not charge["paid"]:
         raise ApiError("This charge was never paid.", param="charge")
     refundable = charge["amount"] - charge["amount_refunded"]

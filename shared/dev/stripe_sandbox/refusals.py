@@ -22,7 +22,7 @@ class ApiError(Exception):
 
 
 class UnsupportedError(ApiError):
-    """Stripe knows it, the sandbox does not: 501, never a guess."""
+    """501 for a feature of Stripe that the sandbox does not have."""
 
     def __init__(self, feature: str) -> None:
         super().__init__(f"The sandbox does not implement {feature}.", status=501, kind="api_error")

@@ -1,4 +1,4 @@
-"""What time does to a subscription: the trial ends, a period ends, the end comes."""
+"""Time-based changes of a subscription: the end of its trial, of a period and of the subscription."""
 
 from shared.dev.stripe_sandbox import billing_cycle, collection, endings, payments
 from shared.dev.stripe_sandbox.objects import save_change
@@ -6,7 +6,7 @@ from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
 def emit_trial_warning(account: Account, subscription: Object) -> None:
-    """Three days before the trial ends; at once, if it is shorter."""
+    """Send `trial_will_end`, three days before the trial ends or at the start of a shorter one."""
     subscription["_warned"] = True
     account.put(subscription)
     account.emit("customer.subscription.trial_will_end", subscription)
@@ -27,7 +27,7 @@ def resume_collection(account: Account, subscription: Object) -> None:
 
 
 def end_as_scheduled(account: Account, subscription: Object) -> None:
-    """As planned, at the end of a period: what was used in it is still billed."""
+    """End the subscription at the end of a period, and bill the usage of that period."""
     if subscription["status"] in ("active", "past_due"):
         invoice = billing_cycle.draft_renewal(account, subscription, is_final=True)
         if invoice is not None:

@@ -1,4 +1,4 @@
-"""The one file in which a sandbox survives a restart: every object of every account, as JSON."""
+"""The file of a sandbox: every object of every account as JSON, kept over a restart."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ class ObjectFile:
             yield key, json.loads(body)
 
     def write_objects(self, rows: Iterable[tuple[str, str, str, dict[str, Any] | None]]) -> None:
-        """A body of None: the object is gone."""
+        """A body of None deletes the object."""
         with self._db:
             for key, kind, id_, body in rows:
                 if body is None:

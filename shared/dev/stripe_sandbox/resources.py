@@ -1,4 +1,4 @@
-"""Every noun whose routes the stand-in answers. Importing this registers them; the first that fits answers."""
+"""Imports the modules of all API resources, which registers their routes. The first route that matches is used."""
 
 from types import ModuleType
 

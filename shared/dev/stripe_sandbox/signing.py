@@ -1,4 +1,4 @@
-"""What an endpoint can trust: the body it is sent, the secrets in force, and the signature that binds the two."""
+"""The body of a webhook, the valid signing secrets of an endpoint, and the signature."""
 
 import hashlib
 import hmac
@@ -23,13 +23,13 @@ def build_signature_header(body: bytes, secrets: Sequence[str], stamp: int) -> s
 
 
 def list_secrets(endpoint: Object, now: float) -> list[str]:
-    """Newest first; the one before it while the roll lasts."""
+    """The newest secret, and the previous one until its overlap ends."""
     rolling = endpoint.get("_old_secret_until", 0) > now
     return [endpoint["_secret"], *([endpoint["_old_secret"]] if rolling else [])]
 
 
 def roll_secret(account: Account, endpoint: Object, overlap_s: float) -> str:
-    """A new secret. Both sign for a while, so that the receiver can follow without losing an event."""
+    """Create and return a new secret. The old one also signs for `overlap_s` seconds, so no event is lost."""
     endpoint |= {
         "_old_secret": endpoint["_secret"],
         "_old_secret_until": time.time() + overlap_s,

@@ -1,4 +1,4 @@
-"""The whole stand-in under one address: the API, the pages people see, the levers; and what runs beside them."""
+"""The whole sandbox under one address: the API, the hosted pages, the controls and the background tasks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def build_app(sandbox: Sandbox, deliveries: DeliveryQueue) -> Starlette:
-    """To be mounted where `sandbox.base_url` says."""
+    """The application to mount at the address `sandbox.base_url`."""
     return Starlette(
         routes=[
             *pages.ASSET_ROUTES,
@@ -41,7 +41,7 @@ def build_app(sandbox: Sandbox, deliveries: DeliveryQueue) -> Starlette:
 
 @asynccontextmanager
 async def run_background_tasks(sandbox: Sandbox, deliveries: DeliveryQueue) -> AsyncIterator[None]:
-    """Deliveries go out and time passes; at the end everything is written."""
+    """Send deliveries and run due steps; at the end, write all changes."""
     tasks = [asyncio.create_task(deliveries.run()), asyncio.create_task(_tick_accounts(sandbox))]
     for task in tasks:
         task.add_done_callback(_log_failure)

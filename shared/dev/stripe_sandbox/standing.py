@@ -1,4 +1,4 @@
-"""How a subscription stands after an invoice was paid, or was not."""
+"""The status of a subscription after an invoice was paid, or was not."""
 
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible

@@ -1,6 +1,6 @@
-"""What the stand-in knows: one account per key, its objects and its time. Memory is the truth while it runs.
+"""The state of the sandbox: one account per key, its objects and its time. While it runs, the state is in memory.
 
-Keys that begin with an underscore are the sandbox's own notes inside an object: the API never returns them.
+Keys that begin with an underscore are the sandbox's internal fields of an object: the API never returns them.
 Objects whose kind begins with an underscore are no Stripe objects at all, but are kept with the others.
 """
 
@@ -29,9 +29,9 @@ class RequestInfo:
 
 @dataclass
 class Fault:
-    """What the next requests get instead of an answer. `kind`: 429, 500, 401, timeout, or lost.
+    """An error for the next requests. `kind`: 429, 500, 401, timeout, or lost.
 
-    A timeout is not executed; what is lost was, only its answer never arrives (after `seconds`, a 500).
+    "timeout" does not run the request, "lost" runs it; both respond with an error after `seconds`.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Account:
 
     @property
     def settings(self) -> Object:
-        """Of the account, changed by the control page; call `put(settings)` afterwards."""
+        """The settings of the account. After a change, call `put(settings)`."""
         return self.objects["_settings"]["settings"]
 
     def now(self, subject: Object | str | None = None) -> int:
@@ -77,7 +77,7 @@ class Account:
         return int(self.sandbox.clock()) + int(self.settings["offset"])
 
     def get_clock_id(self, subject: Object | str | None) -> str | None:
-        """The test clock that an object (or the customer it belongs to) lives by."""
+        """The test clock of an object or of its customer; None for real time."""
         if subject is None:
             return None
         if isinstance(subject, str):
@@ -90,13 +90,13 @@ class Account:
         return self.get_clock_id(subject["customer"]) if isinstance(subject.get("customer"), str) else None
 
     def put(self, obj: Object) -> Object:
-        """New or changed: objects are changed in place and put again, so that they are written."""
+        """Store a new or changed object. Objects are changed in place, so call it again after each change."""
         self.index_object(obj)
         self.sandbox.changed_keys.add((self.key, obj["object"], obj["id"]))
         return obj
 
     def index_object(self, obj: Object) -> None:
-        """Where it is found, and that its time has to be planned."""
+        """Add the object to the indexes, and plan what happens to it when its time comes."""
         kind, id_, customer = obj["object"], obj["id"], obj.get("customer")
         self.objects.setdefault(kind, {})[id_] = obj
         if isinstance(customer, str):
@@ -152,14 +152,14 @@ class Sandbox:
         self.base_url = base_url
         self.clock = clock
         self.accounts: dict[str, Account] = {}
-        self.account_listeners: list[Callable[[Account], None]] = []  # told of every account on first sight
+        self.account_listeners: list[Callable[[Account], None]] = []  # called with every new account
         self.changed_keys: set[tuple[str, str, str]] = set()
         self._file = ObjectFile(path) if path else None
         for key, body in self._file.read_objects() if self._file else ():
             self._get_or_create_account(key).index_object(body)
 
     def get_account(self, key: str) -> Account:
-        """Of any test key, made on first sight."""
+        """The account of a test key, created at its first use."""
         is_known = key in self.accounts
         account = self._get_or_create_account(key)
         if not is_known:
@@ -168,20 +168,20 @@ class Sandbox:
         return account
 
     def add_event_listener(self, listener: Callable[[Account, Object], None]) -> None:
-        """Every event of every account, those that are still to come included."""
+        """Call `listener` with every event of every account, also of accounts created later."""
         for account in self.accounts.values():
             account.event_listeners.append(listener)
         self.account_listeners.append(lambda account: account.event_listeners.append(listener))
 
     def find_object(self, kind: str, id_: str) -> tuple[Account, Object] | None:
-        """For pages that know an id but no key."""
+        """Find an object in any account, for pages whose address holds an id but no key."""
         for account in self.accounts.values():
             if (obj := account.get(kind, id_)) is not None:
                 return account, obj
         return None
 
     def save(self) -> None:
-        """Write what changed; after every request and every tick."""
+        """Write the changed objects to the file. Called after every request and every tick."""
         changed_keys, self.changed_keys = self.changed_keys, set()
         if self._file and changed_keys:
             self._file.write_objects((*key, self.accounts[key[0]].get(*key[1:])) for key in changed_keys)

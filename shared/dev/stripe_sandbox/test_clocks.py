@@ -41,7 +41,7 @@ def list_test_clocks(call: ApiCall) -> Object:
 
 @route("POST", f"{PATH}/{{id}}/advance", "test_helpers.TestClockAdvanceParams", "frozen_time")
 def advance_test_clock(call: ApiCall) -> Object:
-    """Answers `advancing`, as Stripe does; whoever asks next finds it `ready`."""
+    """Returns the clock as `advancing`, as Stripe does; the next request returns it as `ready`."""
     account, frozen_time = call.account, call.get("frozen_time")
     clock = fetch_object(account, "test_helpers.test_clock", call.ids["id"])
     if frozen_time <= clock["frozen_time"]:

@@ -1,4 +1,4 @@
-"""Time passes: whatever became due happens, in order and at the moment it was due."""
+"""Runs the steps that are due, in order, each at the time at which it was due."""
 
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
@@ -14,14 +14,14 @@ Step = tuple[int, int, Callable[[], object]]  # when, what comes first in the sa
 
 
 def run_due_steps(account: Account) -> None:
-    """Let everything happen that is due by now. Called on each request and by a timer."""
+    """Run every step that is due. Called on each request and by a timer."""
     for clock in _plan_changed(account) - {None}:
         _run_until(account, clock, account.now(account.get("test_helpers.test_clock", clock)))
     _run_until(account, None, account.now())
 
 
 def advance_account(account: Account, seconds: int) -> None:
-    """Move the whole account (all that has no test clock) into the future."""
+    """Advance the time of all objects of the account that have no test clock."""
     if seconds < 0:
         raise ApiError("Time only moves forward.", param="seconds")
     account.settings["offset"] += seconds
@@ -30,7 +30,7 @@ def advance_account(account: Account, seconds: int) -> None:
 
 
 def advance_clock(account: Account, clock: str, target_time: int) -> None:
-    """Move one test clock; it says `ready` when everything until then has happened."""
+    """Advance one test clock. Its status is `ready` when all steps until then have run."""
     clock_object = account.objects["test_helpers.test_clock"][clock]
     previous = copy_visible(clock_object)
     _run_until(account, clock, target_time)
@@ -46,8 +46,8 @@ def _run_until(account: Account, clock: str | None, until: int) -> None:
         while agenda and agenda[0][0] <= until:
             due_at, order, _, kind, id_ = heappop(agenda)
             for step in _list_steps(account, account.get(kind, id_)):
-                if step[:2] == (due_at, order):  # else it was changed since it was planned
-                    # never back: what was found late happens late, after what happened before
+                if step[:2] == (due_at, order):  # otherwise the object was changed after this was planned
+                    # time never goes back: a step that was found late runs after the earlier ones
                     account.clock_times[clock] = max(due_at, account.clock_times.get(clock, due_at))
                     step[2]()
                     break
@@ -57,7 +57,7 @@ def _run_until(account: Account, clock: str | None, until: int) -> None:
 
 
 def _plan_changed(account: Account) -> set[str | None]:
-    """Put what was changed into the agendas; of which clocks."""
+    """Plan the changed objects. Returns the ids of their clocks."""
     clocks: set[str | None] = set()
     while account.unplanned_keys:
         kind, id_ = next(iter(account.unplanned_keys))

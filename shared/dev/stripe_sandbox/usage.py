@@ -1,4 +1,4 @@
-"""How much was used, from the meter events."""
+"""The usage of metered items, from meter events."""
 
 from shared.dev.stripe_sandbox.store import Account, Object
 

@@ -1,4 +1,4 @@
-"""Where events are sent. The secret is shown once, when the endpoint is made."""
+"""Webhook endpoints. The API returns the signing secret once, when an endpoint is created."""
 
 from shared.dev.stripe_sandbox.contract import API_VERSION
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata
