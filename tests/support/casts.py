@@ -67,7 +67,7 @@ class TenantRecord:
 
 @dataclass(frozen=True, slots=True)
 class CastRecord:
-    """Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl belongs to nobody."""
+    """Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl has no tenant."""
 
     accounts: Mapping[str, SignedInUser]  # by name in lower case
     acme: TenantRecord

@@ -27,19 +27,19 @@ def revision() -> str:
 
 
 def admin_url(name: str = "postgres") -> str:
-    """Of a superuser: the test server's own, or what DATABASE_URL names."""
+    """The URL of a superuser: of the test server, or of the server in DATABASE_URL."""
     database_url = settings().database_url
     base = make_url(database_url.get_secret_value() if database_url else _server().url())
     return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 def _server() -> EmbeddedPostgres:
-    """Nobody needs its data after a power failure; a killed process loses nothing by this."""
+    """The test server. It never waits for the disk: only a power failure can lose data."""
     return EmbeddedPostgres(settings().absolute_data_dir / "postgres", conf=WITHOUT_DISK)
 
 
 def build(name: str = "") -> str:
-    """Makes this process's database and points the settings at it. Whoever is first builds the template."""
+    """Makes this process's database and points the settings at it. The first process builds the template."""
     name = name or own_name()
     with building() as (connection, template):
         clone(connection, template, name)
@@ -53,7 +53,7 @@ def own_name() -> str:
 
 @contextmanager
 def building() -> Iterator[tuple[psycopg.Connection, str]]:
-    """A superuser's connection while nobody else builds, and the name of the template, which exists."""
+    """A superuser's connection that holds the build lock, and the name of the existing template."""
     if settings().database_url is None:
         _server().start()
     template = f"{TEMPLATE}{revision()}_{fingerprint()}"
@@ -66,21 +66,21 @@ def building() -> Iterator[tuple[psycopg.Connection, str]]:
 
 
 def copy(template: str, name: str) -> None:
-    """Of a database that nobody is connected to. Points the settings at the copy."""
+    """Copy a database that has no connections, and point the settings at the copy."""
     with psycopg.connect(admin_url(), autocommit=True) as connection:
         clone(connection, template, name)
     use(name)
 
 
 def clone(connection: psycopg.Connection, template: str, name: str) -> None:
-    """Nobody may be connected to the template. A database of that name is replaced."""
+    """Copy the template, which must have no connections. Replaces a database of that name."""
     _drop(connection, name)
     command = sql.SQL("create database {} template {}")
     connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def do_not_wait_for_disk(name: str) -> None:
-    """For data that nobody needs after a power failure: commits of new connections return before they are on disk."""
+    """Commits of new connections return before they are on disk. A power failure can lose them."""
     with psycopg.connect(admin_url(), autocommit=True) as connection:
         command = sql.SQL("alter database {} set synchronous_commit = off")
         connection.execute(command.format(sql.Identifier(name)))
@@ -99,7 +99,7 @@ def empty(name: str) -> None:
 
 
 def use(name: str) -> None:
-    """From here on every role of this process, and of those it starts, logs in to that database."""
+    """Point the settings of this process, and of the ones it starts, at that database."""
     os.environ["DATABASE_URL"] = admin_url(name)
     settings.cache_clear()
     db.login_url.cache_clear()
@@ -107,7 +107,7 @@ def use(name: str) -> None:
 
 
 def fingerprint() -> str:
-    """A migration that is still being written changes the template's name."""
+    """A digest of the migrations, so that a changed migration gets a new template."""
     migrations = ROOT / "alembic"
     sources = sorted([*migrations.rglob("*.py"), *migrations.rglob("*.sql")])
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:8]
@@ -118,7 +118,7 @@ def _drop(connection: psycopg.Connection, name: str) -> None:
 
 
 def _sweep(connection: psycopg.Connection, template: str) -> None:
-    """What killed runs and older schemas left behind. A run that still works keeps its own."""
+    """Drop the databases of ended runs and of older schemas. A running one keeps its own."""
     for (name,) in connection.execute("select datname from pg_database").fetchall():
         owner = name.removeprefix(MINE).partition("_")[0]
         if (name.startswith(MINE) and owner.isdigit() and not Path(f"/proc/{owner}").exists()) or (

@@ -24,13 +24,13 @@ async def notify_user_then_fail(ctx: Ctx, *, user_id: str, key: str) -> None:
 
 
 async def record_view(ctx: Ctx, *, key: str) -> None:
-    """Writes down what this job sees: which tenant, whose members, what the database believes."""
+    """Record what this job sees: its tenant, the members, and the tenant set in the database."""
     connection = await ctx.session.connection()
-    believed = await connection.execute(text("select current_setting('app.tenant_id', true)"))
+    database_tenant = await connection.execute(text("select current_setting('app.tenant_id', true)"))
     rows = (await members.list_members(ctx)).rows
     views_by_key[key] = {
         "tenant": ctx.tenant_id,
-        "believed": believed.scalar_one(),
+        "believed": database_tenant.scalar_one(),
         "members": {row.email for row in rows},
         "items": len(await onboarding_checklist.list_items(ctx)),
         "request": ctx.request_id,

@@ -28,7 +28,7 @@ class SignedInUser:
 
 
 async def get_password_hash() -> str:
-    """Hashed once: it costs what it should."""
+    """The hash of PASSWORD, computed once because hashing is slow."""
     global _hash
     _hash = _hash or await passwords.hash_password(PASSWORD)
     return _hash
@@ -64,14 +64,14 @@ async def assign_plan(owner: SignedInUser, slug: str, key: str) -> None:
 
 
 async def get_offer(ctx: Ctx, key: str) -> PlanOffer:
-    """What somebody who chooses this plan or add-on now gets."""
+    """The current offer of a plan or an add-on."""
     plan_offer = (await rights_cache.get_catalog(ctx.session)).find_offer(key, now())
     assert plan_offer is not None
     return plan_offer
 
 
 async def run_sign_ups() -> None:
-    """What signing up promised, as the worker does it."""
+    """Complete the pending sign-ups, as the worker does."""
     async with db.transaction() as session:
         sign_up_ids = (await session.exec(select(SignUp.id).order_by(SignUp.id))).all()
     for sign_up_id in sign_up_ids:
@@ -80,7 +80,7 @@ async def run_sign_ups() -> None:
 
 
 async def join_tenant(owner: SignedInUser, slug: str, person: SignedInUser, role: str) -> str:
-    """By invitation, as people join. Returns the membership's id."""
+    """Invite the person and accept the invitation. Returns the id of the invitation."""
     async with entry.enter_tenant(owner.cookie, slug) as ctx:
         invitation = await invitations.invite(ctx, person.user.email, role)
         link = invitations.build_link(invitation)
@@ -89,7 +89,7 @@ async def join_tenant(owner: SignedInUser, slug: str, person: SignedInUser, role
 
 
 async def create_operator(name: str, role: str = "owner") -> str:
-    """Cookie of an operator who has signed in with both factors."""
+    """The session cookie of a new operator who has signed in with both factors."""
     hashed = await get_password_hash()
     async with entry.enter_platform("tests") as octx:
         email = f"{name.lower()}.{new_id('x')[-8:]}@bulkhead.test"

@@ -16,7 +16,7 @@ PASSWORD = "seven lanterns over quiet water"
 
 
 def browser(*, operators: bool = False, cookie: str = "") -> httpx.AsyncClient:
-    """`https`, because a client of this kind keeps secure cookies to itself elsewhere."""
+    """A client of one app. Its address is `https`, because httpx sends secure cookies nowhere else."""
     app = admin_http.app if operators else tenant_http.app
     origin = settings().admin_url if operators else settings().tenant_url
     client = httpx.AsyncClient(
@@ -53,7 +53,7 @@ def sign_up_form(email: str, **changed: str) -> dict[str, Any]:
 
 
 def shape(answer: httpx.Response) -> tuple[Any, ...]:
-    """What may not differ between an address we know and one we do not."""
+    """The part of a response that must be equal for known and unknown addresses."""
     headers = sorted(
         (name, re.sub(r"=[^;]+;", "=…;", value, count=1) if name == "set-cookie" else value)
         for name, value in answer.headers.multi_items()

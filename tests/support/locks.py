@@ -16,7 +16,7 @@ Environment = Mapping[str, str]  # values of markers, as in packaging.markers.de
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """What a package says about itself."""
+    """The metadata of a package."""
 
     version: str
     requires: tuple[Requirement, ...] = ()
