@@ -34,7 +34,7 @@ class Mail:
 
 
 class Mailbox:
-    """The received mails, also kept in a file of the data directory."""
+    """The received mails, in memory and in a file of the data directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -168,7 +168,7 @@ class Sandbox:
         return account
 
     def add_event_listener(self, listener: Callable[[Account, Object], None]) -> None:
-        """Call `listener` with every event of every account, also of accounts created later."""
+        """Call `listener` with every event of every account, including accounts created later."""
         for account in self.accounts.values():
             account.event_listeners.append(listener)
         self.account_listeners.append(lambda account: account.event_listeners.append(listener))
