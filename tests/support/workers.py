@@ -31,13 +31,13 @@ Handler = Callable[..., Awaitable[None]]
 
 
 def clear_queue(name: str) -> None:
-    """What other tests promised is not run here."""
+    """Delete the jobs of other tests."""
     with psycopg.connect(admin_url(name), autocommit=True) as connection:
         connection.execute("truncate procrastinate_jobs, procrastinate_events cascade")
 
 
 def list_jobs(name: str, *, due: bool = False) -> list[tuple[str, str]]:
-    """Task and status of what is in the queue; `due`: without what waits for its next try."""
+    """Task and status of every job; with `due`, without jobs that wait for their next attempt."""
     with psycopg.connect(admin_url(name), autocommit=True) as connection:
         return connection.execute(
             "select task_name, status::text from procrastinate_jobs"
@@ -47,20 +47,20 @@ def list_jobs(name: str, *, due: bool = False) -> list[tuple[str, str]]:
 
 
 def make_jobs_due(name: str) -> None:
-    """What waits for its next try is tried now."""
+    """Make the jobs due that wait for their next attempt."""
     with psycopg.connect(admin_url(name), autocommit=True) as connection:
         connection.execute("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
 
 
 async def run_until_killed(death: str) -> None:
-    """A child that runs the queue and does not survive it."""
+    """Run the queue in a child process, which must kill itself at `death`."""
     child = await asyncio.to_thread(forked.run, _run_until_death, death, environment={})
     assert child.returncode == -signal.SIGKILL, child.output[-2000:]
     _age_heartbeats()
 
 
 def _age_heartbeats() -> None:
-    """Nobody who works here has been heard of for long: so nobody waits for it, and a slow one is not taken for dead."""
+    """Make every heartbeat an hour old, so that the queue treats the killed worker as lost at once."""
     with psycopg.connect(
         admin_url(make_url(db.login_url("app")).database or ""), autocommit=True
     ) as connection:
@@ -68,7 +68,7 @@ def _age_heartbeats() -> None:
 
 
 async def run_until_done(name: str) -> None:
-    """Until nothing is left to do, what dead workers held included."""
+    """Run jobs until none is left, including those of killed workers."""
     for _ in range(60):
         await run_due_jobs()
         if not [task for task, status in list_jobs(name, due=True) if status in ("todo", "doing")]:
@@ -78,7 +78,7 @@ async def run_until_done(name: str) -> None:
 
 
 async def run_due_jobs(tasks: dict[str, Handler] | None = None) -> None:
-    """Whatever is due now."""
+    """Run the jobs that are due."""
     worker.HEARTBEAT_SECONDS = 0.1
     tenant_tasks = tasks or {**worker.list_tenant_tasks(), **example_tasks.TASKS}
     await worker.run(tenant_tasks, worker.list_platform_tasks(), entry.enter_job, wait=False)
