@@ -19,10 +19,10 @@ from shared.core.context import OperatorCtx
 from shared.core.paging import Page
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import button, dialog
+from shared.ui.controls import button
 from shared.ui.decision_trace import Change, change_list
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, reason_field
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, dialog_opener, form_dialog, reason_field
 from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small, strong, text_with_note
 from shared.ui.shell import link, page_header
@@ -134,7 +134,7 @@ class DriftState(DialogState, ListState, PageState):
             self._cursors = []
             page_data = await self._read(octx)
         self._show(*page_data)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success("Comparing all customers.", description="Updates automatically.")
 
 
@@ -192,7 +192,7 @@ def drift_page() -> rx.Component:
             "Compare all now",
             kind="primary",
             glyph="git-compare-arrows",
-            on_click=state.open_dialog("compare", ""),
+            **dialog_opener(state, "compare"),
             data_testid="compare",
         ),
         "Compare all now",
@@ -206,16 +206,14 @@ def drift_page() -> rx.Component:
         ),
         runs_panel(),
         drift_panel(),
-        dialog(
-            None,
+        form_dialog(
+            state,
+            "compare",
             "Compare all customers now",
             "Syncs each customer once. Differences are fixed automatically.",
             reason_field("compare", OPERATOR_AUDIT_HINT),
             confirm="Compare",
             submit=state.start_comparison,
-            open=state.dialog == "compare",
-            on_open_change=state.close_dialog,
-            test_id="compare-form",
         ),
         current="Drift",
         load=DriftState.load,

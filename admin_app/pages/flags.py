@@ -18,9 +18,9 @@ from shared.core.errors import Invalid
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
-from shared.ui.controls import button, dialog, dialog_field, text_input
+from shared.ui.controls import button, dialog_field, text_input
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, reason_field
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonText, dialog_opener, form_dialog, reason_field
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
@@ -119,12 +119,12 @@ class FlagsState(DialogState, PageState):
     async def create_flag(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = CreateFlagForm.read(payload)
         day = parse_day(form.cleanup_by) if form.cleanup_by else None
-        async with self._ctx() as octx:
+        async with self._quiet_ctx() as octx:
             await flag_admin.create_flag(
                 *(octx, form.key, form.title, form.sentence, form.owner, day, form.reason),
                 required_feature=form.required_feature,
             )
-        self.dialog = ""
+        self._close_dialog()
         success = rx.toast.success(
             f"Created {form.key}.", description="It's off for everyone until it has rules."
         )
@@ -150,8 +150,9 @@ def flag_line(flag: FlagRow) -> rx.Component:
 
 
 def create_dialog() -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        FlagsState,
+        "create",
         "Create a flag",
         "Flags are temporary: each has an owner and a date by which it is removed.",
         *description_fields(),
@@ -159,9 +160,6 @@ def create_dialog() -> rx.Component:
         reason_field("create", OPERATOR_AUDIT_HINT),
         confirm="Create flag",
         submit=FlagsState.create_flag,
-        open=FlagsState.dialog == "create",
-        on_open_change=FlagsState.close_dialog,
-        test_id="create-form",
     )
 
 
@@ -211,7 +209,7 @@ def flags_page() -> rx.Component:
             "Create flag",
             kind="primary",
             glyph="plus",
-            on_click=FlagsState.open_dialog("create", ""),
+            **dialog_opener(FlagsState, "create"),
             data_testid="create",
         ),
         "Create flag",

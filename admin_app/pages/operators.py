@@ -18,9 +18,9 @@ from shared.core.errors import Invalid
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
-from shared.ui.controls import dialog, icon, icon_button, menu, radio_cards
+from shared.ui.controls import icon, icon_button, menu, radio_cards
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, ReasonText, reason_field
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, ReasonText, form_dialog, reason_field
 from shared.ui.forms import Form, parse_id
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
@@ -133,7 +133,7 @@ class OperatorsState(DialogState, PageState):
         async with self._ctx() as octx:
             credentials = await operators.reset_access(octx, parse_id("opr", subject.id), reason=form.reason)
             await self._read(octx)
-        self.dialog = ""
+        self._close_dialog()
         description = f"New password, shown once: {credentials.password}. They set up a new second factor when they sign in."
         return rx.toast.success(
             f"Reset the access of {subject.name}.",
@@ -143,7 +143,7 @@ class OperatorsState(DialogState, PageState):
         )
 
     def _finish(self, title: str, detail: str) -> EventSpec:
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=detail)
 
 
@@ -178,15 +178,13 @@ def operator_line(operator: OperatorRow) -> rx.Component:
 def operator_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        OperatorsState,
+        name,
         title,
         sentence,
         *children,
         reason_field(name, OPERATOR_AUDIT_HINT),
-        open=OperatorsState.dialog == name,
-        on_open_change=OperatorsState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

@@ -238,40 +238,6 @@ def checkbox_group(legend: Any, options: Any) -> rx.Component:
     )
 
 
-def dialog(
-    trigger: rx.Component | None,
-    title: Any,
-    description: Any,
-    *children: rx.Component,
-    confirm: Any,
-    submit: Any,
-    open: Any,
-    on_open_change: Any,
-    kind: str = "primary",
-    test_id: str = "",
-    wide: bool = False,
-    back: str = "Cancel",
-) -> rx.Component:
-    """Title, one sentence, the form, Cancel (or `back`) and one verb. Focus goes to the first field and back again.
-
-    The state holds `open` and closes it after the service has returned: what was typed survives a refusal.
-    Without a trigger the state opens it too, for dialogs about one row of many.
-    """
-    foot = rx.el.div(
-        rx.dialog.close(button(back)), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
-    )
-    form = rx.form(
-        rx.el.div(*children, class_name="dialog-body"), foot, on_submit=submit, data_testid=test_id or None
-    )
-    heading = rx.el.div(rx.dialog.title(title), rx.dialog.description(description))
-    return rx.dialog.root(
-        *([rx.dialog.trigger(trigger)] if trigger is not None else []),
-        rx.dialog.content(heading, form, max_width="var(--dialog-wide)" if wide else "var(--dialog)"),
-        open=open,
-        on_open_change=on_open_change,
-    )
-
-
 def menu(
     trigger: rx.Component, *items: rx.Component, align: Literal["start", "end"] = "start"
 ) -> rx.Component:

@@ -19,16 +19,18 @@ PAYLOAD = "payload"  # the argument of every handler that takes a form
 class DialogState(rx.State, mixin=True):
     """Mixin of a page state with dialogs: `class RolesState(DialogState, PageState)`.
 
-    The page sets `reads`, `dialogs` and, for dialogs about one row of its lists, `row_dialogs`. A dialog that shows
-    something of its own is filled in `_fill_dialog`. The handler that submits a dialog closes it after the service
+    The page sets `reads` and the names of its dialogs. Those in `dialogs` show nothing of their own, so they open in the
+    browser at once. The others open after `_fill_dialog` has filled them. The handler that submits a dialog closes it after the service
     has returned: what was typed survives a refusal, and `Invalid` is shown below the fields that it names.
     """
 
     reads: ClassVar[Any]  # Action or OperatorAction, as in ListState
     opens_dialogs: ClassVar[Any] = None  # the action of opening one, where `reads` is not enough
     dialogs: ClassVar[Sequence[str]] = ()
-    row_dialogs: ClassVar[Sequence[str]] = ()
+    filled_dialogs: ClassVar[Sequence[str]] = ()
+    row_dialogs: ClassVar[Sequence[str]] = ()  # about one row of its lists
     dialog: str = ""  # the open one
+    closed_dialogs: int = 0  # how many the server has closed, which closes one that the browser has opened
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raises TypeError for a page without `reads`."""
@@ -48,7 +50,7 @@ class DialogState(rx.State, mixin=True):
 
     @rx.event
     async def open_dialog(self, dialog: str, row_id: str = "") -> None:
-        name = parse_choice(dialog, (*self.dialogs, *self.row_dialogs))
+        name = parse_choice(dialog, (*self.dialogs, *self.filled_dialogs, *self.row_dialogs))
         await self._fill_dialog(name, row_id)
         self.dialog = name
         await self._clear_field_errors()
@@ -58,6 +60,10 @@ class DialogState(rx.State, mixin=True):
         self.dialog = ""
         self._empty_dialog()
         await self._clear_field_errors()
+
+    def _close_dialog(self) -> None:
+        """For the handler that submits a dialog, after the service has returned."""
+        self.dialog, self.closed_dialogs = "", self.closed_dialogs + 1
 
     async def _clear_field_errors(self) -> None:
         (await self.get_state(FieldErrors))._clear()

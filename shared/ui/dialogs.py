@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.controls import button, dialog_field, form_field, text_input
+from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
 
@@ -40,6 +41,57 @@ class ConfirmForm(Form):
 
 class ConfirmReasonForm(ConfirmForm):
     reason: ReasonText
+
+
+def dialog_opener(state: type[DialogState], name: str, row_id: Any = "") -> dict[str, Any]:
+    """The props of a control that opens this dialog of the state."""
+    return {"on_click": state.open_dialog(name, row_id), "data_opens": _dialog_id(state, name)}
+
+
+def _dialog_id(state: type[DialogState], name: str) -> str:
+    return f"{state.get_name()}-{name}"
+
+
+def _on_open_change(state: type[DialogState]) -> Any:
+    """Tells the server of a closed dialog. Of an open one it hears by the control that opens it."""
+    return lambda is_open: rx.cond(is_open, rx.noop(), state.close_dialog(is_open))
+
+
+def form_dialog(
+    state: type[DialogState],
+    name: str,
+    title: Any,
+    description: Any,
+    *fields: rx.Component,
+    confirm: Any,
+    submit: Any,
+    kind: str = "primary",
+    wide: bool = False,
+    back: str = "Cancel",
+) -> rx.Component:
+    """Title, one sentence, the form, Cancel (or `back`) and one verb. Focus goes to the first field and back again.
+
+    The state closes it after the service has returned: what was typed survives a refusal.
+    """
+    foot = rx.el.div(
+        rx.dialog.close(button(back)), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
+    )
+    form = rx.form(
+        rx.el.div(*fields, class_name="dialog-body"), foot, on_submit=submit, data_testid=f"{name}-form"
+    )
+    heading = rx.el.div(rx.dialog.title(title), rx.dialog.description(description))
+    content = rx.dialog.content(heading, form, max_width="var(--dialog-wide)" if wide else "var(--dialog)")
+    if name not in state.dialogs:
+        return rx.dialog.root(content, open=state.dialog == name, on_open_change=_on_open_change(state))
+    closed_dialogs: Any = state.closed_dialogs
+    # assets/look.js clicks the trigger for a control that `opens` it, wherever that is. Another key is a closed dialog.
+    trigger = rx.el.button(type="button", hidden=True, data_dialog=_dialog_id(state, name))
+    return rx.dialog.root(
+        rx.dialog.trigger(trigger),
+        content,
+        on_open_change=_on_open_change(state),
+        key=closed_dialogs.to_string(),
+    )
 
 
 def reason_field(form_name: str, hint: str = CUSTOMER_AUDIT_HINT, *, example: str = "") -> rx.Component:

@@ -14,8 +14,9 @@ from shared.tenancy import logos, tenants
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.banners import skeleton_text
-from shared.ui.controls import button, dialog, dialog_field, form_field, text_input
+from shared.ui.controls import button, dialog_field, form_field, text_input
 from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import dialog_opener, form_dialog
 from shared.ui.forms import Form
 from shared.ui.native_form import NativeForm
 from shared.ui.panels import panel, small
@@ -88,7 +89,7 @@ class SettingsState(DialogState, PageState):
         form = SlugForm.read(payload)
         async with self._ctx() as ctx:
             slug = await tenants.change_slug(ctx, form.slug)
-        self.dialog = ""
+        self._close_dialog()
         return rx.call_script(f"window.location.assign({json.dumps(f'/t/{slug}/settings')})")
 
     @rx.event
@@ -161,22 +162,20 @@ def slug_dialog() -> rx.Component:
         auto_complete="off",
         spell_check=False,
     )
-    return dialog(
-        None,
+    return form_dialog(
+        SettingsState,
+        "slug",
         "Change the address",
         "Existing links, including those in emails, will stop working immediately.",
         dialog_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
-        open=SettingsState.dialog == "slug",
-        on_open_change=SettingsState.close_dialog,
-        test_id="slug-form",
     )
 
 
 def address_panel() -> rx.Component:
     open_button = button(
-        "Change address", on_click=SettingsState.open_dialog("slug", ""), data_testid="change-address"
+        "Change address", **dialog_opener(SettingsState, "slug"), data_testid="change-address"
     )
     shown = rx.el.div(
         rx.el.div(

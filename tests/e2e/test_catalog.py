@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import ADMIN, Newcomer
 from tests.e2e.looks import PHONE, judge_page, list_problems
@@ -210,6 +210,51 @@ def test_wrong_fields_of_a_new_plan_are_shown_below_them(someone: type[Newcomer]
     page.get_by_test_id("create").click()
     expect(key).to_have_accessible_description(re.compile("It can't be changed"))
     expect(dialog.get_by_role("alert")).to_have_count(0)
+
+
+def test_dialog_opens_before_the_server_answers(someone: type[Newcomer]) -> None:
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    page, held = olga.page, HeldAnswers()
+    page.route_web_socket(re.compile("/_event"), held.relay)
+    opens(page)
+    held.is_holding = True
+    page.get_by_test_id("create").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("radio", name="Plan")).to_be_focused()
+    dialog.get_by_label("Name").fill("Quick")
+    held.release()
+    dialog.get_by_label("Key").fill("Not a key")
+    dialog.get_by_role("button", name="Create draft").click()
+    expect(dialog.get_by_label("Key")).to_have_attribute("aria-invalid", "true")
+    expect(dialog.get_by_label("Name")).to_have_value("Quick")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_test_id("create")).to_be_focused()
+
+
+class HeldAnswers:
+    """Stands between a page and the server, and can hold what the server says."""
+
+    def __init__(self) -> None:
+        self.is_holding = False
+        self._answers: list[tuple[WebSocketRoute, str | bytes]] = []
+
+    def relay(self, page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+        page_side.on_message(server_side.send)
+        server_side.on_message(lambda answer: self._pass_on(page_side, answer))
+
+    def _pass_on(self, page_side: WebSocketRoute, answer: str | bytes) -> None:
+        if self.is_holding:
+            self._answers.append((page_side, answer))
+        else:
+            page_side.send(answer)
+
+    def release(self) -> None:
+        self.is_holding = False
+        for page_side, answer in self._answers:
+            page_side.send(answer)
 
 
 def test_catalog_is_read_only_for_support(someone: type[Newcomer]) -> None:

@@ -1,5 +1,6 @@
 """Dialogs that page states inherit from `DialogState`."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -13,6 +14,7 @@ from shared.access.actions import Action
 from shared.core.errors import Conflict, Invalid
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import dialog_opener, form_dialog
 from shared.ui.field_errors import FieldErrors
 from shared.ui.forms import Form, UnknownFields, whole
 
@@ -46,7 +48,7 @@ class LetterDialogState(DialogState, rx.State):
             raise Conflict("There is a red letter.")
         if form.colour == "none":
             raise Invalid("Letters need ink.", fields={"ink": "Letters need ink."})
-        self.dialog = ""
+        self._close_dialog()
         return "created"
 
 
@@ -111,6 +113,28 @@ async def test_dialog_stays_closed_when_its_row_does_not_exist() -> None:
     with pytest.raises(Invalid, match="does not exist"):
         await call(state, "open_dialog", "rename", "z")
     assert state.dialog == ""
+
+
+async def test_dialog_that_the_browser_opened_is_closed_by_another_key() -> None:
+    state = create_state()
+    await call(state, "open_dialog", "create")
+    await call(state, "close_dialog", False)
+    assert state.closed_dialogs == 0, "the browser has closed it already"
+    await call(state, "open_dialog", "create")
+    await call(state, "create_letter", {"size": "3", "colour": "blue"})
+    assert (state.dialog, state.closed_dialogs) == ("", 1)
+
+
+async def test_dialog_opens_in_the_browser_unless_it_is_filled_first() -> None:
+    def render(name: str) -> str:
+        submit = LetterDialogState.create_letter
+        return str(form_dialog(LetterDialogState, name, "A letter", "", confirm="Create", submit=submit))
+
+    assert "data-dialog" in render("create")
+    assert "data-dialog" not in render("rename")
+    opener = str(rx.el.button("New", **dialog_opener(LetterDialogState, "create")))
+    (dialog_id,) = set(re.findall(r'"data-dialog":"([^"]+)"', render("create")))
+    assert f'"data-opens":"{dialog_id}"' in opener
 
 
 async def test_close_dialog_forgets_what_could_be_confirmed() -> None:

@@ -6,8 +6,8 @@ import reflex as rx
 
 from admin_app.pages.catalog.state import CatalogState
 from shared.backoffice import catalog_drafts
-from shared.ui.controls import dialog, dialog_field, radio_cards, text_input
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
+from shared.ui.controls import dialog_field, radio_cards, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, form_dialog, reason_field
 
 KIND_CHOICES = [
     ("plan", "Plan", "Each tenant has one plan. It sets features and limits."),
@@ -18,14 +18,12 @@ KIND_CHOICES = [
 def catalog_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        CatalogState,
+        name,
         title,
         sentence,
         *children,
-        open=CatalogState.dialog == name,
-        on_open_change=CatalogState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

@@ -133,7 +133,7 @@ class CatalogState(DialogState, PageState):
                 octx, form.kind, form.key, form.name, form.sentence, for_tenant=tenant
             )
             await self._open_editor(octx, draft.id)
-        self.dialog = ""
+        self._close_dialog()
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
@@ -275,7 +275,8 @@ class CatalogState(DialogState, PageState):
                 )
                 await self._read(octx)
         except Conflict as conflict:
-            self.dialog, self.stale_text = "", conflict.detail
+            self._close_dialog()
+            self.stale_text = conflict.detail
             return None
         return self._finish(f"Published {self._version_title}.", f"In force {self.impact.effective_text}.")
 
@@ -289,6 +290,7 @@ class CatalogState(DialogState, PageState):
         return self._finish(f"Retired {name}.", "Tenants that have it keep it.")
 
     def _finish(self, title: str, detail: str) -> EventSpec:
-        self.dialog, self.view, self.conflict_text, self.saved_changes, self.stale_text = "", "", "", [], ""
+        self._close_dialog()
+        self.view, self.conflict_text, self.saved_changes, self.stale_text = "", "", [], ""
         self._draft_id = ""
         return rx.toast.success(title, description=detail)

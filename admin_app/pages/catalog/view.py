@@ -13,6 +13,7 @@ from admin_app.shell import guard_control, is_allowed
 from shared.access import actions
 from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import button
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel
 from shared.ui.shell import link, page_header
 from shared.ui.tables import has_items
@@ -64,7 +65,7 @@ def plans_tab() -> rx.Component:
 def selected_panel() -> rx.Component:
     retire = rx.cond(
         is_allowed(actions.OP_CATALOG_WRITE) & ~CatalogState.selected_item.retired,
-        button("Retire", kind="danger", glyph="archive", on_click=CatalogState.open_dialog("retire", "")),
+        button("Retire", kind="danger", glyph="archive", **dialog_opener(CatalogState, "retire")),
     )
     panel_actions = rx.fragment(link("Prices", "/prices", class_name="small"), retire)
     return rx.cond(
@@ -119,7 +120,7 @@ def catalog_header() -> rx.Component:
             "New plan or add-on",
             kind="primary",
             glyph="plus",
-            on_click=CatalogState.open_dialog("create", ""),
+            **dialog_opener(CatalogState, "create"),
             data_testid="create",
         ),
         "New plan or add-on",
@@ -136,9 +137,7 @@ def catalog_header() -> rx.Component:
         return rx.el.nav(first, *more, class_name="crumbs", aria_label="You are here")
 
     slash = rx.el.span("/", aria_hidden="true")
-    discard = button(
-        "Discard", kind="danger", glyph="trash-2", on_click=CatalogState.open_dialog("discard", "")
-    )
+    discard = button("Discard", kind="danger", glyph="trash-2", **dialog_opener(CatalogState, "discard"))
     edit_header = page_header(
         CatalogState.title,
         breadcrumbs=crumbs(slash, rx.el.span("Draft", aria_current="page")),
@@ -149,7 +148,7 @@ def catalog_header() -> rx.Component:
     publish = button(
         "Publish",
         kind="primary",
-        on_click=CatalogState.open_dialog("publish", ""),
+        **dialog_opener(CatalogState, "publish"),
         disabled=CatalogState.stale_text != "",
         data_testid="publish",
     )

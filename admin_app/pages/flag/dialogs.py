@@ -5,23 +5,21 @@ from typing import Any
 import reflex as rx
 
 from admin_app.pages.flag.state import FlagPageState
-from shared.ui.controls import dialog, dialog_field, icon, text_input
-from shared.ui.dialogs import confirm_field, reason_field
+from shared.ui.controls import dialog_field, icon, text_input
+from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 from shared.ui.panels import small, text_with_note
 
 REASON_HINT = "Shown in the flag's history and the operator audit log."
 
 
 def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        FlagPageState,
+        name,
         title,
         sentence,
         *children,
         reason_field(name, REASON_HINT),
-        open=FlagPageState.dialog == name,
-        on_open_change=FlagPageState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

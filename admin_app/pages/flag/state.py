@@ -44,7 +44,9 @@ PAGE_SIZE = 25
 
 class FlagPageState(DialogState, ListState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_FLAG_READ
-    dialogs: ClassVar[Sequence[str]] = ("save", "kill", "revive", "move", "retire")
+    dialogs: ClassVar[Sequence[str]] = ("kill",)
+    # Saving and reviving show an impact. The others are opened from a menu, which has to be gone first.
+    filled_dialogs: ClassVar[Sequence[str]] = ("save", "revive", "move", "retire")
     loaded: bool = False
     header: FlagHeader = FlagHeader()
     metrics: FlagMetrics = FlagMetrics()
@@ -91,7 +93,8 @@ class FlagPageState(DialogState, ListState, PageState):
 
     def _clear_page(self) -> None:
         """Clears the page for another flag."""
-        self.loaded, self.header, self.dialog, self._cursors = False, FlagHeader(), "", []
+        self._close_dialog()
+        self.loaded, self.header, self._cursors = False, FlagHeader(), []
         self._stop_editing()
 
     async def _read(
@@ -265,5 +268,5 @@ class FlagPageState(DialogState, ListState, PageState):
 
     def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:
         self._show(*page_data)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=detail)

@@ -11,6 +11,7 @@ from admin_app.shell import guard_control, is_allowed
 from shared.access import actions
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, icon, icon_button, menu
+from shared.ui.dialogs import dialog_opener
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from shared.ui.shell import link, page_header
@@ -88,14 +89,14 @@ def header_actions() -> rx.Component:
         "Kill",
         kind="danger",
         glyph="power-off",
-        on_click=FlagPageState.open_dialog("kill", ""),
+        **dialog_opener(FlagPageState, "kill"),
         data_testid="kill",
     )
     revive = button(
         "Revive",
         kind="primary",
         glyph="power",
-        on_click=FlagPageState.open_dialog("revive", ""),
+        **dialog_opener(FlagPageState, "revive"),
         data_testid="revive",
     )
     retire = rx.cond(

@@ -7,8 +7,8 @@ import reflex as rx
 from admin_app.pages.prices.forms import ADDON_PART_LABELS, PART_LABELS, PERIOD_LABELS
 from admin_app.pages.prices.state import PricesState
 from shared.core.money import CURRENCIES
-from shared.ui.controls import datetime_input, dialog, dialog_field, text_input
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
+from shared.ui.controls import datetime_input, dialog_field, text_input
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, form_dialog, reason_field
 
 
 def form_select(id: str, name: str, options: Any, **props: Any) -> rx.Component:
@@ -16,8 +16,9 @@ def form_select(id: str, name: str, options: Any, **props: Any) -> rx.Component:
 
 
 def price_dialog() -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        PricesState,
+        "price",
         f"Set a price of {PricesState.selected_version.name}",
         "Applies from the next renewal; current periods and past invoices don't change.",
         price_fields(),
@@ -32,9 +33,6 @@ def price_dialog() -> rx.Component:
         reason_field("price", OPERATOR_AUDIT_HINT),
         confirm="Set price",
         submit=PricesState.set_price,
-        open=PricesState.dialog == "price",
-        on_open_change=PricesState.close_dialog,
-        test_id="price-form",
     )
 
 

@@ -58,7 +58,7 @@ class PricesState(DialogState, PageState):
         async with self._change_page() as octx:
             price = await price_admin.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
             await self._read(octx)
-        self.dialog = ""
+        self._close_dialog()
         message = f"{self.selected_version.name}: {prices.format_price(price)}."
         start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
         return rx.toast.success(

@@ -11,6 +11,7 @@ from shared.access import actions
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
 from shared.ui.decision_trace import change_list
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid
 from shared.ui.shell import link, page_header
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
@@ -55,7 +56,7 @@ def version_panel(version: PricedVersionRow) -> rx.Component:
             "Set price",
             kind="quiet",
             glyph="tag",
-            on_click=PricesState.open_dialog("price", version.id),
+            **dialog_opener(PricesState, "price", version.id),
             aria_label=f"Set price of {version.name}",
         ),
     )

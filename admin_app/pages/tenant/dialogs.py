@@ -5,21 +5,18 @@ from typing import Any
 import reflex as rx
 
 from admin_app.pages.tenant.state import TenantPageState
-from shared.ui.controls import dialog
-from shared.ui.dialogs import confirm_field, reason_field
+from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 
 
 def tenant_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        TenantPageState,
+        name,
         title,
         sentence,
         *children,
-        open=TenantPageState.dialog == name,
-        on_open_change=TenantPageState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

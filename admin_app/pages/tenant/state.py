@@ -82,7 +82,8 @@ class TenantPageState(DialogState, TenantHeaderState):
     async def _clear_page(self) -> None:
         """Clears the page, including the reason, for another tenant."""
         self.loaded, self.header, self.steps, self.has_open_steps = False, TenantHeader(), [], False
-        self.tab, self.dialog = "overview", ""
+        self._close_dialog()
+        self.tab = "overview"
         await self._end_visit()
 
     async def _end_visit(self) -> None:
@@ -151,7 +152,7 @@ class TenantPageState(DialogState, TenantHeaderState):
         return await self._finish("Retrying unfinished steps.", "Updates automatically.")
 
     async def _finish(self, title: str, detail: str) -> list[EventSpec]:
-        self.dialog = ""
+        self._close_dialog()
         return await self._with_tab_event(rx.toast.success(title, description=detail))
 
     async def _with_tab_event(self, toast: EventSpec) -> list[EventSpec]:

@@ -23,7 +23,7 @@ from shared.tenancy.models import TenantState
 from shared.ui.audit_list import event_list
 from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, icon_button
-from shared.ui.dialogs import access_banner, access_form
+from shared.ui.dialogs import access_banner, access_form, dialog_opener
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from shared.ui.shell import link, page_header
@@ -138,7 +138,7 @@ def provisioning_tab() -> rx.Component:
         TenantPageState.has_open_steps,
         guard_control(
             actions.OP_TENANT_RESUME,
-            button("Retry", glyph="rotate-cw", on_click=TenantPageState.open_dialog("resume", "")),
+            button("Retry", glyph="rotate-cw", **dialog_opener(TenantPageState, "resume")),
             "Retry",
             glyph="rotate-cw",
         ),
@@ -197,14 +197,14 @@ def suspend_or_restore_button() -> rx.Component:
         "Suspend",
         kind="danger",
         glyph="ban",
-        on_click=TenantPageState.open_dialog("suspend", ""),
+        **dialog_opener(TenantPageState, "suspend"),
         data_testid="suspend",
     )
     restore = button(
         "Restore",
         kind="primary",
         glyph="undo-2",
-        on_click=TenantPageState.open_dialog("restore", ""),
+        **dialog_opener(TenantPageState, "restore"),
         data_testid="restore",
     )
     control = rx.cond(TenantPageState.header.suspended, restore, suspend)

@@ -6,8 +6,8 @@ import reflex as rx
 
 from admin_app.pages.tenant_billing.state import CODE_CHOICES, CURRENCY_CHOICES, TenantBillingState
 from admin_app.pages.tenant_rights.dialogs import select_field
-from shared.ui.controls import dialog, dialog_field, radio_cards, text_input
-from shared.ui.dialogs import confirm_field, reason_field
+from shared.ui.controls import dialog_field, radio_cards, text_input
+from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 
 KIND_CHOICES = [
     ["credit", "Credit", "Reduces the next invoices."],
@@ -19,14 +19,12 @@ KIND_CHOICES = [
 def billing_dialog(
     name: str, title: Any, description: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        TenantBillingState,
+        name,
         title,
         description,
         *children,
-        open=TenantBillingState.dialog == name,
-        on_open_change=TenantBillingState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

@@ -136,7 +136,7 @@ class TenantBillingState(DialogState, TenantHeaderState):
 
     def _finish(self, billing: tenant_billing.BillingDetails, title: str, detail: str) -> EventSpec:
         self._show(billing)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=detail)
 
     async def _fill_dialog(self, dialog: str, row_id: str) -> None:

@@ -23,6 +23,7 @@ from shared.access import actions
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, icon_button
 from shared.ui.decision_trace import change_list
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
 from shared.ui.shell import link
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
@@ -68,9 +69,7 @@ def customers_panel() -> rx.Component:
 
     compare_button = guard_control(
         actions.OP_BILLING_RECONCILE,
-        button(
-            "Compare now", glyph="git-compare-arrows", on_click=TenantBillingState.open_dialog("compare", "")
-        ),
+        button("Compare now", glyph="git-compare-arrows", **dialog_opener(TenantBillingState, "compare")),
         "Compare now",
         glyph="git-compare-arrows",
         id="refused-compare",
@@ -187,9 +186,7 @@ def adjustments_panel() -> rx.Component:
             adjustment.is_stuck,
             guard_control(
                 actions.OP_BILLING_ADJUST,
-                button(
-                    "Retry", kind="quiet", on_click=TenantBillingState.open_dialog("again", adjustment.id)
-                ),
+                button("Retry", kind="quiet", **dialog_opener(TenantBillingState, "again", adjustment.id)),
                 "Retry",
                 id=f"again-{adjustment.id}",
             ),
@@ -211,7 +208,7 @@ def adjustments_panel() -> rx.Component:
     state = TenantBillingState
     adjust_button = guard_control(
         actions.OP_BILLING_ADJUST,
-        button("Adjust", glyph="hand-coins", on_click=state.open_dialog("adjust", ""), data_testid="adjust"),
+        button("Adjust", glyph="hand-coins", **dialog_opener(state, "adjust"), data_testid="adjust"),
         "Adjust",
         glyph="hand-coins",
         id="refused-adjust",

@@ -9,23 +9,21 @@ from admin_app.pages.tenant_rights.state import TenantRightsState
 from shared.entitlements.assignments import MAX_AMOUNT, MAX_TRIAL_DAYS
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
-from shared.ui.controls import datetime_input, dialog, dialog_field, radio_cards, text_input
-from shared.ui.dialogs import confirm_field, reason_field
+from shared.ui.controls import datetime_input, dialog_field, radio_cards, text_input
+from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 
 
 def rights_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        TenantRightsState,
+        name,
         title,
         sentence,
         *children,
         reason_field(name),
         *([confirm_field(name, TenantRightsState.name)] if name in ("plan", "billing") else []),
-        open=TenantRightsState.dialog == name,
-        on_open_change=TenantRightsState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

@@ -76,7 +76,8 @@ class TenantRightsState(DialogState, TenantHeaderState):
         """Loads the tab; the page's load has filled the frame."""
         tenant_id = tenant_id_from_path(self.router.url.path)
         if self._shown_tenant_id != tenant_id:
-            self.loaded, self.dialog, self._shown_tenant_id = False, "", tenant_id
+            self._close_dialog()
+            self.loaded, self._shown_tenant_id = False, tenant_id
         async with self._ctx() as octx:
             rights = await self._read(octx, tenant_id)
         self._show(rights)
@@ -115,7 +116,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
 
     def _finish(self, rights: TenantAccess, title: str) -> EventSpec:
         self._show(rights)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=f"Recorded in the audit log of {self.name}.")
 
     async def _fill_dialog(self, dialog: str, row_id: str) -> None:

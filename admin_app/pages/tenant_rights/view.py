@@ -15,6 +15,7 @@ from admin_app.shell import guard_control
 from shared.access import actions
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, strong, text_with_note
 from shared.ui.shell import link
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
@@ -30,7 +31,7 @@ def dialog_button(
 ) -> rx.Component:
     """A button that opens a dialog, disabled with a reason without permission."""
     action = actions.OP_FLAG_WRITE if dialog_name in ("flag", "trait") else actions.OP_RIGHTS_WRITE
-    control = button(label, glyph=glyph, on_click=TenantRightsState.open_dialog(dialog_name, row_id), **props)
+    control = button(label, glyph=glyph, **dialog_opener(TenantRightsState, dialog_name, row_id), **props)
     return guard_control(action, control, label, glyph=glyph, id=f"refused-{dialog_name}")
 
 
@@ -87,7 +88,7 @@ def exceptions_panel(
         )
         end_button = guard_control(
             actions.OP_RIGHTS_WRITE,
-            button("End now", kind="quiet", on_click=TenantRightsState.open_dialog("end", exception.id)),
+            button("End now", kind="quiet", **dialog_opener(TenantRightsState, "end", exception.id)),
             "End now",
             id=f"end-{exception.id}",
         )
@@ -152,7 +153,7 @@ def toggles_panel(title: str, kind: str, rows: Any, verb: str, empty_text: rx.Co
         heading = rx.el.span(
             strong(toggle.title), " ", badge(toggle.value, toggle.tone), class_name="row wrap"
         )
-        control = button(verb, kind="quiet", on_click=TenantRightsState.open_dialog(kind, toggle.key))
+        control = button(verb, kind="quiet", **dialog_opener(TenantRightsState, kind, toggle.key))
         change = guard_control(actions.OP_FLAG_WRITE, control, verb, id=f"{kind}-{toggle.key}")
         return rx.el.li(text_with_note(heading, rx.cond(toggle.source != "", explanation)), change)
 

@@ -39,7 +39,8 @@ class WebhookState(VisitState, DialogState, PageState):
     async def load(self) -> None:
         address_key = addresses.parse_webhook_path(self.router.url.path)
         if address_key != self._shown_key:
-            self.loaded, self.detail, self.dialog = False, WebhookDetail(), ""
+            self._close_dialog()
+            self.loaded, self.detail = False, WebhookDetail()
             self._shown_key = address_key
             self._end_visit()
         async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
@@ -96,5 +97,5 @@ class WebhookState(VisitState, DialogState, PageState):
         async with self._change_page() as octx:
             await webhook_inbox.replay(octx, account_id, event_id, form.reason)
             await self._read(octx, self._current_reason())
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success("Webhook queued again.", description="Updates automatically.")

@@ -9,9 +9,9 @@ from admin_app.shell import guard_control
 from shared.access import actions
 from shared.ui import dialogs
 from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
-from shared.ui.controls import button, dialog, icon_button
+from shared.ui.controls import button, icon_button
 from shared.ui.decision_trace import change_list
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, dialog_opener, form_dialog, reason_field
 from shared.ui.panels import panel, small, stat, stat_grid, strong
 from shared.ui.shell import link, page_header
 from shared.ui.tables import badge, has_items
@@ -123,7 +123,7 @@ def webhook_header() -> rx.Component:
             button(
                 "Replay",
                 glyph="rotate-cw",
-                on_click=WebhookState.open_dialog("replay", ""),
+                **dialog_opener(WebhookState, "replay"),
                 data_testid="replay",
             ),
             "Replay",
@@ -144,16 +144,14 @@ def webhook_page() -> rx.Component:
         hint="Visible to the customer with your name. Valid for 30 minutes.",
         example="Ticket 4471, paid and still read-only",
     )
-    replay = dialog(
-        None,
+    replay = form_dialog(
+        WebhookState,
+        "replay",
         "Replay this webhook",
         "Syncs its customer again. Correct data isn't changed.",
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
         submit=WebhookState.replay_webhook,
-        open=WebhookState.dialog == "replay",
-        on_open_change=WebhookState.close_dialog,
-        test_id="replay-form",
     )
     visit_content = rx.cond(WebhookState.is_visit_open, contents_panel(), reason_form)
     return page(

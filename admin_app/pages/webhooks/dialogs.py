@@ -3,8 +3,8 @@
 import reflex as rx
 
 from admin_app.pages.webhooks.state import WebhooksState
-from shared.ui.controls import dialog, dialog_field
-from shared.ui.dialogs import OPERATOR_AUDIT_HINT, reason_field
+from shared.ui.controls import dialog_field
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, form_dialog, reason_field
 
 
 def webhook_dialogs() -> rx.Component:
@@ -13,27 +13,23 @@ def webhook_dialogs() -> rx.Component:
     type_select = rx.el.select(
         type_options, name="type", class_name="input", custom_attrs={"id": "replay-type"}
     )
-    replay = dialog(
-        None,
+    replay = form_dialog(
+        state,
+        "replay",
         "Replay dead letters",
         "Syncs each customer again. Correct data isn't changed.",
         dialog_field("Type", type_select, id="replay-type", name="type"),
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
         submit=state.replay_dead,
-        open=state.dialog == "replay",
-        on_open_change=state.close_dialog,
-        test_id="replay-form",
     )
-    resume = dialog(
-        None,
+    resume = form_dialog(
+        state,
+        "resume",
         rx.fragment("Resume ", state.account),
         "Stripe rejected its key. Change the key first, or it will be paused again.",
         reason_field("resume", OPERATOR_AUDIT_HINT),
         confirm="Resume",
         submit=state.resume_account,
-        open=state.dialog == "resume",
-        on_open_change=state.close_dialog,
-        test_id="resume-form",
     )
     return rx.fragment(replay, resume)

@@ -146,7 +146,7 @@ class WebhooksState(DialogState, ListState, PageState):
             self._cursors = []
             page_data = await self._read(octx)
         self._show(*page_data)
-        self.dialog = ""
+        self._close_dialog()
         message = labels.plural(count, "webhook queued", "webhooks queued")
         return rx.toast.success(f"{message} again.", description="Updates automatically.")
 
@@ -158,7 +158,7 @@ class WebhooksState(DialogState, ListState, PageState):
             await provider_accounts.unpause(octx, self._account_id, reason=form.reason)
             page_data = await self._read(octx)
         self._show(*page_data)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(
             f"{self.account} is active again.", description="Waiting webhooks are being processed."
         )

@@ -18,6 +18,7 @@ from shared.backoffice import webhook_inbox
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.charts import meter
 from shared.ui.controls import button, form_field, select, text_input
+from shared.ui.dialogs import dialog_opener
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat_grid, strong, text_with_note
 from shared.ui.shell import link, page_header
@@ -98,7 +99,7 @@ def accounts_panel() -> rx.Component:
             account.is_paused,
             guard_control(
                 actions.OP_ACCOUNT_WRITE,
-                button("Resume", kind="quiet", on_click=WebhooksState.open_dialog("resume", account.id)),
+                button("Resume", kind="quiet", **dialog_opener(WebhooksState, "resume", account.id)),
                 "Resume",
                 id=f"resume-{account.id}",
             ),
@@ -214,7 +215,7 @@ def dead_letters_tab() -> rx.Component:
             button(
                 "Replay",
                 glyph="rotate-cw",
-                on_click=WebhooksState.open_dialog("replay", ""),
+                **dialog_opener(WebhooksState, "replay"),
                 data_testid="replay-dead",
             ),
             "Replay",

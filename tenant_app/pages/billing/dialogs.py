@@ -6,7 +6,8 @@ import reflex as rx
 
 from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.ui.banners import local_time
-from shared.ui.controls import button, dialog, dialog_field, icon, radio_cards, stepper, text_area
+from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper, text_area
+from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
@@ -16,14 +17,12 @@ from tenant_app.pages.billing.subscription import external_link
 def billing_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        BillingState,
+        name,
         title,
         sentence,
         *children,
-        open=BillingState.dialog == name,
-        on_open_change=BillingState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

@@ -99,7 +99,7 @@ class OrderState(DialogState, PageState, mixin=True):
         async with self._ctx() as ctx:
             order = await checkout.prepare(ctx, version_id, self.period, seats=seats)
         address = await checkout.submit(order)
-        self.dialog = ""
+        self._close_dialog()
         return redirect_to(address)
 
     # ── change the subscription ───────────────────────────────────────────────────────────────────────────────────
@@ -210,7 +210,8 @@ class OrderState(DialogState, PageState, mixin=True):
             )
         with self._skip_own_tab():
             is_applied = await changes.submit(quote)
-        self.dialog, self._quote, self._is_period_chosen = "", None, False
+        self._close_dialog()
+        self._quote, self._is_period_chosen = None, False
         await self._show_change()
         detail = "New features are available." if quote.change.prorate else "No charge now."
         return success_toast("Plan updated.", detail, is_applied)

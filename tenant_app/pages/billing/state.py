@@ -113,7 +113,8 @@ class BillingState(OrderState, ListState, PageState):
         return_id = query.get("session") or query.get("back") or ""
         if not return_id or return_id == self._checked_return:
             return None
-        self._checked_return, self.dialog = return_id, ""
+        self._checked_return = return_id
+        self._close_dialog()
         self.activating = "" if not query.get("session") else "done" if self.subscribed else "waiting"
         return BillingState.check_payment
 
@@ -216,7 +217,7 @@ class BillingState(OrderState, ListState, PageState):
             ending = await cancellation.prepare_cancel(ctx, form.why, form.comment)
         with self._skip_own_tab():
             is_applied = await cancellation.submit(ending)
-        self.dialog = ""
+        self._close_dialog()
         await self._show_change()
         return success_toast(
             "Cancelled.",

@@ -8,6 +8,7 @@ from shared.access import actions
 from shared.ui import charts
 from shared.ui.banners import banner, local_time, skeleton_rows
 from shared.ui.controls import button, icon
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell, guard_control
@@ -181,7 +182,7 @@ def cancel_section() -> rx.Component:
         button(
             "Cancel subscription",
             kind="danger",
-            on_click=BillingState.open_dialog("cancel", ""),
+            **dialog_opener(BillingState, "cancel"),
             data_testid="cancel",
         ),
         "Cancel subscription",

@@ -5,12 +5,11 @@ from typing import Any
 import reflex as rx
 
 from shared.ui.controls import (
-    dialog,
     dialog_field,
     radio_cards,
     text_input,
 )
-from shared.ui.dialogs import confirm_field
+from shared.ui.dialogs import confirm_field, form_dialog
 from tenant_app.pages.members.state import MembersState
 from tenant_app.shell import Shell
 
@@ -18,14 +17,12 @@ from tenant_app.shell import Shell
 def member_dialog(
     name: str, title: Any, sentence: Any, *children: rx.Component, **props: Any
 ) -> rx.Component:
-    return dialog(
-        None,
+    return form_dialog(
+        MembersState,
+        name,
         title,
         sentence,
         *children,
-        open=MembersState.dialog == name,
-        on_open_change=MembersState.close_dialog,
-        test_id=f"{name}-form",
         **props,
     )
 

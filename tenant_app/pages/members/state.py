@@ -221,10 +221,10 @@ class MembersState(DialogState, ListState, PageState):
         form, subject = ConfirmForm.read(payload), self.subject
         async with self._ctx() as ctx:
             await members.transfer_ownership(ctx, parse_id("mem", subject.id), form.confirm)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(f"{subject.name} is now the owner.", description="You’re now an admin.")
 
     def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:
         self._show(*page_data)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=detail)

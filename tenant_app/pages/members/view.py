@@ -18,6 +18,7 @@ from shared.ui.controls import (
     search_input,
     select,
 )
+from shared.ui.dialogs import dialog_opener
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, section, small, text_with_note
 from shared.ui.shell import link, page_header
@@ -221,7 +222,7 @@ def members_page() -> rx.Component:
         "Invite member",
         kind="primary",
         glyph="plus",
-        on_click=MembersState.open_dialog("invite", ""),
+        **dialog_opener(MembersState, "invite"),
         data_testid="invite",
     )
     return page(

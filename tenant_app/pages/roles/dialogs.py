@@ -4,8 +4,8 @@ from typing import Any
 
 import reflex as rx
 
-from shared.ui.controls import checkbox_group, dialog, dialog_field, text_input
-from shared.ui.dialogs import confirm_field
+from shared.ui.controls import checkbox_group, dialog_field, text_input
+from shared.ui.dialogs import confirm_field, form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.roles.state import RolesState
 
@@ -17,8 +17,9 @@ def role_editor(dialog_name: str, title: Any, sentence: str, confirm: str, submi
     sentence_input = text_input(
         "sentence", auto_complete="off", max_length=200, default_value=RolesState.subject.sentence
     )
-    return dialog(
-        None,
+    return form_dialog(
+        RolesState,
+        dialog_name,
         title,
         sentence,
         dialog_field("Name", name, id="name"),
@@ -27,26 +28,21 @@ def role_editor(dialog_name: str, title: Any, sentence: str, confirm: str, submi
         small("Every role can open the organisation and its own notifications."),
         confirm=confirm,
         submit=submit,
-        open=RolesState.dialog == dialog_name,
-        on_open_change=RolesState.close_dialog,
-        test_id=f"{dialog_name}-form",
         wide=True,
     )
 
 
 def role_dialogs() -> rx.Component:
     name = RolesState.subject.name
-    delete = dialog(
-        None,
+    delete = form_dialog(
+        RolesState,
+        "delete",
         f"Delete {name}",
         "Not assigned to anyone. Past activity is kept.",
         confirm_field("delete", name),
         confirm="Delete role",
         submit=RolesState.delete_role,
-        open=RolesState.dialog == "delete",
-        on_open_change=RolesState.close_dialog,
         kind="danger-fill",
-        test_id="delete-form",
     )
     return rx.fragment(
         role_editor(

@@ -56,7 +56,7 @@ def role_form() -> type[BaseRoleForm]:
 
 class RolesState(DialogState, PageState):
     reads: ClassVar[Action] = actions.ROLE_READ
-    dialogs: ClassVar[Sequence[str]] = ("create",)
+    filled_dialogs: ClassVar[Sequence[str]] = ("create",)
     row_dialogs: ClassVar[Sequence[str]] = ("change", "delete")
     loaded: bool = False
     rows: list[RoleRow] = []
@@ -147,5 +147,5 @@ class RolesState(DialogState, PageState):
 
     def _finish(self, ctx: Ctx, role_usages: Any, title: str, detail: str) -> EventSpec:
         self._show(ctx, role_usages)
-        self.dialog = ""
+        self._close_dialog()
         return rx.toast.success(title, description=detail)

@@ -7,6 +7,7 @@ import reflex as rx
 from shared.access import actions
 from shared.ui.banners import skeleton_rows
 from shared.ui.controls import button, icon
+from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, section, small, text_with_note
 from shared.ui.shell import link, page_header
 from shared.ui.tables import badge
@@ -22,7 +23,7 @@ def role_line(role: RoleRow) -> rx.Component:
     def control(action: Any, label: str, kind: str, obstacle: Any) -> rx.Component:
         act = button(
             label,
-            on_click=RolesState.open_dialog(kind, role.key),
+            **dialog_opener(RolesState, kind, role.key),
             aria_label=f"{label} {role.name}",
             data_testid=f"{kind}-role",
         )
@@ -92,7 +93,7 @@ def roles_page() -> rx.Component:
         "New role",
         kind="primary",
         glyph="plus",
-        on_click=RolesState.open_dialog("create", ""),
+        **dialog_opener(RolesState, "create"),
         data_testid="create-role",
     )
     role_list = rx.el.ul(rx.foreach(RolesState.rows, role_line), class_name="list", data_testid="role-list")
