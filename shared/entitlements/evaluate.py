@@ -180,6 +180,9 @@ class TenantLayers:
         self._lines: dict[Requirements, TraceLines] = {}
         self._limit_lines: dict[str, LimitLines] = {}
 
+    def __repr__(self) -> str:
+        return f"TenantLayers({self.entitlements!r})"
+
     def evaluate(self, requirements: Requirements) -> Iterator[TraceLine]:
         """One line for each layer from billing to flag, evaluated lazily and not kept."""
         return evaluate_tenant_layers(requirements, self.entitlements, self.provider)
@@ -227,9 +230,13 @@ def trace_decision(inputs: EvaluationInputs) -> DecisionTrace:
     action, subject, tenant, used, obstacle = inputs
     permission_line, state_line = _check_permission(action, subject), check_tenant_state(action, subject)
     kept = tenant.get_lines(action.requirements)
-    limit_line, object_line = _check_limit(action, tenant, used), _check_object(obstacle)
-    reason = get_reason((permission_line, state_line, kept, limit_line, object_line))
+    limit_line = _check_limit(action, tenant, used) if action.limit else NO_LIMIT_LINE
+    object_line = OBSTACLE_LINE if obstacle else NO_OBSTACLE_LINE
     lines = (permission_line, state_line, *kept.lines, limit_line, object_line)
+    # Most decisions: each of the five allows, so there is no first refusal to look for.
+    if permission_line.reason is state_line.reason is kept.reason is limit_line.reason is object_line.reason:
+        return DecisionTrace(inputs, DECISION_BY_REASON[kept.reason], lines)
+    reason = get_reason((permission_line, state_line, kept, limit_line, object_line))
     return DecisionTrace(inputs, DECISION_BY_REASON[reason], lines)
 
 
@@ -391,8 +398,6 @@ def _check_flag(requirements: Requirements, entitlements: Entitlements, provider
 
 
 def _check_limit(action: Action, tenant: TenantLayers, used: int | None) -> TraceLine:
-    if not action.limit:
-        return NO_LIMIT_LINE
     lines = tenant.get_limit_lines(action.limit)
     if used is None:
         return lines.uncounted
@@ -411,8 +416,3 @@ def _build_limit_lines(chain: LimitChain) -> LimitLines:
         within=TraceLine(layer, Verdict.YES, source_id, Finding.LIMIT_USAGE, chain),
         reached=TraceLine(layer, verdict, source_id, finding, chain, reason),
     )
-
-
-def _check_object(obstacle: str) -> TraceLine:
-    """Refuses when the caller has named an obstacle in the object's state."""
-    return OBSTACLE_LINE if obstacle else NO_OBSTACLE_LINE
