@@ -1,10 +1,13 @@
 """Notices for open pages: sent after the commit, with ids only."""
 
+from collections.abc import Awaitable, Callable
+
 import psycopg
 import pytest
 
 from shared.core import db, live_events
-from shared.tenancy import notifications
+from shared.core.context import Ctx
+from shared.tenancy import members, notifications, roles
 from tests.conftest import Cast
 
 
@@ -58,3 +61,32 @@ async def test_notice_names_the_tab_that_shows_the_change_itself(
         f"page {cast.acme} members 0123abcd",
         f"page {cast.acme} roles",
     ]
+
+
+async def find_membership_id(cast: Cast, user_id: str) -> str:
+    async with cast.ann.ctx() as ctx:
+        return next(row.id for row in (await members.list_members(ctx)).rows if row.user_id == user_id)
+
+
+@pytest.mark.parametrize("change", [members.deactivate, members.remove])
+async def test_person_who_loses_access_is_notified(
+    cast: Cast, listener: psycopg.AsyncConnection, change: Callable[[Ctx, str], Awaitable[None]]
+) -> None:
+    membership_id = await find_membership_id(cast, cast.max.user_id)
+    async with cast.ann.ctx() as ctx:
+        await change(ctx, membership_id)
+    assert f"user {cast.max.user_id}" in await list_notifications(listener)
+
+
+async def test_people_are_notified_when_their_role_is_changed(
+    cast: Cast, listener: psycopg.AsyncConnection
+) -> None:
+    membership_id = await find_membership_id(cast, cast.max.user_id)
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Greeter", "", ["member:read"])
+        await ctx.session.flush()
+        await members.set_role(ctx, membership_id, role.key)
+    assert f"user {cast.max.user_id}" in await list_notifications(listener)
+    async with cast.ann.ctx() as ctx:
+        await roles.change(ctx, role.key, "Greeter", "", ["member:read", "member:invite"])
+    assert f"user {cast.max.user_id}" in await list_notifications(listener)

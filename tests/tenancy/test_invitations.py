@@ -1,6 +1,7 @@
 """Invitations: permission, events, links, limits and concurrent changes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -120,6 +121,27 @@ async def test_resend_invalidates_the_old_link(cast: Cast) -> None:
     with pytest.raises(Refused, match="invitation_replaced"):
         await invitations.accept(old, zoe.user.id)
     assert await invitations.accept(new, zoe.user.id) == cast.ann.slug
+
+
+async def test_resend_leaves_an_event(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    async with cast.ann.ctx() as ctx:
+        await invitations.resend(ctx, invitation.id)
+    async with cast.ann.ctx() as ctx:
+        (event,) = (await audit_reader.list_events(ctx, limit=1)).rows
+    assert (event.action, event.object_id) == ("invitation.resent", invitation.id)
+
+
+@pytest.mark.parametrize("change", [invitations.resend, invitations.revoke])
+async def test_change_of_an_invitation_is_refused_for_a_member(
+    cast: Cast, change: Callable[[Ctx, str], Awaitable[object]]
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    with pytest.raises(Refused, match="missing_permission"):
+        async with cast.max.ctx() as ctx:
+            await change(ctx, invitation.id)
 
 
 async def test_removed_member_can_be_invited_again(cast: Cast) -> None:
