@@ -4,6 +4,7 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -150,6 +151,7 @@ class AuthorizeMiddleware(rx.Middleware):
         event: Event,
     ) -> StateUpdate | None:
         """None lets the event through; anything else is the answer."""
+        event_started_at = time.monotonic()
         admission = await state.get_state(Admission)
         path, is_framework_event = admission.router.url.path, event.name in FRAMEWORK_EVENTS
         slug, touches = slug_from_path(path), self._is_user_action(event, admission._path, path)
@@ -162,7 +164,11 @@ class AuthorizeMiddleware(rx.Middleware):
         if principal is None or (is_foreign and not is_framework_event):
             return await _state_update(state, RELOAD_PAGE)
         self._live.register_tab(
-            admission, principal.session_hash, principal.user_id, navigates=event.name in PAGE_LOAD_EVENTS
+            admission,
+            principal.session_hash,
+            principal.user_id,
+            navigates=event.name in PAGE_LOAD_EVENTS,
+            event_started_at=event_started_at,
         )
         if is_framework_event:
             if event.name in PAGE_LOAD_EVENTS:

@@ -1,12 +1,14 @@
 """A commit asks the open pages it concerns to load again; no data travels this way. One entry per socket.
 
 Each process has one LISTEN connection. What it hears is a hint: the page's own `load` then passes gate
-and service like any other event. Said by `shared.core.live_events`.
+and service like any other event. Sent by `shared.core.live_events`.
 """
 
 import asyncio
 import hashlib
 import random
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +24,7 @@ from shared.entitlements import rights_cache
 
 MIN_SECONDS_BETWEEN_LOADS = 0.3  # seconds between two loads of one tab
 MAX_LOADS_PER_SECOND = 200  # loads a second and process
+MAX_RECENT_NOTICES = 500  # kept for tabs that do not watch yet
 HEARTBEAT_SECONDS = 20.0  # seconds of silence after which the connection is tried and closed tabs are swept
 ALL_TENANTS = "*"  # what operators watch
 RELOAD_EVENT = Event.from_event_type(rx.call_script("window.location.reload()"))[
@@ -34,12 +37,26 @@ def get_tab_key(session_id: str) -> str:
     return hashlib.sha256(session_id.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
+class PageNotice:
+    """A commit that changed what pages show."""
+
+    heard_at: float
+    changed_keys: frozenset[tuple[str, str]] = frozenset()  # tenant and topic; empty: all pages
+    changed_by: str = ""  # key of the tab that shows the change itself
+
+    def concerns(self, sid: str, tab: "Tab") -> bool:
+        is_shown = not self.changed_keys or not self.changed_keys.isdisjoint(tab.topics)
+        return is_shown and get_tab_key(sid) != self.changed_by
+
+
 @dataclass(slots=True)
 class Tab:
     session_hash: str
     person_id: str
     topics: frozenset[tuple[str, str]] = frozenset()
     load: Event | None = None
+    event_started_at: float = 0.0  # of the latest event
     last_load_at: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -49,27 +66,48 @@ class LiveUpdates:
         """`role`: that listens. `run` connects, past any pooler, because LISTEN does not survive one."""
         self._role: db.DatabaseRole = role
         self._tabs: dict[str, Tab] = {}
+        self._recent_notices: deque[PageNotice] = deque(maxlen=MAX_RECENT_NOTICES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_lost_connection = False  # said once, not once a second
 
-    def register_tab(self, state: BaseState, session_hash: str, person_id: str, *, navigates: bool) -> None:
+    def register_tab(
+        self,
+        state: BaseState,
+        session_hash: str,
+        person_id: str,
+        *,
+        navigates: bool,
+        event_started_at: float,
+    ) -> None:
         """The event middleware calls this for every accepted event.
 
-        A new page watches nothing until its load has run.
+        A new page watches nothing until its load has run. `event_started_at`: by `time.monotonic`, before the
+        middleware read who acts.
         """
         tab = self._tabs.setdefault(state.router.session.session_id, Tab(session_hash, person_id))
         tab.session_hash, tab.person_id = session_hash, person_id
+        tab.event_started_at = event_started_at
         if navigates:
             tab.topics, tab.load = frozenset(), None
 
     def watch(self, state: BaseState, handler: Any, tenant_id: str, *topics: str) -> None:
-        """First line of a page's `load`, before it reads: a commit in between must not be missed."""
+        """First line of a page's `load`, before it reads: a commit in between must not be missed.
+
+        The middleware has read role and rights before: a commit since then loads the page once more.
+        """
         self.watch_event(state, Event.from_event_type(handler)[0], tenant_id, *topics)
 
     def watch_event(self, state: BaseState, load: Event, tenant_id: str, *topics: str) -> None:
         """The same for a load that was refused before it ran."""
-        if tab := self._tabs.get(state.router.session.session_id):
-            tab.topics, tab.load = frozenset((tenant_id, topic) for topic in topics), load
+        sid = state.router.session.session_id
+        if tab := self._tabs.get(sid):
+            previous_topics, tab.topics = tab.topics, frozenset((tenant_id, topic) for topic in topics)
+            tab.load = load
+            if tab.topics != previous_topics and any(
+                notice.heard_at >= tab.event_started_at and notice.concerns(sid, tab)
+                for notice in self._recent_notices
+            ):
+                self._schedule_loads([sid])
 
     async def run(self, app: rx.App) -> None:
         """A lifespan task of the app. Never ends: whatever breaks, it must listen again."""
@@ -90,7 +128,7 @@ class LiveUpdates:
         ) as connection:
             await connection.execute(f"listen {CHANNEL}")
             self._has_lost_connection = False
-            self._schedule_loads(list(self._tabs))  # for events missed while not listening
+            self._load_pages(PageNotice(time.monotonic()))  # for events missed while not listening
             while True:
                 async for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
                     self._handle_notice(*notice.payload.split(" "))
@@ -103,20 +141,23 @@ class LiveUpdates:
 
     def _handle_notice(self, kind: str, *key: str) -> None:
         if kind == "page" and len(key) in (2, 3):
-            changed_keys = {(key[0], key[1]), (ALL_TENANTS, key[1])}
+            changed_keys = frozenset({(key[0], key[1]), (ALL_TENANTS, key[1])})
             changed_by = key[2] if len(key) == 3 else ""
-            tabs = self._find_tabs(lambda tab: not changed_keys.isdisjoint(tab.topics))
-            self._schedule_loads(sid for sid in tabs if get_tab_key(sid) != changed_by)
+            self._load_pages(PageNotice(time.monotonic(), changed_keys, changed_by))
         elif kind == "session":
             for sid in self._find_tabs(lambda tab: (tab.session_hash,) == key):
                 self._start_task(self._close_tab(sid))
         elif kind == "rights" and len(key) == 1:
             rights_cache.invalidate(key[0])
             if key[0] == rights_cache.ALL_TENANTS:  # plans or flags: whatever is open may look different now
-                self._schedule_loads(list(self._tabs))
+                self._load_pages(PageNotice(time.monotonic()))
         elif kind == "user":
             for sid in self._find_tabs(lambda tab: (tab.person_id,) == key):
                 self._start_task(self._emit(sid, RELOAD_EVENT))
+
+    def _load_pages(self, notice: PageNotice) -> None:
+        self._recent_notices.append(notice)
+        self._schedule_loads([sid for sid, tab in self._tabs.items() if notice.concerns(sid, tab)])
 
     def _find_tabs(self, matches: Callable[[Tab], bool]) -> list[str]:
         return [sid for sid, tab in self._tabs.items() if matches(tab)]

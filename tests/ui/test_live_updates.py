@@ -5,7 +5,13 @@ import asyncio
 import pytest
 from reflex.event import Event
 
+from shared.tenancy import entry
+from shared.tenancy.entry import Principal
+from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.live_updates import LiveUpdates, Tab, get_tab_key
+from tenant_app import shell
+from tenant_app.pages.members.state import MembersState
+from tests.conftest import Cast
 
 TOPIC = ("ten_acme", "members")
 
@@ -42,3 +48,62 @@ async def test_notice_about_another_topic_loads_nothing(live: LiveUpdates) -> No
     live._handle_notice("page", "ten_acme", "roles")
     live._handle_notice("page", "ten_globex", "members")
     assert list_scheduled(live) == set()
+
+
+async def load_members(cast: Cast, live: LiveUpdates, *notice: str) -> set[str]:
+    """Opens the page and hears the notice after the middleware has read who acts. Returns the tabs that load again."""
+    loaded = set()
+
+    async def emit(sid: str, _event: Event) -> None:
+        loaded.add(sid)
+
+    live._emit = emit  # type: ignore[method-assign]
+
+    async def authenticate(cookies: str, slug: str, *, touches: bool) -> Principal | None:
+        principal = await entry.authenticate(cookies, slug, touches=touches)
+        live._handle_notice(*notice)
+        return principal
+
+    page = cast.ann.opens(MembersState)
+    event = Event.from_event_type(MembersState.load)[0]
+    await AuthorizeMiddleware(authenticate, live).preprocess(
+        app=None,  # type: ignore[arg-type]
+        state=page._get_root_state(),
+        event=event,
+    )
+    await MembersState.event_handlers["load"].fn(page)
+    await asyncio.sleep(0.01)
+    return loaded | list_scheduled(live)
+
+
+@pytest.fixture
+def opening(live: LiveUpdates, monkeypatch: pytest.MonkeyPatch) -> LiveUpdates:
+    """What the pages of the tenant app watch with; no tab is open."""
+    live._tabs = {}
+    monkeypatch.setattr(shell, "live", live)
+    return live
+
+
+async def test_page_that_is_being_opened_loads_again_when_rights_change_after_they_were_read(
+    cast: Cast, opening: LiveUpdates
+) -> None:
+    assert await load_members(cast, opening, "page", cast.acme, "tenant") == {""}
+
+
+async def test_page_that_is_being_opened_loads_again_when_the_catalog_changes_after_it_was_read(
+    cast: Cast, opening: LiveUpdates
+) -> None:
+    assert await load_members(cast, opening, "rights", "*") == {""}
+
+
+async def test_page_that_is_being_opened_does_not_load_again_for_another_tenant(
+    cast: Cast, opening: LiveUpdates
+) -> None:
+    assert await load_members(cast, opening, "page", cast.globex, "tenant") == set()
+
+
+async def test_page_that_is_being_opened_does_not_load_again_for_an_earlier_change(
+    cast: Cast, opening: LiveUpdates
+) -> None:
+    opening._handle_notice("page", cast.acme, "tenant")
+    assert await load_members(cast, opening, "page", cast.globex, "tenant") == set()
