@@ -181,7 +181,12 @@ class TenantLayers:
         self._limit_lines: dict[str, LimitLines] = {}
 
     def __repr__(self) -> str:
-        return f"TenantLayers({self.entitlements!r})"
+        """The ids of its rows, by which the attack compares what two tenants get."""
+        snapshot = self.entitlements.snapshot
+        facts = (*snapshot.overrides.values(), *snapshot.flag_overrides.values(), *snapshot.traits.values())
+        rows = (snapshot.assignment, snapshot.billing, *(row for row, _ in snapshot.addons), *facts)
+        ids = sorted(row.id for row in rows if row is not None)
+        return f"TenantLayers({snapshot.tenant_id!r}, {snapshot.offer.id!r}, {ids})"
 
     def evaluate(self, requirements: Requirements) -> Iterator[TraceLine]:
         """One line for each layer from billing to flag, evaluated lazily and not kept."""
