@@ -84,7 +84,7 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     dialog.get_by_label("Until").fill("2020-01-01T10:00")
     dialog.get_by_label("Reason", exact=True).fill(REASON)
     dialog.get_by_role("button", name="Override").click()
-    olga.sees("The end is before the start.")
+    olga.sees("Until must be in the future.")
     dialog.get_by_label("Until").fill((began + timedelta(days=1)).strftime(LOCAL))
     olga.shot("operator-override")
     dialog.get_by_role("button", name="Override").click()
