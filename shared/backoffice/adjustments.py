@@ -6,7 +6,6 @@ idempotency key, so that it happens once however often the job runs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -24,7 +23,6 @@ from shared.jobs import queue
 from shared.tenancy import entry, tenants
 
 TASK = "billing.adjust"
-AdjustmentKind = Literal["credit", "refund", "debit"]
 KINDS = ("credit", "refund", "debit")
 REASON_CODES = {  # code: label; a sentence explains the details
     "billing_error": "Billing error",

@@ -4,7 +4,7 @@ Pure functions of the rights of each tenant before and after. `backoffice.impact
 change.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.access.actions import ACTIONS, Action
@@ -180,14 +180,6 @@ class ImpactComparison:
             key=lambda change: (change.is_allowed, -change.decision_count, change.action),
         )
         return report
-
-
-def compare_cases(cases: Iterable[TenantCase]) -> ImpactReport:
-    """The report over all cases. `cases`: sorted by name, because each line names its first tenants."""
-    comparison = ImpactComparison()
-    for case in cases:
-        comparison.add(case)
-    return comparison.build_report()
 
 
 def find_decision_change(case: TenantCase, counted_decision: CountedDecision) -> tuple[str, bool] | None:

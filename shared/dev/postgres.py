@@ -106,9 +106,6 @@ class EmbeddedPostgres:
                 self._process.wait(60)
             self._process, self.started = None, False
 
-    def is_running(self) -> bool:
-        return self.pgdata_dir.exists() and self._find_server_pid() is not None
-
     def url(self, role: str = SUPERUSER, database: str = "postgres") -> str:
         host = quote(str(self.socket_dir), safe="")
         return f"postgresql://{role}:{self.load_password(role)}@/{database}?host={host}&port={PORT}"

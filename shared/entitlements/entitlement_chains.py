@@ -117,10 +117,6 @@ def build_feature_chain(snapshot: EntitlementSnapshot, catalog: Catalog, feature
     return Entitlements(snapshot, catalog).feature(feature)
 
 
-def build_limit_chain(snapshot: EntitlementSnapshot, catalog: Catalog, name: str) -> LimitChain:
-    return Entitlements(snapshot, catalog).limit(name)
-
-
 def has_fallen_back(snapshot: EntitlementSnapshot) -> bool:
     """Whether the fallback plan bounds what the tenant has."""
     return snapshot.billing_status == "none" or snapshot.trial_ended

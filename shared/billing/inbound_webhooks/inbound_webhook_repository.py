@@ -52,9 +52,6 @@ MARK_PROCESSED = text(f"""
     update inbound_webhook set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {CLAIM_CONDITION}
     returning event_id
 """)  # noqa: S608
-MARK_IGNORED = text(f"""
-    update inbound_webhook set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = :why where {CLAIM_CONDITION}
-""")  # noqa: S608
 # `counts`: whether it was an attempt. Outages and rate limits of the provider don't count.
 RELEASE_WEBHOOKS = text(f"""
     update inbound_webhook set
@@ -137,11 +134,6 @@ async def mark_processed(session: AsyncSession, claim: WebhookClaim) -> tuple[st
     connection = await session.connection()
     result = await connection.execute(MARK_PROCESSED, _claim_values(claim))
     return tuple(sorted(result.scalars()))
-
-
-async def mark_ignored(session: AsyncSession, claim: WebhookClaim, reason: str) -> None:
-    connection = await session.connection()
-    await connection.execute(MARK_IGNORED, _claim_values(claim) | {"why": reason})
 
 
 async def release_webhooks(
