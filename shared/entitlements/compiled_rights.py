@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import chain
 from types import MappingProxyType
 
-from shared.access.actions import ACTIONS, Requirements
+from shared.access.actions import ACTIONS, Action, Requirements
 from shared.access.refusal_codes import Reason
 from shared.core.context import RefusalWording, Rights
 from shared.entitlements import evaluate
@@ -111,7 +111,7 @@ def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state:
     reasons: dict[tuple[Requirements, bool], Reason] = {}  # most actions have theirs in common with others
     verdicts = {}
     for action in ACTIONS.values():
-        key = action.requirements, action.allowed_when_unverified
+        key = _get_requirements(action)
         reason = reasons.get(key)
         if reason is None:
             state_line = evaluate.check_tenant_state(action, subject)
@@ -120,6 +120,11 @@ def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state:
         if reason is not Reason.ALLOWED:
             verdicts[action.name] = reason.value
     return verdicts
+
+
+def _get_requirements(action: Action) -> tuple[Requirements, bool]:
+    """Everything of an action that its verdict depends on."""
+    return action.requirements, action.allowed_when_unverified
 
 
 def _has_required_feature(catalog: Catalog, flag: str, features: frozenset[str]) -> bool:
