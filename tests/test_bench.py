@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -15,6 +16,7 @@ from tests.bench.options import Options
 from tests.bench.people import FIRST, LAST, MEMBERS
 from tests.bench.rows import ROUNDS, Result, counted, is_sound, lines, p95, ratios, without_warm_up
 from tests.bench.run import PARTS, Part, Run
+from tests.bench.servers import ROOT
 from tests.bench.visible import Asker
 
 OPTIONS = Options(rounds=0, seed=1, say=lambda line: None, tiny=True, peers=False)
@@ -25,6 +27,14 @@ GOOD, BAD = [0.9, 1.0, 1.3] * 3, [2.0, 30.0, 400.0] * 3
 
 def list_verdicts(row: Result, control: Result) -> list[str]:
     return [line[63:] for line in lines([row, control])]
+
+
+def test_peers_start_in_an_environment_without_our_packages() -> None:
+    """They are measured in `make bench` only, so nothing else would notice that they import the product."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.bench.peers.serve"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
 def test_line_layout_is_the_published_one() -> None:

@@ -263,8 +263,11 @@ class Engines:
 
     def _say(self, **words: Any) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise Broken(with_last_line("the process of the engines has ended", self._errors)) from None
 
 
 @contextmanager
