@@ -31,7 +31,7 @@ def list_verdicts(row: Result, control: Result) -> list[str]:
 
 def test_peers_start_in_an_environment_without_our_packages() -> None:
     """They are measured in `make bench` only, so nothing else would notice that they import the product."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.bench.peers.serve"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.bench.peers, tests.bench.nonce"
     command = [sys.executable, "-I", "-S", "-c", code]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
