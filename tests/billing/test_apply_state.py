@@ -68,6 +68,21 @@ async def test_cancelled_subscription_ends_access(cast: Cast, stripe: scripted_p
             assert ctx.rights.billing_status == access
 
 
+async def test_billing_event_names_the_status_before_and_after(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(cast.acme)
+    for status in ("active", "past_due", "canceled"):
+        subscription = build_subscription(status, failed_since=START)
+        stripe.state[customer] = CustomerState(customer, subscriptions=(subscription,))
+        await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    async with db.transaction(tenant_id=cast.acme) as session:
+        rows = (await session.exec(select(BillingEvent).order_by(col(BillingEvent.ticket)))).all()
+    statuses = [(event.previous["status"], event.next["status"]) for event in rows]
+    assert statuses == [("", "active"), ("active", "grace"), ("grace", "none")]
+
+
 async def test_credit_and_new_card_are_recorded_and_announced_to_open_pages(
     cast: Cast, stripe: scripted_provider.FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
