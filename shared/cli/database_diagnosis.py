@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import psycopg
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg_pool import PoolTimeout
 from sqlalchemy.engine import URL, make_url
 
 from shared.cli import database
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
+from shared.web.health import list_migration_heads
 
 MIGRATE = "Run `bulkhead migrate` first; `make up` does it too."
 CONNECT_TIMEOUT_S = 3
@@ -81,13 +80,10 @@ def _find_schema_problem(url: URL) -> str:
         if connection.execute("select to_regclass('public.alembic_version')").fetchone() == (None,):
             return f"the database has no schema yet. {MIGRATE}"
         row = connection.execute("select version_num from alembic_version").fetchone()
-    revision, head = row[0] if row else "nothing", _head_revision()
-    if revision != head:
-        return f"the schema of the database is at {revision}, and this version needs {head}. {MIGRATE}"
+    revision, heads = row[0] if row else "nothing", list_migration_heads()
+    if revision not in heads:
+        return (
+            f"the schema of the database is at {revision}, and this version needs {', '.join(heads)}. Run `bulkhead migrate`,"
+            " or start the version that the schema belongs to if that is newer."
+        )
     return ""
-
-
-def _head_revision() -> str:
-    config = Config()
-    config.set_main_option("script_location", str(database.ROOT / "alembic").replace("%", "%%"))
-    return ScriptDirectory.from_config(config).get_current_head() or "nothing"

@@ -1,4 +1,4 @@
-"""Manage further Stripe accounts from the command line."""
+"""Add and update Stripe accounts from the command line."""
 
 from collections.abc import Sequence
 

@@ -248,7 +248,7 @@ def trace_decision(inputs: EvaluationInputs) -> DecisionTrace:
 def evaluate_tenant_layers(
     requirements: Requirements, entitlements: Entitlements, provider: FlagProvider
 ) -> Iterator[TraceLine]:
-    """The layers from billing to flag, evaluated lazily. Nothing of the person who asks bears on them."""
+    """Evaluate the layers from billing to flag, lazily. They don't depend on the person."""
     yield _check_billing(requirements, entitlements)
     yield from _check_entitlement(requirements, entitlements)
     yield _check_trial(requirements, entitlements)

@@ -42,11 +42,11 @@ async def _check_database(role: db.DatabaseRole) -> str:
     except Exception as problem:  # any error means not ready
         log.get_logger(__name__).warning("not_ready", part="database", problem=type(problem).__name__)
         return "unreachable"
-    return "ok" if set(versions) == _migration_heads() else "migrations missing"
+    return "ok" if set(versions) == list_migration_heads() else "migrations missing"
 
 
 @cache
-def _migration_heads() -> set[str]:
+def list_migration_heads() -> set[str]:
     return set(ScriptDirectory(str(ROOT / "alembic")).get_heads())
 
 

@@ -251,7 +251,7 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
 async def _try(
     call: Call, values: dict[str, Any], world: World, untouched: str, entered: Any
 ) -> tuple[str, bool]:
-    """What one gets who has `entered`, and whether something of Globex is other than `untouched` before it is undone.
+    """Call with the context of `entered`: the result as text, and whether a row of Globex differs from `untouched`.
 
     With policies nobody can see that from inside, and nothing needs to: `tables` attacks them.
     """

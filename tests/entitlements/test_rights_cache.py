@@ -244,7 +244,7 @@ async def test_trace_of_now_sees_a_change_of_a_flag_at_once(
         assert await explain_now(cast, action) is Reason.FLAG_OFF
     finally:
         monkeypatch.undo()
-        rights_cache.invalidate()  # or whoever has equal facts would need the flag
+        rights_cache.invalidate()  # tenants with equal facts would share rights that need the flag
 
 
 async def test_lines_of_a_trace_go_with_the_cached_facts(cast: Cast) -> None:

@@ -89,7 +89,7 @@ async def join_tenant(owner: SignedInUser, slug: str, person: SignedInUser, role
 
 
 async def create_operator(name: str, role: str = "owner") -> str:
-    """The session cookie of a new operator who has signed in with both factors."""
+    """Create an operator with a session that has passed both factors. Returns the session cookie."""
     hashed = await get_password_hash()
     async with entry.enter_platform("tests") as octx:
         email = f"{name.lower()}.{new_id('x')[-8:]}@bulkhead.test"
