@@ -2,9 +2,7 @@
 PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
 PY := .venv/bin/python
-# The lock files are complete: --no-deps keeps a package that is released tomorrow from changing the installation.
-PIP := $(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps
-OFFLINE := echo "The packages could not be installed; the lines above say why. The first run needs the network, or a package index that pip knows; later ones do not." >&2
+INSTALL := $(PY) -m shared.dev.install_packages
 
 .PHONY: up test test-fast test-long check bench attack lock clean
 up: .venv/up
@@ -44,15 +42,11 @@ lock: .venv/made
 	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock requirements-test.lock
 
 .venv/up: .venv/made requirements.lock
-	@echo "Installing packages (once) …"
-	@$(PIP) -r requirements.lock || { $(OFFLINE); exit 1; }
-	@$(PY) -m pip check >/dev/null || { $(PY) -m pip check; exit 1; }
+	@$(INSTALL) requirements.lock
 	@touch $@
 
 .venv/test: .venv/made requirements-test.lock
-	@echo "Installing packages for the tests (once) …"
-	@$(PIP) -r requirements-test.lock || { $(OFFLINE); exit 1; }
-	@$(PY) -m pip check >/dev/null || { $(PY) -m pip check; exit 1; }
+	@$(INSTALL) requirements-test.lock
 	@touch .venv/up $@
 
 # Nothing is built to be importable: a path file and three lines for `.venv/bin/bulkhead`.

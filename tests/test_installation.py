@@ -16,6 +16,13 @@ from tests.support.locks import parse_lock
 from tests.support.package_index import NEWER, PackageIndex, serve_newer_releases
 
 ROOT = Path(__file__).parents[1]
+INSTALLER = (
+    "shared/__init__.py",
+    "shared/core/__init__.py",
+    "shared/core/progress.py",
+    "shared/dev/__init__.py",
+    "shared/dev/install_packages.py",
+)
 PIPS = {"oldest": "pip==23.2.1", "newest": "pip"}  # 23.2.1 comes with Python 3.11.7
 RELEASED_TOMORROW = {
     "granian": "Requires-Dist: watchfiles~=1.0; extra == 'reload'\nProvides-Extra: reload\n",
@@ -67,8 +74,9 @@ def list_configured_indexes(python: Path) -> list[str]:
 @pytest.mark.long
 @pytest.mark.parametrize("pip", PIPS)
 def test_make_installs_the_pinned_versions(tmp_path: Path, index: PackageIndex, pip: str) -> None:
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", *INSTALLER):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     run(sys.executable, "-m", "venv", ".venv", folder=tmp_path, environment=os.environ)
     python = tmp_path / ".venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--upgrade", PIPS[pip], folder=tmp_path, environment=os.environ)

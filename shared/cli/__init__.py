@@ -84,7 +84,7 @@ def build_frontends() -> None:
     """Build both frontends, where their sources changed."""
     from shared.cli.frontend_build import build_all
 
-    build_all(echo=typer.echo)
+    build_all()
 
 
 @app.command()

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from shared.core.config import ConfigurationError, settings
+from shared.core.progress import ProgressLine
 
 ROOT = Path(__file__).parents[2]
 APPS = ("tenant", "admin")
@@ -33,21 +34,77 @@ SOURCES = (
 NETWORK_ERRORS = ("ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ECONNREFUSED", "ENETUNREACH", "network")
 
 
-def build_all(echo: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class BuildStep:
+    title: str
+    share: float  # of the time of a first build
+    done_path: str  # exists in the build's folder when the step is done; "" for the last step
+
+
+FIRST_BUILD_SECONDS = 60
+STEPS = (
+    BuildStep("loading the app", 0.11, "package.json"),
+    BuildStep("compiling pages", 0.19, "node_modules"),
+    BuildStep("installing npm packages", 0.36, "node_modules/.package-lock.json"),
+    BuildStep("writing pages", 0.08, "routes.json"),
+    BuildStep("bundling", 0.26, ""),
+)
+
+
+def build_all() -> None:
     """Both at the same time. Raises ConfigurationError with the end of what the builder said."""
     fingerprints = {app: source_fingerprint(app) for app in APPS if not is_built(app)}
     if not fingerprints:
         return
-    echo(f"Building the frontend of {' and '.join(fingerprints)} (a minute or two, once) …")
     running: dict[str, subprocess.Popen[bytes]] = {}
+    progress = ProgressLine(f"Frontend of {' and '.join(fingerprints)}")
     try:
         for app in fingerprints:
             running[app] = _start_build(app)
+        _wait_for_builds(running, progress)
         for app, app_fingerprint in fingerprints.items():
             _finish_build(app, running[app], app_fingerprint)
+    except ConfigurationError:
+        progress.clear()
+        raise
     finally:
         for process in running.values():
             _kill_build(process)
+    progress.finish()
+
+
+def _wait_for_builds(running: dict[str, subprocess.Popen[bytes]], progress: ProgressLine) -> None:
+    """Returns when all have ended, or when one has failed."""
+    positions = {app: _BuildPosition(_draft_path(app)) for app in running}
+    while any(process.poll() is None for process in running.values()):
+        if any(process.poll() for process in running.values()):
+            return
+        shares = [position.update() for position in positions.values()]
+        slowest = min(positions.values(), key=lambda position: position.index)
+        progress.show(STEPS[slowest.index].title, sum(shares) / len(shares))
+        time.sleep(0.5)
+
+
+class _BuildPosition:
+    """How far one build is. Within a step its usual time is the measure, because the builder says nothing."""
+
+    def __init__(self, draft: Path) -> None:
+        self.index = 0  # in STEPS
+        self._draft = draft
+        self._step_started_at = time.monotonic()
+
+    def update(self) -> float:
+        """Returns the share of the whole build that is done, below 1."""
+        while (path := STEPS[self.index].done_path) and (self._draft / path).exists():
+            self.index += 1
+            self._step_started_at = time.monotonic()
+        step = STEPS[self.index]
+        usual_seconds = step.share * FIRST_BUILD_SECONDS
+        seconds = time.monotonic() - self._step_started_at
+        step_share = seconds / (
+            seconds + usual_seconds / 2
+        )  # two thirds after the usual time, never all of it
+        return sum(done.share for done in STEPS[: self.index]) + step.share * step_share
 
 
 def is_built(app: str) -> bool:
@@ -102,8 +159,6 @@ def _start_build(app: str) -> subprocess.Popen[bytes]:
 
 def _finish_build(app: str, process: subprocess.Popen[bytes], app_fingerprint: str) -> None:
     draft, web = _draft_path(app), _build_path(app)
-    while process.poll() is None:
-        time.sleep(0.1)
     output = _log_path(app).read_text(errors="replace")
     if process.returncode or "Invalid icon tag" in output or not (draft / "build" / "client").exists():
         raise ConfigurationError(

@@ -55,7 +55,7 @@ def _run_services(root: Path, started_at: float) -> None:
         if not settings().is_production:
             modules.load()
             asyncio.run(cast.seed())
-        frontend_build.build_all(echo=_print_line)
+        frontend_build.build_all()
         supervision.start()
         _watch_services(supervision, root, started_at)
     finally:
