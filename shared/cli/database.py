@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.engine import make_url
 
 from shared import modules
+from shared.cli import up_lock
 from shared.cli.schema_fingerprint import require_published
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
@@ -23,6 +24,7 @@ from shared.dev.postgres import EmbeddedPostgres
 ROOT = Path(__file__).parents[2]
 ROLES: tuple[db.DatabaseRole, ...] = ("owner", "app", "operator")
 MIGRATION_LOCK = 7233  # of those who migrate
+UP_RESTART_SECONDS = 60.0  # `up` starts an ended server again within this time
 MAINTENANCE_DATABASE = "postgres"  # every server has it
 
 
@@ -55,10 +57,18 @@ def _embedded_url() -> str:
 
 @contextmanager
 def running_server() -> Iterator[None]:
-    """For one command: the embedded server is there, and stops again if it was started for this."""
+    """For one command: the embedded server is there, and stops again if it was started for this.
+
+    Raises ConfigurationError when the server of a running `bulkhead up` does not answer: only `up` starts it.
+    """
     modules.load()
     server = embedded_server()
-    if server is not None:
+    if server is not None and up_lock.is_held(settings().absolute_data_dir):
+        if not server.wait_until_ready(UP_RESTART_SECONDS):
+            raise ConfigurationError(
+                "the database of the running `bulkhead up` does not answer. The output of `bulkhead up` says why."
+            )
+    elif server is not None:
         server.start()
     try:
         yield

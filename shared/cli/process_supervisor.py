@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xmlrpc.client import Fault, ServerProxy
@@ -64,11 +65,8 @@ class ProcessSupervisor:
 
     def list_processes(self) -> list[ServiceProcess]:
         """Empty while supervisord itself is not ready yet."""
-        server = ServerProxy(
-            "http://127.0.0.1", transport=SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
-        )
         try:
-            process_infos = server.supervisor.getAllProcessInfo()
+            process_infos = self._connect().supervisor.getAllProcessInfo()
         except (OSError, Fault):
             return []
         assert isinstance(process_infos, list)
@@ -76,6 +74,11 @@ class ProcessSupervisor:
             ServiceProcess(info["name"], info["statename"], info["pid"], _describe_exit(info))
             for info in process_infos
         ]
+
+    def start_process(self, name: str) -> None:
+        """Start a part that supervisord gave up."""
+        with suppress(OSError, Fault):
+            self._connect().supervisor.startProcess(name, False)
 
     def stop(self) -> None:
         if self._process is None:
@@ -86,6 +89,10 @@ class ProcessSupervisor:
         except subprocess.TimeoutExpired:
             self._process.kill()  # the parts notice and end
             self._process.wait()
+
+    def _connect(self) -> ServerProxy:
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
+        return ServerProxy("http://127.0.0.1", transport=transport)
 
     def read_log_tail(self, name: str) -> str:
         log = self.logs / f"{name}.log"

@@ -1,20 +1,20 @@
 """`bulkhead up`: everything, in order, supervised; and nothing of it left when it stops."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from shared import modules
-from shared.cli import database, frontend_build, parent_watch, ports, stale_processes
-from shared.cli.process_supervisor import ProcessSupervisor
+from shared.cli import database, frontend_build, parent_watch, ports, stale_processes, up_lock
+from shared.cli.database_watch import SECONDS_BETWEEN_STARTS, DatabaseWatch
+from shared.cli.disk_watch import DiskWatch
+from shared.cli.process_supervisor import ProcessSupervisor, ServiceProcess
 from shared.core.config import ConfigurationError, settings
 from shared.dev.postgres import EmbeddedPostgres
 from shared.dev.seed import cast
@@ -36,7 +36,7 @@ def up(*, with_parent: bool = False) -> int:
     root = settings().absolute_data_dir
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with _lock_data_directory(root):
+        with up_lock.hold(root):
             _prepare_start(root)
             _run_services(root, started_at)
     except KeyboardInterrupt:
@@ -57,7 +57,7 @@ def _run_services(root: Path, started_at: float) -> None:
             asyncio.run(cast.seed())
         frontend_build.build_all()
         supervision.start()
-        _watch_services(supervision, root, started_at)
+        _watch_services(supervision, root, _wait_until_answering(supervision, root, started_at))
     finally:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(
@@ -76,51 +76,83 @@ def _start_database(server: EmbeddedPostgres, root: Path) -> None:
         _marker_path(root).touch()
 
 
-def _watch_services(supervision: ProcessSupervisor, root: Path, started_at: float) -> None:
-    """Returns never: ends by a signal, or raises ConfigurationError."""
-    waiting_urls, pids, deadline = (
-        list(ports.urls_by_setting().values()),
-        dict[str, int](),
-        time.monotonic() + START_TIMEOUT,
-    )
+def _wait_until_answering(supervision: ProcessSupervisor, root: Path, started_at: float) -> dict[str, int]:
+    """Returns the process ids of the parts by name. Raises ConfigurationError when one does not start."""
+    waiting_urls, pids = list(ports.urls_by_setting().values()), dict[str, int]()
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
-        if not supervision.is_alive():
-            raise ConfigurationError(
-                f"the supervisor ended unexpectedly, and with it everything else. See {supervision.logs}"
-            )
-        parts = supervision.list_processes()
+        parts = _list_parts(supervision)
         for part in parts:
-            if part.state == "FATAL" or (waiting_urls and part.last_exit):
+            if part.state == "FATAL" or part.last_exit:
                 raise ConfigurationError(
                     f"the part {part.name} {part.last_exit or 'does not start'}, so everything was stopped."
                     f" The end of its log, {supervision.logs / part.name}.log:\n{supervision.read_log_tail(part.name)}"
                 )
+        _record_processes(supervision, root, parts, pids)
+        waiting_urls = [url for url in waiting_urls if not _is_answering(f"{url}/healthz")]
+        if not waiting_urls and len(pids) == len(parts):
+            _print_line(_welcome_text(time.monotonic() - started_at, supervision.logs))
+            return pids
+        if time.monotonic() > deadline:
+            raise ConfigurationError(f"no answer from {', '.join(waiting_urls)}. See {supervision.logs}")
+        time.sleep(0.1)
+
+
+def _watch_services(supervision: ProcessSupervisor, root: Path, pids: dict[str, int]) -> None:
+    """Returns never: ends by a signal, or raises ConfigurationError when the supervisor ended.
+
+    Whatever else ends is started again, and the cause is printed.
+    """
+    server = database.embedded_server()
+    database_watch = DatabaseWatch(server, _print_line) if server is not None else None
+    disk_watch = DiskWatch(root, _print_line)
+    retry_times: dict[str, float] = {}  # of the parts that supervisord gave up
+    while True:
+        disk_watch.check()
+        if database_watch is not None:
+            database_watch.check()
+        parts = _list_parts(supervision)
+        for part in parts:
             if part.pid and part.pid != pids.get(part.name):
-                if part.name in pids:
-                    _print_line(
-                        f"The part {part.name} {part.last_exit}; it was started again. Its log: {supervision.logs}"
-                    )
-                pids[part.name] = part.pid
-                stale_processes.write_record(_record_path(root), [supervision.pid, *pids.values()])
-        if waiting_urls:
-            waiting_urls = [url for url in waiting_urls if not _is_answering(f"{url}/healthz")]
-            if not waiting_urls and len(pids) == len(parts):
-                _print_line(_welcome_text(time.monotonic() - started_at, supervision.logs))
-            elif time.monotonic() > deadline:
-                raise ConfigurationError(f"no answer from {', '.join(waiting_urls)}. See {supervision.logs}")
-        time.sleep(0.1 if waiting_urls else 0.5)
+                _print_line(
+                    f"The part {part.name} {part.last_exit}; it was started again. Its log: {supervision.logs}"
+                )
+            if part.state != "FATAL":
+                retry_times.pop(part.name, None)
+            elif time.monotonic() > retry_times.get(part.name, 0.0):
+                if part.name not in retry_times:
+                    _print_line(_stopped_text(supervision, part))
+                supervision.start_process(part.name)
+                retry_times[part.name] = time.monotonic() + SECONDS_BETWEEN_STARTS
+        _record_processes(supervision, root, parts, pids)
+        time.sleep(0.5)
 
 
-@contextmanager
-def _lock_data_directory(root: Path) -> Iterator[None]:
-    with (root / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"Bulkhead is already running on {root}. Stop it, or give this one its own BULKHEAD_DATA_DIR."
-            ) from None
-        yield
+def _list_parts(supervision: ProcessSupervisor) -> list[ServiceProcess]:
+    if not supervision.is_alive():
+        raise ConfigurationError(
+            f"the supervisor ended unexpectedly, and with it everything else. See {supervision.logs}"
+        )
+    return supervision.list_processes()
+
+
+def _record_processes(
+    supervision: ProcessSupervisor, root: Path, parts: list[ServiceProcess], pids: dict[str, int]
+) -> None:
+    """Remember the process ids. The next `up` ends what a killed one left running."""
+    current_pids = {part.name: part.pid for part in parts if part.pid}
+    if current_pids.items() <= pids.items():
+        return
+    pids |= current_pids
+    with suppress(OSError):  # on a full disk the next `up` may find processes that it can't end by itself
+        stale_processes.write_record(_record_path(root), [supervision.pid, *pids.values()])
+
+
+def _stopped_text(supervision: ProcessSupervisor, part: ServiceProcess) -> str:
+    return (
+        f"The part {part.name} {part.last_exit or 'does not start'}. It is tried again every few seconds. The end of its"
+        f" log, {supervision.logs / part.name}.log:\n{supervision.read_log_tail(part.name)}"
+    )
 
 
 def _prepare_start(root: Path) -> None:

@@ -106,6 +106,23 @@ class EmbeddedPostgres:
                 self._process.wait(60)
             self._process, self.started = None, False
 
+    def is_running(self) -> bool:
+        """Whether the server's process is there. A server that hangs is running."""
+        return self.root.exists() and self._find_server_pid() is not None
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Whether the server, which another process starts, accepts connections within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not (self.is_running() and self._is_ready()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    @property
+    def log_path(self) -> Path:
+        return self.root / "postgres.log"
+
     def url(self, role: str = SUPERUSER, database: str = "postgres") -> str:
         host = quote(str(self.socket_dir), safe="")
         return f"postgresql://{role}:{self.load_password(role)}@/{database}?host={host}&port={PORT}"
@@ -244,7 +261,7 @@ class EmbeddedPostgres:
             "-p",
             str(PORT),
         ]
-        with (self.root / "postgres.log").open("ab") as log:
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command + settings,
                 stdin=subprocess.DEVNULL,
@@ -306,12 +323,11 @@ class EmbeddedPostgres:
                 f"No space left on the disk of {self.root}. Make room, or set BULKHEAD_DATA_DIR to another disk."
             )
         return EmbeddedPostgresError(
-            f"PostgreSQL doesn't start. Its output:\n{output[-1500:]}\nLog: {self.root / 'postgres.log'}"
+            f"PostgreSQL doesn't start. Its output:\n{output[-1500:]}\nLog: {self.log_path}"
         )
 
     def _read_log_tail(self) -> str:
-        log = self.root / "postgres.log"
-        return log.read_text(errors="replace")[-1500:] if log.exists() else ""
+        return self.log_path.read_text(errors="replace")[-1500:] if self.log_path.exists() else ""
 
 
 def _is_process_alive(pid: int) -> bool:

@@ -68,6 +68,7 @@ async def main(chosen: argparse.Namespace) -> int:
         await db.dispose()
         close_connections()
         database.drop(name)
+        database.stop_unused_server()
 
 
 def _sample(chosen: argparse.Namespace) -> list[str]:

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
 
-from tests.e2e.conftest import ROOT, TENANT, House, Newcomer, answers
+from tests.e2e.conftest import DATA, ROOT, TENANT, House, Newcomer, answers
 
 # Processor time of a restart, in loads of one app: it loads the parts, and builds no frontend. In seconds it would judge
 # the machine; on two idle cores it is under 10 seconds.
@@ -83,6 +84,40 @@ def test_killed_process_is_restarted(house: House, someone: type[Newcomer]) -> N
         time.sleep(0.2)
     ann.page.goto(f"{home}/members")
     ann.sees("Ann Part")
+
+
+def test_killed_database_is_restarted_and_belongs_to_up_alone(house: House, someone: type[Newcomer]) -> None:
+    ann = someone()
+    home = ann.founds("Ann Database", "ann@database.test", "Database")
+    killed = database_pid()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: database_pid() not in (0, killed) and answers(f"{TENANT}/readyz"))
+    ann.page.goto(f"{home}/members")
+    ann.sees("Ann Database")
+
+    restarted, (worker,) = database_pid(), find_workers(house)
+    worker.terminate()
+    wait_until(lambda: find_workers(house) not in ([], [worker]))
+    assert database_pid() == restarted
+    assert "The database ended unexpectedly. It is started again." in house.log.read_text()
+
+
+def database_pid() -> int:
+    """0 while none runs."""
+    file = DATA / "postgres" / "pgdata" / "postmaster.pid"
+    words = file.read_text().split() if file.exists() else []
+    return int(words[0]) if words else 0
+
+
+def find_workers(house: House) -> list[psutil.Process]:
+    return [process for process in house._running() if process.cmdline()[-1:] == ["worker"]]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 def test_taken_port_is_named_with_its_setting(house: House) -> None:

@@ -15,6 +15,7 @@ from shared.cli import database
 from shared.core import db
 from shared.core.config import settings
 from shared.dev.postgres import EmbeddedPostgres
+from tests.support import server_users
 
 ROOT = Path(__file__).parents[2]
 BUILD_LOCK = 4711
@@ -47,6 +48,11 @@ def build(name: str = "") -> str:
     return name
 
 
+def stop_unused_server() -> None:
+    """Stop the embedded server, unless other processes use it. Never a server that DATABASE_URL named at the start."""
+    server_users.stop_if_unused(_server())
+
+
 def own_name() -> str:
     return f"{MINE}{os.getpid()}"
 
@@ -55,6 +61,7 @@ def own_name() -> str:
 def building() -> Iterator[tuple[psycopg.Connection, str]]:
     """A superuser's connection that holds the build lock, and the name of the existing template."""
     if settings().database_url is None:
+        server_users.hold(_server())
         _server().start()
     template = f"{TEMPLATE}{revision()}_{fingerprint()}"
     with psycopg.connect(admin_url(), autocommit=True) as connection:
