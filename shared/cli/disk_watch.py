@@ -27,8 +27,8 @@ def _describe_space(root: Path, free: int, total: int) -> str:
     """Both in bytes. "" when there is enough. The text does not change with each byte."""
     if free < FULL_SPACE_MB * 2**20:
         return (
-            f"No space left on the disk of {root}. Changes can't be saved until there is. Make room; everything goes on"
-            " by itself then."
+            f"No space left on the disk of {root}. Changes can't be saved until there is."
+            " Make room: everything goes on automatically then."
         )
     if free < min(total * LOW_SPACE_SHARE, LOW_SPACE_MB * 2**20):
         return f"The disk of {root} is almost full. Make room before it is."
