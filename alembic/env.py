@@ -29,6 +29,8 @@ def main() -> None:
         return
     url = db.login_url("owner").replace("postgresql://", "postgresql+psycopg://", 1)
     with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+        connection.exec_driver_sql("set role bulkhead_owner")
+        connection.commit()
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()

@@ -19,6 +19,8 @@ SPEAK_SQL = (
     "shared/core/",
     "shared/cli/database.py",
     "shared/cli/database_diagnosis.py",
+    "shared/cli/database_roles.py",
+    "shared/cli/login_checks.py",
     "shared/jobs/queue_status.py",
     "shared/jobs/queue.py",
     "shared/web/health.py",

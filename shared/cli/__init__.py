@@ -88,12 +88,22 @@ def build_frontends() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    end_shared_logins: Annotated[
+        bool, typer.Option(help="Take LOGIN from the three roles that earlier versions shared")
+    ] = False,
+) -> None:
     """Make roles and database where missing, and bring the schema to its newest revision."""
     from shared.cli import database
 
-    with database.running_server():
-        typer.echo(f"The schema is at {database.prepare_database()}.")
+    with database.running_server(as_administrator=True):
+        revision = database.prepare_database(end_group_logins=end_shared_logins)
+        typer.echo(f"The schema is at {revision}.")
+        if groups := database.list_group_logins():
+            typer.echo(
+                f"{', '.join(groups)} can still log in, as earlier versions did. When every process of every installation on"
+                " this server runs this version, run `bulkhead migrate --end-shared-logins`."
+            )
 
 
 @app.command()
@@ -107,13 +117,15 @@ def seed() -> None:
 
 
 @app.command("db-url")
-def db_url(role: Annotated[str, typer.Option(help="app, operator or owner")] = "app") -> None:
-    """Print the URL with which a database role logs in. It contains the password."""
-    from shared.core import db
+def db_url(role: Annotated[str, typer.Option(help="app, operator, worker or owner")] = "app") -> None:
+    """Print the URL with which a part of this installation logs in. It contains the password that `migrate` gave it."""
+    from shared.cli import database
+    from shared.core.database_logins import LOGIN_KINDS
 
-    if role not in ("app", "operator", "owner"):
-        raise typer.BadParameter("choose app, operator or owner")
-    typer.echo(db.login_url(role))
+    kind = next((kind for kind in LOGIN_KINDS if kind == role), None)
+    if kind is None:
+        raise typer.BadParameter("choose app, operator, worker or owner")
+    typer.echo(database.find_login_url(kind))
 
 
 @app.command(

@@ -2,30 +2,25 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, LiteralString
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from psycopg import sql
 from sqlalchemy import Connection, create_engine, pool
 from sqlalchemy.engine import make_url
 
 from shared import modules
-from shared.cli import up_lock
+from shared.cli import database_roles, login_checks, up_lock
 from shared.cli.schema_fingerprint import require_published
-from shared.core import db
+from shared.core import database_logins, db
 from shared.core.config import ConfigurationError, settings
 from shared.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
-ROLES: tuple[db.DatabaseRole, ...] = ("owner", "app", "operator")
-MIGRATION_LOCK = 7233  # of those who migrate
 UP_RESTART_SECONDS = 60.0  # `up` starts an ended server again within this time
-MAINTENANCE_DATABASE = "postgres"  # every server has it
 
 
 def use_embedded_server() -> None:
@@ -56,10 +51,11 @@ def _embedded_url() -> str:
 
 
 @contextmanager
-def running_server() -> Iterator[None]:
+def running_server(*, as_administrator: bool = False) -> Iterator[None]:
     """For one command: the embedded server is there, and stops again if it was started for this.
 
-    Raises ConfigurationError when the server of a running `bulkhead up` does not answer: only `up` starts it.
+    In production, raises ConfigurationError for a login with more rights than any command but `migrate` needs.
+    Raises it too when the server of a running `bulkhead up` does not answer: only `up` starts it.
     """
     modules.load()
     server = embedded_server()
@@ -71,21 +67,68 @@ def running_server() -> Iterator[None]:
     elif server is not None:
         server.start()
     try:
+        if settings().is_production and not as_administrator:
+            login_checks.require_no_administrator()
         yield
     finally:
         if server is not None and server.started:
             server.stop()
 
 
-def prepare_database() -> str:
-    """Starts the embedded server if that is the one. Returns the revision of the schema."""
+def prepare_database(*, end_group_logins: bool = False) -> str:
+    """Starts the embedded server if that is the one. Returns the revision of the schema.
+
+    `end_group_logins`: take LOGIN from the roles that earlier versions shared. Raises ConfigurationError while they may
+    still be needed.
+    """
     server = embedded_server()
     if server is not None:
         server.start()
-    admin = _admin_url()
-    if admin is not None:
-        _make_roles(admin)
-    return upgrade_schema()
+    admin_url = _admin_url()
+    if admin_url is not None:
+        # Where processes derive their passwords from the same URL, a changed password of the administrator heals itself.
+        reset_passwords = settings().database_migrate_url is None
+        database_roles.make_roles_and_database(admin_url, reset_passwords=reset_passwords)
+    elif end_group_logins:
+        raise ConfigurationError("taking LOGIN from roles needs the URL of an administrator")
+    revision = upgrade_schema()
+    if admin_url is not None and end_group_logins:
+        _end_group_logins(admin_url)
+    elif admin_url is not None and server is not None:
+        with suppress(
+            ConfigurationError
+        ):  # a process of an earlier version is still running; the next start asks again
+            _end_group_logins(admin_url)
+    return revision
+
+
+def find_login_url(kind: database_logins.LoginKind) -> str:
+    """The URL of a login of this installation, derived from the administrator's.
+
+    Raises ConfigurationError where no administrator's URL is set.
+    """
+    admin_url = _admin_url()
+    if admin_url is None:
+        raise ConfigurationError(
+            "passwords derive from an administrator's URL; set DATABASE_MIGRATE_URL to it"
+        )
+    return db.derive_login_url(make_url(admin_url), kind)
+
+
+def _end_group_logins(admin_url: str) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        database = make_url(admin_url).database or db.DATABASE
+        database_roles.end_group_logins(connection, database)
+        database_roles.limit_connections(connection, database)
+
+
+def list_group_logins() -> list[str]:
+    """Group roles that can still log in, as an administrator sees them; nothing where the URL is no administrator's."""
+    admin_url = _admin_url()
+    if admin_url is None:
+        return []
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        return database_roles.list_login_groups(connection)
 
 
 def upgrade_schema(revision: str = "head") -> str:
@@ -95,8 +138,9 @@ def upgrade_schema(revision: str = "head") -> str:
     url = make_url(db.login_url("owner")).set(drivername="postgresql+psycopg")
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
+        connection.exec_driver_sql(f"set role {database_roles.OWNER}")  # who owns what migrations make
         # Two starters at once: the second waits, then finds nothing to do.
-        connection.exec_driver_sql(f"select pg_advisory_lock({MIGRATION_LOCK})")
+        connection.exec_driver_sql(f"select pg_advisory_lock({database_roles.MIGRATION_LOCK})")
         connection.commit()
         require_published(connection, _revision(connection))
         connection.commit()  # or Alembic would run all migrations in this transaction
@@ -111,73 +155,17 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _admin_url() -> str | None:
-    """None where DATABASE_URL logs in as bulkhead_owner: then roles and database already exist."""
+    """None where the URL logs in as the owner: then roles and database already exist."""
     if (server := embedded_server()) is not None:
-        return server.url()  # its database is still to be made
-    database_url = settings().database_url
-    assert database_url is not None
-    url = make_url(database_url.get_secret_value()).set(drivername="postgresql")
-    if url.username == db.role_name("owner"):
+        return server.url(database=db.DATABASE)
+    configured_url = settings().database_migrate_url or settings().database_url
+    assert configured_url is not None
+    url = make_url(configured_url.get_secret_value()).set(drivername="postgresql")
+    if db.is_login_of(url, "owner"):
         return None
-    if url.username in {db.role_name(role) for role in ROLES}:
+    if any(db.is_login_of(url, role) for role in database_logins.ROLES):
         raise ConfigurationError(
-            f"DATABASE_URL logs in as {url.username}, who can't migrate. Migrate with an administrative user,"
-            f" or with {db.role_name('owner')}."
+            f"DATABASE_URL logs in as {url.username}, who can't migrate. Set DATABASE_MIGRATE_URL to an administrator's URL,"
+            f" or to one of {database_logins.login_name(url.database or db.DATABASE, 'owner')}."
         )
     return url.render_as_string(hide_password=False)
-
-
-def is_missing_database(text: str) -> bool:
-    """Whether the driver says that the server has no database of that name: a failed connection has no SQLSTATE."""
-    return "does not exist" in text and 'database "' in text
-
-
-def _connect_to_make(admin: str) -> psycopg.Connection[Any]:
-    """To the database, or to the server's own where ours is still to be made."""
-    try:
-        return psycopg.connect(admin, autocommit=True)
-    except psycopg.OperationalError as problem:
-        if not is_missing_database(str(problem)):
-            raise
-    url = make_url(admin).set(database=MAINTENANCE_DATABASE)
-    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
-
-
-def _make_roles(admin: str) -> None:
-    with _connect_to_make(admin) as connection:
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        for role in ROLES:
-            _make_role(connection, db.role_name(role), make_url(db.login_url(role)).password or "")
-        owner_identifier = sql.Identifier(db.role_name("owner"))
-        if not _has_row(connection, "select 1 from pg_roles where rolname = current_user and rolsuper"):
-            # An administrator who is no superuser gives things only to roles they belong to.
-            connection.execute(sql.SQL("grant {} to current_user").format(owner_identifier))
-        database = make_url(db.login_url("owner")).database or db.DATABASE
-        if not _has_row(connection, "select 1 from pg_database where datname = %s", database):
-            database_identifier = sql.Identifier(database)
-            connection.execute(
-                sql.SQL("create database {} owner {}").format(database_identifier, owner_identifier)
-            )
-    target = make_url(admin).set(database=database).render_as_string(hide_password=False)
-    with psycopg.connect(target, autocommit=True) as connection:
-        if not _has_row(
-            connection, "select 1 where has_schema_privilege(%s, 'public', 'create')", db.role_name("owner")
-        ):
-            connection.execute(sql.SQL("grant create on schema public to {}").format(owner_identifier))
-
-
-def _make_role(connection: psycopg.Connection[Any], name: str, password: str) -> None:
-    """Always with the password that we derive, so that a changed one of the administrator heals itself."""
-    role_exists = _has_row(connection, "select 1 from pg_roles where rolname = %s", name)
-    statement = (
-        "alter role {} login password {}" if role_exists else "create role {} login noinherit password {}"
-    )
-    connection.execute(sql.SQL(statement).format(sql.Identifier(name), sql.Literal(password)))
-    if _has_row(connection, "select 1 from pg_roles where rolname = %s and (rolsuper or rolbypassrls)", name):
-        raise ConfigurationError(
-            f"the role {name} can bypass row security. Remove SUPERUSER and BYPASSRLS from it."
-        )
-
-
-def _has_row(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> bool:
-    return connection.execute(query, values).fetchone() is not None

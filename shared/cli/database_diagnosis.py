@@ -6,7 +6,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 from sqlalchemy.engine import URL, make_url
 
-from shared.cli import database
+from shared.cli import database_roles
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.web.health import list_migration_heads
@@ -60,7 +60,7 @@ def _describe_refusal(url: URL, text: str) -> str:
     """`text`: of the driver. A server that speaks another language is quoted."""
     if "password authentication failed" in text or f'role "{url.username}" does not exist' in text:
         return f"the database server refused the user {url.username} or its password. Correct them in DATABASE_URL."
-    if database.is_missing_database(text):
+    if database_roles.is_missing_database(text):
         return (
             f"the server has no database {url.database}. Create it, or correct the name in DATABASE_URL;"
             " `bulkhead migrate` creates it when DATABASE_URL logs in as an administrator."
@@ -72,10 +72,6 @@ def _describe_refusal(url: URL, text: str) -> str:
 
 
 def _find_schema_problem(url: URL) -> str:
-    try:
-        psycopg.connect(db.login_url("app"), connect_timeout=CONNECT_TIMEOUT_S).close()
-    except psycopg.Error:
-        return f"{db.role_name('app')} cannot log in to the database. {MIGRATE}"
     with psycopg.connect(_address(url), connect_timeout=CONNECT_TIMEOUT_S) as connection:
         if connection.execute("select to_regclass('public.alembic_version')").fetchone() == (None,):
             return f"the database has no schema yet. {MIGRATE}"
@@ -86,4 +82,13 @@ def _find_schema_problem(url: URL) -> str:
             f"the schema of the database is at {revision}, and this version needs {', '.join(heads)}. Run `bulkhead migrate`,"
             " or start the version that the schema belongs to if that is newer."
         )
+    return _find_login_problem()
+
+
+def _find_login_problem() -> str:
+    login_url = db.login_url("app")
+    try:
+        psycopg.connect(login_url, connect_timeout=CONNECT_TIMEOUT_S).close()
+    except psycopg.Error:
+        return f"{make_url(login_url).username} cannot log in to the database. {MIGRATE}"
     return ""

@@ -5,7 +5,7 @@ import os
 import uvicorn
 
 from shared import modules
-from shared.cli import parent_watch, ports
+from shared.cli import login_checks, parent_watch, ports
 from shared.cli.frontend_build import is_built
 from shared.core import log
 from shared.core.config import ConfigurationError, settings
@@ -51,6 +51,8 @@ def _serve_app(app_name: str, host: str, port: int) -> None:
             f"the {app_name} app is not built from these sources for this address; run: bulkhead build"
         )
     modules.load()
+    if settings().is_production:
+        login_checks.require_member("app" if app_name == "tenant" else "operator", f"{app_name} app")
     os.environ |= {
         "BULKHEAD_APP": app_name,
         "REFLEX_ENV_MODE": "prod",

@@ -8,8 +8,9 @@ from shared.billing import provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.pricing import price_sync
 from shared.billing.sync import reconcile
-from shared.cli import parent_watch
-from shared.core import log
+from shared.cli import login_checks, parent_watch
+from shared.core import db, log
+from shared.core.config import settings
 from shared.jobs import worker
 from shared.tenancy import entry
 
@@ -18,6 +19,9 @@ def run() -> None:
     log.configure()
     parent_watch.end_with_supervisor()
     modules.load()
+    db.log_in_as_worker()
+    if settings().is_production:
+        login_checks.require_member("app", "worker")
     asyncio.run(_run_tasks())
 
 

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     env: Literal["dev", "prod"] = Field("dev", alias="BULKHEAD_ENV")
     data_dir: Path = Field(Path(".bulkhead"), alias="BULKHEAD_DATA_DIR")
     database_url: SecretStr | None = Field(None, alias="DATABASE_URL")
+    database_migrate_url: SecretStr | None = Field(None, alias="DATABASE_MIGRATE_URL")
+    database_direct_url: SecretStr | None = Field(None, alias="DATABASE_DIRECT_URL")
     redis_url: SecretStr | None = Field(None, alias="REDIS_URL")
     tenant_url: str = Field("http://localhost:3000", alias="BULKHEAD_TENANT_URL")
     admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
@@ -70,7 +72,14 @@ class Settings(BaseSettings):
         return value.strip()
 
     @field_validator(
-        *("database_url", "redis_url", "smtp_url", "master_keys"),
+        *(
+            "database_url",
+            "database_migrate_url",
+            "database_direct_url",
+            "redis_url",
+            "smtp_url",
+            "master_keys",
+        ),
         *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
         mode="before",
     )
@@ -182,7 +191,7 @@ class Settings(BaseSettings):
             problems.append(
                 "BULKHEAD_MASTER_KEYS is missing: secrets could not be opened on another machine."
             )
-        if self.database_url is None:
+        if self.database_url is None and self.database_migrate_url is None:
             problems.append("DATABASE_URL is missing: the embedded database is for development.")
         if self.smtp_url is None:
             problems.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")

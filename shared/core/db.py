@@ -5,15 +5,13 @@ operator across tenants (`reason`), or for none. The settings are local to the t
 policies; the guard below makes the same mistake loud in Python: tenant tables without a tenant raise `NoTenant`.
 """
 
-import hashlib
-import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -26,10 +24,19 @@ from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.config import ConfigurationError, settings
+from shared.core.database_logins import (
+    LOGIN_KINDS,
+    ROLE_OF_LOGIN,
+    ROLES,
+    LoginKind,
+    login_name,
+    login_password,
+    role_name,
+)
+from shared.core.database_logins import DatabaseRole as DatabaseRole  # callers write db.DatabaseRole
 from shared.core.errors import Invalid, NoTenant
 from shared.core.ids import new_id
 
-DatabaseRole = Literal["app", "operator", "owner"]
 DATABASE = "bulkhead"
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
 UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
@@ -37,6 +44,7 @@ RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
+_app_login: LoginKind = "app"
 
 
 class TenantRow(SQLModel):
@@ -60,40 +68,86 @@ def timestamptz() -> Any:
     return sa.DateTime(timezone=True)
 
 
-def role_name(role: DatabaseRole) -> str:
-    return f"bulkhead_{role}"
+def log_in_as_worker() -> None:
+    """From now on the app's role logs in as the worker, whose statements may take longer. Call it before any query."""
+    global _app_login
+    _app_login = "worker"
+    login_url.cache_clear()
 
 
 @cache
-def login_url(role: DatabaseRole) -> str:
-    """The URL with which this role logs in. `DATABASE_URL` logs in as an administrator or as this role.
+def login_url(role: DatabaseRole, *, direct: bool = False) -> str:
+    """The URL with which this process logs in as a member of that role.
 
-    Raises ConfigurationError without a DATABASE_URL, or when it logs in as another one of our roles.
+    Production takes the login that DATABASE_URL names. Development derives it where DATABASE_URL names an administrator.
+    `direct`: past a pooler, for LISTEN and what else belongs to a session. Raises ConfigurationError without a URL, or
+    when it names a login of another role.
     """
-    database_url = settings().database_url
-    if database_url is None:
+    url = _configured_url(role, direct=direct)
+    kind = _app_login if role == "app" else role
+    role_by_user = _list_known_logins(url.database or DATABASE)
+    known_role = role_by_user.get(url.username or "")
+    if known_role is not None and known_role != role:
+        raise ConfigurationError(
+            f"DATABASE_URL logs in as {url.username}; this process needs a login that is a member of {role_name(role)}."
+            f" `bulkhead db-url --role {kind}` prints one."
+        )
+    if known_role is None and (not settings().is_production or role == "owner"):
+        return derive_login_url(url, kind)
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _configured_url(role: DatabaseRole, *, direct: bool) -> URL:
+    configured_url = settings().database_url
+    if role == "owner":
+        configured_url = settings().database_migrate_url or configured_url
+    elif direct:
+        configured_url = settings().database_direct_url or configured_url
+    if configured_url is None:
         raise ConfigurationError(
             "DATABASE_URL is missing. `bulkhead up` starts a database of its own; everything else needs one."
         )
-    base_url = make_url(database_url.get_secret_value())
-    if base_url.username == role_name(role):
-        return base_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    if base_url.username in {role_name(database_role) for database_role in ("app", "operator", "owner")}:
-        raise ConfigurationError(
-            f"DATABASE_URL logs in as {base_url.username}; this process needs {role_name(role)}"
-        )
-    return base_url.set(
-        drivername="postgresql", username=role_name(role), password=role_password(base_url, role)
-    ).render_as_string(hide_password=False)
+    return make_url(configured_url.get_secret_value())
 
 
-def role_password(admin: URL, role: DatabaseRole) -> str:
-    """The password of a role that we create. It derives from the administrator's password, so it is not stored."""
-    if not admin.password:
-        raise ConfigurationError(
-            "DATABASE_URL needs a password: the passwords of our three roles derive from it"
+def list_configured_urls() -> list[tuple[str, str]]:
+    """Setting and URL of the databases that this process connects to, as they are configured."""
+    config = settings()
+    configured_urls = {"DATABASE_URL": config.database_url, "DATABASE_DIRECT_URL": config.database_direct_url}
+    return [
+        (
+            setting,
+            make_url(url.get_secret_value())
+            .set(drivername="postgresql")
+            .render_as_string(hide_password=False),
         )
-    return hmac.new(str(admin.password).encode(), role_name(role).encode(), hashlib.sha256).hexdigest()
+        for setting, url in configured_urls.items()
+        if url is not None
+    ]
+
+
+def _list_known_logins(database: str) -> dict[str, DatabaseRole]:
+    """The role by the names that need no administrator: our logins, and the group roles where they can log in still."""
+    groups = {role_name(role): role for role in ROLES}
+    return groups | {login_name(database, kind): ROLE_OF_LOGIN[kind] for kind in LOGIN_KINDS}
+
+
+def is_login_of(url: URL, role: DatabaseRole) -> bool:
+    """Whether the URL names a login of ours that is a member of this role."""
+    return _list_known_logins(url.database or DATABASE).get(url.username or "") == role
+
+
+def derive_login_url(admin_url: URL, kind: LoginKind) -> str:
+    """The URL of a login that `bulkhead migrate` makes. Raises ConfigurationError where the administrator has no password."""
+    if not admin_url.password:
+        raise ConfigurationError(
+            "DATABASE_URL needs a password: the passwords of our login roles derive from it"
+        )
+    login = login_name(admin_url.database or DATABASE, kind)
+    password = login_password(str(admin_url.password), login)
+    return admin_url.set(drivername="postgresql", username=login, password=password).render_as_string(
+        hide_password=False
+    )
 
 
 @cache
@@ -152,8 +206,7 @@ async def dispose() -> None:
     global _idle_connections
     idle_connections, _idle_connections = _idle_connections, []
     await _close_connections(idle_connections)
-    roles: tuple[DatabaseRole, ...] = ("app", "operator", "owner")
-    for role in roles:
+    for role in ROLES:
         if engine.cache_info().currsize:
             await engine(role).dispose()
     engine.cache_clear()

@@ -77,7 +77,7 @@ def build_app(
     tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob
 ) -> App:
     """A queue with these tasks. The names of `platform_tasks` must begin with "platform.". Raises NoTenant."""
-    app = App(connector=PsycopgConnector(conninfo=db.login_url("app"), min_size=1, max_size=4))
+    app = App(connector=PsycopgConnector(conninfo=db.login_url("app", direct=True), min_size=1, max_size=4))
     for name, handler in tasks.items():
         app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
             _wrap_tenant_handler(name, handler, enter_job)

@@ -122,7 +122,7 @@ class LiveUpdates:
             await asyncio.sleep(0.2 + random.random())  # noqa: S311  no secret
 
     async def _listen(self) -> None:
-        url = db.login_url(self._role)
+        url = db.login_url(self._role, direct=True)
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=5
         ) as connection:

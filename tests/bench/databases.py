@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 
 from shared.core import db
 from tests.bench.people import MEMBERS, fill
@@ -100,8 +99,7 @@ def kept(size: Sized) -> str:
         draft = f"{name}_build"
         database.build(draft)
         _fill_sized(draft, size)
-        rename = sql.SQL("alter database {} rename to {}")
-        connection.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
+        database.rename(connection, draft, name)
     return name
 
 

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-from shared.cli import database as cli_database
-from shared.cli import database_diagnosis
+from shared.cli import database_diagnosis, database_roles
 from tests.support import database, source
 
 
@@ -96,7 +95,7 @@ def test_migrate_makes_the_database_where_it_is_missing(server: URL, schema: str
     name = f"{schema}_made"
     point_to(server.set(database=name))
     try:
-        cli_database._make_roles(database.admin_url(name))
+        database_roles.make_roles_and_database(database.admin_url(name), reset_passwords=True)
         assert explain(server.set(database=name)).startswith("the database has no schema yet")
     finally:
         database.drop(name)

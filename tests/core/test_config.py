@@ -35,6 +35,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     for name in os.environ:
         if name.startswith(("BULKHEAD_", "STRIPE_")) or name in (
             "DATABASE_URL",
+            "DATABASE_MIGRATE_URL",
             "SMTP_URL",
             "REDIS_URL",
             "TRUSTED_PROXY_HOPS",
@@ -97,6 +98,12 @@ def test_production_refuses_each_development_value(
     set_environment(environment, **{name: value})
     with pytest.raises(ConfigurationError, match=message):
         settings()
+
+
+def test_production_migrates_with_the_url_of_the_administrator_alone(environment: pytest.MonkeyPatch) -> None:
+    set_environment(environment, **SOUND)
+    set_environment(environment, DATABASE_URL=None, DATABASE_MIGRATE_URL=SOUND["DATABASE_URL"])
+    assert settings().database_url is None
 
 
 def test_production_names_every_missing_setting(environment: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from shared.cli import database
-from shared.core import db
-from shared.core.config import settings
+from shared.cli import database, database_roles
+from shared.core import database_logins, db
+from shared.core.config import ConfigurationError, settings
 from shared.dev.postgres import EmbeddedPostgres
 from tests.support import server_users
 
@@ -80,10 +80,33 @@ def copy(template: str, name: str) -> None:
 
 
 def clone(connection: psycopg.Connection, template: str, name: str) -> None:
-    """Copy the template, which must have no connections. Replaces a database of that name."""
+    """Copy the template, which must have no connections, and make its logins. Replaces a database of that name."""
     _drop(connection, name)
     command = sql.SQL("create database {} template {}")
     connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
+    _make_logins(connection, name)
+
+
+def rename(connection: psycopg.Connection, name: str, new_name: str) -> None:
+    """Logins are named after their database, so that the renamed one gets its own."""
+    command = sql.SQL("alter database {} rename to {}")
+    connection.execute(command.format(sql.Identifier(name), sql.Identifier(new_name)))
+    _drop_logins(connection, name)
+    _make_logins(connection, new_name)
+
+
+def _make_logins(connection: psycopg.Connection, name: str) -> None:
+    database_roles.make_logins(connection, admin_url(name))
+    database_roles.grant_connect(connection, name)
+    database_roles.revoke_public_connect(connection, name)
+
+
+def _drop_logins(connection: psycopg.Connection, name: str) -> None:
+    logins = [database_logins.login_name(name, kind) for kind in database_logins.LOGIN_KINDS]
+    rows = connection.execute("select rolname from pg_roles where rolname = any (%s)", [logins]).fetchall()
+    for (login,) in rows:
+        connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(login)))  # CONNECT on databases
+        connection.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
 
 
 def do_not_wait_for_disk(name: str) -> None:
@@ -122,6 +145,7 @@ def fingerprint() -> str:
 
 def _drop(connection: psycopg.Connection, name: str) -> None:
     connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+    _drop_logins(connection, name)
 
 
 def _sweep(connection: psycopg.Connection, template: str) -> None:
@@ -133,6 +157,7 @@ def _sweep(connection: psycopg.Connection, template: str) -> None:
         ):
             with suppress(psycopg.Error):
                 connection.execute(sql.SQL("drop database {}").format(sql.Identifier(name)))
+                _drop_logins(connection, name)
 
 
 def _build_template(connection: psycopg.Connection, template: str) -> None:
@@ -142,8 +167,8 @@ def _build_template(connection: psycopg.Connection, template: str) -> None:
     before = os.environ.get("DATABASE_URL")
     use(draft)
     database.prepare_database()
-    connection.execute(
-        sql.SQL("alter database {} rename to {}").format(sql.Identifier(draft), sql.Identifier(template))
-    )
+    rename(connection, draft, template)
+    with suppress(ConfigurationError):  # a database of an earlier version is still there
+        database_roles.end_group_logins(connection, "postgres")
     os.environ.pop("DATABASE_URL") if before is None else os.environ.update(DATABASE_URL=before)
     settings.cache_clear()

@@ -475,7 +475,7 @@ async def unreachable_database() -> AsyncIterator[None]:
         connection.execute(f"alter database {name} allow_connections false")
         try:
             connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = 'bulkhead_app'",
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename like '%%\\_app\\_login'",
                 [name],
             )
             yield

@@ -204,7 +204,7 @@ async def listen_for_webhooks(channel: str, wake_event: asyncio.Event, retry_del
     while True:
         try:
             async with await psycopg.AsyncConnection.connect(
-                db.login_url("app"), autocommit=True
+                db.login_url("app", direct=True), autocommit=True
             ) as connection:
                 await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                 async for _ in connection.notifies():

@@ -1,0 +1,68 @@
+"""Production refuses to start with a login that has more rights than the process needs."""
+
+import psycopg
+
+from shared.core import database_logins, db
+from shared.core.config import ConfigurationError
+from shared.core.database_logins import DatabaseRole
+
+CONNECT_TIMEOUT_S = 5
+# What the login is, or could become by SET ROLE. A superuser is a member of every role.
+RIGHTS = """
+    select current_user::text, bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolcreatedb),
+        bool_or(rolreplication), bool_or(rolname = %(owner)s)
+    from pg_roles where pg_has_role(current_user, oid, 'member')
+"""
+EXCESS_RIGHTS = (
+    "is a superuser",
+    "can bypass row security",
+    "can create roles",
+    "can create databases",
+    "can replicate",
+    "is a member of bulkhead_owner",
+)
+MEMBERSHIPS = (
+    "select rolname::text from pg_roles where rolname = any (%s) and pg_has_role(current_user, oid, 'usage')"
+)
+
+
+def require_no_administrator() -> None:
+    """Raises ConfigurationError when DATABASE_URL, or DATABASE_DIRECT_URL, has rights that only `migrate` needs."""
+    for setting, url in db.list_configured_urls():
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            _require_no_excess(connection, setting)
+
+
+def require_member(role: DatabaseRole, program: str) -> None:
+    """The same, and the login must be a member of this role and of no other one of ours.
+
+    `program`: what it is for, in the message.
+    """
+    for setting, url in db.list_configured_urls():
+        with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            _require_no_excess(connection, setting)
+            groups = [database_logins.role_name(each) for each in database_logins.ROLES]
+            memberships = {name for (name,) in connection.execute(MEMBERSHIPS, [groups]).fetchall()}
+            expected = database_logins.role_name(role)
+            if memberships != {expected}:
+                actual = " and ".join(sorted(memberships)) or "none of our roles"
+                raise ConfigurationError(
+                    f"{setting} logs in as {connection.info.user}, a member of {actual}. The {program} needs a login that is"
+                    f" a member of {expected} and of no other. {_next_step('worker' if program == 'worker' else role)}"
+                )
+
+
+def _require_no_excess(connection: psycopg.Connection[tuple[object, ...]], setting: str) -> None:
+    row = connection.execute(RIGHTS, {"owner": database_logins.role_name("owner")}).fetchone()
+    assert row is not None
+    user, *flags = row
+    excess = [right for right, has_right in zip(EXCESS_RIGHTS, flags, strict=True) if has_right]
+    if excess:
+        raise ConfigurationError(
+            f"{setting} logs in as {user}, who {excess[0]}: whoever reads this process's environment could read every tenant."
+            f" Only `bulkhead migrate` needs such a login; give it to that one as DATABASE_MIGRATE_URL. {_next_step('app')}"
+        )
+
+
+def _next_step(kind: str) -> str:
+    return f"`bulkhead db-url --role {kind}`, run where DATABASE_MIGRATE_URL is set, prints the URL to use."
