@@ -36,7 +36,7 @@ def run_server(app: object, url: str, host: str = "", port: int = 0) -> None:
             port=port or ports.port_of(url),
             ws="websockets-sansio",
             lifespan="on",
-            log_level="warning",  # at "info" it writes socket addresses, and with them client tokens
+            log_config=None,  # its records go to our formatter; `log.configure` sets the levels
             access_log=False,
             proxy_headers=False,  # TRUSTED_PROXY_HOPS decides, in one place
             server_header=False,

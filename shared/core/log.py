@@ -1,5 +1,10 @@
-"""Structured logs: one JSON object a line, with tenant and request id, never with a secret."""
+"""Structured logs: one JSON object a line, with tenant and request id, never with a secret.
 
+Values are redacted by the names of their keys, then every text of the record by the shapes of secrets: other libraries
+print our objects, headers and cookies included. A line has a bounded length, whatever a client sends.
+"""
+
+import json
 import logging
 import re
 import sys
@@ -15,6 +20,30 @@ SECRET_TEXT = re.compile(
     r"(?i)\b((?:token|code|password|secret|key)=)[^&\s\"']+|\b(?:bk|rk|sk|whsec)_[A-Za-z0-9_]+"
 )
 HIDDEN = "[hidden]"
+HEADER_TEXT = re.compile(  # a header in a repr or in plain text: hidden up to the next quote or line
+    r"""(?i)(\b(?:set-|proxy-)?(?:cookie|authorization)\b\\*["']?\s*[:=]\s*b?\\*["']?)[^'"\\\r\n]+"""
+)
+COOKIE_TEXT = re.compile(r"(__(?:Host|Secure)-[\w-]+=)[^\s;,'\"\\]+")
+URL_PASSWORD = re.compile(r"(://[^\s:/@'\"\\]+:)[^\s/@'\"\\]+(?=@)")
+WEBHOOK_PATH = re.compile(r"(/webhooks/stripe/)[\w-]+")
+SECRET_SHAPES = re.compile(
+    r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # a client token
+    r"|\b[0-9a-f]{64}\b"  # a signature, or the hash of a token
+    r"|(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{40,}"  # a random token
+    r"|\b\d{1,9}:[A-Za-z0-9+/]{43}="  # a master key
+)
+MAX_TEXT, MAX_EXCEPTION, MAX_LINE = 2_000, 12_000, 20_000  # characters
+MAX_ITEMS = 50  # of a list or an object inside a line
+KEPT_NAMES = ("tenant_id", "event", "level", "timestamp", "request_id")  # in a line that is too long
+# Libraries that attach handlers of their own, with levels that keep them quiet but for problems.
+LIBRARY_LEVELS = {
+    "engineio.server": "ERROR",
+    "socketio.server": "ERROR",
+    "reflex": "WARNING",
+    "uvicorn": "WARNING",
+    "uvicorn.access": "WARNING",
+    "uvicorn.error": "WARNING",
+}
 
 
 def _redact_event(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +61,53 @@ def _redact_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_redact_value(item) for item in value]
     return value
+
+
+def redact_record(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Bounds every text of a record and hides secrets by their shape. The last processor before rendering."""
+    exception = event.pop("exception", None)
+    record: dict[str, Any] = _to_safe_value(event)
+    if exception is not None:
+        record["exception"] = hide_secrets(_shorten(str(exception), MAX_EXCEPTION))
+    return record
+
+
+def _to_safe_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {
+            hide_secrets(_shorten(str(key), 100)): _to_safe_value(value[key])
+            for key in list(value)[:MAX_ITEMS]
+        }
+    if isinstance(value, list | tuple):
+        return [_to_safe_value(item) for item in value[:MAX_ITEMS]]
+    return hide_secrets(_shorten(value if isinstance(value, str) else repr(value), MAX_TEXT))
+
+
+def hide_secrets(text: str) -> str:
+    for pattern in (HEADER_TEXT, COOKIE_TEXT, URL_PASSWORD, WEBHOOK_PATH):
+        text = pattern.sub(lambda match: match.group(1) + HIDDEN, text)
+    return SECRET_SHAPES.sub(HIDDEN, text)
+
+
+def _shorten(text: str, max_characters: int) -> str:
+    """Keeps the beginning and the end, where a traceback names the error."""
+    if len(text) <= max_characters:
+        return text
+    half = max_characters // 2
+    return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[-half:]}"
+
+
+def _shorten_line(_: Any, __: str, line: str) -> str:
+    """A line with many long values keeps what it is found by."""
+    if len(line) <= MAX_LINE:
+        return line
+    record = json.loads(line)
+    kept = {name: record[name] for name in KEPT_NAMES if name in record}
+    if "exception" in record:
+        kept["exception"] = _shorten(record["exception"], MAX_TEXT)
+    return json.dumps(kept | {"line_too_long": len(line)})
 
 
 def _add_tenant_id(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -60,12 +136,25 @@ def configure(level: str = "INFO") -> None:
         foreign_pre_chain=PROCESSORS,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact_record,
             structlog.processors.JSONRenderer(),
+            _shorten_line,
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.setLevel(level)  # also for libraries that have a lower level
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    _take_over_libraries()
+
+
+def _take_over_libraries() -> None:
+    """Their records reach our handler only. A level that is set keeps socket.io from adding a handler later."""
+    for name, library_level in LIBRARY_LEVELS.items():
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(library_level)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

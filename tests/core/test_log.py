@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.core import log
 from tests.conftest import Cast
 
 SECRET = "s3cr3t-value"
+TOKEN = "q7Zt0s3cr3tXw-aP_2bK9vYd4LmN8cRfT1hGjU6eWiQ"  # shaped like a session token
+CLIENT_TOKEN = "5ec7e700-5ec7-4e70-8ec7-5ec7e7005ec7"
 
 
 @pytest.fixture
@@ -30,6 +34,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     yield Lines(out)
     logging.root.handlers[:] = before
     logging.root.setLevel(level)
+    for name in log.LIBRARY_LEVELS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.configure(**configuration)
 
 
@@ -110,3 +116,116 @@ def test_bug_is_logged_with_its_traceback_and_an_id_but_no_secret(
 
 def test_bug_report_keeps_the_given_request_id() -> None:
     assert log.report_bug(ZeroDivisionError("x"), request_id="req_given") == "req_given"
+
+
+class Event:
+    """Prints its headers, as Reflex' events do."""
+
+    def __init__(self, cookie: str) -> None:
+        self.router_data = {
+            "headers": {"host": "x", "cookie": cookie, "accept": "*/*"},
+            "token": CLIENT_TOKEN,
+        }
+
+    def __repr__(self) -> str:
+        return f"Event(name='gone', router_data={self.router_data!r})"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Error processing event queue entry for {Event(f'theme=dark; __Host-bulkhead-tenant={TOKEN}')}",
+        f"Error processing {Event(f'quote{chr(39)}; __Host-bulkhead-admin={TOKEN}; a=b')!r}",
+        f"headers: {json.dumps({'Cookie': f'a={TOKEN}'})}",
+        f"Cookie: a=1; b={TOKEN}\r\nAccept: */*",
+        f"Authorization: Bearer {SECRET}",
+        f"{{'authorization': 'Basic {SECRET}'}}",
+        f"Attempting to send delta to disconnected client '{CLIENT_TOKEN}'",
+        f"reflex_event|load|{CLIENT_TOKEN}|1",
+        f"a token alone: {TOKEN}",
+        f"smtp://mailer:{SECRET}@mail.example.com:587 refused us",
+        f"POST /webhooks/stripe/{SECRET}",
+        f"1:{'s3cr3t' * 7}A= is a key",
+    ],
+    ids=lambda message: message[:24],
+)
+def test_log_hides_secrets_of_other_libraries_in_one_line(lines: list[dict[str, Any]], message: str) -> None:
+    logging.getLogger("reflex.event").error(message)
+    log.get_logger("x").info("event", note=message, inside={"deep": [message]})
+    try:
+        raise ValueError(message)
+    except ValueError:
+        logging.getLogger("engineio.server").exception("Unknown receive error")
+    shown = [json.dumps(line) for line in lines]
+    assert len(shown) == 3
+    for line in shown:
+        assert "s3cr3t" not in line
+        assert CLIENT_TOKEN not in line
+        assert log.HIDDEN in line
+
+
+def test_log_keeps_ids_and_handler_names(lines: list[dict[str, Any]]) -> None:
+    name = "reflex___state____state.tenant_app___pages___members___state____members_state.load"
+    kept = {"request_id": "req_0c1g60r2na8z9xw4m5kj7p3hvt", "handler": name, "path": "/t/acme/members"}
+    log.get_logger("x").info("request", **kept)
+    (line,) = list(lines)
+    assert {key: line[key] for key in kept} == kept
+
+
+def test_record_is_one_bounded_line_whatever_a_client_sends(lines: list[dict[str, Any]]) -> None:
+    forged = '{"event": "forged"}'
+    log.get_logger("x").info(f"one\n{forged}\r\n\u2028{forged}\x1b[2J")
+    log.get_logger("x").info("x" * 900_000, more="y" * 900_000, many=["z" * 5_000] * 500)
+    logging.getLogger("reflex.app").error("[Reflex Frontend Exception]\n %s", "boom\n" * 200_000)
+    try:
+        raise ValueError("w" * 900_000)
+    except ValueError as bug:
+        log.report_bug(bug, fact="v" * 900_000)
+    shown = list(lines)
+    assert len(shown) == 4
+    assert all(line["event"] != "forged" for line in shown)
+    assert all(len(json.dumps(line)) <= log.MAX_LINE for line in shown)
+    assert shown[1]["line_too_long"] > log.MAX_LINE
+    assert "ValueError" in shown[3]["exception"]
+
+
+@pytest.mark.usefixtures("lines")
+def test_libraries_print_nothing_beside_our_formatter(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in log.LIBRARY_LEVELS:
+        logging.getLogger(name).addHandler(logging.StreamHandler())
+    log.configure()
+    for name in log.LIBRARY_LEVELS:
+        logging.getLogger(name).error("a problem")
+        assert not logging.getLogger(name).handlers
+    printed = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert printed == ["a problem"] * len(log.LIBRARY_LEVELS)
+
+
+PIECES = [
+    *(
+        "cookie",
+        "Authorization",
+        ":",
+        "=",
+        "'",
+        '"',
+        "\\",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "__Host-a=",
+        "token=",
+        ";",
+        ",",
+    ),
+    *(TOKEN, CLIENT_TOKEN, "\n", "\r", "\x1b", "\u2028", "n", "-", "."),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_hiding_secrets_of_hidden_text_changes_nothing_more(text: str) -> None:
+    hidden = log.hide_secrets(f" {text} ")
+    assert f" {TOKEN} " not in hidden
+    assert log.hide_secrets(hidden) == hidden
