@@ -18,6 +18,8 @@ PREFIX = "BULKHEAD_"
 DEMO_PASSWORD = "bulkhead-demo"
 # Of the Stripe stand-in, which accepts any test key. They protect nothing of value.
 DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET = "sk_test_bulkhead_demo", "whsec_bulkhead_demo"
+# Schemes of SMTP_URL: TLS by STARTTLS (required), TLS from the first byte, and none.
+SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN = "smtp", "smtps", "smtp+plain"
 # Read by others before this module exists, or by one tool only: known, but not fields here.
 NON_FIELD_SETTINGS = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
 
@@ -86,6 +88,24 @@ class Settings(BaseSettings):
     @classmethod
     def _treat_empty_as_unset(cls, value: object) -> object:
         return value or None
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """The message never holds the value, which may contain a password."""
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value.get_secret_value().strip())
+            _ = url.port  # raises ValueError for an invalid port
+        except ValueError:
+            raise ValueError("must be an address such as smtp://user:password@host:587") from None
+        if url.scheme not in (SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN) or not url.hostname:
+            raise ValueError(
+                "must begin with smtp:// (STARTTLS is required), smtps:// (TLS)"
+                " or smtp+plain:// (no encryption), followed by a host"
+            )
+        return SecretStr(value.get_secret_value().strip())
 
     @field_validator("stripe_secret_key")
     @classmethod
@@ -195,6 +215,11 @@ class Settings(BaseSettings):
             problems.append("DATABASE_URL is missing: the embedded database is for development.")
         if self.smtp_url is None:
             problems.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
+        elif urlsplit(self.smtp_url.get_secret_value()).scheme == SMTP_PLAIN:
+            problems.append(
+                "SMTP_URL is smtp+plain://: passwords and links would travel unencrypted."
+                " Use smtp:// (STARTTLS) or smtps://."
+            )
         if self.mail_from.endswith(".test"):
             problems.append("BULKHEAD_MAIL_FROM is missing: emails need a sender address.")
         if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:

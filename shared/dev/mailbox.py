@@ -1,7 +1,12 @@
-"""A mailbox that receives every mail by SMTP and shows it on a page. Development only."""
+"""A mailbox that receives every mail by SMTP and shows it on a page. Development only.
+
+It reads an address as a mail server does: literally, and only as a dot-string of RFC 5321 4.1.2. Addresses at two domains
+are refused, so that a failing delivery can be seen in development; a test sets further replies and can freeze the server.
+"""
 
 import asyncio
 import json
+import re
 from dataclasses import asdict, dataclass
 from email import policy
 from email.message import EmailMessage
@@ -10,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import UnthreadedController
-from aiosmtpd.smtp import Envelope
+from aiosmtpd.smtp import SMTP, Envelope
 from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -20,6 +25,13 @@ from shared.core.config import settings
 from shared.core.db import now
 
 MAX_MAILS = 500
+REPLIES_BY_DOMAIN = {
+    "undeliverable.test": "550 5.1.1 No such user here",
+    "busy.test": "451 4.7.1 Try again later",
+}
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_MAILBOX_PATTERN = re.compile(rf"<({_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*)>(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +50,28 @@ class Mailbox:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.replies = dict[str, str]()  # to RCPT, by address; in tests
+        self.running = asyncio.Event()  # while it is cleared, no command gets an answer
+        self.running.set()
         self.mails: list[Mail] = []
         if path.exists():
             self.mails = [Mail(**json.loads(line)) for line in path.read_text().splitlines()][-MAX_MAILS:]
+
+    async def handle_RCPT(  # noqa: N802  aiosmtpd's name
+        self,
+        server: Any,  # noqa: ARG002
+        session: Any,  # noqa: ARG002
+        envelope: Envelope,
+        address: str,
+        rcpt_options: list[str],
+    ) -> str:
+        await self.running.wait()
+        reply = self.replies.get(address) or REPLIES_BY_DOMAIN.get(address.rpartition("@")[2].lower())
+        if reply:
+            return reply
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(rcpt_options)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802, ARG002  aiosmtpd's name
         content = envelope.content
@@ -60,6 +91,21 @@ class Mailbox:
         with self._path.open("a") as file:
             file.write(json.dumps(asdict(mail)) + "\n")
         return "250 Kept"
+
+
+class StrictSmtp(SMTP):
+    """Takes addresses literally. The library would decode encoded words, as a mail program does with a header."""
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        match = _MAILBOX_PATTERN.fullmatch(arg.strip())
+        if match is None or len(match[1].rpartition("@")[0]) > 64 or len(match[1]) > 254:
+            return None, None
+        return match[1], match[2]
+
+
+class StrictController(UnthreadedController):
+    def factory(self) -> SMTP:
+        return StrictSmtp(self.handler, **self.SMTP_kwargs)
 
 
 def _get_body(message: EmailMessage, kind: str) -> str:
@@ -105,4 +151,4 @@ def build_routes(mailbox: Mailbox) -> list[Route]:
 def build_smtp_controller(mailbox: Mailbox) -> UnthreadedController:
     """An SMTP server on the running event loop. Without a loop, the controller creates one and never closes it."""
     loop = asyncio.get_running_loop()
-    return UnthreadedController(mailbox, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)
+    return StrictController(mailbox, hostname="127.0.0.1", port=settings().mailbox_port, loop=loop)

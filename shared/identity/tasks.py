@@ -45,14 +45,12 @@ async def request_reset(session: AsyncSession, *, email: str) -> None:
 async def send_account_exists(session: AsyncSession, *, user_id: str) -> None:
     user = await session.get(User, user_id)
     if user is not None and user.disabled_at is None:
-        base = settings().tenant_url
         await mail.send(
             user.email,
             "account_exists",
             f"account-exists-{user.id}-{now():%Y%m%d%H}",
             name=user.name,
-            link=f"{base}/sign-in",
-            reset_link=f"{base}/forgot",
+            link=f"{settings().tenant_url}/sign-in",
         )
 
 

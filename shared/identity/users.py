@@ -17,6 +17,8 @@ from shared.identity.realms import USER, Realm
 from shared.jobs import queue
 
 MAX_NAME_LENGTH = 80
+LINK_MARKS = ("://", "www.")
+LINK_PROBLEM = "Names can't contain web addresses."
 # Unicode categories: control, surrogate, private use, unassigned.
 UNSHOWABLE_CATEGORIES = {"Cc", "Cs", "Co", "Cn"}
 
@@ -55,9 +57,17 @@ def clean_name(text: str) -> str:
         problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
     elif not is_displayable(name):
         problem = "The name contains unsupported characters."
+    elif looks_like_link(name):
+        problem = LINK_PROBLEM
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
     return name
+
+
+def looks_like_link(text: str) -> bool:
+    """True for text that would be a link in a mail or a document: a mail of ours must not advertise it."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return any(mark in folded for mark in LINK_MARKS)
 
 
 def is_displayable(text: str) -> bool:

@@ -1,75 +1,124 @@
-"""Send emails from templates. A fixed Message-ID lets mail clients recognise an email that was sent twice."""
+"""Send emails from templates. A fixed Message-ID lets mail clients recognise an email that was sent twice.
 
+Only the template makes links: the one value `link` behind the one button. Other values may hold words that people
+typed; they are shown as text that no mail client turns into a link.
+"""
+
+import asyncio
+import re
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formataddr
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 
-from shared.core.config import settings
+from shared.core.config import SMTP_PLAIN, SMTP_TLS, settings
 from shared.core.errors import Invalid
 
 TEMPLATE_DIR = Path(__file__).parent / "templates"
-SENDER_NAME = "Bulkhead"
-_text_templates = Environment(
-    loader=FileSystemLoader(TEMPLATE_DIR),
-    undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701  plain text
-)
-_html_templates = Environment(
-    loader=FileSystemLoader(TEMPLATE_DIR), undefined=StrictUndefined, autoescape=True
-)
+PRODUCT_NAME = "Bulkhead"
+COMMAND_TIMEOUT_SECONDS, TOTAL_TIMEOUT_SECONDS = 10, 30
+_text_environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text
+_html_environment = Environment(undefined=StrictUndefined, autoescape=True)
+_SCHEME = re.compile(r"\w*:(?://|\\\\)+")
+# Mail clients link "word.word": ASCII dots and those that domain names treat as dots.
+_LINKED_DOT = re.compile(r"(?<=\w)[.\u3002\uff0e\uff61](?=[^\W\d_]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Plain text, or a button's label and its `url`."""
-
     text: str
-    url: str = ""
+    is_button: bool = False
 
 
-async def send(to: str, template: str, message_id: str, **values: object) -> None:
+def unlink(text: str) -> str:
+    """`text` without the schemes and dots by which a mail client would recognise a link."""
+    return " ".join(_LINKED_DOT.sub(" ", _SCHEME.sub(" ", text)).split())
+
+
+async def send(to: str, template: str, message_id: str, *, link: str = "", **values: str) -> None:
     """Render and send one email as plain text and HTML. Raises Invalid for an address that can't receive email.
 
-    `template` names a file in templates/: the subject, a blank line, then paragraphs. A paragraph of two lines, a
-    label and a link, becomes a button in the HTML part.
+    `template` names a file in templates/: the subject, a blank line, then paragraphs. A paragraph in brackets is the
+    label of the button that opens `link`.
     """
-    subject, _, body = _text_templates.get_template(f"{template}.txt").render(**values).partition("\n")
+    message = build_message(to, template, message_id, link=link, **values)
+    async with asyncio.timeout(TOTAL_TIMEOUT_SECONDS):
+        await aiosmtplib.send(
+            message,
+            sender=settings().mail_from,
+            recipients=[to],  # never read from a header, where an encoded word means another mailbox
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            **_smtp_options(),
+        )
+
+
+def build_message(to: str, template: str, message_id: str, *, link: str = "", **values: str) -> EmailMessage:
+    """Raises Invalid for an address that no header can hold."""
+    words = {name: unlink(value) for name, value in values.items()}
+    subject_source, *sources = _load_template(template)
+    subject = _text_environment.from_string(subject_source).render(words)
     message = EmailMessage()
     try:
         message["Subject"] = " ".join(subject.split())
-        message["From"] = formataddr((SENDER_NAME, settings().mail_from))
+        message["From"] = formataddr((PRODUCT_NAME, settings().mail_from))
         message["To"] = to
         message["Message-ID"] = f"<{message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
         raise Invalid("We can't send email to this address.", "Check it.") from problem
-    body = body.strip() + "\n"
-    message.set_content(body)
-    paragraphs = [_parse_paragraph(part.strip()) for part in body.split("\n\n")]
+    paragraphs = [_render_paragraph(source, words) for source in sources]
+    message.set_content("\n\n".join(_format_text(paragraph, link) for paragraph in paragraphs) + "\n")
     message.add_alternative(
-        _html_templates.get_template("frame.html").render(subject=subject, paragraphs=paragraphs),
+        _html_environment.from_string((TEMPLATE_DIR / "frame.html").read_text()).render(
+            subject=subject,
+            heading=words.get("tenant", PRODUCT_NAME),
+            paragraphs=paragraphs,
+            link=link,
+        ),
         subtype="html",
     )
-    host, port, options = _smtp_server()
-    await aiosmtplib.send(message, hostname=host, port=port, timeout=10, **options)
+    return message
 
 
-def _parse_paragraph(text: str) -> Paragraph:
-    label, _, url = text.rpartition("\n")
-    return Paragraph(label.rstrip(":"), url) if label and url.startswith("http") else Paragraph(text)
+@cache
+def _load_template(name: str) -> tuple[str, ...]:
+    """The parts of the file, split before rendering: a value can't begin a paragraph or a button."""
+    source = (TEMPLATE_DIR / f"{name}.txt").read_text()
+    return tuple(part.strip() for part in source.strip().split("\n\n"))
 
 
-def _smtp_server() -> tuple[str, int, dict[str, Any]]:
+def _render_paragraph(source: str, words: dict[str, str]) -> Paragraph:
+    is_button = source.startswith("[") and source.endswith("]")
+    text = _text_environment.from_string(source[1:-1] if is_button else source).render(words)
+    return Paragraph(text, is_button)
+
+
+def _format_text(paragraph: Paragraph, link: str) -> str:
+    return f"{paragraph.text}:\n{link}" if paragraph.is_button else paragraph.text
+
+
+def _smtp_options() -> dict[str, Any]:
+    """Where and how to connect. `smtp://` refuses a server without STARTTLS before it sends a password."""
     smtp_url = settings().smtp_url
     if smtp_url is None:
-        return "127.0.0.1", settings().mailbox_port, {"start_tls": False}
+        return {
+            "hostname": "127.0.0.1",
+            "port": settings().mailbox_port,
+            "use_tls": False,
+            "start_tls": False,
+        }
     url = urlsplit(smtp_url.get_secret_value())
-    options: dict[str, Any] = {"use_tls": url.scheme == "smtps"}
+    options: dict[str, Any] = {
+        "hostname": url.hostname,
+        "port": url.port or (465 if url.scheme == SMTP_TLS else 587),
+        "use_tls": url.scheme == SMTP_TLS,
+        "start_tls": url.scheme not in (SMTP_TLS, SMTP_PLAIN),
+    }
     if url.username:
         options |= {"username": unquote(url.username), "password": unquote(url.password or "")}
-    return url.hostname or "localhost", url.port or (465 if url.scheme == "smtps" else 587), options
+    return options

@@ -32,6 +32,8 @@ def clean_name(text: str) -> str:
         problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
     elif not users.is_displayable(name):
         problem = "The name contains unsupported characters."
+    elif users.looks_like_link(name):
+        problem = users.LINK_PROBLEM
     if problem:
         raise Invalid(problem, "Correct it and try again.", fields={"organisation": problem, "name": problem})
     return name

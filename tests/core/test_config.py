@@ -77,6 +77,7 @@ def test_complete_production_settings_are_accepted(environment: pytest.MonkeyPat
         ("BULKHEAD_MASTER_KEYS", "", "BULKHEAD_MASTER_KEYS is missing"),
         ("DATABASE_URL", None, "DATABASE_URL is missing"),
         ("SMTP_URL", None, "SMTP_URL is missing"),
+        ("SMTP_URL", "smtp+plain://mail.example.com", r"SMTP_URL is smtp\+plain://"),
         ("BULKHEAD_DEMO_PASSWORD", DEMO_PASSWORD, "BULKHEAD_DEMO_PASSWORD is the demo password"),
         ("BULKHEAD_TENANT_URL", "http://app.example.com", "BULKHEAD_TENANT_URL must be the public https"),
         ("BULKHEAD_ADMIN_URL", "https://localhost", "BULKHEAD_ADMIN_URL must be the public https"),
@@ -104,6 +105,15 @@ def test_production_migrates_with_the_url_of_the_administrator_alone(environment
     set_environment(environment, **SOUND)
     set_environment(environment, DATABASE_URL=None, DATABASE_MIGRATE_URL=SOUND["DATABASE_URL"])
     assert settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.example.com:587", "http://mail.example.com", "smtp://", "smtp://mail.example.com:port"]
+)
+def test_mail_server_without_a_known_scheme_is_refused(environment: pytest.MonkeyPatch, url: str) -> None:
+    set_environment(environment, SMTP_URL=url)
+    with pytest.raises(ConfigurationError, match=r"SMTP_URL.*smtp://"):
+        settings()
 
 
 def test_production_names_every_missing_setting(environment: pytest.MonkeyPatch) -> None:

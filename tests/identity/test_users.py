@@ -1,6 +1,6 @@
 """Disabling and enabling an account by operators."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -10,9 +10,9 @@ from shared.backoffice import user_accounts
 from shared.cli import users as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.identity import mfa, sign_in, tokens
+from shared.identity import mfa, sign_in, tokens, users
 from shared.identity.realms import USER
-from shared.tenancy import entry, members
+from shared.tenancy import entry, members, naming
 from tests.conftest import Cast, Person
 from tests.support import factories, workers
 
@@ -91,3 +91,24 @@ async def test_account_change_is_refused_without_permission_reason_or_account(ca
     with pytest.raises(NotFound, match="No account has this email address"):
         async with cast.olga.octx() as octx:
             await act(octx, "nobody@acme.test", reason="stolen")
+
+
+@pytest.mark.parametrize("clean", [users.clean_name, naming.clean_name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://evil.example/login?x=",
+        "Acme www.evil.example",
+        "WWW.Evil.example",
+        "x ftp://y",
+        "ｗｗｗ．evil",
+    ],
+)
+def test_name_with_a_web_address_is_refused(clean: Callable[[str], str], name: str) -> None:
+    with pytest.raises(Invalid, match="web addresses"):
+        clean(name)
+
+
+@pytest.mark.parametrize("name", ["Dr. Nora Lind", "Acme Inc.", "Awww", "Booking.com"])
+def test_name_without_a_web_address_is_accepted(name: str) -> None:
+    assert users.clean_name(name) == naming.clean_name(name) == name
