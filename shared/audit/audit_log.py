@@ -143,7 +143,7 @@ async def list_across_tenants(
 
 
 def _build_page(events: Sequence[AuditEvent], limit: int) -> Page[AuditEvent]:
-    return build_page(events, limit=limit, cursor_of=audit_log_repository.encode_cursor)
+    return build_page(events, limit=limit, cursor_of=audit_log_repository.get_cursor)
 
 
 async def list_operator_events(

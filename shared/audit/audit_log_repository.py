@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, func, or_, text, tuple_
+from sqlalchemy import ColumnElement, and_, or_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
-from shared.core.errors import Invalid
+from shared.core.paging import after_cursor, contains_text, encode_cursor
 
 if TYPE_CHECKING:
     from shared.audit.audit_log import AuditFilter
 
 
-def encode_cursor(event: AuditEvent) -> str:
+def get_cursor(event: AuditEvent) -> str:
     assert event.at is not None
-    return f"{event.at.isoformat()} {event.tenant_id} {event.id}"
+    return encode_cursor(event.at, event.tenant_id, event.id)
 
 
 def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnElement[bool]]:
@@ -25,7 +25,7 @@ def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnEl
     if tenant_id:
         conditions.append(col(AuditEvent.tenant_id) == tenant_id)
     if criteria.actor:
-        name = func.strpos(func.lower(col(AuditEvent.actor_name)), criteria.actor.lower()) > 0
+        name = contains_text(col(AuditEvent.actor_name), criteria.actor)
         conditions.append(or_(col(AuditEvent.actor_id) == criteria.actor, name))
     if criteria.action.endswith("."):
         conditions.append(col(AuditEvent.action).startswith(criteria.action, autoescape=True))
@@ -48,14 +48,7 @@ async def list_events(
     """Newest first. With an empty `tenant_id`, all rows that row security shows the session. Raises Invalid."""
     conditions = _filter_conditions(criteria, tenant_id)
     sort_key = (col(AuditEvent.at), col(AuditEvent.tenant_id), col(AuditEvent.id))
-    if after:
-        try:
-            at, after_tenant_id, event_id = after.split(" ")
-            conditions.append(
-                tuple_(*sort_key) < tuple_(datetime.fromisoformat(at), after_tenant_id, event_id)
-            )
-        except ValueError as problem:
-            raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
+    conditions += after_cursor(sort_key, after, descending=True)
     statement = (
         select(AuditEvent)
         .where(and_(True, *conditions))

@@ -1,7 +1,7 @@
 """The manifest of the audit log. Who may read it is in the manifest of tenancy, whose services ask."""
 
 from shared.audit import models
-from shared.core.registry import Module, TableContract
+from shared.core.registry import Module, OperatorIndex, TableContract
 
 MODULE = Module(
     name="audit",
@@ -11,6 +11,14 @@ MODULE = Module(
             export=True,
             retention="audit",
             personal=("actor_id", "actor_name", "before", "after", "details", "reason"),
+            operator_indexes=(
+                OperatorIndex(
+                    name="audit_event_of_all_tenants",
+                    columns=("at", "tenant_id", "id"),
+                    reason="Operators read the newest events of all tenants",
+                    query="backoffice.tenant_directory.list_all_events",
+                ),
+            ),
         ),
         models.AuditHead: TableContract(export=False, retention="audit"),
     },

@@ -19,6 +19,7 @@ from shared.backoffice.impact import DraftImpact
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
+from shared.core.displayed_text import find_problem, to_line
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.stated_reason import clean_reason
 from shared.entitlements import plan_content
@@ -93,7 +94,7 @@ async def create_plan(
     Raises Invalid, NotFound for a tenant that does not exist, Conflict where the key is taken.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    key, name, sentence = key.strip(), " ".join(name.split()), " ".join(sentence.split())
+    key, name, sentence = key.strip(), to_line(name), to_line(sentence)
     _validate_texts(kind, key, name, sentence)
     plan = Plan(
         key=key,
@@ -289,10 +290,10 @@ def _validate_texts(kind: str, key: str, name: str, sentence: str) -> None:
         errors["key"] = (
             "A key can have up to 40 lower-case letters, digits, - and _, and starts with a letter."
         )
-    if not 1 <= len(name) <= MAX_NAME_LENGTH:
-        errors["name"] = f"A name needs 1 to {MAX_NAME_LENGTH} characters."
-    if len(sentence) > MAX_SENTENCE_LENGTH:
-        errors["sentence"] = f"The description can have at most {MAX_SENTENCE_LENGTH} characters."
+    if problem := find_problem(name, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH):
+        errors["name"] = problem
+    if problem := find_problem(sentence, noun="description", missing="", max_length=MAX_SENTENCE_LENGTH):
+        errors["sentence"] = problem
     if errors:
         raise Invalid(
             " ".join(errors.values()), "Nothing was created. Correct it and try again.", fields=errors

@@ -17,6 +17,7 @@ from shared.backoffice.recent_refusals import VISIT_REASON, RecentRefusal
 from shared.core.context import Ctx, OperatorCtx, Rights
 from shared.core.db import now
 from shared.core.errors import DomainError, Invalid, NotFound
+from shared.core.paging import clean_search_text
 from shared.entitlements import assignments, explain, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
@@ -101,9 +102,7 @@ async def list_choices(
     `include_user_id`: a person to offer in any case. Raises NotFound, Invalid.
     """
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
-    search_text = " ".join(query.split()).lower()
-    if len(search_text) > MAX_QUERY_LENGTH or "\0" in search_text:
-        raise Invalid(f"A search has at most {MAX_QUERY_LENGTH} characters.", "Shorten it.")
+    search_text = " ".join(clean_search_text(query, MAX_QUERY_LENGTH).split())
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
         return await _build_choices(ctx, search_text, include_user_id)
 

@@ -16,6 +16,7 @@ from shared.backoffice import flag_admin_repository as repository
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.stated_reason import clean_reason
 from shared.entitlements import flag_rules
@@ -252,14 +253,11 @@ def _build_summary(row: FlagRow, version: FlagVersion) -> FlagSummary:
 
 
 def _clean_text(name: str, value: str) -> str:
-    value, max_length = " ".join(value.split()), MAX_LENGTHS[name]
-    if not value or len(value) > max_length:
-        raise Invalid(
-            f"A flag needs {'an' if name == 'owner' else 'a'} {name} of at most {max_length} characters.",
-            "Name who is responsible for it." if name == "owner" else "Describe it in a few words.",
-            fields={name: "Missing or too long"},
-        )
-    return value
+    missing = (
+        "Name who is responsible for the flag." if name == "owner" else "Describe the flag in a few words."
+    )
+    noun = "description" if name == "sentence" else name
+    return clean_line(value, noun=noun, missing=missing, max_length=MAX_LENGTHS[name], fields=(name,))
 
 
 def _require_future_date(cleanup_by: date | None) -> date:

@@ -10,6 +10,7 @@ from sqlmodel.sql.expression import Select
 from shared.access.roles import OWNER
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.paging import contains_text
 from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
 from shared.tenancy.models import Membership, MembershipState, Tenant
@@ -82,11 +83,9 @@ async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tup
     name = func.lower(col(User.name))
     statement = _select_members(ctx)
     if search_text:
-        in_name, in_address = (
-            func.strpos(name, search_text) > 0,
-            func.strpos(func.lower(col(User.email)), search_text) > 0,
+        statement = statement.where(
+            or_(contains_text(col(User.name), search_text), contains_text(col(User.email), search_text))
         )
-        statement = statement.where(or_(in_name, in_address))
     inactive_last = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
     return (await ctx.session.exec(statement.order_by(inactive_last, name, col(User.id)).limit(limit))).all()
 

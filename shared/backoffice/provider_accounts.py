@@ -10,6 +10,7 @@ from shared.billing.models import ProviderAccount
 from shared.core import crypto
 from shared.core.config import settings
 from shared.core.context import OperatorCtx
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
 
 MAX_NAME_LENGTH = 60
@@ -81,14 +82,8 @@ async def rewrap_keys(octx: OperatorCtx, reason: str) -> int:
 
 
 def _clean_name(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise Invalid(
-            f"An account needs a name of at most {MAX_NAME_LENGTH} characters.",
-            "Enter the name of the business that sells through it.",
-            fields={"name": "Missing or too long"},
-        )
-    return name
+    missing = "Enter the name of the business that sells through it."
+    return clean_line(text, noun="name", missing=missing, max_length=MAX_NAME_LENGTH, fields=("name",))
 
 
 def _clean_key(text: str) -> str:

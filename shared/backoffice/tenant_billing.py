@@ -127,7 +127,7 @@ async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> 
         rows = await tenant_billing_repository.list_drift_of_all_tenants(
             session, after=after, limit=limit + 1
         )
-    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.to_drift_cursor)
+    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.get_drift_cursor)
 
 
 async def list_invoices(
@@ -149,7 +149,7 @@ async def list_invoices(
         rows = await tenant_billing_repository.list_invoices_of_all_tenants(
             session, status, needle, after=after, limit=limit + 1
         )
-    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.to_invoice_cursor)
+    return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.get_invoice_cursor)
 
 
 def sandbox_controls_url() -> str:

@@ -6,9 +6,8 @@ The first half runs inside one tenant; the second half reads across tenants, in 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, text, tuple_, update
+from sqlalchemy import and_, func, or_, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,7 +22,7 @@ from shared.billing.models import (
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.errors import Invalid
+from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.tenancy.models import Tenant
 
 LAST_SYNCS = text("""
@@ -115,7 +114,7 @@ async def list_drift_of_all_tenants(
     statement = (
         select(BillingDrift, col(Tenant.name))
         .join(Tenant, col(Tenant.id) == col(BillingDrift.tenant_id))
-        .where(and_(True, *_cursor_condition(key, after)))
+        .where(and_(True, *after_cursor(key, after, descending=True)))
         .order_by(*(column.desc() for column in key))
         .limit(limit)
     )
@@ -126,7 +125,7 @@ async def list_invoices_of_all_tenants(
     session: AsyncSession, status: str, needle: str, *, after: str, limit: int
 ) -> Sequence[TenantInvoice]:
     key = (col(BillingInvoice.created_at), col(BillingInvoice.tenant_id), col(BillingInvoice.id))
-    conditions = _cursor_condition(key, after)
+    conditions = after_cursor(key, after, descending=True)
     if status:
         conditions.append(col(BillingInvoice.status) == status)
     if needle:
@@ -135,7 +134,7 @@ async def list_invoices_of_all_tenants(
                 func.lower(col(BillingInvoice.number)) == needle,
                 func.lower(col(BillingInvoice.id)) == needle,
                 col(Tenant.id) == needle,
-                func.strpos(func.lower(col(Tenant.name)), needle) > 0,
+                contains_text(col(Tenant.name), needle),
             )
         )
     statement = (
@@ -148,19 +147,9 @@ async def list_invoices_of_all_tenants(
     return [TenantInvoice(*row) for row in (await session.exec(statement)).all()]
 
 
-def to_drift_cursor(row: TenantDrift) -> str:
-    return f"{row.drift.at.isoformat()} {row.drift.tenant_id} {row.drift.id}"
+def get_drift_cursor(row: TenantDrift) -> str:
+    return encode_cursor(row.drift.at, row.drift.tenant_id, row.drift.id)
 
 
-def to_invoice_cursor(row: TenantInvoice) -> str:
-    return f"{row.invoice.created_at.isoformat()} {row.invoice.tenant_id} {row.invoice.id}"
-
-
-def _cursor_condition(key: tuple[Any, ...], after: str) -> list[ColumnElement[bool]]:
-    if not after:
-        return []
-    try:
-        at, tenant_id, row_id = after.split(" ", 2)
-        return [tuple_(*key) < tuple_(datetime.fromisoformat(at), tenant_id, row_id)]
-    except ValueError as problem:
-        raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
+def get_invoice_cursor(row: TenantInvoice) -> str:
+    return encode_cursor(row.invoice.created_at, row.invoice.tenant_id, row.invoice.id)

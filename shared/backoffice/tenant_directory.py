@@ -17,7 +17,14 @@ from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.paging import Page, build_page, clamp_limit, clean_search_text, parse_number_cursor
+from shared.core.paging import (
+    Page,
+    build_page,
+    clamp_limit,
+    clean_search_text,
+    map_page,
+    parse_number_cursor,
+)
 from shared.jobs import queue, queue_status
 from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
@@ -108,7 +115,7 @@ async def search_tenants(
             after=after,
             limit=limit + 1,
         )
-    page = build_page(summaries, limit=limit, cursor_of=lambda tenant: tenant.id)
+    page = map_page(build_page(summaries, limit=limit, cursor_of=lambda row: row[1]), lambda row: row[0])
     if any(tenant.matched_member for tenant in page.rows):
         await entry.record_cross_tenant_read(octx, PERSON_SEARCH_REASON, query=search_text)
     return page
@@ -142,7 +149,7 @@ async def list_members(
     limit = clamp_limit(limit)
     async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
         members = await repository.list_members(ctx, after=after, limit=limit + 1)
-    return build_page(members, limit=limit, cursor_of=lambda member: member.id)
+    return map_page(build_page(members, limit=limit, cursor_of=lambda row: row[1]), lambda row: row[0])
 
 
 async def list_events(

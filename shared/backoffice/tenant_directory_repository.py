@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Executable,
-    Integer,
     Select,
     SQLColumnExpression,
     and_,
@@ -19,7 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     or_,
-    tuple_,
+    true,
 )
 from sqlalchemy import select as columns
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -32,7 +31,7 @@ from shared.audit.models import AuditEvent, SecurityEvent
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
 from shared.core import rows
 from shared.core.context import Ctx
-from shared.core.errors import Invalid
+from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.entitlements.models import Plan, PlanVersion, TenantPlan
 from shared.identity.models import User
 from shared.tenancy.models import (
@@ -48,24 +47,25 @@ from shared.tenancy.models import (
     TenantState,
 )
 
+# Of one tenant: the statement counts only for the tenants that it shows.
 _membership_stats = (
     columns(
-        col(Membership.tenant_id).label("tenant_id"),
         func.count().filter(col(Membership.state) == MembershipState.ACTIVE).label("active"),
         func.max(col(Membership.seen_at)).label("seen_at"),
     )
-    .group_by(col(Membership.tenant_id))
-    .subquery("people")
+    .where(col(Membership.tenant_id) == col(Tenant.id))
+    .correlate(Tenant)
+    .lateral("people")
 )
 _step_counts = (
     columns(
-        col(ProvisioningStep.tenant_id).label("tenant_id"),
         func.count().label("every"),
         func.count().filter(col(ProvisioningStep.state) == StepState.DONE).label("done"),
         func.count().filter(col(ProvisioningStep.state) == StepState.FAILED).label("failed"),
     )
-    .group_by(col(ProvisioningStep.tenant_id))
-    .subquery("steps")
+    .where(col(ProvisioningStep.tenant_id) == col(Tenant.id))
+    .correlate(Tenant)
+    .lateral("steps")
 )
 _pending_invitations = (
     columns(func.count())
@@ -102,11 +102,17 @@ _assigned_plan_name = (
     .scalar_subquery()
 )
 _plan_name = func.coalesce(_assigned_plan_name, "None yet")
-_active_members: ColumnElement[int] = func.coalesce(_membership_stats.c.active, 0, type_=Integer)
+_active_member_count: SQLColumnExpression[int] = (
+    columns(func.count())
+    .where(col(Membership.tenant_id) == col(Tenant.id))
+    .where(col(Membership.state) == MembershipState.ACTIVE)
+    .correlate(Tenant)
+    .scalar_subquery()
+)
 SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
     "name": func.lower(col(Tenant.name)),
     "created_at": col(Tenant.created_at),
-    "members": _active_members,
+    "members": _active_member_count,
 }
 
 
@@ -118,7 +124,7 @@ def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement
     tenant_matches = or_(
         col(Tenant.id) == search_text,
         func.strpos(col(Tenant.slug), search_text) > 0,
-        func.strpos(func.lower(col(Tenant.name)), search_text) > 0,
+        contains_text(col(Tenant.name), search_text),
     )
     tenant_ids_of_member = (
         columns(col(Membership.tenant_id))
@@ -141,7 +147,7 @@ def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement
 
 
 def _select_summaries(matched: ColumnElement[str]) -> Select[Any]:
-    return _select_from_tenants(
+    statement = columns(
         col(Tenant.id),
         col(Tenant.slug),
         col(Tenant.name),
@@ -150,23 +156,15 @@ def _select_summaries(matched: ColumnElement[str]) -> Select[Any]:
         _plan_name,
         col(Tenant.created_at),
         func.coalesce(_owner_name, ""),
-        _active_members,
+        _membership_stats.c.active,
         _pending_invitations,
         _membership_stats.c.seen_at,
-        func.coalesce(_step_counts.c.every, 0),
-        func.coalesce(_step_counts.c.done, 0),
-        func.coalesce(_step_counts.c.failed, 0),
+        _step_counts.c.every,
+        _step_counts.c.done,
+        _step_counts.c.failed,
         matched,
     )
-
-
-def _select_from_tenants(*expressions: Any) -> Select[Any]:
-    return (
-        columns(*expressions)
-        .select_from(Tenant)
-        .outerjoin(_membership_stats, _membership_stats.c.tenant_id == col(Tenant.id))
-        .outerjoin(_step_counts, _step_counts.c.tenant_id == col(Tenant.id))
-    )
+    return statement.select_from(Tenant).join(_membership_stats, true()).join(_step_counts, true())
 
 
 async def search_tenants(
@@ -178,8 +176,11 @@ async def search_tenants(
     descending: bool,
     after: str,
     limit: int,
-) -> Sequence[TenantSummary]:
-    """`search_text`: lower case, "" for every tenant. `after`: id of the previous row."""
+) -> Sequence[tuple[TenantSummary, str]]:
+    """With the cursor of each. `search_text`: lower case, "" for every tenant.
+
+    Raises Invalid for a page that doesn't exist.
+    """
     conditions: list[ColumnElement[bool]] = []
     matched: ColumnElement[str] = literal("")
     if search_text:
@@ -188,12 +189,27 @@ async def search_tenants(
     if state is not None:
         conditions.append(col(Tenant.state) == state)
     key = (SORT_COLUMNS[sort], col(Tenant.id))
-    if after:
-        cursor = await _get_cursor(session, _select_from_tenants(*key).where(col(Tenant.id) == after))
-        conditions.append(tuple_(*key) < cursor if descending else tuple_(*key) > cursor)
+    conditions += after_cursor(key, after, descending=descending)
     order = [column.desc() if descending else column.asc() for column in key]
-    statement = _select_summaries(matched).where(and_(True, *conditions)).order_by(*order).limit(limit)
-    return [TenantSummary(*row) for row in await _fetch_all(session, statement)]
+    # The page first: otherwise the members of every tenant are counted to show a few.
+    page = (
+        columns(col(Tenant.id).label("id"), key[0].label("sort_value"))
+        .where(and_(True, *conditions))
+        .order_by(*order)
+        .limit(limit)
+        .subquery("page")
+    )
+    page_key = (page.c.sort_value, page.c.id)
+    statement = (
+        _select_summaries(matched)
+        .add_columns(page.c.sort_value)
+        .join(page, page.c.id == col(Tenant.id))
+        .order_by(*(column.desc() if descending else column.asc() for column in page_key))
+    )
+    return [
+        (TenantSummary(*record[:-1]), encode_cursor(record[-1], record[0]))
+        for record in await _fetch_all(session, statement)
+    ]
 
 
 async def get_tenant(session: AsyncSession, tenant_id: str) -> TenantSummary | None:
@@ -309,47 +325,41 @@ async def _has_verified_owner(ctx: Ctx) -> bool:
     return await rows.one(ctx, statement) is not None
 
 
-async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[TenantMember]:
-    """Active members first, then by name. `after`: id of the previous row."""
+async def list_members(ctx: Ctx, *, after: str, limit: int) -> Sequence[tuple[TenantMember, str]]:
+    """Active members first, then by name; with the cursor of each. Raises Invalid for a page that doesn't exist."""
     ended_last = case((col(Membership.state) == MembershipState.ACTIVE, 0), else_=1)
-    key = (ended_last, func.lower(col(User.name)), col(Membership.id))
-
-    def members(*expressions: Any) -> Select[Any]:
-        query = (
-            columns(*expressions).select_from(Membership).join(User, col(User.id) == col(Membership.user_id))
-        )
-        role_of_membership = (col(RoleRow.tenant_id) == col(Membership.tenant_id)) & (
-            col(RoleRow.key) == col(Membership.role)
-        )
-        return query.join(RoleRow, role_of_membership).where(col(Membership.tenant_id) == ctx.tenant_id)
-
-    statement = members(
-        col(Membership.id),
-        col(User.id),
-        col(User.name),
-        col(User.email),
-        col(User.email_verified_at).is_not(None),
-        col(RoleRow.name),
-        col(Membership.state),
-        col(Membership.created_at),
-        col(Membership.seen_at),
-        col(Membership.ended_at),
-        col(Membership.ended_by),
+    name = func.lower(col(User.name))
+    key: tuple[SQLColumnExpression[Any], ...] = (ended_last, name, col(Membership.id))
+    role_of_membership = (col(RoleRow.tenant_id) == col(Membership.tenant_id)) & (
+        col(RoleRow.key) == col(Membership.role)
     )
-    if after:
-        cursor = await _get_cursor(ctx.session, members(*key).where(col(Membership.id) == after))
-        statement = statement.where(tuple_(*key) > cursor)
+    statement = (
+        columns(
+            col(Membership.id),
+            col(User.id),
+            col(User.name),
+            col(User.email),
+            col(User.email_verified_at).is_not(None),
+            col(RoleRow.name),
+            col(Membership.state),
+            col(Membership.created_at),
+            col(Membership.seen_at),
+            col(Membership.ended_at),
+            col(Membership.ended_by),
+            ended_last,
+            name,
+        )
+        .select_from(Membership)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .join(RoleRow, role_of_membership)
+        .where(col(Membership.tenant_id) == ctx.tenant_id, *after_cursor(key, after))
+        .order_by(*key)
+        .limit(limit)
+    )
     return [
-        TenantMember(*row) for row in await _fetch_all(ctx.session, statement.order_by(*key).limit(limit))
+        (TenantMember(*record[:-2]), encode_cursor(record[-2], record[-1], record[0]))
+        for record in await _fetch_all(ctx.session, statement)
     ]
-
-
-async def _get_cursor(session: AsyncSession, statement: Select[Any]) -> ColumnElement[Any]:
-    """The sort position of a row, computed by the database: its lower case differs from Python's."""
-    records = await _fetch_all(session, statement)
-    if not records:
-        raise Invalid("This page does not exist.", "Start again at the first page.")
-    return tuple_(*(literal(value) for value in records[0]))
 
 
 async def list_provisioning_steps(session: AsyncSession, tenant_id: str) -> Sequence[ProvisioningStep]:

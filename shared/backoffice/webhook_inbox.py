@@ -74,7 +74,7 @@ async def list_webhooks(
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         rows = await repository.list_webhooks(session, webhook_filter, after=after, limit=limit + 1)
-    return build_page(rows, limit=limit, cursor_of=repository.to_cursor)
+    return build_page(rows, limit=limit, cursor_of=repository.get_cursor)
 
 
 async def get_webhook(octx: OperatorCtx, account_id: str, event_id: str) -> WebhookSummary:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, func, or_, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, func, text
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.billing.models import BillingCustomer, BillingEvent, InboundWebhook
 from shared.core import rows
 from shared.core.context import Ctx
-from shared.core.errors import Invalid
+from shared.core.paging import after_cursor, encode_cursor
 from shared.tenancy.models import Tenant
 
 OPEN_CONDITION = "status in ('pending', 'working', 'parked')"
@@ -127,11 +127,7 @@ _SUMMARY_COLUMNS = (
     ),
     *(InboundWebhook.done_at, InboundWebhook.attempts, InboundWebhook.error),
 )
-_NEWEST_FIRST = (
-    col(InboundWebhook.received_at).desc(),
-    col(InboundWebhook.account_id),
-    col(InboundWebhook.event_id),
-)
+_SORT_KEY = (col(InboundWebhook.received_at), col(InboundWebhook.account_id), col(InboundWebhook.event_id))
 
 
 async def list_webhooks(
@@ -139,8 +135,7 @@ async def list_webhooks(
 ) -> Sequence[WebhookSummary]:
     """Newest first."""
     conditions = _filter_conditions(webhook_filter)
-    if after:
-        conditions.append(_cursor_condition(after))
+    conditions += after_cursor(_SORT_KEY, after, descending=True)
     return await _list_summaries(session, conditions, limit)
 
 
@@ -149,8 +144,8 @@ async def get_webhook(session: AsyncSession, account_id: str, event_id: str) -> 
     return next(iter(await _list_summaries(session, conditions, 1)), None)
 
 
-def to_cursor(row: WebhookSummary) -> str:
-    return f"{row.received_at.isoformat()} {row.account_id} {row.event_id}"
+def get_cursor(row: WebhookSummary) -> str:
+    return encode_cursor(row.received_at, row.account_id, row.event_id)
 
 
 async def _list_summaries(
@@ -170,7 +165,7 @@ async def _list_summaries(
         .join(BillingCustomer, owner, isouter=True)
         .join(Tenant, col(Tenant.id) == col(BillingCustomer.tenant_id), isouter=True)
         .where(and_(True, *conditions))
-        .order_by(*_NEWEST_FIRST)
+        .order_by(*(column.desc() for column in _SORT_KEY))
         .limit(limit)
     )
     connection = await session.connection()
@@ -191,19 +186,6 @@ def _filter_conditions(webhook_filter: WebhookFilter) -> list[ColumnElement[bool
     if webhook_filter.event_id:
         conditions.append(col(InboundWebhook.event_id) == webhook_filter.event_id)
     return conditions
-
-
-def _cursor_condition(after: str) -> ColumnElement[bool]:
-    try:
-        at, account_id, event_id = after.split(" ", 2)
-        moment = datetime.fromisoformat(at)
-    except ValueError as problem:
-        raise Invalid("This page does not exist.", "Start again at the newest entries.") from problem
-    behind = tuple_(col(InboundWebhook.account_id), col(InboundWebhook.event_id)) > tuple_(
-        account_id, event_id
-    )
-    older, same = col(InboundWebhook.received_at) < moment, col(InboundWebhook.received_at) == moment
-    return or_(older, and_(same, behind))
 
 
 async def get_payload(session: AsyncSession, account_id: str, event_id: str) -> bytes:

@@ -1,10 +1,9 @@
 """SQL of a tenant's billing records. In a transaction of that tenant."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select, tuple_
+from sqlmodel import col, select
 
 from shared.billing.models import (
     BillingCustomer,
@@ -15,6 +14,7 @@ from shared.billing.models import (
 )
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.paging import after_cursor
 
 DRAFT, OPEN = "draft", "open"  # statuses of invoices at the provider
 
@@ -81,20 +81,19 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
     return await rows.one(ctx, statement)
 
 
-async def list_invoice_page(
-    ctx: Ctx, *, beyond: tuple[datetime, str] | None, limit: int
-) -> Sequence[BillingInvoice]:
-    """Newest first, without drafts. `beyond`: time and id of the last invoice on the previous page."""
+async def list_invoice_page(ctx: Ctx, *, after: str, limit: int) -> Sequence[BillingInvoice]:
+    """Newest first, without drafts. Raises Invalid for a page that doesn't exist."""
+    key = (col(BillingInvoice.created_at), col(BillingInvoice.id))
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
         .where(BillingInvoice.status != DRAFT)
         .where(col(BillingInvoice.absent_at).is_(None))
+        .where(*after_cursor(key, after, descending=True))
+        .order_by(*(column.desc() for column in key))
+        .limit(limit)
     )
-    if beyond is not None:
-        statement = statement.where(tuple_(col(BillingInvoice.created_at), BillingInvoice.id) < beyond)
-    statement = statement.order_by(col(BillingInvoice.created_at).desc(), col(BillingInvoice.id).desc())
-    return (await ctx.session.exec(statement.limit(limit))).all()
+    return (await ctx.session.exec(statement)).all()
 
 
 async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:

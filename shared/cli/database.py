@@ -139,15 +139,20 @@ def upgrade_schema(revision: str = "head") -> str:
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"set role {database_roles.OWNER}")  # who owns what migrations make
-        # Two starters at once: the second waits, then finds nothing to do.
-        connection.exec_driver_sql(f"select pg_advisory_lock({database_roles.MIGRATION_LOCK})")
         connection.commit()
+        database_roles.wait_for_other_migrations(lambda: _try_migration_lock(connection))
         require_published(connection, _revision(connection))
         connection.commit()  # or Alembic would run all migrations in this transaction
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.commit()
         return _revision(connection) or "nothing"
+
+
+def _try_migration_lock(connection: Connection) -> bool:
+    is_locked = connection.exec_driver_sql(database_roles.TRY_MIGRATION_LOCK).scalar_one()
+    connection.commit()
+    return bool(is_locked)
 
 
 def _revision(connection: Connection) -> str | None:

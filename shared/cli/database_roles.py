@@ -3,7 +3,8 @@
 What another installation on the same server made is never changed. docs/decisions/2026-11-30-login-roles.md has the reasons.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -16,6 +17,8 @@ from shared.core.config import ConfigurationError
 from shared.core.database_logins import LOGIN_KINDS, ROLE_OF_LOGIN, ROLES, LoginKind
 
 MIGRATION_LOCK = 7233  # of those who migrate
+TRY_MIGRATION_LOCK: LiteralString = f"select pg_try_advisory_lock({MIGRATION_LOCK})"
+SECONDS_BETWEEN_TRIES = 0.2
 MAINTENANCE_DATABASE = "postgres"  # every server has it
 GROUPS = [database_logins.role_name(role) for role in ROLES]
 OWNER = database_logins.role_name("owner")
@@ -208,6 +211,20 @@ def is_missing_database(text: str) -> bool:
     return "does not exist" in text and 'database "' in text
 
 
+def wait_for_other_migrations(try_lock: Callable[[], bool]) -> None:
+    """Two starters at once: the second waits, then finds nothing to do.
+
+    It asks again and again, because a statement that waits would hold up the indexes that the first one builds.
+    """
+    while not try_lock():
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _has_lock(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(TRY_MIGRATION_LOCK).fetchone()
+    return row is not None and bool(row[0])
+
+
 @contextmanager
 def _connect_to_make(admin_url: str) -> Iterator[psycopg.Connection[Any]]:
     """To the database, or to the server's own where ours is still to be made. Two starters at once: the second waits."""
@@ -219,7 +236,7 @@ def _connect_to_make(admin_url: str) -> Iterator[psycopg.Connection[Any]]:
         url = make_url(admin_url).set(database=MAINTENANCE_DATABASE)
         connection = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
     with connection:
-        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        wait_for_other_migrations(lambda: _has_lock(connection))
         yield connection
 
 

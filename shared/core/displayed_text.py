@@ -33,19 +33,25 @@ def clean_line(text: str, *, noun: str, missing: str, max_length: int, fields: S
     `noun`: "name" or "description". `missing`: the sentence for an empty text; "" where it may be empty.
     Raises Invalid with the problem in each of `fields`.
     """
-    line = " ".join(unicodedata.normalize("NFC", text).split())
-    problem = ""
-    if not has_visible_character(line):
-        problem = missing or (f"The {noun} has no visible character." if line else "")
-    elif len(line) > max_length:
-        problem = (
-            f"{noun.capitalize()}s can have at most {max_length} characters; this one has {len(line):,}."
-        )
-    if character := find_unsupported_character(line):
-        problem = f"The {noun} contains unsupported characters: {_describe(character)}."
-    if problem:
+    line = to_line(text)
+    if problem := find_problem(line, noun=noun, missing=missing, max_length=max_length):
         raise Invalid(problem, "Correct it and try again.", fields=dict.fromkeys(fields, problem))
     return line
+
+
+def to_line(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def find_problem(line: str, *, noun: str, missing: str, max_length: int) -> str:
+    """The sentence that says what is wrong with the text, as in `clean_line`; "" when nothing is."""
+    if character := find_unsupported_character(line):
+        return f"The {noun} contains unsupported characters: {_describe(character)}."
+    if not has_visible_character(line):
+        return missing or (f"The {noun} has no visible character." if line else "")
+    if len(line) > max_length:
+        return f"{noun.capitalize()}s can have at most {max_length} characters; this one has {len(line):,}."
+    return ""
 
 
 def has_visible_character(text: str) -> bool:

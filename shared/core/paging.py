@@ -1,14 +1,20 @@
 """Keyset paging: a page of rows and the cursor of the next page."""
 
+import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, func, literal, tuple_
 
 from shared.core.errors import Invalid
 
 MAX_PAGE_SIZE = 100  # rows
 MAX_NUMBER_CURSOR_LENGTH = 18  # digits; every such number is a bigint
 MAX_SEARCH_LENGTH = 200  # characters
+MAX_CURSOR_LENGTH = 1_000  # characters
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 
@@ -35,6 +41,66 @@ def map_page(page: Page[Row], convert: Callable[[Row], Item]) -> Page[Item]:
     return Page(rows=[convert(row) for row in page.rows], next_cursor=page.next_cursor)
 
 
+def contains_text(column: Any, text: str) -> ColumnElement[bool]:
+    """Whether the column contains the text, in upper or lower case. The database folds both: Python's rules differ."""
+    # Python writes a lower-case "İ" in two characters, the database in one.
+    return func.strpos(func.lower(column), func.lower(literal(text.replace("i\u0307", "i")))) > 0
+
+
+def after_cursor(
+    key: Sequence[SQLColumnExpression[Any]], cursor: str, *, descending: bool = False
+) -> list[ColumnElement[bool]]:
+    """The condition for the rows behind `cursor` in a list that is ordered by `key`; [] for the first page.
+
+    Raises Invalid for a text that `encode_cursor` did not make for such a key.
+    """
+    if not cursor:
+        return []
+    # A mapped column has a type as well, which its static type does not say.
+    types = [cast("ColumnElement[Any]", column).type.python_type for column in key]
+    # SQLModel's text columns and functions of them call their type `object`.
+    kinds = [str if kind is object else kind for kind in types]
+    bounds = tuple_(*(literal(value) for value in _decode_cursor(cursor, kinds)))
+    return [tuple_(*key) < bounds if descending else tuple_(*key) > bounds]
+
+
+def encode_cursor(*values: str | int | datetime) -> str:
+    """The values of a row's sort key. They place the next page, even when the row itself moves or is gone."""
+    return json.dumps(
+        [value.isoformat() if isinstance(value, datetime) else value for value in values],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _decode_cursor(cursor: str, kinds: Sequence[type]) -> list[Any]:
+    try:
+        if len(cursor) > MAX_CURSOR_LENGTH or "\\u0000" in cursor:
+            raise ValueError
+        values = json.loads(cursor)
+        if not isinstance(values, list) or len(values) != len(kinds):
+            raise ValueError
+        return [_decode_value(value, kind) for value, kind in zip(values, kinds, strict=True)]
+    except (ValueError, RecursionError) as problem:
+        raise Invalid("This page does not exist.", "Start again at the first page.") from problem
+
+
+def _decode_value(value: Any, kind: type) -> Any:
+    """Raises ValueError."""
+    if kind is datetime and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment
+    if type(value) is not kind:
+        raise ValueError
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError
+    if isinstance(value, str):
+        value.encode()  # raises for half a surrogate pair, which can't be compared
+    return value
+
+
 def parse_number_cursor(cursor: str) -> int | None:
     """The number in the cursor of a list that is ordered by one; None for the first page. Raises Invalid."""
     if not cursor:
@@ -45,7 +111,7 @@ def parse_number_cursor(cursor: str) -> int | None:
 
 
 def clean_search_text(text: Any, max_length: int = MAX_SEARCH_LENGTH) -> str:
-    """The text without outer spaces. Raises Invalid for another type, a null character or too many characters."""
+    """The text without outer spaces, in the spelling of stored names. Raises Invalid for another type, a null character or too many characters."""
     if not isinstance(text, str) or len(text) > max_length or "\0" in text:
         raise Invalid(f"Search texts have at most {max_length} characters.", "Shorten the text.")
-    return text.strip()
+    return unicodedata.normalize("NFC", text).strip()

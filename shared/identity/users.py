@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.db import now
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Invalid
 from shared.identity import email_addresses, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
@@ -19,8 +20,6 @@ from shared.jobs import queue
 MAX_NAME_LENGTH = 80
 LINK_MARKS = ("://", "www.")
 LINK_PROBLEM = "Names can't contain web addresses."
-# Unicode categories: control, surrogate, private use, unassigned.
-UNSHOWABLE_CATEGORIES = {"Cc", "Cs", "Co", "Cn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,11 @@ async def lock_by_email(session: AsyncSession, email: str) -> User | None:
 
 def clean_name(text: str) -> str:
     """The normalised name. Raises Invalid with `fields["name"]`."""
-    name = " ".join(text.split())
-    problem = ""
-    if not name or not any(character.isprintable() for character in name):
-        problem = "Enter your name."
-    elif len(name) > MAX_NAME_LENGTH:
-        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
-    elif not is_displayable(name):
-        problem = "The name contains unsupported characters."
-    elif looks_like_link(name):
-        problem = LINK_PROBLEM
-    if problem:
-        raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
+    name = clean_line(
+        text, noun="name", missing="Enter your name.", max_length=MAX_NAME_LENGTH, fields=("name",)
+    )
+    if looks_like_link(name):
+        raise Invalid(LINK_PROBLEM, "Correct it and try again.", fields={"name": LINK_PROBLEM})
     return name
 
 
@@ -68,10 +60,6 @@ def looks_like_link(text: str) -> bool:
     """True for text that would be a link in a mail or a document: a mail of ours must not advertise it."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return any(mark in folded for mark in LINK_MARKS)
-
-
-def is_displayable(text: str) -> bool:
-    return not any(unicodedata.category(character) in UNSHOWABLE_CATEGORIES for character in text)
 
 
 async def require_strong_password(password: str, *words: str) -> None:

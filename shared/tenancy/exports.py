@@ -4,14 +4,14 @@ Each batch has its own transaction and checks the permission again. So a slow cl
 who loses the permission gets no further rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log, filters
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
-from shared.core.paging import Page
+from shared.core.paging import Page, build_page, clean_search_text, map_page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.tenancy import audit_reader, member_repository, members, roles
 
@@ -34,21 +34,21 @@ async def start_member_export(ctx: Ctx, query: str, role: str) -> None:
 
 async def list_member_batch(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str = ""
-) -> tuple[Sequence[members.Member], str]:
-    """The next batch and its cursor, "" on the last one. `after` is the previous cursor. Raises Invalid."""
+) -> Page[members.Member]:
+    """The next batch. `after` is the previous batch's `next_cursor`. Raises Invalid."""
     policy.require(ctx, actions.MEMBER_EXPORT, counted=False)
     members.require_sort_column(sort)
     records = await member_repository.list_members(
         ctx,
-        query=query.strip(),
+        query=clean_search_text(query),
         role=role,
         sort=sort,
         descending=descending,
         after=after,
         limit=BATCH_SIZE + 1,
     )
-    rows = [members.build_member(membership, user) for membership, user in records[:BATCH_SIZE]]
-    return rows, rows[-1].id if len(records) > BATCH_SIZE else ""
+    page = build_page(records, limit=BATCH_SIZE, cursor_of=lambda record: record[2])
+    return map_page(page, lambda record: members.build_member(record[0], record[1]))
 
 
 async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:

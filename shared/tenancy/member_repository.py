@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal, tuple_
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal
 from sqlmodel import col, func, select
 
 from shared.access.roles import ROLES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.errors import Invalid
+from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.identity.models import User
 from shared.tenancy.invitation_repository import list_pending_invitations
 from shared.tenancy.models import (
@@ -42,38 +42,20 @@ MEMBER_SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 
 async def list_members(
     ctx: Ctx, *, query: str, role: str, sort: str, descending: bool, after: str, limit: int
-) -> Sequence[tuple[Membership, User]]:
-    """`after`: the id of the previous row. Raises Invalid when there is no such row."""
+) -> Sequence[tuple[Membership, User, str]]:
+    """With the cursor of each row. Raises Invalid for a page that doesn't exist."""
     key = (MEMBER_SORT_COLUMNS[sort], col(Membership.id))
-    conditions = _member_conditions(ctx, query, role)
-    if after:
-        cursor = await _get_cursor(ctx, key, after)
-        conditions.append(tuple_(*key) < cursor if descending else tuple_(*key) > cursor)
     statement = (
-        select(Membership, User)
+        select(Membership, User, key[0])
         .join(User, col(User.id) == Membership.user_id)
-        .where(*conditions)
+        .where(*_member_conditions(ctx, query, role), *after_cursor(key, after, descending=descending))
         .order_by(*(column.desc() if descending else column.asc() for column in key))
         .limit(limit)
     )
-    return await rows.all(ctx, statement)
-
-
-async def _get_cursor(
-    ctx: Ctx, key: tuple[SQLColumnExpression[Any], SQLColumnExpression[str]], after: str
-) -> ColumnElement[Any]:
-    """The sort key of a row, computed by the database, whose lower-casing differs from Python's."""
-    statement = (
-        select(*key)
-        .select_from(Membership)
-        .join(User, col(User.id) == Membership.user_id)
-        .where(col(Membership.tenant_id) == ctx.tenant_id)
-        .where(col(Membership.id) == after)
-    )
-    row = (await ctx.session.exec(statement)).first()
-    if row is None:
-        raise Invalid("This page does not exist.", "Start again at the first one.")
-    return tuple_(*(literal(value) for value in row))
+    return [
+        (membership, user, encode_cursor(value, membership.id))
+        for membership, user, value in await rows.all(ctx, statement)
+    ]
 
 
 def _member_conditions(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bool]]:
@@ -82,8 +64,7 @@ def _member_conditions(ctx: Ctx, query: str, role: str) -> list[ColumnElement[bo
         col(Membership.state) != MembershipState.REMOVED,
     ]
     if query:
-        words = func.lower(col(User.name)) + " " + col(User.email)
-        conditions.append(func.strpos(words, query.lower()) > 0)
+        conditions.append(contains_text(col(User.name) + " " + col(User.email), query))
     if role:
         conditions.append(col(Membership.role) == role)
     return conditions

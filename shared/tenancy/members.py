@@ -59,8 +59,8 @@ async def list_members(
         after=after,
         limit=limit + 1,
     )
-    page = build_page(records, limit=limit, cursor_of=lambda record: record[0].id)
-    return map_page(page, lambda record: build_member(*record))
+    page = build_page(records, limit=limit, cursor_of=lambda record: record[2])
+    return map_page(page, lambda record: build_member(record[0], record[1]))
 
 
 def require_sort_column(sort: str) -> None:

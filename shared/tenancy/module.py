@@ -4,7 +4,7 @@ from shared.access import actions
 from shared.access.permissions import Permission
 from shared.access.roles import ADMINS, EVERYBODY
 from shared.audit.event_types import AuditAction, with_key, with_name
-from shared.core.registry import Module, TableContract
+from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind
 from shared.tenancy import limit_usage, models, tasks
 from shared.tenancy.seats import SEAT_LIMIT
@@ -158,7 +158,17 @@ MODULE = Module(
         models.Invitation: TableContract(export=True, personal=("email", "invited_by", "invited_by_name")),
         models.MailPreference: TableContract(export=True, personal=("user_id",)),
         models.Membership: TableContract(
-            export=True, erase_after=("invitation", "notification"), personal=("user_id", "ended_by")
+            export=True,
+            erase_after=("invitation", "notification"),
+            personal=("user_id", "ended_by"),
+            operator_indexes=(
+                OperatorIndex(
+                    name="membership_by_user",
+                    columns=("user_id",),
+                    reason="Operators find the tenants of a person by the full email address",
+                    query="backoffice.tenant_directory_repository.search_tenants",
+                ),
+            ),
         ),
         models.Notification: TableContract(export=False, personal=("user_id", "title", "body")),
         models.ProvisioningStep: TableContract(export=False),

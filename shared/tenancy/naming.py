@@ -4,6 +4,7 @@ import re
 import secrets
 import unicodedata
 
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Invalid
 from shared.core.ids import ALPHABET
 from shared.identity import users
@@ -23,19 +24,18 @@ RESERVED_SLUGS = frozenset(
 
 
 def clean_name(text: str) -> str:
-    """The normalised name. Any script and emoji, no control characters. Raises Invalid with `fields["organisation"]`."""
-    name = " ".join(text.split())
-    problem = ""
-    if not name:
-        problem = "Enter the name of your organisation."
-    elif len(name) > MAX_NAME_LENGTH:
-        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
-    elif not users.is_displayable(name):
-        problem = "The name contains unsupported characters."
-    elif users.looks_like_link(name):
+    """The normalised name, in any script. Raises Invalid with `fields["organisation"]` and `fields["name"]`."""
+    fields = ("organisation", "name")
+    name = clean_line(
+        text,
+        noun="name",
+        missing="Enter the name of your organisation.",
+        max_length=MAX_NAME_LENGTH,
+        fields=fields,
+    )
+    if users.looks_like_link(name):
         problem = users.LINK_PROBLEM
-    if problem:
-        raise Invalid(problem, "Correct it and try again.", fields={"organisation": problem, "name": problem})
+        raise Invalid(problem, "Correct it and try again.", fields=dict.fromkeys(fields, problem))
     return name
 
 

@@ -14,10 +14,10 @@ from shared.audit import audit_log
 from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.core.displayed_text import clean_line, skeleton_of
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
 from shared.entitlements import limits
-from shared.identity import users
 from shared.tenancy import role_repository, seats
 from shared.tenancy.models import RoleRow
 
@@ -185,37 +185,25 @@ async def _require_grantable_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
 
 
 async def _require_free_name(ctx: Ctx, name: str, *, other_than: str = "") -> None:
-    builtin = name.casefold() in {role.name.casefold() for role in ROLES.values()}
+    """Raises Conflict for the name of another role, and for one that looks like a built-in role's."""
+    builtin = next((role.name for role in ROLES.values() if skeleton_of(role.name) == skeleton_of(name)), "")
+    if builtin and builtin.casefold() != name.casefold():
+        message = f"{name} looks like the built-in role {builtin}."
+        raise Conflict(message, "Choose another name.", reason="name_taken")
     if builtin or await role_repository.is_role_name_taken(ctx, name, other_than):
         raise Conflict(f"A role named {name} already exists.", "Choose another name.", reason="name_taken")
 
 
 def _clean_name(text: str) -> str:
-    name = " ".join(text.split())
-    problem = ""
-    if not name:
-        problem = "Enter a name."
-    elif len(name) > MAX_NAME_LENGTH:
-        problem = f"Names can have at most {MAX_NAME_LENGTH} characters; this one has {len(name):,}."
-    elif not users.is_displayable(name):
-        problem = "The name contains unsupported characters."
-    if problem:
-        raise Invalid(problem, "Correct it and try again.", fields={"name": problem})
-    return name
+    return clean_line(
+        text, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH, fields=("name",)
+    )
 
 
 def _clean_sentence(text: str) -> str:
-    sentence = " ".join(text.split())
-    problem = ""
-    if len(sentence) > MAX_SENTENCE_LENGTH:
-        problem = (
-            f"Descriptions can have at most {MAX_SENTENCE_LENGTH} characters; this one has {len(sentence):,}."
-        )
-    elif sentence and not users.is_displayable(sentence):
-        problem = "The description contains unsupported characters."
-    if problem:
-        raise Invalid(problem, "Correct it and try again.", fields={"sentence": problem})
-    return sentence
+    return clean_line(
+        text, noun="description", missing="", max_length=MAX_SENTENCE_LENGTH, fields=("sentence",)
+    )
 
 
 def _clean_permissions(requested_permissions: Collection[str]) -> frozenset[str]:

@@ -66,7 +66,7 @@ async def export_members(request: Request) -> Response:
         role = typed.get("role", "")
         if not after:
             await exports.start_member_export(ctx, typed.get("query", ""), role)
-        rows, next_cursor = await exports.list_member_batch(
+        page = await exports.list_member_batch(
             ctx,
             query=typed.get("query", ""),
             role=role,
@@ -75,7 +75,7 @@ async def export_members(request: Request) -> Response:
             after=after,
         )
         names = {listed_role.key: listed_role.name for listed_role in await roles.list_roles(ctx)}
-        return [_member_row(member, names) for member in rows], next_cursor
+        return [_member_row(member, names) for member in page.rows], page.next_cursor
 
     return await _stream_csv(request, f"/t/{slug}/members", "members", MEMBER_COLUMNS, step)
 

@@ -18,6 +18,7 @@ from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Q
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.paging import encode_cursor
 from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
@@ -117,14 +118,16 @@ def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
 
 
 def _cursors(world: World, tenant: str) -> list[str]:
-    """Of every list that has pages: the id of a row, or where it stands."""
+    """Of every list that has pages: the sort key of a row of this tenant."""
     event = world.rows("audit_event", "tenant_id", tenant)[0]
     invoice = world.rows("billing_invoice", "tenant_id", tenant)[0]
+    membership_id = world.claims("membership_id", tenant)[0]
     return [
-        tenant,
-        world.claims("membership_id", tenant)[0],
-        f"{event['at'].isoformat()} {event['tenant_id']} {event['id']}",
-        f"{invoice['created_at'].isoformat()} {invoice['id']}",
+        encode_cursor("", tenant),
+        encode_cursor("", membership_id),
+        encode_cursor(0, "", membership_id),
+        encode_cursor(event["at"], event["tenant_id"], event["id"]),
+        encode_cursor(invoice["created_at"], invoice["id"]),
     ]
 
 

@@ -18,6 +18,7 @@ import psycopg
 from sqlalchemy import event
 
 from shared.core import db
+from shared.core.paging import encode_cursor
 from shared.tenancy import entry, member_repository
 from tests.bench import databases
 from tests.bench.broken import Broken
@@ -97,7 +98,7 @@ async def places(name: str, chance: random.Random, number: int, *, large: bool =
                     ctx, query="", role="", sort="name", descending=False, after=cursor, limit=PAGE
                 )
                 (statement, values) = statements[-1]
-            places.append(Place(tenant_id, statement, values, tuple(member.id for member, _ in listed)))
+            places.append(Place(tenant_id, statement, values, tuple(member.id for member, *_ in listed)))
     await db.dispose()
     return places
 
@@ -126,8 +127,8 @@ def _cursors(name: str, chance: random.Random, number: int, *, large: bool) -> l
             rows = sorted(connection.execute(ROWS_BEFORE, [tenant_id]).fetchall())
             if len(rows) < MEMBERS or (len(rows) > MEMBERS) != large:
                 raise Broken(f"a tenant of {name} has {len(rows)} members")
-            _, member_id = chance.choice(rows[: -PAGE - 1])
-            cursors.append((tenant_id, member_id))
+            member_name, member_id = chance.choice(rows[: -PAGE - 1])
+            cursors.append((tenant_id, encode_cursor(member_name, member_id)))
     return cursors
 
 

@@ -1,9 +1,19 @@
 """Pages of rows, search texts, stated reasons and plurals."""
 
+from datetime import UTC, datetime
+
 import pytest
+import sqlalchemy as sa
 
 from shared.core.errors import Invalid
-from shared.core.paging import build_page, clamp_limit, clean_search_text, map_page
+from shared.core.paging import (
+    after_cursor,
+    build_page,
+    clamp_limit,
+    clean_search_text,
+    encode_cursor,
+    map_page,
+)
 from shared.core.plurals import plural
 from shared.core.stated_reason import MAX_REASON_LENGTH, clean_reason
 
@@ -23,6 +33,43 @@ def test_page_without_one_row_more_is_the_last(rows: list[int]) -> None:
 @pytest.mark.parametrize(("limit", "clamped"), [(-1, 1), (0, 1), (50, 50), (1_000, 100)])
 def test_limit_outside_the_range_is_clamped(limit: int, clamped: int) -> None:
     assert clamp_limit(limit) == clamped
+
+
+TIME = datetime(2026, 11, 29, 12, 30, 15, 123456, tzinfo=UTC)
+KEY = (sa.column("at", sa.DateTime(timezone=True)), sa.column("number", sa.Integer), sa.column("id", sa.Text))
+
+
+def test_cursor_holds_the_values_of_the_sort_key() -> None:
+    (condition,) = after_cursor(KEY, encode_cursor(TIME, 7, "Zoë"), descending=True)
+    assert set(condition.compile().params.values()) == {TIME, 7, "Zoë"}
+    assert "(at, number, id) <" in str(condition)
+
+
+def test_first_page_has_no_condition() -> None:
+    assert after_cursor(KEY, "") == []
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "null",
+        "{}",
+        '["2026-11-29T00:00:00+00:00",7]',
+        '["2026-11-29T00:00:00",7,"a"]',
+        '["yesterday",7,"a"]',
+        '["2026-11-29T00:00:00+00:00",true,"a"]',
+        '["2026-11-29T00:00:00+00:00",99999999999999999999,"a"]',
+        '["2026-11-29T00:00:00+00:00",7,1]',
+        '["2026-11-29T00:00:00+00:00",7,"\\u0000"]',
+        '["2026-11-29T00:00:00+00:00",7,"\\ud800"]',
+        "[" * 900,
+        "x" * 2_000,
+    ],
+)
+def test_cursor_of_another_form_is_invalid(cursor: str) -> None:
+    with pytest.raises(Invalid, match="does not exist"):
+        after_cursor(KEY, cursor)
 
 
 def test_search_text_is_stripped() -> None:

@@ -229,6 +229,12 @@ async def test_role_name_is_refused_when_taken_in_any_case(cast: Cast, name: str
             await roles.change(ctx, other, name, "", set())
 
 
+@pytest.mark.parametrize("name", ["Оwner", "Admın", "V1ewer", "Ａｄｍｉｎ"])
+async def test_role_name_that_looks_like_a_builtin_one_is_refused(cast: Cast, name: str) -> None:
+    with pytest.raises(Conflict, match="looks like the built-in role"):
+        await create_role(cast.ann, name)
+
+
 async def test_role_name_is_free_after_deletion_and_in_other_tenants(cast: Cast) -> None:
     role = await create_role(cast.ann)
     await create_role(cast.gil)
@@ -237,7 +243,7 @@ async def test_role_name_is_free_after_deletion_and_in_other_tenants(cast: Cast)
     assert await create_role(cast.ann) != role
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "bell\a", "\u2028x\ud800"])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "bell\a", "\u2028x\ud800", "Owner\u200b", "\u200b"])
 async def test_role_with_an_invalid_name_is_refused(cast: Cast, name: str) -> None:
     with pytest.raises(Invalid) as caught:
         await create_role(cast.ann, name)

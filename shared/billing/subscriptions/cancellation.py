@@ -10,6 +10,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.subscriptions import subscriptions
 from shared.core import rate_limits
 from shared.core.context import Ctx
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
 from shared.tenancy import tenants
@@ -39,16 +40,12 @@ class CancellationRequest:
 async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> CancellationRequest:
     """Prepares cancelling at the end of the paid period. Raises Invalid, Conflict without an active subscription."""
     policy.require(ctx, actions.BILLING_CHANGE)
-    comment = " ".join(comment.split())
+    comment = clean_line(
+        comment, noun="comment", missing="", max_length=MAX_COMMENT_LENGTH, fields=("comment",)
+    )
     if reason_code not in CANCELLATION_REASONS:
         raise Invalid(
             "Choose why you're cancelling.", "Choose one of the answers.", fields={"why": "Missing"}
-        )
-    if len(comment) > MAX_COMMENT_LENGTH:
-        raise Invalid(
-            f"Comments can have at most {MAX_COMMENT_LENGTH} characters.",
-            "Shorten the comment.",
-            fields={"comment": "Too long"},
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
