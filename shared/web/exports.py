@@ -6,6 +6,8 @@ Exports are POST requests, because each one is recorded in the audit log and mus
 import csv
 import io
 import json
+import re
+import unicodedata
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -35,6 +37,7 @@ FORMULA_PREFIXES = (
     "－",
     "＠",
 )  # first characters of a spreadsheet formula
+CELL_SEPARATORS = re.compile(r"(?<=[;\t\r\n])")  # of other locales than the one of the comma, and lines
 BYTE_ORDER_MARK = "\ufeff"  # without it Excel does not read UTF-8
 MEMBER_COLUMNS = ("Name", "Email", "Role", "Status", "Last active", "Joined")
 EVENT_COLUMNS = (
@@ -132,18 +135,30 @@ def _enter_tenant(request: Request) -> AbstractAsyncContextManager[Ctx]:
 
 
 def to_csv(rows: Iterable[Sequence[str]]) -> str:
+    """Every cell is quoted, whatever a spreadsheet takes for a separator."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerows([escape_cell(text) for text in row] for row in rows)
+    writer = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([escape_cell(text) for text in row] for row in rows)
     return out.getvalue()
 
 
 def escape_cell(text: str) -> str:
-    """Prefix formulas with an apostrophe, so that a spreadsheet shows them as text (CSV injection)."""
-    return (
-        f"'{text}"
-        if text.lstrip(" \n").startswith(FORMULA_PREFIXES) or text.startswith(FORMULA_PREFIXES)
-        else text
-    )
+    """Prefix formulas with an apostrophe, so that a spreadsheet shows them as text (CSV injection).
+
+    Also behind a separator inside the cell: where the list separator is a semicolon, the quotes of the second and later
+    cells of a line protect nothing.
+    """
+    return "".join(f"'{part}" if _is_formula(part) else part for part in CELL_SEPARATORS.split(text))
+
+
+def _is_formula(text: str) -> bool:
+    """Also behind quotes, blanks and characters that nobody sees, which spreadsheets skip."""
+    for character in text:
+        if character in FORMULA_PREFIXES:
+            return True
+        if not (character in '"' or character.isspace() or unicodedata.category(character) in ("Cf", "Cc")):
+            return False
+    return False
 
 
 def _member_row(member: Any, names: dict[str, str]) -> list[str]:
