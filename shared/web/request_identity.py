@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from starlette.requests import Request
@@ -21,6 +22,12 @@ from shared.identity.sign_in import Browser
 from shared.web import app_sites
 
 PENDING_COOKIE, PENDING_LIFETIME = "__Host-bulkhead-pending", timedelta(hours=24)
+
+FORWARDED_ADDRESS = re.compile(
+    r'"?(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%[\w.-]+)?\](?::\d{1,5})?'
+    r"|(?P<v4>\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?"
+    r'|(?P<bare>[0-9A-Fa-f:.]+)(?:%[\w.-]+)?)"?'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +49,27 @@ class PendingSignUp:
 def get_client_address(request: Request) -> str:
     """The client's address: the last one that is not a trusted proxy. Earlier entries could be forged.
 
+    Proxies append to the line, or add a line of their own; some add the port. What is no address counts as the peer's.
     For IPv6, only the /64 network: one household has more addresses than any rate limit counts.
     """
     hops = settings().trusted_proxy_hops
-    addresses = [
-        part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()
-    ]
-    if hops and len(addresses) >= hops:
-        return _normalise_address(addresses[-hops][:64])
-    return _normalise_address(request.client.host) if request.client else "unknown"
+    lines = ",".join(request.headers.getlist("x-forwarded-for"))
+    entries = [entry.strip() for entry in lines.split(",") if entry.strip()]
+    forwarded = _parse_address(entries[-hops]) if hops and len(entries) >= hops else None
+    address = forwarded or (_parse_address(request.client.host) if request.client else None)
+    if address is None:
+        return request.client.host[:64] if request.client else "unknown"
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
-def _normalise_address(text: str) -> str:
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Without port, brackets, quotes and zone; an IPv4 address inside an IPv6 one is itself. None for anything else."""
+    match = FORWARDED_ADDRESS.fullmatch(text[:80])
     try:
-        address = ip_address(text)
+        address = ip_address((match["v6"] or match["v4"] or match["bare"]) if match else "")
     except ValueError:
-        return text
-    return str(ip_network((address, 64), strict=False)) if address.version == 6 else text
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
 
 
 def get_cookie_header(request: Request) -> str:
