@@ -20,6 +20,7 @@ from admin_app.pages import (  # noqa: F401
     webhooks,
 )
 from admin_app.shell import Shell, live
+from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.document import head_components, toaster
 from shared.ui.states import show_refusal
@@ -32,5 +33,6 @@ app = rx.App(
     api_transformer=[admin_http.app],
     backend_exception_handler=show_refusal,
 )
+event_entry.install(app)
 app.add_middleware(AuthorizeMiddleware(authenticate_operator, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)

@@ -4,10 +4,11 @@ import reflex as rx
 
 from shared.access import decision_counts
 from shared.tenancy import entry
+from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.document import head_components, toaster
 from shared.ui.states import show_refusal
-from shared.web import tenant_http
+from shared.web import app_sites, tenant_http
 from tenant_app.pages import import_pages
 from tenant_app.shell import Shell, live
 
@@ -19,6 +20,11 @@ app = rx.App(
     api_transformer=[tenant_http.app],
     backend_exception_handler=show_refusal,
 )
-app.add_middleware(AuthorizeMiddleware(entry.authenticate, live, frame=Shell.refresh))
+event_entry.install(app)
+app.add_middleware(
+    AuthorizeMiddleware(
+        entry.authenticate, live, frame=Shell.refresh, socket_limits=app_sites.TENANT.socket_limits
+    )
+)
 app.register_lifespan_task(live.run)
 app.register_lifespan_task(decision_counts.run_writer)

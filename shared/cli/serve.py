@@ -9,6 +9,7 @@ from shared.cli import login_checks, parent_watch, ports
 from shared.cli.frontend_build import is_built
 from shared.core import log
 from shared.core.config import ConfigurationError, settings
+from shared.core.socket_frames import MAX_FRAME
 
 APPS = ("tenant", "admin")
 SHUTDOWN_TIMEOUT = (
@@ -35,6 +36,7 @@ def run_server(app: object, url: str, host: str = "", port: int = 0) -> None:
             host=host or ports.LOCAL,
             port=port or ports.port_of(url),
             ws="websockets-sansio",
+            ws_max_size=MAX_FRAME,
             lifespan="on",
             log_config=None,  # its records go to our formatter; `log.configure` sets the levels
             access_log=False,

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
     demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
     trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
+    events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod

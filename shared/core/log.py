@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -63,10 +64,10 @@ def _redact_value(value: Any) -> Any:
     return value
 
 
-def redact_record(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact_record(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     """Bounds every text of a record and hides secrets by their shape. The last processor before rendering."""
     exception = event.pop("exception", None)
-    record: dict[str, Any] = _to_safe_value(event)
+    record: dict[str, Any] = _to_safe_value(dict(event))
     if exception is not None:
         record["exception"] = hide_secrets(_shorten(str(exception), MAX_EXCEPTION))
     return record
@@ -99,10 +100,10 @@ def _shorten(text: str, max_characters: int) -> str:
     return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[-half:]}"
 
 
-def _shorten_line(_: Any, __: str, line: str) -> str:
-    """A line with many long values keeps what it is found by."""
+def _shorten_line(_: Any, __: str, line: Any) -> str:
+    """A rendered line; one with many long values keeps what it is found by."""
     if len(line) <= MAX_LINE:
-        return line
+        return str(line)
     record = json.loads(line)
     kept = {name: record[name] for name in KEPT_NAMES if name in record}
     if "exception" in record:

@@ -20,11 +20,13 @@ from shared.access.refusal_codes import PAYABLE_REASONS
 from shared.core import log
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.plurals import join_names
+from shared.core.socket_frames import slug_from_path
+from shared.core.socket_limits import SocketLimits
 from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
 from shared.ui.live_updates import LiveUpdates
-from shared.ui.states import EventAdmission, refusal_toast, set_event_admission, slug_from_path
+from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
 
 STATE_PREFIX = "reflex___state____state."
 PAGE_LOAD_EVENTS = {
@@ -139,9 +141,20 @@ def list_unmarked_handlers() -> list[str]:
 
 
 class AuthorizeMiddleware(rx.Middleware):
-    def __init__(self, authenticate: Authenticator, live: LiveUpdates, *, frame: Any = None) -> None:
-        """`frame`: the event that fills the frame of a page whose own load was refused."""
+    def __init__(
+        self,
+        authenticate: Authenticator,
+        live: LiveUpdates,
+        *,
+        frame: Any = None,
+        socket_limits: SocketLimits | None = None,
+    ) -> None:
+        """`frame`: the event that fills the frame of a page whose own load was refused.
+
+        `socket_limits`: are told which tenants a session was admitted to.
+        """
         self._authenticate, self._live, self._frame = authenticate, live, frame
+        self._socket_limits = socket_limits
         self._frame_name = Event.from_event_type(frame)[0].name if frame is not None else ""
 
     async def preprocess(
@@ -163,6 +176,8 @@ class AuthorizeMiddleware(rx.Middleware):
             admission._path = path
         if principal is None or (is_foreign and not is_framework_event):
             return await _state_update(state, RELOAD_PAGE)
+        if self._socket_limits is not None and principal.tenant_id:
+            self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
         self._live.register_tab(
             admission,
             principal.session_hash,

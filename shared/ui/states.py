@@ -12,15 +12,11 @@ from reflex.event import EventSpec
 from shared.core import live_events, log
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
+from shared.core.socket_frames import slug_from_path
 from shared.tenancy import entry
 from shared.ui.live_updates import get_tab_key
 
 AnyCtx = TypeVar("AnyCtx")  # Ctx or OperatorCtx
-
-
-def slug_from_path(path: str) -> str:
-    """The tenant a page names, `/t/<slug>/…`; "" for other pages."""
-    return path.removeprefix("/t/").partition("/")[0] if path.startswith("/t/") else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from shared.core.config import settings
+from shared.core.socket_limits import SocketLimits
 from shared.identity.realms import OPERATOR, USER, Realm
 
 
@@ -31,6 +32,11 @@ class Site:
         In the admin app, /webhooks is an ordinary page.
         """
         return ("/api/",) if self.is_operator_app else ("/api/", "/webhooks/")
+
+    @cached_property
+    def socket_limits(self) -> SocketLimits:
+        """Of all sockets of this app in this process."""
+        return SocketLimits()
 
     @cached_property
     def socket_origin(self) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+MAX_TOKENS_PER_SESSION = 100  # in memory; the oldest tab of the same session loses its token
 IsLive = Callable[[str], Awaitable[bool]]  # session hash -> whether the session is live
 
 
@@ -23,6 +24,7 @@ class MemoryClientTokenStore:
     def __init__(self, is_live: IsLive, seconds: float, max_tokens: int = 100_000) -> None:
         self._is_live, self._seconds, self._max_tokens = is_live, seconds, max_tokens
         self._holders: dict[str, tuple[float, str]] = {}
+        self._tokens_by_session: dict[str, dict[str, None]] = {}  # oldest first
 
     async def get_holder(self, token: str) -> str | None:
         until, session_hash = self._holders.get(token, (0.0, ""))
@@ -34,11 +36,22 @@ class MemoryClientTokenStore:
             return False
         if await self.get_holder(token) != current:
             return False  # another request claimed it meanwhile
+        self._forget(token)
         if len(self._holders) >= self._max_tokens:
-            self._holders.pop(next(iter(self._holders)))
-        self._holders.pop(token, None)
+            self._forget(next(iter(self._holders)))
         self._holders[token] = (time.monotonic() + self._seconds, session_hash)
+        own_tokens = self._tokens_by_session.setdefault(session_hash, {})
+        own_tokens[token] = None
+        if len(own_tokens) > MAX_TOKENS_PER_SESSION:
+            self._forget(next(iter(own_tokens)))
         return True
+
+    def _forget(self, token: str) -> None:
+        _, session_hash = self._holders.pop(token, (0.0, ""))
+        own_tokens = self._tokens_by_session.get(session_hash, {})
+        own_tokens.pop(token, None)
+        if not own_tokens:
+            self._tokens_by_session.pop(session_hash, None)
 
 
 class RedisClientTokenStore:

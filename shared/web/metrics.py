@@ -25,6 +25,13 @@ inbox_lag_gauge = Gauge("bulkhead_inbox_lag_seconds", "Age of the oldest webhook
 
 webhook_counter = Counter("bulkhead_webhooks", "Received webhooks by outcome", ("account", "outcome"))
 
+refused_frame_counter = Counter("bulkhead_refused_frames", "Socket frames that were refused", ("problem",))
+
+
+def count_refused_frame(problem: str) -> None:
+    """`problem`: a constant text of ours."""
+    refused_frame_counter.labels(problem).inc()
+
 
 def count_request(scope: Scope, status: int, seconds: float) -> None:
     app, kind = scope["state"]["site"].app_name, path_kind(scope["path"])

@@ -18,12 +18,14 @@ from shared.audit import audit_log
 from shared.core import db, log
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.core.socket_limits import TooManySockets
 from shared.identity import sessions
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
 from shared.web import problem_responses, public_pages, request_identity
 from shared.web.app_sites import Site
 from shared.web.client_tokens import ClientTokenStore, MemoryClientTokenStore, RedisClientTokenStore
+from shared.web.guarded_socket import GuardedSocket
 
 SOCKET_PATH, UPLOAD_PATH = "/_event", "/_upload"
 # Endpoints of Reflex that only help attackers.
@@ -70,13 +72,17 @@ class SessionGuard:
         headers, path = Headers(scope=scope), scope["path"]
         cookies = "; ".join(headers.getlist("cookie"))
         if scope["type"] == "websocket" or path.startswith((SOCKET_PATH, UPLOAD_PATH)):
-            if not await self.can_connect(scope, headers, cookies):
+            principal = await self.find_connecting(scope, headers, cookies)
+            if principal is None:
                 refusal = Refused(
                     "This connection isn't valid for your session.",
                     "Reload the page.",
                     reason="not_your_connection",
                 )
                 await problem_responses.send_refusal(scope, receive, send, refusal)
+                return
+            if scope["type"] == "websocket":
+                await self.serve_socket(scope, receive, send, principal)
                 return
         elif path in BLOCKED_PATHS:
             await problem_responses.send_refusal(scope, receive, send, _not_found())
@@ -101,24 +107,43 @@ class SessionGuard:
             return True
         return STATIC_FILE_PATTERN.fullmatch(path) is not None
 
-    async def can_connect(self, scope: Scope, headers: Headers, cookies: str) -> bool:
-        """Authorise a socket, or an upload into a tab's state. Refuses the polling transport."""
+    async def find_connecting(self, scope: Scope, headers: Headers, cookies: str) -> Principal | None:
+        """Who may open this socket, or upload into a tab's state; None when it is refused. Refuses the polling transport."""
         path, is_socket = scope["path"], scope["type"] == "websocket"
         if is_socket != path.startswith(SOCKET_PATH) and not path.startswith(UPLOAD_PATH):
-            return False  # no other socket, and no polling
+            return None  # no other socket, and no polling
         if path.startswith(UPLOAD_PATH) and (is_socket or scope["method"] != "POST"):
-            return False  # Reflex serves uploaded files without authorisation
+            return None  # Reflex serves uploaded files without authorisation
         # A socket reconnects without user action whenever the network breaks, so it is no activity.
         principal = await self._authenticate(cookies, "", touches=not is_socket)
         if principal is None:
-            return False
+            return None
         if not self.has_own_origin(headers):
             await self._record_security_event(scope, principal, "foreign_origin")
-            return False
+            return None
         if not await self.has_client_token(scope, headers, principal, claims=is_socket):
             await self._record_security_event(scope, principal, "foreign_token")
-            return False
-        return True
+            return None
+        return principal
+
+    async def serve_socket(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
+        async def report(kind: str) -> None:
+            await self._record_security_event(scope, principal, kind)
+
+        guarded_socket = GuardedSocket(
+            self.app,
+            self.site.socket_limits,
+            session_hash=principal.session_hash,
+            person_id=principal.user_id,
+            client_token=_client_token(scope, Headers(scope=scope)),
+            report=report,
+        )
+        try:
+            await guarded_socket.run(scope, receive, send)
+        except TooManySockets:
+            await report("too_many_sockets")
+            refusal = Refused("Too many tabs are open.", "Close some of them.", reason="too_many_sockets")
+            await problem_responses.send_refusal(scope, receive, send, refusal)
 
     def has_own_origin(self, headers: Headers) -> bool:
         """Also refuses scripts outside of a browser, which send no origin."""
@@ -127,8 +152,7 @@ class SessionGuard:
     async def has_client_token(
         self, scope: Scope, headers: Headers, principal: Principal, *, claims: bool
     ) -> bool:
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        token = query.get("token", [""])[0] or headers.get("reflex-client-token", "")
+        token = _client_token(scope, headers)
         if not TOKEN_PATTERN.fullmatch(token):
             return False
         try:
@@ -177,6 +201,11 @@ class SessionGuard:
             await audit_log.record_security_event(
                 session, kind, principal.user_id, scope["path"][:60], request_id
             )
+
+
+def _client_token(scope: Scope, headers: Headers) -> str:
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return query.get("token", [""])[0] or headers.get("reflex-client-token", "")
 
 
 def _not_found() -> NotFound:

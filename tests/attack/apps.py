@@ -21,6 +21,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake
 
+from tests.attack.canary import CLIENT_TOKEN, canary
 from tests.attack.serve import DONE
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +47,17 @@ async def serving(
     app_name: str, addresses: dict[str, str], *holes: str, port: int = 0, **settings: str
 ) -> AsyncIterator["App"]:
     """Ready to answer. `port`: of this one of several processes. Raises RuntimeError when it does not start."""
-    app = App(app_name, addresses, port)
-    with tempfile.TemporaryFile("w+") as output, tempfile.NamedTemporaryFile("r") as listing_file:
-        words = ["--write-list", listing_file.name, *(["--port", str(port)] if port else []), *holes]
+    with (
+        tempfile.NamedTemporaryFile("w+") as output,
+        tempfile.NamedTemporaryFile("r") as listing_file,
+        tempfile.NamedTemporaryFile("r") as issued_file,
+    ):
+        app = App(app_name, addresses, port, log_path=output.name, issued_path=issued_file.name)
+        words = [
+            *("--write-list", listing_file.name, "--write-issued", issued_file.name),
+            *(["--port", str(port)] if port else []),
+            *holes,
+        ]
         process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
             _command(app_name, *words),
             cwd=ROOT,
@@ -96,6 +105,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     return os.environ | {
         "BULKHEAD_TENANT_URL": addresses["tenant"],
         "BULKHEAD_ADMIN_URL": addresses["admin"],
+        "BULKHEAD_EVENTS_PER_SECOND": "1000000",  # attempts don't wait for each other
     }
 
 
@@ -104,6 +114,8 @@ class App:
     name: str
     addresses: dict[str, str]
     port: int = 0
+    log_path: str = ""
+    issued_path: str = ""  # secrets that it has made
     listing: dict[str, Any] = field(default_factory=dict)  # what there is to attack, once it serves
 
     @property
@@ -144,7 +156,16 @@ class App:
             headers["cookie"] = cookie
         if origin is not None:
             headers["origin"] = origin or self.url
-        return await self.client.request(method, self.process_url + path, headers=headers, **more)
+        answer = await self.client.request(method, self.process_url + path, headers=headers, **more)
+        canary.add_cookies(cookie)
+        for header in answer.headers.get_list("set-cookie"):
+            canary.add_cookies(header.partition(";")[0])
+        shown = [f"{name}: {value}" for name, value in answer.headers.items() if name != "set-cookie"]
+        canary.search("answers", "\n".join([*shown, answer.text]), known=f"{path} {more}")
+        return answer
+
+    def read_log(self) -> str:
+        return Path(self.log_path).read_text(errors="replace")
 
     async def opens(
         self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
@@ -158,10 +179,18 @@ class App:
 
     @asynccontextmanager
     async def socket(
-        self, cookie: str, *, token: str = "", origin: str | None = "", transport: str = "websocket"
+        self,
+        cookie: str,
+        *,
+        token: str = "",
+        origin: str | None = "",
+        transport: str = "websocket",
+        connects: bool = True,
     ) -> AsyncIterator["Socket"]:
-        """Raises InvalidHandshake where it is refused."""
+        """Raises InvalidHandshake where it is refused. `connects`: to the namespace of events."""
         token = token or str(uuid.uuid4())
+        canary.add_cookies(cookie)
+        canary.add(CLIENT_TOKEN, token)
         address = (
             f"{self.process_url.replace('http', 'ws')}{NAMESPACE}/?EIO=4&transport={transport}&token={token}"
         )
@@ -171,8 +200,9 @@ class App:
             address, additional_headers=headers, origin=origin_header, max_size=None, proxy=None
         ) as wire:
             await asyncio.wait_for(wire.recv(), PATIENCE)  # engine.io says hello
-            await wire.send(f"40{NAMESPACE},")
-            await asyncio.wait_for(wire.recv(), PATIENCE)
+            if connects:
+                await wire.send(f"40{NAMESPACE},")
+                await asyncio.wait_for(wire.recv(), PATIENCE)
             yield Socket(wire, token)
 
 
@@ -183,8 +213,11 @@ class Socket:
     wire: ClientConnection
     token: str
 
-    async def send(self, name: str, payload: dict[str, Any], path: str) -> str:
-        """An event of the page at `path`; everything that comes back, from the events it leads to as well."""
+    async def send(self, name: str, payload: dict[str, Any], path: str, *, waits_for: str = "") -> str:
+        """An event of the page at `path`; everything that comes back, from the events it leads to as well.
+
+        `waits_for`: words that end the answer to an event that no handler works off.
+        """
         await self.wire.send(self.packet(name, payload, path))
         messages: list[str] = []
         async with asyncio.timeout(PATIENCE):
@@ -193,6 +226,9 @@ class Socket:
                     await self.wire.send("3")
                 else:
                     messages.append(message)
+                    if waits_for and waits_for in message:
+                        break
+        canary.search("frames", "\n".join(messages), known=f"{self.token} {payload} {path}")
         return "\n".join(messages)
 
     def packet(self, name: str, payload: dict[str, Any], path: str) -> str:

@@ -40,12 +40,13 @@ def _token() -> None:
 
 
 def _handshake() -> None:
+    from shared.tenancy.entry import Principal
     from shared.web.session_guard import SessionGuard
 
-    async def may(self: Any, scope: Any, headers: Any, cookies: str) -> bool:
-        return True
+    async def find(self: Any, scope: Any, headers: Any, cookies: str) -> Principal:
+        return Principal("hole", "usr_hole")
 
-    _replace(SessionGuard, "can_connect", may)
+    _replace(SessionGuard, "find_connecting", find)
 
 
 def _membership() -> None:
@@ -237,6 +238,39 @@ def _reason() -> None:
         _replace(module.TenantVisitState, "_reason_for", lambda self, tenant_id: "Nobody asked")
 
 
+def _frames() -> None:
+    from shared.core import socket_frames
+
+    def check(text: str | None) -> Any:
+        return socket_frames.Frame(is_connect=str(text).startswith(socket_frames.CONNECT))
+
+    _replace(socket_frames, "check_frame", check)
+
+
+def _sockets() -> None:
+    from shared.core import socket_limits
+
+    _replace(socket_limits, "MAX_SOCKETS", 1_000)
+    _replace(socket_limits, "MAX_TABS", 1_000)
+
+
+def _redaction() -> None:
+    from shared.core import log
+
+    _replace(log, "hide_secrets", lambda text: text)
+
+
+def flood() -> None:
+    """Every frame goes to Reflex at once, and what a tab has queued stays."""
+    from shared.core import socket_limits
+    from shared.ui.event_entry import EventEntry
+
+    _sockets()
+    _replace(socket_limits.SocketLimits, "take_turn", lambda self, *args: 0.0)
+    _replace(socket_limits.SocketLimits, "add_waiting", lambda self, *args: 0.0)
+    _replace(EventEntry, "_list_queued", lambda self, token: [])
+
+
 IN_APPS: dict[str, Callable[[], None]] = {
     "origin of sockets": _origin_of_sockets,
     "origin of forms": _origin_of_forms,
@@ -258,7 +292,13 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "strict forms": _strict_forms,
     "strict ids": _strict_ids,
     "reason": _reason,
+    "grammar of frames": _frames,
+    "number of sockets": _sockets,
+    "redaction": _redaction,
 }
+FLOOD = "flood"
+# Not for the attack, which sends one frame after the other.
+IN_TESTS: dict[str, Callable[[], None]] = {FLOOD: flood}
 
 # ── in the database ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,12 +7,14 @@ to attack instead of serving it, `--write-list FILE` writes it before serving.
 import argparse
 import asyncio
 import json
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 DONE = "done"
+LIBRARY_COOKIE = "q7Zt0AnaryXw-aP_2bK9vYd4LmN8cRfT1hGjU6eWiQxyz"  # a library logs it at every start
 UNKNOWN = 0.1  # seconds in which nothing is answered to an event without a handler
 PAGE = "<!doctype html><title>A page of the app</title>"  # the compiled ones hold no data either
 
@@ -36,7 +38,7 @@ def load(app_name: str, hole_names: list[str]) -> Any:
 
     provider_registry.register(PLATFORM, billed.Shop())
     for hole in hole_names:
-        holes.IN_APPS[hole]()
+        (holes.IN_APPS | holes.IN_TESTS)[hole]()
     return app
 
 
@@ -149,7 +151,10 @@ def main(app_name: str, app: Any, port: int) -> None:
     from shared.core.config import settings
 
     parent_watch.end_with_parent(os.getppid())
-    log.configure("CRITICAL")
+    log.configure()
+    logging.getLogger("some.library").warning(
+        "request headers: %r", {"cookie": f"a=b; __Host-x={LIBRARY_COOKIE}"}
+    )
     run_server(app(), settings().tenant_url if app_name == "tenant" else settings().admin_url, port=port)
 
 
@@ -159,8 +164,13 @@ if __name__ == "__main__":
     parser.add_argument("holes", nargs="*")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--write-list", type=Path)
+    parser.add_argument("--write-issued", type=Path)
     parser.add_argument("--port", type=int, default=0)
     chosen = parser.parse_intermixed_args()
+    if chosen.write_issued:
+        from tests.attack import canary
+
+        canary.record_issued(chosen.write_issued)
     loaded = load(chosen.app_name, chosen.holes)
     if chosen.list:
         print(json.dumps(listing(chosen.app_name, loaded)))

@@ -11,10 +11,12 @@ from typing import Any
 from tests.attack import (
     apps,
     caches,
+    canary,
     filters,
     handlers,
     hooks,
     jobs,
+    malformed,
     routes,
     services,
     sockets,
@@ -36,9 +38,11 @@ PARTS = (
     "routes",
     "hooks",
     "handlers",
+    "frames",
+    "canary",
     "gate",
 )
-IN_APPS = {"inventory", "unmarked", "sockets", "routes", "hooks", "handlers", "gate"}
+IN_APPS = {"inventory", "unmarked", "sockets", "routes", "hooks", "handlers", "frames", "canary", "gate"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Worlds:
 
 
 async def build() -> Worlds:
+    canary.add_own_secrets()
     return Worlds(await world.build(), await world.build())
 
 
@@ -114,6 +119,10 @@ async def _of_apps(
             await hooks.attack(app, made, report)
         if "handlers" in parts:
             await handlers.Attack(app, listings, made, report).run()
+        if "frames" in parts:
+            await malformed.attack(app, made, report)
+        if "canary" in parts:
+            await canary.attack(app, made, report)
 
     made = {"tenant": worlds.tenant, "admin": worlds.admin}
     async with asyncio.TaskGroup() as group:

@@ -21,6 +21,7 @@ import pyotp
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from shared.core import crypto
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, Settings
@@ -54,6 +55,9 @@ class House:
     admin: str = ADMIN
     sandbox: str = SANDBOX
     used_links: set[str] = field(default_factory=set)
+    secrets: set[str] = field(
+        default_factory=set
+    )  # cookies and client tokens of all browsers, seen at their end
     people: dict[str, Any] = field(default_factory=dict)  # cookies of the demo cast
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
@@ -117,6 +121,27 @@ class House:
                 ):
                     processes.append(process)
         return processes
+
+    def read_logs(self) -> str:
+        files = [self.log, *(DATA / "logs").glob("*.log")]
+        return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
+
+    def note_secrets(self, context: BrowserContext) -> None:
+        self.secrets |= {cookie["value"] for cookie in context.cookies() if len(cookie["value"]) >= 20}
+        for page in context.pages:
+            with suppress(PlaywrightError):  # a page that is elsewhere, or has gone
+                if token := page.evaluate("window.sessionStorage.getItem('token')"):
+                    self.secrets.add(str(token))
+
+    def find_leaks(self) -> list[str]:
+        """Secrets of the browsers and links of the mails that are in a log, and frames of our own pages that were refused."""
+        logs = self.read_logs()
+        mails = (DATA / "mail.jsonl").read_text() if (DATA / "mail.jsonl").exists() else ""
+        secrets = self.secrets | set(re.findall(r"[?&]token=([\w.-]{20,})", mails))
+        leaks = [f"a secret of {len(secret)} characters" for secret in secrets if secret in logs]
+        return leaks + [
+            word for word in ("malformed_frame", "event_flood", "too_many_sockets") if word in logs
+        ]
 
     def mails(self, to: str) -> list[dict[str, str]]:
         """Newest last: keys `to`, `subject`, `text`."""
@@ -219,6 +244,8 @@ def house() -> Iterator[House]:
     finally:
         status = made.stop() if made.process else 0  # also one that is not up in time: it would be later
     assert status in (0, -signal.SIGINT, 130)
+    assert not made.secrets or '"event": "request"' in made.read_logs(), "no log was read"
+    assert made.find_leaks() == []
 
 
 @pytest.fixture(scope="package")
@@ -344,6 +371,7 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
 
     yield Newcomer
     for newcomer in made:
+        house.note_secrets(newcomer.context)
         newcomer.context.close()
     assert [error for newcomer in made for error in newcomer.errors] == []
 

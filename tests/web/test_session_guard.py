@@ -82,6 +82,8 @@ class GuardedApp:
         )
 
         async def receive() -> dict[str, Any]:
+            if kind == "websocket" and not messages:
+                await asyncio.Event().wait()  # the socket stays open
             assert messages, "waits for a message that never comes"
             return messages.pop(0)
 

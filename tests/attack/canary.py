@@ -1,0 +1,146 @@
+"""Secrets that were issued, and every text in which none of them may be: answers, frames, logs, mails, rows.
+
+What an app issues is recorded in its own process (`record_issued`). An answer may repeat what its request contained,
+a mail may contain its own link, and nothing else may contain anything.
+"""
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from shared.core import crypto
+from shared.core.config import settings
+from tests.attack.report import Report
+from tests.attack.serve import LIBRARY_COOKIE
+from tests.attack.world import World
+from tests.support import factories
+
+KIND = "canary"
+COOKIE, CLIENT_TOKEN, TOKEN, LINK, KEY, PASSWORD = (
+    "session cookie",
+    "client token",
+    "token",
+    "link",
+    "key",
+    "password",
+)
+MIN_LENGTH = 20  # of a secret
+RUN = re.compile(rf"[A-Za-z0-9_-]{{{MIN_LENGTH},}}")
+RUN_OF_SECRET = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass
+class Canary:
+    kinds: dict[str, str] = field(default_factory=dict)  # of each secret
+    leaks: Counter[str] = field(default_factory=Counter)  # by place and kind
+    texts: Counter[str] = field(default_factory=Counter)  # that were searched, by place
+    _by_length: dict[int, set[str]] = field(default_factory=dict)
+    _phrases: set[str] = field(default_factory=set)  # secrets that are more than one run of characters
+
+    def add(self, kind: str, secret: str) -> None:
+        if len(secret) < MIN_LENGTH or secret in self.kinds:
+            return
+        self.kinds[secret] = kind
+        if RUN_OF_SECRET.fullmatch(secret):
+            self._by_length.setdefault(len(secret), set()).add(secret)
+        else:
+            self._phrases.add(secret)
+
+    def add_cookies(self, header: str) -> None:
+        for part in header.split(";"):
+            self.add(COOKIE, part.partition("=")[2].strip())
+
+    def find(self, text: str) -> set[str]:
+        found = {phrase for phrase in self._phrases if phrase in text}
+        for match in RUN.finditer(text):
+            run = match.group()
+            for length, secrets in self._by_length.items():
+                for start in range(len(run) - length + 1):
+                    if run[start : start + length] in secrets:
+                        found.add(run[start : start + length])
+        return found
+
+    def search(self, place: str, text: str, *, known: str = "", kinds: Iterable[str] = ()) -> None:
+        """Counts what is found in `text`, but for what `known` contains and what is of one of these kinds."""
+        self.texts[place] += 1
+        for secret in self.find(text):
+            if secret not in known and self.kinds[secret] not in kinds:
+                self.leaks[f"{place}: {self.kinds[secret]}"] += 1
+
+    def read_issued(self, path: str) -> None:
+        for line in Path(path).read_text().splitlines():
+            self.add(*json.loads(line))
+
+
+canary = Canary()
+
+
+def record_issued(path: Path) -> None:
+    """In the process of an app: every token and link that it makes is written to this file."""
+    new_token, sign = crypto.new_token, crypto.sign
+
+    def record(kind: str, secret: str) -> str:
+        with path.open("a") as file:
+            file.write(json.dumps([kind, secret]) + "\n")
+        return secret
+
+    crypto.new_token = lambda: record(TOKEN, new_token())
+    crypto.sign = lambda *parts: (record(LINK, sign(*parts)), record(LINK, sign(*parts).rpartition(".")[2]))[
+        0
+    ]
+
+
+def add_own_secrets() -> None:
+    """Of this installation: what its settings hold, and the password of everybody in the world."""
+    for key in settings().load_master_keys().values():
+        canary.add(KEY, base64.b64encode(key).decode())
+    canary.add(PASSWORD, factories.PASSWORD)
+    for secret in (settings().database_url, settings().smtp_url):
+        if secret is not None:
+            canary.add(KEY, secret.get_secret_value())
+
+
+async def attack(app: Any, world: World, report: Report) -> None:
+    """At the end of what was done to an app: its log and metrics, and every row of the database."""
+    canary.read_issued(app.issued_path)
+    canary.add(COOKIE, LIBRARY_COOKIE)
+    await app.ask("GET", "/metrics")
+    log_lines = app.read_log()
+    canary.search(f"{app.name} log", log_lines)
+    search_rows(world)
+    report.control(KIND, f"{app.name}: a library has logged a cookie", works="request headers" in log_lines)
+    judge(report)
+
+
+def search_rows(world: World) -> None:
+    with world.eye() as eye:
+        tables = eye.execute(
+            "select relname as name from pg_class where relkind in ('r', 'p') and not relispartition"
+            " and relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        for table in tables:
+            rows = eye.execute(
+                sql.SQL("select row_text::text as text from {} row_text").format(
+                    sql.Identifier(table["name"])
+                )
+            )
+            canary.search(f"rows of {table['name']}", "\n".join(row["text"] for row in rows))
+
+
+def judge(report: Report) -> None:
+    by_kind = Counter(canary.kinds.values())
+    for kind, count in by_kind.items():
+        secret = next(secret for secret, of_kind in canary.kinds.items() if of_kind == kind)
+        planted = f'{{"event": "x-{secret}"}}' if RUN_OF_SECRET.fullmatch(secret) else f"({secret})"
+        works = secret in canary.find(planted)
+        report.control(KIND, f"one {kind} of {count} is found where it is planted", works=works)
+    for place in canary.texts:
+        leaks = [leak for leak in canary.leaks if leak.startswith(f"{place}: ")]
+        report.attempt(KIND, ", ".join(leaks) or place, refused=not leaks)
