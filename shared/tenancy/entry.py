@@ -16,7 +16,7 @@ from shared.access import decision_counts
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
-from shared.core import db, log
+from shared.core import connection_shares, db, log
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import clean_reason
@@ -104,7 +104,11 @@ class UserTenant:
 @asynccontextmanager
 async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
-    async with decision_counts.counting_decisions() as decisions, db.transaction() as session:
+    async with (
+        connection_shares.hold_session_share(cookies),
+        decision_counts.counting_decisions() as decisions,
+        db.transaction() as session,
+    ):
         user_session = await sessions.find(session, realms.USER, cookies)
         if user_session is None:
             raise NotSignedIn
@@ -126,6 +130,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
     """Enter with what `authenticate` read a moment before, at the beginning of the same event."""
     async with (
+        connection_shares.hold_tenant_share(admission.tenant_id),
         decision_counts.counting_decisions() as decisions,
         db.transaction(tenant_id=admission.tenant_id) as session,
     ):
@@ -293,7 +298,7 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
 
     `touches`: a user action, which extends the idle timeout.
     """
-    async with db.transaction() as session:
+    async with connection_shares.hold_session_share(cookies), db.transaction() as session:
         user_session = await sessions.find(session, realms.USER, cookies)
         if user_session is None:
             return None

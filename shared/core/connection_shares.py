@@ -1,0 +1,71 @@
+"""Shares of the connection pool, so that one tenant or one session cannot take all of it.
+
+Each holder has a number of transactions at a time in this process; more wait, and give up with a refusal before the pool
+would. A transaction inside another one of the same holder takes nothing: waiting for oneself would never end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from shared.core.errors import DomainError
+
+TENANT_SHARE, SESSION_SHARE = 10, 5  # of the 20 connections of `db.engine`
+WAIT_SECONDS = 5.0
+
+
+class Busy(DomainError):
+    """The holder has as many transactions as it may have, for too long."""
+
+    status = 503
+    default_reason = "busy"
+
+
+@dataclass(slots=True)
+class _Share:
+    semaphore: asyncio.Semaphore
+    users: int = 0  # that hold it or wait for it
+
+
+_shares: dict[str, _Share] = {}  # by holder; only of those that are in use
+_held: ContextVar[frozenset[str]] = ContextVar("connection_shares", default=frozenset())
+
+
+@asynccontextmanager
+async def hold_tenant_share(tenant_id: str) -> AsyncIterator[None]:
+    """Raises Busy."""
+    async with _hold(f"tenant {tenant_id}", TENANT_SHARE):
+        yield
+
+
+@asynccontextmanager
+async def hold_session_share(cookies: str) -> AsyncIterator[None]:
+    """Before it is known who asks: by the cookies that claim a session. Raises Busy."""
+    async with _hold(f"cookies {cookies}", SESSION_SHARE):
+        yield
+
+
+@asynccontextmanager
+async def _hold(holder: str, count: int) -> AsyncIterator[None]:
+    if holder in _held.get():
+        yield
+        return
+    share = _shares.setdefault(holder, _Share(asyncio.Semaphore(count)))
+    share.users += 1
+    try:
+        try:
+            await asyncio.wait_for(share.semaphore.acquire(), WAIT_SECONDS)
+        except TimeoutError as problem:
+            raise Busy("Too many requests are in progress.", "Try again in a moment.") from problem
+        _held.set(_held.get() | {holder})
+        try:
+            yield
+        finally:
+            _held.set(_held.get() - {holder})
+            share.semaphore.release()
+    finally:
+        share.users -= 1
+        if share.users == 0:
+            _shares.pop(holder, None)
