@@ -1,12 +1,14 @@
 """One process per app, from its build. One process and no more: killed, it leaves no child that holds the port."""
 
 import os
+import resource
 
 import uvicorn
 
 from shared import modules
 from shared.cli import login_checks, parent_watch, ports
 from shared.cli.frontend_build import is_built
+from shared.cli.http_protocol import BoundedHttpProtocol
 from shared.core import log
 from shared.core.config import ConfigurationError, settings
 from shared.core.socket_frames import MAX_FRAME
@@ -35,8 +37,10 @@ def run_server(app: object, url: str, host: str = "", port: int = 0) -> None:
             app,  # type: ignore[arg-type]
             host=host or ports.LOCAL,
             port=port or ports.port_of(url),
+            http=BoundedHttpProtocol,
             ws="websockets-sansio",
             ws_max_size=MAX_FRAME,
+            limit_concurrency=_max_connections(),
             lifespan="on",
             log_config=None,  # its records go to our formatter; `log.configure` sets the levels
             access_log=False,
@@ -45,6 +49,12 @@ def run_server(app: object, url: str, host: str = "", port: int = 0) -> None:
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     ).run()
+
+
+def _max_connections() -> int:
+    """More are answered with 503, while files are left for the database and for logs."""
+    max_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(100, min(max_files * 4 // 5, 10_000))
 
 
 def _serve_app(app_name: str, host: str, port: int) -> None:

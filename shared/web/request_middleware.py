@@ -3,6 +3,7 @@
 Unexpected errors become a response with a request id, never a traceback.
 """
 
+import asyncio
 import time
 from typing import Any
 
@@ -24,6 +25,7 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+BODY_SECONDS = 30.0  # for the whole body of a request
 WEBHOOK_PREFIX = "/webhooks/stripe/"
 FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
 # Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; public pages have the strict `public_pages.PAGE_POLICY`.
@@ -32,6 +34,11 @@ APP_POLICY = (
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none';"
     " base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
+
+
+class BodyTimedOut(DomainError):
+    status = 408
+    default_reason = "timed_out"
 
 
 class RequestMiddleware:
@@ -47,7 +54,10 @@ class RequestMiddleware:
         status = 0
 
         async def receive_tracked() -> Message:
-            message = await receive()
+            if scope["type"] == "http" and not state.get("body_read"):
+                message = await self._receive_body(receive, state, began)
+            else:
+                message = await receive()
             if message["type"] != "http.request" or not message.get("more_body", False):
                 state["body_read"] = True
             return message
@@ -56,6 +66,8 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status == BodyTimedOut.status:
+                    MutableHeaders(scope=message)["connection"] = "close"
                 self._add_headers(MutableHeaders(scope=message), request_id)
             elif message["type"] == "websocket.accept":
                 status = 101
@@ -91,6 +103,15 @@ class RequestMiddleware:
                 tenant_id=state.get("tenant_id", "-"),
                 request_id=request_id,
             )
+
+    async def _receive_body(self, receive: Receive, state: dict[str, Any], began: float) -> Message:
+        """Raises BodyTimedOut when the client is slower than any honest one."""
+        seconds = BODY_SECONDS - (time.perf_counter() - began)
+        try:
+            return await asyncio.wait_for(receive(), max(seconds, 0.001))
+        except TimeoutError as problem:
+            state["body_read"] = True  # nothing waits for the rest of it
+            raise BodyTimedOut("Your input took too long to arrive.", "Try again.") from problem
 
     def _add_headers(self, headers: MutableHeaders, request_id: str) -> None:
         headers["x-request-id"] = request_id

@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.attack import slow
+
 
 def _replace(owner: Any, name: str, replacement: Any) -> Any:
     """For the rest of the process. Returns the original. Raises AttributeError: a renamed guard would stay closed."""
@@ -297,8 +299,8 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "redaction": _redaction,
 }
 FLOOD = "flood"
-# Not for the attack, which sends one frame after the other.
-IN_TESTS: dict[str, Callable[[], None]] = {FLOOD: flood}
+# Not for the attack, which sends one frame after the other and waits for no time limit.
+IN_TESTS: dict[str, Callable[[], None]] = {FLOOD: flood, slow.HOLE: slow.shorten}
 
 # ── in the database ──────────────────────────────────────────────────────────────────────────────────────────────
 
