@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
     demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
     trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
+    metrics_token: SecretStr | None = Field(None, alias="BULKHEAD_METRICS_TOKEN", min_length=16)
+    security_contact: str | None = Field(None, alias="BULKHEAD_SECURITY_CONTACT")
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
@@ -82,6 +84,8 @@ class Settings(BaseSettings):
             "redis_url",
             "smtp_url",
             "master_keys",
+            "metrics_token",
+            "security_contact",
         ),
         *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
         mode="before",
@@ -107,6 +111,13 @@ class Settings(BaseSettings):
                 " or smtp+plain:// (no encryption), followed by a host"
             )
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("security_contact")
+    @classmethod
+    def _check_security_contact(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(?:mailto:[^@\s]+@|https://)[\x21-\x7e]+", value):
+            raise ValueError("must be an address such as mailto:security@example.com or https://…")
+        return value
 
     @field_validator("stripe_secret_key")
     @classmethod

@@ -1,5 +1,8 @@
 """Metrics for Prometheus. Labels have few values: paths are grouped into kinds."""
 
+import hmac
+from ipaddress import ip_address
+
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,8 +10,12 @@ from starlette.types import Scope
 
 from shared.backoffice import webhook_inbox
 from shared.core import db, log
+from shared.core.config import settings
+from shared.core.errors import NotFound
+from shared.web import problem_responses
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+FORWARDING_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip", "via")  # a proxy on this machine adds one
 PATH_KINDS = (  # first match
     ("/_event", "socket"),
     ("/_upload", "upload"),
@@ -47,9 +54,24 @@ def path_kind(path: str) -> str:
     return next((kind for prefix, kind in PATH_KINDS if path.startswith(prefix)), "other")
 
 
-async def show_metrics(_: Request) -> Response:
+async def show_metrics(request: Request) -> Response:
+    """404 for everyone but the monitoring: by token, or from this machine where none is set."""
+    if not _may_read(request):
+        raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
     await _update_inbox_gauges()
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _may_read(request: Request) -> bool:
+    if (token := settings().metrics_token) is not None:
+        expected, given = f"Bearer {token.get_secret_value()}", request.headers.get("authorization", "")
+        return hmac.compare_digest(given.encode(), expected.encode())
+    if request.client is None or any(name in request.headers for name in FORWARDING_HEADERS):
+        return False
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _update_inbox_gauges() -> None:

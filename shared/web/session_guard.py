@@ -33,6 +33,7 @@ BLOCKED_PATHS = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
 PUBLIC_PATHS = frozenset(  # our own routes, which require a session themselves where needed
     {
         *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
+        *("/.well-known/security.txt", "/.well-known/change-password"),
         *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
     }
 )

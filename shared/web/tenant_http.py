@@ -14,6 +14,7 @@ from shared.web import (
     sign_in,
     sign_up,
     stripe_webhooks,
+    well_known,
 )
 
 app = http_app.build_app(
@@ -30,4 +31,5 @@ app = http_app.build_app(
     *organisations.ROUTES,
     *logo.ROUTES,
     *exports.ROUTES,
+    *well_known.ROUTES,
 )
