@@ -45,6 +45,7 @@ class ProcessSupervisor:
     def start(self) -> None:
         for folder in (self.logs, self._run_dir):
             folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)  # also one of an earlier version
         config = self._run_dir / "supervisord.conf"
         config.write_text(self._render_config())
         self._process = subprocess.Popen(
@@ -53,6 +54,7 @@ class ProcessSupervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(self.logs / "supervisor.err").open("wb"),
+            umask=0o077,  # of every part: logs, mails and databases of the stand-ins are for their owner only
             start_new_session=True,  # a Ctrl-C in the terminal reaches `up`, and `up` stops us in order
         )
 
