@@ -206,6 +206,8 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.FLAG_RETIRED: with_name("retired the flag"),
     OperatorAuditAction.FLAG_REVIVED: with_name("revived the flag"),
     OperatorAuditAction.FLAG_RULES_CHANGED: with_name("changed the rules of the flag"),
+    OperatorAuditAction.JOB_DROPPED: with_name("dropped the job"),
+    OperatorAuditAction.JOB_RETRIED: with_name("retried the job"),
     OperatorAuditAction.KEYS_ROTATED: AuditText("rotated the keys of tenants"),
     OperatorAuditAction.OPERATOR_ACCESS_RESET: with_name("reset the access of the operator"),
     OperatorAuditAction.OPERATOR_CREATED: with_name("created the operator"),

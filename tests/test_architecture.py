@@ -75,6 +75,7 @@ SECURITY_DEFINER = {
         "record_user_tenant",
     ),
     "record_security_event",
+    *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
 }
 
 

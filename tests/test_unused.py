@@ -11,7 +11,10 @@ CALLED_BY_LIBRARIES = {  # by their name
     "ThemePlugin": "by rxconfig.py",
     "get_static_assets": "by Reflex",
     "get_stylesheet_paths": "by Reflex",
+    "_getaddr": "by aiosmtpd",
+    "factory": "by aiosmtpd",
     "handle_DATA": "by aiosmtpd",
+    "handle_RCPT": "by aiosmtpd",
     "request_async": "by stripe",
 }
 WORD = re.compile(r"[A-Za-z_]\w*")

@@ -1,23 +1,27 @@
-"""/jobs: the current queue. Jobs that succeeded are not kept; the audit logs have their effects."""
+"""/jobs: the current queue, with the failed jobs to retry or drop. Jobs that succeeded are not kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import reflex as rx
+from reflex.event import EventSpec
 
 from admin_app import labels
 from admin_app.frame import page
-from admin_app.shell import PageState
+from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import tenant_directory
+from shared.backoffice import failed_jobs, tenant_directory
 from shared.backoffice.tenant_directory import JobOverview
 from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
 from shared.jobs import queue_status
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import select
+from shared.ui.controls import icon_button, select
+from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, dialog_opener, form_dialog, reason_field
 from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel, small, stat, stat_grid
@@ -30,6 +34,7 @@ COLUMNS = [
     Column("Status"),
     Column("Attempts", align_end=True, hidden_on_phone=True),
     Column("Changed", align_end=True, hidden_on_phone=True),
+    Column("Actions", align_end=True, label_hidden=True),
 ]
 STATUS_CHOICES = [
     ("", "All states"),
@@ -55,6 +60,8 @@ class JobRow:
     tone: str
     tries: str
     changed_at: str
+    error: str
+    can_change: bool  # it failed or waits for another attempt
 
 
 def job_row(job: queue_status.QueuedJob, names: Mapping[str, str]) -> JobRow:
@@ -70,11 +77,17 @@ def job_row(job: queue_status.QueuedJob, names: Mapping[str, str]) -> JobRow:
         tone=labels.tone_of(status),
         tries=str(job.attempts),
         changed_at=changed.isoformat() if changed else "",
+        error=job.error,
+        can_change=job.status in ("failed", "retrying"),
     )
 
 
-class JobsState(ListState, PageState):
+class JobsState(ListState, DialogState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_JOB_READ
+    opens_dialogs: ClassVar[OperatorAction] = actions.OP_JOB_WRITE
+    row_dialogs: ClassVar[Sequence[str]] = ("retry", "drop")
+    chosen: str = ""  # what the open dialog is about
+    _chosen_id: int = 0
     loaded: bool = False
     rows: list[JobRow] = []
     counts: dict[str, str] = dict.fromkeys(queue_status.STATUSES, "0")
@@ -83,7 +96,7 @@ class JobsState(ListState, PageState):
     @rx.event
     @needs(actions.OP_JOB_READ, page=True)
     async def load(self) -> None:
-        async with self._open_page(JobsState.load, "provisioning", "members", "invitations") as octx:
+        async with self._open_page(JobsState.load, "jobs", "provisioning", "members", "invitations") as octx:
             jobs_view = await self._read(octx)
         self._show(jobs_view)
 
@@ -100,6 +113,34 @@ class JobsState(ListState, PageState):
         async with self._ctx() as octx:
             jobs_view = await self._read(octx)
         self._show(jobs_view)
+
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:  # noqa: ARG002  both show the same
+        row = next((row for row in self.rows if row.id == row_id), None)
+        if row is None:
+            raise Invalid("The page has changed.", "Reload and try again.")
+        self.chosen, self._chosen_id = f"{row.task}, job {row.id}", int(row.id)
+
+    @rx.event
+    @needs(actions.OP_JOB_WRITE)
+    async def retry_job(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._change_page() as octx:
+            await failed_jobs.retry_job(octx, self._chosen_id, form.reason)
+            jobs_view = await self._read(octx)
+        self._show(jobs_view)
+        self._close_dialog()
+        return rx.toast.success("Job queued again.", description="A worker runs it within seconds.")
+
+    @rx.event
+    @needs(actions.OP_JOB_WRITE)
+    async def drop_job(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._change_page() as octx:
+            await failed_jobs.drop_job(octx, self._chosen_id, form.reason)
+            jobs_view = await self._read(octx)
+        self._show(jobs_view)
+        self._close_dialog()
+        return rx.toast.success("Job dropped.")
 
     @rx.event
     @needs(actions.OP_JOB_READ)
@@ -119,7 +160,13 @@ def job_line(job: JobRow) -> rx.Component:
             "Job ", job.id, " · ", rx.el.code(job.request_id, class_name="mono"), class_name="cut-anywhere"
         ),
         small(tenant_link, class_name="only-small"),
+        rx.cond(job.error != "", small(job.error, class_name="cut-anywhere", data_testid="job-error")),
         class_name="two",
+    )
+    change = rx.el.div(
+        icon_button(f"Retry job {job.id}", "rotate-cw", **dialog_opener(JobsState, "retry", job.id)),
+        icon_button(f"Drop job {job.id}", "x", **dialog_opener(JobsState, "drop", job.id)),
+        class_name="row to-end",
     )
     return table_row(
         COLUMNS,
@@ -128,7 +175,31 @@ def job_line(job: JobRow) -> rx.Component:
         badge(job.status, job.tone),
         job.tries,
         local_time(job.changed_at, "", "ago"),
+        rx.cond(is_allowed(actions.OP_JOB_WRITE), rx.cond(job.can_change, change)),
     )
+
+
+def job_dialogs() -> rx.Component:
+    retry = form_dialog(
+        JobsState,
+        "retry",
+        "Retry job",
+        rx.fragment("Queues the job again with all its attempts: ", JobsState.chosen, "."),
+        reason_field("retry", OPERATOR_AUDIT_HINT),
+        confirm="Retry",
+        submit=JobsState.retry_job,
+    )
+    drop = form_dialog(
+        JobsState,
+        "drop",
+        "Drop job",
+        rx.fragment("Deletes the job; its work isn't done and can't be restored: ", JobsState.chosen, "."),
+        reason_field("drop", OPERATOR_AUDIT_HINT),
+        confirm="Drop job",
+        submit=JobsState.drop_job,
+        kind="danger",
+    )
+    return rx.fragment(retry, drop)
 
 
 @rx.page(route="/jobs", title="Jobs · Operator", on_load=JobsState.load)
@@ -154,6 +225,7 @@ def jobs_page() -> rx.Component:
             panel(rx.cond(JobsState.loaded, content, skeleton_rows(4)), name="Jobs"),
             class_name="section",
         ),
+        job_dialogs(),
         current="Jobs",
         load=JobsState.load,
     )

@@ -89,6 +89,7 @@ class OverviewState(PageState):
     unverified: str = ""
     suspended: str = ""
     deleted: str = ""
+    failed_jobs: int = 0
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -96,7 +97,7 @@ class OverviewState(PageState):
     @rx.event
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
-        async with self._open_page(OverviewState.load, "tenant", "provisioning") as octx:
+        async with self._open_page(OverviewState.load, "tenant", "provisioning", "jobs") as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
         self._show(platform, security)
@@ -108,6 +109,7 @@ class OverviewState(PageState):
         self.active = count_by_state[TenantState.ACTIVE]
         self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
         self.suspended = count_by_state[TenantState.SUSPENDED]
+        self.failed_jobs = platform.failed_jobs
         self.deleted = count_by_state[TenantState.DELETED]
         self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
         kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
@@ -140,6 +142,17 @@ def state_stats() -> rx.Component:
         state_stat("Deleted", OverviewState.deleted, "Show them", "deleted"),
     )
     return panel(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Tenants by state")
+
+
+def failed_jobs_banner() -> rx.Component:
+    """Shown only while there are some."""
+    sentence = rx.cond(
+        OverviewState.failed_jobs == 1,
+        "1 job is out of retries.",
+        rx.fragment(OverviewState.failed_jobs, " jobs are out of retries."),
+    )
+    content = rx.el.p(sentence, " ", link("Retry or drop them", "/jobs"), data_testid="failed-jobs")
+    return rx.cond(OverviewState.failed_jobs > 0, panel(content, title="Failed jobs", body=True))
 
 
 def unfinished_panel() -> rx.Component:
@@ -222,6 +235,7 @@ def overview_page() -> rx.Component:
     return page(
         page_header("Overview", description="Updates automatically."),
         state_stats(),
+        failed_jobs_banner(),
         unfinished_panel(),
         security_panels(),
         current="Overview",

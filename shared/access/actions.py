@@ -155,6 +155,9 @@ OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "vie
 OP_FLAG_WRITE = OperatorAction("op:flag:write", OperatorPermission.FLAG_WRITE, "change flags", writes=True)
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "view jobs")
+OP_JOB_WRITE = OperatorAction(
+    "op:job:write", OperatorPermission.JOB_WRITE, "retry and drop jobs", writes=True
+)
 OP_KEY_ROTATE = OperatorAction(
     "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate tenant keys", writes=True
 )

@@ -43,6 +43,7 @@ class OperatorPermission(StrEnum):
     FLAG_WRITE = "operator:flag:write"
     HOME_READ = "operator:home:read"
     JOB_READ = "operator:job:read"
+    JOB_WRITE = "operator:job:write"
     KEY_ROTATE = "operator:key:rotate"
     OPERATOR_READ = "operator:operator:read"
     OPERATOR_WRITE = "operator:operator:write"

@@ -125,6 +125,8 @@ class OperatorAuditAction(StrEnum):
     FLAG_RETIRED = "flag.retired"
     FLAG_REVIVED = "flag.revived"
     FLAG_RULES_CHANGED = "flag.rules_changed"
+    JOB_DROPPED = "job.dropped"
+    JOB_RETRIED = "job.retried"
     KEYS_ROTATED = "keys.rotated"
     OPERATOR_ACCESS_RESET = "operator.access_reset"
     OPERATOR_CREATED = "operator.created"

@@ -24,6 +24,7 @@ MODULE = Module(
         OperatorPermission.FLAG_WRITE: ENGINEERS,
         OperatorPermission.HOME_READ: SUPPORT,
         OperatorPermission.JOB_READ: SUPPORT,
+        OperatorPermission.JOB_WRITE: ENGINEERS,
         OperatorPermission.KEY_ROTATE: (),
         OperatorPermission.OPERATOR_READ: ENGINEERS,
         OperatorPermission.OPERATOR_WRITE: (),
@@ -50,6 +51,7 @@ MODULE = Module(
         actions.OP_FLAG_WRITE,
         actions.OP_HOME_READ,
         actions.OP_JOB_READ,
+        actions.OP_JOB_WRITE,
         actions.OP_KEY_ROTATE,
         actions.OP_OPERATOR_MANAGE,
         actions.OP_OPERATOR_READ,
@@ -111,6 +113,7 @@ MODULE = Module(
             "flag.revived",
             "flag.rules_changed",
         ),
+        actions.OP_JOB_WRITE.name: ("job.dropped", "job.retried"),
         actions.OP_KEY_ROTATE.name: ("keys.rotated",),
         actions.OP_OPERATOR_MANAGE.name: (
             "operator.access_reset",

@@ -50,6 +50,7 @@ class NamedEvents:
 class PlatformOverview:
     tenants_by_state: Mapping[TenantState, int]
     unfinished: Sequence[UnfinishedProvisioning]
+    failed_jobs: int  # out of retries, until an operator retries or drops them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
         return PlatformOverview(
             await repository.count_by_state(session),
             await repository.list_unfinished_provisioning(session, 20),
+            (await queue_status.count_by_status(session))["failed"],
         )
 
 

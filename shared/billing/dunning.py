@@ -18,7 +18,8 @@ from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.identity.models import User
-from shared.jobs import mail, queue
+from shared.jobs import queue
+from shared.jobs.mail import Email
 from shared.tenancy import billing_contacts, mail_preferences, notifications
 
 TASK, MAIL_TASK = "billing.dun", "billing.mail"
@@ -215,29 +216,31 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
         dedupe=f"{message.kind}:{message.about}",
     )
     if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_preferences.PAYMENTS):
-        await queue.put(ctx, MAIL_TASK, ordered=False, notification_id=notification_id)
+        await queue.put(ctx, MAIL_TASK, notification_id=notification_id)
 
 
-async def send_mail(ctx: Ctx, *, notification_id: str) -> None:
-    """Emails the notification, unless the person has lost the billing permission."""
+async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
+    """The email of the notification; None when the person has lost the billing permission."""
     notification = await notifications.get_notification(ctx, notification_id)
     if notification is None or not notification.kind.startswith(KIND_PREFIX):
-        return
+        return None
     person = next(
         (payer for payer in await billing_contacts.list_contacts(ctx) if payer.id == notification.user_id),
         None,
     )
     if person is None:
-        return
-    await mail.send(
-        person.email,
-        "billing",
-        notification.id,
-        name=person.name,
-        tenant=ctx.tenant_name,
-        title=notification.title,
-        body=notification.body,
+        return None
+    return Email(
+        to=person.email,
+        template="billing",
+        message_id=notification.id,
         link=f"{settings().tenant_url}{notification.href}",
+        values={
+            "name": person.name,
+            "tenant": ctx.tenant_name,
+            "title": notification.title,
+            "body": notification.body,
+        },
     )
 
 

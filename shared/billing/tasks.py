@@ -2,11 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from shared.billing import customers, dunning
 from shared.billing.sync import reconcile
-from shared.jobs import worker
+from shared.jobs import mail, worker
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import entry
 
@@ -18,13 +16,22 @@ async def create_customer(ctx: ExternalJob) -> None:
     await customers.ensure(ctx.tenant_id, request_id=ctx.request_id)
 
 
-async def reconcile_all(session: AsyncSession, *, run_id: str) -> None:  # noqa: ARG001  it opens its own, one per customer
+@worker.mail_job
+async def send_notice_mail(job: ExternalJob, *, notification_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, dunning.MAIL_TASK, job.request_id) as ctx:
+        email = await dunning.build_mail(ctx, notification_id)
+    if email is not None:
+        await mail.send(email)
+
+
+@worker.external_job
+async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     customers.CREATE_TASK: create_customer,
     dunning.TASK: dunning.send_due_notices,
-    dunning.MAIL_TASK: dunning.send_mail,
+    dunning.MAIL_TASK: send_notice_mail,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.RECONCILE_ALL_TASK: reconcile_all}

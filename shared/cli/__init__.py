@@ -25,6 +25,8 @@ user = typer.Typer(help="Accounts of people in tenants.", no_args_is_help=True)
 app.add_typer(user, name="user")
 stripe_account = typer.Typer(help="Stripe accounts that sell for us.", no_args_is_help=True)
 app.add_typer(stripe_account, name="stripe-account")
+jobs = typer.Typer(help="Background jobs: list, retry and drop.", no_args_is_help=True)
+app.add_typer(jobs, name="jobs")
 docs = typer.Typer(help="Pages that are generated from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
 
@@ -195,6 +197,40 @@ def user_enable(
 
     with database.running_server():
         typer.echo(asyncio.run(users.enable(email, reason)))
+
+
+@jobs.command("list")
+def jobs_list(
+    status: Annotated[str, typer.Option(help="waiting, retrying, running or failed")] = "",
+    limit: Annotated[int, typer.Option(help="Number of jobs")] = 50,
+) -> None:
+    """Count the jobs, and print the newest with their last error."""
+    from shared.cli import database, queued_jobs
+
+    with database.running_server():
+        typer.echo(asyncio.run(queued_jobs.list_jobs(status, limit)))
+
+
+@jobs.command("retry")
+def jobs_retry(
+    job_id: int, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
+) -> None:
+    """Queue a job again that failed or waits for its next attempt."""
+    from shared.cli import database, queued_jobs
+
+    with database.running_server():
+        typer.echo(asyncio.run(queued_jobs.retry_job(job_id, reason)))
+
+
+@jobs.command("drop")
+def jobs_drop(
+    job_id: int, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
+) -> None:
+    """Delete a job that failed or waits for its next attempt: what it should have done is not done."""
+    from shared.cli import database, queued_jobs
+
+    with database.running_server():
+        typer.echo(asyncio.run(queued_jobs.drop_job(job_id, reason)))
 
 
 @stripe_account.command("add")

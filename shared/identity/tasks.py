@@ -7,20 +7,25 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import db
 from shared.core.config import settings
 from shared.core.db import now
 from shared.identity import repository, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER
-from shared.jobs import mail
+from shared.jobs import mail, queue, worker
+from shared.jobs.mail import Email
+from shared.jobs.worker import ExternalJob
 
 
-async def send_verification(session: AsyncSession, *, token_id: str) -> None:
-    await _send_link(session, token_id, "verify")
+@worker.mail_job
+async def send_verification(_: ExternalJob, *, token_id: str) -> None:
+    await _send_link(token_id, "verify")
 
 
-async def send_reset(session: AsyncSession, *, token_id: str) -> None:
-    await _send_link(session, token_id, "reset")
+@worker.mail_job
+async def send_reset(_: ExternalJob, *, token_id: str) -> None:
+    await _send_link(token_id, "reset")
 
 
 async def request_verification(session: AsyncSession, *, email: str) -> None:
@@ -35,32 +40,45 @@ async def request_verification(session: AsyncSession, *, email: str) -> None:
 
 
 async def request_reset(session: AsyncSession, *, email: str) -> None:
+    """Send a new link, or nothing to an unknown address."""
     user = await users.get_by_email(session, email)
     if user is None or user.disabled_at is not None:
         return
     token = await tokens.issue(session, user.id, "reset")
-    await _send_link(session, token.id, "reset")
+    await queue.put_platform_job(session, "platform.send_reset", token_id=token.id)
 
 
-async def send_account_exists(session: AsyncSession, *, user_id: str) -> None:
-    user = await session.get(User, user_id)
-    if user is not None and user.disabled_at is None:
-        await mail.send(
-            user.email,
-            "account_exists",
-            f"account-exists-{user.id}-{now():%Y%m%d%H}",
-            name=user.name,
-            link=f"{settings().tenant_url}/sign-in",
-        )
+@worker.mail_job
+async def send_account_exists(_: ExternalJob, *, user_id: str) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, user_id)
+    if user is None or user.disabled_at is not None:
+        return
+    email = Email(
+        to=user.email,
+        template="account_exists",
+        message_id=f"account-exists-{user.id}-{now():%Y%m%d%H}",
+        link=f"{settings().tenant_url}/sign-in",
+        values={"name": user.name},
+    )
+    await mail.send(email)
 
 
-async def send_password_changed(session: AsyncSession, *, user_id: str) -> None:
-    user = await session.get(User, user_id)
-    credential = await repository.get_credential(session, USER, user_id)
-    if user is not None and credential is not None:
-        link = f"{settings().tenant_url}/forgot"
-        message_id = f"password-changed-{user.id}-{credential.changed_at:%Y%m%d%H%M%S}"
-        await mail.send(user.email, "password_changed", message_id, name=user.name, link=link)
+@worker.mail_job
+async def send_password_changed(_: ExternalJob, *, user_id: str) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, user_id)
+        credential = await repository.get_credential(session, USER, user_id)
+    if user is None or credential is None:
+        return
+    email = Email(
+        to=user.email,
+        template="password_changed",
+        message_id=f"password-changed-{user.id}-{credential.changed_at:%Y%m%d%H%M%S}",
+        link=f"{settings().tenant_url}/forgot",
+        values={"name": user.name},
+    )
+    await mail.send(email)
 
 
 async def disable_user(session: AsyncSession, *, user_id: str) -> None:
@@ -71,17 +89,28 @@ async def enable_user(session: AsyncSession, *, user_id: str) -> None:
     await users.restore_access(session, user_id)
 
 
-async def _send_link(session: AsyncSession, token_id: str, template: str) -> None:
-    """Skip a link that was used or replaced."""
-    token = await repository.get_token(session, token_id)
-    if token is None or token.used_at is not None:
+async def _send_link(token_id: str, template: str) -> None:
+    """Skip a link that was used, replaced or has expired."""
+    async with db.transaction() as session:
+        token = await repository.get_token(session, token_id)
+        user = await session.get(User, token.user_id) if token is not None else None
+    if token is None or token.used_at is not None or token.expires_at <= now():
         return
-    user = await session.get(User, token.user_id)
     if user is None or user.disabled_at is not None:
         return
-    await mail.send(user.email, template, token.id, name=user.name, link=tokens.build_link(token))
-    token.sent_at = now()
-    session.add(token)
+    email = Email(
+        to=user.email,
+        template=template,
+        message_id=token.id,
+        link=tokens.build_link(token),
+        values={"name": user.name},
+    )
+    await mail.send(email)
+    async with db.transaction() as session:
+        sent_token = await repository.get_token(session, token_id)
+        if sent_token is not None:
+            sent_token.sent_at = now()
+            session.add(sent_token)
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {}

@@ -6,19 +6,20 @@ typed; they are shown as text that no mail client turns into a link.
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formataddr
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 from jinja2 import Environment, StrictUndefined
 
+from shared.core.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.core.config import SMTP_PLAIN, SMTP_TLS, settings
-from shared.core.errors import Invalid
 
 TEMPLATE_DIR = Path(__file__).parent / "templates"
 PRODUCT_NAME = "Bulkhead"
@@ -28,6 +29,35 @@ _html_environment = Environment(undefined=StrictUndefined, autoescape=True)
 _SCHEME = re.compile(r"\w*:(?://|\\\\)+")
 # Mail clients link "word.word": ASCII dots and those that domain names treat as dots.
 _LINKED_DOT = re.compile(r"(?<=\w)[.\u3002\uff0e\uff61](?=[^\W\d_]{2})")
+
+
+breaker = CircuitBreaker()
+
+
+class MailRejected(Exception):
+    """The mail server refused this mail for good (RFC 5321 4.2.1: 5yz). The text is its reply."""
+
+
+class MailDeferred(Exception):
+    """The mail server took neither the mail nor a final decision; a later attempt may succeed."""
+
+
+class MailServerAway(MailDeferred):
+    """The mail server does not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """`template` names a file in templates/: the subject, a blank line, then paragraphs.
+
+    A paragraph in brackets is the label of the button that opens `link`.
+    """
+
+    to: str
+    template: str
+    message_id: str
+    link: str = ""
+    values: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,44 +71,69 @@ def unlink(text: str) -> str:
     return " ".join(_LINKED_DOT.sub(" ", _SCHEME.sub(" ", text)).split())
 
 
-async def send(to: str, template: str, message_id: str, *, link: str = "", **values: str) -> None:
-    """Render and send one email as plain text and HTML. Raises Invalid for an address that can't receive email.
+async def send(email: Email) -> None:
+    """Render and send one email as plain text and HTML. Call it outside of transactions: it waits for a server.
 
-    `template` names a file in templates/: the subject, a blank line, then paragraphs. A paragraph in brackets is the
-    label of the button that opens `link`.
+    Raises MailRejected, MailDeferred.
     """
-    message = build_message(to, template, message_id, link=link, **values)
-    async with asyncio.timeout(TOTAL_TIMEOUT_SECONDS):
-        await aiosmtplib.send(
-            message,
-            sender=settings().mail_from,
-            recipients=[to],  # never read from a header, where an encoded word means another mailbox
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            **_smtp_options(),
-        )
+    message = build_message(email)
+    try:
+        with breaker.attempt(MailServerAway):
+            await _deliver(message, email.to)
+    except CircuitOpen:
+        raise MailServerAway(
+            "The mail server did not answer repeatedly; waiting for the next attempt."
+        ) from None
 
 
-def build_message(to: str, template: str, message_id: str, *, link: str = "", **values: str) -> EmailMessage:
-    """Raises Invalid for an address that no header can hold."""
-    words = {name: unlink(value) for name, value in values.items()}
-    subject_source, *sources = _load_template(template)
+async def _deliver(message: EmailMessage, to: str) -> None:
+    try:
+        async with asyncio.timeout(TOTAL_TIMEOUT_SECONDS):
+            await aiosmtplib.send(
+                message,
+                sender=settings().mail_from,
+                recipients=[to],  # never read from a header, where an encoded word means another mailbox
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                **_smtp_options(),
+            )
+    except aiosmtplib.SMTPRecipientsRefused as refusal:
+        _raise_reply(refusal.recipients[0])
+    except aiosmtplib.SMTPDataError as refusal:
+        _raise_reply(refusal)
+    except (OSError, TimeoutError) as problem:  # connecting and waiting; the library's own derive from these
+        raise MailServerAway(f"The mail server does not answer ({type(problem).__name__}).") from problem
+    except (
+        aiosmtplib.SMTPException
+    ) as problem:  # before the recipient was named, so it is not about the recipient
+        raise MailDeferred(f"The mail server refused us: {problem}") from problem
+
+
+def _raise_reply(reply: aiosmtplib.SMTPResponseException) -> NoReturn:
+    text = f"{reply.code} {' '.join(reply.message.split())}"
+    raise (MailRejected if reply.code >= 500 else MailDeferred)(text) from reply
+
+
+def build_message(email: Email) -> EmailMessage:
+    """Raises MailRejected for an address that no header can hold."""
+    words = {name: unlink(value) for name, value in email.values.items()}
+    subject_source, *sources = _load_template(email.template)
     subject = _text_environment.from_string(subject_source).render(words)
     message = EmailMessage()
     try:
         message["Subject"] = " ".join(subject.split())
         message["From"] = formataddr((PRODUCT_NAME, settings().mail_from))
-        message["To"] = to
-        message["Message-ID"] = f"<{message_id}@{settings().mail_from.partition('@')[2]}>"
+        message["To"] = email.to
+        message["Message-ID"] = f"<{email.message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
-        raise Invalid("We can't send email to this address.", "Check it.") from problem
+        raise MailRejected("This address can't receive email.") from problem
     paragraphs = [_render_paragraph(source, words) for source in sources]
-    message.set_content("\n\n".join(_format_text(paragraph, link) for paragraph in paragraphs) + "\n")
+    message.set_content("\n\n".join(_format_text(paragraph, email.link) for paragraph in paragraphs) + "\n")
     message.add_alternative(
         _html_environment.from_string((TEMPLATE_DIR / "frame.html").read_text()).render(
             subject=subject,
             heading=words.get("tenant", PRODUCT_NAME),
             paragraphs=paragraphs,
-            link=link,
+            link=email.link,
         ),
         subtype="html",
     )

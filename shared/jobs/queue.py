@@ -9,8 +9,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core import log
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant
+from shared.jobs.lanes import Lane, lane_of_task
 
-QUEUE = "bulkhead"
 PLATFORM_PREFIX = "platform."
 # The function that procrastinate's own `defer` calls, on the caller's connection.
 DEFER_JOB = text("""
@@ -21,22 +21,25 @@ DEFER_JOB = text("""
             and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
 """)
 
-WAKE_JOBS = text(
-    "update procrastinate_jobs set scheduled_at = null where lock = :tenant_id and status = 'todo'"
-)
+# Jobs with a lock, and others that were tried before: those of a suspended tenant. A job with a time keeps it.
+WAKE_JOBS = text("""
+    update procrastinate_jobs set scheduled_at = null
+    where status = 'todo' and (lock = :tenant_id or attempts > 0 and args ->> 'tenant_id' = :tenant_id)
+""")
 
 
 async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, **ids: str) -> None:
     """Enqueue `task`, a name in some module's TASKS, with the tenant and request id of `ctx`.
 
     Ordered jobs of one tenant run one after another, and a retried job delays the jobs behind it. Jobs with `at` or
-    without `ordered` run independently. A job with `at` runs at that time or later, once per tenant and time.
-    Raises NoTenant.
+    without `ordered` run independently, and so do all jobs that wait for an outside service: those of every lane but
+    the first. A job with `at` runs at that time or later, once per tenant and time. Raises NoTenant.
     """
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
     args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
-    await _defer_job(ctx.session, task, ctx.tenant_id if ordered and at is None else None, args, at)
+    in_sequence = ordered and at is None and lane_of_task(task) is Lane.WORK
+    await _defer_job(ctx.session, task, ctx.tenant_id if in_sequence else None, args, at)
 
 
 async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = "", **ids: str) -> None:
@@ -60,6 +63,5 @@ async def _defer_job(
 ) -> None:
     await session.flush()  # rows that the job reads are written before it
     connection = await session.connection()
-    await connection.execute(
-        DEFER_JOB, {"queue": QUEUE, "task": task, "lock": lock, "args": json.dumps(args), "at": at}
-    )
+    values = {"queue": lane_of_task(task), "task": task, "lock": lock, "args": json.dumps(args), "at": at}
+    await connection.execute(DEFER_JOB, values)

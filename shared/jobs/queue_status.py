@@ -1,9 +1,9 @@
-"""Read the state of the queue. Successful jobs are deleted, so they are not counted."""
+"""Read the state of the queue, and change failed jobs. Successful jobs are deleted, so they are not counted."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.paging import Page, build_page, parse_number_cursor
@@ -20,12 +20,14 @@ COUNT_JOBS = text(f"select {STATUS_SQL} as status, count(*) from procrastinate_j
 LIST_JOBS = text(f"""
     select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
            {STATUS_SQL}, j.attempts, j.scheduled_at,
-           (select max(e.at) from procrastinate_events e where e.job_id = j.id)
-    from procrastinate_jobs j
+           (select max(e.at) from procrastinate_events e where e.job_id = j.id), coalesce(f.error, '')
+    from procrastinate_jobs j left join job_failure f on f.job_id = j.id
     where j.status in ('todo', 'doing', 'failed', 'aborted')
       and (:status = '' or {STATUS_SQL} = :status) and (cast(:after as bigint) is null or j.id < :after)
     order by j.id desc limit :limit
 """)  # noqa: S608
+
+RETRY_JOB, DROP_JOB = text("select retry_job(:job_id)"), text("select drop_job(:job_id)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class QueuedJob:
     attempts: int
     scheduled_at: datetime | None  # of its next attempt
     changed_at: datetime | None
+    error: str  # of the last attempt that failed, "" for none
 
 
 async def count_by_status(session: AsyncSession) -> dict[str, int]:
@@ -54,3 +57,21 @@ async def list_jobs(
     values = {"status": status, "after": parse_number_cursor(after), "limit": limit + 1}
     jobs = [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS, values)).all()]
     return build_page(jobs, limit=limit, cursor_of=lambda job: str(job.id))
+
+
+async def retry_job(session: AsyncSession, job_id: int) -> str:
+    """Make a job due that has failed or waits for its next attempt, with all attempts ahead of it.
+
+    Returns its task, "" when there is no such job. Needs the operator's role, and so does `drop_job`.
+    """
+    return await _change_job(session, RETRY_JOB, job_id)
+
+
+async def drop_job(session: AsyncSession, job_id: int) -> str:
+    """Delete a job that has failed or waits for its next attempt. Returns its task, "" when there is no such job."""
+    return await _change_job(session, DROP_JOB, job_id)
+
+
+async def _change_job(session: AsyncSession, statement: TextClause, job_id: int) -> str:
+    connection = await session.connection()
+    return (await connection.execute(statement, {"job_id": job_id})).scalar_one() or ""

@@ -1,16 +1,17 @@
 """Run jobs. Each job enters its own tenant and shares no state with the next one.
 
-A job is one transaction, except external jobs. When a worker dies, its job keeps the status `doing` until the sweeper
+A job is one transaction, except external jobs and mails. When a worker dies, its job keeps the status `doing` until the sweeper
 requeues it after a missing heartbeat. So every task may run twice and must be idempotent.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from procrastinate import App, PsycopgConnector, RetryDecision, RetryStrategy
+from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision, RetryStrategy
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
@@ -18,11 +19,16 @@ from shared.core import db, log, registry
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
-from shared.jobs.queue import PLATFORM_PREFIX, QUEUE
+from shared.jobs import failures, job_repository, lanes
+from shared.jobs.lanes import SLOTS, Lane
+from shared.jobs.mail import MailRejected
+from shared.jobs.queue import PLATFORM_PREFIX
 
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
 INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # refusals for which a job is not started
+MAX_CONNECTIONS = 8  # one of each lane listens
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0
 SUSPENDED_RETRY_MINUTES = 60  # fallback for jobs that `queue.wake_jobs` did not wake
 
@@ -34,7 +40,7 @@ class ExternalJob:
     The job opens its own transactions before and after the call, so that none waits for the response.
     """
 
-    tenant_id: str
+    tenant_id: str  # "" for a platform job
     request_id: str
 
 
@@ -42,7 +48,19 @@ _external_handlers = set[Handler]()
 
 
 def external_job(handler: Handler) -> Handler:
-    """Mark a handler whose first argument is an `ExternalJob`."""
+    """Mark a handler that calls the payment provider. Its first argument is an `ExternalJob`."""
+    lanes.assign_lane(handler, Lane.PROVIDER)
+    _external_handlers.add(handler)
+    return handler
+
+
+def mail_job(handler: Handler) -> Handler:
+    """Mark a handler that sends one mail. Its first argument is an `ExternalJob`.
+
+    It reads in one transaction, sends outside of any, and records in another. It is retried for three days, and not at
+    all after MailRejected.
+    """
+    lanes.assign_lane(handler, Lane.MAIL)
     _external_handlers.add(handler)
     return handler
 
@@ -58,7 +76,27 @@ class JobRetryPolicy(RetryStrategy):
         return super().get_retry_decision(exception=exception, job=job)
 
 
+class MailRetryPolicy(BaseRetryStrategy):
+    """Waits 10 s, 30 s, 90 s …, at most an hour, until three days have passed. A refused mail is not sent again."""
+
+    first_wait, factor, max_wait = 10, 3, 3600  # seconds
+    total_seconds = 3 * 24 * 3600
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if isinstance(exception, TenantSuspended):
+            return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
+        waited = sum(self.wait_after(attempt) for attempt in range(job.attempts))
+        if isinstance(exception, MailRejected) or waited >= self.total_seconds:
+            return None
+        return RetryDecision(retry_in={"seconds": self.wait_after(job.attempts)})
+
+    def wait_after(self, attempts: int) -> int:
+        """Seconds until the next attempt; `attempts` counts those before this one."""
+        return min(self.max_wait, self.first_wait * int(self.factor ** min(attempts, 10)))
+
+
 RETRY = JobRetryPolicy(max_attempts=6, exponential_wait=3)
+MAIL_RETRY = MailRetryPolicy()
 
 
 def list_tenant_tasks() -> dict[str, Handler]:
@@ -77,18 +115,23 @@ def build_app(
     tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob
 ) -> App:
     """A queue with these tasks. The names of `platform_tasks` must begin with "platform.". Raises NoTenant."""
-    app = App(connector=PsycopgConnector(conninfo=db.login_url("app", direct=True), min_size=1, max_size=4))
+    connector = PsycopgConnector(
+        conninfo=db.login_url("app", direct=True), min_size=1, max_size=MAX_CONNECTIONS
+    )
+    app = App(connector=connector)
     for name, handler in tasks.items():
-        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
-            _wrap_tenant_handler(name, handler, enter_job)
-        )
+        _add_task(app, name, handler, _wrap_tenant_handler(name, handler, enter_job))
     for name, handler in platform_tasks.items():
         if not name.startswith(PLATFORM_PREFIX):
             raise NoTenant(f"the task {name} has no tenant")
-        app.task(name=name, queue=QUEUE, retry=RETRY, pass_context=True)(
-            _wrap_platform_handler(name, handler)
-        )
+        _add_task(app, name, handler, _wrap_platform_handler(name, handler))
     return app
+
+
+def _add_task(app: App, name: str, handler: Handler, work: Handler) -> None:
+    lane = lanes.lane_of_handler(handler)
+    retry = MAIL_RETRY if lane is Lane.MAIL else RETRY
+    app.task(name=name, queue=lane, retry=retry, pass_context=True)(_guard(work))
 
 
 async def run(
@@ -101,21 +144,66 @@ async def run(
     """Run jobs until cancelled; with `wait=False` until the queue is empty."""
     app = build_app(tasks, platform_tasks, enter_job)
     async with app.open_async():
+        await _move_to_lanes({**tasks, **platform_tasks})
         sweeper = asyncio.create_task(_retry_stalled_jobs(app))
+        lane_runs = [asyncio.create_task(_run_lane(app, lane, wait=wait)) for lane in Lane]
         try:
-            await app.run_worker_async(
-                queues=[QUEUE],
-                wait=wait,
-                concurrency=4,
-                install_signal_handlers=wait,
-                listen_notify=wait,
-                fetch_job_polling_interval=1.0,
-                update_heartbeat_interval=HEARTBEAT_SECONDS,
-                stalled_worker_timeout=STALLED_AFTER_SECONDS,
-                delete_jobs="successful",
-            )
+            with _stop_on_signals(lane_runs) if wait else nullcontext():
+                await _wait_for_lanes(lane_runs)
         finally:
             sweeper.cancel()
+
+
+async def _run_lane(app: App, lane: Lane, *, wait: bool) -> None:
+    await app.run_worker_async(
+        queues=[lane],
+        name=lane,
+        wait=wait,
+        concurrency=SLOTS[lane],
+        install_signal_handlers=False,
+        listen_notify=wait,
+        fetch_job_polling_interval=1.0,
+        update_heartbeat_interval=HEARTBEAT_SECONDS,
+        stalled_worker_timeout=STALLED_AFTER_SECONDS,
+        delete_jobs="successful",
+    )
+
+
+async def _wait_for_lanes(lane_runs: Sequence[asyncio.Task[None]]) -> None:
+    """Until all have ended. If one fails or this is cancelled, each finishes the jobs that it is running."""
+    try:
+        await asyncio.wait(lane_runs, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for lane_run in lane_runs:
+            lane_run.cancel()
+        await asyncio.gather(*lane_runs, return_exceptions=True)
+    for lane_run in lane_runs:
+        if not lane_run.cancelled():
+            lane_run.result()
+
+
+@contextmanager
+def _stop_on_signals(lane_runs: Sequence[asyncio.Task[None]]) -> Iterator[None]:
+    def stop() -> None:
+        for lane_run in lane_runs:
+            lane_run.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _move_to_lanes(tasks: Mapping[str, Handler]) -> None:
+    """Move waiting jobs that an older version put into the first lane, out of the sequence of their tenant."""
+    async with db.transaction() as session:
+        for lane in Lane:
+            names = [name for name, handler in tasks.items() if lanes.lane_of_handler(handler) is lane]
+            await job_repository.move_to_lane(session, lane, names)
 
 
 async def _retry_stalled_jobs(app: App) -> None:
@@ -132,7 +220,7 @@ async def _retry_stalled_jobs(app: App) -> None:
 
 
 def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Handler:
-    async def work(_: JobContext, *, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
+    async def work(*, tenant_id: str = "", request_id: str = "", **ids: Any) -> None:
         if not is_id("ten", tenant_id):
             raise NoTenant(f"the job {name} has no tenant")
         logger = log.get_logger(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
@@ -157,9 +245,28 @@ def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Ha
 
 
 def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
-    async def work(_: JobContext, *, request_id: str = "", **ids: Any) -> None:
-        async with db.transaction() as session:
-            await handler(session, **ids)
+    async def work(*, request_id: str = "", **ids: Any) -> None:
+        if handler in _external_handlers:
+            await handler(ExternalJob("", request_id), **ids)
+        else:
+            async with db.transaction() as session:
+                await handler(session, **ids)
         log.get_logger(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)
 
     return work
+
+
+def _guard(work: Handler) -> Handler:
+    """The handler as the queue calls it. Records why an attempt failed; a suspended tenant is no failure."""
+
+    async def run_attempt(context: JobContext, **arguments: Any) -> None:
+        try:
+            await work(**arguments)
+        except TenantSuspended:
+            raise
+        except Exception as problem:
+            if context.job.id is not None:
+                await failures.record_failure(context.job.id, problem)
+            raise
+
+    return run_attempt

@@ -20,6 +20,7 @@ from shared.core.ids import is_id
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.identity import email_addresses, users
 from shared.jobs import queue
+from shared.jobs.mail import Email
 from shared.tenancy import (
     entry,
     invitation_repository,
@@ -32,7 +33,8 @@ from shared.tenancy import (
 from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState
 
 LIFETIME = timedelta(days=7)
-SIGNATURE_PURPOSE = "invitation"
+SIGNATURE_PURPOSE, MAIL_TASK = "invitation", "tenancy.send_invitation"
+MAX_PROBLEM_LENGTH = 300  # characters of a mail server's reply
 NOT_FOUND_MESSAGE = "This invitation no longer exists."
 ASK_FOR_NEW_INVITATION = "Ask the person who invited you for a new one."
 LINK_HOLDER = Actor("user", "usr_nobody", "Invitation link")
@@ -90,7 +92,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
         after={"email": email, "role": await roles.get_audit_name(ctx, role)},
     )
     await _publish_change(ctx)
-    await queue.put(ctx, "tenancy.send_invitation", invitation_id=invitation.id)
+    await queue.put(ctx, MAIL_TASK, invitation_id=invitation.id)
     return invitation
 
 
@@ -110,11 +112,12 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
         policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
 
     invitation.nonce += 1
+    invitation.delivery_problem = ""
     invitation.expires_at = now() + LIFETIME
     ctx.session.add(invitation)
     audit_log.record(ctx, "invitation.resent", invitation.id, email=invitation.email)
     await _publish_change(ctx)
-    await queue.put(ctx, "tenancy.send_invitation", invitation_id=invitation.id)
+    await queue.put(ctx, MAIL_TASK, invitation_id=invitation.id)
     return invitation
 
 
@@ -133,6 +136,40 @@ async def revoke(ctx: Ctx, invitation_id: str) -> None:
         before={"email": invitation.email, "role": await roles.get_audit_name(ctx, invitation.role)},
     )
     await _publish_change(ctx)
+
+
+async def build_mail(ctx: Ctx, invitation_id: str) -> tuple[int, Email] | None:
+    """The nonce and the email of a pending invitation; None when this link has been sent or refused."""
+    invitation = await invitation_repository.get_invitation(ctx, invitation_id)
+    if invitation is None or invitation.status is not InvitationStatus.PENDING:
+        return None
+    if invitation.sent_nonce >= invitation.nonce or invitation.delivery_problem:
+        return None
+    email = Email(
+        to=invitation.email,
+        template="invitation",
+        message_id=f"{invitation.id}-{invitation.nonce}",
+        link=build_link(invitation),
+        values={
+            "inviter": invitation.invited_by_name,
+            "tenant": ctx.tenant_name,
+            "role": await roles.get_name(ctx, invitation.role),
+        },
+    )
+    return invitation.nonce, email
+
+
+async def record_delivery(ctx: Ctx, invitation_id: str, nonce: int, problem: str) -> None:
+    """The link with this nonce was sent, or refused for good with the mail server's reply `problem`."""
+    invitation = await invitation_repository.lock_invitation(ctx, invitation_id)
+    if invitation is None or invitation.nonce != nonce:  # another link replaced it meanwhile
+        return
+    if problem:
+        invitation.delivery_problem = problem[:MAX_PROBLEM_LENGTH]
+        await _publish_change(ctx)
+    else:
+        invitation.sent_nonce = nonce
+    ctx.session.add(invitation)
 
 
 def build_link(invitation: Invitation) -> str:

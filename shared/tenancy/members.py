@@ -17,8 +17,11 @@ from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit, clean_search_text, map_page
 from shared.identity.models import User
 from shared.jobs import queue
+from shared.jobs.mail import Email
 from shared.tenancy import member_repository, roles, seats
 from shared.tenancy.models import Membership, MembershipState
+
+ACCESS_ENDED_TASK = "tenancy.send_access_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,21 @@ async def _end_membership(ctx: Ctx, membership: Membership, state: MembershipSta
     name = await _get_member_name(ctx, membership)
     audit_log.record(ctx, action, membership.id, before=before, after={"state": state.value}, member=name)
     await _publish_change(ctx, membership)
-    await queue.put(ctx, "tenancy.send_access_ended", membership_id=membership.id)
+    await queue.put(ctx, ACCESS_ENDED_TASK, membership_id=membership.id)
+
+
+async def build_access_ended_mail(ctx: Ctx, membership_id: str) -> Email | None:
+    """None for a member whose access was restored meanwhile."""
+    membership = await member_repository.lock_membership(ctx, membership_id)
+    if membership is None or membership.state is MembershipState.ACTIVE or membership.ended_at is None:
+        return None
+    person = await member_repository.get_user(ctx, membership.user_id)
+    return Email(
+        to=person.email,
+        template="access_ended",
+        message_id=f"ended-{membership.id}-{membership.ended_at:%Y%m%d%H%M%S}",
+        values={"name": person.name, "tenant": ctx.tenant_name, "by": membership.ended_by},
+    )
 
 
 async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:

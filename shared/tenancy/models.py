@@ -111,6 +111,7 @@ class Invitation(TenantRow, table=True):
     invited_by_name: str
     expires_at: datetime = Field(sa_type=timestamptz())
     sent_nonce: int = 0  # the nonce of the last email sent
+    delivery_problem: str = ""  # the mail server's reply when it refused the last email for good
     membership_id: str | None = None  # set when accepted
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     ended_at: datetime | None = Field(default=None, sa_type=timestamptz())

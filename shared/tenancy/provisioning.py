@@ -17,7 +17,8 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements import assignments
-from shared.jobs import mail, queue
+from shared.jobs import queue
+from shared.jobs.mail import Email
 from shared.tenancy import (
     member_repository,
     notifications,
@@ -26,9 +27,16 @@ from shared.tenancy import (
     role_repository,
     tenant_repository,
 )
-from shared.tenancy.models import Membership, ProvisioningStep, StepState, TenantSettings, TenantState
+from shared.tenancy.models import (
+    Membership,
+    MembershipState,
+    ProvisioningStep,
+    StepState,
+    TenantSettings,
+    TenantState,
+)
 
-TASK_NAME = "tenancy.provision"
+TASK_NAME, WELCOME_MAIL_TASK = "tenancy.provision", "tenancy.send_welcome"
 CREATE_CUSTOMER_TASK = "billing.create_customer"  # by name, because billing is a higher layer
 
 
@@ -77,27 +85,32 @@ async def _seed_flags(ctx: Ctx) -> None:
 
 
 async def _enqueue_billing_account(ctx: Ctx) -> None:
-    """Enqueue the job without order, so that provisioning does not wait for the payment provider."""
-    await queue.put(ctx, CREATE_CUSTOMER_TASK, ordered=False)
+    """Provisioning does not wait for the payment provider."""
+    await queue.put(ctx, CREATE_CUSTOMER_TASK)
 
 
 async def _add_checklist(ctx: Ctx) -> None:
     await onboarding_checklist.add_items(ctx)
 
 
-async def _send_welcome_mail(ctx: Ctx) -> None:
-    """The Message-ID contains the tenant id, so that a repeated email is recognised as a duplicate."""
+async def _enqueue_welcome_mail(ctx: Ctx) -> None:
     for owner in await member_repository.lock_owners(ctx):
-        person = await member_repository.get_user(ctx, owner.user_id)
-        link = f"{settings().tenant_url}/t/{ctx.slug}/home"
-        await mail.send(
-            person.email,
-            "welcome",
-            f"welcome-{ctx.tenant_id}",
-            name=person.name,
-            tenant=ctx.tenant_name,
-            link=link,
-        )
+        await queue.put(ctx, WELCOME_MAIL_TASK, user_id=owner.user_id)
+
+
+async def build_welcome_mail(ctx: Ctx, user_id: str) -> Email | None:
+    """None for a person who is no longer a member. The Message-ID marks a repeated email as a duplicate."""
+    membership = await member_repository.get_membership_of_user(ctx, user_id)
+    if membership is None or membership.state is not MembershipState.ACTIVE:
+        return None
+    person = await member_repository.get_user(ctx, user_id)
+    return Email(
+        to=person.email,
+        template="welcome",
+        message_id=f"welcome-{ctx.tenant_id}",
+        link=f"{settings().tenant_url}/t/{ctx.slug}/home",
+        values={"name": person.name, "tenant": ctx.tenant_name},
+    )
 
 
 async def _notify_owners(ctx: Ctx) -> None:
@@ -121,7 +134,7 @@ STEPS = (
     StepDefinition("flags", "Plan flags", _seed_flags),
     StepDefinition("billing", "Billing account", _enqueue_billing_account),
     StepDefinition("checklist", "Checklist", _add_checklist),
-    StepDefinition("welcome_mail", "Welcome email", _send_welcome_mail, needs_verified_owner=True),
+    StepDefinition("welcome_mail", "Welcome email", _enqueue_welcome_mail, needs_verified_owner=True),
     StepDefinition("welcome", "Welcome notification", _notify_owners, needs_verified_owner=True),
 )
 _STEPS_BY_KEY = {step.key: step for step in STEPS}

@@ -6,17 +6,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import log
 from shared.core.context import Ctx
-from shared.jobs import mail
-from shared.tenancy import (
-    entry,
-    invitation_repository,
-    invitations,
-    member_repository,
-    provisioning,
-    roles,
-    signups,
-)
-from shared.tenancy.models import InvitationStatus, MembershipState
+from shared.jobs import mail, worker
+from shared.jobs.mail import MailRejected
+from shared.jobs.worker import ExternalJob
+from shared.tenancy import entry, invitations, members, provisioning, signups
 
 
 async def provision(ctx: Ctx) -> None:
@@ -31,39 +24,39 @@ async def provision(ctx: Ctx) -> None:
         raise
 
 
-async def send_invitation(ctx: Ctx, *, invitation_id: str) -> None:
-    """Email the link. Does nothing unless the invitation is pending and this link has not been sent yet."""
-    invitation = await invitation_repository.lock_invitation(ctx, invitation_id)
-    if invitation is None or invitation.status is not InvitationStatus.PENDING:
+@worker.mail_job
+async def send_invitation(job: ExternalJob, *, invitation_id: str) -> None:
+    """Does nothing unless the invitation is pending and this link has not been sent yet."""
+    async with entry.enter_job(job.tenant_id, invitations.MAIL_TASK, job.request_id) as ctx:
+        delivery = await invitations.build_mail(ctx, invitation_id)
+    if delivery is None:
         return
-    if invitation.sent_nonce >= invitation.nonce:
-        return
-    await mail.send(
-        invitation.email,
-        "invitation",
-        f"{invitation.id}-{invitation.nonce}",
-        inviter=invitation.invited_by_name,
-        tenant=ctx.tenant_name,
-        role=await roles.get_name(ctx, invitation.role),
-        link=invitations.build_link(invitation),
-    )
-    invitation.sent_nonce = invitation.nonce
-    ctx.session.add(invitation)
+    nonce, email = delivery
+    problem = ""
+    try:
+        await mail.send(email)
+    except (
+        MailRejected
+    ) as rejection:  # shown to the inviter, who can correct the address; sending again can't help
+        problem = str(rejection)
+    async with entry.enter_job(job.tenant_id, invitations.MAIL_TASK, job.request_id) as ctx:
+        await invitations.record_delivery(ctx, invitation_id, nonce, problem)
 
 
-async def send_access_ended(ctx: Ctx, *, membership_id: str) -> None:
-    membership = await member_repository.lock_membership(ctx, membership_id)
-    if membership is None or membership.state is MembershipState.ACTIVE or membership.ended_at is None:
-        return
-    person = await member_repository.get_user(ctx, membership.user_id)
-    await mail.send(
-        person.email,
-        "access_ended",
-        f"ended-{membership.id}-{membership.ended_at:%Y%m%d%H%M%S}",
-        name=person.name,
-        tenant=ctx.tenant_name,
-        by=membership.ended_by,
-    )
+@worker.mail_job
+async def send_access_ended(job: ExternalJob, *, membership_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, members.ACCESS_ENDED_TASK, job.request_id) as ctx:
+        email = await members.build_access_ended_mail(ctx, membership_id)
+    if email is not None:
+        await mail.send(email)
+
+
+@worker.mail_job
+async def send_welcome(job: ExternalJob, *, user_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, provisioning.WELCOME_MAIL_TASK, job.request_id) as ctx:
+        email = await provisioning.build_welcome_mail(ctx, user_id)
+    if email is not None:
+        await mail.send(email)
 
 
 async def complete_sign_up(session: AsyncSession, *, sign_up_id: str) -> None:
@@ -71,8 +64,9 @@ async def complete_sign_up(session: AsyncSession, *, sign_up_id: str) -> None:
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
-    "tenancy.provision": provision,
-    "tenancy.send_access_ended": send_access_ended,
-    "tenancy.send_invitation": send_invitation,
+    provisioning.TASK_NAME: provision,
+    members.ACCESS_ENDED_TASK: send_access_ended,
+    invitations.MAIL_TASK: send_invitation,
+    provisioning.WELCOME_MAIL_TASK: send_welcome,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {"platform.found": complete_sign_up}

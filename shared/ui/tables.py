@@ -12,7 +12,7 @@ TONES = {  # the whole vocabulary: a status not in this table has no badge
     "accent": ("Current", "New", "Running", "You"),
     "wait": ("Invited", "Open", "Pending", "Queued", "Unverified", "Waiting"),
     "warn": ("Expired", "Expires soon", "Near limit", "Operator", "Retrying", "Stale"),
-    "bad": ("Broken", "Failed", "Killed", "Locked", "Over limit", "Overdue", "Suspended"),
+    "bad": ("Broken", "Failed", "Killed", "Locked", "Not delivered", "Over limit", "Overdue", "Suspended"),
     "idle": (
         "Deactivated",
         "Deleted",

@@ -12,6 +12,7 @@ from shared.backoffice import webhook_inbox
 from shared.core import db, log
 from shared.core.config import settings
 from shared.core.errors import NotFound
+from shared.jobs import queue_status
 from shared.web import problem_responses
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -29,6 +30,7 @@ request_counter = Counter("bulkhead_requests", "Requests", ("app", "kind", "meth
 request_seconds = Histogram("bulkhead_request_seconds", "Response time", ("app", "kind"))
 inbox_gauge = Gauge("bulkhead_inbox", "Stored webhooks by status", ("status",))
 inbox_lag_gauge = Gauge("bulkhead_inbox_lag_seconds", "Age of the oldest webhook that is due")
+job_gauge = Gauge("bulkhead_jobs", "Unfinished jobs by status", ("status",))
 
 webhook_counter = Counter("bulkhead_webhooks", "Received webhooks by outcome", ("account", "outcome"))
 
@@ -59,6 +61,7 @@ async def show_metrics(request: Request) -> Response:
     if not _may_read(request):
         raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
     await _update_inbox_gauges()
+    await _update_job_gauge()
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
@@ -88,3 +91,14 @@ async def _update_inbox_gauges() -> None:
         inbox_gauge.clear()
         inbox_lag_gauge.set(float("nan"))
         log.get_logger(__name__).warning("inbox_not_counted", problem=type(problem).__name__)
+
+
+async def _update_job_gauge() -> None:
+    """As `_update_inbox_gauges`. Alert on `bulkhead_jobs{status="failed"}` above 0."""
+    try:
+        async with db.transaction() as session:
+            for status, number in (await queue_status.count_by_status(session)).items():
+                job_gauge.labels(status).set(number)
+    except Exception as problem:
+        job_gauge.clear()
+        log.get_logger(__name__).warning("jobs_not_counted", problem=type(problem).__name__)

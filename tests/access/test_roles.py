@@ -44,7 +44,7 @@ SUPPORT = {
     "op:webhook:read",
 }
 ENGINEER = SUPPORT | {"op:audit:read_all", "op:flag:write", "op:operator:read", "op:tenant:suspend"}
-ENGINEER |= {"op:billing:reconcile", "op:user:disable", "op:webhook:replay"}
+ENGINEER |= {"op:billing:reconcile", "op:job:write", "op:user:disable", "op:webhook:replay"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 EXPECTED_OPERATORS = {

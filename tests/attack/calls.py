@@ -133,6 +133,7 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
+    "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
     "tenancy.role_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
@@ -176,6 +177,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
     "identifier": lambda *_: "attack-1",
     "kek_id": lambda *_: 1,
+    "job_id": lambda *_: 1,
     "key": lambda *_: "review_roles",
     "keys": lambda world, tenant: [world.own_role(tenant)],
     "kind": lambda *_: "credit",
@@ -185,6 +187,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "moves": lambda *_: False,
     "most": lambda *_: 3,
     "name": lambda *_: "Another name",
+    "nonce": lambda *_: 1,
     "number": lambda *_: 1,
     "offer": lambda *_: OFFER,
     "on": lambda *_: True,

@@ -81,18 +81,17 @@ async def inheritance(world: World, report: Report) -> None:
         rows = (await ctx.session.exec(select(Membership))).all()
         seen.extend((name, row.tenant_id) for row in rows)
 
-    app = worker.build_app({"attack.look": look}, {}, entry.enter_job)
-    work = app.tasks["attack.look"].func
-    await work(None, tenant_id=world.globex, request_id="req_1", name="globex")
+    work = worker._wrap_tenant_handler("attack.look", look, entry.enter_job)
+    await work(tenant_id=world.globex, request_id="req_1", name="globex")
     for nothing in ({}, {"tenant_id": ""}, {"tenant_id": "globex"}, {"tenant_id": None}):
         try:
-            await work(None, request_id="req_2", name="nobody", **nothing)
+            await work(request_id="req_2", name="nobody", **nothing)
         except (NoTenant, TypeError, AttributeError):
             pass
         report.attempt(
             KIND, f"a job with {nothing} after one of Globex", refused=("nobody", world.globex) not in seen
         )
-    await work(None, tenant_id=world.acme, request_id="req_3", name="acme")
+    await work(tenant_id=world.acme, request_id="req_3", name="acme")
     report.control(KIND, "a job of Globex sees Globex", works=("globex", world.globex) in seen)
     report.attempt(KIND, "a job of Acme after one of Globex", refused=("acme", world.globex) not in seen)
     async with db.transaction() as session:

@@ -52,7 +52,7 @@ ASKED_BEFORE = {
     "billing.sync.apply_state.apply_customer_state": "by billing.sync.customer_sync: what is true at the provider asks nobody",
     "billing.customers.find_id": "by the verbs and pages of billing",
     "billing.dunning.send_due_notices": "a job",
-    "billing.dunning.send_mail": "a job",
+    "billing.dunning.build_mail": "a job",
     "billing.sync.provider_records.write_records": "by billing.sync.apply_state",
     **dict.fromkeys(
         (
@@ -85,6 +85,10 @@ ASKED_BEFORE = {
     "tenancy.notifications.get_notification": "by jobs, for the mail that goes with it",
     "tenancy.billing_contacts.get_owner_email": "by billing.customers",
     "tenancy.billing_contacts.list_contacts": "by billing.dunning and billing.customers",
+    "tenancy.invitations.build_mail": "a job",
+    "tenancy.invitations.record_delivery": "a job",
+    "tenancy.members.build_access_ended_mail": "a job",
+    "tenancy.provisioning.build_welcome_mail": "a job",
     "tenancy.provisioning.start": "by founding",
     "tenancy.provisioning.record_failure": "a job",
     "tenancy.provisioning.enqueue_waiting_steps": "by verifying",

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 
-import aiosmtplib
 import pytest
 
+from shared.core import circuit_breaker
 from shared.core.config import settings
 from shared.jobs import mail
+from shared.jobs.mail import Email
 from tests.support.stand_in_mail import run_mailbox
 
 LINK = "http://localhost:3000/invitations/accept?token=x"
@@ -26,6 +27,10 @@ VALUES = {
     "welcome": ("name", "tenant"),
 }
 WITHOUT_BUTTON = {"access_ended"}
+
+
+def build_email(template: str, *, to: str = "ann@acme.test", **values: str) -> Email:
+    return Email(to=to, template=template, message_id="m-1", link=LINK, values=values)
 
 
 class Links(HTMLParser):
@@ -58,7 +63,7 @@ def test_every_template_is_known_here() -> None:
 )
 async def test_typed_words_never_become_a_link_or_a_button(template: str, words: str) -> None:
     async with run_mailbox() as box:
-        await mail.send("ann@acme.test", template, "m-1", link=LINK, **dict.fromkeys(VALUES[template], words))
+        await mail.send(build_email(template, **dict.fromkeys(VALUES[template], words)))
     (received,) = box.mails
     buttons = [] if template in WITHOUT_BUTTON else [LINK]
     assert Links(received.html).targets == buttons
@@ -86,9 +91,7 @@ def test_only_what_a_client_would_link_is_taken_from_a_name(text: str, shown: st
 
 async def test_mail_names_the_tenant_in_both_parts() -> None:
     async with run_mailbox() as box:
-        await mail.send(
-            "ann@acme.test", "invitation", "m-1", link=LINK, inviter="Nora Lind", tenant="Acme", role="Member"
-        )
+        await mail.send(build_email("invitation", inviter="Nora Lind", tenant="Acme", role="Member"))
     (received,) = box.mails
     assert "Nora Lind invited you to join Acme" in received.text
     assert "Nora Lind invited you to join Acme" in received.html
@@ -99,12 +102,13 @@ async def test_envelope_recipient_is_the_stored_address() -> None:
     """Also for an address that was stored before such addresses were refused."""
     address = "=?utf-8?q?=61=6e=6e?=@acme.test"
     async with run_mailbox() as box:
-        await mail.send(address, "reset", "m-1", link=LINK, name="Ann")
+        await mail.send(build_email("reset", to=address, name="Ann"))
     assert [received.to for received in box.mails] == [address]
 
 
 @pytest.fixture
 def smtp_setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    mail.breaker.reset()
     yield monkeypatch
     monkeypatch.undo()
     settings.cache_clear()
@@ -137,8 +141,8 @@ async def test_smtp_without_starttls_sends_neither_password_nor_mail(
     async with server_without_tls() as (port, lines):
         smtp_setting.setenv("SMTP_URL", f"smtp://user:secret@127.0.0.1:{port}")
         settings.cache_clear()
-        with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
-            await mail.send("ann@acme.test", "reset", "m-1", link=LINK, name="Ann")
+        with pytest.raises(mail.MailDeferred, match="STARTTLS"):
+            await mail.send(build_email("reset", name="Ann"))
     assert {line.partition(" ")[0] for line in lines} <= {"EHLO", "QUIT"}
 
 
@@ -146,5 +150,42 @@ async def test_plain_smtp_is_used_only_when_the_scheme_says_so(smtp_setting: pyt
     async with server_without_tls() as (port, lines):
         smtp_setting.setenv("SMTP_URL", f"smtp+plain://user:secret@127.0.0.1:{port}")
         settings.cache_clear()
-        await mail.send("ann@acme.test", "reset", "m-1", link=LINK, name="Ann")
+        await mail.send(build_email("reset", name="Ann"))
     assert "RCPT TO:<ann@acme.test>" in lines
+
+
+async def test_refused_recipient_is_final_with_the_servers_reply() -> None:
+    async with run_mailbox() as box:
+        box.replies["ann@acme.test"] = "550 5.1.1 No such user here"
+        with pytest.raises(mail.MailRejected, match=r"550 5\.1\.1 No such user here"):
+            await mail.send(build_email("reset", name="Ann"))
+
+
+async def test_busy_recipient_may_be_tried_again() -> None:
+    async with run_mailbox() as box:
+        box.replies["ann@acme.test"] = "451 4.7.1 Try again later"
+        with pytest.raises(mail.MailDeferred, match="451"):
+            await mail.send(build_email("reset", name="Ann"))
+        box.replies.clear()
+        await mail.send(build_email("reset", name="Ann"))  # a busy recipient opens no breaker
+
+
+async def test_breaker_answers_at_once_after_repeated_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "TOTAL_TIMEOUT_SECONDS", 0.2)
+    clock = [1000.0]
+    monkeypatch.setattr(circuit_breaker, "monotonic", lambda: clock[0])
+    async with run_mailbox() as box:
+        box.running.clear()
+        for _ in range(3):
+            with pytest.raises(mail.MailServerAway):
+                await mail.send(build_email("reset", name="Ann"))
+        monkeypatch.setattr(mail, "_deliver", None)  # no attempt is made
+        with pytest.raises(mail.MailServerAway, match="waiting"):
+            await mail.send(build_email("reset", name="Ann"))
+        monkeypatch.undo()
+        monkeypatch.setattr(circuit_breaker, "monotonic", lambda: clock[0])
+        box.running.set()
+        clock[0] += 31
+        for _ in range(2):  # the first attempt after the pause closes it
+            await mail.send(build_email("reset", name="Ann"))
+        assert len(box.mails) == 2

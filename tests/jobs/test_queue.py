@@ -7,6 +7,7 @@ from sqlalchemy import text
 from shared.core import db
 from shared.core.errors import NoTenant
 from shared.jobs import queue, queue_status
+from shared.jobs.lanes import Lane
 from shared.tenancy import entry
 from tests.conftest import Cast
 from tests.support import workers
@@ -49,7 +50,7 @@ async def test_job_names_its_tenant_and_the_causing_request(cast: Cast, empty_qu
         "user_id": cast.ann.user_id,
         "key": "one",
     }
-    assert (row.lock, row.queue_name) == (cast.acme, queue.QUEUE)
+    assert (row.lock, row.queue_name) == (cast.acme, Lane.WORK)
 
 
 async def test_job_without_a_tenant_is_refused_by_the_queue(empty_queue: str) -> None:

@@ -63,10 +63,10 @@ async def test_job_without_a_tenant_does_not_inherit_the_previous_one(
 ) -> None:
     """The job before it on the same worker had a tenant."""
     work = worker._wrap_tenant_handler("tests.see", example_tasks.record_view, entry.enter_job)
-    await work(None, tenant_id=cast.acme, request_id="req_1", key="before")
+    await work(tenant_id=cast.acme, request_id="req_1", key="before")
     arguments = {} if tenant_id is None else {"tenant_id": tenant_id}
     with pytest.raises(NoTenant):
-        await work(None, request_id="req_2", key="after", **arguments)
+        await work(request_id="req_2", key="after", **arguments)
     assert set(example_tasks.views_by_key) == {"before"}
 
 
@@ -110,7 +110,7 @@ async def test_job_that_is_refused_fails(cast: Cast, empty_queue: str) -> None:
 
     work = worker._wrap_tenant_handler("tests.refuse", refuse, entry.enter_job)
     with pytest.raises(Refused):
-        await work(None, tenant_id=cast.acme, request_id="req_1")
+        await work(tenant_id=cast.acme, request_id="req_1")
 
 
 async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty_queue: str) -> None:

@@ -13,6 +13,8 @@ APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 GLOBAL_TABLES = {
     "alembic_version",
     "inbound_webhook",
+    "job_failure",
+    "job_signing",
     "customer_sync",
     "entitlement_epoch",
     "flag",
@@ -37,6 +39,7 @@ GLOBAL_TABLES = {
     "reconcile_run",
     "security_event",
     "sign_up",
+    "unsigned_job",
     "user",
     "user_challenge",
     "user_credential",

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from shared.core.config import settings
 from shared.dev.mailbox import Mailbox, build_smtp_controller
+from shared.jobs import mail
 
 
 @asynccontextmanager
 async def run_mailbox() -> AsyncIterator[Mailbox]:
-    """Every mail that is sent meanwhile."""
+    """Every mail that is sent meanwhile. What failed before it was opened is forgotten."""
+    mail.breaker.reset()
     before = os.environ.get("BULKHEAD_SANDBOX_URL")
     os.environ["BULKHEAD_SANDBOX_URL"] = f"http://localhost:{_free_port() - 23}"
     settings.cache_clear()

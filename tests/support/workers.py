@@ -84,6 +84,20 @@ async def run_due_jobs(tasks: dict[str, Handler] | None = None) -> None:
     await worker.run(tenant_tasks, worker.list_platform_tasks(), entry.enter_job, wait=False)
 
 
+async def run_until_failed(name: str) -> int:
+    """Run the one job of the queue with a single attempt, which must fail. Returns the job's id."""
+    retry = worker.RETRY
+    worker.RETRY = worker.JobRetryPolicy(max_attempts=1, wait=0)
+    try:
+        await run_until_done(name)
+    finally:
+        worker.RETRY = retry
+    with psycopg.connect(admin_url(name), autocommit=True) as connection:
+        ((job_id, status),) = connection.execute("select id, status::text from procrastinate_jobs").fetchall()
+    assert status == "failed"
+    return int(job_id)
+
+
 def _kill_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

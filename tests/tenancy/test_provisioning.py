@@ -1,6 +1,7 @@
 """Provisioning of a tenant: completed once, also when workers die."""
 
 import asyncio
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from shared.access.roles import ROLES
 from shared.backoffice import tenant_directory
 from shared.core import db
+from shared.core.context import Ctx
 from shared.core.errors import Refused
 from shared.dev.mailbox import Mailbox
 from shared.tenancy import (
@@ -125,15 +127,20 @@ async def test_concurrent_workers_run_each_provisioning_step_once(schema: str) -
 async def test_failed_step_is_shown_and_retried(
     schema: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No mailbox listens, so the welcome mail cannot be sent."""
+    async def fail(ctx: Ctx) -> None:
+        raise ConnectionError
+
     workers.clear_queue(schema)
     zoe, tenant_id = await create_tenant()
     async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
         while await provisioning.run_next_step(ctx) != LATER[LATER.index("welcome_mail") - 1]:
             pass
-    with pytest.raises(Exception, match="Connect"):
+    steps = provisioning._STEPS_BY_KEY
+    monkeypatch.setitem(steps, "welcome_mail", dataclasses.replace(steps["welcome_mail"], run=fail))
+    with pytest.raises(ConnectionError):
         async with entry.enter_job(tenant_id, provisioning.TASK_NAME, "req_x") as ctx:
             await tasks.provision(ctx)
+    monkeypatch.undo()
     async with cast.olga.octx() as octx:
         (stuck,) = [
             provisioning_step

@@ -30,6 +30,7 @@ PENDING_COLUMNS = [
     Column("Invited", hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]
+UNDELIVERABLE_STEP = "The email could not be delivered. Check the address: revoke this invitation and invite the right one, or resend it."
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)
 
 
@@ -57,6 +58,7 @@ class InvitationRow:
     role: str
     status: str
     tone: str
+    note: str  # what happened and what to do, "" for nothing
     invited_at: str
     invited_by: str
 
@@ -85,14 +87,7 @@ def member_row(ctx: Ctx, roles_by_key: RolesByKey, member: members.Member) -> Me
 
 
 def invitation_row(roles_by_key: RolesByKey, invitation: Any) -> InvitationRow:
-    time_left = invitation.expires_at - datetime.now(UTC)
-    status = (
-        "Expired"
-        if time_left <= timedelta(0)
-        else "Expires soon"
-        if time_left < timedelta(days=1)
-        else "Invited"
-    )
+    status = _invitation_status(invitation)
     return InvitationRow(
         invitation.id,
         invitation.email,
@@ -101,6 +96,18 @@ def invitation_row(roles_by_key: RolesByKey, invitation: Any) -> InvitationRow:
         else "A deleted role",  # of one that has expired
         status,
         TONE_BY_LABEL[status],
+        f"{UNDELIVERABLE_STEP} The mail server said: {invitation.delivery_problem}"
+        if invitation.delivery_problem
+        else "",
         invitation.created_at.isoformat(),
         invitation.invited_by_name,
     )
+
+
+def _invitation_status(invitation: Any) -> str:
+    time_left = invitation.expires_at - datetime.now(UTC)
+    if time_left <= timedelta(0):
+        return "Expired"
+    if invitation.delivery_problem:
+        return "Not delivered"
+    return "Expires soon" if time_left < timedelta(days=1) else "Invited"

@@ -137,7 +137,10 @@ def invitation_line(invitation: InvitationRow) -> rx.Component:
         PENDING_COLUMNS,
         recipient,
         invitation.role,
-        badge(invitation.status, invitation.tone),
+        text_with_note(
+            badge(invitation.status, invitation.tone),
+            rx.cond(invitation.note != "", small(invitation.note, class_name="cut-anywhere")),
+        ),
         invited,
         rx.cond(is_allowed(actions.INVITATION_REVOKE), change),
     )
