@@ -12,6 +12,7 @@ STATUS_BY_REASON = {  # a refusal is 403 unless its reason says otherwise
     "not_in_plan": 402,
     "rate_limited": 429,
     "trial_ended": 402,
+    "unavailable": 503,
 }
 
 
@@ -59,7 +60,7 @@ class NotSignedIn(DomainError):
 
 
 class Refused(DomainError):
-    """A decision refused the action; `reason` says why. 402 when paying helps, 429 when waiting helps, else 403."""
+    """A decision refused the action; `reason` says why. 402 when paying helps, 429 or 503 when waiting helps."""
 
     status = 403
     default_reason = "missing_permission"

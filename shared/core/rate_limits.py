@@ -1,10 +1,16 @@
-"""Rate limits by name. In memory for one process, in Redis for several; unreachable means refused."""
+"""Rate limits by name. In memory for one process, in Redis for several.
+
+Where a request proves itself (the right password, a signed link), only failures count: `begin_attempt`. An unreachable
+store is refused as an outage of ours, because the limits protect against guessing passwords.
+"""
 
 import asyncio
 import math
 import time
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
@@ -14,6 +20,9 @@ from redis.asyncio import BlockingConnectionPool
 from shared.core import log
 from shared.core.config import settings
 from shared.core.errors import Refused
+from shared.core.plurals import plural
+
+UNAVAILABLE_RETRY_SECONDS = 30
 
 
 class RateLimit(Enum):
@@ -25,6 +34,10 @@ class RateLimit(Enum):
     FORGOT_ACCOUNT = ("3/hour", "password resets")  # from one address
     FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "password resets")
     FORGOT_ADDRESS = ("20/hour", "password resets")
+    INVITE_NEW_TENANT = ("20/day", "invitations for an organisation on its first day")
+    INVITE_PERSON = ("300/day", "invitations in your organisations")  # in all tenants
+    INVITE_RECIPIENT_DAY = ("6/day", "invitations to this address")  # from all tenants
+    INVITE_RECIPIENT_HOUR = ("3/hour", "invitations to this address")
     INVITE_TENANT = ("200/day", "invitations")
     MFA_ACCOUNT = ("10/15 minutes", "attempts to enter a code")
     PROVE_SESSION = ("10/15 minutes", "password attempts")
@@ -63,10 +76,9 @@ def _storage() -> Storage:
 
 
 async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
-    """Count one. Raises Refused (rate_limited, with `retry_after` seconds) above the limit.
+    """Count one. Raises Refused with `retry_after` seconds: rate_limited above the limit, unavailable without the store.
 
-    `key` is an account, an address or a tenant. If the store cannot be reached it raises as well, because the limits
-    protect against guessing passwords.
+    `key` is an account, an address or a tenant.
     """
     limiter = MovingWindowRateLimiter(_storage())
     try:
@@ -76,8 +88,42 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
         wait_seconds = max(1, math.ceil(reset - time.time()))
     except Exception as problem:
         log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
-        wait_seconds = 60
+        raise _unavailable() from problem
     raise _rate_limited(limit, wait_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was counted before it was known whether it succeeds, so that concurrent guesses can't exceed a limit."""
+
+    counted: tuple[tuple[RateLimit, tuple[str, ...]], ...]
+
+    async def succeed(self) -> None:
+        """It proved itself: it no longer counts. A failure to say so is only logged."""
+        for limit, key in self.counted:
+            try:
+                await _give_back(limit.parsed.key_for(limit.name, *key))
+            except Exception as problem:
+                log.get_logger(__name__).error(
+                    "limits_unreachable", limit=limit.name, problem=type(problem).__name__
+                )
+
+
+async def begin_attempt(*counted: tuple[RateLimit, tuple[str, ...]]) -> Attempt:
+    """Count one for each limit and key. Call `succeed` once the request has proved itself. Raises as `enforce_rate_limit`."""
+    for limit, key in counted:
+        await enforce_rate_limit(limit, *key)
+    return Attempt(counted)
+
+
+async def _give_back(key: str) -> None:
+    """Remove the newest entry of the window. The library has no call for it."""
+    storage = _storage()
+    if isinstance(storage, RedisStorage):
+        bridge: Any = storage.bridge
+        await bridge.get_connection().lpop(bridge.prefixed_key(key))
+    elif isinstance(storage, MemoryStorage) and storage.events.get(key):
+        del storage.events[key][0]
 
 
 def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
@@ -91,11 +137,21 @@ def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
     _local_windows[limit, key] = window_end, count + 1
 
 
+def _unavailable() -> Refused:
+    return Refused(
+        "Part of our service is down, so we can't do this now.",
+        f"Nothing was changed. Try again in {UNAVAILABLE_RETRY_SECONDS} seconds.",
+        reason="unavailable",
+        retry_after=UNAVAILABLE_RETRY_SECONDS,
+    )
+
+
 def _rate_limited(limit: RateLimit, wait_seconds: int) -> Refused:
     minutes = math.ceil(wait_seconds / 60)
+    wait = plural(minutes, "minute") if minutes <= 120 else plural(math.ceil(minutes / 60), "hour")
     return Refused(
         f"Too many {limit.value[1]}.",
-        f"Try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+        f"Try again in {wait}.",
         reason="rate_limited",
         retry_after=wait_seconds,
     )

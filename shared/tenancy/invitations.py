@@ -29,10 +29,12 @@ from shared.tenancy import (
     roles,
     seats,
     signups,
+    tenant_repository,
 )
 from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState
 
 LIFETIME = timedelta(days=7)
+NEW_TENANT_AGE = timedelta(days=1)  # younger ones have a lower limit
 SIGNATURE_PURPOSE, MAIL_TASK = "invitation", "tenancy.send_invitation"
 MAX_PROBLEM_LENGTH = 300  # characters of a mail server's reply
 NOT_FOUND_MESSAGE = "This invitation no longer exists."
@@ -62,7 +64,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     """
     policy.require(ctx, actions.MEMBER_INVITE)
     email = email_addresses.parse_address(email)
-    await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
+    await _enforce_limits(ctx, email)
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_INVITE)
     await roles.require_assignable(ctx, role)
     if email in occupied_seats:
@@ -99,7 +101,10 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
 async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     """Send a new link, valid for 7 days; the old one stops working. Raises NotFound, Conflict, Refused."""
     policy.require(ctx, actions.MEMBER_INVITE)
-    await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
+    existing_invitation = await invitation_repository.get_invitation(ctx, invitation_id)
+    if existing_invitation is None:
+        raise NotFound(NOT_FOUND_MESSAGE, "Reload the page.")
+    await _enforce_limits(ctx, existing_invitation.email)
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_INVITE)
     invitation = await _lock_pending(ctx, invitation_id)
     if await roles.get(ctx, invitation.role) is None:  # deleted after this had expired
@@ -119,6 +124,17 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     await _publish_change(ctx)
     await queue.put(ctx, MAIL_TASK, invitation_id=invitation.id)
     return invitation
+
+
+async def _enforce_limits(ctx: Ctx, email: str) -> None:
+    """Each invitation is a mail: limits for the recipient and the person in all tenants, and for this one. Raises Refused."""
+    recipient = crypto.hash_token(email)
+    if await tenant_repository.get_created_at(ctx) > now() - NEW_TENANT_AGE:
+        await enforce_rate_limit(RateLimit.INVITE_NEW_TENANT, ctx.tenant_id)
+    await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
+    await enforce_rate_limit(RateLimit.INVITE_PERSON, ctx.actor_id)
+    await enforce_rate_limit(RateLimit.INVITE_RECIPIENT_HOUR, recipient)
+    await enforce_rate_limit(RateLimit.INVITE_RECIPIENT_DAY, recipient)
 
 
 async def revoke(ctx: Ctx, invitation_id: str) -> None:

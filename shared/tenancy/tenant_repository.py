@@ -1,5 +1,7 @@
 """SQL of the tenant, its settings and its data key."""
 
+from datetime import datetime
+
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -37,6 +39,11 @@ async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+async def get_created_at(ctx: Ctx) -> datetime:
+    statement = select(Tenant.created_at).where(Tenant.id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).one()
 
 
 async def get_settings(ctx: Ctx) -> TenantSettings | None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from shared.audit import audit_log
 from shared.core import db
 from shared.core.errors import DomainError, Invalid, NotSignedIn
-from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.rate_limits import RateLimit, begin_attempt
 from shared.identity import mfa, passwords, sessions, sign_in, users
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser
@@ -85,10 +85,11 @@ def _form_handler(act: AccountAction) -> Callable[[Request], Awaitable[Response]
 async def _check_current_password(request: Request, visitor: SignedInVisitor, typed: dict[str, str]) -> None:
     """Check the current password. Raises Invalid for a wrong one, Refused after too many attempts."""
     realm = app_sites.get_site(request).realm
-    await enforce_rate_limit(RateLimit.PROVE_SESSION, realm.name, visitor.live_session.session_hash)
+    attempt = await begin_attempt((RateLimit.PROVE_SESSION, (realm.name, visitor.live_session.session_hash)))
     if await sign_in.check_password(realm, visitor.person.email, typed.get("current", "")) is None:
         wrong = "Incorrect password."
         raise Invalid(wrong, "Enter the password you signed in with.", fields={"current": wrong})
+    await attempt.succeed()
 
 
 @asynccontextmanager
@@ -157,12 +158,13 @@ async def confirm_factor(request: Request) -> Response:
     visitor, realm = await request_identity.require_visitor(request), app_sites.get_site(request).realm
     try:
         code = (await forms.read(request)).get("code", "")
-        await enforce_rate_limit(RateLimit.MFA_ACCOUNT, realm.name, visitor.person.id)
+        attempt = await begin_attempt((RateLimit.MFA_ACCOUNT, (realm.name, visitor.person.id)))
         async with _hold_session(request, visitor) as session:
             codes = await mfa.confirm_enrolment(session, realm, visitor.person.id, code)
             if not codes:
                 wrong = "Incorrect code. Codes change every 30 seconds."
                 raise Invalid(wrong, "Enter the code your app shows now.", fields={"code": wrong})
+            await attempt.succeed()
             await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
             token = await _start_new_session(session, request, visitor, PASSWORD_AND_TOTP)
             await _record_operator_event(session, realm, visitor, "factor.enrolled")

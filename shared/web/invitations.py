@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from shared.core import db
 from shared.core.errors import DomainError
-from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.rate_limits import RateLimit, begin_attempt
 from shared.identity import passwords, users
 from shared.tenancy import invitations
 from shared.tenancy.invitations import InvitationOffer
@@ -31,8 +31,7 @@ class InvitationVisitor:
 async def show_invitation(request: Request) -> Response:
     token = request.query_params.get("token", "")
     try:
-        await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
-        offer = await invitations.get_offer(token)
+        offer = await _get_offer(request, token)
     except DomainError as problem:
         return _render_unusable_link(request, problem)
     return await _render_invitation(request, token, offer, await request_identity.find_visitor(request))
@@ -42,8 +41,7 @@ async def accept_invitation(request: Request) -> Response:
     typed, visitor = await forms.read(request), await request_identity.find_visitor(request)
     token = typed.get("token", "")
     try:
-        await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
-        offer = await invitations.get_offer(token)
+        offer = await _get_offer(request, token)
     except DomainError as problem:
         return await _handle_unusable_link(request, problem)
     try:
@@ -56,6 +54,14 @@ async def accept_invitation(request: Request) -> Response:
         return await _accept_as_new_user(request, token, offer, typed)
     except DomainError as problem:
         return await _render_invitation(request, token, offer, visitor, problem, typed)
+
+
+async def _get_offer(request: Request, token: str) -> InvitationOffer:
+    """Only links that we did not sign, or that no longer work, count against the limit."""
+    attempt = await begin_attempt((RateLimit.TOKEN_ADDRESS, (request_identity.get_client_address(request),)))
+    offer = await invitations.get_offer(token)
+    await attempt.succeed()
+    return offer
 
 
 async def _accept_as_new_user(

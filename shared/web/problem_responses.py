@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from shared.core.errors import DomainError, NotSignedIn, Refused
+from shared.core.errors import DomainError, NotSignedIn
 from shared.web import public_pages
 
 NOT_FOUND = "Page not found."  # the same text as tenancy.entry: a foreign slug must look like an unknown one
@@ -20,9 +20,7 @@ class InternalError(DomainError):
 
 
 def to_response(scope: Scope, refusal: DomainError) -> Response:
-    headers = {"cache-control": "no-store"}
-    if isinstance(refusal, Refused) and refusal.retry_after:
-        headers["retry-after"] = str(refusal.retry_after)
+    headers = {"cache-control": "no-store"} | public_pages.retry_headers(refusal)
     if not public_pages.wants_html(scope):
         return public_pages.problem_response(scope, refusal, headers)
     if isinstance(refusal, NotSignedIn):

@@ -77,15 +77,20 @@ def render_form_again(
 ) -> Response:
     """Render the form again with its errors. Keeps the input, except secrets."""
     if not wants_html(request.scope):
-        return problem_response(request.scope, refusal)
+        return problem_response(request.scope, refusal, retry_headers(refusal))
     fields = dict(getattr(refusal, "fields", {}))
     if not fields:
         fields[""] = f"{refusal.detail} {refusal.next_step}".strip()
     kept = {name: value for name, value in typed.items() if name not in SECRET_FIELDS}
     answer = render_page(request, template, refusal.http_status, wrong=fields, typed=kept, **values)
-    if retry_after := getattr(refusal, "retry_after", 0):
-        answer.headers["retry-after"] = str(retry_after)
+    answer.headers.update(retry_headers(refusal))
     return answer
+
+
+def retry_headers(refusal: DomainError) -> dict[str, str]:
+    """When to try again, where waiting helps."""
+    retry_after = getattr(refusal, "retry_after", 0)
+    return {"retry-after": str(retry_after)} if retry_after else {}
 
 
 def notice_text(request: Request) -> str:

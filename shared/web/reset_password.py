@@ -6,7 +6,7 @@ from starlette.routing import Route
 
 from shared.core import db
 from shared.core.errors import DomainError, Invalid
-from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.rate_limits import RateLimit, begin_attempt, enforce_rate_limit
 from shared.identity import email_addresses, passwords, tokens, users
 from shared.identity.realms import USER
 from shared.web import forms, public_pages, request_identity
@@ -55,13 +55,16 @@ async def reset_password(request: Request) -> Response:
     token, password = typed.get("token", ""), typed.get("password", "")
     works = True
     try:
-        await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
+        attempt = await begin_attempt(
+            (RateLimit.TOKEN_ADDRESS, (request_identity.get_client_address(request),))
+        )
         async with db.transaction() as session:
             row = await tokens.find_usable(session, "reset", token)
             user = await users.get(session, row.user_id) if row else None
         works = user is not None
         if user is None:
             raise Invalid("This link has been used or has expired.", "Request a new link.")
+        await attempt.succeed()
         await users.require_strong_password(password, user.name, user.email)
         password_hash = await passwords.hash_password(password)
         async with db.transaction() as session:

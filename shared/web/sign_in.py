@@ -14,7 +14,7 @@ from starlette.routing import Route
 from shared.audit import audit_log
 from shared.core import crypto, db
 from shared.core.errors import DomainError, NotSignedIn, Refused
-from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.rate_limits import Attempt, RateLimit, begin_attempt
 from shared.identity import cookies, email_addresses, mfa, sessions, sign_in, subjects
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, SignInResult
@@ -61,10 +61,11 @@ async def sign_in_by_password(request: Request) -> Response:
         typed = await forms.read(request)
         email, target = typed.get("email", ""), public_pages.safe_local_path(typed.get("next", "/"))
         typed["next"] = target
-        await _check_rate_limits(request, realm, email)
+        attempt = await _begin_attempt(request, realm, email)
         checked = await sign_in.check_password(realm, email, typed.get("password", ""))
         if checked is None:
             raise WrongPassword
+        await attempt.succeed()
         return await complete_sign_in(request, checked.subject_id, target, checked)
     except DomainError as problem:
         return public_pages.render_form_again(request, "sign_in.html", problem, typed)
@@ -80,15 +81,14 @@ async def complete_sign_in(
     return _session_response(realm, opened, target)
 
 
-async def _check_rate_limits(request: Request, realm: Realm, email: str) -> None:
+async def _begin_attempt(request: Request, realm: Realm, email: str) -> Attempt:
     by_address = RateLimit.ADMIN_SIGN_IN_ADDRESS if realm is OPERATOR else RateLimit.SIGN_IN_ADDRESS
-    await enforce_rate_limit(by_address, request_identity.get_client_address(request))
-    await enforce_rate_limit(
-        RateLimit.SIGN_IN_ACCOUNT,
-        account_limit_key(realm, email),
-        request_identity.get_client_address(request),
+    address, account = request_identity.get_client_address(request), account_limit_key(realm, email)
+    return await begin_attempt(
+        (by_address, (address,)),
+        (RateLimit.SIGN_IN_ACCOUNT, (account, address)),
+        (RateLimit.SIGN_IN_ACCOUNT_ANYWHERE, (account,)),
     )
-    await enforce_rate_limit(RateLimit.SIGN_IN_ACCOUNT_ANYWHERE, account_limit_key(realm, email))
 
 
 def _session_response(realm: Realm, opened: SignInResult, target: str) -> Response:
@@ -135,7 +135,9 @@ async def sign_in_by_code(request: Request) -> Response:
         request_identity.get_challenge_token(request, realm),
         await request_identity.get_browser(request),
     )
-    await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
+    by_address = await begin_attempt(
+        (RateLimit.TOKEN_ADDRESS, (request_identity.get_client_address(request),))
+    )
     codes: Sequence[str] = ()
     opened = ""
     async with db.transaction(realm.db_role) as session:
@@ -143,7 +145,7 @@ async def sign_in_by_code(request: Request) -> Response:
     if not subject_id:
         return _restart_sign_in(realm)
     try:
-        await enforce_rate_limit(RateLimit.MFA_ACCOUNT, realm.name, subject_id)
+        by_account = await begin_attempt((RateLimit.MFA_ACCOUNT, (realm.name, subject_id)))
     except Refused as problem:
         return await _render_mfa_again(request, realm, subject_id, problem, target)
     async with db.transaction(realm.db_role) as session:
@@ -154,7 +156,10 @@ async def sign_in_by_code(request: Request) -> Response:
         if answer.is_correct:
             opened = await sign_in.start_session(session, realm, subject_id, PASSWORD_AND_TOTP, browser)
             await _record_operator_sign_in(session, realm, subject_id, opened, enrolled=bool(codes))
-    if not answer.is_correct and not answer.attempts_left:
+    if answer.is_correct:
+        await by_address.succeed()
+        await by_account.succeed()
+    elif not answer.attempts_left:
         return await _refuse_after_guessing(request, realm, subject_id)
     if not answer.is_correct:
         return await _render_mfa_again(request, realm, subject_id, WrongCode(answer.attempts_left), target)

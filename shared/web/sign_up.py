@@ -7,7 +7,7 @@ from starlette.routing import Route
 from shared.core import db
 from shared.core.config import settings
 from shared.core.errors import DomainError, Refused
-from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.rate_limits import RateLimit, begin_attempt, enforce_rate_limit
 from shared.identity import email_addresses, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import signups
@@ -74,8 +74,11 @@ async def verify_email(request: Request) -> Response:
     pending = request_identity.get_pending_sign_up(request)
     waiting = {pending.email, await _find_unverified_email(request)} - {""}
     try:
-        await enforce_rate_limit(RateLimit.TOKEN_ADDRESS, request_identity.get_client_address(request))
+        attempt = await begin_attempt(
+            (RateLimit.TOKEN_ADDRESS, (request_identity.get_client_address(request),))
+        )
         verified = await signups.verify_email(token, pending.sign_up_id)
+        await attempt.succeed()
     except Refused as problem:
         return public_pages.render_form_again(
             request, "verify_link.html", problem, {}, token=token, works=True, email=""

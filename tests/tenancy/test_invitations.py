@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import psycopg
 import pytest
 
 from shared.backoffice import tenant_directory
 from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.rate_limits import RateLimit
 from shared.tenancy import audit_reader, invitations, members
 from tests.conftest import Cast, Person
 from tests.support import factories
+from tests.support.database import admin_url
 from tests.support.http_visitor import browser
 
 # Acme starts with three members on a plan of five seats.
@@ -184,3 +187,57 @@ async def test_invitation_to_a_suspended_tenant_waits_for_its_restoration(cast: 
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
+
+
+async def invite_and_revoke(person: Person, email: str) -> str:
+    """The reason of the refusal, "" for none."""
+    async with person.ctx() as ctx:
+        try:
+            invitation = await invitations.invite(ctx, email, "member")
+        except Refused as refusal:
+            has_words = "Too many invitations" in refusal.detail and "Try again in" in refusal.next_step
+            return refusal.reason if has_words else "without words"
+        await invitations.revoke(ctx, invitation.id)
+    return ""
+
+
+async def test_address_gets_few_invitations_an_hour_from_all_tenants(cast: Cast) -> None:
+    senders = [cast.ann, cast.gil, cast.ann, cast.gil]
+    assert [await invite_and_revoke(person, "zoe@acme.test") for person in senders] == [
+        *[""] * 3,
+        "rate_limited",
+    ]
+    assert await invite_and_revoke(cast.ann, "yan@acme.test") == ""
+
+
+async def test_resending_counts_for_the_address_too(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, "zoe@acme.test", "member")
+    for _ in range(2):
+        async with cast.ann.ctx() as ctx:
+            await invitations.resend(ctx, invitation.id)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Refused, match="rate_limited"):
+            await invitations.resend(ctx, invitation.id)
+
+
+@pytest.mark.parametrize("limit", [RateLimit.INVITE_PERSON, RateLimit.INVITE_NEW_TENANT])
+async def test_person_and_new_organisation_have_limits_of_their_own(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, limit: RateLimit
+) -> None:
+    monkeypatch.setattr(limit, "_value_", ("2/day", "invitations"))
+    outcomes = [await invite_and_revoke(cast.ann, f"zoe{number}@acme.test") for number in range(3)]
+    assert outcomes == ["", "", "rate_limited"]
+    assert await invite_and_revoke(cast.gil, "zoe9@acme.test") == ""
+
+
+async def test_organisation_older_than_a_day_has_the_ordinary_limit(
+    cast: Cast, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RateLimit.INVITE_NEW_TENANT, "_value_", ("2/day", "invitations"))
+    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
+        connection.execute(
+            "update tenant set created_at = now() - interval '25 hours' where id = %s", [cast.acme]
+        )
+    outcomes = [await invite_and_revoke(cast.ann, f"zoe{number}@acme.test") for number in range(4)]
+    assert outcomes == [""] * 4

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyotp
 import pytest
 
-from shared.core import db
+from shared.core import db, rate_limits
 from shared.core.config import settings
 from shared.identity import mfa
 from shared.identity.realms import OPERATOR, USER
@@ -225,3 +225,33 @@ async def test_sign_in_answers_a_program_with_a_problem(cast: Cast) -> None:
     assert body["request_id"] == answer.headers["x-request-id"]
     page = await client.get(f"/t/{cast.ann.slug}/home")
     assert (page.status_code, page.json()["reason"]) == (401, "not_signed_in")
+
+
+async def test_right_passwords_are_never_too_many(cast: Cast) -> None:
+    """Failures count, whatever succeeds between them."""
+    client = browser()
+    for _ in range(15):
+        assert (await client.post("/auth/sign-in", data=sign_in_form(cast.ann.email))).status_code == 303
+    answers = []
+    for password in [*["wrong", factories.PASSWORD] * 9, "wrong", factories.PASSWORD]:
+        answer = await browser().post("/auth/sign-in", data=sign_in_form(cast.ann.email, password))
+        answers.append(answer.status_code)
+    assert answers == [*[401, 303] * 9, 401, 429]  # ten failures
+
+
+async def test_sign_in_without_the_store_of_limits_is_an_outage_and_no_accusation(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    settings.cache_clear()
+    rate_limits._storage.cache_clear()
+    try:
+        answer = await browser().post("/auth/sign-in", data=sign_in_form(cast.ann.email))
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+        rate_limits._storage.cache_clear()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert "Part of our service is down" in alerts(answer)
+    assert "Try again in 30 seconds" in alerts(answer)
+    assert "Too many" not in answer.text
