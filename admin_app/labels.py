@@ -156,6 +156,10 @@ SECURITY_EVENT_LABELS = {  # kind: title, explanation
         "Foreign origin",
         "Another website tried to connect with one of our sessions.",
     ),
+    "job_forged": (
+        "Forged jobs",
+        "A job without our signature was in the queue. It didn't run; see Jobs for its error.",
+    ),
     "foreign_token": ("Foreign token", "A connection used the tab token of another session."),
 }
 REFUSAL_LABELS = {  # reason: short text

@@ -6,8 +6,10 @@ expired.
 """
 
 from shared.backoffice import provider_accounts, tenant_keys
+from shared.core import db
 from shared.core.config import settings
 from shared.identity import encryption_keys, tokens
+from shared.jobs import signatures
 from shared.tenancy import entry, invitations
 
 REASON = "Rotation from the command line"
@@ -19,8 +21,10 @@ async def rotate_keys() -> str:
         tenant_count = await tenant_keys.rotate_tenant_keys(octx, REASON)
         platform_count = await provider_accounts.rewrap_keys(octx, REASON)
     platform_count += await encryption_keys.rotate_realm_keys()
+    async with db.transaction() as session:
+        job_count = await signatures.sign_waiting_jobs_again(session)
     newest, *older = settings().load_master_keys()
-    done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped again; all use key {newest} now."
+    done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped again and {job_count} jobs are signed again; all use key {newest} now."
     older_numbers = ", ".join(str(number) for number in older)
     days = max(invitations.LIFETIME, *tokens.LIFETIMES.values()).days
     links_text = f"BULKHEAD_MASTER_KEYS needs {older_numbers} for {days} more days, for links in mails that were sent before."

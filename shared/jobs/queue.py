@@ -1,4 +1,4 @@
-"""Enqueue jobs in the caller's transaction: a job exists only if the transaction commits."""
+"""Enqueue jobs in the caller's transaction: a job exists only if the transaction commits. Each carries our signature."""
 
 import json
 from datetime import datetime
@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core import log
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant
+from shared.jobs import signatures
 from shared.jobs.lanes import Lane, lane_of_task
 
 PLATFORM_PREFIX = "platform."
@@ -63,5 +64,6 @@ async def _defer_job(
 ) -> None:
     await session.flush()  # rows that the job reads are written before it
     connection = await session.connection()
+    args = signatures.sign(task, args)
     values = {"queue": lane_of_task(task), "task": task, "lock": lock, "args": json.dumps(args), "at": at}
     await connection.execute(DEFER_JOB, values)

@@ -19,10 +19,11 @@ from shared.core import db, log, registry
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
-from shared.jobs import failures, job_repository, lanes
+from shared.jobs import failures, job_repository, lanes, signatures
 from shared.jobs.lanes import SLOTS, Lane
 from shared.jobs.mail import MailRejected
 from shared.jobs.queue import PLATFORM_PREFIX
+from shared.jobs.signatures import ForgedJob
 
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
@@ -73,6 +74,8 @@ class JobRetryPolicy(RetryStrategy):
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         if isinstance(exception, TenantSuspended):
             return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
+        if isinstance(exception, ForgedJob):
+            return None
         return super().get_retry_decision(exception=exception, job=job)
 
 
@@ -86,7 +89,7 @@ class MailRetryPolicy(BaseRetryStrategy):
         if isinstance(exception, TenantSuspended):
             return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
         waited = sum(self.wait_after(attempt) for attempt in range(job.attempts))
-        if isinstance(exception, MailRejected) or waited >= self.total_seconds:
+        if isinstance(exception, MailRejected | ForgedJob) or waited >= self.total_seconds:
             return None
         return RetryDecision(retry_in={"seconds": self.wait_after(job.attempts)})
 
@@ -131,7 +134,7 @@ def build_app(
 def _add_task(app: App, name: str, handler: Handler, work: Handler) -> None:
     lane = lanes.lane_of_handler(handler)
     retry = MAIL_RETRY if lane is Lane.MAIL else RETRY
-    app.task(name=name, queue=lane, retry=retry, pass_context=True)(_guard(work))
+    app.task(name=name, queue=lane, retry=retry, pass_context=True)(_guard(name, work))
 
 
 async def run(
@@ -256,12 +259,15 @@ def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
     return work
 
 
-def _guard(work: Handler) -> Handler:
-    """The handler as the queue calls it. Records why an attempt failed; a suspended tenant is no failure."""
+def _guard(name: str, work: Handler) -> Handler:
+    """The handler as the queue calls it: runs jobs that we signed, and records why an attempt failed.
+
+    A suspended tenant is no failure.
+    """
 
     async def run_attempt(context: JobContext, **arguments: Any) -> None:
         try:
-            await work(**arguments)
+            await work(**await signatures.check(context.job.id, name, arguments))
         except TenantSuspended:
             raise
         except Exception as problem:

@@ -21,6 +21,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity.models import User
 from shared.identity.realms import USER
+from shared.jobs import signatures
 from tests.support import factories
 from tests.support.factories import SignedInUser
 
@@ -140,7 +141,7 @@ class Original:
                 connection.execute(_compose(INSERT, table), [rows[table]])
             for tenant in (acme, globex):
                 connection.execute(INSERT_AUDIT_EVENTS, [tenant.id, rows["audit_event"]])
-            connection.execute(INSERT_JOBS, [rows["jobs"]])
+            connection.execute(INSERT_JOBS, [_sign_jobs(rows["jobs"])])
         users = {each["name"].lower(): _build_user(each) for each in json.loads(rows["user"])}
         accounts = {
             name: SignedInUser(users[name], f"{USER.session_cookie}={token}")
@@ -200,6 +201,15 @@ def _fetch(connection: psycopg.Connection, statement: sql.Composable, patterns: 
 
 def _replace(parts: Iterable[str], replacements: Mapping[str, str]) -> str:
     return "".join(replacements.get(part, part) for part in parts)
+
+
+def _sign_jobs(jobs: str) -> str:
+    """The jobs of a copy name other ids than those that were signed."""
+    rows = json.loads(jobs)
+    for row in rows:
+        arguments = {name: value for name, value in row["args"].items() if name != signatures.ARGUMENT}
+        row["args"] = signatures.sign(row["task_name"], arguments)
+    return json.dumps(rows)
 
 
 def _get_suffix(email: str) -> str:
