@@ -12,6 +12,7 @@ from shared.core.context import OperatorCtx
 from shared.tenancy.models import TenantState
 from shared.tenancy.provisioning import StepView
 from shared.ui.forms import parse_id
+from shared.ui.object_state import ObjectState
 
 
 def tenant_id_from_path(path: str) -> str:
@@ -83,15 +84,26 @@ def provisioning_step_row(step: StepView) -> ProvisioningStepRow:
     )
 
 
+class TenantObjectState(ObjectState, mixin=True):
+    """Mixin of every part of a tenant's page."""
+
+    def _tenant_id(self) -> str:
+        """The tenant that is shown, unchecked. Services decide on access. Raises Invalid for an impossible id."""
+        return tenant_id_from_path(self._shown_path)
+
+
 class TenantHeaderState(PageState):
-    """Base of a tenant's page and of its tabs, which share these vars."""
+    """Base of a tenant's page and of its tabs, which share these vars. They are `TenantObjectState`s."""
 
     header: TenantHeader = TenantHeader()
     steps: list[ProvisioningStepRow] = []
     has_open_steps: bool = False
 
+    def _tenant_id(self) -> str:
+        raise NotImplementedError
+
     async def _read_header(self, octx: OperatorCtx) -> tuple[TenantSummary, Sequence[StepView]]:
-        tenant_id = tenant_id_from_path(self.router.url.path)
+        tenant_id = self._tenant_id()
         return (
             await tenant_directory.get_tenant(octx, tenant_id),
             await tenant_directory.list_provisioning_steps(octx, tenant_id),

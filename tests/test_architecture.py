@@ -410,3 +410,9 @@ def test_import_contracts_name_every_package() -> None:
             if module.startswith("shared.")
         }
         assert named == packages - left_out, name
+
+
+def test_pages_take_their_object_from_what_is_shown() -> None:
+    """The address may name another one by then: only `ObjectState` compares the two."""
+    pages = [file for app in ("tenant_app", "admin_app") for file in (ROOT / app).rglob("*.py")]
+    assert [file.name for file in pages if "router.url.path" in file.read_text()] == []

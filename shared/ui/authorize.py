@@ -26,6 +26,7 @@ from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
 from shared.ui.live_updates import LiveUpdates
+from shared.ui.object_state import find_other_object, show_object
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
 
 STATE_PREFIX = "reflex___state____state."
@@ -89,12 +90,18 @@ def upsell_for(refusal: DomainError | None) -> Upsell:
     return Upsell(feature.title, feature.benefit, list(feature.highlights), plans, refusal.own_step)
 
 
-def needs(action: Action | OperatorAction, *, page: bool = False) -> Callable[[Handler], Handler]:
-    """Marks a handler; sits below `@rx.event`. `page`: a load, whose errors are shown on the page itself."""
+def needs(
+    action: Action | OperatorAction, *, page: bool = False, part: bool = False
+) -> Callable[[Handler], Handler]:
+    """Marks a handler; sits below `@rx.event`.
+
+    `page`: a load, whose errors are shown on the page itself. `part`: the load of a part of a page, whose errors are toasts.
+    """
 
     def mark(handler: Handler) -> Handler:
-        marked: Any = _catch_refusals(handler) if page else handler
-        marked.__action__, marked.__page__ = action, page
+        marked: Any = show_object(handler) if page or part else handler
+        marked = _catch_refusals(marked) if page else marked
+        marked.__action__, marked.__page__, marked.__loads__ = action, page, page or part
         return marked
 
     return mark
@@ -111,7 +118,7 @@ def mark_inherited(state_class: type[BaseState], action_by_handler: Mapping[str,
                 f"{state_class.__name__} needs `reads: ClassVar[Action] = …`, the action of its page."
             )
         handler: Any = state_class.event_handlers[name].fn
-        handler.__action__, handler.__page__ = action, False
+        handler.__action__, handler.__page__, handler.__loads__ = action, False, False
 
 
 def _catch_refusals(load: Any) -> Any:
@@ -192,8 +199,11 @@ class AuthorizeMiddleware(rx.Middleware):
                 await _reset_states(state)  # or hydrating would send what the page held before
                 admission._owner = f"{principal.session_hash}/{slug}"
             return None
-        handler = RegistrationContext.get().event_handlers[event.name].handler.fn
+        registered = RegistrationContext.get().event_handlers[event.name]
+        handler = registered.handler.fn
         refusal = _find_refusal(handler, principal, slug)
+        if refusal is None and not getattr(handler, "__loads__", False):
+            refusal = await find_other_object(state, registered.states[0])
         if refusal is None:
             return None
         log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)

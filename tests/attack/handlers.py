@@ -26,12 +26,14 @@ from tests.attack.world import CLAIMED, World
 from tests.support import factories
 
 KIND, GATE = "handlers", "gate"
+OTHER_OBJECT = "This page no longer matches its address."
 FORBIDDEN = "have permission to "  # without the apostrophe, which frames may escape
 REFUSALS = (entry.NOT_FOUND_MESSAGE, FORBIDDEN, RELOAD)
 HYDRATE = "reflex___state____state.hydrate"  # of Reflex: sends all that a tab holds
 UNMARKED = "This action is not available on this page."
 BUG = "Something went wrong."
 OF_OPERATORS = ("operator_id", "plan_id", "version_id")  # rows of no tenant
+NO_HANDLER = {"shows_object": False}  # of the other app, or of nobody
 TABS = ("members", "audit", "tenants", "operators")
 
 
@@ -44,6 +46,7 @@ class Attack:
         self.unmarked: list[str] = listings[app.name]["unmarked"]
         (other,) = listings.keys() - {app.name}
         self.others: dict[str, Handler] = listings[other]["handlers"]
+        self.object_paths = world.object_paths()
         self.owner_cookie = world.ann.cookie if app.name == "tenant" else world.olga
 
     # ── the product as it is ─────────────────────────────────────────────────────────────────────────────────────
@@ -62,6 +65,7 @@ class Attack:
         )
         self._unchanged("these calls", before)
         await asyncio.gather(self.between_two_tenants(), self.without_reason())
+        await self.on_another_object()
         await self.inherited_tabs()
         before = self.world.prints()
         await asyncio.gather(self.wrong_types(), self.extra_fields())
@@ -75,6 +79,10 @@ class Attack:
             self.report.attempt(
                 KIND, f"{self.app.name} {short(name)} without saying what it needs", refused=refused
             )
+            if name in self.pages.values() and self.app.name == "admin" and not handler["shows_object"]:
+                route = next(route for route, load in self.pages.items() if load == name)
+                attempt = f"{self.app.name} {short(name)} shows whatever {route} names"
+                self.report.attempt(KIND, attempt, refused="[" not in route)
             for argument in inputs(handler):
                 if argument not in (*HONEST, *CLAIMED, *OF_OPERATORS):
                     self.report.unknown(KIND, f"{self.app.name} {short(name)}: argument {argument}")
@@ -93,8 +101,9 @@ class Attack:
         owner_words = self.world.words(self.world.acme)
         async with self.app.socket(self.owner_cookie) as socket:
             for name, handler in self.handlers.items():
+                await self._show_object(socket, name, self._path(self.world.acme, name))
                 answer = await self._call(socket, name, handler, self.world.acme)
-                works = not any(word in answer for word in REFUSALS)
+                works = not any(word in answer for word in (*REFUSALS, OTHER_OBJECT))
                 if handler["page"] and self.app.name == "tenant":
                     works = works and any(word in answer for word in owner_words)
                 self.report.control(
@@ -157,6 +166,7 @@ class Attack:
                 if "reason" in inputs(handler):
                     continue
                 for tab in TABS:
+                    await self._show_object(socket, name, self._path(tenant, name))
                     answer = await self._call(socket, name, handler, tenant, {"tab": tab})
                     attempt = f"admin {short(name)} ({tab}) without a reason"
                     self.report.attempt(KIND, attempt, refused=invited not in answer and owner not in answer)
@@ -164,6 +174,7 @@ class Attack:
             ways = {short(name): name for name in self.handlers}
             enter, choose_tab = ways[f"{state}.start_visit"], ways[f"{state}.choose_tab"]
             async with self.app.socket(self.owner_cookie) as socket:
+                await self._show_object(socket, enter, self._path(tenant, enter))
                 answer = await self._call(socket, enter, self.handlers[enter], tenant, reason)
                 for tab in TABS:
                     answer += await self._call(
@@ -254,6 +265,55 @@ class Attack:
         refused = self.world.print_of(self.world.acme) == before
         self.report.attempt(KIND, "what somebody did in Globex left Acme as it was", refused=refused)
 
+    async def on_another_object(self) -> None:
+        """What a tab has loaded, confirmed and given a reason for must not count for the object of another address."""
+        before = self.world.print_of(self.world.globex)
+        for name, handler in self.handlers.items():
+            if not handler["loads"] and (self.app.name == "tenant" or handler["shows_object"]):
+                for loaded, other in self._pairs_of_paths(name):
+                    await self._act_elsewhere(name, loaded, other)
+        refused = self.world.print_of(self.world.globex) == before
+        self.report.attempt(KIND, f"{self.app.name}: pages of Acme left Globex as it was", refused=refused)
+
+    async def _act_elsewhere(self, name: str, loaded: str, other: str) -> None:
+        cookie = await fresh_session(self.app, self.world.bea.user.id) if self.app.name == "tenant" else ""
+        must = RELOAD if self.app.name == "tenant" else OTHER_OBJECT
+        payload = filled(self.handlers[name], {})
+        async with self.app.socket(cookie or self.owner_cookie) as socket:
+            loads = self._loads_of(name) if self.app.name == "tenant" else self._loads_of_object(name, loaded)
+            for path in (loaded, other):
+                for load in loads:
+                    await socket.send(load, filled(self.handlers[load], {}), loaded)
+                answer = await socket.send(name, payload, path)
+                if path == loaded:
+                    control = f"{short(name)} at {loaded}, which is loaded"
+                    self.report.control(KIND, control, works=must not in answer)
+                else:
+                    attempt = f"{short(name)} at {other}, while {loaded} is loaded"
+                    self.report.attempt(KIND, attempt, refused=must in answer)
+
+    def _pairs_of_paths(self, name: str) -> list[tuple[str, str]]:
+        """Addresses of two objects, of each kind of page that this handler may belong to."""
+        if self.app.name == "tenant":
+            return [(self._path(self.world.acme, name), self._path(self.world.globex, name))]
+        return [pair for route, pair in self.object_paths.items() if self._is_of(name, route)]
+
+    def _is_of(self, name: str, route: str) -> bool:
+        """Whether the handler is of this page, or of a part of it: its package's name begins with the page's."""
+        return _package(name).startswith(_package(self.pages[route]))
+
+    def _loads_of_object(self, name: str, path: str) -> list[str]:
+        """The load of the page at this address, and that of the handler's own state."""
+        routes = {route: paths for route, paths in self.object_paths.items() if path in paths}
+        loads = [self.pages[route] for route in routes]
+        state = name.rpartition(".")[0]
+        own = [
+            load
+            for load, handler in self.handlers.items()
+            if handler["loads"] and load.rpartition(".")[0] == state
+        ]
+        return list(dict.fromkeys([*loads, *own]))
+
     async def inherited_tabs(self) -> None:
         """A token whose session has ended may be claimed by the next one; what the tab held is not for them."""
         if self.app.name == "admin":
@@ -290,7 +350,9 @@ class Attack:
                         if value is True and isinstance(HONEST.get(argument), bool):
                             continue  # nothing is wrong with it
                         payload = filled(handler, {}) | {argument: value}
-                        answer = await socket.send(name, payload, self._path(self.world.acme, name))
+                        path = self._path(self.world.acme, name)
+                        await self._show_object(socket, name, path)
+                        answer = await socket.send(name, payload, path)
                         attempt = f"{short(name)} with {argument} = {str(value)[:10]!r}"
                         refused = BUG not in answer and not self._tells(answer, self.world.globex)
                         self.report.attempt(KIND, f"{self.app.name} {attempt}", refused=refused)
@@ -303,7 +365,9 @@ class Attack:
                         continue
                     for extra, value in EXTRA.items():
                         form = filled(handler, {})[argument] | {extra: value}
-                        answer = await socket.send(name, {argument: form}, self._path(self.world.acme, name))
+                        path = self._path(self.world.acme, name)
+                        await self._show_object(socket, name, path)
+                        answer = await socket.send(name, {argument: form}, path)
                         refused = "t a field of this form" in answer
                         attempt = f"{short(name)} with the extra field {extra}"
                         self.report.attempt(KIND, f"{self.app.name} {attempt}", refused=refused)
@@ -364,6 +428,12 @@ class Attack:
     ) -> str:
         return await socket.send(name, filled(handler, values or {}), self._path(tenant, name, slug))
 
+    async def _show_object(self, socket: Socket, name: str, path: str) -> None:
+        """As an honest page does before its other handlers are called: it loads what its address names."""
+        if self.handlers.get(name, NO_HANDLER)["shows_object"] and not self.handlers[name]["loads"]:
+            for load in self._loads_of_object(name, path):
+                await socket.send(load, filled(self.handlers[load], {}), path)
+
     def _loads_of(self, name: str) -> list[str]:
         """The load of its own page, and one that shows people."""
         state = name.rpartition(".")[0]
@@ -375,6 +445,9 @@ class Attack:
 
     def _path(self, tenant: str, name: str = "", slug: str = "") -> str:
         """Of the page that has this handler; of any page for a handler of all."""
+        if self.handlers.get(name, NO_HANDLER)["shows_object"]:
+            route = next(route for route in self.pages if "[" in route and self._is_of(name, route))
+            return self.object_paths[route][tenant != self.world.acme]
         state = name.rpartition(".")[0]
         route = next((route for route, load in self.pages.items() if load.rpartition(".")[0] == state), "")
         if self.app.name == "admin":
@@ -398,3 +471,8 @@ class Attack:
     def _unchanged(self, attempt: str, before: tuple[str, str]) -> None:
         refused = self.world.prints() == before
         self.report.attempt(KIND, f"{self.app.name}: {attempt} changed nothing", refused=refused)
+
+
+def _package(name: str) -> str:
+    """Of the state of this handler, as in "tenant_rights"."""
+    return name.split(".")[-2].split("___")[2]

@@ -273,6 +273,16 @@ def flood() -> None:
     _replace(EventEntry, "_list_queued", lambda self, token: [])
 
 
+def _other_object() -> None:
+    """Events of a page are let in although its address names another object than it shows."""
+    from shared.ui import authorize
+
+    async def find_nothing(state: Any, state_class: Any) -> None:
+        return None
+
+    _replace(authorize, "find_other_object", find_nothing)
+
+
 IN_APPS: dict[str, Callable[[], None]] = {
     "origin of sockets": _origin_of_sockets,
     "origin of forms": _origin_of_forms,
@@ -297,6 +307,7 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "grammar of frames": _frames,
     "number of sockets": _sockets,
     "redaction": _redaction,
+    "other object": _other_object,
 }
 FLOOD = "flood"
 # Not for the attack, which sends one frame after the other and waits for no time limit.

@@ -34,6 +34,7 @@ NOTICED_BY: dict[
     "number of sockets": (TENANT, ("frames",)),
     "origin of forms": (ADMIN, ("routes",)),
     "origin of sockets": (BOTH, ("sockets",)),
+    "other object": (ADMIN, ("handlers",)),
     "planted handler": (BOTH, ("inventory", "unmarked")),
     "planted route": (BOTH, ("inventory",)),
     "realm": (ADMIN, ("sockets",)),

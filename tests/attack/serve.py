@@ -52,13 +52,14 @@ def _frontend(app_name: str) -> Path:
 
 
 def listing(app_name: str, app: Any) -> dict[str, Any]:
-    """`handlers`: by name, with arguments, need and dialogs. `unmarked`: those without a need. `pages`, `routes`: of HTTP.
+    """`handlers`: by name, with arguments, need, object and dialogs. `unmarked`: those without a need. `pages`, `routes`: of HTTP.
 
     `app`: loaded, and not called yet.
     """
     from reflex_base.registry import RegistrationContext
 
     from shared.ui.authorize import list_unmarked_handlers
+    from shared.ui.object_state import ObjectState
     from tests.attack import forms
 
     handlers = {}
@@ -71,6 +72,8 @@ def listing(app_name: str, app: Any) -> dict[str, Any]:
             "permission": str(action.permission) if action else "",
             "writes": action.writes if action else True,
             "page": getattr(entry.handler.fn, "__page__", False),
+            "loads": getattr(entry.handler.fn, "__loads__", False),
+            "shows_object": any(issubclass(state, ObjectState) for state in entry.states),
             "row_dialogs": _row_dialogs(entry) if name.endswith(".open_dialog") else [],
         }
     return {

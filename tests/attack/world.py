@@ -146,6 +146,25 @@ class World:
                     digest.update(repr(kept).encode())
         return digest.hexdigest()
 
+    def object_paths(self) -> dict[str, tuple[str, str]]:
+        """Of every operators' page about one object: the addresses of two, of Acme and of Globex where they have some."""
+        with self.eye() as eye:
+            webhooks = [
+                f"{row['account_id']}/{row['event_id']}"
+                for row in eye.execute(
+                    "select account_id, event_id from inbound_webhook order by event_id limit 2"
+                )
+            ]
+        objects = {
+            "/tenants/[tenant]": (self.acme, self.globex),
+            "/flags/[flag]": ("role_editor", "another_flag"),
+            "/webhooks/[seller]/[received]": (webhooks[0], webhooks[1]),
+        }
+        return {
+            route: (f"{route.partition('[')[0]}{first}", f"{route.partition('[')[0]}{second}")
+            for route, (first, second) in objects.items()
+        }
+
     def own_role(self, tenant_id: str) -> str:
         """Key of the role that this tenant has made for itself."""
         rows = self.rows("role", "tenant_id", tenant_id)

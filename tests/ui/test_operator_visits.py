@@ -48,7 +48,7 @@ async def test_all_tabs_of_a_tenants_page_are_one_visit(cast: Cast) -> None:
     members = await load_tab(page, TenantMembersState)
     events = await load_tab(page, TenantEventsState)
     await load_tab(page, TenantRightsState)
-    await load_tab(page, TenantBillingState, REASON)
+    await load_tab(page, TenantBillingState)
     assert "Ann" in [member.name for member in members.rows]
     assert events.rows
     assert await list_visits(cast) == [REASON, *visits]

@@ -81,7 +81,8 @@ async def test_plan_change_by_an_operator_shows_tab_and_header_and_loads_them_on
 async def test_adjustment_loads_the_billing_tab_once(cast: Cast) -> None:
     await customers.ensure(cast.acme)
     page = await open_tenant_page(cast)
-    tab = await open_tab(page, TenantBillingState, REASON)
+    await call(page, "start_visit", {"reason": REASON})
+    tab = await open_tab(page, TenantBillingState)
     await call(tab, "open_dialog", "adjust")
     form = {
         **{"kind": "credit", "amount": "5", "currency": "usd", "code": "goodwill", "invoice": ""},

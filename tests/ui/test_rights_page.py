@@ -101,13 +101,6 @@ async def test_dialog_for_an_unknown_row_is_refused(cast: Cast) -> None:
     assert page.dialog == ""
 
 
-async def test_change_is_refused_when_the_page_shows_another_tenant(cast: Cast) -> None:
-    page = await open_access_tab(cast)
-    page._shown_tenant_id = cast.globex
-    with pytest.raises(Invalid, match="another tenant"):
-        await send_event(page, "add_addon", {"version": "plv_support_1", "quantity": "1", "reason": REASON})
-
-
 async def test_access_tab_is_read_only_for_support(cast: Cast) -> None:
     page = opens(TenantRightsState, cast.sam.cookie, f"/tenants/{cast.acme}")
     await send_event(page, "load")

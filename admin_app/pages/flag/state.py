@@ -29,7 +29,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.context import OperatorCtx
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import Invalid, NotFound
 from shared.entitlements import flag_rules
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
@@ -38,11 +38,12 @@ from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
 from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
+from shared.ui.object_state import ObjectState
 
 PAGE_SIZE = 25
 
 
-class FlagPageState(DialogState, ListState, PageState):
+class FlagPageState(DialogState, ListState, ObjectState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_FLAG_READ
     dialogs: ClassVar[Sequence[str]] = ("kill",)
     # Saving and reviving show an impact. The others are opened from a menu, which has to be gone first.
@@ -67,35 +68,20 @@ class FlagPageState(DialogState, ListState, PageState):
     _draft_json: str = "[]"  # one rule per value
     _plan_names: dict[str, str] = {}
 
-    def _key_from_path(self) -> str:
-        """The key in the address, unchecked. Raises NotFound for an impossible key."""
-        key = self.router.url.path.strip("/").partition("/")[2]
+    def _shown_key(self) -> str:
+        """The key of the shown flag. Raises NotFound for an impossible one."""
+        key = self._shown_path.strip("/").partition("/")[2]
         if flag_admin.KEY_PATTERN.fullmatch(key) is None:
             raise NotFound("This flag doesn't exist.", "Choose one from the list.")
-        return key
-
-    def _shown_key(self) -> str:
-        """The key of the shown flag. Raises NotFound, and Conflict where the address has another one."""
-        key = self._key_from_path()
-        if self.header.key != key:
-            raise Conflict("The page has changed.", "Reload the page.")
         return key
 
     @rx.event
     @needs(actions.OP_FLAG_READ, page=True)
     async def load(self) -> None:
-        key = self._key_from_path()
-        if self.header.key != key:
-            self._clear_page()
+        key = self._shown_key()
         async with self._open_page(FlagPageState.load, flag_admin.TOPIC, "tenant") as octx:
             page_data = await self._read(octx, key)
         self._show(*page_data)
-
-    def _clear_page(self) -> None:
-        """Clears the page for another flag."""
-        self._close_dialog()
-        self.loaded, self.header, self._cursors = False, FlagHeader(), []
-        self._stop_editing()
 
     async def _read(
         self, octx: OperatorCtx, key: str
@@ -122,7 +108,7 @@ class FlagPageState(DialogState, ListState, PageState):
 
     async def _reload(self) -> None:
         async with self._ctx() as octx:
-            page_data = await self._read(octx, self._key_from_path())
+            page_data = await self._read(octx, self._shown_key())
         self._show(*page_data)
 
     # rules
@@ -130,7 +116,6 @@ class FlagPageState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def edit_rules(self) -> None:
-        self._shown_key()
         self.is_editing, self.is_draft_outdated, self._draft_version = True, False, self._version_number
         self._set_draft(flag_rules.split_rules(json.loads(self._rules_json)))
 

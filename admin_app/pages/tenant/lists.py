@@ -6,7 +6,7 @@ import reflex as rx
 
 from admin_app.pages.tenant.rows import TenantMemberRow, tenant_member_row
 from admin_app.shell import PageState
-from admin_app.tenant_header import tenant_id_from_path
+from admin_app.tenant_header import TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
@@ -18,7 +18,7 @@ from shared.ui.list_state import ListState
 PAGE_SIZE = 50
 
 
-class TenantMembersState(ListState, PageState):
+class TenantMembersState(ListState, TenantObjectState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
     rows: list[TenantMemberRow] = []
 
@@ -29,10 +29,10 @@ class TenantMembersState(ListState, PageState):
         await self._reload()
 
     async def _reload(self) -> None:
-        tenant_id = tenant_id_from_path(self.router.url.path)
+        tenant_id = self._tenant_id()
         visit = await self.get_state(TenantVisitState)
         if not (reason := visit._reason_for(tenant_id)):
-            self.reset()
+            self.rows, self._cursors = [], []
             return
         async with self._ctx() as octx:
             members = await tenant_directory.list_members(
@@ -42,7 +42,7 @@ class TenantMembersState(ListState, PageState):
         self._show_page(members, "person", "people")
 
 
-class TenantEventsState(ListState, PageState):
+class TenantEventsState(ListState, TenantObjectState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
     rows: list[EventRow] = []
     request: str = ""  # only what happened in this request is shown
@@ -54,7 +54,7 @@ class TenantEventsState(ListState, PageState):
         await self._reload()
 
     async def _reload(self) -> None:
-        tenant_id = tenant_id_from_path(self.router.url.path)
+        tenant_id = self._tenant_id()
         visit = await self.get_state(TenantVisitState)
         if not (reason := visit._reason_for(tenant_id)):
             self.rows, self._cursors = [], []

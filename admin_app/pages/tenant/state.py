@@ -9,7 +9,7 @@ from reflex.event import EventSpec
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
-from admin_app.tenant_header import TenantHeader, TenantHeaderState, tenant_id_from_path
+from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
@@ -31,23 +31,17 @@ TABS = {
 }
 
 
-class TenantPageState(DialogState, TenantHeaderState):
+class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
     dialogs: ClassVar[Sequence[str]] = ("suspend", "restore", "resume")
     loaded: bool = False
     tab: str = "overview"
     _last_address: str = ""  # the address when it was last read
 
-    def _tenant_id(self) -> str:
-        """The tenant id in the address, unchecked. Services decide on access."""
-        return tenant_id_from_path(self.router.url.path)
-
     @rx.event
     @needs(actions.OP_TENANT_READ, page=True)
     async def load(self) -> Any:
         tenant_id = self._tenant_id()
-        if self.header.id != tenant_id:
-            await self._clear_page()
         await self._apply_address(tenant_id)
         topics = ("tenant", "members", "invitations", "provisioning", "billing")
         async with self._open_page(TenantPageState.load, *topics, tenant_id=tenant_id) as octx:
@@ -59,11 +53,10 @@ class TenantPageState(DialogState, TenantHeaderState):
     async def _tab_event(self) -> Any:
         """The load of the open tab, where the tab has a state of its own."""
         visit = await self.get_state(TenantVisitState)
-        reason = visit._reason_for(self._tenant_id())
-        if self.tab == "billing":
-            return TenantBillingState.load(reason)
+        visit._reason_for(self._tenant_id())
         loads = {
             "rights": TenantRightsState.load,
+            "billing": TenantBillingState.load,
             "members": TenantMembersState.load,
             "audit": TenantEventsState.load,
         }
@@ -79,11 +72,10 @@ class TenantPageState(DialogState, TenantHeaderState):
             events = await self.get_state(TenantEventsState)
             events._cursors, events.request = [], request if is_id("req", request) else ""
 
-    async def _clear_page(self) -> None:
+    async def _forget_object(self) -> None:
         """Clears the page, including the reason, for another tenant."""
-        self.loaded, self.header, self.steps, self.has_open_steps = False, TenantHeader(), [], False
-        self._close_dialog()
-        self.tab = "overview"
+        await super()._forget_object()
+        self.header, self.steps, self.has_open_steps = TenantHeader(), [], False
         await self._end_visit()
 
     async def _end_visit(self) -> None:

@@ -23,19 +23,19 @@ from admin_app.pages.tenant_billing.rows import (
     subscription_row,
     tenant_invoice_row,
 )
-from admin_app.tenant_header import TenantHeaderState, tenant_id_from_path
+from admin_app.tenant_header import TenantHeaderState, TenantObjectState
+from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import adjustments, tenant_billing
 from shared.core import money
 from shared.core.context import OperatorCtx
-from shared.core.errors import Invalid
+from shared.core.errors import Conflict
 from shared.core.ids import new_id
-from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
-from shared.ui.forms import parse_choice, parse_line
+from shared.ui.forms import parse_choice
 
 CURRENCY_CHOICES = [[code, code.upper()] for code in money.CURRENCIES]
 CODE_CHOICES = [[code, label] for code, label in adjustments.REASON_CODES.items()]
@@ -49,7 +49,7 @@ class AdjustForm(ConfirmReasonForm):
     invoice: str = ""
 
 
-class TenantBillingState(DialogState, TenantHeaderState):
+class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare")
     row_dialogs: ClassVar[Sequence[str]] = ("again",)  # about an adjustment
@@ -66,29 +66,33 @@ class TenantBillingState(DialogState, TenantHeaderState):
     invoice_choices: list[tuple[str, str]] = []
     currency: str = "usd"
     subject: str = ""  # what the dialog is about, in words
-    _shown_tenant_id: str = ""  # the tenant that is shown
-    _reason: str = ""  # the reason for access, from the page's state
     _draft_id: str = ""  # id of the adjustment in the open dialog, so that sending it twice has one effect
     _adjustment_id: str = ""  # id of the adjustment that the dialog is about
 
     @rx.event
-    @needs(actions.OP_BILLING_READ)
-    async def load(self, reason: str) -> None:
+    @needs(actions.OP_BILLING_READ, part=True)
+    async def load(self) -> None:
         """Loads the tab; the page's load has filled the frame. Without a reason nothing is shown."""
-        reason = parse_line(reason, MAX_REASON_LENGTH)
-        tenant_id = tenant_id_from_path(self.router.url.path)
-        if self._shown_tenant_id != tenant_id or not reason:
-            self._clear_page(tenant_id)
-        if not reason:
+        visit = await self.get_state(TenantVisitState)
+        if not visit._reason_for(self._tenant_id()):
+            self._clear()
             return
         async with self._ctx() as octx:
-            billing = await tenant_billing.get_billing_details(octx, tenant_id, reason)
-        self._reason = reason
+            billing = await self._read(octx)
         self._show(billing)
 
-    def _clear_page(self, tenant_id: str) -> None:
+    def _clear(self) -> None:
+        shown_path = self._shown_path
         self.reset()
-        self._shown_tenant_id = tenant_id
+        self._shown_path = shown_path
+
+    async def _read(self, octx: OperatorCtx) -> tenant_billing.BillingDetails:
+        """For the reason of the page's visit. Raises Conflict once that has ended."""
+        visit = await self.get_state(TenantVisitState)
+        reason = visit._reason_for(self._tenant_id())
+        if not reason:
+            raise Conflict("Your access to this tenant's billing has ended.", "Enter the reason again.")
+        return await tenant_billing.get_billing_details(octx, self._tenant_id(), reason)
 
     def _show(self, billing: tenant_billing.BillingDetails) -> None:
         self.name, self.summary, self.phases = (
@@ -123,16 +127,6 @@ class TenantBillingState(DialogState, TenantHeaderState):
         self.invoice_choices = [("", "None"), *paid]
         self.currency = (billing.snapshot.currency if billing.snapshot else "") or "usd"
         self.loaded = True
-
-    def _tenant_id(self) -> str:
-        """Raises Invalid where the page still shows another one than its address names."""
-        tenant_id = tenant_id_from_path(self.router.url.path)
-        if self._shown_tenant_id != tenant_id or not self._reason:
-            raise Invalid("This page shows another tenant.", "Reload the page and try again.")
-        return tenant_id
-
-    async def _read_again(self, octx: OperatorCtx) -> tenant_billing.BillingDetails:
-        return await tenant_billing.get_billing_details(octx, self._tenant_id(), self._reason)
 
     def _finish(self, billing: tenant_billing.BillingDetails, title: str, detail: str) -> EventSpec:
         self._show(billing)
@@ -171,7 +165,7 @@ class TenantBillingState(DialogState, TenantHeaderState):
                 invoice_id=form.invoice,
                 adjustment_id=self._draft_id,
             )
-            billing = await self._read_again(octx)
+            billing = await self._read(octx)
         message = f"{labels.ADJUSTMENT_KIND_LABELS[kind]} of {money.format_amount(amount, form.currency)} submitted to Stripe."
         return self._finish(billing, message, "Updates automatically.")
 
@@ -181,7 +175,7 @@ class TenantBillingState(DialogState, TenantHeaderState):
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
             await adjustments.retry_adjustment(octx, self._tenant_id(), self._adjustment_id, form.reason)
-            billing = await self._read_again(octx)
+            billing = await self._read(octx)
         return self._finish(billing, "Retrying.", "A repeated request is carried out once.")
 
     @rx.event
@@ -190,5 +184,5 @@ class TenantBillingState(DialogState, TenantHeaderState):
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
             await tenant_billing.request_reconcile(octx, self._tenant_id(), form.reason)
-            billing = await self._read_again(octx)
+            billing = await self._read(octx)
         return self._finish(billing, f"{self.name} is being compared with Stripe.", "Updates automatically.")

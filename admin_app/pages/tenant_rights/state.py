@@ -30,7 +30,7 @@ from admin_app.pages.tenant_rights.rows import (
     rights_summary,
     trait_rows,
 )
-from admin_app.tenant_header import TenantHeaderState, tenant_id_from_path
+from admin_app.tenant_header import TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
@@ -46,7 +46,7 @@ from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm
 
 
-class TenantRightsState(DialogState, TenantHeaderState):
+class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_RIGHTS_EXPLAIN
     dialogs: ClassVar[Sequence[str]] = ("plan", "billing", "addon", "feature", "limit")
     row_dialogs: ClassVar[Sequence[str]] = (
@@ -68,23 +68,18 @@ class TenantRightsState(DialogState, TenantHeaderState):
     trait_choices: list[tuple[str, str]] = []  # of the trait that the dialog is about
     billing: str = "active"
     subject: DialogSubject = DialogSubject()
-    _shown_tenant_id: str = ""  # the tenant that is shown
 
     @rx.event
     @needs(actions.OP_RIGHTS_EXPLAIN, page=True)
     async def load(self) -> None:
         """Loads the tab; the page's load has filled the frame."""
-        tenant_id = tenant_id_from_path(self.router.url.path)
-        if self._shown_tenant_id != tenant_id:
-            self._close_dialog()
-            self.loaded, self._shown_tenant_id = False, tenant_id
         async with self._ctx() as octx:
-            rights = await self._read(octx, tenant_id)
+            rights = await self._read(octx)
         self._show(rights)
 
-    async def _read(self, octx: OperatorCtx, tenant_id: str) -> TenantAccess:
+    async def _read(self, octx: OperatorCtx) -> TenantAccess:
         """For the reason of the page's visit, if one was stated."""
-        visit = await self.get_state(TenantVisitState)
+        visit, tenant_id = await self.get_state(TenantVisitState), self._tenant_id()
         return await tenant_access.get_tenant_access(octx, tenant_id, visit._reason_for(tenant_id))
 
     def _show(self, rights: TenantAccess) -> None:
@@ -103,16 +98,6 @@ class TenantRightsState(DialogState, TenantHeaderState):
             (key, offer.label) for key, offer in offers_by_id.items() if offer.kind == "addon"
         ]
         self.loaded = True
-
-    def _tenant_id(self) -> str:
-        """Raises Invalid where the page still shows another one than its address names."""
-        tenant_id = tenant_id_from_path(self.router.url.path)
-        if self._shown_tenant_id and self._shown_tenant_id != tenant_id:
-            raise Invalid("This page shows another tenant.", "Reload the page and try again.")
-        return tenant_id
-
-    async def _read_again(self, octx: OperatorCtx) -> TenantAccess:
-        return await self._read(octx, self._tenant_id())
 
     def _finish(self, rights: TenantAccess, title: str) -> EventSpec:
         self._show(rights)
@@ -147,7 +132,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
             await tenant_access.assign_plan(
                 octx, self._tenant_id(), form.version, form.reason, trial_days=form.trial_days
             )
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"{self.name} is now on {rights.snapshot.offer.label}.")
 
     @rx.event
@@ -157,7 +142,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
         form.check(self.name)
         async with self._change_page() as octx:
             await tenant_access.set_billing_status(octx, self._tenant_id(), form.status, form.reason)
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(
             rights,
             f"The billing status of {self.name} is now {BILLING_STATUS_LABELS[form.status][0].lower()}.",
@@ -171,7 +156,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
             await tenant_access.add_addon(
                 octx, self._tenant_id(), form.version, form.quantity, form.reason, ends_at=form.until
             )
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, "Added the add-on.")
 
     @rx.event
@@ -182,7 +167,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
             await tenant_access.override_feature(
                 octx, self._tenant_id(), form.name, form.on == "on", form.reason, ends_at=form.until
             )
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"{FEATURES[form.name].title} is switched {form.on} for {self.name}.")
 
     @rx.event
@@ -200,7 +185,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
                 ends_at=form.until,
                 hard=form.kind != "soft",
             )
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"Changed the limit {LIMITS[form.name].title}.")
 
     @rx.event
@@ -209,7 +194,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
             await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"Ended {self.subject.title}.")
 
     @rx.event
@@ -221,7 +206,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
             await tenant_access.set_flag_override(
                 octx, self._tenant_id(), self.subject.id, override, form.reason
             )
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"Saved the flag override of {self.subject.title}.")
 
     @rx.event
@@ -230,7 +215,7 @@ class TenantRightsState(DialogState, TenantHeaderState):
         form = TraitForm.read(payload)
         async with self._change_page() as octx:
             await tenant_access.set_trait(octx, self._tenant_id(), self.subject.id, form.value, form.reason)
-            rights = await self._read_again(octx)
+            rights = await self._read(octx)
         return self._finish(rights, f"Set {self.subject.title}.")
 
 

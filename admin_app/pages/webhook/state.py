@@ -19,37 +19,30 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import webhook_inbox
 from shared.core.context import OperatorCtx
-from shared.core.errors import Invalid
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm
+from shared.ui.object_state import ObjectState
 
 
-class WebhookState(VisitState, DialogState, PageState):
+class WebhookState(VisitState, DialogState, ObjectState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_WEBHOOK_READ
     dialogs: ClassVar[Sequence[str]] = ("replay",)
     loaded: bool = False
     detail: WebhookDetail = WebhookDetail()
     payload: str = ""
     effects: list[BillingEventRow] = []
-    _shown_key: tuple[str, str] = ("", "")  # account and event that are shown
 
     @rx.event
     @needs(actions.OP_WEBHOOK_READ, page=True)
     async def load(self) -> None:
-        address_key = addresses.parse_webhook_path(self.router.url.path)
-        if address_key != self._shown_key:
-            self._close_dialog()
-            self.loaded, self.detail = False, WebhookDetail()
-            self._shown_key = address_key
-            self._end_visit()
         async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
             await self._read(octx, self._current_reason())
 
     async def _read(self, octx: OperatorCtx, reason: str) -> None:
         """Reads and then shows: a refusal leaves the page as it was."""
-        received = await webhook_inbox.get_webhook(octx, *self._shown_key)
-        contents = await webhook_inbox.read_content(octx, *self._shown_key, reason) if reason else None
+        received = await webhook_inbox.get_webhook(octx, *self._shown_key())
+        contents = await webhook_inbox.read_content(octx, *self._shown_key(), reason) if reason else None
         self.detail, self.loaded = webhook_detail(received), True
         if contents is None:
             self._end_visit()
@@ -63,17 +56,14 @@ class WebhookState(VisitState, DialogState, PageState):
         self._close_visit()
         self.payload, self.effects = "", []
 
-    def _require_shown(self) -> tuple[str, str]:
-        """Raises Invalid where the page still shows another one than its address names."""
-        if addresses.parse_webhook_path(self.router.url.path) != self._shown_key:
-            raise Invalid("This page shows another webhook.", "Reload the page and try again.")
-        return self._shown_key
+    def _shown_key(self) -> tuple[str, str]:
+        """Account and event that are shown; unchecked."""
+        return addresses.parse_webhook_path(self._shown_path)
 
     @rx.event
     @needs(actions.OP_BILLING_READ)
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        self._require_shown()
         async with self._ctx() as octx:
             await self._read(octx, form.reason)
         self._open_visit(form.reason)
@@ -93,7 +83,7 @@ class WebhookState(VisitState, DialogState, PageState):
     @needs(actions.OP_WEBHOOK_REPLAY)
     async def replay_webhook(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        account_id, event_id = self._require_shown()
+        account_id, event_id = self._shown_key()
         async with self._change_page() as octx:
             await webhook_inbox.replay(octx, account_id, event_id, form.reason)
             await self._read(octx, self._current_reason())
