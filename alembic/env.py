@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import sqlalchemy as sa
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import Script
 from sqlalchemy import create_engine, pool
 
 from shared.core import db
@@ -23,7 +27,9 @@ def main() -> None:
         context.script.get_heads()  # loads the files of all migrations
     given = context.config.attributes.get("connection")
     if given is not None:
-        context.configure(connection=given, transaction_per_migration=True)
+        context.configure(
+            connection=given, transaction_per_migration=True, on_version_apply=record_compatibility
+        )
         with context.begin_transaction():
             context.run_migrations()
         return
@@ -31,9 +37,30 @@ def main() -> None:
     with create_engine(url, poolclass=pool.NullPool).connect() as connection:
         connection.exec_driver_sql("set role bulkhead_owner")
         connection.commit()
-        context.configure(connection=connection, transaction_per_migration=True)
+        context.configure(
+            connection=connection, transaction_per_migration=True, on_version_apply=record_compatibility
+        )
         with context.begin_transaction():
             context.run_migrations()
+
+
+def record_compatibility(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+    """Write down, with the migration, the oldest revision whose code works with the schema that it leaves.
+
+    Code that does not know a migration asks for this at `/readyz`. Migrations since 0005 say it as `works_with`.
+    """
+    connection = ctx.connection
+    assert connection is not None
+    revision = step.up_revision
+    works_with = getattr(revision.module, "works_with", None) if isinstance(revision, Script) else None
+    if not works_with or not sa.inspect(connection).has_table("schema_version"):
+        return
+    if step.is_upgrade:
+        insert = sa.text("insert into schema_version (revision, works_with) values (:revision, :works_with)")
+        connection.execute(insert, {"revision": revision.revision, "works_with": works_with})
+    else:
+        delete = sa.text("delete from schema_version where revision = :revision")
+        connection.execute(delete, {"revision": revision.revision})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from shared import cli
-from shared.cli.schema_fingerprint import require_published
+from shared.core.schema_fingerprint import require_published
 from tests.support import database, database_catalog, forked, landed_data, landed_migrations
 
 WHAT_TO_DO = """
@@ -155,6 +155,22 @@ def test_landed_migrations_are_unchanged(name: str) -> None:
     for revision, migration in landed.items():
         changed = [part for part, value in asdict(migrations[revision]).items() if value != migration[part]]
         assert not changed, f"migration {revision} has another {', '.join(changed)}.{WHAT_TO_DO}"
+
+
+def test_migrations_since_0005_name_the_code_that_works_with_them(name: str) -> None:
+    """Or processes of the former version are taken out of service when a new one has migrated."""
+    scripts = landed_migrations.list_scripts()
+    revisions = [script.revision for script in scripts]
+    for position, script in enumerate(scripts):
+        if script.revision >= "0005":
+            assert getattr(script.module, "works_with", None) in revisions[: position + 1], script.path
+    migrate_up(name)
+    recorded = database_catalog.run_query(
+        "select revision, works_with from schema_version order by 1", name=name
+    )
+    assert recorded == [
+        (script.revision, script.module.works_with) for script in scripts if script.revision >= "0005"
+    ]
 
 
 def test_frozen_files_are_unchanged() -> None:

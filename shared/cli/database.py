@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 
 from shared import modules
 from shared.cli import database_roles, login_checks, up_lock
-from shared.cli.schema_fingerprint import require_published
 from shared.core import database_logins, db
 from shared.core.config import ConfigurationError, settings
+from shared.core.schema_fingerprint import require_published
 from shared.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]

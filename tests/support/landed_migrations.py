@@ -20,13 +20,14 @@ from alembic.script import Script, ScriptDirectory
 from procrastinate.schema import SchemaManager
 from sqlalchemy.engine import make_url
 
-from shared.cli.schema_fingerprint import LANDED, describe_schema
+from shared.core.schema_fingerprint import LANDED, describe_schema
 from tests.support import database
 
 MIGRATIONS = LANDED.parent
 # How statements begin that Alembic itself executes around those of a migration.
 BOOKKEEPING = (
     *("CREATE TABLE alembic_version", "INSERT INTO alembic_version", "UPDATE alembic_version"),
+    *("insert into schema_version", "delete from schema_version", "SELECT pg_catalog.pg_class.relname"),
     *("SELECT alembic_version.version_num", "SELECT pg_catalog.pg_class.relname"),
 )
 

@@ -86,16 +86,21 @@ def describe_schema(connection: Connection) -> dict[str, str]:
     return {row.object: row.digest for row in rows}
 
 
-def require_published(connection: Connection, revision: str | None) -> None:
-    """Raises ConfigurationError where an earlier, unpublished content of migration `revision` made this database.
+def list_differences(connection: Connection, revision: str | None) -> list[str]:
+    """Objects whose definition differs from what the landed migration `revision` leaves. Ends the transaction.
 
     A revision that has not landed yet is not compared. Objects that no migration made do not count.
     """
     landed = json.loads(LANDED.read_text())["migrations"].get(revision)
     if landed is None:
-        return
+        return []
     objects = describe_schema(connection)
-    different = [name for name, digest in landed["schema"].items() if objects.get(name) != digest]
+    return [name for name, digest in landed["schema"].items() if objects.get(name) != digest]
+
+
+def require_published(connection: Connection, revision: str | None) -> None:
+    """Raises ConfigurationError where an earlier, unpublished content of migration `revision` made this database."""
+    different = list_differences(connection, revision)
     if different:
         names = ", ".join(different[:SHOWN])
         more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
