@@ -11,8 +11,10 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from shared import cli
+from shared.core import db
 from shared.core.schema_fingerprint import require_published
 from tests.support import database, database_catalog, forked, landed_data, landed_migrations
 
@@ -212,6 +214,17 @@ async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
     command = ("-m", "shared.cli", "migrate")
     await asyncio.gather(*(asyncio.to_thread(run_checked, name, *command) for _ in range(2)))
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+
+
+def test_app_role_cannot_block_a_migration(name: str) -> None:
+    """7233 is the advisory lock of earlier versions."""
+    migrate_up(name)
+    app_url = db.derive_login_url(make_url(database.admin_url(name)), "app")
+    with psycopg.connect(app_url) as connection:
+        connection.execute("select pg_advisory_lock(7233)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute("lock table alembic_version in share update exclusive mode")
+        migrate_up(name)
 
 
 def test_models_and_tables_have_the_same_columns(schema: str) -> None:

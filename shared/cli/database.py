@@ -9,8 +9,9 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy import Connection, Engine, create_engine, pool
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
 from shared import modules
 from shared.cli import database_roles, login_checks, up_lock
@@ -21,6 +22,11 @@ from shared.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 UP_RESTART_SECONDS = 60.0  # `up` starts an ended server again within this time
+CREATE_VERSION_TABLE = """
+create table if not exists alembic_version (
+    version_num varchar(32) not null, constraint alembic_version_pkc primary key (version_num)
+)
+"""  # as Alembic itself makes it
 
 
 def use_embedded_server() -> None:
@@ -137,10 +143,8 @@ def upgrade_schema(revision: str = "head") -> str:
     config.set_main_option("script_location", str(ROOT / "alembic").replace("%", "%%"))
     url = make_url(db.login_url("owner")).set(drivername="postgresql+psycopg")
     engine = create_engine(url, poolclass=pool.NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"set role {database_roles.OWNER}")  # who owns what migrations make
-        connection.commit()
-        database_roles.wait_for_other_migrations(lambda: _try_migration_lock(connection))
+    with _connect_as_owner(engine) as lock_connection, _connect_as_owner(engine) as connection:
+        _lock_migrations(lock_connection)
         require_published(connection, _revision(connection))
         connection.commit()  # or Alembic would run all migrations in this transaction
         config.attributes["connection"] = connection
@@ -149,10 +153,24 @@ def upgrade_schema(revision: str = "head") -> str:
         return _revision(connection) or "nothing"
 
 
-def _try_migration_lock(connection: Connection) -> bool:
-    is_locked = connection.exec_driver_sql(database_roles.TRY_MIGRATION_LOCK).scalar_one()
+def _connect_as_owner(engine: Engine) -> Connection:
+    connection = engine.connect()
+    connection.exec_driver_sql(f"set role {database_roles.OWNER}")  # who owns what migrations make
     connection.commit()
-    return bool(is_locked)
+    return connection
+
+
+def _lock_migrations(connection: Connection) -> None:
+    """Until the connection closes. Two starters at once: the second waits, then finds nothing to do.
+
+    A lock on a table, because the app's role could take an advisory lock and stop every migration.
+    """
+    try:
+        connection.exec_driver_sql(CREATE_VERSION_TABLE)
+    except IntegrityError:  # the other starter made it at the same moment
+        connection.rollback()
+    connection.commit()
+    connection.exec_driver_sql("lock table alembic_version in share update exclusive mode")
 
 
 def _revision(connection: Connection) -> str | None:

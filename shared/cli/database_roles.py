@@ -4,8 +4,6 @@ What another installation on the same server made is never changed. docs/decisio
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,10 +14,16 @@ from shared.core import database_logins, db
 from shared.core.config import ConfigurationError
 from shared.core.database_logins import LOGIN_KINDS, ROLE_OF_LOGIN, ROLES, LoginKind
 
-MIGRATION_LOCK = 7233  # of those who migrate
-TRY_MIGRATION_LOCK: LiteralString = f"select pg_try_advisory_lock({MIGRATION_LOCK})"
-SECONDS_BETWEEN_TRIES = 0.2
 MAINTENANCE_DATABASE = "postgres"  # every server has it
+# What a second starter meets that makes the same roles at the same moment. No lock would do: advisory locks of this
+# database can be taken by the app's role, and other installations are in other databases.
+CONCURRENT_CHANGES = (
+    psycopg.errors.DuplicateDatabase,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.InternalError_,  # "tuple concurrently updated"
+    psycopg.errors.UniqueViolation,
+)
+ATTEMPTS, RETRY_DELAY_S = 8, 0.25
 GROUPS = [database_logins.role_name(role) for role in ROLES]
 OWNER = database_logins.role_name("owner")
 # Databases, other than this one, that contain objects or grants of the group roles.
@@ -35,6 +39,15 @@ def make_roles_and_database(admin_url: str, *, reset_passwords: bool) -> None:
     `reset_passwords`: logins that exist get the password that derives from the administrator's, so that a changed one
     heals itself. Without it, only new logins get it.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _make_roles_and_database(admin_url, reset_passwords=reset_passwords)
+        except CONCURRENT_CHANGES:
+            time.sleep(RETRY_DELAY_S)
+    return _make_roles_and_database(admin_url, reset_passwords=reset_passwords)
+
+
+def _make_roles_and_database(admin_url: str, *, reset_passwords: bool) -> None:
     database = make_url(admin_url).database or db.DATABASE
     with _connect_to_make(admin_url) as connection:
         for group in GROUPS:
@@ -125,10 +138,7 @@ def _has_own_logins(connection: psycopg.Connection[Any], database: str) -> bool:
 def _make_group(connection: psycopg.Connection[Any], group: str) -> None:
     """Other installations use it as well, so that one that exists stays as it is."""
     if not _has_row(connection, "select 1 from pg_roles where rolname = %s", group):
-        try:
-            connection.execute(sql.SQL("create role {} nologin noinherit").format(sql.Identifier(group)))
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            pass  # another installation made it at the same moment
+        connection.execute(sql.SQL("create role {} nologin noinherit").format(sql.Identifier(group)))
     if _has_row(
         connection, "select 1 from pg_roles where rolname = %s and (rolsuper or rolbypassrls)", group
     ):
@@ -211,33 +221,15 @@ def is_missing_database(text: str) -> bool:
     return "does not exist" in text and 'database "' in text
 
 
-def wait_for_other_migrations(try_lock: Callable[[], bool]) -> None:
-    """Two starters at once: the second waits, then finds nothing to do.
-
-    It asks again and again, because a statement that waits would hold up the indexes that the first one builds.
-    """
-    while not try_lock():
-        time.sleep(SECONDS_BETWEEN_TRIES)
-
-
-def _has_lock(connection: psycopg.Connection[Any]) -> bool:
-    row = connection.execute(TRY_MIGRATION_LOCK).fetchone()
-    return row is not None and bool(row[0])
-
-
-@contextmanager
-def _connect_to_make(admin_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """To the database, or to the server's own where ours is still to be made. Two starters at once: the second waits."""
+def _connect_to_make(admin_url: str) -> psycopg.Connection[Any]:
+    """To the database, or to the server's own where ours is still to be made."""
     try:
-        connection = psycopg.connect(admin_url, autocommit=True)
+        return psycopg.connect(admin_url, autocommit=True)
     except psycopg.OperationalError as problem:
         if not is_missing_database(str(problem)):
             raise
-        url = make_url(admin_url).set(database=MAINTENANCE_DATABASE)
-        connection = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
-    with connection:
-        wait_for_other_migrations(lambda: _has_lock(connection))
-        yield connection
+    url = make_url(admin_url).set(database=MAINTENANCE_DATABASE)
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
 
 def _has_row(connection: psycopg.Connection[Any], query: LiteralString, *values: str) -> bool:

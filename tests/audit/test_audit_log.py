@@ -4,6 +4,7 @@ import ast
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any, LiteralString
@@ -15,9 +16,11 @@ from sqlalchemy import text
 from admin_app import labels
 from shared.audit import audit_log
 from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
+from shared.backoffice import operators
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
+from shared.core.ids import new_id
 from shared.tenancy import audit_reader, entry, members, tenants
 from tests.conftest import Cast, Person
 from tests.support import source
@@ -402,6 +405,45 @@ async def test_concurrent_operator_events_keep_one_intact_chain(cast: Cast) -> N
     await write_operator_events(cast, 6)
     after = await verify_operator_log(cast)
     assert (after.is_intact, after.checked_count) == (True, before.checked_count + 6)
+
+
+CHAIN_KEY = "hashtextextended('operator_event', 0)"
+LOCKABLE_TABLES = """
+    select quote_ident(relname) from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+        and has_table_privilege(oid, 'update') and relname <> all (%s)
+"""
+# An operator's action reads or writes these itself, so the app's role can delay it there, as long as a lock lasts.
+SHARED_TABLES = ["user", "procrastinate_jobs", "procrastinate_events"]
+
+
+@contextmanager
+def held_by_app() -> Iterator[psycopg.Connection]:
+    """A transaction of the app's role that holds every lock it can take."""
+    with psycopg.connect(db.login_url("app")) as connection:
+        connection.execute(f"select pg_advisory_xact_lock({CHAIN_KEY})")  # type: ignore[arg-type]
+        tables = connection.execute(LOCKABLE_TABLES, [SHARED_TABLES]).fetchall()
+        for (table,) in tables:
+            connection.execute(f"lock table {table} in access exclusive mode")
+        assert len(tables) > 10
+        yield connection
+
+
+async def test_app_role_cannot_block_an_operators_action(cast: Cast) -> None:
+    with held_by_app():
+        await write_operator_events(cast, 2)
+        async with cast.olga.octx() as octx:
+            await operators.create(octx, f"{new_id('x')}@bulkhead.test", "support", "Nina", reason="a test")
+    verified = await verify_operator_log(cast)
+    assert verified.is_intact
+
+
+async def test_app_role_cannot_lock_the_operators_chain(cast: Cast) -> None:
+    for statement in ("select * from operator_chain_lock for update", "lock table operator_chain_lock"):
+        with (
+            psycopg.connect(db.login_url("app")) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement)
 
 
 @pytest.fixture
