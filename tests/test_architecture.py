@@ -335,6 +335,34 @@ def test_views_read_with_the_rights_of_the_caller(name: str) -> None:
     assert rows == []
 
 
+# These wait for rows that refer to the person, on purpose.
+FULL_ROW_LOCKS = {"lock_user", "lock_user_by_email"}
+
+
+def test_row_locks_let_referring_rows_be_inserted() -> None:
+    """FOR UPDATE blocks every insert that refers to the row. An audited service of the same tenant would deadlock."""
+    violations = [
+        f"{path}:{call.lineno} {function.name}"
+        for path, tree in source.load_trees().items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and function.name not in FULL_ROW_LOCKS
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and _locks_whole_row(call)
+    ]
+    assert violations == []
+
+
+def _locks_whole_row(call: ast.Call) -> bool:
+    """Whether the call is `with_for_update` or takes it as an argument, without `key_share`."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "with_for_update":
+        return not any(keyword.arg == "key_share" for keyword in call.keywords)
+    return any(
+        keyword.arg == "with_for_update" and "key_share" not in ast.unparse(keyword.value)
+        for keyword in call.keywords
+    )
+
+
 def test_security_definer_functions_are_the_listed_ones(name: str) -> None:
     rows = database_catalog.run_query(
         "select p.proname, pg_get_userbyid(p.proowner), coalesce(p.proconfig::text, '') from pg_proc p"

@@ -32,7 +32,7 @@ async def get_plan(session: AsyncSession, plan_id: str) -> Plan | None:
 
 
 async def lock_plan(session: AsyncSession, plan_id: str) -> Plan | None:
-    return await session.get(Plan, plan_id, with_for_update=True, populate_existing=True)
+    return await session.get(Plan, plan_id, with_for_update={"key_share": True}, populate_existing=True)
 
 
 async def get_version(session: AsyncSession, version_id: str) -> PlanVersion | None:
@@ -40,7 +40,9 @@ async def get_version(session: AsyncSession, version_id: str) -> PlanVersion | N
 
 
 async def lock_version(session: AsyncSession, version_id: str) -> PlanVersion | None:
-    return await session.get(PlanVersion, version_id, with_for_update=True, populate_existing=True)
+    return await session.get(
+        PlanVersion, version_id, with_for_update={"key_share": True}, populate_existing=True
+    )
 
 
 async def list_versions_of_plan(session: AsyncSession, plan_id: str) -> Sequence[PlanVersion]:
@@ -53,7 +55,9 @@ async def list_versions_of_plan(session: AsyncSession, plan_id: str) -> Sequence
 async def lock_epoch(session: AsyncSession) -> int:
     """Serialises publishing until the end of the transaction. Returns the epoch; readers of the catalog never wait."""
     connection = await session.connection()
-    return int((await connection.execute(select(EPOCH.c.number).with_for_update())).scalar_one())
+    return int(
+        (await connection.execute(select(EPOCH.c.number).with_for_update(key_share=True))).scalar_one()
+    )
 
 
 async def get_next_position(session: AsyncSession, kind: str) -> int:

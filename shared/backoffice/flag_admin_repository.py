@@ -31,7 +31,7 @@ async def get_flag(session: AsyncSession, key: str) -> FlagRow | None:
 
 
 async def lock_flag(session: AsyncSession, key: str) -> FlagRow | None:
-    statement = select(FlagRow).where(FlagRow.key == key).with_for_update()
+    statement = select(FlagRow).where(FlagRow.key == key).with_for_update(key_share=True)
     return (await session.exec(statement.execution_options(populate_existing=True))).first()
 
 

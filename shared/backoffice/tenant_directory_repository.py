@@ -290,7 +290,7 @@ async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[A
 
 async def lock_key(session: AsyncSession, tenant_id: str) -> TenantKey:
     """Needs a transaction that has entered this tenant."""
-    return await session.get_one(TenantKey, (tenant_id, "dek"), with_for_update=True)
+    return await session.get_one(TenantKey, (tenant_id, "dek"), with_for_update={"key_share": True})
 
 
 async def get_state_before_suspension(ctx: Ctx) -> TenantState:

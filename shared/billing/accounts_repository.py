@@ -19,13 +19,15 @@ async def get_account_by_token(session: AsyncSession, token_hash: str) -> Provid
 
 
 async def lock_account(session: AsyncSession, account_id: str) -> ProviderAccount | None:
-    return await session.get(ProviderAccount, account_id, with_for_update=True, populate_existing=True)
+    return await session.get(
+        ProviderAccount, account_id, with_for_update={"key_share": True}, populate_existing=True
+    )
 
 
 async def lock_accounts(session: AsyncSession) -> Sequence[ProviderAccount]:
     """Locks all accounts, so that only one transaction at a time adds or changes one."""
     order = (col(ProviderAccount.id) != PLATFORM, col(ProviderAccount.id))
-    statement = select(ProviderAccount).order_by(*order).with_for_update()
+    statement = select(ProviderAccount).order_by(*order).with_for_update(key_share=True)
     return (await session.exec(statement.execution_options(populate_existing=True))).all()
 
 

@@ -37,7 +37,7 @@ async def one(ctx: Ctx, statement: Any) -> Any:
 async def lock(ctx: Ctx, table: type[Row], row_id: str) -> Row | None:
     """The tenant's row of this id, as it is now, locked until the transaction ends. None where there is none."""
     key = (ctx.tenant_id, row_id)
-    return await ctx.session.get(table, key, with_for_update=True, populate_existing=True)
+    return await ctx.session.get(table, key, with_for_update={"key_share": True}, populate_existing=True)
 
 
 async def insert_missing(ctx: Ctx, rows: Sequence[TenantRow]) -> bool:

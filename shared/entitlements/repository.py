@@ -86,7 +86,7 @@ async def _list_rows(
 
 async def lock_row(ctx: Ctx, table: type[TimedRowType], row_id: str) -> TimedRowType | None:
     """Locks the row, so that it is ended once."""
-    return await ctx.session.get(table, (ctx.tenant_id, row_id), with_for_update=True)
+    return await ctx.session.get(table, (ctx.tenant_id, row_id), with_for_update={"key_share": True})
 
 
 async def lock_later_rows(ctx: Ctx, table: type[TimedRowType], since: datetime) -> Sequence[TimedRowType]:
@@ -96,6 +96,6 @@ async def lock_later_rows(ctx: Ctx, table: type[TimedRowType], since: datetime) 
         .where(table.tenant_id == ctx.tenant_id)
         .where(col(table.starts_at) > since)
         .where(col(table.closed_at).is_(None))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.all(ctx, statement)

@@ -43,6 +43,7 @@ async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> User | None:
+    """A lock that also waits for sessions and codes of the person that are being made, and blocks new ones."""
     return await session.get(User, user_id, with_for_update=True, populate_existing=True)
 
 
@@ -204,7 +205,9 @@ async def get_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | No
 
 async def lock_realm_keys(session: AsyncSession) -> Sequence[PlatformKey]:
     """The keys of both realms, for bulkhead_owner."""
-    return (await session.exec(select(PlatformKey).order_by(PlatformKey.id).with_for_update())).all()
+    return (
+        await session.exec(select(PlatformKey).order_by(PlatformKey.id).with_for_update(key_share=True))
+    ).all()
 
 
 async def add_realm_key(session: AsyncSession, realm: Realm, kek_id: int, wrapped: bytes) -> None:
@@ -316,7 +319,7 @@ async def lock_challenges(session: AsyncSession, realm: Realm, subject_id: str) 
         select(table.id)
         .where(realm.owner_column(table) == subject_id)
         .order_by(col(table.id))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     await session.exec(statement)
 

@@ -39,6 +39,6 @@ async def lock_expired_invitation(ctx: Ctx, email: str) -> Invitation | None:
         .where(Invitation.email == email)
         .where(Invitation.status == InvitationStatus.PENDING)
         .where(col(Invitation.expires_at) <= now())
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.one(ctx, statement)

@@ -79,7 +79,7 @@ async def lock_membership_of_user(ctx: Ctx, user_id: str) -> Membership | None:
         select(Membership)
         .where(Membership.tenant_id == ctx.tenant_id)
         .where(Membership.user_id == user_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.one(ctx, statement)
 
@@ -125,7 +125,7 @@ async def lock_owners(ctx: Ctx) -> Sequence[Membership]:
         .where(Membership.role == "owner")
         .where(Membership.state == MembershipState.ACTIVE)
         .order_by(col(Membership.id))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.all(ctx, statement)
 

@@ -25,6 +25,6 @@ async def lock_steps(ctx: Ctx) -> Sequence[ProvisioningStep]:
         select(ProvisioningStep)
         .where(ProvisioningStep.tenant_id == ctx.tenant_id)
         .order_by(col(ProvisioningStep.position))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.all(ctx, statement)

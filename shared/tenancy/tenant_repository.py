@@ -24,7 +24,9 @@ async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
 
 
 async def lock_tenant(ctx: Ctx) -> Tenant:
-    tenant = await ctx.session.get(Tenant, ctx.tenant_id, with_for_update=True, populate_existing=True)
+    tenant = await ctx.session.get(
+        Tenant, ctx.tenant_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     assert tenant is not None  # a Ctx exists only for an existing tenant
     return tenant
 
@@ -59,7 +61,10 @@ async def get_logo_digest(ctx: Ctx) -> str:
 async def lock_settings(ctx: Ctx) -> TenantSettings:
     await insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
     settings = await ctx.session.get(
-        TenantSettings, (ctx.tenant_id, "settings"), with_for_update=True, populate_existing=True
+        TenantSettings,
+        (ctx.tenant_id, "settings"),
+        with_for_update={"key_share": True},
+        populate_existing=True,
     )
     assert settings is not None
     return settings
