@@ -19,7 +19,7 @@ MOVE_TO_LANE = text("""
     where status = 'todo' and queue_name = :first and :lane <> :first and task_name = any(:tasks)
 """)
 
-# Jobs that were queued before the upgrade to signatures, with what they were queued with (migration 0008).
+# Jobs that were queued before the upgrade to signatures, with what they were queued with (migration 0007).
 IS_ACCEPTED_UNSIGNED = text("""
     select exists (select from unsigned_job where job_id = :job_id and task_name = :task and args = cast(:args as jsonb))
         or exists (select from job_signing where unsigned_until > now())

@@ -2,10 +2,11 @@
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
+works_with = "0004"
 
 INDEXES = {
     "tenant_by_name": "tenant (lower(name), id)",

@@ -7,10 +7,11 @@ one may still queue some.
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
+works_with = "0004"
 
 FAILURES = """
 create table job_failure (
