@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import reflex as rx
+from reflex.state import BaseState
 
 from shared.core.errors import Conflict
 
@@ -51,7 +52,7 @@ def show_object(load: Any) -> Any:
     return show
 
 
-async def find_other_object(state: rx.State, state_class: type[rx.State]) -> Conflict | None:
+async def find_other_object(state: BaseState, state_class: type[BaseState]) -> Conflict | None:
     """The refusal of an event whose page shows another object than its address names."""
     if not issubclass(state_class, ObjectState):
         return None
