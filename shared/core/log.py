@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
+from shared.core import request_ids
 from shared.core.context import Ctx, OperatorCtx
-from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
 SECRET_TEXT = re.compile(
@@ -111,13 +111,13 @@ def _shorten_line(_: Any, __: str, line: Any) -> str:
     return json.dumps(kept | {"line_too_long": len(line)})
 
 
-def _add_tenant_id(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Adds the tenant id to every line, "-" outside of tenants."""
-    return {"tenant_id": "-", **event}
+def _add_context(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Adds the tenant id to every line, "-" outside of tenants, and the id of the request in progress."""
+    return {"tenant_id": "-", **request_ids.log_fields(), **event}
 
 
 PROCESSORS: list[Any] = [
-    _add_tenant_id,
+    _add_context,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
@@ -169,12 +169,8 @@ def bind_logger(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogg
     return get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
 
 
-def new_request_id() -> str:
-    return new_id("req")
-
-
 def report_bug(exception: BaseException, **facts: Any) -> str:
-    """Logs a bug with its traceback and returns the id under which support finds it."""
-    request_id = str(facts.pop("request_id", "")) or new_request_id()
+    """Logs a bug with its traceback and returns the id of the request, under which support finds it."""
+    request_id = str(facts.pop("request_id", "")) or request_ids.current()
     get_logger("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
     return request_id

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import log
+from shared.core import request_ids
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant
 from shared.jobs import signatures
@@ -50,7 +50,7 @@ async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = 
     """
     if not task.startswith(PLATFORM_PREFIX):
         raise NoTenant(f"the job {task} has no tenant")
-    await _defer_job(session, task, sequence or None, {"request_id": log.new_request_id(), **ids})
+    await _defer_job(session, task, sequence or None, {"request_id": request_ids.current(), **ids})
 
 
 async def wake_jobs(ctx: Ctx) -> None:

@@ -15,7 +15,7 @@ from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecisio
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
-from shared.core import db, log, registry
+from shared.core import db, log, registry, request_ids
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
@@ -266,6 +266,7 @@ def _guard(name: str, work: Handler) -> Handler:
     """
 
     async def run_attempt(context: JobContext, **arguments: Any) -> None:
+        request_ids.begin(str(arguments.get("request_id", "")), attempt=context.job.attempts + 1)
         try:
             await work(**await signatures.check(context.job.id, name, arguments))
         except TenantSuspended:

@@ -16,7 +16,7 @@ from shared.access import decision_counts
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
-from shared.core import connection_shares, db, log
+from shared.core import connection_shares, db, log, request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import clean_reason
@@ -229,7 +229,7 @@ async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
             actor=Actor("operator", "opr_platform", name),
             role="owner",
             permissions=OPERATOR_ROLES["owner"].permissions,
-            request_id=log.new_request_id(),
+            request_id=request_ids.current(),
             session=session,
         )
 
@@ -432,7 +432,7 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
         role_name=admission.role.name,
         permissions=admission.role.permissions,
         rights=admission.rights,
-        request_id=request_id or log.new_request_id(),
+        request_id=request_id or request_ids.current(),
         session=session,
         session_hash=admission.session_hash,
     )
@@ -448,7 +448,7 @@ def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> 
         actor=admission.actor,
         role=admission.role,
         permissions=OPERATOR_ROLES[admission.role].permissions,
-        request_id=log.new_request_id(),
+        request_id=request_ids.current(),
         session=session,
         session_hash=admission.session_hash,
     )
@@ -482,7 +482,7 @@ def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | No
 
 async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:
     """Record the attempt in its own transaction, because the caller raises and rolls back."""
-    request_id = log.new_request_id()
+    request_id = request_ids.current()
     log.get_logger(__name__).warning(
         "cross_tenant_attempt", tenant_id="-", actor_id=user_id, request_id=request_id
     )

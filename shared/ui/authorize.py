@@ -17,7 +17,7 @@ from reflex_base.registry import RegistrationContext
 from shared.access import decision, decision_counts, refusal_messages
 from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.refusal_codes import PAYABLE_REASONS
-from shared.core import log
+from shared.core import log, request_ids
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.plurals import join_names
 from shared.core.socket_frames import slug_from_path
@@ -25,6 +25,7 @@ from shared.core.socket_limits import SocketLimits
 from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
+from shared.ui import event_requests
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.object_state import find_other_object, show_object
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
@@ -171,6 +172,7 @@ class AuthorizeMiddleware(rx.Middleware):
         event: Event,
     ) -> StateUpdate | None:
         """None lets the event through; anything else is the answer."""
+        event_requests.begin()
         event_started_at = time.monotonic()
         admission = await state.get_state(Admission)
         path, is_framework_event = admission.router.url.path, event.name in FRAMEWORK_EVENTS
@@ -208,7 +210,7 @@ class AuthorizeMiddleware(rx.Middleware):
             return None
         log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
         if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
-            decision_counts.count_refused(principal, refusal.action, refusal.reason, log.new_request_id())
+            decision_counts.count_refused(principal, refusal.action, refusal.reason, request_ids.current())
             await decision_counts.write_counts(principal.tenant_id)
         shown_on_page = getattr(handler, "__page__", False)
         if has_left_tenant := slug != "" and not principal.permissions:

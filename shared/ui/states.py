@@ -14,6 +14,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.core.socket_frames import slug_from_path
 from shared.tenancy import entry
+from shared.ui import event_requests
 from shared.ui.live_updates import get_tab_key
 
 AnyCtx = TypeVar("AnyCtx")  # Ctx or OperatorCtx
@@ -124,7 +125,7 @@ def show_refusal(exception: Exception) -> EventSpec:
     """
     if isinstance(exception, DomainError):
         return refusal_toast(exception)
-    request_id = log.report_bug(exception)
+    request_id = log.report_bug(exception, request_id=event_requests.resume())
     return rx.toast.error(
         "Something went wrong.",
         description=f"Nothing was changed. Reference: {request_id}",

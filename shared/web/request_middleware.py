@@ -7,11 +7,11 @@ import asyncio
 import time
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.core import log
+from shared.core import log, request_ids
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import metrics, problem_responses
@@ -26,6 +26,7 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
 }
 BODY_SECONDS = 30.0  # for the whole body of a request
+MAX_CLIENT_ID_LENGTH = 100  # characters
 WEBHOOK_PREFIX = "/webhooks/stripe/"
 FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
 # Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; public pages have the strict `public_pages.PAGE_POLICY`.
@@ -48,7 +49,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        request_id, began = log.new_request_id(), time.perf_counter()
+        request_id, began = request_ids.begin(), time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state.update(request_id=request_id, site=self.site)
         status = 0
@@ -102,6 +103,7 @@ class RequestMiddleware:
                 ms=round(seconds * 1000, 1),
                 tenant_id=state.get("tenant_id", "-"),
                 request_id=request_id,
+                **_client_request_id(scope),
             )
 
     async def _receive_body(self, receive: Receive, state: dict[str, Any], began: float) -> Message:
@@ -122,6 +124,12 @@ class RequestMiddleware:
             headers["cache-control"] = "no-store"
         if settings().is_production:
             headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+
+
+def _client_request_id(scope: Scope) -> dict[str, str]:
+    """What the client calls the request. It is logged beside our own id and used for nothing else."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return {"client_request_id": given[:MAX_CLIENT_ID_LENGTH]} if given else {}
 
 
 def _has_canonical_path(scope: Scope) -> bool:

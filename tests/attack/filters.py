@@ -25,7 +25,7 @@ from sqlmodel import select
 from shared.access import decision_counts, decision_counts_repository
 from shared.billing import usage_repository
 from shared.billing.models import BillingUsage
-from shared.core import db, log, rate_limits
+from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
 from shared.entitlements import rights_cache
@@ -290,7 +290,7 @@ def _enter(admission: Admission) -> Any:
 
 def _initech(world: World) -> Any:
     """Where the others have something: no logo, one member, an owner without a proven address."""
-    return entry.enter_job(world.initech, "attack", log.new_request_id())
+    return entry.enter_job(world.initech, "attack", request_ids.current())
 
 
 async def _wrote(session: Any) -> bool:

@@ -5,7 +5,7 @@ import json
 import psycopg
 from sqlmodel import select
 
-from shared.core import db, log
+from shared.core import db, request_ids
 from shared.core.context import Ctx
 from shared.core.errors import DomainError, NoTenant
 from shared.jobs import queue, worker
@@ -63,7 +63,7 @@ async def foreign_ids(world: World, report: Report) -> None:
                 report.control(KIND, f"{task}: {name} of Globex to try", works=bool(values))
                 for value in values:
                     try:
-                        async with entry.enter_job(world.acme, task, log.new_request_id()) as ctx:
+                        async with entry.enter_job(world.acme, task, request_ids.current()) as ctx:
                             await handler(ctx, **arguments | {name: value})
                     except DomainError:
                         pass

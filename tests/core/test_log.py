@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core import log
+from shared.core import log, request_ids
 from tests.conftest import Cast
 
 SECRET = "s3cr3t-value"
@@ -112,6 +112,14 @@ def test_bug_is_logged_with_its_traceback_and_an_id_but_no_secret(
     assert (line["event"], line["request_id"], line["tenant_id"]) == ("bug", request_id, "ten_acme")
     assert "test_log.py" in line["exception"]
     assert SECRET not in json.dumps(line)
+
+
+def test_log_line_names_the_request_in_progress(lines: list[dict[str, Any]]) -> None:
+    request_id = request_ids.begin(attempt=2)
+    log.get_logger("x").info("started")
+    logging.getLogger("some.library").warning("slow")
+    request_ids.begin("req_other")
+    assert [(line["request_id"], line["attempt"]) for line in lines] == [(request_id, 2)] * 2
 
 
 def test_bug_report_keeps_the_given_request_id() -> None:

@@ -16,7 +16,7 @@ from shared.billing.inbound_webhooks import inbound_webhook_repository as reposi
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
 from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown
 from shared.billing.sync import customer_sync
-from shared.core import db, live_events, log
+from shared.core import db, live_events, log, request_ids
 from shared.core.ids import new_id
 
 CHANNEL = "bulkhead_inbox"
@@ -80,6 +80,7 @@ async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) ->
 
 async def process(claim: WebhookClaim) -> None:
     """Syncs the claim's customer, or schedules a retry. Raises nothing but CancelledError."""
+    request_ids.begin()
     logger = log.get_logger(__name__).bind(
         account_id=claim.account_id, customer_id=claim.customer_id, events=len(claim.event_ids)
     )
