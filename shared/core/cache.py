@@ -19,6 +19,8 @@ from shared.core.config import settings
 from shared.core.errors import NoTenant
 from shared.core.ids import is_id
 
+MAX_MEMORY_BYTES = 64 * 2**20
+
 
 class CacheKind(Enum):
     """name = seconds to live."""
@@ -50,21 +52,35 @@ class Cache(Protocol):
 
 
 class MemoryCache:
-    def __init__(self, max_entries: int = 10_000) -> None:
-        self._max_entries, self._entries = max_entries, dict[str, tuple[float, bytes]]()
+    """Bounded by the bytes of its values. The oldest entries go first, which are also the first to expire."""
+
+    def __init__(self, max_bytes: int = MAX_MEMORY_BYTES) -> None:
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._entries = dict[str, tuple[float, bytes]]()
 
     async def get(self, key: CacheKey) -> bytes | None:
         expires_at, value = self._entries.get(str(key), (0.0, b""))
         return value if expires_at > time.monotonic() else None
 
     async def set(self, key: CacheKey, value: bytes) -> None:
-        if len(self._entries) >= self._max_entries:
-            self._entries.pop(next(iter(self._entries)))  # the oldest entry: dicts keep their order
-        self._entries.pop(str(key), None)
+        self._remove(str(key))
         self._entries[str(key)] = (time.monotonic() + key.kind.value, value)
+        self._bytes += len(value)
+        self._remove_expired()
+        while self._bytes > self._max_bytes:
+            self._remove(next(iter(self._entries)))
 
     async def delete(self, key: CacheKey) -> None:
-        self._entries.pop(str(key), None)
+        self._remove(str(key))
+
+    def _remove_expired(self) -> None:
+        now = time.monotonic()
+        while self._entries and next(iter(self._entries.values()))[0] <= now:
+            self._remove(next(iter(self._entries)))
+
+    def _remove(self, key: str) -> None:
+        _, value = self._entries.pop(key, (0.0, b""))
+        self._bytes -= len(value)
 
 
 class RedisCache:

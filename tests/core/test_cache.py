@@ -50,12 +50,24 @@ async def test_cached_value_expires_after_its_time(monkeypatch: pytest.MonkeyPat
     assert await kept.get(CacheKey("ten_a", CacheKind.LOGO)) is None
 
 
-async def test_full_cache_drops_the_oldest_entry() -> None:
-    kept = MemoryCache(max_entries=2)
+async def test_full_cache_drops_the_oldest_entries_by_their_bytes() -> None:
+    kept = MemoryCache(max_bytes=10)
     for name in ("ten_a", "ten_b", "ten_b", "ten_c"):
         await kept.set(CacheKey(name, CacheKind.LOGO), name.encode())
     values = [await kept.get(CacheKey(name, CacheKind.LOGO)) for name in ("ten_a", "ten_b", "ten_c")]
     assert values == [None, b"ten_b", b"ten_c"]
+    await kept.set(CacheKey("ten_d", CacheKind.LOGO), b"x" * 11)  # too large for it
+    assert kept._entries == {}
+    assert kept._bytes == 0
+
+
+async def test_expired_values_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, began = MemoryCache(), time.monotonic()
+    for number in range(100):
+        await kept.set(CacheKey(f"ten_{number}", CacheKind.LOGO), b"x" * 1_000)
+    monkeypatch.setattr(time, "monotonic", lambda: began + CacheKind.LOGO.value + 1)
+    await kept.set(CacheKey("ten_new", CacheKind.LOGO), b"x")
+    assert kept._bytes == 1
 
 
 async def test_unreachable_store_is_a_miss_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
