@@ -27,8 +27,13 @@ PARSING_METHODS = {
 # Words of other programs, which have no code for what they say; and lines of Python in a generator of Python.
 OTHERS_WORDS = {
     ("shared/billing/stripe_adapter/errors.py", "already exists with identifier"),
-    ("shared/cli/database.py", "does not exist"),  # a failed connection has no SQLSTATE
-    ("shared/cli/database.py", 'database "'),
+    ("shared/cli/database_roles.py", "does not exist"),
+    ("shared/dev/install_packages.py", "Ignoring "),  # pip's
+    (
+        "shared/dev/install_packages.py",
+        "Installing collected packages",
+    ),  # a failed connection has no SQLSTATE
+    ("shared/cli/database_roles.py", 'database "'),
     ("shared/cli/database_diagnosis.py", "password authentication failed"),
     ("shared/cli/database_diagnosis.py", 'role "0" does not exist'),
     ("shared/cli/frontend_build.py", "Invalid icon tag"),
