@@ -4,25 +4,34 @@ A missing hash takes the same time as a wrong password, so timing reveals no acc
 """
 
 import asyncio
+import math
 import unicodedata
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn import zxcvbn  # type: ignore[import-untyped]
 from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untyped]
 
+from shared.core.errors import Refused
+
 MIN_LENGTH, MAX_LENGTH = 15, 1_000
-MIN_SCORE = 3
-SCORED_LENGTH = 72  # characters that zxcvbn scores; further ones only add strength
+MIN_GUESS_DIGITS = 8.0  # a guesser needs 10^8 attempts
+JUDGED_LENGTH = 16  # characters that zxcvbn judges: its cost grows exponentially with what looks like "l33t"
+COMMON_WORD_DIGITS = 1.7  # what zxcvbn says of any common word: 50 attempts
 MIN_WORD_LENGTH = 4  # shorter parts occur in too many words
 COMMON_WORDS = ("bulkhead",)
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Two at a time: each needs 19 MiB and a core.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
+# Apart from these: whoever chooses passwords must not delay those who sign in.
+_judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password-judge")
+MAX_WAITING = 16  # passwords that wait to be judged, in this process
+_waiting: set[Future[list[str]]] = set()
 
 
 async def hash_password(password: str) -> str:
@@ -43,8 +52,21 @@ def is_outdated(password_hash: str) -> bool:
 
 
 async def find_problems(password: str, words: Iterable[str] = ()) -> list[str]:
-    """The problems as sentences; empty for a strong password. `words`: name, address, organisation."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, _find_problems, password, tuple(words))
+    """The problems as sentences; empty for a strong password. `words`: name, address, organisation.
+
+    Raises Refused (unavailable) while too many others are being judged.
+    """
+    if len(_waiting) >= MAX_WAITING:
+        raise Refused(
+            "Too many people are choosing a password right now.",
+            "Try again in a few seconds.",
+            reason="unavailable",
+            retry_after=5,
+        )
+    judgement = _judge.submit(_find_problems, password, tuple(words))
+    _waiting.add(judgement)  # until it is done, even if whoever asked has gone
+    judgement.add_done_callback(_waiting.discard)
+    return await asyncio.wrap_future(judgement)
 
 
 def _encode(password: str) -> bytes:
@@ -66,6 +88,11 @@ def _verify_password(password_hash: str | None, password: str) -> bool:
 
 
 @cache
+def _common_words() -> frozenset[str]:
+    return frozenset(word for words in FREQUENCY_LISTS.values() for word in words)
+
+
+@cache
 def _breached_passwords() -> frozenset[str]:
     """The most common passwords of known breaches, without network access."""
     return frozenset(FREQUENCY_LISTS["passwords"])
@@ -84,11 +111,47 @@ def _find_problems(password: str, words: tuple[str, ...]) -> list[str]:
     forbidden_words = {part for word in (*words, *COMMON_WORDS) for part in _split_words(word)}
     if matches := sorted(part for part in forbidden_words if part in plain):
         return [f"Don't use your name or organisation in your password. Remove “{matches[0]}”."]
-    assessment = zxcvbn(plain[:SCORED_LENGTH], user_inputs=sorted(forbidden_words), max_length=SCORED_LENGTH)
-    if assessment["score"] >= MIN_SCORE:
+    unit = _strip_repetition(plain)
+    judged = _cut_at_word(unit)
+    assessment = zxcvbn(judged, user_inputs=sorted(forbidden_words), max_length=JUDGED_LENGTH)
+    if _count_guess_digits(assessment["sequence"], unit[len(judged) :]) >= MIN_GUESS_DIGITS:
         return []
     advice = assessment["feedback"]["warning"] or "Too easy to guess."
     return [f"{advice.rstrip('.')}. Try a short sentence."]
+
+
+def _strip_repetition(text: str) -> str:
+    """As in "abc" of "abcabcab"; the whole text where nothing is repeated."""
+    for length in range(1, len(text) // 2 + 1):
+        if text.startswith(text[length:]):
+            return text[:length]
+    return text
+
+
+def _cut_at_word(text: str) -> str:
+    """At most `JUDGED_LENGTH` characters, without the beginning of a word that is longer."""
+    if len(text) <= JUDGED_LENGTH:
+        return text
+    return text[: text.rfind(" ", 0, JUDGED_LENGTH) + 1] or text[:JUDGED_LENGTH]
+
+
+def _count_guess_digits(judged_parts: Iterable[Any], rest: str) -> float:
+    """How many digits the number of guesses has. A part that is repeated counts once, and a separator not at all.
+
+    zxcvbn's own score takes two common words for 10^8 guesses. `rest`: what it has not judged.
+    """
+    digits_by_part = {
+        part["token"]: math.log10(max(float(part["guesses"]), 1.0))
+        for part in judged_parts
+        if any(character.isalnum() for character in part["token"])
+    }
+    for word in rest.split():
+        digits_by_part.setdefault(word, _guess_digits(word))
+    return sum(digits_by_part.values())
+
+
+def _guess_digits(word: str) -> float:
+    return COMMON_WORD_DIGITS if word in _common_words() else max(COMMON_WORD_DIGITS, len(set(word)) / 2)
 
 
 def _split_words(word: str) -> set[str]:

@@ -1,13 +1,27 @@
 """Password rules and hashes; a missing account takes as long as a wrong password."""
 
+import asyncio
 import statistics
+import threading
 import time
 
 import pytest
 
+from shared.core.errors import Refused
 from shared.identity import passwords
 
 GOOD = "seven lanterns over quiet water"
+# Passwords that cost a judge without bounds seconds, or minutes: each character may stand for several letters.
+HOSTILE = (
+    "4@8({[<369!1|/0o$5+7%2zZ" * 40,
+    "4@8 (6{ 3 [<1!|/ 0 $5 +7 %2 " * 30,
+    "@4!1|3$5+70(" * 80,
+    "l1!|" * 250,
+    "p@$$w0rd1!" * 100,
+    "ab" * 500,
+    " ".join("4@8({[<3"[: 1 + at % 8] for at in range(180)),
+)
+MAX_CPU_S = 0.5  # of one password; on an idle machine none takes a fifth of it
 
 
 @pytest.mark.parametrize(
@@ -17,6 +31,11 @@ GOOD = "seven lanterns over quiet water"
         ("x" * 1_001, "at most 1,000 characters"),
         ("password123456!", "stolen passwords"),
         ("aaaaaaaaaaaaaaaaaaaa", "Try a short sentence"),
+        ("password password", "Try a short sentence"),
+        ("passwords password", "Try a short sentence"),
+        ("princess football", "Try a short sentence"),
+        ("iloveyou iloveyou iloveyou", "Try a short sentence"),
+        ("qwertyuiop" * 3, "Try a short sentence"),
         ("harbour lanterns over quiet water", "Remove “harbour”"),
         ("HARBOUR lanterns over quiet water", "Remove “harbour”"),
         ("bulkhead lanterns over quiet water", "Remove “bulkhead”"),
@@ -31,6 +50,9 @@ async def test_strong_password_is_accepted_in_any_length_and_script() -> None:
     for password in (
         GOOD,
         GOOD * 20,
+        "the cat sat on the mat",
+        "correct horse battery staple",
+        "xK9#mQ2$vL7@pR4!",
         "sieben Laternen über stillem Wasser",
         "七つの灯籠が静かな水の上にある夜に光る",
     ):
@@ -69,3 +91,29 @@ async def test_missing_account_takes_as_long_as_a_wrong_password() -> None:
             times[is_known].append(time.perf_counter() - began)
     is_known, unknown = (statistics.median(times[key]) for key in (True, False))
     assert 0.5 < is_known / unknown < 2
+
+
+@pytest.mark.parametrize("password", HOSTILE, ids=range(len(HOSTILE)))
+async def test_hostile_password_costs_little(password: str) -> None:
+    await passwords.find_problems(GOOD)  # loads the lists
+    began = time.process_time()
+    await passwords.find_problems(password[: passwords.MAX_LENGTH], ["Zoe Harbour", "zoe@harbour.test"])
+    assert time.process_time() - began < MAX_CPU_S
+
+
+async def test_judging_refuses_more_than_may_wait_and_delays_no_sign_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, released = await passwords.hash_password(GOOD), threading.Event()
+    monkeypatch.setattr(passwords, "_find_problems", lambda *_: [] if released.wait(30) else ["late"])
+    waiting = [asyncio.create_task(passwords.find_problems(GOOD)) for _ in range(passwords.MAX_WAITING)]
+    try:
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as caught:
+            await passwords.find_problems(GOOD)
+        assert (caught.value.http_status, caught.value.retry_after > 0) == (503, True)
+        assert await passwords.verify_password(made, GOOD)  # by threads of its own
+    finally:
+        released.set()
+    assert await asyncio.gather(*waiting) == [[]] * passwords.MAX_WAITING
+    assert await passwords.find_problems(GOOD) == []
