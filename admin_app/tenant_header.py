@@ -9,6 +9,7 @@ from admin_app.shell import PageState
 from shared.backoffice import tenant_directory
 from shared.backoffice.tenant_directory_rows import TenantSummary
 from shared.core.context import OperatorCtx
+from shared.core.stated_reason import Reason, state_reason
 from shared.tenancy.models import TenantState
 from shared.tenancy.provisioning import StepView
 from shared.ui.forms import parse_id
@@ -90,6 +91,10 @@ class TenantObjectState(ObjectState, mixin=True):
     def _tenant_id(self) -> str:
         """The tenant that is shown, unchecked. Services decide on access. Raises Invalid for an impossible id."""
         return tenant_id_from_path(self._shown_path)
+
+    def _state_reason(self, octx: OperatorCtx, text: str) -> Reason:
+        """For a change of the tenant that is shown. Raises Invalid."""
+        return state_reason(octx, text, tenant_id=self._tenant_id())
 
 
 class TenantHeaderState(PageState):

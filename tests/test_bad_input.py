@@ -18,6 +18,7 @@ from shared.core import crypto, rate_limits
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.identity import email_addresses, passwords, sign_in, users
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import (
@@ -99,25 +100,39 @@ OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
     "page": lambda octx, cast, text: tenant_directory.search_tenants(octx, after=text),
     "get": lambda octx, cast, text: tenant_directory.get_tenant(octx, text),
     "steps": lambda octx, cast, text: tenant_directory.list_provisioning_steps(octx, text),
-    "members of": lambda octx, cast, text: tenant_directory.list_members(octx, text, "a reason"),
-    "page of members": lambda octx, cast, text: tenant_directory.list_members(
-        octx, cast.acme, "why", after=text
+    "members of": lambda octx, cast, text: tenant_directory.list_members(
+        octx, text, state_reason(octx, "a reason", tenant_id=text)
     ),
-    "members because": lambda octx, cast, text: tenant_directory.list_members(octx, cast.acme, text),
-    "events because": lambda octx, cast, text: tenant_directory.list_events(octx, cast.acme, text),
+    "page of members": lambda octx, cast, text: tenant_directory.list_members(
+        octx, cast.acme, state_reason(octx, "why, ticket 4471", tenant_id=cast.acme), after=text
+    ),
+    "members because": lambda octx, cast, text: tenant_directory.list_members(
+        octx, cast.acme, state_reason(octx, text, tenant_id=cast.acme)
+    ),
+    "events because": lambda octx, cast, text: tenant_directory.list_events(
+        octx, cast.acme, state_reason(octx, text, tenant_id=cast.acme)
+    ),
     "everything because": lambda octx, cast, text: tenant_directory.list_all_events(
-        octx, text, audit_log.AuditFilter()
+        octx, state_reason(octx, text), audit_log.AuditFilter()
     ),
     "everything of": lambda octx, cast, text: tenant_directory.list_all_events(
-        octx, "a reason", audit_log.AuditFilter(tenant_id=text)
+        octx, state_reason(octx, "a reason"), audit_log.AuditFilter(tenant_id=text)
     ),
-    "suspend": lambda octx, cast, text: tenant_directory.suspend_tenant(octx, text, "a reason"),
-    "suspend because": lambda octx, cast, text: tenant_directory.suspend_tenant(octx, cast.globex, text),
-    "restore because": lambda octx, cast, text: tenant_directory.restore_tenant(octx, cast.globex, text),
-    "resume because": lambda octx, cast, text: tenant_directory.resume_provisioning(octx, cast.acme, text),
+    "suspend": lambda octx, cast, text: tenant_directory.suspend_tenant(
+        octx, text, state_reason(octx, "a reason", tenant_id=text)
+    ),
+    "suspend because": lambda octx, cast, text: tenant_directory.suspend_tenant(
+        octx, cast.globex, state_reason(octx, text, tenant_id=cast.globex)
+    ),
+    "restore because": lambda octx, cast, text: tenant_directory.restore_tenant(
+        octx, cast.globex, state_reason(octx, text, tenant_id=cast.globex)
+    ),
+    "resume because": lambda octx, cast, text: tenant_directory.resume_provisioning(
+        octx, cast.acme, state_reason(octx, text, tenant_id=cast.acme)
+    ),
     "jobs": lambda octx, cast, text: tenant_directory.list_jobs(octx, text),
     "one request": lambda octx, cast, text: tenant_directory.list_events(
-        octx, cast.acme, "why", request_id=text
+        octx, cast.acme, state_reason(octx, "why, ticket 4471", tenant_id=cast.acme), request_id=text
     ),
     "why in": lambda octx, cast, text: explanations.explain_access(octx, text, "", "home:read"),
     "why whom": lambda octx, cast, text: explanations.explain_access(octx, cast.acme, text, "home:read"),
@@ -131,14 +146,30 @@ OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
     "refused": lambda octx, cast, text: recent_refusals.list_recent(octx, cast.acme, request_id=text),
     "refused what": lambda octx, cast, text: recent_refusals.list_recent(octx, cast.acme, action=text),
     "effective": lambda octx, cast, text: tenant_access.get_tenant_access(octx, text),
-    "plan of": lambda octx, cast, text: tenant_access.assign_plan(octx, cast.acme, text, "a reason"),
-    "plan because": lambda octx, cast, text: tenant_access.assign_plan(octx, cast.acme, "plv_pro_1", text),
-    "add-on": lambda octx, cast, text: tenant_access.add_addon(octx, cast.acme, text, 1, "a reason"),
-    "end": lambda octx, cast, text: tenant_access.end_assignment(octx, cast.acme, text, "a reason"),
-    "bill": lambda octx, cast, text: tenant_access.set_billing_status(octx, cast.acme, text, "a reason"),
-    "flag": lambda octx, cast, text: tenant_access.set_flag_override(octx, cast.acme, text, True, "a reason"),
-    "trait": lambda octx, cast, text: tenant_access.set_trait(octx, cast.acme, text, "yes", "a reason"),
-    "trait of": lambda octx, cast, text: tenant_access.set_trait(octx, cast.acme, "region", text, "a reason"),
+    "plan of": lambda octx, cast, text: tenant_access.assign_plan(
+        octx, cast.acme, text, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "plan because": lambda octx, cast, text: tenant_access.assign_plan(
+        octx, cast.acme, "plv_pro_1", state_reason(octx, text, tenant_id=cast.acme)
+    ),
+    "add-on": lambda octx, cast, text: tenant_access.add_addon(
+        octx, cast.acme, text, 1, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "end": lambda octx, cast, text: tenant_access.end_assignment(
+        octx, cast.acme, text, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "bill": lambda octx, cast, text: tenant_access.set_billing_status(
+        octx, cast.acme, text, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "flag": lambda octx, cast, text: tenant_access.set_flag_override(
+        octx, cast.acme, text, True, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "trait": lambda octx, cast, text: tenant_access.set_trait(
+        octx, cast.acme, text, "yes", state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
+    "trait of": lambda octx, cast, text: tenant_access.set_trait(
+        octx, cast.acme, "region", text, state_reason(octx, "a reason", tenant_id=cast.acme)
+    ),
 }
 OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     "sign up": lambda cast, text: signups.sign_up(text, PASSWORD, "Zoe", "Harbour"),

@@ -17,6 +17,7 @@ from shared.backoffice.tenant_billing import TenantDrift
 from shared.billing.models import ReconcileRun
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
+from shared.core.stated_reason import state_reason
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
@@ -130,7 +131,7 @@ class DriftState(DialogState, ListState, PageState):
     async def start_comparison(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await tenant_billing.request_run(octx, form.reason)
+            await tenant_billing.request_run(octx, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx)
         self._show(*page_data)

@@ -15,6 +15,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.errors import Invalid
+from shared.core.stated_reason import state_reason
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows
@@ -121,7 +122,15 @@ class FlagsState(DialogState, PageState):
         day = parse_day(form.cleanup_by) if form.cleanup_by else None
         async with self._quiet_ctx() as octx:
             await flag_admin.create_flag(
-                *(octx, form.key, form.title, form.sentence, form.owner, day, form.reason),
+                *(
+                    octx,
+                    form.key,
+                    form.title,
+                    form.sentence,
+                    form.owner,
+                    day,
+                    state_reason(octx, form.reason),
+                ),
                 required_feature=form.required_feature,
             )
         self._close_dialog()

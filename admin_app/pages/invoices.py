@@ -16,6 +16,7 @@ from shared.backoffice import tenant_billing
 from shared.backoffice.tenant_billing import TenantInvoice
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
+from shared.core.stated_reason import state_reason
 from shared.ui import dialogs
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -92,7 +93,12 @@ class InvoicesState(VisitState, ListState, PageState):
         if not (reason := self._current_reason()):
             return None
         return await tenant_billing.list_invoices(
-            octx, reason, self.status, query=self.query, after=self._cursor(), limit=PAGE_SIZE
+            octx,
+            reason,
+            self.status,
+            query=self.query,
+            after=self._cursor(),
+            limit=PAGE_SIZE,
         )
 
     def _show(self, invoice_page: Page[TenantInvoice] | None) -> None:
@@ -112,7 +118,9 @@ class InvoicesState(VisitState, ListState, PageState):
     @needs(actions.OP_BILLING_READ)
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        await self._show_first_page(**visit_vars(form.reason), status="", query="")
+        async with self._ctx() as octx:
+            reason = state_reason(octx, form.reason)
+        await self._show_first_page(**visit_vars(reason), status="", query="")
         return rx.toast.success(
             "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )

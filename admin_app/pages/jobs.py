@@ -16,6 +16,7 @@ from shared.backoffice import failed_jobs, tenant_directory
 from shared.backoffice.tenant_directory import JobOverview
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
+from shared.core.stated_reason import state_reason
 from shared.jobs import queue_status
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -125,7 +126,7 @@ class JobsState(ListState, DialogState, PageState):
     async def retry_job(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await failed_jobs.retry_job(octx, self._chosen_id, form.reason)
+            await failed_jobs.retry_job(octx, self._chosen_id, state_reason(octx, form.reason))
             jobs_view = await self._read(octx)
         self._show(jobs_view)
         self._close_dialog()
@@ -136,7 +137,7 @@ class JobsState(ListState, DialogState, PageState):
     async def drop_job(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await failed_jobs.drop_job(octx, self._chosen_id, form.reason)
+            await failed_jobs.drop_job(octx, self._chosen_id, state_reason(octx, form.reason))
             jobs_view = await self._read(octx)
         self._show(jobs_view)
         self._close_dialog()

@@ -15,6 +15,7 @@ from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import operators
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
+from shared.core.stated_reason import state_reason
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows
@@ -103,7 +104,9 @@ class OperatorsState(DialogState, PageState):
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = OperatorRoleForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await operators.set_role(octx, parse_id("opr", subject.id), form.role, reason=form.reason)
+            await operators.set_role(
+                octx, parse_id("opr", subject.id), form.role, reason=state_reason(octx, form.reason)
+            )
             await self._read(octx)
         return self._finish(f"Changed the role of {subject.name}.", "Takes effect immediately.")
 
@@ -112,7 +115,7 @@ class OperatorsState(DialogState, PageState):
     async def disable_operator(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await operators.disable(octx, parse_id("opr", subject.id), reason=form.reason)
+            await operators.disable(octx, parse_id("opr", subject.id), reason=state_reason(octx, form.reason))
             await self._read(octx)
         return self._finish(f"Disabled {subject.name}.", "They've been signed out.")
 
@@ -121,7 +124,7 @@ class OperatorsState(DialogState, PageState):
     async def enable_operator(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            await operators.enable(octx, parse_id("opr", subject.id), reason=form.reason)
+            await operators.enable(octx, parse_id("opr", subject.id), reason=state_reason(octx, form.reason))
             await self._read(octx)
         return self._finish(f"Enabled {subject.name}.", "They can sign in again with their previous role.")
 
@@ -131,7 +134,9 @@ class OperatorsState(DialogState, PageState):
         """Sends the new password to the browser without storing it in the state."""
         form, subject = ReasonForm.read(payload), self.subject
         async with self._ctx() as octx:
-            credentials = await operators.reset_access(octx, parse_id("opr", subject.id), reason=form.reason)
+            credentials = await operators.reset_access(
+                octx, parse_id("opr", subject.id), reason=state_reason(octx, form.reason)
+            )
             await self._read(octx)
         self._close_dialog()
         description = f"New password, shown once: {credentials.password}. They set up a new second factor when they sign in."

@@ -18,7 +18,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import is_id, new_id
-from shared.core.stated_reason import clean_reason
+from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue
 from shared.tenancy import entry, tenants
 
@@ -55,7 +55,7 @@ async def request_adjustment(
     amount: int,
     currency: str,
     code: str,
-    reason: str,
+    reason: Reason,
     *,
     invoice_id: str = "",
     adjustment_id: str = "",
@@ -67,10 +67,11 @@ async def request_adjustment(
     Conflict, Refused for a large amount.
     """
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
-    digits = _check_request(kind, amount, currency, code, reason)
+    reason_text = use_reason(octx, reason, tenant_id)
+    digits = _check_request(kind, amount, currency, code)
     if amount > LARGE_AMOUNT * 10**digits:
         policy.require_operator(octx, actions.OP_BILLING_ADJUST_ANY)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         await _check_billing_state(ctx, kind, amount, currency, invoice_id)
         row = BillingAdjustment(
@@ -80,7 +81,7 @@ async def request_adjustment(
             amount=amount,
             currency=currency,
             reason_code=code,
-            reason=clean_reason(reason),
+            reason=reason_text,
             invoice_id=invoice_id,
             by_id=octx.actor.id,
             by_name=octx.actor.name,
@@ -94,10 +95,11 @@ async def request_adjustment(
     return row.id
 
 
-async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str, reason: str) -> None:
+async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str, reason: Reason) -> None:
     """Submits an adjustment again that the provider hasn't confirmed. Raises NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         row = await repository.get_adjustment(ctx, adjustment_id)
         if row is None:
@@ -131,7 +133,7 @@ async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str
             await _notify_pages(ctx)
 
 
-def _check_request(kind: str, amount: int, currency: str, code: str, reason: str) -> int:
+def _check_request(kind: str, amount: int, currency: str, code: str) -> int:
     """Validates the fields. Returns the number of decimal places of the currency."""
     if kind not in KINDS:
         raise Invalid(
@@ -141,7 +143,6 @@ def _check_request(kind: str, amount: int, currency: str, code: str, reason: str
         raise Invalid("The amount is out of range.", "Check the amount.", fields={"amount": "Out of range"})
     if code not in REASON_CODES:
         raise Invalid("A reason code is required.", "Choose one from the list.", fields={"code": "Unknown"})
-    clean_reason(reason)
     return money.require_currency(currency).digits
 
 

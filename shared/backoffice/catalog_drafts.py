@@ -21,7 +21,7 @@ from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import find_problem, to_line
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import clean_reason
+from shared.core.stated_reason import Reason, clean_stated_reason, use_reason
 from shared.entitlements import plan_content
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY
 from shared.entitlements.models import FlagRow, Plan, PlanVersion
@@ -174,10 +174,10 @@ async def discard_draft(octx: OperatorCtx, version_id: str, revision: int) -> No
     await _publish_change(octx)
 
 
-async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
+async def retire_plan(octx: OperatorCtx, plan_id: str, reason: Reason) -> None:
     """Stops offering it; tenants that have it keep it. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason = clean_reason(reason)
+    reason_text = use_reason(octx, reason)
     await repository.lock_epoch(octx.session)
     plan = await _lock_plan(octx, plan_id)
     if plan.key == FALLBACK_PLAN_KEY and plan.for_tenant is None:
@@ -190,7 +190,7 @@ async def retire_plan(octx: OperatorCtx, plan_id: str, reason: str) -> None:
     plan.retired_at = now()
     octx.session.add(plan)
     details: dict[str, Any] = {"name": plan.name, **_tenant_details(plan.for_tenant)}
-    audit_log.record_operator(octx, "plan.retired", plan.id, reason=reason, **details)
+    audit_log.record_operator(octx, "plan.retired", plan.id, reason=reason_text, **details)
     await _publish_change(octx)
 
 
@@ -220,7 +220,7 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
     Raises Invalid, NotFound, and Conflict where the impact is no longer the one that was confirmed.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason, effective_at = clean_reason(request.reason), require_future_date(request.effective_at)
+    reason, effective_at = clean_stated_reason(request.reason), require_future_date(request.effective_at)
     moves = request.moves
     # Before the lock, so that no kill switch waits for the simulation. The digest is compared under the lock.
     plan, draft = await get_draft(octx, draft_id)

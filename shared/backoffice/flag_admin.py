@@ -18,7 +18,7 @@ from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import clean_reason
+from shared.core.stated_reason import Reason, clean_reason, use_reason
 from shared.entitlements import flag_rules
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flags import FLAGS
@@ -77,7 +77,7 @@ async def create_flag(
     sentence: str,
     owner: str,
     cleanup_by: date | None,
-    reason: str,
+    reason: Reason,
     *,
     required_feature: str = "",
 ) -> FlagSummary:
@@ -86,6 +86,7 @@ async def create_flag(
     Raises Invalid without an owner or a future removal date, Conflict.
     """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     if KEY_PATTERN.fullmatch(key) is None:
         raise Invalid(
             "A key can have a to z, 0 to 9 and _, and starts with a letter.",
@@ -112,62 +113,70 @@ async def create_flag(
             f"The flag {key} already exists.",
             "Choose another key. Keys of retired flags can't be used again.",
         )
-    first_version = await _add_version(octx, row, 1, [], False, reason)
+    first_version = await _add_version(octx, row, 1, [], False, reason_text)
     details = {"owner": row.owner, "clean_up_by": row.cleanup_by.isoformat(), "requires": required_feature}
-    audit_log.record_operator(octx, "flag.created", key, reason=reason, **details)
+    audit_log.record_operator(octx, "flag.created", key, reason=reason_text, **details)
     await _publish_change(octx)
     return _build_summary(row, first_version)
 
 
 async def change_rules(
-    octx: OperatorCtx, flag: str, number: int, new_rules: object, reason: str
+    octx: OperatorCtx, flag: str, number: int, new_rules: object, reason: Reason
 ) -> FlagVersion:
     """`number`: of the version that was read. A killed flag stays killed. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     checked_rules = await parse_rules(octx, new_rules)
     row, latest = await _lock_flag(octx, flag, number)
     if checked_rules == latest.rules:
         raise Conflict("These are already the current rules.", "Change a rule, or cancel.")
-    new_version = await _add_version(octx, row, latest.number + 1, checked_rules, latest.killed, reason)
+    new_version = await _add_version(octx, row, latest.number + 1, checked_rules, latest.killed, reason_text)
     audit_log.record_operator(
-        octx, "flag.rules_changed", flag, reason=reason, **_audit_change(latest, new_version)
+        octx, "flag.rules_changed", flag, reason=reason_text, **_audit_change(latest, new_version)
     )
     await _publish_change(octx)
     return new_version
 
 
-async def kill_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagVersion:
+async def kill_flag(octx: OperatorCtx, flag: str, reason: Reason) -> FlagVersion:
     """Turns the flag off for all tenants when the transaction commits. Keeps its rules. Raises NotFound, Conflict.
 
     Takes no version number, so that a concurrent change of the rules can't block the kill switch.
     """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     row, latest = await _lock_flag(octx, flag)
     if latest.killed:
         raise Conflict(f"{row.title} is already killed.", "No action is needed.")
-    new_version = await _add_version(octx, row, latest.number + 1, latest.rules, True, reason)
-    audit_log.record_operator(octx, "flag.killed", flag, reason=reason, **_audit_change(latest, new_version))
+    new_version = await _add_version(octx, row, latest.number + 1, latest.rules, True, reason_text)
+    audit_log.record_operator(
+        octx, "flag.killed", flag, reason=reason_text, **_audit_change(latest, new_version)
+    )
     await _publish_change(octx)
     return new_version
 
 
-async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: str) -> FlagVersion:
+async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason) -> FlagVersion:
     """Revives a killed flag with its rules. `number`: of the version that was read. Raises NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     row, latest = await _lock_flag(octx, flag, number)
     if not latest.killed:
         raise Conflict(f"{row.title} isn't killed.", "Reload the page.")
-    new_version = await _add_version(octx, row, latest.number + 1, latest.rules, False, reason)
-    audit_log.record_operator(octx, "flag.revived", flag, reason=reason, **_audit_change(latest, new_version))
+    new_version = await _add_version(octx, row, latest.number + 1, latest.rules, False, reason_text)
+    audit_log.record_operator(
+        octx, "flag.revived", flag, reason=reason_text, **_audit_change(latest, new_version)
+    )
     await _publish_change(octx)
     return new_version
 
 
 async def change_cleanup_date(
-    octx: OperatorCtx, flag: str, previous_date: date, cleanup_by: date | None, reason: str
+    octx: OperatorCtx, flag: str, previous_date: date, cleanup_by: date | None, reason: Reason
 ) -> FlagRow:
     """`previous_date`: the date that was read. Raises Invalid, NotFound, Conflict where it has changed since."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     new_date = _require_future_date(cleanup_by)
     row, _ = await _lock_flag(octx, flag)
     if row.cleanup_by != previous_date:
@@ -178,14 +187,15 @@ async def change_cleanup_date(
         "before": {"clean_up_by": previous_date.isoformat()},
         "after": {"clean_up_by": new_date.isoformat()},
     }
-    audit_log.record_operator(octx, "flag.cleanup_moved", flag, reason=reason, **days)
+    audit_log.record_operator(octx, "flag.cleanup_moved", flag, reason=reason_text, **days)
     await _publish_change(octx)
     return row
 
 
-async def retire_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
+async def retire_flag(octx: OperatorCtx, flag: str, reason: Reason) -> FlagRow:
     """Turns the flag off permanently; its key can't be used again. Raises NotFound, Conflict while the code uses it."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
+    reason_text = use_reason(octx, reason)
     row, latest = await _lock_flag(octx, flag)
     if flag in FLAGS:
         raise Conflict(
@@ -194,7 +204,7 @@ async def retire_flag(octx: OperatorCtx, flag: str, reason: str) -> FlagRow:
         )
     row.retired_at = now()
     octx.session.add(row)
-    audit_log.record_operator(octx, "flag.retired", flag, reason=reason, before=_audit_rules(latest))
+    audit_log.record_operator(octx, "flag.retired", flag, reason=reason_text, before=_audit_rules(latest))
     await _publish_change(octx)
     return row
 

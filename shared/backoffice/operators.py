@@ -11,6 +11,7 @@ from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
+from shared.core.stated_reason import Reason, use_reason
 from shared.identity import email_addresses, passwords, users
 from shared.identity import operators as operator_rows
 from shared.identity.models import Operator
@@ -28,10 +29,11 @@ async def list_operators(octx: OperatorCtx) -> Sequence[Operator]:
 
 
 async def create(
-    octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: str = "New operator"
+    octx: OperatorCtx, email: str, role: str, name: str, *, password: str = "", reason: Reason | None = None
 ) -> OperatorAccess:
     """Without `password` one is generated. The first sign-in requires enrolling a second factor. Raises Conflict."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    reason_text = use_reason(octx, reason) if reason else "New operator"
     email, name = email_addresses.parse_address(email), users.clean_name(name)
     _require_known_role(role)
     password = password or _generate_password()
@@ -47,12 +49,15 @@ async def create(
     octx.session.add(operator)
     await octx.session.flush()
     await operator_rows.save_password(octx.session, operator.id, password_hash)
-    audit_log.record_operator(octx, "operator.created", operator.id, reason=reason, email=email, role=role)
+    audit_log.record_operator(
+        octx, "operator.created", operator.id, reason=reason_text, email=email, role=role
+    )
     return OperatorAccess(operator, password)
 
 
-async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: str) -> None:
+async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: Reason) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    reason_text = use_reason(octx, reason)
     _require_known_role(role)
     operator, owners = await _lock_operator(octx, operator_id)
     if role != OWNER:
@@ -60,35 +65,38 @@ async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: st
     previous_role, operator.role = operator.role, role
     octx.session.add(operator)
     audit_log.record_operator(
-        octx, "operator.role_changed", operator_id, reason=reason, old=previous_role, new=role
+        octx, "operator.role_changed", operator_id, reason=reason_text, old=previous_role, new=role
     )
 
 
-async def disable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
+async def disable(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> None:
     """Ends their sessions at once."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    reason_text = use_reason(octx, reason)
     operator, owners = await _lock_operator(octx, operator_id)
     _require_other_owner(owners, operator)
     operator.disabled_at = operator.disabled_at or now()
     octx.session.add(operator)
     await operator_rows.sign_out(octx.session, operator_id)
-    audit_log.record_operator(octx, "operator.disabled", operator_id, reason=reason)
+    audit_log.record_operator(octx, "operator.disabled", operator_id, reason=reason_text)
 
 
-async def enable(octx: OperatorCtx, operator_id: str, *, reason: str) -> None:
+async def enable(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> None:
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    reason_text = use_reason(octx, reason)
     operator, _ = await _lock_operator(octx, operator_id)
     operator.disabled_at = None
     octx.session.add(operator)
-    audit_log.record_operator(octx, "operator.enabled", operator_id, reason=reason)
+    audit_log.record_operator(octx, "operator.enabled", operator_id, reason=reason_text)
 
 
-async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> OperatorAccess:
+async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> OperatorAccess:
     """Replace the password and remove the second factor, after a lost password or device.
 
     Raises Conflict for one's own account: an open session must not be enough to take an account over.
     """
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
+    reason_text = use_reason(octx, reason)
     password = _generate_password()
     password_hash = await passwords.hash_password(password)
     operator, _ = await _lock_operator(octx, operator_id)
@@ -97,7 +105,9 @@ async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: str) -> O
     await operator_rows.save_password(octx.session, operator_id, password_hash)
     await operator_rows.reset_second_factor(octx.session, operator_id)
     await operator_rows.sign_out(octx.session, operator_id)
-    audit_log.record_operator(octx, "operator.access_reset", operator_id, reason=reason, email=operator.email)
+    audit_log.record_operator(
+        octx, "operator.access_reset", operator_id, reason=reason_text, email=operator.email
+    )
     return OperatorAccess(operator, password)
 
 

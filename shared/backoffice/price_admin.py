@@ -14,6 +14,7 @@ from shared.core import live_events, money
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import Reason, use_reason
 from shared.entitlements.models import Plan, PlanVersion
 
 AUDIT_REASON = "Prices in Stripe"  # of changes that affect no customer's price
@@ -75,7 +76,7 @@ async def set_price(
     tiers: Sequence[Tier] = (),
     meter: str = "",
     effective_at: datetime | None = None,
-    reason: str,
+    reason: Reason,
 ) -> Price:
     """Sets the price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units
     within it.
@@ -83,7 +84,8 @@ async def set_price(
     Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
-    reason, asked_at = _clean_reason(reason), now()
+    reason_text = use_reason(octx, reason)
+    asked_at = now()
     _check_fields(period, kind, currency, amount, tiers, meter)
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
         raise Invalid(
@@ -109,7 +111,7 @@ async def set_price(
         meter=meter,
         effective_at=effective_at or asked_at,
         created_by=octx.actor.name,
-        reason=reason,
+        reason=reason_text,
     )
     before = prices.select_current_prices(version_prices, price.effective_at).get(prices.get_price_key(price))
     if before is not None and _has_same_amount(before, price):
@@ -120,7 +122,7 @@ async def set_price(
         octx,
         "price.set",
         price.id,
-        reason=reason,
+        reason=reason_text,
         name=plan.name,
         version=version.number,
         **({"for_tenant": version.for_tenant} if version.for_tenant else {}),
@@ -196,16 +198,3 @@ def _check_sellable(
 
 def _has_same_amount(price: Price, other: Price) -> bool:
     return (price.amount, price.tiers, price.tiers_mode) == (other.amount, other.tiers, other.tiers_mode)
-
-
-def _clean_reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 1 <= len(reason) <= prices.MAX_REASON_LENGTH:
-        raise Invalid(
-            "A reason is required."
-            if not reason
-            else f"A reason can have at most {prices.MAX_REASON_LENGTH} characters.",
-            "Explain it in one sentence.",
-            fields={"reason": "Missing or too long"},
-        )
-    return reason

@@ -12,15 +12,17 @@ from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
+from shared.core.stated_reason import Reason, use_reason
 
 MAX_NAME_LENGTH = 60
 KEY_PATTERN = re.compile(r"[sr]k_(?:test|live)_[A-Za-z0-9_]{8,255}")
 SECRET_PATTERN = re.compile(r"whsec_[A-Za-z0-9_+/=]{8,255}")
 
 
-async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *, reason: str) -> str:
+async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *, reason: Reason) -> str:
     """Adds an account. Returns its webhook address, to be shown once. Raises Conflict, Invalid."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    reason_text = use_reason(octx, reason)
     name, key, secrets = _clean_name(name), _clean_key(key), _clean_secrets(secrets)
     existing_accounts = [accounts.unseal(row) for row in await accounts.lock_all(octx.session)]
     if duplicate := next((account for account in existing_accounts if account.key == key), None):
@@ -34,14 +36,15 @@ async def add(octx: OperatorCtx, name: str, key: str, secrets: Sequence[str], *,
     octx.session.add(row)
     await octx.session.flush()
     audit_log.record_operator(
-        octx, "provider_account.added", row.id, reason=reason, name=name, livemode=row.livemode
+        octx, "provider_account.added", row.id, reason=reason_text, name=name, livemode=row.livemode
     )
     return f"{settings().tenant_url}{accounts.WEBHOOK_PATH}/{token}"
 
 
-async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str], *, reason: str) -> None:
+async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str], *, reason: Reason) -> None:
     """`secrets`: newest first; two while one is being replaced. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    reason_text = use_reason(octx, reason)
     secrets = _clean_secrets(secrets)
     row = await accounts.lock(octx.session, account_id)
     if row.sealed is None:  # the platform's own: its secrets are settings
@@ -49,24 +52,28 @@ async def set_secrets(octx: OperatorCtx, account_id: str, secrets: Sequence[str]
     accounts.seal(row, accounts.wrapped_key(row), accounts.unseal(row).key, secrets)
     octx.session.add(row)
     audit_log.record_operator(
-        octx, "provider_account.secrets_changed", row.id, reason=reason, secrets=len(secrets)
+        octx, "provider_account.secrets_changed", row.id, reason=reason_text, secrets=len(secrets)
     )
 
 
-async def unpause(octx: OperatorCtx, account_id: str, *, reason: str) -> None:
+async def unpause(octx: OperatorCtx, account_id: str, *, reason: Reason) -> None:
     """Resumes an account. The Stripe account of its current key is accepted as the right one. Raises NotFound."""
     policy.require_operator(octx, actions.OP_ACCOUNT_WRITE)
+    reason_text = use_reason(octx, reason)
     row = await accounts.lock(octx.session, account_id)
     if row.paused_at is None:
         return
     previous_reason, row.paused_at, row.pause_reason, row.external_id = row.pause_reason, None, "", ""
     octx.session.add(row)
-    audit_log.record_operator(octx, "provider_account.unpaused", row.id, reason=reason, was=previous_reason)
+    audit_log.record_operator(
+        octx, "provider_account.unpaused", row.id, reason=reason_text, was=previous_reason
+    )
 
 
-async def rewrap_keys(octx: OperatorCtx, reason: str) -> int:
+async def rewrap_keys(octx: OperatorCtx, reason: Reason) -> int:
     """Wraps data keys with the newest master key. Returns how many used an older one. Idempotent."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
+    reason_text = use_reason(octx, reason)
     count = 0
     for row in await accounts.lock_all(octx.session):
         if row.kek_id not in (None, crypto.get_newest_kek_id()):
@@ -76,7 +83,12 @@ async def rewrap_keys(octx: OperatorCtx, reason: str) -> int:
             count += 1
     if count:
         audit_log.record_operator(
-            octx, "keys.rotated", "provider_account", reason=reason, keys=count, to=crypto.get_newest_kek_id()
+            octx,
+            "keys.rotated",
+            "provider_account",
+            reason=reason_text,
+            keys=count,
+            to=crypto.get_newest_kek_id(),
         )
     return count
 

@@ -15,6 +15,7 @@ from shared.backoffice import history_repository as repository
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.stated_reason import Reason, use_reason
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain
@@ -92,10 +93,11 @@ def _list_flag_views(snapshot: EntitlementSnapshot, catalog: Catalog) -> Iterato
         )
 
 
-async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: str = "") -> TenantAccess:
+async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: Reason | None = None) -> TenantAccess:
     """`reason`: of the visit, if one was stated. Raises NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
-    async with entry.enter_as_operator(octx, tenant_id, reason or VISIT_REASON) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id) if reason else VISIT_REASON
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         access = build_tenant_access(*await assignments.get_snapshot(ctx))
         counts = {name: await explanations.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS}
         usage = {name: count for name, count in counts.items() if count is not None}
@@ -114,13 +116,14 @@ async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: str = "")
 
 
 async def assign_plan(
-    octx: OperatorCtx, tenant_id: str, version_id: str, reason: str, *, trial_days: int = 0
+    octx: OperatorCtx, tenant_id: str, version_id: str, reason: Reason, *, trial_days: int = 0
 ) -> None:
     """Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
         await assignments.assign_plan(
-            ctx, await _require_newest_offer(ctx, version_id), reason, trial_days=trial_days
+            ctx, await _require_newest_offer(ctx, version_id), reason_text, trial_days=trial_days
         )
 
 
@@ -129,25 +132,27 @@ async def add_addon(
     tenant_id: str,
     version_id: str,
     quantity: int,
-    reason: str,
+    reason: Reason,
     *,
     ends_at: datetime | None = None,
 ) -> None:
     """Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
         await assignments.add_addon(
-            ctx, await _require_newest_offer(ctx, version_id), quantity, reason, ends_at=ends_at
+            ctx, await _require_newest_offer(ctx, version_id), quantity, reason_text, ends_at=ends_at
         )
 
 
 async def override_feature(
-    octx: OperatorCtx, tenant_id: str, feature: str, on: bool, reason: str, *, ends_at: datetime
+    octx: OperatorCtx, tenant_id: str, feature: str, on: bool, reason: Reason, *, ends_at: datetime
 ) -> None:
     """Raises Invalid for an unknown feature, a past end or a missing reason; NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.override_feature(ctx, feature, on, reason, ends_at=ends_at)
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.override_feature(ctx, feature, on, reason_text, ends_at=ends_at)
 
 
 async def override_limit(
@@ -155,45 +160,50 @@ async def override_limit(
     tenant_id: str,
     limit_key: str,
     amount: int | None,
-    reason: str,
+    reason: Reason,
     *,
     ends_at: datetime,
     hard: bool = True,
 ) -> None:
     """`amount` None: unlimited. Raises as `override_feature`."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.override_limit(ctx, limit_key, amount, reason, ends_at=ends_at, hard=hard)
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.override_limit(ctx, limit_key, amount, reason_text, ends_at=ends_at, hard=hard)
 
 
-async def end_assignment(octx: OperatorCtx, tenant_id: str, row_id: str, reason: str) -> None:
+async def end_assignment(octx: OperatorCtx, tenant_id: str, row_id: str, reason: Reason) -> None:
     """Ends an override or an add-on early. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.end_assignment(ctx, row_id, reason)
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.end_assignment(ctx, row_id, reason_text)
 
 
-async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, reason: str) -> None:
+async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, reason: Reason) -> None:
     """Sets the status manually, while there is no subscription. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.set_billing_status(ctx, status, reason, starts_at=now())
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.set_billing_status(ctx, status, reason_text, starts_at=now())
 
 
 async def set_flag_override(
-    octx: OperatorCtx, tenant_id: str, flag: str, enabled: bool | None, reason: str
+    octx: OperatorCtx, tenant_id: str, flag: str, enabled: bool | None, reason: Reason
 ) -> None:
     """Sets the flag override of this tenant; None removes it. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.set_flag_override(ctx, flag, enabled, reason)
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.set_flag_override(ctx, flag, enabled, reason_text)
 
 
-async def set_trait(octx: OperatorCtx, tenant_id: str, name: str, value: str, reason: str) -> None:
+async def set_trait(octx: OperatorCtx, tenant_id: str, name: str, value: str, reason: Reason) -> None:
     """Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
-    async with _lock_for_change(octx, tenant_id, reason) as ctx:
-        await assignments.set_trait(ctx, name, value, reason)
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        await assignments.set_trait(ctx, name, value, reason_text)
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid
 from shared.core.paging import Page, build_page, clamp_limit, clean_search_text
+from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue
 from shared.tenancy import entry
 
@@ -62,10 +63,11 @@ class BillingDetails:
         return self.snapshot.schedule if self.snapshot else {}
 
 
-async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: str) -> BillingDetails:
+async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason) -> BillingDetails:
     """Raises Invalid without a reason, NotFound."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant_customers = await tenant_billing_repository.list_customers(ctx)
         return BillingDetails(
             ctx.tenant_name,
@@ -88,19 +90,20 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: str) ->
         )
 
 
-async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: str) -> str:
+async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: Reason) -> str:
     """Requests a sync of this tenant's customer. Returns the id of the run. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         customer_id = await customers.find_id(ctx)
         if not customer_id:
             raise Conflict(
                 f"{ctx.tenant_name} isn't in Stripe yet.",
                 "Try again after provisioning has created the customer.",
             )
-        run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=" ".join(reason.split()))
+        run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason_text)
         ctx.session.add(run)
-        audit_log.record(ctx, "billing.reconcile_asked", customer_id, reason=reason)
+        audit_log.record(ctx, "billing.reconcile_asked", customer_id, reason=reason_text)
         await queue.put(ctx, RECONCILE_TASK, ordered=False, customer_id=customer_id, run_id=run.id)
         return run.id
 
@@ -132,7 +135,7 @@ async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> 
 
 async def list_invoices(
     octx: OperatorCtx,
-    reason: str,
+    reason: Reason,
     status: str = "",
     *,
     query: str = "",
@@ -141,11 +144,12 @@ async def list_invoices(
 ) -> Page[TenantInvoice]:
     """Of every tenant, newest first. `query`: a number or id of an invoice, or the name or id of a tenant. Raises Invalid."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
+    reason_text = use_reason(octx, reason)
     if status and status not in INVOICE_STATUSES:
         raise Invalid("This invoice status doesn't exist.", "Choose one from the list.")
     needle = " ".join(clean_search_text(query).split()).lower()
     limit = clamp_limit(limit)
-    async with entry.read_across_tenants(octx, reason) as session:
+    async with entry.read_across_tenants(octx, reason_text) as session:
         rows = await tenant_billing_repository.list_invoices_of_all_tenants(
             session, status, needle, after=after, limit=limit + 1
         )
@@ -172,11 +176,12 @@ def _customer_url(customer_id: str, *, live: bool) -> str:
     )
 
 
-async def request_run(octx: OperatorCtx, reason: str) -> str:
+async def request_run(octx: OperatorCtx, reason: Reason) -> str:
     """Queue a comparison of every customer with Stripe; returns the id of the run. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
-    row = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason.strip())
+    reason_text = use_reason(octx, reason)
+    row = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason_text)
     octx.session.add(row)
-    audit_log.record_operator(octx, "billing.reconcile_asked", row.id, reason=reason)
+    audit_log.record_operator(octx, "billing.reconcile_asked", row.id, reason=reason_text)
     await queue.put_platform_job(octx.session, RECONCILE_ALL_TASK, sequence=RECONCILE_ALL_TASK, run_id=row.id)
     return row.id

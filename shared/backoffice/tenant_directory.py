@@ -25,6 +25,7 @@ from shared.core.paging import (
     map_page,
     parse_number_cursor,
 )
+from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue, queue_status
 from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
@@ -144,35 +145,49 @@ async def list_provisioning_steps(octx: OperatorCtx, tenant_id: str) -> Sequence
 
 
 async def list_members(
-    octx: OperatorCtx, tenant_id: str, reason: str, *, after: str = "", limit: int = 50
+    octx: OperatorCtx, tenant_id: str, reason: Reason, *, after: str = "", limit: int = 50
 ) -> Page[TenantMember]:
     """Current and former members of a tenant. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
+    reason_text = use_reason(octx, reason, tenant_id)
     limit = clamp_limit(limit)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         members = await repository.list_members(ctx, after=after, limit=limit + 1)
     return map_page(build_page(members, limit=limit, cursor_of=lambda row: row[1]), lambda row: row[0])
 
 
 async def list_events(
-    octx: OperatorCtx, tenant_id: str, reason: str, *, request_id: str = "", after: str = "", limit: int = 50
+    octx: OperatorCtx,
+    tenant_id: str,
+    reason: Reason,
+    *,
+    request_id: str = "",
+    after: str = "",
+    limit: int = 50,
 ) -> Page[AuditEvent]:
     """The tenant's audit log, as its admins see it. Raises Invalid without a reason.
 
     `request_id`: only what happened in one request.
     """
     policy.require_operator(octx, actions.OP_TENANT_READ)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         event_filter = audit_log.AuditFilter(request_id=request_id)
         return await audit_log.list_events(ctx, event_filter, after=after, limit=limit)
 
 
 async def list_all_events(
-    octx: OperatorCtx, reason: str, event_filter: audit_log.AuditFilter, *, after: str = "", limit: int = 50
+    octx: OperatorCtx,
+    reason: Reason,
+    event_filter: audit_log.AuditFilter,
+    *,
+    after: str = "",
+    limit: int = 50,
 ) -> NamedEvents:
     """Events of all tenants; the reason is recorded in the operator audit log. Raises Invalid without one."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
-    async with entry.read_across_tenants(octx, reason) as session:
+    reason_text = use_reason(octx, reason)
+    async with entry.read_across_tenants(octx, reason_text) as session:
         page = await audit_log.list_across_tenants(session, event_filter, after=after, limit=limit)
         names = await repository.list_tenant_names(session, sorted({event.tenant_id for event in page.rows}))
     return NamedEvents(page, names)
@@ -192,47 +207,50 @@ async def verify_operator_log(octx: OperatorCtx) -> audit_log.ChainVerification:
     return await audit_log.verify_operator_chain(octx)
 
 
-async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
     """Blocks the tenant's members and jobs until it is restored. No data is deleted.
 
     Raises Invalid without a reason, NotFound, Conflict where there is nothing to suspend.
     """
     policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state in (TenantState.SUSPENDED, TenantState.DELETED):
             raise Conflict(f"{tenant.name} is already {tenant.state.value}.", "Reload the page.")
         before, tenant.state, tenant.state_reason = (
             tenant.state,
             TenantState.SUSPENDED,
-            " ".join(reason.split()),
+            reason_text,
         )
         ctx.session.add(tenant)
-        _record_state_change(ctx, "tenant.suspended", before, tenant.state, reason)
+        _record_state_change(ctx, "tenant.suspended", before, tenant.state, reason_text)
         await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
 
 
-async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
     """Restores the state before the suspension, or active if an owner was verified since.
 
     Raises Invalid without a reason, NotFound, Conflict.
     """
     policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state is not TenantState.SUSPENDED:
             raise Conflict(f"{tenant.name} isn't suspended.", "Reload the page.")
         tenant.state, tenant.state_reason = await repository.get_state_before_suspension(ctx), ""
         ctx.session.add(tenant)
-        _record_state_change(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason)
+        _record_state_change(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason_text)
         await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
         await queue.wake_jobs(ctx)
 
 
-async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: str) -> None:
+async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
     """Retries provisioning from the failed step. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_TENANT_RESUME)
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    reason_text = use_reason(octx, reason, tenant_id)
+    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         if all(
             row.state is StepState.DONE
             for row in await repository.list_provisioning_steps(ctx.session, tenant_id)
@@ -242,7 +260,7 @@ async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: str) ->
             raise Conflict(
                 f"{ctx.tenant_name} is {ctx.tenant_state}, so its jobs don't run.", "Restore it first."
             )
-        await provisioning.resume(ctx, reason)
+        await provisioning.resume(ctx, reason_text)
 
 
 async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", limit: int = 50) -> JobOverview:

@@ -5,13 +5,15 @@ from shared.audit import audit_log
 from shared.backoffice import tenant_directory_repository
 from shared.core import crypto, db
 from shared.core.context import OperatorCtx
+from shared.core.stated_reason import Reason, use_reason
 from shared.tenancy import entry
 
 
-async def rotate_tenant_keys(octx: OperatorCtx, reason: str) -> int:
+async def rotate_tenant_keys(octx: OperatorCtx, reason: Reason) -> int:
     """Returns how many used an older key. Idempotent. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
-    async with entry.read_across_tenants(octx, reason) as session:
+    reason_text = use_reason(octx, reason)
+    async with entry.read_across_tenants(octx, reason_text) as session:
         tenant_ids = await tenant_directory_repository.list_outdated_keys(session, crypto.get_newest_kek_id())
     for tenant_id in tenant_ids:
         await db.set_tenant(octx.session, tenant_id)
@@ -23,6 +25,6 @@ async def rotate_tenant_keys(octx: OperatorCtx, reason: str) -> int:
     await db.clear_scope(octx.session)
     if tenant_ids:
         audit_log.record_operator(
-            octx, "keys.rotated", "*", reason=reason, keys=len(tenant_ids), to=crypto.get_newest_kek_id()
+            octx, "keys.rotated", "*", reason=reason_text, keys=len(tenant_ids), to=crypto.get_newest_kek_id()
         )
     return len(tenant_ids)

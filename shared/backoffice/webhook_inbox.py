@@ -26,6 +26,7 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit
+from shared.core.stated_reason import Reason, use_reason
 from shared.tenancy import entry
 
 STATUSES = ("pending", "working", "parked", "dead", "done", "ignored")
@@ -87,17 +88,18 @@ async def get_webhook(octx: OperatorCtx, account_id: str, event_id: str) -> Webh
     return webhook
 
 
-async def read_content(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> WebhookContent:
+async def read_content(octx: OperatorCtx, account_id: str, event_id: str, reason: Reason) -> WebhookContent:
     """The payload and its changes. Raises Invalid without a reason, NotFound."""
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     policy.require_operator(octx, actions.OP_BILLING_READ)
+    reason_text = use_reason(octx, reason)
     webhook = await get_webhook(octx, account_id, event_id)
     if not webhook.tenant_id:
-        async with entry.read_across_tenants(octx, reason) as session:
+        async with entry.read_across_tenants(octx, reason_text) as session:
             return WebhookContent(
                 _format_payload(await repository.get_payload(session, account_id, event_id)), ()
             )
-    async with entry.enter_as_operator(octx, webhook.tenant_id, reason) as ctx:
+    async with entry.enter_as_operator(octx, webhook.tenant_id, reason_text) as ctx:
         payload = await repository.get_payload(ctx.session, account_id, event_id)
         return WebhookContent(
             _format_payload(payload), await repository.list_billing_events(ctx, account_id, event_id)
@@ -123,9 +125,10 @@ async def list_account_problems(octx: OperatorCtx) -> Sequence[AccountProblem]:
     return await repository.list_account_problems(octx.session, processing.PROVIDER_DOWN_ERROR)
 
 
-async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str) -> None:
+async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: Reason) -> None:
     """Queues the webhook again, as if it had just arrived. Raises Invalid without a reason, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
+    reason_text = use_reason(octx, reason)
     webhook = await get_webhook(octx, account_id, event_id)
     if not webhook.customer_id:
         raise Conflict("This webhook has no customer.", "There is nothing to replay.")
@@ -135,7 +138,7 @@ async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str)
         octx,
         "webhook.replayed",
         event_id,
-        reason=reason,
+        reason=reason_text,
         name=event_id,
         account=account_id,
         was=webhook.status,
@@ -143,16 +146,19 @@ async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: str)
     await live_events.refresh_pages(octx.session, "*", "webhooks")
 
 
-async def replay_dead(octx: OperatorCtx, reason: str, *, type: str = "") -> int:
+async def replay_dead(octx: OperatorCtx, reason: Reason, *, type: str = "") -> int:
     """Queues all dead letters again, or those of one type.
 
     Returns how many. Raises Invalid without a reason, Conflict for none.
     """
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
+    reason_text = use_reason(octx, reason)
     count = await repository.replay_dead_webhooks(octx.session, type)
     if not count:
         raise Conflict("There are no dead letters.", "Reload the page.")
-    audit_log.record_operator(octx, "webhooks.replayed", type or "*", reason=reason, count=count, type=type)
+    audit_log.record_operator(
+        octx, "webhooks.replayed", type or "*", reason=reason_text, count=count, type=type
+    )
     await live_events.refresh_pages(octx.session, "*", "webhooks")
     return count
 

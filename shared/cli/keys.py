@@ -8,6 +8,7 @@ expired.
 from shared.backoffice import provider_accounts, tenant_keys
 from shared.core import db
 from shared.core.config import settings
+from shared.core.stated_reason import state_reason
 from shared.identity import encryption_keys, tokens
 from shared.jobs import signatures
 from shared.tenancy import entry, invitations
@@ -18,8 +19,8 @@ REASON = "Rotation from the command line"
 async def rotate_keys() -> str:
     """Wrap every data key with the newest master key. Returns a text: how many, and when older master keys can be dropped."""
     async with entry.enter_platform("command line") as octx:
-        tenant_count = await tenant_keys.rotate_tenant_keys(octx, REASON)
-        platform_count = await provider_accounts.rewrap_keys(octx, REASON)
+        tenant_count = await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, REASON))
+        platform_count = await provider_accounts.rewrap_keys(octx, state_reason(octx, REASON))
     platform_count += await encryption_keys.rotate_realm_keys()
     async with db.transaction() as session:
         job_count = await signatures.sign_waiting_jobs_again(session)

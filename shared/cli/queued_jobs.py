@@ -1,6 +1,7 @@
 """List, retry and drop jobs from the command line."""
 
 from shared.backoffice import failed_jobs, tenant_directory
+from shared.core.stated_reason import state_reason
 from shared.jobs.queue_status import QueuedJob
 from shared.tenancy import entry
 
@@ -20,14 +21,14 @@ async def list_jobs(status: str, limit: int) -> str:
 async def retry_job(job_id: int, reason: str) -> str:
     """Returns a text that says what was done."""
     async with entry.enter_platform(ACTOR) as octx:
-        task = await failed_jobs.retry_job(octx, job_id, reason)
+        task = await failed_jobs.retry_job(octx, job_id, state_reason(octx, reason))
     return f"Job {job_id} ({task}) is queued again. A worker runs it within seconds, once one is running."
 
 
 async def drop_job(job_id: int, reason: str) -> str:
     """Returns a text that says what was done."""
     async with entry.enter_platform(ACTOR) as octx:
-        task = await failed_jobs.drop_job(octx, job_id, reason)
+        task = await failed_jobs.drop_job(octx, job_id, state_reason(octx, reason))
     return f"Job {job_id} ({task}) was dropped. What it should have done is not done."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from shared.backoffice import provider_accounts
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 
 ACTOR_NAME = "command line"
@@ -11,14 +12,14 @@ ACTOR_NAME = "command line"
 async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:
     """Returns a text with the webhook URL to enter at Stripe."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        address = await provider_accounts.add(octx, name, key, secrets, reason=reason)
+        address = await provider_accounts.add(octx, name, key, secrets, reason=state_reason(octx, reason))
     return f"{name} is ready to sell. Its webhook URL, shown once: {address}"
 
 
 async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> str:
     """Returns a text that says what was done."""
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        await provider_accounts.set_secrets(octx, account_id, secrets, reason=reason)
+        await provider_accounts.set_secrets(octx, account_id, secrets, reason=state_reason(octx, reason))
     replacement_hint = (
         " Set the newest alone when Stripe has stopped using the other." if len(secrets) > 1 else ""
     )
@@ -27,5 +28,5 @@ async def set_secrets(account_id: str, secrets: Sequence[str], reason: str) -> s
 
 async def unpause(account_id: str, reason: str) -> str:
     async with entry.enter_platform(ACTOR_NAME) as octx:
-        await provider_accounts.unpause(octx, account_id, reason=reason)
+        await provider_accounts.unpause(octx, account_id, reason=state_reason(octx, reason))
     return f"{account_id} is active again. A worker processes its waiting webhooks."

@@ -19,7 +19,7 @@ from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights
 from shared.core.errors import NotFound, NotSignedIn, Refused
-from shared.core.stated_reason import clean_reason
+from shared.core.stated_reason import REASON_DURATION, clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
@@ -30,7 +30,6 @@ from shared.tenancy.models import Membership, MembershipState, RoleRow, Tenant, 
 NOT_FOUND_MESSAGE = "Page not found."
 NOT_FOUND_STEP = "Check the address or choose one of your organisations."
 SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
-VISIT_DURATION = timedelta(minutes=30)  # a repeated visit for the same reason is not recorded again
 # Operators may only read inside a tenant. Their changes are separate operator actions.
 VISITOR_PERMISSIONS = {
     OperatorPermission.TENANT_READ: frozenset(
@@ -263,7 +262,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
             session_hash=octx.session_hash,
         )
         already_recorded = await repository.has_recent_visit(
-            octx.session, tenant_id, octx.actor_id, reason, VISIT_DURATION
+            octx.session, tenant_id, octx.actor_id, reason, REASON_DURATION
         )
         if not already_recorded:
             audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
@@ -286,9 +285,9 @@ async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[A
 
 
 async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: str) -> None:
-    """Record a read across tenants, once per reason and details within `VISIT_DURATION`."""
+    """Record a read across tenants, once per reason and details within `REASON_DURATION`."""
     if not await repository.has_recent_cross_tenant_read(
-        octx.session, octx.actor_id, reason, details, VISIT_DURATION
+        octx.session, octx.actor_id, reason, details, REASON_DURATION
     ):
         audit_log.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
 

@@ -18,6 +18,7 @@ from shared.backoffice import tenant_access
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry, invitations, members
 from shared.ui.authorize import AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates
@@ -118,7 +119,9 @@ async def test_allowed_decision_is_counted_when_a_limit_could_have_refused_it(ca
 async def test_decision_refused_under_the_lock_is_not_counted_as_allowed(cast: Cast) -> None:
     until = now() + timedelta(days=1)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "members", 3, "Trying it", ends_at=until)
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", 3, state_reason(octx, "Trying it", tenant_id=cast.acme), ends_at=until
+        )
 
     async def count_by_reason() -> dict[str, int]:
         counts: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.context import Limit, RefusalWording, Rights
 from shared.core.errors import Refused
+from shared.core.stated_reason import state_reason
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.tenancy import audit_reader, invitations, members, tenants
@@ -74,8 +75,12 @@ async def test_service_call_without_permission_executes_no_statement(cast: Cast)
                 tenants.rename(ctx, "x"),
                 tenants.change_slug(ctx, "xyz"),
                 audit_reader.list_events(ctx),
-                tenant_directory.suspend_tenant(octx, cast.acme, "why"),
-                tenant_directory.restore_tenant(octx, cast.acme, "why"),
+                tenant_directory.suspend_tenant(
+                    octx, cast.acme, state_reason(octx, "why, ticket 4471", tenant_id=cast.acme)
+                ),
+                tenant_directory.restore_tenant(
+                    octx, cast.acme, state_reason(octx, "why, ticket 4471", tenant_id=cast.acme)
+                ),
                 tenant_directory.list_operator_events(octx),
             ):
                 with pytest.raises(Refused, match="missing_permission"):

@@ -30,6 +30,7 @@ from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import rights_cache
 from shared.tenancy import entry
 from tests.support.billing import webhooks
@@ -147,7 +148,9 @@ async def add_shop(cookie: str) -> str:
     """A further account through which we sell, nobody's customer yet. The last part of its address."""
     async with entry.enter_operator(cookie) as octx:
         key = f"sk_test_{new_id('x')}"
-        address = await provider_accounts.add(octx, f"Shop {key[-6:]}", key, [SECRET], reason="Ticket 4473")
+        address = await provider_accounts.add(
+            octx, f"Shop {key[-6:]}", key, [SECRET], reason=state_reason(octx, "Ticket 4473")
+        )
     return address.rpartition("/")[2]
 
 
@@ -168,7 +171,15 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
         await usage.record(ctx, "api_calls", 10 + number, at, f"used-{customer}")
     async with entry.enter_operator(operator) as octx:
         why = f"Ticket {6000 + number}"
-        await adjustments.request_adjustment(octx, tenant.id, "credit", 100 + number, "usd", "goodwill", why)
+        await adjustments.request_adjustment(
+            octx,
+            tenant.id,
+            "credit",
+            100 + number,
+            "usd",
+            "goodwill",
+            state_reason(octx, why, tenant_id=tenant.id),
+        )
     return customer, paid.subscriptions[0].id, paid.invoices[0].id, paid.invoices[0].number
 
 
@@ -192,7 +203,14 @@ async def refund(shop: Shop, operator: str, tenant: Any, number: int) -> None:
     async with entry.enter_operator(operator) as octx:
         why, amount = f"Ticket {7000 + number}", 10 + number
         await adjustments.request_adjustment(
-            octx, tenant.id, "refund", amount, "usd", "goodwill", why, invoice_id=paid.id
+            octx,
+            tenant.id,
+            "refund",
+            amount,
+            "usd",
+            "goodwill",
+            state_reason(octx, why, tenant_id=tenant.id),
+            invoice_id=paid.id,
         )
 
 

@@ -19,6 +19,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.core.paging import encode_cursor
+from shared.core.stated_reason import state_reason
 from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
@@ -101,6 +102,14 @@ def arguments(call: Call, world: World, tenant: str) -> dict[str, Any]:
         elif parameter.default is inspect.Parameter.empty:
             values[name] = _HONEST[name](world, tenant)
     return values
+
+
+def with_reason(call: Call, ctx: Ctx | OperatorCtx, values: dict[str, Any]) -> dict[str, Any]:
+    """The same, with the reason as this operator has stated it for this tenant, where one is asked for."""
+    if not isinstance(ctx, OperatorCtx) or "reason" not in values:
+        return values
+    reason = state_reason(ctx, values["reason"], tenant_id=values.get("tenant_id", ""))
+    return values | {"reason": reason}
 
 
 def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:

@@ -174,7 +174,7 @@ def _is_refusal(answer: Any) -> bool:
 async def outcome(call: Call, ctx: Ctx | OperatorCtx, arguments: dict[str, Any]) -> Any:
     """What it returns or raises. A bug is no refusal, and where a guard is gone it may come to one."""
     try:
-        return await call.fn(ctx, **arguments)
+        return await call.fn(ctx, **calls.with_reason(call, ctx, arguments))
     except Exception as problem:
         return problem
 

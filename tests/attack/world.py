@@ -24,6 +24,7 @@ from shared.core import db, rate_limits, registry
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content
 from shared.jobs import worker
 from shared.tenancy import entry, invitations, logos, mail_preferences, notifications
@@ -277,12 +278,33 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
         offers = {
             offer.key: offer for offer in (await tenant_access.get_tenant_access(octx, tenant_id)).offers
         }
-        await tenant_access.add_addon(octx, tenant_id, offers["extra_seats"].id, number, why)
-        await tenant_access.override_limit(octx, tenant_id, "customers", 4_470 + number, why, ends_at=later)
-        await tenant_access.override_feature(octx, tenant_id, "sso", number == 1, why, ends_at=later)
-        await tenant_access.set_billing_status(octx, tenant_id, "active", why)
-        await tenant_access.set_flag_override(octx, tenant_id, "role_editor", True, why)
-        await tenant_access.set_trait(octx, tenant_id, "cohort", ("enterprise", "small")[number - 1], why)
+        await tenant_access.add_addon(
+            octx, tenant_id, offers["extra_seats"].id, number, state_reason(octx, why, tenant_id=tenant_id)
+        )
+        await tenant_access.override_limit(
+            octx,
+            tenant_id,
+            "customers",
+            4_470 + number,
+            state_reason(octx, why, tenant_id=tenant_id),
+            ends_at=later,
+        )
+        await tenant_access.override_feature(
+            octx, tenant_id, "sso", number == 1, state_reason(octx, why, tenant_id=tenant_id), ends_at=later
+        )
+        await tenant_access.set_billing_status(
+            octx, tenant_id, "active", state_reason(octx, why, tenant_id=tenant_id)
+        )
+        await tenant_access.set_flag_override(
+            octx, tenant_id, "role_editor", True, state_reason(octx, why, tenant_id=tenant_id)
+        )
+        await tenant_access.set_trait(
+            octx,
+            tenant_id,
+            "cohort",
+            ("enterprise", "small")[number - 1],
+            state_reason(octx, why, tenant_id=tenant_id),
+        )
 
 
 async def _own_plan(cookie: str, tenant_id: str) -> None:
@@ -316,7 +338,7 @@ async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
         eye.execute("update tenant set state = %s where id = %s", [state, tenant_id])
         for act in (tenant_directory.suspend_tenant, tenant_directory.restore_tenant):
             async with entry.enter_operator(cookie) as octx:
-                await act(octx, tenant_id, "Ticket 4470")
+                await act(octx, tenant_id, state_reason(octx, "Ticket 4470", tenant_id=tenant_id))
         eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
 
 

@@ -432,7 +432,7 @@ async def test_app_role_cannot_block_an_operators_action(cast: Cast) -> None:
     with held_by_app():
         await write_operator_events(cast, 2)
         async with cast.olga.octx() as octx:
-            await operators.create(octx, f"{new_id('x')}@bulkhead.test", "support", "Nina", reason="a test")
+            await operators.create(octx, f"{new_id('x')}@bulkhead.test", "support", "Nina")
     verified = await verify_operator_log(cast)
     assert verified.is_intact
 

@@ -16,6 +16,7 @@ from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.jobs import queue
 from shared.tenancy import entry
 from shared.tenancy.models import TenantState
@@ -76,15 +77,22 @@ async def create_customer(
 
 
 async def request_adjustment(operator: Operating, tenant: str, amount: int = 1_500, **changed: Any) -> str:
-    values = {"kind": "credit", "currency": "usd", "code": "outage_credit", "reason": REASON} | changed
+    values: Any = {"kind": "credit", "currency": "usd", "code": "outage_credit", "reason": REASON} | changed
     async with operator.octx() as octx:
+        values["reason"] = state_reason(octx, values["reason"], tenant_id=tenant)
         return await adjustments.request_adjustment(octx, tenant, amount=amount, **values)
 
 
 async def list_adjustments(cast: Cast, tenant: str = "") -> list[BillingAdjustment]:
     async with cast.olga.octx() as octx:
         return list(
-            (await tenant_billing.get_billing_details(octx, tenant or cast.acme, "Looking")).adjustments
+            (
+                await tenant_billing.get_billing_details(
+                    octx,
+                    tenant or cast.acme,
+                    state_reason(octx, "Looking, ticket 4471", tenant_id=tenant or cast.acme),
+                )
+            ).adjustments
         )
 
 
@@ -228,7 +236,9 @@ async def test_concurrent_refunds_never_exceed_what_was_paid(
     await create_customer(cast, provider, invoice)
     about = {"kind": "refund", "invoice_id": invoice.id, "code": "duplicate_charge"}
     async with cast.olga.octx() as octx:  # or the line of the first look would let one in after the other
-        await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     outcomes = await asyncio.gather(
         *(request_adjustment(cast.olga, cast.acme, 15_000, **about) for _ in range(4)), return_exceptions=True
     )
@@ -256,14 +266,18 @@ async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down
     (row,) = await list_adjustments(cast)
     assert row.state == "requested"
     async with cast.olga.octx() as octx:
-        await adjustments.retry_adjustment(octx, cast.acme, made, REASON)
+        await adjustments.retry_adjustment(
+            octx, cast.acme, made, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     provider.refuse = None
     await execute_adjustment(cast, made)
     assert list(provider.happened) == [made]
     for wrong, problem in ((made, Conflict), ("adj_none", NotFound)):
         with pytest.raises(problem):
             async with cast.olga.octx() as octx:
-                await adjustments.retry_adjustment(octx, cast.acme, wrong, REASON)
+                await adjustments.retry_adjustment(
+                    octx, cast.acme, wrong, state_reason(octx, REASON, tenant_id=cast.acme)
+                )
 
 
 async def test_adjustment_is_refused_for_a_tenant_without_a_customer(

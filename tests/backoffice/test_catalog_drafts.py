@@ -15,6 +15,7 @@ from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, plan_content, rights_cache
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import PlanVersion
@@ -293,7 +294,9 @@ async def test_published_version_cannot_be_changed(cast: Cast) -> None:
 async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
     first = await publish_new_plan(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
-        await tenant_access.assign_plan(octx, cast.acme, first.id, "As agreed")
+        await tenant_access.assign_plan(
+            octx, cast.acme, first.id, state_reason(octx, "As agreed", tenant_id=cast.acme)
+        )
 
     async def publish_next_version(members: int, *, moves: bool, at: datetime | None = None) -> None:
         async with cast.olga.octx() as octx:
@@ -321,12 +324,14 @@ async def test_tenants_on_a_plan_move_at_the_date_or_stay(cast: Cast) -> None:
 async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cast) -> None:
     version = await publish_new_plan(cast.olga, for_tenant=cast.acme)
     async with cast.olga.octx() as octx:
-        await tenant_access.assign_plan(octx, cast.acme, version.id, "As agreed")
+        await tenant_access.assign_plan(
+            octx, cast.acme, version.id, state_reason(octx, "As agreed", tenant_id=cast.acme)
+        )
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await catalog_drafts.retire_plan(octx, version.plan_id, " ")
+            await catalog_drafts.retire_plan(octx, version.plan_id, state_reason(octx, " "))
     async with cast.olga.octx() as octx:
-        await catalog_drafts.retire_plan(octx, version.plan_id, "Nobody buys it")
+        await catalog_drafts.retire_plan(octx, version.plan_id, state_reason(octx, "Nobody buys it"))
     event = await get_newest_event(cast.olga)
     assert (event.action, event.reason, event.object_id) == (
         "plan.retired",
@@ -340,7 +345,9 @@ async def test_retired_plan_is_offered_no_more_and_kept_by_its_tenants(cast: Cas
             offer.id for offer in (await tenant_access.get_tenant_access(octx, cast.acme)).offers
         ]
     for act in (
-        lambda octx: catalog_drafts.retire_plan(octx, version.plan_id, "Again"),
+        lambda octx: catalog_drafts.retire_plan(
+            octx, version.plan_id, state_reason(octx, "Again, ticket 4471")
+        ),
         lambda octx: catalog_drafts.open_draft(octx, version.plan_id),
     ):
         with pytest.raises(Conflict, match="retired"):
@@ -352,10 +359,10 @@ async def test_fallback_plan_and_plan_with_an_open_draft_cannot_be_retired(cast:
     draft = await create_draft(cast.olga)
     with pytest.raises(Conflict, match="draft of Startup is open"):
         async with cast.olga.octx() as octx:
-            await catalog_drafts.retire_plan(octx, draft.plan_id, "Never mind")
+            await catalog_drafts.retire_plan(octx, draft.plan_id, state_reason(octx, "Never mind"))
     with pytest.raises(Conflict, match="free plan for organisations"):
         async with cast.olga.octx() as octx:
-            await catalog_drafts.retire_plan(octx, "pln_free", "Never mind")
+            await catalog_drafts.retire_plan(octx, "pln_free", state_reason(octx, "Never mind"))
 
 
 # ── what cannot be meant ─────────────────────────────────────────────────────────────────────────────────────────
@@ -405,7 +412,9 @@ async def test_addon_may_only_add(cast: Cast) -> None:
     draft = await save_draft(cast.olga, draft, PlanContent(limits={"members": Limit(5)}))
     async with cast.olga.octx() as octx:
         await publish_draft(octx, draft)
-        await tenant_access.add_addon(octx, cast.acme, draft.id, 2, "Bought")
+        await tenant_access.add_addon(
+            octx, cast.acme, draft.id, 2, state_reason(octx, "Bought, ticket 4471", tenant_id=cast.acme)
+        )
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.limits["members"] == Limit(110)
 
@@ -451,7 +460,7 @@ async def test_support_reads_the_catalog_and_cannot_change_it(cast: Cast) -> Non
         lambda octx: catalog_drafts.open_draft(octx, "pln_pro"),
         lambda octx: catalog_drafts.save_draft(octx, draft.id, draft.revision, PLENTY),
         lambda octx: catalog_drafts.discard_draft(octx, draft.id, draft.revision),
-        lambda octx: catalog_drafts.retire_plan(octx, "pln_pro", "So"),
+        lambda octx: catalog_drafts.retire_plan(octx, "pln_pro", state_reason(octx, "So, ticket 4471")),
         lambda octx: catalog_drafts.lock_catalog(octx),
         lambda octx: publish_draft(octx, draft),
     ):
@@ -500,7 +509,9 @@ async def test_plans_of_two_tenants_with_the_same_key_stay_apart(cast: Cast) -> 
             assert other not in offered
         with pytest.raises(NotFound):
             async with cast.olga.octx() as octx:
-                await tenant_access.assign_plan(octx, ctx.tenant_id, other, "By mistake")
+                await tenant_access.assign_plan(
+                    octx, ctx.tenant_id, other, state_reason(octx, "By mistake", tenant_id=ctx.tenant_id)
+                )
     async with db.transaction() as session:  # nobody's transaction: nobody's plans
         rows = await (await session.connection()).execute(sa.text("select for_tenant from plan"))
         assert {row.for_tenant for row in rows} == {None}

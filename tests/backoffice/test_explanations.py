@@ -18,6 +18,7 @@ from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError, Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from shared.entitlements import explain
 from shared.entitlements.evaluate import Layer, Verdict
 from shared.identity.models import User
@@ -62,7 +63,9 @@ async def find_membership_id(person: Person, ctx: Ctx) -> str:
 async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) -> None:
     then = now()
     async with cast.olga.octx() as octx:
-        await tenant_access.assign_plan(octx, cast.acme, "plv_free_1", REASON)
+        await tenant_access.assign_plan(
+            octx, cast.acme, "plv_free_1", state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert get_reason(await explain_access(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
     today = await explain_access(cast, cast.ann.user_id, "member:export")
     assert (get_reason(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
@@ -76,7 +79,9 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
     assert (cause.actor_name, cause.reason) == ("Olga", REASON)
     assert cause.text == "Free version 1 was assigned."
     async with cast.olga.octx() as octx:
-        page = await tenant_directory.list_events(octx, cast.acme, REASON, request_id=cause.request_id)
+        page = await tenant_directory.list_events(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme), request_id=cause.request_id
+        )
     assert "plan.assigned" in {event.action for event in page.rows}
     assert {event.request_id for event in page.rows} == {cause.request_id}
 
@@ -101,10 +106,14 @@ async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) ->
 async def test_comparison_names_suspension_and_restoration_as_causes(cast: Cast) -> None:
     open_ = now()
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Card testing")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Card testing", tenant_id=cast.acme)
+        )
     shut = now()
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, cast.acme, "It was a mistake")
+        await tenant_directory.restore_tenant(
+            octx, cast.acme, state_reason(octx, "It was a mistake", tenant_id=cast.acme)
+        )
     for at, expected in (
         (open_, Reason.ALLOWED),
         (shut, Reason.TENANT_SUSPENDED),
@@ -123,7 +132,14 @@ async def test_comparison_names_suspension_and_restoration_as_causes(cast: Cast)
 async def test_comparison_names_an_expired_override(cast: Cast) -> None:
     until = now() + timedelta(seconds=0.5)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, REASON, ends_at=until)
+        await tenant_access.override_feature(
+            octx,
+            cast.acme,
+            "exports.csv",
+            False,
+            state_reason(octx, REASON, tenant_id=cast.acme),
+            ends_at=until,
+        )
     inside = now()
     answer = await explain_access(cast, cast.ann.user_id, "member:export", inside)
     assert (get_reason(answer), answer.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.OVERRIDE)
@@ -141,16 +157,28 @@ async def test_comparison_names_an_expired_override(cast: Cast) -> None:
 async def test_comparison_names_an_override_that_was_ended(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
-            octx, cast.acme, "sso", True, REASON, ends_at=now() + timedelta(days=1)
+            octx,
+            cast.acme,
+            "sso",
+            True,
+            state_reason(octx, REASON, tenant_id=cast.acme),
+            ends_at=now() + timedelta(days=1),
         )
         await tenant_access.override_limit(
-            octx, cast.acme, "members", 3, REASON, ends_at=now() + timedelta(days=1)
+            octx,
+            cast.acme,
+            "members",
+            3,
+            state_reason(octx, REASON, tenant_id=cast.acme),
+            ends_at=now() + timedelta(days=1),
         )
     full = now()
     async with cast.olga.octx() as octx:
         access = await tenant_access.get_tenant_access(octx, cast.acme)
         row = next(override for override in access.overrides if override.name == "members")
-        await tenant_access.end_assignment(octx, cast.acme, row.id, "They pay for more")
+        await tenant_access.end_assignment(
+            octx, cast.acme, row.id, state_reason(octx, "They pay for more", tenant_id=cast.acme)
+        )
     comparison = await compare_access(cast, cast.ann.user_id, "member:invite", full)
     assert (get_reason(comparison.before), get_reason(comparison.after)) == (
         Reason.LIMIT_REACHED,
@@ -192,11 +220,17 @@ async def test_comparison_counts_seats_at_both_times(cast: Cast) -> None:
 async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -> None:
     start = now()
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "read_only", state_reason(octx, "Did not pay", tenant_id=cast.acme)
+        )
     owing = now()
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "active", "Paid")
-        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Trying it")
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "active", state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+        )
+        await tenant_access.set_flag_override(
+            octx, cast.acme, "role_editor", False, state_reason(octx, "Trying it", tenant_id=cast.acme)
+        )
     comparison = await compare_access(cast, cast.ann.user_id, "role:create", start, owing)
     assert [change.causes[0].reason for change in comparison.changes] == ["Did not pay"]
     assert comparison.changes[0].causes[0].source_id == comparison.changes[0].after.source_id
@@ -204,7 +238,7 @@ async def test_comparison_names_changes_of_billing_trial_and_flags(cast: Cast) -
     assert {
         change.after.layer: [cause.reason for cause in change.causes] for change in comparison.changes
     } == {
-        Layer.BILLING: ["Paid"],
+        Layer.BILLING: ["Paid, ticket 4471"],
         Layer.FLAG: [
             "Trying it"
         ],  # once: that an earlier word made room for this one is no change of its own
@@ -307,7 +341,9 @@ async def test_explanation_for_another_plan_equals_the_decision_on_that_plan(cas
     ]
     if plan != "free":
         async with cast.olga.octx() as octx:
-            await tenant_access.assign_plan(octx, tenant.id, f"plv_{plan}_1", REASON)
+            await tenant_access.assign_plan(
+                octx, tenant.id, f"plv_{plan}_1", state_reason(octx, REASON, tenant_id=tenant.id)
+            )
     assert supposed == [
         get_reason(await explain_access(cast, zed.user.id, action_name, tenant=tenant.id))
         for action_name in names

@@ -11,6 +11,7 @@ from shared.backoffice import failed_jobs, tenant_directory
 from shared.cli import queued_jobs as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from shared.jobs import queue
 from shared.jobs.queue_status import QueuedJob
 from shared.web import metrics
@@ -48,7 +49,9 @@ async def test_retried_job_runs_again_with_all_its_attempts(
     cast: Cast, schema: str, failed_job: QueuedJob
 ) -> None:
     async with cast.olga.octx() as octx:
-        assert await failed_jobs.retry_job(octx, failed_job.id, REASON) == "tests.tell_late"
+        assert (
+            await failed_jobs.retry_job(octx, failed_job.id, state_reason(octx, REASON)) == "tests.tell_late"
+        )
     example_tasks.attempts_by_key["late"] = 2  # its third attempt succeeds
     await workers.run_until_done(schema)
     assert workers.list_jobs(schema) == []
@@ -58,7 +61,7 @@ async def test_retried_job_runs_again_with_all_its_attempts(
 
 async def test_dropped_job_is_gone(cast: Cast, schema: str, failed_job: QueuedJob) -> None:
     async with cast.olga.octx() as octx:
-        await failed_jobs.drop_job(octx, failed_job.id, REASON)
+        await failed_jobs.drop_job(octx, failed_job.id, state_reason(octx, REASON))
     assert workers.list_jobs(schema) == []
     assert str(failed_job.id) in [event.object_id for event in await list_events("job.dropped")]
 
@@ -71,7 +74,7 @@ async def test_job_that_has_not_failed_can_be_neither_retried_nor_dropped(cast: 
         (job,) = (await tenant_directory.list_jobs(octx)).page.rows
         for change in (failed_jobs.retry_job, failed_jobs.drop_job):
             with pytest.raises(NotFound):
-                await change(octx, job.id, REASON)
+                await change(octx, job.id, state_reason(octx, REASON))
     assert workers.list_jobs(schema) == [("tests.tell", "todo")]
 
 
@@ -79,10 +82,10 @@ async def test_change_needs_a_reason_and_the_permission(cast: Cast, failed_job: 
     for change in (failed_jobs.retry_job, failed_jobs.drop_job):
         async with cast.olga.octx() as octx:
             with pytest.raises(Invalid):
-                await change(octx, failed_job.id, " ")
+                await change(octx, failed_job.id, state_reason(octx, " "))
         async with cast.sam.octx() as octx:
             with pytest.raises(Refused):
-                await change(octx, failed_job.id, REASON)
+                await change(octx, failed_job.id, state_reason(octx, REASON))
 
 
 @pytest.mark.parametrize("statement", ["select retry_job(1)", "select drop_job(1)"])

@@ -11,6 +11,7 @@ from shared.backoffice import flag_admin
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import flag_rules, flags
 from tests.conftest import Cast
 from tests.support.entitlements import flag_fixtures
@@ -33,7 +34,8 @@ async def create_flag(cast: Cast, key: str, **changes: Any) -> flag_admin.FlagSu
         "cleanup_by": AHEAD,
     }
     async with cast.olga.octx() as octx:
-        return await flag_admin.create_flag(octx, key, **{**defaults, "reason": "To try it", **changes})
+        reason = state_reason(octx, changes.pop("reason", "To try it"))
+        return await flag_admin.create_flag(octx, key, **{**defaults, "reason": reason, **changes})
 
 
 async def get_newest(cast: Cast, key: str) -> flag_admin.FlagSummary:
@@ -194,7 +196,9 @@ def test_rules_split_by_value_merge_into_the_same_rules() -> None:
 async def test_rule_change_adds_a_version(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     async with cast.olga.octx() as octx:
-        await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Too early for everyone")
+        await flag_admin.change_rules(
+            octx, key, 2, [{"kind": "beta"}], state_reason(octx, "Too early for everyone")
+        )
     async with cast.olga.octx() as octx:
         details = await flag_admin.get_flag(octx, key)
     assert [(version.number, version.rules) for version in details.versions] == [
@@ -217,7 +221,9 @@ async def test_rule_change_from_an_older_version_is_refused(cast: Cast) -> None:
     for number in (1, 3, 0):
         with pytest.raises(Conflict, match="changed in the meantime"):
             async with cast.olga.octx() as octx:
-                await flag_admin.change_rules(octx, key, number, [{"kind": "beta"}], "Stale")
+                await flag_admin.change_rules(
+                    octx, key, number, [{"kind": "beta"}], state_reason(octx, "Stale, ticket 4471")
+                )
     assert (await get_newest(cast, key)).version.number == 2
 
 
@@ -226,7 +232,9 @@ async def test_concurrent_rule_changes_succeed_once(cast: Cast) -> None:
 
     async def change_rules(kind: str) -> object:
         async with cast.olga.octx() as octx:
-            return await flag_admin.change_rules(octx, key, 2, [{"kind": kind}], f"For {kind}")
+            return await flag_admin.change_rules(
+                octx, key, 2, [{"kind": kind}], state_reason(octx, f"For {kind}")
+            )
 
     outcomes = await asyncio.gather(
         *(change_rules(kind) for kind in ("beta", "internal")), return_exceptions=True
@@ -243,10 +251,10 @@ async def test_rule_change_is_refused_for_invalid_or_equal_rules(cast: Cast) -> 
     for new_rules, kind in (([{"kind": "plan", "values": ["gold"]}], Invalid), (EVERYONE, Conflict)):
         with pytest.raises(kind):
             async with cast.olga.octx() as octx:
-                await flag_admin.change_rules(octx, key, 2, new_rules, "Try")
+                await flag_admin.change_rules(octx, key, 2, new_rules, state_reason(octx, "Try, ticket 4471"))
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "  ")
+            await flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], state_reason(octx, "  "))
     assert (await get_newest(cast, key)).version.number == 2
 
 
@@ -260,7 +268,7 @@ async def test_killed_flag_keeps_its_rules_for_revival(cast: Cast) -> None:
         assert (line.action, line.reason) == ("flag.killed", "It breaks things")
         with pytest.raises(Conflict, match="already killed"):
             async with cast.olga.octx() as octx:
-                await flag_admin.kill_flag(octx, key, "Once more")
+                await flag_admin.kill_flag(octx, key, state_reason(octx, "Once more"))
         # New rules do not open it again behind the back of whoever killed it.
         await flag_fixtures.change_rules(cast, key, [{"kind": "everyone"}, {"kind": "beta"}])
         assert not await flag_fixtures.has_flag(cast.ann, key)
@@ -276,7 +284,7 @@ async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None
 
     async def kill_flag() -> None:
         async with cast.olga.octx() as octx:
-            await flag_admin.kill_flag(octx, key, "It breaks things")
+            await flag_admin.kill_flag(octx, key, state_reason(octx, "It breaks things"))
 
     outcomes = await asyncio.gather(change_rules(), kill_flag(), return_exceptions=True)
     assert outcomes[1] is None
@@ -288,11 +296,11 @@ async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     with pytest.raises(Conflict, match="isn't killed"):
         async with cast.olga.octx() as octx:
-            await flag_admin.revive_flag(octx, key, 2, "Not needed")
+            await flag_admin.revive_flag(octx, key, 2, state_reason(octx, "Not needed"))
     async with flag_fixtures.flag_killed(cast, key):
         with pytest.raises(Conflict, match="changed in the meantime"):
             async with cast.olga.octx() as octx:
-                await flag_admin.revive_flag(octx, key, 2, "From an old page")
+                await flag_admin.revive_flag(octx, key, 2, state_reason(octx, "From an old page"))
         assert (await get_newest(cast, key)).version.killed
 
 
@@ -303,7 +311,7 @@ async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> No
 
     async def move_date(was: date, to: date | None, reason: str = "Needs another month") -> None:
         async with cast.olga.octx() as octx:
-            await flag_admin.change_cleanup_date(octx, key, was, to, reason)
+            await flag_admin.change_cleanup_date(octx, key, was, to, state_reason(octx, reason))
 
     for day in (None, TODAY, TODAY - timedelta(days=1)):
         with pytest.raises(Invalid, match="in the future"):
@@ -326,18 +334,22 @@ async def test_flag_cannot_be_retired_while_the_code_uses_it(
     monkeypatch.setitem(flags.FLAGS, key, flags.Flag(key, "T", "S", "O", AHEAD))
     with pytest.raises(Conflict, match="code still uses"):
         async with cast.olga.octx() as octx:
-            await flag_admin.retire_flag(octx, key, "Done")
+            await flag_admin.retire_flag(octx, key, state_reason(octx, "Done, ticket 4471"))
     monkeypatch.undo()
     async with cast.olga.octx() as octx:
-        await flag_admin.retire_flag(octx, key, "Done")
+        await flag_admin.retire_flag(octx, key, state_reason(octx, "Done, ticket 4471"))
     assert not await flag_fixtures.has_flag(cast.ann, key)
     assert (await get_last_event(cast, key)).action == "flag.retired"
     for again in (
-        lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "Late"),
-        lambda octx: flag_admin.kill_flag(octx, key, "Late"),
-        lambda octx: flag_admin.revive_flag(octx, key, 2, "Late"),
-        lambda octx: flag_admin.change_cleanup_date(octx, key, AHEAD, AHEAD + timedelta(days=1), "Late"),
-        lambda octx: flag_admin.retire_flag(octx, key, "Late"),
+        lambda octx: flag_admin.change_rules(
+            octx, key, 2, [{"kind": "beta"}], state_reason(octx, "Late, ticket 4471")
+        ),
+        lambda octx: flag_admin.kill_flag(octx, key, state_reason(octx, "Late, ticket 4471")),
+        lambda octx: flag_admin.revive_flag(octx, key, 2, state_reason(octx, "Late, ticket 4471")),
+        lambda octx: flag_admin.change_cleanup_date(
+            octx, key, AHEAD, AHEAD + timedelta(days=1), state_reason(octx, "Late, ticket 4471")
+        ),
+        lambda octx: flag_admin.retire_flag(octx, key, state_reason(octx, "Late, ticket 4471")),
     ):
         with pytest.raises(Conflict, match="is retired"):
             async with cast.olga.octx() as octx:
@@ -351,8 +363,10 @@ async def test_flags_are_listed_overdue_first_and_retired_last(
 ) -> None:
     open_, gone, late = [await flag_fixtures.create_flag(cast) for _ in range(3)]
     async with cast.olga.octx() as octx:
-        await flag_admin.retire_flag(octx, gone, "Done")
-        await flag_admin.change_cleanup_date(octx, open_, AHEAD, AHEAD + timedelta(days=9), "Later")
+        await flag_admin.retire_flag(octx, gone, state_reason(octx, "Done, ticket 4471"))
+        await flag_admin.change_cleanup_date(
+            octx, open_, AHEAD, AHEAD + timedelta(days=9), state_reason(octx, "Later, ticket 4471")
+        )
     monkeypatch.setattr(flag_admin, "now", lambda: now() + timedelta(days=33))
     async with cast.olga.octx() as octx:
         listed = [(summary.key, summary.is_overdue) for summary in await flag_admin.list_flags(octx)]
@@ -368,12 +382,18 @@ async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
         assert key in {summary.key for summary in await flag_admin.list_flags(octx)}
         assert (await flag_admin.get_flag(octx, key)).flag.key == key
     for change in (
-        lambda octx: flag_admin.create_flag(octx, new_key(), "T", "S", "O", AHEAD, "R"),
-        lambda octx: flag_admin.change_rules(octx, key, 2, [{"kind": "beta"}], "R"),
-        lambda octx: flag_admin.kill_flag(octx, key, "R"),
-        lambda octx: flag_admin.revive_flag(octx, key, 2, "R"),
-        lambda octx: flag_admin.change_cleanup_date(octx, key, AHEAD, AHEAD + timedelta(days=1), "R"),
-        lambda octx: flag_admin.retire_flag(octx, key, "R"),
+        lambda octx: flag_admin.create_flag(
+            octx, new_key(), "T", "S", "O", AHEAD, state_reason(octx, "R, ticket 4471")
+        ),
+        lambda octx: flag_admin.change_rules(
+            octx, key, 2, [{"kind": "beta"}], state_reason(octx, "R, ticket 4471")
+        ),
+        lambda octx: flag_admin.kill_flag(octx, key, state_reason(octx, "R, ticket 4471")),
+        lambda octx: flag_admin.revive_flag(octx, key, 2, state_reason(octx, "R, ticket 4471")),
+        lambda octx: flag_admin.change_cleanup_date(
+            octx, key, AHEAD, AHEAD + timedelta(days=1), state_reason(octx, "R, ticket 4471")
+        ),
+        lambda octx: flag_admin.retire_flag(octx, key, state_reason(octx, "R, ticket 4471")),
     ):
         with pytest.raises(Refused, match="change flags"):
             async with cast.sam.octx() as octx:
@@ -384,8 +404,10 @@ async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
 async def test_unknown_flag_is_not_found(cast: Cast) -> None:
     for ask in (
         lambda octx: flag_admin.get_flag(octx, "nothing"),
-        lambda octx: flag_admin.kill_flag(octx, "nothing", "R"),
-        lambda octx: flag_admin.change_rules(octx, "nothing", 1, EVERYONE, "R"),
+        lambda octx: flag_admin.kill_flag(octx, "nothing", state_reason(octx, "R, ticket 4471")),
+        lambda octx: flag_admin.change_rules(
+            octx, "nothing", 1, EVERYONE, state_reason(octx, "R, ticket 4471")
+        ),
     ):
         with pytest.raises(DomainError, match="not_found"):
             async with cast.olga.octx() as octx:

@@ -13,6 +13,7 @@ from shared.backoffice import flag_admin, flag_exposure, tenant_access, tenant_d
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating, Person, own_database
 from tests.support import factories
 from tests.support.entitlements import flag_fixtures
@@ -60,7 +61,9 @@ async def simulate_rules(cast: Cast, key: str, raw_rules: Any) -> flag_exposure.
 async def set_region_europe(cast: Cast, *tenants: str) -> None:
     async with cast.olga.octx() as octx:
         for tenant in tenants:
-            await tenant_access.set_trait(octx, tenant, "region", "eu", "Where they are")
+            await tenant_access.set_trait(
+                octx, tenant, "region", "eu", state_reason(octx, "Where they are", tenant_id=tenant)
+            )
 
 
 @contextmanager
@@ -104,10 +107,17 @@ async def test_exposure_equals_the_decisions_of_every_tenant(cast: Cast, require
     await set_region_europe(cast, cast.globex)
     key = await flag_fixtures.create_flag(cast, required_feature=required)
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, key, False, state_reason(octx, "Not with them", tenant_id=cast.acme)
+        )
         soon = now() + timedelta(days=1)
         await tenant_access.override_feature(
-            octx, cast.globex, "custom_roles", True, "As a gift", ends_at=soon
+            octx,
+            cast.globex,
+            "custom_roles",
+            True,
+            state_reason(octx, "As a gift", tenant_id=cast.globex),
+            ends_at=soon,
         )
     for raw_rules in (
         EVERYONE,
@@ -223,7 +233,9 @@ async def test_refusals_by_the_flag_are_counted(cast: Cast) -> None:
     before = (await get_reach(cast, "role_editor")).refusals
     other = await flag_fixtures.create_flag(cast)
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, "role_editor", False, state_reason(octx, "Not with them", tenant_id=cast.acme)
+        )
     for _ in range(2):
         with pytest.raises(Refused, match="flag_off"):
             async with cast.ann.ctx() as ctx:
@@ -244,7 +256,9 @@ async def test_simulation_shows_the_effect_of_rules_before_they_are_saved(cast: 
     third = await factories.create_tenant(zoe, "Harbour", "pro")
     await set_region_europe(cast, cast.acme, cast.globex)
     async with cast.olga.octx() as octx:
-        await tenant_access.set_trait(octx, third.id, "beta", "yes", "They asked")
+        await tenant_access.set_trait(
+            octx, third.id, "beta", "yes", state_reason(octx, "They asked", tenant_id=third.id)
+        )
     key = await flag_fixtures.create_flag(cast, *REGION)
     before = await get_reach(cast, key)
     effect = await simulate_rules(cast, key, [{"kind": "beta"}])

@@ -26,6 +26,7 @@ from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content, rights_cache
 from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, TenantLayers, trace_decision
@@ -159,7 +160,9 @@ async def test_impact_is_empty_when_nobody_moves(cast: Cast) -> None:
 async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Cast) -> None:
     """Tenants fall back to the newest version, so this tenant changes although nobody is moved."""
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "none", "Stopped paying")
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "none", state_reason(octx, "Stopped paying", tenant_id=cast.acme)
+        )
     draft = await create_changed_draft(cast.olga, "pln_free", features=frozenset({"audit_log", "api_access"}))
     report = (await preview_draft(cast.olga, draft, moves=False)).report
     assert cast.acme in map_tenant_ids(report.gains)["feature", "api_access"]
@@ -168,7 +171,13 @@ async def test_impact_of_the_fallback_plan_shows_without_moving_anybody(cast: Ca
 
 async def test_impact_multiplies_an_addon_by_its_quantity(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 3, "Bought")
+        await tenant_access.add_addon(
+            octx,
+            cast.acme,
+            "plv_extra_seats_1",
+            3,
+            state_reason(octx, "Bought, ticket 4471", tenant_id=cast.acme),
+        )
     draft = await create_changed_draft(
         cast.olga, "pln_extra_seats", features=frozenset({"sso"}), limits={"members": Limit(20)}
     )
@@ -187,7 +196,12 @@ async def test_impact_is_empty_for_a_feature_kept_by_an_override(cast: Cast) -> 
     assert (await preview_draft(cast.olga, draft)).report.losing_tenants == 1
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
-            octx, cast.acme, CSV, True, "Promised", ends_at=now() + timedelta(days=9)
+            octx,
+            cast.acme,
+            CSV,
+            True,
+            state_reason(octx, "Promised, ticket 4471", tenant_id=cast.acme),
+            ends_at=now() + timedelta(days=9),
         )
     assert (await preview_draft(cast.olga, draft)).report.is_empty
     async with cast.olga.octx() as octx:  # by then the override has ended
@@ -297,7 +311,13 @@ async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
     seen = await preview_draft(cast.olga, draft)
     async with cast.olga.octx() as octx:
         await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
-        await tenant_access.add_addon(octx, cast.globex, "plv_support_1", 2, "Bought")
+        await tenant_access.add_addon(
+            octx,
+            cast.globex,
+            "plv_support_1",
+            2,
+            state_reason(octx, "Bought, ticket 4471", tenant_id=cast.globex),
+        )
     async with cast.sam.octx() as octx:
         holders = await impact.count_tenants_by_version(octx)
     after = holders.tenants_by_version
@@ -316,7 +336,9 @@ async def assign_own_plan(cast: Cast, content: PlanContent) -> str:
         epoch = (await rights_cache.get_catalog(octx.session)).epoch
         digest = plan_content.compute_digest(saved, epoch, True, None)
         await publish_draft(octx, (saved.id, saved.revision), "As agreed", moves=True, digest=digest)
-        await tenant_access.assign_plan(octx, cast.acme, saved.id, "As agreed")
+        await tenant_access.assign_plan(
+            octx, cast.acme, saved.id, state_reason(octx, "As agreed", tenant_id=cast.acme)
+        )
         return saved.plan_id
 
 
@@ -383,7 +405,12 @@ async def test_impact_over_many_tenants_equals_a_count_by_plain_loops(
         async with kept.ctx() as ctx:
             kept_id = ctx.tenant_id
         await tenant_access.override_feature(
-            octx, kept_id, CSV, True, "Promised", ends_at=now() + timedelta(days=30)
+            octx,
+            kept_id,
+            CSV,
+            True,
+            state_reason(octx, "Promised, ticket 4471", tenant_id=kept_id),
+            ends_at=now() + timedelta(days=30),
         )
     was = await load_limits("pro")
     draft = await create_changed_draft(

@@ -12,6 +12,7 @@ from shared.audit.audit_log import AuditFilter
 from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.context import OperatorCtx
+from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry
 from tests.conftest import Operating, own_database
 from tests.support import database, factories
@@ -93,7 +94,9 @@ LISTS: dict[str, tuple[Callable[[OperatorCtx], Awaitable[object]], str]] = {
         "tenant_by_name",
     ),
     "audit log of all tenants": (
-        lambda octx: tenant_directory.list_all_events(octx, "Growth of the lists", AuditFilter()),
+        lambda octx: tenant_directory.list_all_events(
+            octx, state_reason(octx, "Growth of the lists"), AuditFilter()
+        ),
         "audit_event_of_all_tenants",
     ),
 }

@@ -14,6 +14,7 @@ from shared.core import db
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.identity import mfa, sessions, sign_in
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry
@@ -52,10 +53,10 @@ async def test_operator_creation_is_refused_for_a_used_address_or_an_unknown_rol
 async def test_disabled_operator_cannot_sign_in_until_enabled(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         made = await operators.create(octx, new_address(), "support", "Sue")
-        await operators.disable(octx, made.operator.id, reason="left")
+        await operators.disable(octx, made.operator.id, reason=state_reason(octx, "left, ticket 4471"))
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
     async with cast.olga.octx() as octx:
-        await operators.enable(octx, made.operator.id, reason="back")
+        await operators.enable(octx, made.operator.id, reason=state_reason(octx, "back, ticket 4471"))
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is not None
 
 
@@ -78,7 +79,9 @@ async def create_operator_with_factor(cast: Cast) -> tuple[operators.OperatorAcc
 async def test_access_reset_replaces_the_password_and_removes_the_second_factor(cast: Cast) -> None:
     made, cookie, challenge = await create_operator_with_factor(cast)
     async with cast.olga.octx() as octx:
-        again = await operators.reset_access(octx, made.operator.id, reason="lost her phone")
+        again = await operators.reset_access(
+            octx, made.operator.id, reason=state_reason(octx, "lost her phone")
+        )
         event = (await audit_log.list_operator_events(octx))[0]
     assert (event.action, event.object_id, event.reason) == (
         "operator.access_reset",
@@ -100,15 +103,21 @@ async def test_access_reset_is_refused_for_oneself_and_without_permission_or_rea
     made, cookie, _ = await create_operator_with_factor(cast)
     async with cast.olga.octx() as octx:
         with pytest.raises(Conflict, match="your own access"):
-            await operators.reset_access(octx, octx.actor_id, reason="my own")
+            await operators.reset_access(
+                octx, octx.actor_id, reason=state_reason(octx, "my own, ticket 4471")
+            )
         with pytest.raises(NotFound):
-            await operators.reset_access(octx, new_id("opr"), reason="nobody")
+            await operators.reset_access(
+                octx, new_id("opr"), reason=state_reason(octx, "nobody, ticket 4471")
+            )
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await operators.reset_access(octx, made.operator.id, reason=" ")
+            await operators.reset_access(octx, made.operator.id, reason=state_reason(octx, " "))
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await operators.reset_access(octx, made.operator.id, reason="why not")
+            await operators.reset_access(
+                octx, made.operator.id, reason=state_reason(octx, "why not, ticket 4471")
+            )
     assert await entry.authenticate_operator(cookie) is not None
 
 
@@ -135,13 +144,21 @@ async def test_second_factor_change_names_the_owner_as_next_step(cast: Cast) -> 
 
 Act = Callable[[OperatorCtx, str], Awaitable[Any]]
 TAKE: dict[str, Act] = {  # the right of another owner
-    "disabling": lambda octx, other: operators.disable(octx, other, reason="first"),
-    "a lower role": lambda octx, other: operators.set_role(octx, other, "support", reason="first"),
+    "disabling": lambda octx, other: operators.disable(
+        octx, other, reason=state_reason(octx, "first, ticket 4471")
+    ),
+    "a lower role": lambda octx, other: operators.set_role(
+        octx, other, "support", reason=state_reason(octx, "first, ticket 4471")
+    ),
 }
 USE: dict[str, Act] = {  # one's own
     **TAKE,
-    "resetting": lambda octx, other: operators.reset_access(octx, other, reason="second"),
-    "enabling": lambda octx, other: operators.enable(octx, other, reason="second"),
+    "resetting": lambda octx, other: operators.reset_access(
+        octx, other, reason=state_reason(octx, "second, ticket 4471")
+    ),
+    "enabling": lambda octx, other: operators.enable(
+        octx, other, reason=state_reason(octx, "second, ticket 4471")
+    ),
     "creating": lambda octx, _: operators.create(octx, new_address(), "owner", "Eve"),
 }
 
@@ -202,8 +219,10 @@ async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
     async def leave_nobody() -> None:
         async with ada.octx() as octx:
             for other in others:
-                await operators.set_role(octx, other, "support", reason="alone")
-            await operators.disable(octx, ada_id, reason="nobody left")
+                await operators.set_role(
+                    octx, other, "support", reason=state_reason(octx, "alone, ticket 4471")
+                )
+            await operators.disable(octx, ada_id, reason=state_reason(octx, "nobody left"))
 
     with pytest.raises(Conflict, match="last owner can't be removed"):
         await leave_nobody()

@@ -12,6 +12,7 @@ from shared.backoffice import tenant_access
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, explain
 from shared.entitlements.models import Plan, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -24,23 +25,27 @@ REASON = "Ticket 4471, as agreed"
 SOON = timedelta(days=30)
 Verb = Callable[[OperatorCtx, str, str], Awaitable[Any]]
 VERBS: dict[str, Verb] = {  # called with context, tenant, reason
-    "plan": lambda octx, tenant, reason: tenant_access.assign_plan(octx, tenant, "plv_pro_1", reason),
+    "plan": lambda octx, tenant, reason: tenant_access.assign_plan(
+        octx, tenant, "plv_pro_1", state_reason(octx, reason, tenant_id=tenant)
+    ),
     "addon": lambda octx, tenant, reason: tenant_access.add_addon(
-        octx, tenant, "plv_extra_seats_1", 2, reason
+        octx, tenant, "plv_extra_seats_1", 2, state_reason(octx, reason, tenant_id=tenant)
     ),
     "feature": lambda octx, tenant, reason: tenant_access.override_feature(
-        octx, tenant, "sso", True, reason, ends_at=now() + SOON
+        octx, tenant, "sso", True, state_reason(octx, reason, tenant_id=tenant), ends_at=now() + SOON
     ),
     "limit": lambda octx, tenant, reason: tenant_access.override_limit(
-        octx, tenant, "members", 7, reason, ends_at=now() + SOON
+        octx, tenant, "members", 7, state_reason(octx, reason, tenant_id=tenant), ends_at=now() + SOON
     ),
     "billing": lambda octx, tenant, reason: tenant_access.set_billing_status(
-        octx, tenant, "read_only", reason
+        octx, tenant, "read_only", state_reason(octx, reason, tenant_id=tenant)
     ),
     "flag": lambda octx, tenant, reason: tenant_access.set_flag_override(
-        octx, tenant, "role_editor", False, reason
+        octx, tenant, "role_editor", False, state_reason(octx, reason, tenant_id=tenant)
     ),
-    "trait": lambda octx, tenant, reason: tenant_access.set_trait(octx, tenant, "region", "eu", reason),
+    "trait": lambda octx, tenant, reason: tenant_access.set_trait(
+        octx, tenant, "region", "eu", state_reason(octx, reason, tenant_id=tenant)
+    ),
 }
 LINES: dict[str, tuple[str, dict[str, Any]]] = {  # action of the trail, what it says of after
     "plan": ("plan.assigned", {"plan": "Pro version 1"}),
@@ -149,10 +154,10 @@ async def test_override_ending_in_the_past_is_refused(cast: Cast, target: str) -
     past = now() - timedelta(seconds=1)
     calls: dict[str, Callable[[OperatorCtx], Awaitable[None]]] = {
         "feature": lambda octx: tenant_access.override_feature(
-            octx, cast.acme, "sso", True, REASON, ends_at=past
+            octx, cast.acme, "sso", True, state_reason(octx, REASON, tenant_id=cast.acme), ends_at=past
         ),
         "limit": lambda octx: tenant_access.override_limit(
-            octx, cast.acme, "members", 5, REASON, ends_at=past
+            octx, cast.acme, "members", 5, state_reason(octx, REASON, tenant_id=cast.acme), ends_at=past
         ),
     }
     with pytest.raises(Invalid) as caught:
@@ -166,7 +171,12 @@ async def test_limit_override_with_an_impossible_amount_is_refused(cast: Cast, a
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
             await tenant_access.override_limit(
-                octx, cast.acme, "members", amount, REASON, ends_at=now() + SOON
+                octx,
+                cast.acme,
+                "members",
+                amount,
+                state_reason(octx, REASON, tenant_id=cast.acme),
+                ends_at=now() + SOON,
             )
     assert "amount" in caught.value.fields
 
@@ -175,18 +185,34 @@ async def test_limit_override_with_an_impossible_amount_is_refused(cast: Cast, a
 async def test_override_of_an_unknown_name_is_refused(cast: Cast, name: str) -> None:
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
-            await tenant_access.override_feature(octx, cast.acme, name, True, REASON, ends_at=now() + SOON)
+            await tenant_access.override_feature(
+                octx,
+                cast.acme,
+                name,
+                True,
+                state_reason(octx, REASON, tenant_id=cast.acme),
+                ends_at=now() + SOON,
+            )
     assert "name" in caught.value.fields
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
-            await tenant_access.override_limit(octx, cast.acme, name, 1, REASON, ends_at=now() + SOON)
+            await tenant_access.override_limit(
+                octx,
+                cast.acme,
+                name,
+                1,
+                state_reason(octx, REASON, tenant_id=cast.acme),
+                ends_at=now() + SOON,
+            )
     assert "name" in caught.value.fields
 
 
 async def test_override_ends_at_its_time(cast: Cast) -> None:
     until = now() + timedelta(hours=1)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "members", None, REASON, ends_at=until)
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", None, state_reason(octx, REASON, tenant_id=cast.acme), ends_at=until
+        )
     held = await load_facts(cast, at=until - timedelta(microseconds=1))
     assert held.overrides["limit", "members"].value["amount"] is None
     assert (await load_facts(cast, at=until)).overrides == {}
@@ -196,11 +222,15 @@ async def test_override_can_be_ended_once(cast: Cast) -> None:
     await change_access(cast, "limit")
     row = (await load_facts(cast)).overrides["limit", "members"]
     async with cast.olga.octx() as octx:
-        await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+        await tenant_access.end_assignment(
+            octx, cast.acme, row.id, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert (await load_facts(cast)).overrides == {}
     with pytest.raises(Conflict):
         async with cast.olga.octx() as octx:
-            await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+            await tenant_access.end_assignment(
+                octx, cast.acme, row.id, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
     ended = await list_events(cast, "override.ended")
     assert [(line.object_id, line.reason, line.before["members"]) for line in ended] == [(row.id, REASON, 7)]
 
@@ -211,13 +241,19 @@ async def test_assignment_is_not_ended_for_another_tenant_or_by_support(cast: Ca
     for tenant, id in ((cast.globex, row.id), (cast.acme, "ovr_nobody"), (cast.acme, "")):
         with pytest.raises(NotFound):
             async with cast.olga.octx() as octx:
-                await tenant_access.end_assignment(octx, tenant, id, REASON)
+                await tenant_access.end_assignment(
+                    octx, tenant, id, state_reason(octx, REASON, tenant_id=tenant)
+                )
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
-            await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+            await tenant_access.end_assignment(
+                octx, cast.acme, row.id, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
     assert (await load_facts(cast)).addons
     async with cast.olga.octx() as octx:
-        await tenant_access.end_assignment(octx, cast.acme, row.id, REASON)
+        await tenant_access.end_assignment(
+            octx, cast.acme, row.id, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert (await load_facts(cast)).addons == []
     assert (await list_events(cast, "addon.ended"))[0].reason == REASON
 
@@ -239,7 +275,9 @@ async def test_expired_override_cannot_be_ended(cast: Cast) -> None:
         id = row.id
     with pytest.raises(Conflict, match="already ended"):
         async with cast.olga.octx() as octx:
-            await tenant_access.end_assignment(octx, cast.acme, id, REASON)
+            await tenant_access.end_assignment(
+                octx, cast.acme, id, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
 
 # ── plans and add-ons ────────────────────────────────────────────────────────────────────────────────────────────
@@ -248,10 +286,14 @@ async def test_expired_override_cannot_be_ended(cast: Cast) -> None:
 async def test_addon_cannot_be_added_twice(cast: Cast) -> None:
     """A double click adds it once."""
     async with cast.olga.octx() as octx:
-        await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+        await tenant_access.add_addon(
+            octx, cast.acme, "plv_extra_seats_1", 2, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     with pytest.raises(Conflict, match="already has 10 more seats"):
         async with cast.olga.octx() as octx:
-            await tenant_access.add_addon(octx, cast.acme, "plv_extra_seats_1", 2, REASON)
+            await tenant_access.add_addon(
+                octx, cast.acme, "plv_extra_seats_1", 2, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
     async with cast.ann.ctx() as ctx:
         assert ctx.rights.limits["members"].amount == 120
 
@@ -260,13 +302,19 @@ async def test_plan_assignment_is_refused_for_unknown_unsuitable_or_current_plan
     for version, kind in (("plv_nobody", NotFound), ("plv_extra_seats_1", Invalid)):
         with pytest.raises(kind):
             async with cast.olga.octx() as octx:
-                await tenant_access.assign_plan(octx, cast.acme, version, REASON)
+                await tenant_access.assign_plan(
+                    octx, cast.acme, version, state_reason(octx, REASON, tenant_id=cast.acme)
+                )
     with pytest.raises(Conflict, match="is already on"):
         async with cast.olga.octx() as octx:
-            await tenant_access.assign_plan(octx, cast.acme, "plv_business_1", REASON)
+            await tenant_access.assign_plan(
+                octx, cast.acme, "plv_business_1", state_reason(octx, REASON, tenant_id=cast.acme)
+            )
     with pytest.raises(Invalid) as caught:
         async with cast.olga.octx() as octx:
-            await tenant_access.assign_plan(octx, cast.acme, "plv_pro_1", REASON, trial_days=366)
+            await tenant_access.assign_plan(
+                octx, cast.acme, "plv_pro_1", state_reason(octx, REASON, tenant_id=cast.acme), trial_days=366
+            )
     assert "trial_days" in caught.value.fields
 
 
@@ -277,7 +325,9 @@ async def test_plan_assignment_is_refused_for_a_retired_plan(cast: Cast) -> None
         plan.retired_at = now()
         octx.session.add(plan)
         await octx.session.flush()
-        await tenant_access.assign_plan(octx, cast.acme, "plv_starter_1", REASON)
+        await tenant_access.assign_plan(
+            octx, cast.acme, "plv_starter_1", state_reason(octx, REASON, tenant_id=cast.acme)
+        )
 
     with pytest.raises(Invalid, match="no longer offered"):
         async with cast.olga.octx() as octx:  # rolled back: the catalogue is everybody's
@@ -293,25 +343,42 @@ async def test_addon_with_an_invalid_quantity_or_end_is_refused(cast: Cast) -> N
     ):
         with pytest.raises(Invalid) as caught:
             async with cast.olga.octx() as octx:
-                await tenant_access.add_addon(octx, cast.acme, version, quantity, REASON, ends_at=until)
+                await tenant_access.add_addon(
+                    octx,
+                    cast.acme,
+                    version,
+                    quantity,
+                    state_reason(octx, REASON, tenant_id=cast.acme),
+                    ends_at=until,
+                )
         assert field in caught.value.fields
     with pytest.raises(Invalid, match="add-on isn't available"):
         async with cast.olga.octx() as octx:
-            await tenant_access.add_addon(octx, cast.acme, "plv_pro_1", 1, REASON)
+            await tenant_access.add_addon(
+                octx, cast.acme, "plv_pro_1", 1, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
 
 async def test_unknown_statuses_traits_and_flags_are_refused(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         for call in (
-            tenant_access.set_billing_status(octx, cast.acme, "paid", REASON),
-            tenant_access.set_trait(octx, cast.acme, "mood", "good", REASON),
-            tenant_access.set_trait(octx, cast.acme, "region", "mars", REASON),
+            tenant_access.set_billing_status(
+                octx, cast.acme, "paid", state_reason(octx, REASON, tenant_id=cast.acme)
+            ),
+            tenant_access.set_trait(
+                octx, cast.acme, "mood", "good", state_reason(octx, REASON, tenant_id=cast.acme)
+            ),
+            tenant_access.set_trait(
+                octx, cast.acme, "region", "mars", state_reason(octx, REASON, tenant_id=cast.acme)
+            ),
         ):
             with pytest.raises(Invalid):
                 await call
             octx.session.expunge_all()
         with pytest.raises(NotFound):
-            await tenant_access.set_flag_override(octx, cast.acme, "nothing", True, REASON)
+            await tenant_access.set_flag_override(
+                octx, cast.acme, "nothing", True, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
 
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -337,7 +404,9 @@ async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
 async def test_concurrent_changes_of_a_trait_are_serialized(cast: Cast) -> None:
     async def set_region(value: str) -> None:
         async with cast.olga.octx() as octx:
-            await tenant_access.set_trait(octx, cast.acme, "region", value, REASON)
+            await tenant_access.set_trait(
+                octx, cast.acme, "region", value, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
     await set_region(
         "eu"

@@ -13,6 +13,7 @@ from shared.billing.provider import CustomerState
 from shared.billing.sync import customer_sync
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from tests.backoffice.test_adjustments import build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
@@ -55,7 +56,9 @@ async def test_billing_details_show_customer_access_and_invoices(
 ) -> None:
     customer = await subscribe_tenant(cast.acme, stripe, f"in_{new_id('x')[-8:]}")
     async with cast.sam.octx() as octx:
-        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        details = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert [row.id for row in details.customers] == [customer]
     assert customer in details.synced_at
     assert details.snapshot is not None
@@ -80,13 +83,17 @@ async def test_billing_details_link_to_the_providers_page(
 ) -> None:
     customer = await subscribe_tenant(cast.acme, stripe)
     async with cast.olga.octx() as octx:
-        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        details = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert details.provider_urls == {
         customer: tenant_billing.sandbox_controls_url()
     }  # of the stand-in, while it stands for the provider
     monkeypatch.setattr(tenant_billing, "sandbox_controls_url", lambda: "")
     async with cast.olga.octx() as octx:
-        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        details = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert details.provider_urls == {customer: f"https://dashboard.stripe.com/test/customers/{customer}"}
 
 
@@ -94,13 +101,17 @@ async def test_billing_details_are_refused_without_a_reason_or_tenant(cast: Cast
     for reason in ("", " ", "x" * 301):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
-                await tenant_billing.get_billing_details(octx, cast.acme, reason)
+                await tenant_billing.get_billing_details(
+                    octx, cast.acme, state_reason(octx, reason, tenant_id=cast.acme)
+                )
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
-                await tenant_billing.list_invoices(octx, reason)
+                await tenant_billing.list_invoices(octx, state_reason(octx, reason))
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
-            await tenant_billing.get_billing_details(octx, "ten_nobody", REASON)
+            await tenant_billing.get_billing_details(
+                octx, "ten_nobody", state_reason(octx, REASON, tenant_id="ten_nobody")
+            )
 
 
 async def test_reconciliation_finds_and_repairs_a_missed_change(
@@ -110,11 +121,15 @@ async def test_reconciliation_finds_and_repairs_a_missed_change(
     was = stripe.state[customer]
     stripe.state[customer] = replace(was, subscriptions=(replace(was.subscriptions[0], status="unpaid"),))
     async with cast.olga.octx() as octx:
-        run_id = await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+        run_id = await tenant_billing.request_reconcile(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     async with entry.enter_job(cast.acme, tenant_billing.RECONCILE_TASK, "req_test") as ctx:
         await tasks.TASKS[tenant_billing.RECONCILE_TASK](ctx, customer_id=customer, run_id=run_id)
     async with cast.olga.octx() as octx:
-        details = await tenant_billing.get_billing_details(octx, cast.acme, REASON)
+        details = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
         runs = await tenant_billing.list_reconcile_runs(octx, 100)
         listed = await tenant_billing.list_drift(octx, limit=100)
     (drift,) = details.drift
@@ -135,10 +150,14 @@ async def test_reconciliation_finds_and_repairs_a_missed_change(
 async def test_reconciliation_is_refused_for_support_and_without_a_customer(cast: Cast) -> None:
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
-            await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+            await tenant_billing.request_reconcile(
+                octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
     with pytest.raises(Conflict, match="isn't in Stripe"):
         async with cast.olga.octx() as octx:
-            await tenant_billing.request_reconcile(octx, cast.acme, REASON)
+            await tenant_billing.request_reconcile(
+                octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
 
 async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
@@ -147,8 +166,10 @@ async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
     await subscribe_tenant(cast.acme, stripe, "in_aaa1", "in_aaa2", "in_aaa3")
     await subscribe_tenant(cast.globex, stripe, "in_bbb1")
     async with entry.enter_platform("Olga") as octx:
-        page = await tenant_billing.list_invoices(octx, REASON, limit=3)
-        next_page = await tenant_billing.list_invoices(octx, REASON, limit=3, after=page.next_cursor)
+        page = await tenant_billing.list_invoices(octx, state_reason(octx, REASON), limit=3)
+        next_page = await tenant_billing.list_invoices(
+            octx, state_reason(octx, REASON), limit=3, after=page.next_cursor
+        )
         assert next_page.next_cursor == ""
         listed = {(row.invoice.id, row.tenant_name) for row in (*page.rows, *next_page.rows)}
         assert listed == {
@@ -158,9 +179,9 @@ async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
             ("in_bbb1", "Globex"),
         }
         for query in ("globex", "in_bbb1", "a-bbb1", cast.globex):
-            rows = (await tenant_billing.list_invoices(octx, REASON, query=query)).rows
+            rows = (await tenant_billing.list_invoices(octx, state_reason(octx, REASON), query=query)).rows
             assert [row.invoice.id for row in rows] == ["in_bbb1"], query
-        assert (await tenant_billing.list_invoices(octx, REASON, "open")).rows == []
+        assert (await tenant_billing.list_invoices(octx, state_reason(octx, REASON), "open")).rows == []
         for wrong in ({"status": "lost"}, {"query": "x" * 201}, {"after": "yesterday"}):
             with pytest.raises(Invalid):
-                await tenant_billing.list_invoices(octx, REASON, **wrong)
+                await tenant_billing.list_invoices(octx, state_reason(octx, REASON), **wrong)

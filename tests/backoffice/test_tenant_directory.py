@@ -12,6 +12,7 @@ from shared.core import db
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.identity.models import User
 from shared.tenancy import audit_reader, entry, members, provisioning, roles
 from shared.tenancy.models import Tenant, TenantState
@@ -164,10 +165,14 @@ async def test_members_and_events_are_shown_for_a_reason_the_tenant_can_read(cas
     for look in (tenant_directory.list_members, tenant_directory.list_events):
         with pytest.raises(Invalid, match="reason"):
             async with cast.sam.octx() as octx:
-                await look(octx, cast.acme, " ")
+                await look(octx, cast.acme, state_reason(octx, " ", tenant_id=cast.acme))
     async with cast.sam.octx() as octx:
-        page = await tenant_directory.list_members(octx, cast.acme, REASON)
-        events = await tenant_directory.list_events(octx, cast.acme, REASON)
+        page = await tenant_directory.list_members(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
+        events = await tenant_directory.list_events(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     assert [row.name for row in page.rows] == ["Adam", "Ann", "Max"]
     assert {event.tenant_id for event in events.rows} == {cast.acme}
     async with cast.ann.ctx() as ctx:
@@ -187,7 +192,9 @@ async def test_members_are_listed_by_page_former_ones_last(cast: Cast) -> None:
     shown, after = [], ""
     async with cast.sam.octx() as octx:
         for _ in range(3):
-            page = await tenant_directory.list_members(octx, cast.acme, REASON, after=after, limit=1)
+            page = await tenant_directory.list_members(
+                octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme), after=after, limit=1
+            )
             shown += [(member.name, member.state.value) for member in page.rows]
             after = page.next_cursor
         assert after == ""
@@ -200,7 +207,9 @@ async def test_unknown_tenant_is_not_found(cast: Cast) -> None:
             await tenant_directory.get_tenant(octx, "ten_unknown")
     with pytest.raises(NotFound):
         async with cast.sam.octx() as octx:
-            await tenant_directory.list_members(octx, "ten_unknown", REASON)
+            await tenant_directory.list_members(
+                octx, "ten_unknown", state_reason(octx, REASON, tenant_id="ten_unknown")
+            )
 
 
 # ── suspending and restoring ─────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +217,9 @@ async def test_unknown_tenant_is_not_found(cast: Cast) -> None:
 
 async def test_suspension_refuses_members_and_spares_other_tenants(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid since May")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid since May", tenant_id=cast.acme)
+        )
         assert (await tenant_directory.get_tenant(octx, cast.acme)).state_reason == "Unpaid since May"
     for person in (cast.ann, cast.max):
         async with person.ctx() as ctx:
@@ -233,34 +244,46 @@ async def test_restored_tenant_has_its_former_state(cast: Cast, before: TenantSt
             ann.email_verified_at = None
     for _ in range(2):  # the latest suspension counts
         async with cast.olga.octx() as octx:
-            await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+            await tenant_directory.suspend_tenant(
+                octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+            )
         async with cast.olga.octx() as octx:
-            await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+            await tenant_directory.restore_tenant(
+                octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+            )
     async with cast.olga.octx() as octx:
         details = await tenant_directory.get_tenant(octx, cast.acme)
         assert (details.state, details.state_reason) == (before, "")
-        page = await tenant_directory.list_events(octx, cast.acme, REASON, limit=5)
+        page = await tenant_directory.list_events(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme), limit=5
+        )
     restored = next(event for event in page.rows if event.action == "tenant.restored")
     assert (restored.before, restored.after, restored.reason) == (
         {"state": "suspended"},
         {"state": before.value},
-        "Paid",
+        "Paid, ticket 4471",
     )
 
 
 async def test_suspension_and_restoration_are_refused_in_the_wrong_state(cast: Cast) -> None:
     with pytest.raises(Conflict, match="isn't suspended"):
         async with cast.olga.octx() as octx:
-            await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+            await tenant_directory.restore_tenant(
+                octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+            )
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+        )
     with pytest.raises(Conflict, match="already suspended"):
         async with cast.olga.octx() as octx:
-            await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+            await tenant_directory.suspend_tenant(
+                octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+            )
     for verb in (tenant_directory.suspend_tenant, tenant_directory.restore_tenant):
         with pytest.raises(Invalid, match="reason"):
             async with cast.olga.octx() as octx:
-                await verb(octx, cast.globex, "")
+                await verb(octx, cast.globex, state_reason(octx, "", tenant_id=cast.globex))
 
 
 async def test_jobs_delayed_by_a_suspension_are_due_after_restoration(cast: Cast) -> None:
@@ -276,20 +299,28 @@ async def test_jobs_delayed_by_a_suspension_are_due_after_restoration(cast: Cast
             return list(rows.scalars().all())
 
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+        )
     assert await list_delayed_jobs(
         "update procrastinate_jobs set scheduled_at = now() + interval '1 hour' where lock = %s"
     )
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+        await tenant_directory.restore_tenant(
+            octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+        )
     assert await list_delayed_jobs() == []
 
 
 ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {
-    "suspend": lambda octx, tenant: tenant_directory.suspend_tenant(octx, tenant, REASON),
-    "restore": lambda octx, tenant: tenant_directory.restore_tenant(octx, tenant, REASON),
+    "suspend": lambda octx, tenant: tenant_directory.suspend_tenant(
+        octx, tenant, state_reason(octx, REASON, tenant_id=tenant)
+    ),
+    "restore": lambda octx, tenant: tenant_directory.restore_tenant(
+        octx, tenant, state_reason(octx, REASON, tenant_id=tenant)
+    ),
     "read everything": lambda octx, tenant: tenant_directory.list_all_events(
-        octx, REASON, audit_log.AuditFilter()
+        octx, state_reason(octx, REASON), audit_log.AuditFilter()
     ),
     "read the operators' trail": lambda octx, tenant: tenant_directory.list_operator_events(octx),
     "prove the operators' trail": lambda octx, tenant: tenant_directory.verify_operator_log(octx),
@@ -309,10 +340,14 @@ async def test_suspension_is_allowed_by_operator_role(role: str, cast: Cast) -> 
     if role == "support":
         with pytest.raises(Refused):
             async with somebody.octx() as octx:
-                await tenant_directory.suspend_tenant(octx, cast.acme, REASON)
+                await tenant_directory.suspend_tenant(
+                    octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+                )
         return
     async with somebody.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, REASON)
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
 
 
 # ── the rest of the overview ─────────────────────────────────────────────────────────────────────────────────────
@@ -330,14 +365,24 @@ async def test_overview_counts_states_and_lists_provisioning_steps(cast: Cast) -
 
 async def test_provisioning_is_resumed_with_a_reason_unless_suspended(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
-        await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
-        event = (await tenant_directory.list_events(octx, cast.acme, REASON, limit=1)).rows[0]
+        await tenant_directory.resume_provisioning(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
+        event = (
+            await tenant_directory.list_events(
+                octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme), limit=1
+            )
+        ).rows[0]
     assert (event.action, event.reason) == ("provisioning.resumed", REASON)
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+        )
     with pytest.raises(Conflict, match="jobs don't run"):
         async with cast.sam.octx() as octx:
-            await tenant_directory.resume_provisioning(octx, cast.acme, REASON)
+            await tenant_directory.resume_provisioning(
+                octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+            )
 
 
 async def test_cross_tenant_attempts_are_counted(cast: Cast) -> None:
@@ -374,7 +419,9 @@ async def test_custom_role_of_a_member_is_named(cast: Cast) -> None:
         (max_,) = (await members.list_members(ctx, query="max")).rows
         await members.set_role(ctx, max_.id, role.key)
     async with cast.olga.octx() as octx:
-        listing = await tenant_directory.list_members(octx, cast.acme, "Ticket 4471")
+        listing = await tenant_directory.list_members(
+            octx, cast.acme, state_reason(octx, "Ticket 4471", tenant_id=cast.acme)
+        )
     assert {member.name: member.role for member in listing.rows} == {
         "Ann": "Owner",
         "Adam": "Admin",

@@ -14,6 +14,7 @@ from shared.cli import keys
 from shared.core import crypto, db
 from shared.core.config import ConfigurationError, settings
 from shared.core.errors import Invalid, Refused
+from shared.core.stated_reason import state_reason
 from shared.identity import mfa
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import invitations, provisioning
@@ -107,12 +108,14 @@ async def test_rotation_repeated_changes_nothing_and_is_recorded_once(
 ) -> None:
     set_master_keys(NEW, old_master_keys)
     async with cast.olga.octx() as octx:
-        rewrapped = await tenant_keys.rotate_tenant_keys(octx, "yearly")
+        rewrapped = await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, "yearly, ticket 4471"))
     assert rewrapped >= 2
     async with cast.olga.octx() as octx:
-        assert await tenant_keys.rotate_tenant_keys(octx, "yearly") == 0
+        assert await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, "yearly, ticket 4471")) == 0
         events = await audit_log.list_operator_events(octx)
-    (event,) = [line for line in events if line.action == "keys.rotated" and line.reason == "yearly"]
+    (event,) = [
+        line for line in events if line.action == "keys.rotated" and line.reason == "yearly, ticket 4471"
+    ]
     assert event.details == {"keys": rewrapped, "to": 7}
 
 
@@ -130,7 +133,7 @@ async def test_rotation_is_refused_without_permission_or_reason(cast: Cast) -> N
     for somebody in (cast.sam, Operating(await factories.create_operator("Eve", "engineer"))):
         with pytest.raises(Refused, match="missing_permission"):
             async with somebody.octx() as octx:
-                await tenant_keys.rotate_tenant_keys(octx, "why not")
+                await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, "why not, ticket 4471"))
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await tenant_keys.rotate_tenant_keys(octx, "")
+            await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, ""))

@@ -18,6 +18,7 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, own_database
@@ -140,7 +141,7 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
     )
     await processing.drain()
     async with cast.olga.octx() as octx:
-        inside = await webhook_inbox.read_content(octx, PLATFORM, event, REASON)
+        inside = await webhook_inbox.read_content(octx, PLATFORM, event, state_reason(octx, REASON))
     assert '"id": "x"' in inside.payload
     assert "pi_1_secret_2" not in inside.payload
     assert '"secret": "y"' not in inside.payload
@@ -155,7 +156,9 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
 async def test_reading_a_webhook_without_a_customer_is_recorded(cast: Cast) -> None:
     event = await store_webhook(b"\xff no json")
     async with cast.olga.octx() as octx:
-        inside = await webhook_inbox.read_content(octx, PLATFORM, event, f"{REASON} {event}")
+        inside = await webhook_inbox.read_content(
+            octx, PLATFORM, event, state_reason(octx, f"{REASON} {event}")
+        )
     assert "no json" in inside.payload
     assert inside.effects == ()
     assert f"{REASON} {event}" in [
@@ -173,10 +176,10 @@ async def test_webhook_content_is_refused_without_a_reason(
     for event in (mine, nobodys):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
-                await webhook_inbox.read_content(octx, PLATFORM, event, "  ")
+                await webhook_inbox.read_content(octx, PLATFORM, event, state_reason(octx, "  "))
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
-            await webhook_inbox.read_content(octx, PLATFORM, "evt_none", REASON)
+            await webhook_inbox.read_content(octx, PLATFORM, "evt_none", state_reason(octx, REASON))
 
 
 # ── once more ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,10 +199,10 @@ async def test_dead_webhook_is_replayed_and_processed_once(
     assert "ValueError" in row.error
     stripe.failure, looked = None, stripe.fetch_count
     async with cast.olga.octx() as octx:
-        await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+        await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
     with pytest.raises(Conflict):
         async with cast.olga.octx() as octx:
-            await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+            await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
     await processing.drain()
     await processing.drain()
     (row,) = await list_webhooks(cast, customer_id=customer)
@@ -216,8 +219,8 @@ async def test_replay_is_refused_without_a_reason(
     (event,) = await events.store_webhooks(customer)
     await update_webhooks(customer, status="dead")
     for call in (
-        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, reason),
-        lambda octx: webhook_inbox.replay_dead(octx, reason),
+        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, reason)),
+        lambda octx: webhook_inbox.replay_dead(octx, state_reason(octx, reason)),
     ):
         with pytest.raises(Invalid):
             async with cast.olga.octx() as octx:
@@ -232,8 +235,8 @@ async def test_replay_is_refused_for_support(cast: Cast, stripe: scripted_provid
     async with cast.sam.octx() as octx:
         assert (await webhook_inbox.get_webhook(octx, PLATFORM, event)).status == "dead"
     for call in (
-        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, REASON),
-        lambda octx: webhook_inbox.replay_dead(octx, REASON),
+        lambda octx: webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON)),
+        lambda octx: webhook_inbox.replay_dead(octx, state_reason(octx, REASON)),
     ):
         with pytest.raises(Refused):
             async with cast.sam.octx() as octx:
@@ -245,7 +248,7 @@ async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) ->
     event = await store_webhook(b"{}")
     with pytest.raises(Conflict, match="has no customer"):
         async with cast.olga.octx() as octx:
-            await webhook_inbox.replay(octx, PLATFORM, event, REASON)
+            await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
 
 
 async def test_dead_webhooks_are_replayed_all_or_by_type(
@@ -256,14 +259,14 @@ async def test_dead_webhooks_are_replayed_all_or_by_type(
     other = await store_webhook(b"{}", customer, "invoice.paid")
     await update_webhooks(customer, status="dead", attempts=8, error="ValueError")
     async with entry.enter_platform("Olga") as octx:
-        assert await webhook_inbox.replay_dead(octx, REASON, type="invoice.paid") == 1
+        assert await webhook_inbox.replay_dead(octx, state_reason(octx, REASON), type="invoice.paid") == 1
     async with entry.enter_platform("Olga") as octx:
         left = await webhook_inbox.list_webhooks(octx, WebhookFilter(status="pending"))
         assert [row.event_id for row in left.rows] == [other]
-        assert await webhook_inbox.replay_dead(octx, REASON) == 2
+        assert await webhook_inbox.replay_dead(octx, state_reason(octx, REASON)) == 2
     with pytest.raises(Conflict):
         async with entry.enter_platform("Olga") as octx:
-            await webhook_inbox.replay_dead(octx, REASON)
+            await webhook_inbox.replay_dead(octx, state_reason(octx, REASON))
     await processing.drain()
     assert await events.count_by_status(customer) == {"done": 3}
 

@@ -27,6 +27,7 @@ from shared.backoffice import tenant_access
 from shared.core import db
 from shared.core.db import now
 from shared.core.live_events import CHANNEL
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from shared.tenancy.models import Tenant
 from tests.bench import databases
@@ -143,7 +144,14 @@ class Visible:
         self._on[tenant.id] = on = not self._on[tenant.id]
         async with entry.enter_platform("bench") as octx:
             end = now() + timedelta(days=1)
-            await tenant_access.override_feature(octx, tenant.id, FEATURE, on, "Bench", ends_at=end)
+            await tenant_access.override_feature(
+                octx,
+                tenant.id,
+                FEATURE,
+                on,
+                state_reason(octx, "Bench, ticket 4471", tenant_id=tenant.id),
+                ends_at=end,
+            )
             await octx.session.flush()
             began = time.monotonic_ns()
         heard = [(await asker.hears(f"rights {tenant.id}") - began) / 1e6 for asker in askers]

@@ -22,6 +22,7 @@ from shared.core import crypto, db
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating
 from tests.support import factories
 from tests.support.billing import scripted_provider
@@ -40,12 +41,16 @@ async def add_account(cast: Cast, **changed: Any) -> str:
         "name": "Second business",
         "key": new_key(),
         "secrets": [SECRET],
-        "reason": "It sells too",
         **changed,
     }
     async with cast.olga.octx() as octx:
         address = await provider_accounts.add(
-            octx, values.pop("name"), values.pop("key"), values.pop("secrets"), **values
+            octx,
+            values.pop("name"),
+            values.pop("key"),
+            values.pop("secrets"),
+            reason=state_reason(octx, values.pop("reason", "It sells too")),
+            **values,
         )
     assert address.startswith(f"{settings().tenant_url}/webhooks/stripe/")
     return address.rpartition("/")[2]
@@ -159,9 +164,15 @@ async def test_account_changes_are_refused_for_other_operator_roles(cast: Cast) 
     engineer = Operating(await factories.create_operator("Eve", "engineer"))
     for somebody in (cast.sam, engineer, Operating(await factories.create_operator("Bo", "billing"))):
         for act in (
-            lambda octx: provider_accounts.add(octx, "Mine", new_key(), [SECRET], reason="why not"),
-            lambda octx: provider_accounts.set_secrets(octx, PLATFORM, [SECRET], reason="why not"),
-            lambda octx: provider_accounts.unpause(octx, PLATFORM, reason="why not"),
+            lambda octx: provider_accounts.add(
+                octx, "Mine", new_key(), [SECRET], reason=state_reason(octx, "why not, ticket 4471")
+            ),
+            lambda octx: provider_accounts.set_secrets(
+                octx, PLATFORM, [SECRET], reason=state_reason(octx, "why not, ticket 4471")
+            ),
+            lambda octx: provider_accounts.unpause(
+                octx, PLATFORM, reason=state_reason(octx, "why not, ticket 4471")
+            ),
         ):
             with pytest.raises(Refused, match="missing_permission"):
                 async with somebody.octx() as octx:
@@ -173,7 +184,9 @@ async def test_webhook_secrets_are_replaced_and_audited_without_their_values(cas
     account = await load_credentials(token)
     newer = "whsec_a_newer_one"
     async with cast.olga.octx() as octx:
-        await provider_accounts.set_secrets(octx, account.id, [newer, SECRET], reason="Rolled")
+        await provider_accounts.set_secrets(
+            octx, account.id, [newer, SECRET], reason=state_reason(octx, "Rolled, ticket 4471")
+        )
     changed = await load_credentials(token)
     assert (changed.secrets, changed.key) == ((newer, SECRET), account.key)
     async with cast.olga.octx() as octx:
@@ -181,26 +194,28 @@ async def test_webhook_secrets_are_replaced_and_audited_without_their_values(cas
             event for event in await audit_log.list_operator_events(octx) if event.object_id == account.id
         ]
     assert [(event.action, event.reason) for event in events] == [
-        ("provider_account.secrets_changed", "Rolled"),
+        ("provider_account.secrets_changed", "Rolled, ticket 4471"),
         ("provider_account.added", "It sells too"),
     ]
     assert SECRET not in repr([event.details for event in events])
     assert newer not in repr([event.details for event in events])
     with pytest.raises(NotFound):
         async with cast.olga.octx() as octx:
-            await provider_accounts.set_secrets(octx, PLATFORM, [newer], reason="Those are settings")
+            await provider_accounts.set_secrets(
+                octx, PLATFORM, [newer], reason=state_reason(octx, "Those are settings")
+            )
 
 
 async def test_account_with_a_refused_key_is_paused_until_resumed(cast: Cast) -> None:
     token = await add_account(cast)
     account = await load_credentials(token)
-    for why in ("the key was revoked", "again"):
+    for why in ("the key was revoked", "again, ticket 4471"):
         async with db.transaction() as session:
             await accounts.pause(session, account.id, why)
     assert (await load_credentials(token)).is_paused
     assert load_account_row(account.id)["pause_reason"] == "the key was revoked"
     async with cast.olga.octx() as octx:
-        await provider_accounts.unpause(octx, account.id, reason="There is a new key")
+        await provider_accounts.unpause(octx, account.id, reason=state_reason(octx, "There is a new key"))
     assert not (await load_credentials(token)).is_paused
     async with cast.olga.octx() as octx:
         newest = next(
@@ -247,7 +262,7 @@ async def test_rotation_rewraps_account_credentials(cast: Cast, old_master_keys:
     assert await load_credentials(token) == account
     assert load_account_row(account.id)["kek_id"] == 7
     async with cast.olga.octx() as octx:
-        assert await provider_accounts.rewrap_keys(octx, "again") == 0
+        assert await provider_accounts.rewrap_keys(octx, state_reason(octx, "again, ticket 4471")) == 0
 
 
 async def test_accounts_are_managed_from_the_command_line(cast: Cast) -> None:
@@ -255,7 +270,9 @@ async def test_accounts_are_managed_from_the_command_line(cast: Cast) -> None:
     token = output.rpartition("/")[2]
     account = await load_credentials(token)
     assert "shown once" in output
-    output = await stripe_accounts.set_secrets(account.id, ["whsec_a_newer_one", SECRET], "Rolled")
+    output = await stripe_accounts.set_secrets(
+        account.id, ["whsec_a_newer_one", SECRET], "Rolled, ticket 4471"
+    )
     assert "newest alone" in output
     assert (await load_credentials(token)).secrets == ("whsec_a_newer_one", SECRET)
     async with db.transaction() as session:
@@ -283,7 +300,7 @@ async def test_account_with_another_accounts_key_is_paused(
             "nobody is looked at, billed or repriced"
         )
     async with cast.olga.octx() as octx:
-        await provider_accounts.unpause(octx, PLATFORM, reason="We have moved")
+        await provider_accounts.unpause(octx, PLATFORM, reason=state_reason(octx, "We have moved"))
     assert await verify_key.verify_keys() == 0
     async with db.transaction() as session:
         assert not (await accounts.get(session, PLATFORM)).is_paused

@@ -17,6 +17,7 @@ from shared.billing.provider import OrderLine
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from tests.backoffice.test_catalog_drafts import create_draft, publish_new_plan, save_draft
 from tests.conftest import Cast
 from tests.support.billing import sold_plans
@@ -179,7 +180,7 @@ async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> Non
     draft = await save_draft(cast.olga, await create_draft(cast.olga))
     gone = await sold_plans.publish_with_prices(cast)
     async with cast.olga.octx() as octx:
-        await catalog_drafts.retire_plan(octx, gone.plan_id, "Nobody wants it")
+        await catalog_drafts.retire_plan(octx, gone.plan_id, state_reason(octx, "Nobody wants it"))
     for version_id, problem, message in (
         (draft.id, Conflict, "is a draft"),
         (gone.id, Conflict, "is retired"),
@@ -222,7 +223,14 @@ async def test_concurrent_prices_for_the_same_time_succeed_once(cast: Cast) -> N
 async def test_price_change_is_refused_without_permission(cast: Cast) -> None:
     with pytest.raises(Refused, match="change plans"):
         async with cast.sam.octx() as octx:
-            await price_admin.set_price(octx, "plv_starter_1", "month", "flat", amount=1, reason="Cheap")
+            await price_admin.set_price(
+                octx,
+                "plv_starter_1",
+                "month",
+                "flat",
+                amount=1,
+                reason=state_reason(octx, "Cheap, ticket 4471"),
+            )
     assert len(await _list_price_ids("plv_starter_1")) == 2
 
 

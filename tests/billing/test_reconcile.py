@@ -16,6 +16,7 @@ from shared.billing.sync import reconcile
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
+from shared.core.stated_reason import state_reason
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Person, own_database
 from tests.support import factories
@@ -141,10 +142,10 @@ async def test_scheduled_reconciliation_takes_customers_not_seen_for_a_day(
 
 async def test_reconciliation_request_is_refused_without_permission_or_reason(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        assert await tenant_billing.request_run(octx, "A customer says that they paid")
+        assert await tenant_billing.request_run(octx, state_reason(octx, "A customer says that they paid"))
     with pytest.raises(Refused):
         async with cast.sam.octx() as octx:
-            await tenant_billing.request_run(octx, "Curious")
+            await tenant_billing.request_run(octx, state_reason(octx, "Curious, ticket 4471"))
     with pytest.raises(Invalid):
         async with cast.olga.octx() as octx:
-            await tenant_billing.request_run(octx, " ")
+            await tenant_billing.request_run(octx, state_reason(octx, " "))

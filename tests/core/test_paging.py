@@ -15,7 +15,6 @@ from shared.core.paging import (
     map_page,
 )
 from shared.core.plurals import plural
-from shared.core.stated_reason import MAX_REASON_LENGTH, clean_reason
 
 
 def test_page_with_one_row_more_has_the_cursor_of_its_last_row() -> None:
@@ -80,19 +79,6 @@ def test_search_text_is_stripped() -> None:
 def test_search_text_that_cannot_be_searched_is_invalid(text: object) -> None:
     with pytest.raises(Invalid, match="200 characters"):
         clean_search_text(text)
-
-
-def test_reason_is_put_on_one_line() -> None:
-    assert clean_reason("  Ticket\n 4471 ") == "Ticket 4471"
-
-
-@pytest.mark.parametrize(
-    ("reason", "message"), [(" \n", "reason is required"), ("x" * (MAX_REASON_LENGTH + 1), "300")]
-)
-def test_reason_that_is_empty_or_too_long_is_invalid(reason: str, message: str) -> None:
-    with pytest.raises(Invalid, match=message) as error:
-        clean_reason(reason)
-    assert set(error.value.fields) == {"reason"}
 
 
 def test_plural_adds_an_s_unless_a_form_is_given() -> None:

@@ -10,6 +10,7 @@ from shared.access.refusal_codes import Reason
 from shared.backoffice import explanations, tenant_access
 from shared.core.db import now
 from shared.core.errors import Refused
+from shared.core.stated_reason import state_reason
 from shared.tenancy import roles
 from tenant_app.pages.roles.state import RolesState
 from tenant_app.shell import Shell
@@ -57,18 +58,42 @@ async def test_action_is_refused_for_each_cause_with_its_own_reason(cast: Cast) 
     await check_refusal(Reason.MISSING_PERMISSION, "permission", cast.max)
 
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, tenant, "role_editor", False, "Trying it")
+        await tenant_access.set_flag_override(
+            octx, tenant, "role_editor", False, state_reason(octx, "Trying it", tenant_id=tenant)
+        )
     await check_refusal(Reason.FLAG_OFF, "flag")
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, tenant, "read_only", "Did not pay")
+        await tenant_access.set_billing_status(
+            octx, tenant, "read_only", state_reason(octx, "Did not pay", tenant_id=tenant)
+        )
     await check_refusal(Reason.BILLING_READ_ONLY, "billing")
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, tenant, "active", "Paid")
-        await tenant_access.override_feature(octx, tenant, "custom_roles", False, "Trying it", ends_at=soon)
+        await tenant_access.set_billing_status(
+            octx, tenant, "active", state_reason(octx, "Paid, ticket 4471", tenant_id=tenant)
+        )
+        await tenant_access.override_feature(
+            octx,
+            tenant,
+            "custom_roles",
+            False,
+            state_reason(octx, "Trying it", tenant_id=tenant),
+            ends_at=soon,
+        )
     await check_refusal(Reason.NOT_IN_PLAN, "override")
     async with cast.olga.octx() as octx:
-        await tenant_access.override_feature(octx, tenant, "custom_roles", True, "Again", ends_at=soon)
-        await tenant_access.set_flag_override(octx, tenant, "role_editor", True, "Again")
-        await tenant_access.override_limit(octx, tenant, "roles", 0, "None", ends_at=soon)
+        await tenant_access.override_feature(
+            octx,
+            tenant,
+            "custom_roles",
+            True,
+            state_reason(octx, "Again, ticket 4471", tenant_id=tenant),
+            ends_at=soon,
+        )
+        await tenant_access.set_flag_override(
+            octx, tenant, "role_editor", True, state_reason(octx, "Again, ticket 4471", tenant_id=tenant)
+        )
+        await tenant_access.override_limit(
+            octx, tenant, "roles", 0, state_reason(octx, "None, ticket 4471", tenant_id=tenant), ends_at=soon
+        )
     await check_refusal(Reason.LIMIT_REACHED, "limit")
     assert len(seen) == 5

@@ -23,6 +23,7 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, flags, rights_cache
 from shared.entitlements.catalog import FlagRollout
 from shared.entitlements.features import FEATURES
@@ -45,13 +46,21 @@ TOLERANCE = 0.03  # of the share, over two thousand
 
 async def allow_tenant(cast: Cast, key: str) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, key, True, "A first customer")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, key, True, state_reason(octx, "A first customer", tenant_id=cast.acme)
+        )
 
 
 def set_trait(name: str, value: str) -> Any:
     async def give(cast: Cast, key: str) -> None:
         async with cast.olga.octx() as octx:
-            await tenant_access.set_trait(octx, cast.acme, name, value, "So that a rule is about it")
+            await tenant_access.set_trait(
+                octx,
+                cast.acme,
+                name,
+                value,
+                state_reason(octx, "So that a rule is about it", tenant_id=cast.acme),
+            )
 
     return give
 
@@ -103,7 +112,9 @@ async def test_rule_ignores_another_value_of_its_trait(cast: Cast, kind: str) ->
 async def test_flag_override_off_wins_over_every_rule(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, {"kind": "everyone"})
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, key, False, state_reason(octx, "Not with them", tenant_id=cast.acme)
+        )
     assert not await flag_fixtures.has_flag(cast.ann, key)
     assert await flag_fixtures.has_flag(cast.gil, key)
 
@@ -199,7 +210,13 @@ async def test_percentage_rule_decides_by_the_bucket(cast: Cast) -> None:
 async def test_flag_does_not_grant_a_feature_outside_the_plan(cast: Cast) -> None:
     await cast.gil.gets("starter")
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.globex, "role_editor", True, "A first customer")
+        await tenant_access.set_flag_override(
+            octx,
+            cast.globex,
+            "role_editor",
+            True,
+            state_reason(octx, "A first customer", tenant_id=cast.globex),
+        )
     async with cast.gil.ctx() as ctx:
         assert decide(ctx, actions.ROLE_CREATE, used=0).reason == Reason.NOT_IN_PLAN
         assert "role_editor" not in ctx.rights.flags
@@ -226,7 +243,12 @@ async def test_flag_may_require_another_feature_than_its_action(
         async with cast.olga.octx() as octx:
             soon = now() + timedelta(days=1)
             await tenant_access.override_feature(
-                octx, cast.acme, "api_access", False, "Taken away", ends_at=soon
+                octx,
+                cast.acme,
+                "api_access",
+                False,
+                state_reason(octx, "Taken away", tenant_id=cast.acme),
+                ends_at=soon,
             )
         async with cast.ann.ctx() as ctx:
             assert decide(ctx, guarded, used=0).reason == Reason.NOT_IN_PLAN
@@ -318,14 +340,18 @@ async def test_change_by_a_machine_with_a_fast_clock_takes_effect_at_once(
 
     later = now() + timedelta(days=1)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=later)
+        await tenant_access.override_feature(
+            octx, cast.acme, "sso", True, state_reason(octx, "Trying it", tenant_id=cast.acme), ends_at=later
+        )
         row = (await tenant_access.get_tenant_access(octx, cast.acme)).overrides[0]
     async with cast.ann.ctx() as ctx:
         assert "sso" in ctx.rights.features
     with monkeypatch.context() as ahead:
         ahead.setattr(assignments, "now", lambda: now() + timedelta(seconds=30))
         async with cast.olga.octx() as octx:
-            await tenant_access.end_assignment(octx, cast.acme, row.id, "Tried it")
+            await tenant_access.end_assignment(
+                octx, cast.acme, row.id, state_reason(octx, "Tried it", tenant_id=cast.acme)
+            )
     async with cast.ann.ctx() as ctx:
         assert "sso" not in ctx.rights.features
 
@@ -398,7 +424,9 @@ async def test_new_tenant_gets_the_flags_of_its_plan(schema: str, plan: str) -> 
 
 async def test_flag_override_off_survives_a_plan_change(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, "role_editor", False, "Not with them")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, "role_editor", False, state_reason(octx, "Not with them", tenant_id=cast.acme)
+        )
     await cast.ann.gets("enterprise")
     async with cast.ann.ctx() as ctx:
         assert "role_editor" in (await factories.get_offer(ctx, "enterprise")).flags

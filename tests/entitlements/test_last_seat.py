@@ -14,6 +14,7 @@ from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Refused
+from shared.core.stated_reason import state_reason
 from shared.tenancy import invitations, member_repository, seats
 from shared.tenancy.invitation_repository import list_pending_invitations
 from tests.conftest import Cast, Person
@@ -26,7 +27,13 @@ async def set_seat_limit(cast: Cast, amount: int, *, hard: bool = True) -> None:
     async with cast.olga.octx() as octx:
         end = now() + timedelta(days=1)
         await tenant_access.override_limit(
-            octx, cast.acme, "members", amount, "Trying it", ends_at=end, hard=hard
+            octx,
+            cast.acme,
+            "members",
+            amount,
+            state_reason(octx, "Trying it", tenant_id=cast.acme),
+            ends_at=end,
+            hard=hard,
         )
 
 

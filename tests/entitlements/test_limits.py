@@ -18,6 +18,7 @@ from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.core.registry import Module
+from shared.core.stated_reason import state_reason
 from shared.entitlements import limits, plan_content, rights_cache
 from shared.entitlements.evaluate import Layer
 from shared.entitlements.limits import LIMITS, LimitKind, LimitUsage
@@ -85,7 +86,15 @@ def harbour(monkeypatch: pytest.MonkeyPatch) -> Iterator[Harbour]:
 async def limit_boats(cast: Cast, amount: int, *, hard: bool = True) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "boats", amount, REASON, ends_at=soon, hard=hard)
+        await tenant_access.override_limit(
+            octx,
+            cast.acme,
+            "boats",
+            amount,
+            state_reason(octx, REASON, tenant_id=cast.acme),
+            ends_at=soon,
+            hard=hard,
+        )
 
 
 def test_limits_are_those_of_all_manifests_in_alphabetical_order(harbour: Harbour) -> None:
@@ -167,7 +176,9 @@ async def test_draft_impact_names_tenants_above_the_new_limit(cast: Cast, harbou
             revision=version.revision, reason=REASON, moves=True, confirmed_digest=digest
         )
         await catalog_drafts.publish(octx, version.id, request)
-        await tenant_access.assign_plan(octx, cast.acme, version.id, REASON)
+        await tenant_access.assign_plan(
+            octx, cast.acme, version.id, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     async with cast.olga.octx() as octx:
         draft = await catalog_drafts.open_draft(octx, version.plan_id)
         content = PlanContent(limits={**everything, "boats": Limit(1)})

@@ -13,6 +13,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from shared.backoffice import tenant_access
+from shared.core.stated_reason import state_reason
 from shared.entitlements import catalog, rights_cache
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.flag_evaluation import (
@@ -211,7 +212,9 @@ async def test_replaced_provider_decides_and_kill_switch_still_wins(cast: Cast) 
     async with flag_fixtures.flag_killed(cast, key):
         assert not await flag_fixtures.has_flag(cast.ann, key)
     async with cast.olga.octx() as octx:
-        await tenant_access.set_flag_override(octx, cast.acme, key, False, "Not with them")
+        await tenant_access.set_flag_override(
+            octx, cast.acme, key, False, state_reason(octx, "Not with them", tenant_id=cast.acme)
+        )
     assert not await flag_fixtures.has_flag(cast.ann, key)
     assert await flag_fixtures.has_flag(cast.gil, key)
     rights_cache.set_provider(None)

@@ -19,6 +19,7 @@ from shared.core import db
 from shared.core.context import Ctx, Limit, Rights
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion
@@ -39,7 +40,12 @@ async def get_reason(person: Person, action: actions.Action = actions.AUDIT_EXPO
 async def switch_feature(cast: Cast, on: bool, feature: str = "exports.csv") -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
-            octx, cast.acme, feature, on, "Trying it", ends_at=now() + TOMORROW
+            octx,
+            cast.acme,
+            feature,
+            on,
+            state_reason(octx, "Trying it", tenant_id=cast.acme),
+            ends_at=now() + TOMORROW,
         )
 
 
@@ -158,7 +164,9 @@ async def test_replacing_plan_version_is_visible_at_the_next_entry(cast: Cast) -
 
     first = await publish(1, ["audit_log", "exports.csv"])
     async with cast.olga.octx() as octx:
-        await tenant_access.assign_plan(octx, cast.acme, first, "A plan of their own")
+        await tenant_access.assign_plan(
+            octx, cast.acme, first, state_reason(octx, "A plan of their own", tenant_id=cast.acme)
+        )
     assert await get_reason(cast.ann) == Reason.ALLOWED
     others = await get_reason(cast.gil)
     await publish(2, ["audit_log"])

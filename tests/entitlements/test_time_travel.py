@@ -13,6 +13,7 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
 from shared.backoffice import explanations, tenant_access, tenant_directory
 from shared.core.db import now
+from shared.core.stated_reason import state_reason
 from shared.entitlements.evaluate import Layer
 from shared.entitlements.models import (
     MembershipChange,
@@ -88,13 +89,26 @@ async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
         if kind == 2:
             amount = chance.choice((0, 3, 4, 8, None))
             hard = chance.random() < 0.6
-            await tenant_access.override_limit(octx, tenant, "members", amount, LOOK, ends_at=soon, hard=hard)
+            await tenant_access.override_limit(
+                octx,
+                tenant,
+                "members",
+                amount,
+                state_reason(octx, LOOK, tenant_id=tenant),
+                ends_at=soon,
+                hard=hard,
+            )
         elif kind == 3:
             feature, on = chance.choice(FEATURES), chance.random() < 0.5
-            await tenant_access.override_feature(octx, tenant, feature, on, LOOK, ends_at=soon)
+            await tenant_access.override_feature(
+                octx, tenant, feature, on, state_reason(octx, LOOK, tenant_id=tenant), ends_at=soon
+            )
         elif kind == 4:
             await tenant_access.set_billing_status(
-                octx, tenant, chance.choice(("active", "active", "grace", "read_only", "none")), LOOK
+                octx,
+                tenant,
+                chance.choice(("active", "active", "grace", "read_only", "none")),
+                state_reason(octx, LOOK, tenant_id=tenant),
             )
         elif kind == 5:
             effective = await tenant_access.get_tenant_access(octx, tenant)
@@ -104,26 +118,40 @@ async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
                 if offer.kind == "plan" and offer != effective.snapshot.offer
             ]
             await tenant_access.assign_plan(
-                octx, tenant, chance.choice(plans).id, LOOK, trial_days=chance.choice((0, 0, 14))
+                octx,
+                tenant,
+                chance.choice(plans).id,
+                state_reason(octx, LOOK, tenant_id=tenant),
+                trial_days=chance.choice((0, 0, 14)),
             )
         elif kind == 6:
             await tenant_access.set_flag_override(
-                octx, tenant, "role_editor", chance.choice((True, False, None)), LOOK
+                octx,
+                tenant,
+                "role_editor",
+                chance.choice((True, False, None)),
+                state_reason(octx, LOOK, tenant_id=tenant),
             )
         elif kind == 7:
-            await tenant_directory.suspend_tenant(octx, tenant, LOOK)
+            await tenant_directory.suspend_tenant(octx, tenant, state_reason(octx, LOOK, tenant_id=tenant))
         else:
             effective = await tenant_access.get_tenant_access(octx, tenant)
             addon = next(offer for offer in effective.offers if offer.key == "extra_seats")
             if effective.addons:
-                await tenant_access.end_assignment(octx, tenant, effective.addons[0][0].id, LOOK)
+                await tenant_access.end_assignment(
+                    octx, tenant, effective.addons[0][0].id, state_reason(octx, LOOK, tenant_id=tenant)
+                )
             else:
-                await tenant_access.add_addon(octx, tenant, addon.id, chance.randint(1, 3), LOOK)
+                await tenant_access.add_addon(
+                    octx, tenant, addon.id, chance.randint(1, 3), state_reason(octx, LOOK, tenant_id=tenant)
+                )
 
 
 async def restore_tenant(cast: Cast, house: House) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, house.tenant_id, LOOK)
+        await tenant_directory.restore_tenant(
+            octx, house.tenant_id, state_reason(octx, LOOK, tenant_id=house.tenant_id)
+        )
 
 
 async def log_random_changes(chance: Random, cast: Cast, house: House) -> list[Logged]:
@@ -185,23 +213,32 @@ SOON = timedelta(days=3)
 async def lose_a_feature(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         await tenant_access.override_feature(
-            octx, cast.acme, "custom_roles", False, LOOK, ends_at=now() + SOON
+            octx,
+            cast.acme,
+            "custom_roles",
+            False,
+            state_reason(octx, LOOK, tenant_id=cast.acme),
+            ends_at=now() + SOON,
         )
 
 
 async def lose_room(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "roles", 0, LOOK, ends_at=now() + SOON)
+        await tenant_access.override_limit(
+            octx, cast.acme, "roles", 0, state_reason(octx, LOOK, tenant_id=cast.acme), ends_at=now() + SOON
+        )
 
 
 async def set_read_only(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "read_only", LOOK)
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "read_only", state_reason(octx, LOOK, tenant_id=cast.acme)
+        )
 
 
 async def be_suspended(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, LOOK)
+        await tenant_directory.suspend_tenant(octx, cast.acme, state_reason(octx, LOOK, tenant_id=cast.acme))
 
 
 async def get_a_smaller_role(cast: Cast) -> None:
@@ -217,7 +254,9 @@ async def get_a_smaller_plan(cast: Cast) -> None:
 
 async def get_more_roles(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "roles", 50, LOOK, ends_at=now() + SOON)
+        await tenant_access.override_limit(
+            octx, cast.acme, "roles", 50, state_reason(octx, LOOK, tenant_id=cast.acme), ends_at=now() + SOON
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from shared.backoffice import user_accounts
 from shared.cli import users as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from shared.identity import mfa, sign_in, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import entry, members, naming
@@ -56,7 +57,7 @@ async def test_enabled_account_has_its_password_and_roles_but_no_session(
     cast: Cast, empty_queue: str
 ) -> None:
     """Both jobs wait for a worker and run in the order in which they were enqueued."""
-    await command.disable(cast.max.email, "stolen")
+    await command.disable(cast.max.email, "stolen, ticket 4471")
     await command.enable(cast.max.email, "it is theirs again")
     await workers.run_until_done(empty_queue)
     assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
@@ -67,16 +68,16 @@ async def test_enabled_account_has_its_password_and_roles_but_no_session(
 
 async def test_disabling_and_enabling_an_account_are_audited(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await user_accounts.disable(octx, cast.max.email, reason="stolen")
-        await user_accounts.enable(octx, cast.max.email, reason="theirs")
+        await user_accounts.disable(octx, cast.max.email, reason=state_reason(octx, "stolen, ticket 4471"))
+        await user_accounts.enable(octx, cast.max.email, reason=state_reason(octx, "theirs, ticket 4471"))
         events = [
             event
             for event in await audit_log.list_operator_events(octx)
             if event.object_id == cast.max.user_id
         ]
     assert [(event.action, event.reason, event.details) for event in events] == [
-        ("user.enabled", "theirs", {"email": cast.max.email}),
-        ("user.disabled", "stolen", {"email": cast.max.email}),
+        ("user.enabled", "theirs, ticket 4471", {"email": cast.max.email}),
+        ("user.disabled", "stolen, ticket 4471", {"email": cast.max.email}),
     ]
 
 
@@ -84,13 +85,13 @@ async def test_disabling_and_enabling_an_account_are_audited(cast: Cast) -> None
 async def test_account_change_is_refused_without_permission_reason_or_account(cast: Cast, act: Any) -> None:
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await act(octx, cast.max.email, reason="why not")
+            await act(octx, cast.max.email, reason=state_reason(octx, "Why not this"))
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
-            await act(octx, cast.max.email, reason=" ")
+            await act(octx, cast.max.email, reason=state_reason(octx, " "))
     with pytest.raises(NotFound, match="No account has this email address"):
         async with cast.olga.octx() as octx:
-            await act(octx, "nobody@acme.test", reason="stolen")
+            await act(octx, "nobody@acme.test", reason=state_reason(octx, "A stolen account"))
 
 
 @pytest.mark.parametrize("clean", [users.clean_name, naming.clean_name])

@@ -8,6 +8,7 @@ from procrastinate import RetryStrategy
 
 from shared.backoffice import tenant_directory
 from shared.core.errors import NoTenant, Refused
+from shared.core.stated_reason import state_reason
 from shared.jobs import queue, worker
 from shared.tenancy import entry, notifications, onboarding_checklist
 from shared.tenancy.models import TenantState
@@ -94,11 +95,15 @@ async def test_job_of_a_suspended_tenant_runs_after_its_restoration(
     await put_job(cast.ann, "acme")
     await put_job(cast.gil, "globex")
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+        )
     await workers.run_until_done(empty_queue)
     assert "tenant_suspended" in capsys.readouterr().out
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+        await tenant_directory.restore_tenant(
+            octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+        )
     assert (await list_notified_keys(cast.ann), await list_notified_keys(cast.gil)) == ([], ["globex"])
     await workers.run_until_done(empty_queue)
     assert await list_notified_keys(cast.ann) == ["acme"]

@@ -9,6 +9,7 @@ from shared.access.decision import decide
 from shared.backoffice import tenant_access
 from shared.core.db import now
 from shared.core.errors import Refused
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, explain
 from shared.tenancy import access_overview, invitations, roles
 from tests.conftest import Cast, Person
@@ -23,14 +24,23 @@ async def get_overview(person: Person) -> access_overview.AccessOverview:
 async def test_overview_shows_the_rights_that_decide(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_feature(octx, cast.acme, "exports.csv", False, "A pause", ends_at=soon)
-        await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=soon)
+        await tenant_access.override_feature(
+            octx,
+            cast.acme,
+            "exports.csv",
+            False,
+            state_reason(octx, "A pause, ticket 4471", tenant_id=cast.acme),
+            ends_at=soon,
+        )
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", 7, state_reason(octx, "A favour", tenant_id=cast.acme), ends_at=soon
+        )
     overview = await get_overview(cast.ann)
     async with cast.ann.ctx() as ctx:
         assert {name for name, chain in overview.features.items() if chain.included} == ctx.rights.features
         assert {name: chain.limit for name, chain in overview.limits.items()} == dict(ctx.rights.limits)
         assert not decide(ctx, actions.MEMBER_EXPORT).allowed
-    assert "A pause" in explain.describe_feature_chain(overview.features["exports.csv"])
+    assert "A pause, ticket 4471" in explain.describe_feature_chain(overview.features["exports.csv"])
     assert overview.plan == "Business version 1"
 
 
@@ -44,8 +54,12 @@ async def test_overview_counts_usage_as_the_limit_does(cast: Cast) -> None:
 async def test_scheduled_ends_are_listed_in_order(cast: Cast) -> None:
     first, second = now() + timedelta(days=3), now() + timedelta(days=5)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "members", 7, "A favour", ends_at=second)
-        await tenant_access.override_feature(octx, cast.acme, "sso", True, "Trying it", ends_at=first)
+        await tenant_access.override_limit(
+            octx, cast.acme, "members", 7, state_reason(octx, "A favour", tenant_id=cast.acme), ends_at=second
+        )
+        await tenant_access.override_feature(
+            octx, cast.acme, "sso", True, state_reason(octx, "Trying it", tenant_id=cast.acme), ends_at=first
+        )
     changes = (await get_overview(cast.ann)).scheduled_changes
     assert [(change.at, change.title, change.before, change.after) for change in changes] == [
         (first, "Single sign-on", "Included", "Not included"),

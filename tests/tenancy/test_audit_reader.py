@@ -9,6 +9,7 @@ from shared.audit import audit_log
 from shared.backoffice import tenant_access, tenant_directory
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
+from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry, tenants
 from tests.conftest import Cast, Operating, Person
 from tests.support import factories
@@ -41,7 +42,12 @@ async def test_audit_log_reaches_back_as_far_as_the_plan_allows(cast: Cast) -> N
     for days, seen in ((0, False), (30, True), (None, True), (1_000_000_000, True)):
         async with cast.olga.octx() as octx:
             await tenant_access.override_limit(
-                octx, cast.acme, "retention_days", days, "Trying it", ends_at=until
+                octx,
+                cast.acme,
+                "retention_days",
+                days,
+                state_reason(octx, "Trying it", tenant_id=cast.acme),
+                ends_at=until,
             )
         async with cast.ann.ctx() as ctx:
             assert bool((await audit_reader.list_events(ctx)).rows) is seen
@@ -54,21 +60,25 @@ async def test_events_of_all_tenants_require_an_operator_role_and_a_reason(role:
     if role not in ("owner", "engineer"):
         with pytest.raises(Refused, match="missing_permission"):
             async with somebody.octx() as octx:
-                await tenant_directory.list_all_events(octx, "looking for a pattern", audit_log.AuditFilter())
+                await tenant_directory.list_all_events(
+                    octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter()
+                )
         return
     async with somebody.octx() as octx:
         for reason in ("", " \n ", "x" * 301):
             with pytest.raises(Invalid):
-                await tenant_directory.list_all_events(octx, reason, audit_log.AuditFilter())
+                await tenant_directory.list_all_events(
+                    octx, state_reason(octx, reason), audit_log.AuditFilter()
+                )
     for owner in (cast.ann, cast.gil):  # something new in both tenants: the list begins with the newest
         await owner.gets("pro")
     async with somebody.octx() as octx:
         listing = await tenant_directory.list_all_events(
-            octx, "looking for a pattern", audit_log.AuditFilter(), limit=100
+            octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter(), limit=100
         )
         assert {cast.acme, cast.globex} <= {event.tenant_id for event in listing.page.rows}
         globex_listing = await tenant_directory.list_all_events(
-            octx, "looking for a pattern", audit_log.AuditFilter(tenant_id=cast.globex)
+            octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter(tenant_id=cast.globex)
         )
         assert {event.tenant_id for event in globex_listing.page.rows} == {cast.globex}
     async with somebody.octx() as octx:

@@ -10,6 +10,7 @@ from shared.backoffice import tenant_directory
 from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.rate_limits import RateLimit
+from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, invitations, members
 from tests.conftest import Cast, Person
 from tests.support import factories
@@ -175,7 +176,9 @@ async def test_invitation_to_a_suspended_tenant_waits_for_its_restoration(cast: 
         link = invitations.build_link(await invitations.invite(ctx, zoe.user.email, "member"))
     token = link.partition("token=")[2]
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "Unpaid")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
+        )
     for verb in (invitations.get_offer(token), invitations.accept(token, zoe.user.id)):
         with pytest.raises(Refused, match="is suspended, so you can't join") as caught:
             await verb
@@ -185,7 +188,9 @@ async def test_invitation_to_a_suspended_tenant_waits_for_its_restoration(cast: 
     assert page.status_code == 403
     assert "is suspended, so you can&#39;t join" in page.text
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, cast.acme, "Paid")
+        await tenant_directory.restore_tenant(
+            octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+        )
     assert await invitations.accept(token, zoe.user.id) == cast.ann.slug
 
 

@@ -13,6 +13,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.core.paging import Page, encode_cursor
+from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry, invitations, members
 from shared.tenancy.models import Membership
 from tests.conftest import Cast, Person
@@ -540,7 +541,9 @@ async def test_role_reduction_is_allowed_while_billing_is_read_only(cast: Cast) 
     """Otherwise a role in use could not be deleted while nothing else may change."""
     max_ = await find_membership_id(cast, cast.max)
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "read_only", "Did not pay")
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "read_only", state_reason(octx, "Did not pay", tenant_id=cast.acme)
+        )
     async with cast.ann.ctx() as ctx:
         await members.set_role(ctx, max_, "viewer")
     with pytest.raises(Refused, match="billing_read_only"):

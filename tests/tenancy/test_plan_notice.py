@@ -5,6 +5,7 @@ from datetime import timedelta
 from shared.access import actions, refusal_messages
 from shared.backoffice import tenant_access
 from shared.core.db import now
+from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, rights_cache
 from shared.tenancy import invitations, plan_notice
 from tests.conftest import Cast, Person
@@ -78,13 +79,28 @@ async def test_notice_after_a_trial_names_the_remaining_plan(cast: Cast) -> None
 async def test_notice_warns_above_a_soft_limit_and_button_closes_at_a_hard_one(cast: Cast) -> None:
     soon = now() + timedelta(days=3)
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "members", 2, "Fewer", ends_at=soon, hard=False)
+        await tenant_access.override_limit(
+            octx,
+            cast.acme,
+            "members",
+            2,
+            state_reason(octx, "Fewer, ticket 4471", tenant_id=cast.acme),
+            ends_at=soon,
+            hard=False,
+        )
     assert (await get_notice_text(cast.ann)).startswith("warn: 3 seats are in use; Business includes 2.")
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=3) == ""
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "members", 4, "Fewer", ends_at=soon)
+        await tenant_access.override_limit(
+            octx,
+            cast.acme,
+            "members",
+            4,
+            state_reason(octx, "Fewer, ticket 4471", tenant_id=cast.acme),
+            ends_at=soon,
+        )
     assert await get_notice(cast.ann) is None
     async with cast.ann.ctx() as ctx:
         assert refusal_messages.refusal_text(ctx, actions.MEMBER_INVITE, used=4).startswith(

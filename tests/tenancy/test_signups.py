@@ -10,6 +10,7 @@ from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.identity import sign_in, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER
@@ -176,7 +177,9 @@ async def test_verification_does_not_undo_a_concurrent_suspension(cast: Cast) ->
     (tenant,) = await list_tenants(user.id)
     token = await create_verification_token(user.id)
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, tenant.id, "Fraud")
+        await tenant_directory.suspend_tenant(
+            octx, tenant.id, state_reason(octx, "Fraud, ticket 4471", tenant_id=tenant.id)
+        )
         verifying = asyncio.create_task(signups.verify_email(token, ""))
         await asyncio.sleep(0.3)  # it has read the old state and waits for the row
         assert not verifying.done()
@@ -191,12 +194,16 @@ async def test_tenant_suspended_before_verification_opens_after_both(cast: Cast,
     user = await load_account(email)
     (tenant,) = await list_tenants(user.id)
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
+        await tenant_directory.suspend_tenant(
+            octx, tenant.id, state_reason(octx, "Looked odd", tenant_id=tenant.id)
+        )
     if verified == "while suspended":
         await signups.verify_email(await create_verification_token(user.id), "")
         assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.SUSPENDED]
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
+        await tenant_directory.restore_tenant(
+            octx, tenant.id, state_reason(octx, "It is fine", tenant_id=tenant.id)
+        )
     if verified == "after it was restored":
         assert [tenant.state for tenant in await list_tenants(user.id)] == [TenantState.PENDING_VERIFICATION]
         await signups.verify_email(await create_verification_token(user.id), "")
@@ -210,9 +217,13 @@ async def test_verification_waits_for_a_concurrent_restoration(cast: Cast) -> No
     (tenant,) = await list_tenants(user.id)
     token = await create_verification_token(user.id)
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, tenant.id, "Looked odd")
+        await tenant_directory.suspend_tenant(
+            octx, tenant.id, state_reason(octx, "Looked odd", tenant_id=tenant.id)
+        )
     async with cast.olga.octx() as octx:
-        await tenant_directory.restore_tenant(octx, tenant.id, "It is fine")
+        await tenant_directory.restore_tenant(
+            octx, tenant.id, state_reason(octx, "It is fine", tenant_id=tenant.id)
+        )
         verifying = asyncio.create_task(signups.verify_email(token, ""))
         await asyncio.sleep(0.3)
         assert not verifying.done()

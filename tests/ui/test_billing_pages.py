@@ -22,6 +22,7 @@ from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating
@@ -60,7 +61,9 @@ async def subscribe_acme(cast: Cast, provider: AdjustmentProvider) -> str:
 
 async def open_billing_tab(cast: Cast, operator: Operating | None = None) -> Any:
     page: Any = (operator or cast.olga).opens(TenantBillingState, path=f"/tenants/{cast.acme}")
-    (await page.get_state(TenantVisitState))._visit(cast.acme, REASON)
+    async with page._ctx() as octx:
+        reason = state_reason(octx, REASON, tenant_id=cast.acme)
+    (await page.get_state(TenantVisitState))._open_visit(reason)
     await send_event(page, "load")
     return page
 

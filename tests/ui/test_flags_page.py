@@ -9,6 +9,7 @@ from admin_app.pages.flag.state import FlagPageState
 from admin_app.pages.flags import FlagsState
 from shared.backoffice import flag_admin
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating
 from tests.support.entitlements import flag_fixtures
 
@@ -127,7 +128,7 @@ async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
         await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
     await send_event(page, "open_dialog", "revive")
     assert (page.impact.before, page.dialog) == ("0", "revive")
-    await send_event(page, "revive_flag", {"reason": "Mended", "confirm": key})
+    await send_event(page, "revive_flag", {"reason": "Mended, ticket 4471", "confirm": key})
     assert not page.header.killed
 
 
@@ -136,10 +137,10 @@ async def test_cleanup_date_is_moved_and_flag_retired(cast: Cast) -> None:
     page = await open_flag_page(cast.olga, key)
     for day in ("", "soon", "2020-01-01"):
         with pytest.raises(Invalid):
-            await send_event(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer"})
-    await send_event(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer"})
+            await send_event(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer, ticket 4471"})
+    await send_event(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer, ticket 4471"})
     assert page.header.cleanup_by == "1 January 2030"
-    await send_event(page, "retire_flag", {"reason": "Done", "confirm": key})
+    await send_event(page, "retire_flag", {"reason": "Done, ticket 4471", "confirm": key})
     assert page.header.retired
     listed = cast.olga.opens(FlagsState, path="/flags")
     await send_event(listed, "load")
@@ -153,8 +154,10 @@ async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> No
         pass
     async with cast.olga.octx() as octx:
         was = (await flag_admin.get_flag(octx, key)).flag.row.cleanup_by
-        await flag_admin.change_cleanup_date(octx, key, was, was.replace(year=2030), "Longer")
-        await flag_admin.retire_flag(octx, key, "Done")
+        await flag_admin.change_cleanup_date(
+            octx, key, was, was.replace(year=2030), state_reason(octx, "Longer, ticket 4471")
+        )
+        await flag_admin.retire_flag(octx, key, state_reason(octx, "Done, ticket 4471"))
     page = cast.olga.opens(OperatorEventsState, path="/audit")
     await send_event(page, "load")
     rows = [row for row in page.rows if row.subject == key]
@@ -183,10 +186,10 @@ async def test_flag_handlers_are_refused_for_support(cast: Cast) -> None:
     page = await open_flag_page(cast.sam, key)
     await send_event(page, "edit_rules")
     for name, args in (
-        ("save_rules", ({"reason": "R"},)),
-        ("kill_flag", ({"reason": "R", "confirm": key},)),
-        ("move_cleanup", ({"reason": "R", "cleanup_by": "2030-01-01"},)),
-        ("retire_flag", ({"reason": "R", "confirm": key},)),
+        ("save_rules", ({"reason": "R, ticket 4471"},)),
+        ("kill_flag", ({"reason": "R, ticket 4471", "confirm": key},)),
+        ("move_cleanup", ({"reason": "R, ticket 4471", "cleanup_by": "2030-01-01"},)),
+        ("retire_flag", ({"reason": "R, ticket 4471", "confirm": key},)),
     ):
         with pytest.raises(Refused, match="change flags"):
             await send_event(page, name, *args)

@@ -76,8 +76,8 @@ async def test_a_reason_counts_for_the_tenant_it_was_stated_for(cast: Cast) -> N
     page = await open_tenant_page(cast)
     await call(page, "start_visit", {"reason": REASON})
     visit = await page.get_state(TenantVisitState)
-    assert visit._reason_for(cast.acme) == REASON
-    assert visit._reason_for(cast.globex) == ""
+    assert visit._reason_for(cast.acme).text == REASON
+    assert visit._reason_for(cast.globex) is None
     assert not visit.is_visit_open
 
 

@@ -11,6 +11,7 @@ from admin_app.pages.tenant_rights.state import TenantRightsState
 from shared.backoffice import tenant_access
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
+from shared.core.stated_reason import state_reason
 from shared.ui.decision_trace import TraceRow
 from tests.conftest import Cast, opens
 
@@ -124,7 +125,9 @@ async def test_explanation_link_answers_at_once_and_offers_a_permalink(cast: Cas
     assert TypeAdapter(list[TraceRow]).validate_python(page.answer.rows) == page.answer.rows
     again = open_access_page(cast, page.permalink.partition("?")[2])
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "none", REASON)
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "none", state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     await send_event(again, "load")
     assert again.answer == page.answer
 
@@ -132,7 +135,9 @@ async def test_explanation_link_answers_at_once_and_offers_a_permalink(cast: Cas
 async def test_explanation_link_with_two_times_compares_them(cast: Cast) -> None:
     before = now().isoformat().replace("+", "%2B")
     async with cast.olga.octx() as octx:
-        await tenant_access.set_billing_status(octx, cast.acme, "read_only", REASON)
+        await tenant_access.set_billing_status(
+            octx, cast.acme, "read_only", state_reason(octx, REASON, tenant_id=cast.acme)
+        )
     question = f"tenant={cast.acme}&person={cast.ann.user_id}&action=member:invite&before={before}"
     page = open_access_page(cast, question)
     await send_event(page, "load")

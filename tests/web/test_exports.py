@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shared.backoffice import tenant_access
 from shared.core import db
 from shared.core.db import now
+from shared.core.stated_reason import state_reason
 from shared.identity.models import User
 from shared.tenancy import audit_reader, exports, members, roles
 from shared.tenancy.models import Membership
@@ -48,11 +49,25 @@ async def test_audit_export_reaches_back_as_far_as_the_page(cast: Cast) -> None:
     until = now() + timedelta(days=1)
     assert len(read_rows(await request_export(cast.ann, "audit"))) > 1
     async with cast.olga.octx() as octx:
-        await tenant_access.override_limit(octx, cast.acme, "retention_days", 0, "Trying it", ends_at=until)
+        await tenant_access.override_limit(
+            octx,
+            cast.acme,
+            "retention_days",
+            0,
+            state_reason(octx, "Trying it", tenant_id=cast.acme),
+            ends_at=until,
+        )
     _, *shown = read_rows(await request_export(cast.ann, "audit"))
     assert len(shown) <= 1, "of this very export"
     async with cast.olga.octx() as octx:
-        await tenant_access.override_feature(octx, cast.acme, "audit_log", False, "Trying it", ends_at=until)
+        await tenant_access.override_feature(
+            octx,
+            cast.acme,
+            "audit_log",
+            False,
+            state_reason(octx, "Trying it", tenant_id=cast.acme),
+            ends_at=until,
+        )
     answer = await request_export(cast.ann, "audit", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from shared.backoffice import tenant_directory
 from shared.core import crypto, db
+from shared.core.stated_reason import state_reason
 from shared.identity import sessions
 from shared.identity.realms import USER
 from shared.tenancy import members
@@ -224,7 +225,9 @@ async def test_removed_member_reads_who_removed_them(cast: Cast) -> None:
 
 async def test_suspended_tenant_is_refused_with_its_state(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
-        await tenant_directory.suspend_tenant(octx, cast.acme, "unpaid for a year")
+        await tenant_directory.suspend_tenant(
+            octx, cast.acme, state_reason(octx, "unpaid for a year", tenant_id=cast.acme)
+        )
     answer = await GuardedApp().ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
     assert answer.status == 403
     assert b"suspended" in answer.body

@@ -26,6 +26,7 @@ from shared.billing.inbound_webhooks import ingest
 from shared.core import db, rate_limits
 from shared.core.config import DEMO_STRIPE_SECRET, settings
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from shared.web import stripe_webhooks, tenant_http
 from tests.support import database
@@ -130,7 +131,9 @@ async def add_account(secret: str = "", key: str = "") -> tuple[str, str]:
     """Returns path and secret of an account added by operators."""
     secret, key = secret or f"whsec_{new_id('x')}", key or f"sk_test_{new_id('x')}"
     async with entry.enter_platform("test") as octx:
-        made = await provider_accounts.add(octx, "A second business", key, [secret], reason="It sells too")
+        made = await provider_accounts.add(
+            octx, "A second business", key, [secret], reason=state_reason(octx, "It sells too")
+        )
     return made.removeprefix(settings().tenant_url), secret
 
 
@@ -298,7 +301,9 @@ async def test_changed_secrets_of_a_further_account_take_effect_at_once(
     assert (await webhook_client.post(body, build_signature(body, old), path)).status_code == 200
     async with entry.enter_platform("test") as octx:
         (account,) = {row.account for row in load_webhooks(json.loads(body)["id"])}
-        await provider_accounts.set_secrets(octx, account, ["whsec_brand_new"], reason="It was in a mail")
+        await provider_accounts.set_secrets(
+            octx, account, ["whsec_brand_new"], reason=state_reason(octx, "It was in a mail")
+        )
     body = build_body()
     assert (await webhook_client.post(body, build_signature(body, old), path)).status_code == 400
     assert (

@@ -19,6 +19,7 @@ from shared.backoffice.tenant_directory import NamedEvents
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.paging import Page
+from shared.core.stated_reason import state_reason
 from shared.ui.audit_list import EventRow, event_rows
 from shared.ui.authorize import needs
 from shared.ui.dialogs import ReasonForm
@@ -97,7 +98,9 @@ class AuditPageState(VisitState, ListState, PageState):
     @needs(actions.OP_AUDIT_READ_ALL)
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
-        await self._show_first_page(**visit_vars(form.reason), tab="tenants", _filter=AuditFilter())
+        async with self._ctx() as octx:
+            reason = state_reason(octx, form.reason)
+        await self._show_first_page(**visit_vars(reason), tab="tenants", _filter=AuditFilter())
         return rx.toast.success(
             "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )

@@ -19,6 +19,7 @@ from shared.backoffice.catalog_drafts import OperatorCatalog, PublishRequest
 from shared.backoffice.impact import DraftImpact, VersionUsage
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, NotFound
+from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.plan_content import PlanContent
@@ -285,7 +286,9 @@ class CatalogState(DialogState, PageState):
     async def retire_plan(self, payload: dict[str, Any]) -> EventSpec:
         form, name = ReasonForm.read(payload), self.selected_item.name
         async with self._change_page() as octx:
-            await catalog_drafts.retire_plan(octx, parse_id("pln", self.selected_item.id), form.reason)
+            await catalog_drafts.retire_plan(
+                octx, parse_id("pln", self.selected_item.id), state_reason(octx, form.reason)
+            )
             await self._read(octx)
         return self._finish(f"Retired {name}.", "Tenants that have it keep it.")
 

@@ -30,6 +30,7 @@ from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid, NotFound
+from shared.core.stated_reason import state_reason
 from shared.entitlements import flag_rules
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
@@ -187,7 +188,9 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = ReasonForm.read(payload), self._shown_key()
         async with self._change_page() as octx:
             new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
-            await flag_admin.change_rules(octx, key, self._draft_version, new_rules, form.reason)
+            await flag_admin.change_rules(
+                octx, key, self._draft_version, new_rules, state_reason(octx, form.reason)
+            )
             self._cursors = []
             page_data = await self._read(octx, key)
         self._stop_editing()
@@ -210,7 +213,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = ConfirmReasonForm.read(payload), self._shown_key()
         form.check(key)
         async with self._change_page() as octx:
-            await flag_admin.kill_flag(octx, key, form.reason)
+            await flag_admin.kill_flag(octx, key, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx, key)
         return self._finish(page_data, f"Killed {key}.", "It's off for everyone. Its rules are kept.")
@@ -221,7 +224,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = ConfirmReasonForm.read(payload), self._shown_key()
         form.check(key)
         async with self._change_page() as octx:
-            await flag_admin.revive_flag(octx, key, self._version_number, form.reason)
+            await flag_admin.revive_flag(octx, key, self._version_number, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx, key)
         return self._finish(page_data, f"Revived {key}.", "Its rules apply again.")
@@ -233,7 +236,9 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         new_date = parse_day(form.cleanup_by) if form.cleanup_by else None
         async with self._change_page() as octx:
             previous_date = date.fromisoformat(self.header.cleanup_iso)
-            await flag_admin.change_cleanup_date(octx, key, previous_date, new_date, form.reason)
+            await flag_admin.change_cleanup_date(
+                octx, key, previous_date, new_date, state_reason(octx, form.reason)
+            )
             page_data = await self._read(octx, key)
         return self._finish(page_data, "Removal date changed.", "Its owner is responsible for the new date.")
 
@@ -243,7 +248,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = ConfirmReasonForm.read(payload), self._shown_key()
         form.check(key)
         async with self._change_page() as octx:
-            await flag_admin.retire_flag(octx, key, form.reason)
+            await flag_admin.retire_flag(octx, key, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx, key)
         self._stop_editing()

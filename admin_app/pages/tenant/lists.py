@@ -36,7 +36,11 @@ class TenantMembersState(ListState, TenantObjectState, PageState):
             return
         async with self._ctx() as octx:
             members = await tenant_directory.list_members(
-                octx, tenant_id, reason, after=self._cursor(), limit=PAGE_SIZE
+                octx,
+                tenant_id,
+                reason,
+                after=self._cursor(),
+                limit=PAGE_SIZE,
             )
         self.rows = [tenant_member_row(member) for member in members.rows]
         self._show_page(members, "person", "people")
@@ -61,7 +65,12 @@ class TenantEventsState(ListState, TenantObjectState, PageState):
             return
         async with self._ctx() as octx:
             events = await tenant_directory.list_events(
-                octx, tenant_id, reason, request_id=self.request, after=self._cursor(), limit=PAGE_SIZE
+                octx,
+                tenant_id,
+                reason,
+                request_id=self.request,
+                after=self._cursor(),
+                limit=PAGE_SIZE,
             )
         self.rows = event_rows(events.rows)
         self._show_page(events, "event")

@@ -15,7 +15,6 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
 from shared.core.ids import is_id
-from shared.core.stated_reason import clean_reason
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
@@ -98,8 +97,9 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     @needs(actions.OP_TENANT_READ)
     async def start_visit(self, payload: dict[str, Any]) -> Any:
         form = ReasonForm.read(payload)
-        visit = await self.get_state(TenantVisitState)
-        visit._visit(self._tenant_id(), clean_reason(form.reason))
+        async with self._ctx() as octx:
+            reason = self._state_reason(octx, form.reason)
+        (await self.get_state(TenantVisitState))._open_visit(reason)
         success = rx.toast.success(
             f"You can view {self.header.name} for 30 minutes.",
             description="The customer sees this in their audit log.",
@@ -118,7 +118,9 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         form = ConfirmReasonForm.read(payload)
         form.check(self.header.name)
         async with self._change_page() as octx:
-            await tenant_directory.suspend_tenant(octx, self._tenant_id(), form.reason)
+            await tenant_directory.suspend_tenant(
+                octx, self._tenant_id(), self._state_reason(octx, form.reason)
+            )
         return await self._finish(
             f"Suspended {self.header.name}.",
             "Members can't open it and its jobs wait until you restore it.",
@@ -130,7 +132,9 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         form = ConfirmReasonForm.read(payload)
         form.check(self.header.name)
         async with self._change_page() as octx:
-            await tenant_directory.restore_tenant(octx, self._tenant_id(), form.reason)
+            await tenant_directory.restore_tenant(
+                octx, self._tenant_id(), self._state_reason(octx, form.reason)
+            )
         return await self._finish(
             f"Restored {self.header.name}.", "Members can sign in again with their previous roles."
         )
@@ -140,7 +144,9 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     async def resume_provisioning(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await tenant_directory.resume_provisioning(octx, self._tenant_id(), form.reason)
+            await tenant_directory.resume_provisioning(
+                octx, self._tenant_id(), self._state_reason(octx, form.reason)
+            )
         return await self._finish("Retrying unfinished steps.", "Updates automatically.")
 
     async def _finish(self, title: str, detail: str) -> list[EventSpec]:

@@ -161,7 +161,7 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
                 amount,
                 form.currency,
                 code,
-                form.reason,
+                self._state_reason(octx, form.reason),
                 invoice_id=form.invoice,
                 adjustment_id=self._draft_id,
             )
@@ -174,7 +174,12 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     async def retry_adjustment(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await adjustments.retry_adjustment(octx, self._tenant_id(), self._adjustment_id, form.reason)
+            await adjustments.retry_adjustment(
+                octx,
+                self._tenant_id(),
+                self._adjustment_id,
+                self._state_reason(octx, form.reason),
+            )
             billing = await self._read(octx)
         return self._finish(billing, "Retrying.", "A repeated request is carried out once.")
 
@@ -183,6 +188,8 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     async def compare_customer(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await tenant_billing.request_reconcile(octx, self._tenant_id(), form.reason)
+            await tenant_billing.request_reconcile(
+                octx, self._tenant_id(), self._state_reason(octx, form.reason)
+            )
             billing = await self._read(octx)
         return self._finish(billing, f"{self.name} is being compared with Stripe.", "Updates automatically.")

@@ -130,7 +130,11 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
         form.check(self.name)
         async with self._change_page() as octx:
             await tenant_access.assign_plan(
-                octx, self._tenant_id(), form.version, form.reason, trial_days=form.trial_days
+                octx,
+                self._tenant_id(),
+                form.version,
+                self._state_reason(octx, form.reason),
+                trial_days=form.trial_days,
             )
             rights = await self._read(octx)
         return self._finish(rights, f"{self.name} is now on {rights.snapshot.offer.label}.")
@@ -141,7 +145,12 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
         form = BillingForm.read(payload)
         form.check(self.name)
         async with self._change_page() as octx:
-            await tenant_access.set_billing_status(octx, self._tenant_id(), form.status, form.reason)
+            await tenant_access.set_billing_status(
+                octx,
+                self._tenant_id(),
+                form.status,
+                self._state_reason(octx, form.reason),
+            )
             rights = await self._read(octx)
         return self._finish(
             rights,
@@ -154,7 +163,12 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
         form = AddonForm.read(payload)
         async with self._change_page() as octx:
             await tenant_access.add_addon(
-                octx, self._tenant_id(), form.version, form.quantity, form.reason, ends_at=form.until
+                octx,
+                self._tenant_id(),
+                form.version,
+                form.quantity,
+                self._state_reason(octx, form.reason),
+                ends_at=form.until,
             )
             rights = await self._read(octx)
         return self._finish(rights, "Added the add-on.")
@@ -165,7 +179,12 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
         form = FeatureForm.read(payload)
         async with self._change_page() as octx:
             await tenant_access.override_feature(
-                octx, self._tenant_id(), form.name, form.on == "on", form.reason, ends_at=form.until
+                octx,
+                self._tenant_id(),
+                form.name,
+                form.on == "on",
+                self._state_reason(octx, form.reason),
+                ends_at=form.until,
             )
             rights = await self._read(octx)
         return self._finish(rights, f"{FEATURES[form.name].title} is switched {form.on} for {self.name}.")
@@ -181,7 +200,7 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
                 self._tenant_id(),
                 form.name,
                 amount,
-                form.reason,
+                self._state_reason(octx, form.reason),
                 ends_at=form.until,
                 hard=form.kind != "soft",
             )
@@ -193,7 +212,12 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
     async def end_exception(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await tenant_access.end_assignment(octx, self._tenant_id(), self.subject.id, form.reason)
+            await tenant_access.end_assignment(
+                octx,
+                self._tenant_id(),
+                self.subject.id,
+                self._state_reason(octx, form.reason),
+            )
             rights = await self._read(octx)
         return self._finish(rights, f"Ended {self.subject.title}.")
 
@@ -204,7 +228,11 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
         override = {"on": True, "off": False, "none": None}[form.own]
         async with self._change_page() as octx:
             await tenant_access.set_flag_override(
-                octx, self._tenant_id(), self.subject.id, override, form.reason
+                octx,
+                self._tenant_id(),
+                self.subject.id,
+                override,
+                self._state_reason(octx, form.reason),
             )
             rights = await self._read(octx)
         return self._finish(rights, f"Saved the flag override of {self.subject.title}.")
@@ -214,7 +242,13 @@ class TenantRightsState(DialogState, TenantObjectState, TenantHeaderState):
     async def set_trait(self, payload: dict[str, Any]) -> EventSpec:
         form = TraitForm.read(payload)
         async with self._change_page() as octx:
-            await tenant_access.set_trait(octx, self._tenant_id(), self.subject.id, form.value, form.reason)
+            await tenant_access.set_trait(
+                octx,
+                self._tenant_id(),
+                self.subject.id,
+                form.value,
+                self._state_reason(octx, form.reason),
+            )
             rights = await self._read(octx)
         return self._finish(rights, f"Set {self.subject.title}.")
 

@@ -19,6 +19,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import webhook_inbox
 from shared.core.context import OperatorCtx
+from shared.core.stated_reason import Reason, state_reason
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm
@@ -39,7 +40,7 @@ class WebhookState(VisitState, DialogState, ObjectState, PageState):
         async with self._open_page(WebhookState.load, "webhooks", "billing") as octx:
             await self._read(octx, self._current_reason())
 
-    async def _read(self, octx: OperatorCtx, reason: str) -> None:
+    async def _read(self, octx: OperatorCtx, reason: Reason | None) -> None:
         """Reads and then shows: a refusal leaves the page as it was."""
         received = await webhook_inbox.get_webhook(octx, *self._shown_key())
         contents = await webhook_inbox.read_content(octx, *self._shown_key(), reason) if reason else None
@@ -65,8 +66,9 @@ class WebhookState(VisitState, DialogState, ObjectState, PageState):
     async def start_visit(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._ctx() as octx:
-            await self._read(octx, form.reason)
-        self._open_visit(form.reason)
+            reason = state_reason(octx, form.reason)
+            await self._read(octx, reason)
+        self._open_visit(reason)
         audit_note = (
             f"Recorded in the audit log of {self.detail.tenant}."
             if self.detail.tenant
@@ -85,7 +87,7 @@ class WebhookState(VisitState, DialogState, ObjectState, PageState):
         form = ReasonForm.read(payload)
         account_id, event_id = self._shown_key()
         async with self._change_page() as octx:
-            await webhook_inbox.replay(octx, account_id, event_id, form.reason)
+            await webhook_inbox.replay(octx, account_id, event_id, state_reason(octx, form.reason))
             await self._read(octx, self._current_reason())
         self._close_dialog()
         return rx.toast.success("Webhook queued again.", description="Updates automatically.")

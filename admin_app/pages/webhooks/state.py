@@ -23,6 +23,7 @@ from shared.backoffice import provider_accounts, tenant_billing, webhook_inbox
 from shared.backoffice.webhook_inbox import InboxStatus, WebhookFilter, WebhookSummary
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
+from shared.core.stated_reason import state_reason
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm, ReasonText
@@ -142,7 +143,7 @@ class WebhooksState(DialogState, ListState, PageState):
     async def replay_dead(self, payload: dict[str, Any]) -> EventSpec:
         form = ReplayForm.read(payload)
         async with self._change_page() as octx:
-            count = await webhook_inbox.replay_dead(octx, form.reason, type=form.type)
+            count = await webhook_inbox.replay_dead(octx, state_reason(octx, form.reason), type=form.type)
             self._cursors = []
             page_data = await self._read(octx)
         self._show(*page_data)
@@ -155,7 +156,7 @@ class WebhooksState(DialogState, ListState, PageState):
     async def resume_account(self, payload: dict[str, Any]) -> EventSpec:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
-            await provider_accounts.unpause(octx, self._account_id, reason=form.reason)
+            await provider_accounts.unpause(octx, self._account_id, reason=state_reason(octx, form.reason))
             page_data = await self._read(octx)
         self._show(*page_data)
         self._close_dialog()

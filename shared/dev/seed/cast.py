@@ -11,6 +11,7 @@ from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
+from shared.core.stated_reason import state_reason
 from shared.dev.seed import billing
 from shared.entitlements import assignments
 from shared.identity import mfa, passwords, users
@@ -140,7 +141,9 @@ async def _ensure_operator(email: str, name: str, role: str) -> None:
     async with entry.enter_platform("demo") as octx:
         try:
             password = settings().demo_password.get_secret_value()
-            creation = await operators.create(octx, email, role, name, password=password, reason="Demo cast")
+            creation = await operators.create(
+                octx, email, role, name, password=password, reason=state_reason(octx, "Demo cast")
+            )
         except Conflict:
             return
         await mfa.install_seed(octx.session, OPERATOR, creation.operator.id, pyotp.random_base32())

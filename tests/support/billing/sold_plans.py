@@ -8,6 +8,7 @@ from shared.billing.models import Price, ProviderAccount
 from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
+from shared.core.stated_reason import state_reason
 from shared.entitlements.models import PlanVersion
 from tests.backoffice.test_catalog_drafts import publish_new_plan
 from tests.conftest import Cast
@@ -27,7 +28,8 @@ async def set_price(
     cast: Cast, version_id: str, period: str = "month", kind: str = "flat", **more: Any
 ) -> Price:
     async with cast.olga.octx() as octx:
-        return await price_admin.set_price(octx, version_id, period, kind, **({"reason": "As agreed"} | more))
+        reason = state_reason(octx, more.pop("reason", "As agreed"))
+        return await price_admin.set_price(octx, version_id, period, kind, reason=reason, **more)
 
 
 async def add_account(cast: Cast, name: str = "Second shop") -> str:

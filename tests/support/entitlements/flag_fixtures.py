@@ -8,6 +8,7 @@ from typing import Any
 from shared.backoffice import flag_admin
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Person
 
 CLEANUP_AFTER = timedelta(days=30)
@@ -19,7 +20,7 @@ async def create_flag(cast: Cast, *rules: dict[str, Any], required_feature: str 
     async with cast.olga.octx() as octx:
         day = (now() + CLEANUP_AFTER).date()
         await flag_admin.create_flag(
-            *(octx, key, "Trying it", "Something new.", "Access team", day, "To try it"),
+            *(octx, key, "Trying it", "Something new.", "Access team", day, state_reason(octx, "To try it")),
             required_feature=required_feature,
         )
     if rules:
@@ -30,7 +31,9 @@ async def create_flag(cast: Cast, *rules: dict[str, Any], required_feature: str 
 async def change_rules(cast: Cast, key: str, rules: Sequence[dict[str, Any]]) -> None:
     async with cast.olga.octx() as octx:
         number = (await flag_admin.get_flag(octx, key)).flag.version.number
-        await flag_admin.change_rules(octx, key, number, list(rules), "As the test needs it")
+        await flag_admin.change_rules(
+            octx, key, number, list(rules), state_reason(octx, "As the test needs it")
+        )
 
 
 async def has_flag(person: Person, key: str) -> bool:
@@ -41,10 +44,10 @@ async def has_flag(person: Person, key: str) -> bool:
 @asynccontextmanager
 async def flag_killed(cast: Cast, key: str) -> AsyncIterator[None]:
     async with cast.olga.octx() as octx:
-        await flag_admin.kill_flag(octx, key, "It breaks things")
+        await flag_admin.kill_flag(octx, key, state_reason(octx, "It breaks things"))
     try:
         yield
     finally:
         async with cast.olga.octx() as octx:
             number = (await flag_admin.get_flag(octx, key)).flag.version.number
-            await flag_admin.revive_flag(octx, key, number, "It was mended")
+            await flag_admin.revive_flag(octx, key, number, state_reason(octx, "It was mended"))
