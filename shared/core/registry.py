@@ -66,7 +66,9 @@ class Module:
     files: Sequence[Any] = ()
     meters: Sequence[Any] = ()
     notifications: Sequence[Any] = ()
-    on_membership_end: Callable[..., Awaitable[None]] | None = None  # ctx, user_id: in the same transaction
+    # ctx, user_ids, the permissions that they still have: none after the end, fewer after another role. Ends invitations,
+    # links and keys that they may no longer give, in the same transaction.
+    on_membership_end: Callable[..., Awaitable[None]] | None = None
 
 
 _modules: dict[str, Module] = {}

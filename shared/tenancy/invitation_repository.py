@@ -1,12 +1,13 @@
 """SQL of invitations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlmodel import col, select
 
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.identity.models import User
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
@@ -19,6 +20,33 @@ async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
         .where(Invitation.tenant_id == ctx.tenant_id)
         .where(Invitation.status == InvitationStatus.PENDING)
         .order_by(col(Invitation.created_at), col(Invitation.id))
+    )
+    return await rows.all(ctx, statement)
+
+
+async def lock_pending_invitations_to(ctx: Ctx, user_ids: Collection[str]) -> Sequence[Invitation]:
+    """Those to the addresses of these people, expired ones included."""
+    statement = (
+        select(Invitation)
+        .join(User, col(User.email) == col(Invitation.email))
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(User.id).in_(user_ids))
+        .order_by(col(Invitation.id))
+        .with_for_update(of=Invitation)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def lock_pending_invitations_by(ctx: Ctx, user_ids: Collection[str]) -> Sequence[Invitation]:
+    """Those that these people have sent."""
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.invited_by).in_(user_ids))
+        .order_by(col(Invitation.id))
+        .with_for_update()
     )
     return await rows.all(ctx, statement)
 

@@ -4,12 +4,12 @@ A pending invitation uses a seat, and accepting it keeps that seat. Its link is 
 nonce. The database never holds the link, and a new nonce invalidates the old one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.access import actions, policy
-from shared.access.roles import Role
+from shared.access.roles import Role, can_grant
 from shared.audit import audit_log
 from shared.core import crypto, live_events
 from shared.core.config import settings
@@ -26,6 +26,7 @@ from shared.tenancy import (
     invitation_repository,
     member_repository,
     onboarding_checklist,
+    role_repository,
     roles,
     seats,
     signups,
@@ -37,6 +38,7 @@ LIFETIME = timedelta(days=7)
 NEW_TENANT_AGE = timedelta(days=1)  # younger ones have a lower limit
 SIGNATURE_PURPOSE, MAIL_TASK = "invitation", "tenancy.send_invitation"
 MAX_PROBLEM_LENGTH = 300  # characters of a mail server's reply
+REVOKED_MESSAGE = "This invitation was revoked."
 NOT_FOUND_MESSAGE = "This invitation no longer exists."
 ASK_FOR_NEW_INVITATION = "Ask the person who invited you for a new one."
 LINK_HOLDER = Actor("user", "usr_nobody", "Invitation link")
@@ -119,6 +121,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     invitation.nonce += 1
     invitation.delivery_problem = ""
     invitation.expires_at = now() + LIFETIME
+    invitation.invited_by, invitation.invited_by_name = ctx.actor_id, ctx.actor.name  # who vouches for it now
     ctx.session.add(invitation)
     audit_log.record(ctx, "invitation.resent", invitation.id, email=invitation.email)
     await _publish_change(ctx)
@@ -141,17 +144,53 @@ async def revoke(ctx: Ctx, invitation_id: str) -> None:
     """Raises NotFound for an unknown or foreign id, Conflict when the invitation is not pending."""
     policy.require(ctx, actions.INVITATION_REVOKE)
     await seats.lock_membership(ctx, actions.INVITATION_REVOKE)
-    invitation = await _lock_pending(ctx, invitation_id)
+    await _close(ctx, [await _lock_pending(ctx, invitation_id)])
 
-    invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
-    ctx.session.add(invitation)
-    audit_log.record(
-        ctx,
-        "invitation.revoked",
-        invitation.id,
-        before={"email": invitation.email, "role": await roles.get_audit_name(ctx, invitation.role)},
+
+async def end_promises(ctx: Ctx, user_ids: Collection[str], permissions: frozenset[str]) -> None:
+    """`Module.on_membership_end`: revokes what these people may no longer offer, and what was offered to former members."""
+    sent = await invitation_repository.lock_pending_invitations_by(ctx, user_ids)
+    await _close(ctx, [row for row in sent if not _can_offer(permissions, await roles.get(ctx, row.role))])
+    if not permissions:
+        await close_invitations_to(ctx, user_ids)
+
+
+async def close_invitations_to(ctx: Ctx, user_ids: Collection[str]) -> None:
+    """Revokes the pending invitations to these people. Needs the membership lock; the caller checks the permission."""
+    await _close(ctx, await invitation_repository.lock_pending_invitations_to(ctx, user_ids))
+
+
+def _can_offer(permissions: frozenset[str], role: Role | None) -> bool:
+    return (
+        role is not None
+        and actions.MEMBER_INVITE.permission in permissions
+        and can_grant(permissions, role.permissions)
     )
-    await _publish_change(ctx)
+
+
+async def _require_inviter(ctx: Ctx, invitation: Invitation) -> None:
+    """Raises Refused where who sent it may no longer offer its role: it counts as revoked."""
+    row = await role_repository.get_active_role(ctx, invitation.invited_by)
+    inviter = await users.get(ctx.session, invitation.invited_by)
+    permissions = roles.build_role(row).permissions if row is not None else frozenset[str]()
+    is_disabled = inviter is None or inviter.disabled_at is not None
+    if is_disabled or not _can_offer(permissions, await roles.get(ctx, invitation.role)):
+        raise Refused(REVOKED_MESSAGE, ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
+
+
+async def _close(ctx: Ctx, pending_invitations: Collection[Invitation]) -> None:
+    for invitation in pending_invitations:
+        invitation.status, invitation.ended_at = InvitationStatus.REVOKED, now()
+        ctx.session.add(invitation)
+        audit_log.record(
+            ctx,
+            "invitation.revoked",
+            invitation.id,
+            before={"email": invitation.email, "role": await roles.get_audit_name(ctx, invitation.role)},
+        )
+    if pending_invitations:
+        await ctx.session.flush()  # seats are counted by a query
+        await _publish_change(ctx)
 
 
 async def build_mail(ctx: Ctx, invitation_id: str) -> tuple[int, Email] | None:
@@ -201,6 +240,7 @@ async def get_offer(token: str) -> InvitationOffer:
         role = await roles.get(ctx, invitation.role)
         if role is None:  # a role with pending invitations cannot be deleted
             raise NotFound(NOT_FOUND_MESSAGE, ASK_FOR_NEW_INVITATION)
+        await _require_inviter(ctx, invitation)
         return InvitationOffer(ctx.tenant_name, role, invitation.email, invitation.invited_by_name)
 
 
@@ -225,6 +265,7 @@ async def accept(token: str, user_id: str) -> str:
             )
         if await roles.get(ctx, invitation.role) is None:
             raise NotFound(NOT_FOUND_MESSAGE, ASK_FOR_NEW_INVITATION)
+        await _require_inviter(ctx, invitation)
         user = await users.mark_verified(ctx.session, user.id)  # the link was sent to this address
 
         membership, before = await _join_tenant(ctx, user.id, invitation.role)
@@ -293,7 +334,7 @@ def _require_usable(invitation: Invitation | None, nonce: int) -> Invitation:
         )
         raise conflict
     if invitation.status is InvitationStatus.REVOKED:
-        raise Refused("This invitation was revoked.", ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
+        raise Refused(REVOKED_MESSAGE, ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
     if invitation.nonce != nonce:
         raise Refused(
             "A newer invitation replaced this one.",

@@ -18,7 +18,7 @@ from shared.core.paging import Page, build_page, clamp_limit, clean_search_text,
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import member_repository, roles, seats
+from shared.tenancy import invitations, member_repository, membership_end, roles, seats
 from shared.tenancy.models import Membership, MembershipState
 
 ACCESS_ENDED_TASK = "tenancy.send_access_ended"
@@ -114,6 +114,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
         after={"role": await roles.get_audit_name(ctx, role)},
         member=await _get_member_name(ctx, membership),
     )
+    await _end_promises(ctx, membership)
     await _publish_change(ctx, membership)
 
 
@@ -128,12 +129,14 @@ async def deactivate(ctx: Ctx, membership_id: str) -> None:
 
 
 async def reactivate(ctx: Ctx, membership_id: str) -> None:
-    """Restore access, using a seat. Raises Refused without a free seat."""
+    """Restore access, using a seat. Closes an invitation to this person. Raises Refused without a free seat."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
-    occupied_seats = await seats.reserve(ctx, actions.MEMBER_DEACTIVATE)
+    await seats.lock_membership(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock_member(ctx, membership_id)
     if membership.state is MembershipState.ACTIVE:
         return
+    await invitations.close_invitations_to(ctx, [membership.user_id])
+    occupied_seats = await seats.reserve(ctx, actions.MEMBER_DEACTIVATE)
     policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
 
     membership.state, membership.ended_at, membership.ended_by = MembershipState.ACTIVE, None, ""
@@ -187,6 +190,7 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
         before=before,
         after={"owner": await _get_member_name(ctx, new_owner), "role": OWNER},
     )
+    await _end_promises(ctx, current_owner)
     await _publish_change(ctx, new_owner)
     await live_events.refresh_user(ctx.session, current_owner.user_id)
 
@@ -207,6 +211,7 @@ async def _end_membership(ctx: Ctx, membership: Membership, state: MembershipSta
     ctx.session.add(membership)
     name = await _get_member_name(ctx, membership)
     audit_log.record(ctx, action, membership.id, before=before, after={"state": state.value}, member=name)
+    await membership_end.end_promises(ctx, [membership.user_id])
     await _publish_change(ctx, membership)
     await queue.put(ctx, ACCESS_ENDED_TASK, membership_id=membership.id)
 
@@ -223,6 +228,13 @@ async def build_access_ended_mail(ctx: Ctx, membership_id: str) -> Email | None:
         message_id=f"ended-{membership.id}-{membership.ended_at:%Y%m%d%H%M%S}",
         values={"name": person.name, "tenant": ctx.tenant_name, "by": membership.ended_by},
     )
+
+
+async def _end_promises(ctx: Ctx, membership: Membership) -> None:
+    """Of an active member, after their role has changed. The promises of others have ended before."""
+    if membership.state is MembershipState.ACTIVE:
+        permissions = await roles.get_permissions(ctx, membership.role) or frozenset()
+        await membership_end.end_promises(ctx, [membership.user_id], permissions)
 
 
 async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:

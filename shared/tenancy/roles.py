@@ -18,7 +18,7 @@ from shared.core.displayed_text import clean_line, skeleton_of
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
 from shared.entitlements import limits
-from shared.tenancy import role_repository, seats
+from shared.tenancy import membership_end, role_repository, seats
 from shared.tenancy.models import RoleRow
 
 MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
@@ -99,15 +99,18 @@ async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: 
     row = await _require_grantable_custom_role(ctx, role_id)
     policy.require_grantable(ctx, permission_set)
     await _require_free_name(ctx, name, other_than=row.key)
-    before = _audit_fields(row)
+    before, permissions_before = _audit_fields(row), build_role(row).permissions
 
     row.name, row.sentence, row.permissions = name, sentence, sorted(permission_set)
     if _audit_fields(row) == before:
         return
     ctx.session.add(row)
     audit_log.record(ctx, "role.changed", row.id, before=before, after=_audit_fields(row), role=name)
+    user_ids = await role_repository.list_user_ids_with_role(ctx, row.key)
+    if not permissions_before <= (permissions_now := build_role(row).permissions):
+        await membership_end.end_promises(ctx, user_ids, permissions_now)
     await _publish_change(ctx)
-    await live_events.refresh_users(ctx.session, await role_repository.list_user_ids_with_role(ctx, row.key))
+    await live_events.refresh_users(ctx.session, user_ids)
 
 
 async def delete(ctx: Ctx, role_id: str) -> None:
