@@ -22,6 +22,7 @@ ROLE_OF_LOGIN: dict[LoginKind, DatabaseRole] = {
 STATEMENT_TIMEOUTS_S: dict[LoginKind, int | None] = {"app": 5, "operator": 15, "worker": 60, "owner": None}
 LOCK_TIMEOUT_S = 5
 IDLE_IN_TRANSACTION_TIMEOUT_S = 30
+ANSWER_MARGIN_S = 2  # beyond the statement's limit: a server that has not even cancelled it does not answer
 MAX_NAME_BYTES = 63  # PostgreSQL cuts longer names off
 
 
@@ -43,6 +44,12 @@ def login_name(database: str, kind: LoginKind) -> str:
 def login_password(admin_password: str, login: str) -> str:
     """The password of a login that we make. It derives from the administrator's, so it is not stored."""
     return hmac.new(admin_password.encode(), login.encode(), hashlib.sha256).hexdigest()
+
+
+def answer_timeout_s(kind: LoginKind) -> float | None:
+    """How long a process waits for the server; None waits for ever."""
+    statement_timeout_s = STATEMENT_TIMEOUTS_S[kind]
+    return None if statement_timeout_s is None else statement_timeout_s + ANSWER_MARGIN_S
 
 
 def login_settings(kind: LoginKind) -> dict[str, str]:

@@ -23,21 +23,24 @@ from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core import guarded_connection
 from shared.core.config import ConfigurationError, settings
 from shared.core.database_logins import (
     LOGIN_KINDS,
     ROLE_OF_LOGIN,
     ROLES,
     LoginKind,
+    answer_timeout_s,
     login_name,
     login_password,
     role_name,
 )
 from shared.core.database_logins import DatabaseRole as DatabaseRole  # callers write db.DatabaseRole
-from shared.core.errors import Invalid, NoTenant
+from shared.core.errors import Invalid, NoTenant, Unavailable
 from shared.core.ids import new_id
 
 DATABASE = "bulkhead"
+CONNECT_TIMEOUT_S = 3
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
 UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
@@ -84,7 +87,7 @@ def login_url(role: DatabaseRole, *, direct: bool = False) -> str:
     when it names a login of another role.
     """
     url = _configured_url(role, direct=direct)
-    kind = _app_login if role == "app" else role
+    kind = _login_kind(role)
     role_by_user = _list_known_logins(url.database or DATABASE)
     known_role = role_by_user.get(url.username or "")
     if known_role is not None and known_role != role:
@@ -95,6 +98,10 @@ def login_url(role: DatabaseRole, *, direct: bool = False) -> str:
     if known_role is None and (not settings().is_production or role == "owner"):
         return derive_login_url(url, kind)
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _login_kind(role: DatabaseRole) -> LoginKind:
+    return _app_login if role == "app" else role
 
 
 def _configured_url(role: DatabaseRole, *, direct: bool) -> URL:
@@ -160,7 +167,12 @@ def engine(role: DatabaseRole) -> AsyncEngine:
         pool_timeout=5,
         pool_pre_ping=False,
         hide_parameters=True,  # or a failed statement writes what it carried, hashes too, into the log
-        connect_args={"connect_timeout": 3, "application_name": f"bulkhead-{role}"},
+        connect_args={
+            "async_creator_fn": guarded_connection.connect,
+            "answer_timeout_s": answer_timeout_s(_login_kind(role)),
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": f"bulkhead-{role}",
+        },
     )
 
 
@@ -191,8 +203,12 @@ async def raw_connection() -> AsyncIterator[RawConnection]:
 
 async def _open_raw_connection() -> RawConnection:
     name = "bulkhead-app-bare"
-    return await psycopg.AsyncConnection.connect(
-        login_url("app"), autocommit=True, connect_timeout=3, application_name=name
+    return await guarded_connection.connect(
+        login_url("app"),
+        answer_timeout_s=answer_timeout_s(_login_kind("app")),
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name=name,
     )
 
 
@@ -214,8 +230,23 @@ async def dispose() -> None:
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """True when the database cannot be reached or closed the connection: the statement itself is not the problem."""
-    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    """True when the database cannot be reached, does not answer or is busy: the statement itself is not the problem.
+
+    A statement that was cancelled because it took too long is one.
+    """
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return False
+    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | sa.exc.TimeoutError)
+
+
+def to_unavailable(error: BaseException) -> Unavailable | None:
+    """What to tell the person when an error means that the database is away; None for other errors."""
+    if not is_connection_error(error):
+        return None
+    return Unavailable(
+        "We're back in a moment. Nothing is lost.", "Try again in a few seconds.", retry_after=5
+    )
 
 
 @asynccontextmanager

@@ -101,6 +101,17 @@ class Conflict(DomainError):
     default_reason = "conflict"
 
 
+class Unavailable(DomainError):
+    """A part that we need is away for the moment. Nothing was changed."""
+
+    status = 503
+    default_reason = "unavailable"
+
+    def __init__(self, detail: str, next_step: str = "", *, retry_after: int) -> None:
+        super().__init__(detail, next_step)
+        self.retry_after = retry_after  # seconds
+
+
 class Invalid(DomainError):
     """Invalid input. `fields` has a sentence for each wrong field, by its name in the form."""
 

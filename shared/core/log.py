@@ -169,6 +169,11 @@ def bind_logger(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogg
     return get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
 
 
+def report_outage(exception: BaseException, **facts: Any) -> None:
+    """Logs that something we need is away. Thousands of requests may say so, so there is no traceback."""
+    get_logger("outage").warning("unavailable", problem=type(exception).__name__, **facts)
+
+
 def report_bug(exception: BaseException, **facts: Any) -> str:
     """Logs a bug with its traceback and returns the id of the request, under which support finds it."""
     request_id = str(facts.pop("request_id", "")) or request_ids.current()

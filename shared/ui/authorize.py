@@ -17,7 +17,7 @@ from reflex_base.registry import RegistrationContext
 from shared.access import decision, decision_counts, refusal_messages
 from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.refusal_codes import PAYABLE_REASONS
-from shared.core import log, request_ids
+from shared.core import db, log, request_ids
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.plurals import join_names
 from shared.core.socket_frames import slug_from_path
@@ -132,8 +132,12 @@ def _catch_refusals(load: Any) -> Any:
             return RELOAD_PAGE
         except DomainError as refusal:
             admission._set_message(refusal)
-        except Exception as bug:
-            admission._set_message(error_id=log.report_bug(bug))
+        except Exception as problem:
+            if unavailable := db.to_unavailable(problem):
+                log.report_outage(problem)
+                admission._set_message(unavailable)
+            else:
+                admission._set_message(error_id=log.report_bug(problem))
         else:
             admission._set_message()
             return result

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.core import live_events, log
+from shared.core import db, live_events, log
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.core.socket_frames import slug_from_path
@@ -125,7 +125,11 @@ def show_refusal(exception: Exception) -> EventSpec:
     """
     if isinstance(exception, DomainError):
         return refusal_toast(exception)
-    request_id = log.report_bug(exception, request_id=event_requests.resume())
+    request_id = event_requests.resume()
+    if unavailable := db.to_unavailable(exception):
+        log.report_outage(exception, request_id=request_id)
+        return refusal_toast(unavailable)
+    log.report_bug(exception, request_id=request_id)
     return rx.toast.error(
         "Something went wrong.",
         description=f"Nothing was changed. Reference: {request_id}",

@@ -24,6 +24,7 @@ SCHEMA_COMPARED_FOR_S = 300
 SELECT_REVISION = text("select version_num from alembic_version")
 HAS_SCHEMA_VERSION = text("select to_regclass('schema_version')::text")
 SELECT_WORKS_WITH = text("select works_with from schema_version where revision = :revision")
+_ending_checks = set[asyncio.Task[str]]()  # or they could be collected while they end
 _schema_compared_at: dict[str, float] = {}  # by revision: when its content was found right
 
 
@@ -43,8 +44,21 @@ async def show_readiness(request: Request) -> Response:
 
 
 async def _check_database(role: db.DatabaseRole) -> str:
+    check = asyncio.create_task(_connect_and_check_schema(role))
+    # Not `asyncio.timeout`: a statement takes long to cancel where the server hangs, and the probe does not wait for it.
+    await asyncio.wait({check}, timeout=DATABASE_TIMEOUT_S)
+    if check.done():
+        return check.result()
+    check.cancel()
+    _ending_checks.add(check)
+    check.add_done_callback(_ending_checks.discard)
+    log.get_logger(__name__).warning("not_ready", part="database", problem="no answer")
+    return "unreachable"
+
+
+async def _connect_and_check_schema(role: db.DatabaseRole) -> str:
     try:
-        async with asyncio.timeout(DATABASE_TIMEOUT_S), db.engine(role).connect() as connection:
+        async with db.engine(role).connect() as connection:
             return await _check_schema(connection)
     except Exception as problem:  # any error means not ready
         log.get_logger(__name__).warning("not_ready", part="database", problem=type(problem).__name__)

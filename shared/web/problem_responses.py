@@ -4,7 +4,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from shared.core.errors import DomainError, NotSignedIn
+from shared.core import db
+from shared.core.errors import DomainError, NotSignedIn, Unavailable
 from shared.web import public_pages
 
 NOT_FOUND = "Page not found."  # the same text as tenancy.entry: a foreign slug must look like an unknown one
@@ -21,6 +22,8 @@ class InternalError(DomainError):
 
 def to_response(scope: Scope, refusal: DomainError) -> Response:
     headers = {"cache-control": "no-store"} | public_pages.retry_headers(refusal)
+    if isinstance(refusal, Unavailable) and scope.get("method") == "GET":
+        headers["refresh"] = str(refusal.retry_after)  # the page comes back by itself
     if not public_pages.wants_html(scope):
         return public_pages.problem_response(scope, refusal, headers)
     if isinstance(refusal, NotSignedIn):
@@ -31,6 +34,8 @@ def to_response(scope: Scope, refusal: DomainError) -> Response:
 def to_domain_error(problem: Exception) -> DomainError:
     if isinstance(problem, DomainError):
         return problem
+    if unavailable := db.to_unavailable(problem):
+        return unavailable
     return InternalError(
         "Something went wrong.",
         "Try again. If this keeps happening, contact support with the reference below.",

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.core import log, request_ids
+from shared.core import db, log, request_ids
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import metrics, problem_responses
@@ -87,8 +87,7 @@ class RequestMiddleware:
                     NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP),
                 )
         except Exception as problem:  # the last place where it can become a response
-            if not isinstance(problem, DomainError):
-                log.report_bug(problem, request_id=request_id, path=_path_for_log(scope["path"]))
+            _report_problem(problem, request_id, scope["path"])
             if status or scope["type"] == "websocket":
                 raise
             await problem_responses.send_refusal(scope, receive_tracked, send_with_headers, problem)
@@ -130,6 +129,15 @@ def _client_request_id(scope: Scope) -> dict[str, str]:
     """What the client calls the request. It is logged beside our own id and used for nothing else."""
     given = Headers(scope=scope).get("x-request-id", "")
     return {"client_request_id": given[:MAX_CLIENT_ID_LENGTH]} if given else {}
+
+
+def _report_problem(problem: Exception, request_id: str, path: str) -> None:
+    if isinstance(problem, DomainError):
+        return
+    if db.is_connection_error(problem):
+        log.report_outage(problem, request_id=request_id, path=_path_for_log(path))
+    else:
+        log.report_bug(problem, request_id=request_id, path=_path_for_log(path))
 
 
 def _has_canonical_path(scope: Scope) -> bool:

@@ -1,9 +1,10 @@
 """A database server of its own for tests that change what all databases of a server share, or stop the server."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.dev.postgres import EmbeddedPostgres
@@ -20,3 +21,23 @@ def run_own_server() -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             server.stop(signal.SIGQUIT)
+
+
+@contextmanager
+def stopped(server: EmbeddedPostgres) -> Iterator[None]:
+    """Within the block, the server accepts connections and statements and answers none of them."""
+    pid = int((server.pgdata_dir / "postmaster.pid").read_text().split()[0])
+    stopped_pids = [pid, *_list_children(pid)]
+    for each in stopped_pids:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in reversed(stopped_pids):
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGCONT)
+
+
+def _list_children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]

@@ -1,0 +1,107 @@
+"""What people see while the database hangs or is away: our words, in seconds, and the way back."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from shared.cli import database as cli_database
+from shared.core import db
+from shared.core.config import settings
+from shared.core.database_logins import STATEMENT_TIMEOUTS_S
+from shared.dev.postgres import EmbeddedPostgres
+from shared.ui import states
+from tests.support import factories
+from tests.support.http_visitor import browser
+from tests.support.postgres_server import run_own_server, stopped
+
+WORDS = "We&#39;re back in a moment. Nothing is lost."
+LONGEST_WAIT_S = STATEMENT_TIMEOUTS_S["app"] or 0  # twice: for the statement, and for what comes around it
+
+
+@pytest.fixture
+async def server(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of its own with the schema; this process works on it."""
+    await db.dispose()
+    with run_own_server() as server:
+        monkeypatch.setenv("DATABASE_URL", server.url(database="bulkhead"))
+        settings.cache_clear()
+        db.login_url.cache_clear()
+        try:
+            await asyncio.to_thread(cli_database.prepare_database)
+            yield server
+        finally:
+            await db.dispose()
+            monkeypatch.undo()
+            settings.cache_clear()
+            db.login_url.cache_clear()
+    assert schema in os.environ["DATABASE_URL"]
+
+
+@contextmanager
+def away(server: EmbeddedPostgres) -> Any:
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@pytest.fixture
+async def person(server: EmbeddedPostgres) -> str:
+    """The Cookie header of a person who is signed in."""
+    return (await factories.create_account("Ann")).cookie
+
+
+async def ask_all(cookie: str) -> dict[str, tuple[httpx.Response, float]]:
+    """Answers and the seconds that each took, asked at the same time"""
+    requests = {
+        "page": ("GET", "/t/acme/members", None),
+        "form": ("POST", "/auth/sign-in", {"email": "ann@acme.test", "password": "seven lanterns"}),
+        "program": ("GET", "/account", None),
+        "readyz": ("GET", "/readyz", None),
+    }
+
+    async def ask(name: str, method: str, path: str, data: Any) -> tuple[httpx.Response, float]:
+        headers = {"accept": "application/json"} if name == "program" else {}
+        async with browser(cookie=cookie) as client:
+            started_at = time.monotonic()
+            answer = await client.request(method, path, data=data, headers=headers)
+            return answer, time.monotonic() - started_at
+
+    answers = await asyncio.gather(*(ask(name, *request) for name, request in requests.items()))
+    return dict(zip(requests, answers, strict=True))
+
+
+@pytest.mark.parametrize("outage", [stopped, away])
+async def test_outage_is_a_503_in_our_words_within_seconds(
+    server: EmbeddedPostgres, person: str, outage: Callable[[EmbeddedPostgres], AbstractContextManager[None]]
+) -> None:
+    before = await ask_all(person)  # connections are open now
+    assert before["readyz"][0].json()["status"] == "ready"
+    with outage(server):
+        answers = await ask_all(person)
+    assert {name: answer.status_code for name, (answer, _) in answers.items()} == dict.fromkeys(answers, 503)
+    assert max(seconds for _, seconds in answers.values()) < 2 * LONGEST_WAIT_S
+    assert answers["readyz"][1] < LONGEST_WAIT_S
+    for name in ("page", "form"):
+        assert WORDS in answers[name][0].text
+        assert answers[name][0].headers["retry-after"] == "5"
+    assert answers["page"][0].headers["refresh"] == "5"
+    assert "refresh" not in answers["form"][0].headers
+    assert answers["program"][0].json()["reason"] == "unavailable"
+    after = await ask_all(person)
+    assert after["readyz"][0].json()["status"] == "ready"
+    assert after["form"][0].status_code == before["form"][0].status_code
+
+
+def test_event_says_that_the_database_is_away_and_no_bug() -> None:
+    toast = str(states.show_refusal(psycopg.OperationalError("server closed the connection")))
+    assert "back in a moment" in toast
+    assert "Something went wrong" not in toast
