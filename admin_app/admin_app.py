@@ -22,7 +22,7 @@ from admin_app.pages import (  # noqa: F401
 from admin_app.shell import Shell, live
 from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
-from shared.ui.document import head_components, toaster
+from shared.ui.document import app_wraps, head_components, toaster
 from shared.ui.states import show_refusal
 from shared.web import admin_http
 
@@ -30,6 +30,7 @@ app = rx.App(
     html_lang="en",
     head_components=head_components(),
     toaster=toaster(),
+    app_wraps=app_wraps(),
     api_transformer=[admin_http.app],
     backend_exception_handler=show_refusal,
 )

@@ -16,6 +16,7 @@ def export_button(action: Action, name: str, *fields: rx.Component) -> rx.Compon
         button(label, type="submit", glyph="download"),
         method="post",
         action=f"/t/{Shell.slug}/{name}.csv",
+        data_download="",
         data_testid=f"export-{name}",
     )
     return guard_control(action, form, label, glyph="download")

@@ -6,7 +6,7 @@ from shared.access import decision_counts
 from shared.tenancy import entry
 from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware
-from shared.ui.document import head_components, toaster
+from shared.ui.document import app_wraps, head_components, toaster
 from shared.ui.states import show_refusal
 from shared.web import app_sites, tenant_http
 from tenant_app.pages import import_pages
@@ -17,6 +17,7 @@ app = rx.App(
     html_lang="en",
     head_components=head_components(),
     toaster=toaster(),
+    app_wraps=app_wraps(),
     api_transformer=[tenant_http.app],
     backend_exception_handler=show_refusal,
 )

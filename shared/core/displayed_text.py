@@ -1,7 +1,7 @@
 """Text that people type and other people read: names, reasons, descriptions.
 
-It is stored in Unicode's normal form NFC, so that one name has one spelling, and has no characters that nobody sees or
-that reverse what follows them (https://www.unicode.org/reports/tr36/).
+It is stored in Unicode's normal form NFC, so that one name has one spelling. Invisible characters and those that reverse
+what follows them are refused (https://www.unicode.org/reports/tr36/).
 """
 
 import re

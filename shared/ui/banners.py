@@ -19,6 +19,18 @@ def local_time(iso: str | rx.Var[str], text: str | rx.Var[str], shape: str = "da
     return LocalTime.create(text, datetime=iso, shape=shape)
 
 
+class ConnectionNotice(rx.el.Span):
+    """Says that the connection is lost or that the server is slow (assets/look.js); empty otherwise."""
+
+    tag, alias = "bkconnection", "bk-connection"
+
+
+def connection_notice() -> rx.Component:
+    return ConnectionNotice.create(
+        class_name="connection", role="status", aria_live="polite", data_testid="connection"
+    )
+
+
 def banner(
     text: Any, *, action: rx.Component | None = None, tone: Any = "accent", glyph: str = "info"
 ) -> rx.Component:

@@ -1,6 +1,9 @@
-"""What every page of both apps has around it: font, icon, script, toasts."""
+"""What every page of both apps has around it: font, icon, script, toasts, errors."""
+
+from collections.abc import Callable
 
 import reflex as rx
+from reflex.app import default_error_boundary
 
 _FONT = {"as": "font", "type": "font/woff2", "crossOrigin": "anonymous"}
 
@@ -11,6 +14,11 @@ def head_components() -> list[rx.Component]:
         rx.el.link(rel="preload", href="/fonts/inter.woff2", custom_attrs=_FONT),
         rx.el.script(src="/look.js", defer=True),
     ]
+
+
+def app_wraps() -> dict[tuple[int, str], Callable[[bool], rx.Component | None]]:
+    """Reflex' own without its notice of a lost connection, which shows internal addresses: `bk-connection` replaces it."""
+    return {(55, "ErrorBoundary"): lambda _: default_error_boundary()}
 
 
 def toaster() -> rx.Component:

@@ -6,7 +6,7 @@ from typing import Any
 import reflex as rx
 from reflex_components_core.react_router.dom import ReactRouterLink
 
-from shared.ui.banners import error_state, refusal_notice
+from shared.ui.banners import connection_notice, error_state, refusal_notice
 from shared.ui.controls import button, icon
 from shared.ui.menus import MenuContext, organisation_switcher, sign_out_form, user_menu
 from shared.ui.panels import panel
@@ -133,6 +133,7 @@ def page_frame(
         _side_bar(nav, current, menu_context),
         stage,
         tab_bar(nav, current),
+        connection_notice(),
         class_name="frame",
     )
 

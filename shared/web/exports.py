@@ -152,7 +152,7 @@ def escape_cell(text: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    """Also behind quotes, blanks and characters that nobody sees, which spreadsheets skip."""
+    """Also behind quotes, blanks and invisible characters, which spreadsheets skip."""
     for character in text:
         if character in FORMULA_PREFIXES:
             return True

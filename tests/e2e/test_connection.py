@@ -1,0 +1,89 @@
+"""An open page tells the truth: about a lost or slow server, and after a download."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import TENANT, House, Newcomer, Someone, answers
+
+LOST = "Reconnecting. What you see may be old."
+SLOW = "The server is slow to answer. What you see may be old."
+
+
+def find_tenant_app(house: House) -> psutil.Process:
+    (process,) = [process for process in house._running() if process.cmdline()[-2:] == ["serve", "tenant"]]
+    return process
+
+
+@contextmanager
+def frozen(process: psutil.Process) -> Iterator[None]:
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def found_with_member(someone: type[Newcomer], word: str) -> tuple[Someone, str]:
+    ann = someone()
+    home = ann.founds(f"Ann {word}", f"ann@{word.lower()}.test", word)
+    ann.page.goto(f"{home}/members")
+    ann.sees(f"Ann {word}")
+    return ann, home
+
+
+def test_download_leaves_the_page_connected(house: House, someone: type[Newcomer]) -> None:
+    """The page hears of a change in another tab, and closes when its session ends."""
+    ann, home = found_with_member(someone, "Download")
+    with ann.page.expect_download():
+        ann.page.get_by_role("button", name="Export CSV").click()
+    other = ann.another_tab()
+    other.goto(f"{home}/settings")
+    other.get_by_label("Name", exact=True).fill("Downloaded")
+    other.get_by_role("button", name="Save name").click()
+    expect(ann.page.get_by_text("Downloaded").first).to_be_visible()
+    expect(ann.page.get_by_test_id("connection")).to_have_text("")
+
+    other.goto(f"{TENANT}/organisations")
+    other.get_by_role("button", name="Sign out").click()
+    ann.page.wait_for_url("**/sign-in**", timeout=12_000)
+
+
+def test_page_that_was_not_left_connects_again(house: House, someone: type[Newcomer]) -> None:
+    ann, home = found_with_member(someone, "Cancelled")
+    ann.page.evaluate("dispatchEvent(new Event('beforeunload'))")  # as a cancelled navigation does
+    other = ann.another_tab()
+    other.goto(f"{home}/settings")
+    other.get_by_label("Name", exact=True).fill("Connected again")
+    other.get_by_role("button", name="Save name").click()
+    expect(ann.page.get_by_text("Connected again").first).to_be_visible(timeout=12_000)
+
+
+def test_slow_server_is_announced_until_it_answers(house: House, someone: type[Newcomer]) -> None:
+    ann, _ = found_with_member(someone, "Slow")
+    notice = ann.page.get_by_test_id("connection")
+    with frozen(find_tenant_app(house)):
+        ann.page.get_by_label("Search members").fill("nobody by this name")
+        expect(notice).to_have_text(SLOW, timeout=12_000)
+        ann.shot("connection-slow")
+    expect(notice).to_have_text("", timeout=12_000)
+    ann.sees("No members match your search")
+
+
+def test_lost_server_is_announced_until_it_is_back(house: House, someone: type[Newcomer]) -> None:
+    ann, _ = found_with_member(someone, "Lost")
+    notice = ann.page.get_by_test_id("connection")
+    os.kill(find_tenant_app(house).pid, signal.SIGKILL)
+    expect(notice).to_have_text(LOST, timeout=12_000)
+    assert "Cannot connect to server" not in ann.page.content()
+    ann.shot("connection-lost")
+    until = time.monotonic() + 60
+    while not answers(f"{TENANT}/healthz") and time.monotonic() < until:
+        time.sleep(0.2)
+    expect(notice).to_have_text("", timeout=20_000)
+    ann.sees("Ann Lost")
