@@ -33,7 +33,7 @@ async def lock_pending_invitations_to(ctx: Ctx, user_ids: Collection[str]) -> Se
         .where(Invitation.status == InvitationStatus.PENDING)
         .where(col(User.id).in_(user_ids))
         .order_by(col(Invitation.id))
-        .with_for_update(of=Invitation)
+        .with_for_update(of=Invitation, key_share=True)
     )
     return await rows.all(ctx, statement)
 
@@ -46,7 +46,7 @@ async def lock_pending_invitations_by(ctx: Ctx, user_ids: Collection[str]) -> Se
         .where(Invitation.status == InvitationStatus.PENDING)
         .where(col(Invitation.invited_by).in_(user_ids))
         .order_by(col(Invitation.id))
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return await rows.all(ctx, statement)
 
