@@ -7,9 +7,9 @@ from typing import Any
 from admin_app import labels
 from admin_app.shell import PageState
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import Reason, state_reason
 from shared.backoffice.tenant_directory_rows import TenantSummary
 from shared.core.context import OperatorCtx
-from shared.core.stated_reason import Reason, state_reason
 from shared.tenancy.models import TenantState
 from shared.tenancy.provisioning import StepView
 from shared.ui.forms import parse_id

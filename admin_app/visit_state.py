@@ -5,7 +5,7 @@ from typing import Any
 import reflex as rx
 
 from admin_app.shell import PageState
-from shared.core.stated_reason import Reason
+from shared.backoffice.reasons import Reason
 
 
 class VisitState(rx.State, mixin=True):

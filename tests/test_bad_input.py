@@ -14,11 +14,11 @@ from starlette.requests import Request
 
 from shared.audit import audit_log
 from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import crypto, rate_limits
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.identity import email_addresses, passwords, sign_in, users
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import (

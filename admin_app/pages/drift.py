@@ -13,11 +13,11 @@ from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_billing import TenantDrift
 from shared.billing.models import ReconcileRun
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
-from shared.core.stated_reason import state_reason
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button

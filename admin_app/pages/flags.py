@@ -14,8 +14,8 @@ from admin_app.shell import PageState, guard_control
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
+from shared.backoffice.reasons import state_reason
 from shared.core.errors import Invalid
-from shared.core.stated_reason import state_reason
 from shared.entitlements.features import FEATURES
 from shared.ui.authorize import needs
 from shared.ui.banners import banner, empty_state, skeleton_rows

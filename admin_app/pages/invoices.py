@@ -13,10 +13,10 @@ from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_billing import TenantInvoice
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
-from shared.core.stated_reason import state_reason
 from shared.ui import dialogs
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows

@@ -13,10 +13,10 @@ from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import failed_jobs, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_directory import JobOverview
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.core.stated_reason import state_reason
 from shared.jobs import queue_status
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows

@@ -13,9 +13,9 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import operators
+from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.core.stated_reason import state_reason
 from shared.identity.models import Operator
 from shared.ui.authorize import needs
 from shared.ui.banners import local_time, skeleton_rows

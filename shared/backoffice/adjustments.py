@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import adjustments_repository as repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
 from shared.billing.provider import ProviderRefused
@@ -18,7 +19,6 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import is_id, new_id
-from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue
 from shared.tenancy import entry, tenants
 

@@ -16,12 +16,13 @@ from shared.audit import audit_log
 from shared.backoffice import catalog_drafts_repository as repository
 from shared.backoffice import impact
 from shared.backoffice.impact import DraftImpact
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import find_problem, to_line
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import Reason, clean_stated_reason, use_reason
+from shared.core.stated_reason import clean_stated_reason
 from shared.entitlements import plan_content
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY
 from shared.entitlements.models import FlagRow, Plan, PlanVersion

@@ -6,10 +6,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.errors import NotFound
-from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue_status
 
 

@@ -13,12 +13,13 @@ from typing import Any
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import flag_admin_repository as repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import Reason, clean_reason, use_reason
+from shared.core.stated_reason import clean_reason
 from shared.entitlements import flag_rules
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flags import FLAGS

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.backoffice.reasons import Reason, use_reason
 from shared.billing.models import Price, ProviderPrice
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
@@ -14,7 +15,6 @@ from shared.core import live_events, money
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import Reason, use_reason
 from shared.entitlements.models import Plan, PlanVersion
 
 AUDIT_REASON = "Prices in Stripe"  # of changes that affect no customer's price

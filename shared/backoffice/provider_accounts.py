@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import accounts
 from shared.billing.models import ProviderAccount
 from shared.core import crypto
@@ -12,7 +13,6 @@ from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
-from shared.core.stated_reason import Reason, use_reason
 
 MAX_NAME_LENGTH = 60
 KEY_PATTERN = re.compile(r"[sr]k_(?:test|live)_[A-Za-z0-9_]{8,255}")

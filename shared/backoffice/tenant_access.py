@@ -12,10 +12,10 @@ from datetime import datetime
 from shared.access import actions, policy
 from shared.backoffice import explanations
 from shared.backoffice import history_repository as repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
-from shared.core.stated_reason import Reason, use_reason
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain

@@ -12,6 +12,7 @@ from typing import Any
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import adjustments, tenant_billing_repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_billing_repository import TenantDrift, TenantInvoice
 from shared.billing import accounts, customers
 from shared.billing.models import (
@@ -33,7 +34,6 @@ from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid
 from shared.core.paging import Page, build_page, clamp_limit, clean_search_text
-from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue
 from shared.tenancy import entry
 

@@ -12,6 +12,7 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import tenant_directory_repository as repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
 from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
@@ -25,7 +26,6 @@ from shared.core.paging import (
     map_page,
     parse_number_cursor,
 )
-from shared.core.stated_reason import Reason, use_reason
 from shared.jobs import queue, queue_status
 from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState

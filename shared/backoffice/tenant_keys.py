@@ -3,9 +3,9 @@
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import tenant_directory_repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core import crypto, db
 from shared.core.context import OperatorCtx
-from shared.core.stated_reason import Reason, use_reason
 from shared.tenancy import entry
 
 

@@ -2,9 +2,9 @@
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import NotFound
-from shared.core.stated_reason import Reason, use_reason
 from shared.identity import users
 from shared.identity.models import User
 from shared.jobs import queue

@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import webhook_inbox_repository as repository
+from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.webhook_inbox_repository import (
     AccountProblem,
     AccountStatus,
@@ -26,7 +27,6 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit
-from shared.core.stated_reason import Reason, use_reason
 from shared.tenancy import entry
 
 STATUSES = ("pending", "working", "parked", "dead", "done", "ignored")

@@ -6,9 +6,9 @@ expired.
 """
 
 from shared.backoffice import provider_accounts, tenant_keys
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.config import settings
-from shared.core.stated_reason import state_reason
 from shared.identity import encryption_keys, tokens
 from shared.jobs import signatures
 from shared.tenancy import entry, invitations

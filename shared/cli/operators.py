@@ -1,7 +1,7 @@
 """Create an operator, or reset the access of one, from the command line."""
 
 from shared.backoffice import operators
-from shared.core.stated_reason import state_reason
+from shared.backoffice.reasons import state_reason
 from shared.tenancy import entry
 
 

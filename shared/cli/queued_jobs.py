@@ -1,7 +1,7 @@
 """List, retry and drop jobs from the command line."""
 
 from shared.backoffice import failed_jobs, tenant_directory
-from shared.core.stated_reason import state_reason
+from shared.backoffice.reasons import state_reason
 from shared.jobs.queue_status import QueuedJob
 from shared.tenancy import entry
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.backoffice import provider_accounts
-from shared.core.stated_reason import state_reason
+from shared.backoffice.reasons import state_reason
 from shared.tenancy import entry
 
 ACTOR_NAME = "command line"

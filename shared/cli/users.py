@@ -1,7 +1,7 @@
 """Disable and enable a person's account from the command line."""
 
 from shared.backoffice import user_accounts
-from shared.core.stated_reason import state_reason
+from shared.backoffice.reasons import state_reason
 from shared.tenancy import entry
 
 WORKER_HINT = "A worker applies it within seconds, once one is running."

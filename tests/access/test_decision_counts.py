@@ -15,10 +15,10 @@ from shared.access import actions, decision_counts, decision_counts_repository, 
 from shared.access.models import DecisionCount
 from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.core.stated_reason import state_reason
 from shared.tenancy import entry, invitations, members
 from shared.ui.authorize import AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates

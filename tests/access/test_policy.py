@@ -9,10 +9,10 @@ from shared.access.actions import ACTIONS, OPERATOR_ACTIONS, Action, OperatorAct
 from shared.access.decision import REFUSED_BY_REASON
 from shared.access.refusal_codes import Reason
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Limit, RefusalWording, Rights
 from shared.core.errors import Refused
-from shared.core.stated_reason import state_reason
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.tenancy import audit_reader, invitations, members, tenants

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.backoffice import adjustments, provider_accounts
+from shared.backoffice.reasons import state_reason
 from shared.billing import accounts, customers, usage
 from shared.billing.inbound_webhooks import ingest, processing
 from shared.billing.inbound_webhooks.signature import verify_event
@@ -30,7 +31,6 @@ from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import rights_cache
 from shared.tenancy import entry
 from tests.support.billing import webhooks

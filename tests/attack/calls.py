@@ -12,6 +12,7 @@ import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.audit_log import AuditFilter
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
@@ -19,7 +20,6 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
 from shared.core.paging import encode_cursor
-from shared.core.stated_reason import state_reason
 from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
@@ -37,6 +37,7 @@ NOT_CALLED = {
     "access.policy": "the guard itself",
     "audit.audit_log.record": "adds a line in words of its caller",
     "audit.audit_log.record_operator": "adds a line in words of its caller",
+    "backoffice.reasons": "checks a reason, and reads nothing",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
     "tenancy.tenant_repository.set_slug": "changes the row that it is handed",

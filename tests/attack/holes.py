@@ -236,8 +236,8 @@ def _reason() -> None:
     """An operator's page looks into a tenant without being told why."""
     import sys
 
+    from shared.backoffice.reasons import Reason
     from shared.core.db import now
-    from shared.core.stated_reason import Reason
 
     class Anybody(str):
         def __ne__(self, other: object) -> bool:

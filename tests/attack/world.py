@@ -18,13 +18,13 @@ from sqlalchemy.engine import make_url
 from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.backoffice import catalog_drafts, tenant_access, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM
 from shared.core import db, rate_limits, registry
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content
 from shared.jobs import worker
 from shared.tenancy import entry, invitations, logos, mail_preferences, notifications

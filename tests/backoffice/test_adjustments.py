@@ -9,6 +9,7 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import adjustments, tasks, tenant_billing
+from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
 from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
@@ -16,7 +17,6 @@ from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.jobs import queue
 from shared.tenancy import entry
 from shared.tenancy.models import TenantState

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, plan_content, rights_cache
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import PlanVersion

@@ -14,11 +14,11 @@ from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
 from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
 from shared.backoffice.explanations import Explanation, ExplanationComparison
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError, Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from shared.entitlements import explain
 from shared.entitlements.evaluate import Layer, Verdict
 from shared.identity.models import User

@@ -8,10 +8,10 @@ from sqlmodel import col, select
 
 from shared.audit.models import OperatorEvent
 from shared.backoffice import failed_jobs, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.cli import queued_jobs as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from shared.jobs import queue
 from shared.jobs.queue_status import QueuedJob
 from shared.web import metrics

@@ -8,10 +8,10 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import flag_admin
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import flag_rules, flags
 from tests.conftest import Cast
 from tests.support.entitlements import flag_fixtures

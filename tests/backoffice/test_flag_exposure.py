@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from shared.access import decision_counts
 from shared.backoffice import flag_admin, flag_exposure, tenant_access, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating, Person, own_database
 from tests.support import factories
 from tests.support.entitlements import flag_fixtures

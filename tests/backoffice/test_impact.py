@@ -21,12 +21,12 @@ from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, impact, tenant_access
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.impact_comparison import DecisionChange, EntitlementChange, ImpactReport
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content, rights_cache
 from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, TenantLayers, trace_decision

@@ -10,9 +10,9 @@ from sqlalchemy import event
 
 from shared.audit.audit_log import AuditFilter
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import OperatorCtx
-from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry
 from tests.conftest import Operating, own_database
 from tests.support import database, factories

@@ -9,12 +9,12 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import operators
+from shared.backoffice.reasons import state_reason
 from shared.cli import operators as command
 from shared.core import db
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.identity import mfa, sessions, sign_in
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry

@@ -9,10 +9,10 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, explain
 from shared.entitlements.models import Plan, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot

@@ -7,13 +7,13 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import tasks, tenant_billing
+from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState
 from shared.billing.sync import customer_sync
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from tests.backoffice.test_adjustments import build_paid_invoice
 from tests.billing.test_apply_state import build_subscription

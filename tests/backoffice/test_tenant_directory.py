@@ -8,11 +8,11 @@ import pytest
 from shared.access.roles import OPERATOR_ROLES
 from shared.audit import audit_log
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.identity.models import User
 from shared.tenancy import audit_reader, entry, members, provisioning, roles
 from shared.tenancy.models import Tenant, TenantState

@@ -10,11 +10,11 @@ from sqlalchemy import text
 
 from shared.audit import audit_log
 from shared.backoffice import tenant_keys
+from shared.backoffice.reasons import state_reason
 from shared.cli import keys
 from shared.core import crypto, db
 from shared.core.config import ConfigurationError, settings
 from shared.core.errors import Invalid, Refused
-from shared.core.stated_reason import state_reason
 from shared.identity import mfa
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import invitations, provisioning

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from shared.audit import audit_log
 from shared.backoffice import webhook_inbox
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.webhook_inbox_repository import WebhookFilter
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
@@ -18,7 +19,6 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, own_database

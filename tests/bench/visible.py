@@ -24,10 +24,10 @@ import psycopg
 
 from shared.access.refusal_codes import Reason
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
 from shared.core.live_events import CHANNEL
-from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from shared.tenancy.models import Tenant
 from tests.bench import databases

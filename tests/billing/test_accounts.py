@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from shared.audit import audit_log
 from shared.backoffice import provider_accounts
+from shared.backoffice.reasons import state_reason
 from shared.billing import accounts, customers, provider_registry, verify_key
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices_repository
@@ -22,7 +23,6 @@ from shared.core import crypto, db
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating
 from tests.support import factories
 from tests.support.billing import scripted_provider

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, price_admin
+from shared.backoffice.reasons import state_reason
 from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.pricing.prices import Tier
@@ -17,7 +18,6 @@ from shared.billing.provider import OrderLine
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from tests.backoffice.test_catalog_drafts import create_draft, publish_new_plan, save_draft
 from tests.conftest import Cast
 from tests.support.billing import sold_plans

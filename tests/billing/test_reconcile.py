@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import select
 
 from shared.backoffice import tenant_billing
+from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingDrift, ReconcileRun
 from shared.billing.provider import CustomerState, ProviderDown
@@ -16,7 +17,6 @@ from shared.billing.sync import reconcile
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from shared.core.stated_reason import state_reason
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Person, own_database
 from tests.support import factories

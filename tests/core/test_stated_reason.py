@@ -5,14 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason, use_reason
 from shared.core.errors import Invalid
-from shared.core.stated_reason import (
-    MAX_REASON_LENGTH,
-    REASON_DURATION,
-    clean_reason,
-    state_reason,
-    use_reason,
-)
+from shared.core.stated_reason import MAX_REASON_LENGTH, REASON_DURATION, clean_reason
 from shared.tenancy import audit_reader
 from tests.conftest import Cast
 

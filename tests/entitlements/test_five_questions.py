@@ -8,9 +8,9 @@ from shared.access import actions
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.backoffice import explanations, tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.core.stated_reason import state_reason
 from shared.tenancy import roles
 from tenant_app.pages.roles.state import RolesState
 from tenant_app.shell import Shell

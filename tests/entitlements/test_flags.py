@@ -19,11 +19,11 @@ from shared.access.actions import ACTIONS
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.backoffice import explanations, tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, flags, rights_cache
 from shared.entitlements.catalog import FlagRollout
 from shared.entitlements.features import FEATURES

@@ -10,11 +10,11 @@ import pytest
 from shared.access import actions, decision_counts, policy
 from shared.access.refusal_codes import Reason
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.core.stated_reason import state_reason
 from shared.tenancy import invitations, member_repository, seats
 from shared.tenancy.invitation_repository import list_pending_invitations
 from tests.conftest import Cast, Person

@@ -12,13 +12,13 @@ from shared.access.permissions import Permission
 from shared.access.refusal_codes import Reason
 from shared.backoffice import catalog_drafts, explanations, tenant_access
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.reasons import state_reason
 from shared.core import registry
 from shared.core.context import Ctx, Limit
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.core.registry import Module
-from shared.core.stated_reason import state_reason
 from shared.entitlements import limits, plan_content, rights_cache
 from shared.entitlements.evaluate import Layer
 from shared.entitlements.limits import LIMITS, LimitKind, LimitUsage

@@ -13,7 +13,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from shared.backoffice import tenant_access
-from shared.core.stated_reason import state_reason
+from shared.backoffice.reasons import state_reason
 from shared.entitlements import catalog, rights_cache
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.flag_evaluation import (

@@ -15,11 +15,11 @@ from shared.access import actions
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.backoffice import explanations, tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Ctx, Limit, Rights
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion

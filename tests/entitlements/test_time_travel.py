@@ -12,8 +12,8 @@ from shared.access import actions
 from shared.access.actions import ACTIONS, Action
 from shared.access.decision import Decision, decide
 from shared.backoffice import explanations, tenant_access, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
-from shared.core.stated_reason import state_reason
 from shared.entitlements.evaluate import Layer
 from shared.entitlements.models import (
     MembershipChange,

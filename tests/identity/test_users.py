@@ -7,10 +7,10 @@ import pytest
 
 from shared.audit import audit_log
 from shared.backoffice import user_accounts
+from shared.backoffice.reasons import state_reason
 from shared.cli import users as command
 from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from shared.identity import mfa, sign_in, tokens, users
 from shared.identity.realms import USER
 from shared.tenancy import entry, members, naming

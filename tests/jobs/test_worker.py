@@ -7,8 +7,8 @@ import pytest
 from procrastinate import RetryStrategy
 
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core.errors import NoTenant, Refused
-from shared.core.stated_reason import state_reason
 from shared.jobs import queue, worker
 from shared.tenancy import entry, notifications, onboarding_checklist
 from shared.tenancy.models import TenantState

@@ -7,9 +7,9 @@ import pytest
 from shared.access import actions
 from shared.access.decision import decide
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, explain
 from shared.tenancy import access_overview, invitations, roles
 from tests.conftest import Cast, Person

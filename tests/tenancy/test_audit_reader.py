@@ -7,9 +7,9 @@ import pytest
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.audit import audit_log
 from shared.backoffice import tenant_access, tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry, tenants
 from tests.conftest import Cast, Operating, Person
 from tests.support import factories

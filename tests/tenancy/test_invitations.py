@@ -7,10 +7,10 @@ import psycopg
 import pytest
 
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core.context import Ctx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.rate_limits import RateLimit
-from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, invitations, members
 from tests.conftest import Cast, Person
 from tests.support import factories

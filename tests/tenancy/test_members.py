@@ -8,12 +8,12 @@ from itertools import combinations_with_replacement
 import pytest
 
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.core.paging import Page, encode_cursor
-from shared.core.stated_reason import state_reason
 from shared.tenancy import audit_reader, entry, invitations, members
 from shared.tenancy.models import Membership
 from tests.conftest import Cast, Person

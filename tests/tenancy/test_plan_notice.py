@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from shared.access import actions, refusal_messages
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
-from shared.core.stated_reason import state_reason
 from shared.entitlements import assignments, rights_cache
 from shared.tenancy import invitations, plan_notice
 from tests.conftest import Cast, Person

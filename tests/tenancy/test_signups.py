@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.identity import sign_in, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER

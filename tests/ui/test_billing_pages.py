@@ -15,6 +15,7 @@ from admin_app.pages.webhook.state import WebhookState
 from admin_app.pages.webhooks.state import WebhooksState
 from admin_app.shell import Shell
 from admin_app.visit_state import TenantVisitState
+from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM
@@ -22,7 +23,6 @@ from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating

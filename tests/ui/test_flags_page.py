@@ -8,8 +8,8 @@ from admin_app.pages.audit.state import OperatorEventsState
 from admin_app.pages.flag.state import FlagPageState
 from admin_app.pages.flags import FlagsState
 from shared.backoffice import flag_admin
+from shared.backoffice.reasons import state_reason
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Operating
 from tests.support.entitlements import flag_fixtures
 

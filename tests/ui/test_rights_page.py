@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from admin_app.pages.access.state import AccessState
 from admin_app.pages.tenant_rights.state import TenantRightsState
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.core.stated_reason import state_reason
 from shared.ui.decision_trace import TraceRow
 from tests.conftest import Cast, opens
 

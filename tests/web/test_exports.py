@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
-from shared.core.stated_reason import state_reason
 from shared.identity.models import User
 from shared.tenancy import audit_reader, exports, members, roles
 from shared.tenancy.models import Membership

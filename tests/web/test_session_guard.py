@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.core import crypto, db
-from shared.core.stated_reason import state_reason
 from shared.identity import sessions
 from shared.identity.realms import USER
 from shared.tenancy import members

@@ -21,12 +21,12 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from shared.backoffice import provider_accounts
+from shared.backoffice.reasons import state_reason
 from shared.billing import accounts
 from shared.billing.inbound_webhooks import ingest
 from shared.core import db, rate_limits
 from shared.core.config import DEMO_STRIPE_SECRET, settings
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from shared.tenancy import entry
 from shared.web import stripe_webhooks, tenant_http
 from tests.support import database

@@ -15,11 +15,11 @@ from shared.audit.audit_log import AuditFilter
 from shared.audit.filters import is_filter_action
 from shared.audit.models import OperatorEvent
 from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_directory import NamedEvents
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.paging import Page
-from shared.core.stated_reason import state_reason
 from shared.ui.audit_list import EventRow, event_rows
 from shared.ui.authorize import needs
 from shared.ui.dialogs import ReasonForm

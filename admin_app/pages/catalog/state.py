@@ -17,9 +17,9 @@ from shared.access.actions import OperatorAction
 from shared.backoffice import catalog_drafts, impact
 from shared.backoffice.catalog_drafts import OperatorCatalog, PublishRequest
 from shared.backoffice.impact import DraftImpact, VersionUsage
+from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, NotFound
-from shared.core.stated_reason import state_reason
 from shared.entitlements import plan_content
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.plan_content import PlanContent

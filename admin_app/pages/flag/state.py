@@ -28,9 +28,9 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import flag_admin, flag_exposure
+from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid, NotFound
-from shared.core.stated_reason import state_reason
 from shared.entitlements import flag_rules
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS

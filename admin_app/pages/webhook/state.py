@@ -18,8 +18,8 @@ from admin_app.visit_state import VisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import webhook_inbox
+from shared.backoffice.reasons import Reason, state_reason
 from shared.core.context import OperatorCtx
-from shared.core.stated_reason import Reason, state_reason
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm

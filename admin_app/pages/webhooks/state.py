@@ -20,10 +20,10 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import provider_accounts, tenant_billing, webhook_inbox
+from shared.backoffice.reasons import state_reason
 from shared.backoffice.webhook_inbox import InboxStatus, WebhookFilter, WebhookSummary
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
-from shared.core.stated_reason import state_reason
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ReasonForm, ReasonText

@@ -7,11 +7,11 @@ import pyotp
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.backoffice import operators
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
-from shared.core.stated_reason import state_reason
 from shared.dev.seed import billing
 from shared.entitlements import assignments
 from shared.identity import mfa, passwords, users

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.backoffice import price_admin
+from shared.backoffice.reasons import state_reason
 from shared.billing.models import Price, ProviderAccount
 from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
-from shared.core.stated_reason import state_reason
 from shared.entitlements.models import PlanVersion
 from tests.backoffice.test_catalog_drafts import publish_new_plan
 from tests.conftest import Cast

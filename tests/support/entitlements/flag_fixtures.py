@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from shared.backoffice import flag_admin
+from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.core.stated_reason import state_reason
 from tests.conftest import Cast, Person
 
 CLEANUP_AFTER = timedelta(days=30)
