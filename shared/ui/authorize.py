@@ -198,12 +198,13 @@ class AuthorizeMiddleware(rx.Middleware):
             navigates=event.name in PAGE_LOAD_EVENTS,
             event_started_at=event_started_at,
         )
+        if event.name in PAGE_LOAD_EVENTS:
+            admission._set_message()
+        has_left_tenant = slug != "" and not principal.permissions
+        if is_framework_event and has_left_tenant:
+            await _reset_states(state)  # or hydrating would send what the page held before
+            admission._owner = f"{principal.session_hash}/{slug}"
         if is_framework_event:
-            if event.name in PAGE_LOAD_EVENTS:
-                admission._set_message()
-            if slug and not principal.permissions:
-                await _reset_states(state)  # or hydrating would send what the page held before
-                admission._owner = f"{principal.session_hash}/{slug}"
             return None
         registered = RegistrationContext.get().event_handlers[event.name]
         handler = registered.handler.fn
@@ -212,12 +213,9 @@ class AuthorizeMiddleware(rx.Middleware):
             refusal = await find_other_object(state, registered.states[0])
         if refusal is None:
             return None
-        log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
-        if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
-            decision_counts.count_refused(principal, refusal.action, refusal.reason, request_ids.current())
-            await decision_counts.write_counts(principal.tenant_id)
+        await _record_refusal(event, principal, refusal)
         shown_on_page = getattr(handler, "__page__", False)
-        if has_left_tenant := slug != "" and not principal.permissions:
+        if has_left_tenant:
             await _reset_states(state)  # a former member's page keeps nothing of the tenant
             admission._owner = f"{principal.session_hash}/{slug}"
         if has_left_tenant or shown_on_page:
@@ -243,6 +241,13 @@ class AuthorizeMiddleware(rx.Middleware):
         registered = RegistrationContext.get().event_handlers.get(event.name)
         is_load = registered is None or getattr(registered.handler.fn, "__page__", False)
         return not is_load and event.name != self._frame_name
+
+
+async def _record_refusal(event: Event, principal: Principal, refusal: DomainError) -> None:
+    log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
+    if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
+        decision_counts.count_refused(principal, refusal.action, refusal.reason, request_ids.current())
+        await decision_counts.write_counts(principal.tenant_id)
 
 
 def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:

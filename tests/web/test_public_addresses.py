@@ -1,5 +1,6 @@
 """Addresses that need no session: metrics for the monitoring only, and what is well known."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import httpx
@@ -16,9 +17,14 @@ APPS = pytest.mark.parametrize("app", [tenant_http.app, admin_http.app], ids=["t
 async def ask(app: object, path: str, *, peer: str = "127.0.0.1", **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=app, client=(peer, 1))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=settings().tenant_url) as client:
-        return await client.get(
-            path, headers={name.replace("_", "-"): text for name, text in headers.items()}
-        )
+        given = {name.replace("_", "-"): text.encode("latin-1") for name, text in headers.items()}
+        return await client.get(path, headers={name.encode(): text for name, text in given.items()})
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    yield
+    settings.cache_clear()
 
 
 @pytest.mark.parametrize(
