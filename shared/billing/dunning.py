@@ -28,6 +28,7 @@ REMINDER_DELAYS = (timedelta(days=3), timedelta(days=6))
 TRIAL_NOTICE_PERIOD = timedelta(days=3)
 MAX_NOTICE_AGE = timedelta(days=5)  # no message about older failures
 PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
+PAYMENT_RECOVERED = "payment_recovered"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
 UNPAID_KINDS = (
     PAYMENT_FAILED,
@@ -148,7 +149,7 @@ def _list_messages(
             and any((kind, invoice.id) in sent_keys for kind in UNPAID_KINDS)
         ):
             yield DunningMessage(
-                *("payment_recovered", invoice.id, "Payment received"),
+                *(PAYMENT_RECOVERED, invoice.id, "Payment received"),
                 f"Thank you for your payment of {_format_amount(invoice)}. Everything works as before.",
             )
 
@@ -220,9 +221,15 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
 
 
 async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
-    """The email of the notification; None when the person has lost the billing permission."""
+    """The email of the notification; None when the person has lost the billing permission, or the payment came meanwhile.
+
+    A mail may wait for the mail server for days.
+    """
     notification = await notifications.get_notification(ctx, notification_id)
     if notification is None or not notification.kind.startswith(KIND_PREFIX):
+        return None
+    kind, _, about = notification.dedupe.partition(":")
+    if kind in UNPAID_KINDS and (PAYMENT_RECOVERED, about) in await repository.list_dunning_notices(ctx):
         return None
     person = next(
         (payer for payer in await billing_contacts.list_contacts(ctx) if payer.id == notification.user_id),

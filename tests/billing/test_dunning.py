@@ -236,6 +236,27 @@ async def test_refused_mail_address_does_not_stop_other_recipients(cast: Cast, s
     assert ahead, "the reminder is promised all the same"
 
 
+async def test_mail_that_waited_is_not_sent_after_the_payment(cast: Cast, schema: str) -> None:
+    workers.clear_queue(schema)
+    stripe = scripted_provider.FakeProvider()
+    provider_registry.register(PLATFORM, stripe)
+    await scripted_provider.add_price(scripted_provider.PRO_FLAT, "pro")
+    customer = await customers.ensure(cast.acme)
+    paid = build_subscription("active")
+    async with run_mailbox() as box:
+        box.replies[cast.ann.email] = "451 4.7.1 Try again later"
+        for subscription, status in ((OVERDUE, "open"), (paid, "paid")):
+            invoices = (build_invoice(status, subscription),)
+            stripe.state[customer] = CustomerState(customer, subscriptions=(subscription,), invoices=invoices)
+            await events.store_webhooks(customer)
+            await processing.drain()
+            await workers.run_due_jobs()
+        box.replies.clear()
+        workers.make_jobs_due(schema)
+        await workers.run_until_done(schema)
+        assert [received.subject for received in box.mails] == ["Payment received – Acme"]
+
+
 async def test_member_who_declined_mails_is_notified_in_the_app(cast: Cast, schema: str) -> None:
     workers.clear_queue(schema)
     bob = Person(await factories.create_account("Bob"), cast.ann.slug)
