@@ -172,6 +172,7 @@ async def test_busy_recipient_may_be_tried_again() -> None:
 
 async def test_breaker_answers_at_once_after_repeated_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail, "TOTAL_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(mail, "COMMAND_TIMEOUT_SECONDS", 0.2)  # it also waits for the answer to QUIT
     clock = [1000.0]
     monkeypatch.setattr(circuit_breaker, "monotonic", lambda: clock[0])
     async with run_mailbox() as box:
