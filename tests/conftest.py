@@ -30,6 +30,7 @@ from shared.access import decision_counts  # noqa: E402
 from shared.billing import provider_registry  # noqa: E402
 from shared.billing.models import PLATFORM  # noqa: E402
 from shared.core import db, rate_limits  # noqa: E402
+from shared.core.config import settings  # noqa: E402
 from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
@@ -146,6 +147,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
     return Grouped(config, log)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Sets an environment variable that is a setting, for this test only."""
+
+    def set_variable(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield set_variable
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -189,8 +189,7 @@ class AuthorizeMiddleware(rx.Middleware):
             admission._path = path
         if principal is None or (is_foreign and not is_framework_event):
             return await _state_update(state, RELOAD_PAGE)
-        if self._socket_limits is not None and principal.tenant_id:
-            self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
+        self._note_tenant(principal, slug)
         self._live.register_tab(
             admission,
             principal.session_hash,
@@ -228,6 +227,10 @@ class AuthorizeMiddleware(rx.Middleware):
             return await _state_update(state, refusal_toast(refusal))
         needs_frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""
         return await _state_update(state, *([self._frame] if needs_frame else []))
+
+    def _note_tenant(self, principal: Principal, slug: str) -> None:
+        if self._socket_limits is not None and principal.tenant_id:
+            self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
 
     def _is_user_action(self, event: Event, before: str, path: str) -> bool:
         """Whether a person caused the event: only that resets the idle timeout of the session.

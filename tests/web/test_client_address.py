@@ -1,18 +1,19 @@
 """Whose address counts, by what real proxies write into X-Forwarded-For."""
 
+from collections.abc import Callable
+
 import pytest
 from starlette.requests import Request
 
-from shared.core.config import settings
 from shared.web.request_identity import get_client_address
 
+SetVariable = Callable[[str, str], None]
 PEER, CLIENT, FORGED = "10.0.0.2", "203.0.113.7", "198.51.100.9"
 V6, V6_NETWORK = "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"
 
 
-def address_of(*lines: str, hops: int = 1, peer: str = PEER, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("TRUSTED_PROXY_HOPS", str(hops))
-    settings.cache_clear()
+def address_of(*lines: str, hops: int = 1, peer: str = PEER, environment: SetVariable) -> str:
+    environment("TRUSTED_PROXY_HOPS", str(hops))
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in lines]
     return get_client_address(Request({"type": "http", "headers": headers, "client": (peer, 1)}))
 
@@ -53,18 +54,18 @@ def address_of(*lines: str, hops: int = 1, peer: str = PEER, monkeypatch: pytest
     ],
 )
 def test_address_is_the_one_that_the_trusted_proxy_saw(
-    lines: list[str], hops: int, address: str, monkeypatch: pytest.MonkeyPatch
+    lines: list[str], hops: int, address: str, environment: SetVariable
 ) -> None:
-    assert address_of(*lines, hops=hops, monkeypatch=monkeypatch) == address
+    assert address_of(*lines, hops=hops, environment=environment) == address
 
 
 @pytest.mark.parametrize("port", [1, 1111, 65535])
-def test_ports_of_one_client_share_one_address(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert address_of(f"{CLIENT}:{port}", monkeypatch=monkeypatch) == CLIENT
+def test_ports_of_one_client_share_one_address(port: int, environment: SetVariable) -> None:
+    assert address_of(f"{CLIENT}:{port}", environment=environment) == CLIENT
 
 
 @pytest.mark.parametrize(
     ("peer", "address"), [(f"::ffff:{CLIENT}", CLIENT), (V6, V6_NETWORK), ("testclient", "testclient")]
 )
-def test_peer_is_written_the_same_way(peer: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert address_of(hops=0, peer=peer, monkeypatch=monkeypatch) == address
+def test_peer_is_written_the_same_way(peer: str, address: str, environment: SetVariable) -> None:
+    assert address_of(hops=0, peer=peer, environment=environment) == address

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -59,9 +59,8 @@ class Wire:
 
 
 @pytest.fixture(autouse=True)
-def rate(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setenv("BULKHEAD_EVENTS_PER_SECOND", "20")
-    settings.cache_clear()
+def rate(environment: Callable[[str, str], None]) -> int:
+    environment("BULKHEAD_EVENTS_PER_SECOND", "20")
     return settings().events_per_second
 
 

@@ -1,6 +1,6 @@
 """Addresses that need no session: metrics for the monitoring only, and what is well known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -10,6 +10,7 @@ from shared.core.config import settings
 from shared.core.db import now
 from shared.web import admin_http, tenant_http
 
+SetVariable = Callable[[str, str], None]
 TOKEN = "a-token-of-the-monitoring"
 APPS = pytest.mark.parametrize("app", [tenant_http.app, admin_http.app], ids=["tenant", "admin"])
 
@@ -17,14 +18,9 @@ APPS = pytest.mark.parametrize("app", [tenant_http.app, admin_http.app], ids=["t
 async def ask(app: object, path: str, *, peer: str = "127.0.0.1", **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=app, client=(peer, 1))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=settings().tenant_url) as client:
-        given = {name.replace("_", "-"): text.encode("latin-1") for name, text in headers.items()}
-        return await client.get(path, headers={name.encode(): text for name, text in given.items()})
-
-
-@pytest.fixture(autouse=True)
-def fresh_settings() -> Iterator[None]:
-    yield
-    settings.cache_clear()
+        return await client.get(
+            path, headers={name.replace("_", "-"): text for name, text in headers.items()}
+        )
 
 
 @pytest.mark.parametrize(
@@ -52,21 +48,19 @@ async def test_metrics_without_a_token_are_for_this_machine(
     [(f"Bearer {TOKEN}", 200), (f"Bearer {TOKEN}x", 404), (TOKEN, 404), ("", 404), ("Bearer \xe9", 404)],
 )
 async def test_metrics_with_a_token_are_for_whoever_has_it(
-    monkeypatch: pytest.MonkeyPatch, authorization: str, status: int
+    environment: SetVariable, authorization: str, status: int
 ) -> None:
-    monkeypatch.setenv("BULKHEAD_METRICS_TOKEN", TOKEN)
-    settings.cache_clear()
+    environment("BULKHEAD_METRICS_TOKEN", TOKEN)
     for peer in ("127.0.0.1", "203.0.113.7"):
         answer = await ask(tenant_http.app, "/metrics", peer=peer, authorization=authorization)
         assert answer.status_code == status
 
 
 @APPS
-async def test_security_contact_is_named_until_a_date(app: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_security_contact_is_named_until_a_date(app: object, environment: SetVariable) -> None:
     path = "/.well-known/security.txt"
     assert (await ask(app, path)).status_code == 404
-    monkeypatch.setenv("BULKHEAD_SECURITY_CONTACT", "mailto:security@example.com")
-    settings.cache_clear()
+    environment("BULKHEAD_SECURITY_CONTACT", "mailto:security@example.com")
     answer = await ask(app, path)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
