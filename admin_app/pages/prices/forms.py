@@ -34,7 +34,7 @@ class PriceForm(Form):
 
 
 def parse_price_form(form: PriceForm) -> dict[str, Any]:
-    """The arguments of `prices.set_price`. Raises Invalid."""
+    """The arguments of `price_admin.set_price`, except the reason. Raises Invalid."""
     if form.part not in PART_LABELS:
         raise Invalid("Choose one of the options.", "Reload the page and try again.")
     kind, _, meter = form.part.partition("_")
@@ -55,5 +55,4 @@ def parse_price_form(form: PriceForm) -> dict[str, Any]:
         "amount": 0 if included_units else amount,
         "tiers": (Tier(included_units, 0), Tier(None, amount)) if included_units else (),
         "effective_at": form.effective_at,
-        "reason": form.reason,
     }

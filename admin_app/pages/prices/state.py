@@ -15,6 +15,7 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import price_admin
+from shared.backoffice.reasons import state_reason
 from shared.billing.pricing import price_sync, prices
 from shared.billing.pricing.price_sync import PriceSyncResult
 from shared.core.context import OperatorCtx
@@ -54,9 +55,11 @@ class PricesState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)
     async def set_price(self, payload: dict[str, Any]) -> EventSpec:
-        arguments = forms.parse_price_form(PriceForm.read(payload))
+        form = PriceForm.read(payload)
+        arguments = forms.parse_price_form(form)
         async with self._change_page() as octx:
-            price = await price_admin.set_price(octx, parse_id("plv", self.selected_version.id), **arguments)
+            version_id, reason = parse_id("plv", self.selected_version.id), state_reason(octx, form.reason)
+            price = await price_admin.set_price(octx, version_id, reason=reason, **arguments)
             await self._read(octx)
         self._close_dialog()
         message = f"{self.selected_version.name}: {prices.format_price(price)}."
