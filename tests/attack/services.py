@@ -43,6 +43,9 @@ ASKED_BEFORE = {
     "audit.audit_log.list_security_events": "by backoffice.tenant_directory",
     "audit.audit_log.verify_chain": "by tenancy.audit_reader",
     "audit.audit_log.verify_operator_chain": "by backoffice.tenant_directory",
+    "tenancy.invitations.end_promises": "by tenancy.membership_end",
+    "tenancy.invitations.close_invitations_to": "by tenancy.members, for a member who is reactivated",
+    "tenancy.membership_end.end_promises": "by tenancy.members and tenancy.roles, which end the rights",
     "billing.usage.record": "by services that count what is used",
     **{
         f"entitlements.assignments.{name}": "by backoffice.tenant_access and provisioning"
