@@ -318,7 +318,7 @@ async def test_kill_that_is_rolled_back_has_no_effect(cast: Cast) -> None:
 
     async def kill_and_roll_back() -> None:
         async with cast.olga.octx() as octx:
-            await flag_fixtures.flag_admin.kill_flag(octx, key, "It breaks things")
+            await flag_fixtures.flag_admin.kill_flag(octx, key, state_reason(octx, "It breaks things"))
             raise Undo
 
     with pytest.raises(Undo):
