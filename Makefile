@@ -4,7 +4,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 PY := .venv/bin/python
 INSTALL := $(PY) -m shared.dev.install_packages
 
-.PHONY: up test test-fast test-long check bench attack lock clean
+.PHONY: up test test-fast test-long test-pooler check bench attack lock clean
 up: .venv/up
 	@$(PY) -m shared.cli up --with-parent
 
@@ -19,6 +19,11 @@ test-fast: .venv/test
 test-long: .venv/test
 	@$(PY) -m tests.support.browser
 	@$(PY) -m pytest --long
+
+# Isolation behind a pooler that pools transactions. Needs pgbouncer from the system's packages.
+test-pooler: .venv/test
+	@$(PY) -m tests.support.pooler $(PY) -m pytest -n 0 tests/core/test_db.py tests/core/test_tenant_filter.py tests/cli/test_pooler.py
+	@$(PY) -m tests.support.pooler $(PY) -m tests.attack
 
 check: .venv/test
 	@.venv/bin/ruff check .

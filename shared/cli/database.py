@@ -141,6 +141,7 @@ def upgrade_schema(revision: str = "head") -> str:
     """Returns the revision of the schema. Raises ConfigurationError for data of an unpublished migration."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic").replace("%", "%%"))
+    login_checks.require_no_pooler(db.login_url("owner"), "the URL of migrations", "DATABASE_MIGRATE_URL")
     url = make_url(db.login_url("owner")).set(drivername="postgresql+psycopg")
     engine = create_engine(url, poolclass=pool.NullPool)
     with _connect_as_owner(engine) as lock_connection, _connect_as_owner(engine) as connection:
@@ -181,7 +182,7 @@ def _admin_url() -> str | None:
     """None where the URL logs in as the owner: then roles and database already exist."""
     if (server := embedded_server()) is not None:
         return server.url(database=db.DATABASE)
-    configured_url = settings().database_migrate_url or settings().database_url
+    configured_url = settings().migration_url
     assert configured_url is not None
     url = make_url(configured_url.get_secret_value()).set(drivername="postgresql")
     if db.is_login_of(url, "owner"):

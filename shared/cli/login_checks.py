@@ -1,12 +1,16 @@
 """Production refuses to start with a login that has more rights than the process needs."""
 
+from contextlib import suppress
+from typing import Any
+
 import psycopg
 
 from shared.core import database_logins, db
-from shared.core.config import ConfigurationError
+from shared.core.config import ConfigurationError, settings
 from shared.core.database_logins import DatabaseRole
 
 CONNECT_TIMEOUT_S = 5
+PROBES = 5  # a busy pooler may answer two statements from two sessions
 # What the login is, or could become by SET ROLE. A superuser is a member of every role.
 RIGHTS = """
     select current_user::text, bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolcreatedb),
@@ -50,6 +54,40 @@ def require_member(role: DatabaseRole, program: str) -> None:
                     f"{setting} logs in as {connection.info.user}, a member of {actual}. The {program} needs a login that is"
                     f" a member of {expected} and of no other. {_next_step('worker' if program == 'worker' else role)}"
                 )
+
+
+def require_direct_connection(role: DatabaseRole) -> None:
+    """Raises ConfigurationError when notifications would go through a pooler that pools transactions.
+
+    A database that is away is no reason: the process starts, is not ready, and comes back with it.
+    """
+    setting = "DATABASE_URL" if settings().database_direct_url is None else "DATABASE_DIRECT_URL"
+    with suppress(psycopg.OperationalError):
+        require_no_pooler(db.login_url(role, direct=True), setting, "DATABASE_DIRECT_URL")
+
+
+def require_no_pooler(url: str, name: str, setting: str) -> None:
+    """`name`: what the URL is called in the message; `setting`: what to set instead."""
+    if _is_transaction_pooler(url):
+        raise ConfigurationError(
+            f"{name} goes through a pooler that pools transactions: notifications and locks of a session get lost there."
+            f" Set {setting} to the address of the server itself, with the same login."
+        )
+
+
+def _is_transaction_pooler(url: str) -> bool:
+    """Whether two connections that are open at the same time were answered by one session of the server."""
+    options: dict[str, Any] = {
+        "autocommit": True,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "prepare_threshold": None,
+    }
+    with psycopg.connect(url, **options) as first, psycopg.connect(url, **options) as second:
+        return any(_read_backend_pid(first) == _read_backend_pid(second) for _ in range(PROBES))
+
+
+def _read_backend_pid(connection: psycopg.Connection[Any]) -> object:
+    return connection.execute("select pg_backend_pid()").fetchone()
 
 
 def _require_no_excess(connection: psycopg.Connection[tuple[object, ...]], setting: str) -> None:

@@ -22,6 +22,7 @@ def run() -> None:
     db.log_in_as_worker()
     if settings().is_production:
         login_checks.require_member("app", "worker")
+    login_checks.require_direct_connection("app")
     asyncio.run(_run_tasks())
 
 

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
         return self.env == "prod"
 
     @property
+    def migration_url(self) -> SecretStr | None:
+        """Of an administrator or the owner. In production the direct URL is that of the process."""
+        direct_url = None if self.is_production else self.database_direct_url
+        return self.database_migrate_url or direct_url or self.database_url
+
+    @property
     def absolute_data_dir(self) -> Path:
         """The data directory, absolute: the embedded database, generated keys, build marks."""
         return self.data_dir.resolve()

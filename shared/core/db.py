@@ -41,6 +41,7 @@ from shared.core.ids import new_id
 
 DATABASE = "bulkhead"
 CONNECT_TIMEOUT_S = 3
+PREPARE_THRESHOLD = 5  # psycopg's own
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
 UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
@@ -107,7 +108,7 @@ def _login_kind(role: DatabaseRole) -> LoginKind:
 def _configured_url(role: DatabaseRole, *, direct: bool) -> URL:
     configured_url = settings().database_url
     if role == "owner":
-        configured_url = settings().database_migrate_url or configured_url
+        configured_url = settings().migration_url
     elif direct:
         configured_url = settings().database_direct_url or configured_url
     if configured_url is None:
@@ -157,6 +158,14 @@ def derive_login_url(admin_url: URL, kind: LoginKind) -> str:
     )
 
 
+def prepare_threshold() -> int | None:
+    """After how many executions a statement is prepared; None is never.
+
+    A prepared statement belongs to the server's session, and a pooler gives each transaction another one.
+    """
+    return None if settings().database_direct_url is not None else PREPARE_THRESHOLD
+
+
 @cache
 def engine(role: DatabaseRole) -> AsyncEngine:
     target = make_url(login_url(role)).set(drivername="postgresql+psycopg")
@@ -171,6 +180,7 @@ def engine(role: DatabaseRole) -> AsyncEngine:
             "async_creator_fn": guarded_connection.connect,
             "answer_timeout_s": answer_timeout_s(_login_kind(role)),
             "connect_timeout": CONNECT_TIMEOUT_S,
+            "prepare_threshold": prepare_threshold(),
             "application_name": f"bulkhead-{role}",
         },
     )
@@ -208,6 +218,7 @@ async def _open_raw_connection() -> RawConnection:
         answer_timeout_s=answer_timeout_s(_login_kind("app")),
         autocommit=True,
         connect_timeout=CONNECT_TIMEOUT_S,
+        prepare_threshold=prepare_threshold(),
         application_name=name,
     )
 

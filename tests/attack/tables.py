@@ -24,7 +24,7 @@ Row = dict[str, Any]
 @contextmanager
 def transaction(role: db.DatabaseRole, tenant_id: str = "", reason: str = "") -> Iterator[psycopg.Connection]:
     """Always rolled back. `connect` keeps the connection: this is done some thousand times."""
-    connection = connect(db.login_url(role))
+    connection = connect(db.login_url(role), prepare_threshold=db.prepare_threshold())
     try:
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.cross_tenant_reason', %s, true)",

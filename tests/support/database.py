@@ -20,6 +20,7 @@ from tests.support import server_users
 ROOT = Path(__file__).parents[2]
 BUILD_LOCK = 4711
 WITHOUT_DISK = {"fsync": "off", "full_page_writes": "off"}
+POOLER = "TEST_POOLER"  # environment variable: host and port of a pooler before the test server
 MINE, TEMPLATE = "bulkhead_test_", "bulkhead_template_"
 
 
@@ -29,7 +30,7 @@ def revision() -> str:
 
 def admin_url(name: str = "postgres") -> str:
     """The URL of a superuser: of the test server, or of the server in DATABASE_URL."""
-    database_url = settings().database_url
+    database_url = settings().database_direct_url or settings().database_url
     base = make_url(database_url.get_secret_value() if database_url else _server().url())
     return base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
@@ -130,10 +131,21 @@ def empty(name: str) -> None:
 
 def use(name: str) -> None:
     """Point the settings of this process, and of the ones it starts, at that database."""
-    os.environ["DATABASE_URL"] = admin_url(name)
+    url = admin_url(name)
+    if address := os.environ.get(POOLER):
+        os.environ["DATABASE_DIRECT_URL"] = url
+        url = through_pooler(url, address)
+    os.environ["DATABASE_URL"] = url
     settings.cache_clear()
     db.login_url.cache_clear()
     db.engine.cache_clear()
+
+
+def through_pooler(url: str, address: str) -> str:
+    """The same URL at a pooler's address: host and port."""
+    host, _, port = address.partition(":")
+    pooled_url = make_url(url).set(host=host, port=int(port)).difference_update_query(["host", "port"])
+    return pooled_url.render_as_string(hide_password=False)
 
 
 def fingerprint() -> str:
@@ -171,4 +183,6 @@ def _build_template(connection: psycopg.Connection, template: str) -> None:
     with suppress(ConfigurationError):  # a database of an earlier version is still there
         database_roles.end_group_logins(connection, "postgres")
     os.environ.pop("DATABASE_URL") if before is None else os.environ.update(DATABASE_URL=before)
+    if POOLER in os.environ:
+        os.environ.pop("DATABASE_DIRECT_URL")
     settings.cache_clear()
