@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from shared import cli
+from shared.cli import database as cli_database
 from shared.core import db
+from shared.core.config import ConfigurationError
 from shared.core.schema_fingerprint import require_published
 from tests.support import database, database_catalog, forked, landed_data, landed_migrations
 
@@ -225,6 +227,26 @@ def test_app_role_cannot_block_a_migration(name: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute("lock table alembic_version in share update exclusive mode")
         migrate_up(name)
+
+
+def test_migration_that_waits_for_a_lock_gives_up_and_says_for_whom(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_database, "MIGRATION_LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr(cli_database, "MIGRATION_ATTEMPTS", 2)
+    monkeypatch.setattr(cli_database, "MIGRATION_RETRY_DELAY_S", 0)
+    cli_database.database_roles.make_roles_and_database(database.admin_url(name), reset_passwords=True)
+    monkeypatch.setattr(
+        db, "login_url", lambda _: db.derive_login_url(make_url(database.admin_url(name)), "owner")
+    )
+    cli_database.upgrade_schema("0004")
+    with psycopg.connect(database.admin_url(name), application_name="a report") as holder:
+        holder.execute("select * from operator_event for update")
+        holder.execute("lock table operator_event in row exclusive mode")
+        with pytest.raises(ConfigurationError, match=r"waited 2 times 1 s for a lock.*a report \(\d+\)"):
+            cli_database.upgrade_schema()
+        assert database_catalog.run_query("select version_num from alembic_version", name=name) == [("0004",)]
+    assert cli_database.upgrade_schema() == landed_migrations.list_scripts()[-1].revision
 
 
 def test_models_and_tables_have_the_same_columns(schema: str) -> None:

@@ -1,6 +1,7 @@
 """Roles, database and schema: made where missing, never changed by hand."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, pool
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shared import modules
 from shared.cli import database_roles, login_checks, up_lock
@@ -22,6 +23,14 @@ from shared.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 UP_RESTART_SECONDS = 60.0  # `up` starts an ended server again within this time
+MIGRATION_LOCK_TIMEOUT_S = 5
+MIGRATION_ATTEMPTS, MIGRATION_RETRY_DELAY_S = 4, 2.0
+LONGEST_TRANSACTIONS = """
+    select pid, usename, application_name, extract(epoch from now() - xact_start)::int as seconds from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
+        and usename is distinct from session_user
+    order by xact_start limit 3
+"""
 CREATE_VERSION_TABLE = """
 create table if not exists alembic_version (
     version_num varchar(32) not null, constraint alembic_version_pkc primary key (version_num)
@@ -149,9 +158,35 @@ def upgrade_schema(revision: str = "head") -> str:
         require_published(connection, _revision(connection))
         connection.commit()  # or Alembic would run all migrations in this transaction
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-        connection.commit()
+        _upgrade(config, connection, revision)
         return _revision(connection) or "nothing"
+
+
+def _upgrade(config: Config, connection: Connection, revision: str) -> None:
+    """A migration that waits for a lock makes everybody wait behind it, so it gives up soon and tries again."""
+    connection.exec_driver_sql(f"set lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'")
+    connection.commit()
+    for attempt in range(1, MIGRATION_ATTEMPTS + 1):
+        try:
+            command.upgrade(config, revision)
+            return connection.commit()
+        except OperationalError as problem:
+            if not isinstance(problem.orig, psycopg.errors.LockNotAvailable):
+                raise
+            connection.rollback()
+            if attempt == MIGRATION_ATTEMPTS:
+                break
+            time.sleep(MIGRATION_RETRY_DELAY_S)
+    holders = connection.exec_driver_sql(LONGEST_TRANSACTIONS).all()
+    connection.rollback()
+    sessions = "; ".join(
+        f"{row.application_name or row.usename} ({row.pid}), for {row.seconds} s" for row in holders
+    )
+    raise ConfigurationError(
+        f"a migration waited {MIGRATION_ATTEMPTS} times {MIGRATION_LOCK_TIMEOUT_S} s for a lock and changed nothing, so that"
+        f" nobody waits behind it. Transactions that have been open the longest: {sessions or 'none any more'}. Migrate again"
+        " when they have ended."
+    )
 
 
 def _connect_as_owner(engine: Engine) -> Connection:
