@@ -23,7 +23,20 @@ from tests.support.sizes import size
 
 pytestmark = pytest.mark.xdist_group("attack")
 RECORD = source.ROOT / ".artifacts" / "isolation.json"
-KINDS = {"caches", "filters", "gate", "handlers", "hooks", "jobs", "routes", "services", "sockets", "tables"}
+KINDS = {
+    "caches",
+    "canary",
+    "filters",
+    "frames",
+    "gate",
+    "handlers",
+    "hooks",
+    "jobs",
+    "routes",
+    "services",
+    "sockets",
+    "tables",
+}
 APPS = {"tenant": tenant_http.app, "admin": admin_http.app}
 ROUTES = {  # before an app hangs Reflex below them
     f"{app} {method} {route.path}"
