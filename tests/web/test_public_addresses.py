@@ -18,9 +18,8 @@ APPS = pytest.mark.parametrize("app", [tenant_http.app, admin_http.app], ids=["t
 async def ask(app: object, path: str, *, peer: str = "127.0.0.1", **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(app=app, client=(peer, 1))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=settings().tenant_url) as client:
-        return await client.get(
-            path, headers={name.replace("_", "-"): text for name, text in headers.items()}
-        )
+        sent = [(name.replace("_", "-").encode(), text.encode("latin-1")) for name, text in headers.items()]
+        return await client.get(path, headers=sent)
 
 
 @pytest.mark.parametrize(
