@@ -1,4 +1,4 @@
-"""Operators' lists read one page by an index, not every row of every tenant; names have one spelling."""
+"""Operators' lists read one page by an index, instead of every row of every tenant."""
 
 from alembic import op
 
@@ -14,17 +14,17 @@ INDEXES = {
     "audit_event_of_all_tenants": "audit_event (at desc, tenant_id desc, id desc)",
     "membership_by_user": "membership (user_id)",
 }
-NAMES = {'"user"': "name", "tenant": "name", "role": "name"}
 
 
 def upgrade() -> None:
-    for table, column in NAMES.items():
-        op.execute(
-            f"update {table} set {column} = normalize({column}, nfc) where {column} is not nfc normalized"
-        )
-    with op.get_context().autocommit_block():  # the tables grow: writers go on while an index is built
+    with op.get_context().autocommit_block():
+        # No process waits behind a concurrent build, so it may wait itself. An interrupted one leaves an invalid index.
+        lock_timeout = op.get_bind().exec_driver_sql("show lock_timeout").scalar_one()
+        op.execute("set lock_timeout = 0")
         for name, columns in INDEXES.items():
-            op.execute(f"create index concurrently if not exists {name} on {columns}")
+            op.execute(f"drop index concurrently if exists {name}")
+            op.execute(f"create index concurrently {name} on {columns}")
+        op.execute(f"set lock_timeout = '{lock_timeout}'")
 
 
 def downgrade() -> None:

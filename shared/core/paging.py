@@ -42,9 +42,15 @@ def map_page(page: Page[Row], convert: Callable[[Row], Item]) -> Page[Item]:
 
 
 def contains_text(column: Any, text: str) -> ColumnElement[bool]:
-    """Whether the column contains the text, in upper or lower case. The database folds both: Python's rules differ."""
-    # Python writes a lower-case "İ" in two characters, the database in one.
-    return func.strpos(func.lower(column), func.lower(literal(text.replace("i\u0307", "i")))) > 0
+    """Whether the column contains the text, in upper or lower case and in either spelling of an accented letter.
+
+    The database folds both sides: Python's rules differ. It writes a lower-case "İ" in one character, Python in two.
+    """
+    return func.strpos(_fold(column), _fold(literal(text.replace("i\u0307", "i")))) > 0
+
+
+def _fold(text: Any) -> ColumnElement[str]:
+    return func.normalize(func.lower(text))
 
 
 def after_cursor(

@@ -295,7 +295,7 @@ async def test_impact_is_readable_by_support_and_publication_is_not_allowed(cast
     seen = await preview_draft(cast.sam, draft)  # support reads
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.sam.octx() as octx:
-            await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
+            await publish_draft(octx, draft, "Moves, ticket 4471", moves=True, digest=seen.digest)
     with pytest.raises(Invalid, match="past"):
         async with cast.olga.octx() as octx:
             await catalog_drafts.simulate_draft(
