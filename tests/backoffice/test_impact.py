@@ -310,7 +310,7 @@ async def test_tenants_are_counted_by_plan_version(cast: Cast) -> None:
     draft = await create_changed_draft(cast.olga, plan, trial_days=3)
     seen = await preview_draft(cast.olga, draft)
     async with cast.olga.octx() as octx:
-        await publish_draft(octx, draft, "So", moves=True, digest=seen.digest)
+        await publish_draft(octx, draft, "Moves, ticket 4471", moves=True, digest=seen.digest)
         await tenant_access.add_addon(
             octx,
             cast.globex,
