@@ -14,10 +14,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.core import setting_urls
+from shared.core.master_keys import find_master_key_problems, parse_master_keys
+
 PREFIX = "BULKHEAD_"
 DEMO_PASSWORD = "bulkhead-demo"
 # Of the Stripe stand-in, which accepts any test key. They protect nothing of value.
 DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET = "sk_test_bulkhead_demo", "whsec_bulkhead_demo"
+TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+DEVELOPMENT_KEY_FILE = "master.keys"
 # Schemes of SMTP_URL: TLS by STARTTLS (required), TLS from the first byte, and none.
 SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN = "smtp", "smtps", "smtp+plain"
 # Read by others before this module exists, or by one tool only: known, but not fields here.
@@ -43,6 +48,7 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = Field(None, alias="STRIPE_SECRET_KEY")
     stripe_webhook_secrets: SecretStr | None = Field(None, alias="STRIPE_WEBHOOK_SECRETS")
     stripe_api_base: str | None = Field(None, alias="STRIPE_API_BASE")
+    stripe_allow_test_key: bool = Field(False, alias="STRIPE_ALLOW_TEST_KEY")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
     mail_from: str = Field("no-reply@bulkhead.test", alias="BULKHEAD_MAIL_FROM")
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
@@ -55,13 +61,29 @@ class Settings(BaseSettings):
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod
     def _check_origin(cls, value: str) -> str:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for an invalid port
-        if parts.scheme not in ("http", "https") or not parts.hostname or "*" in value:
-            raise ValueError("must be an origin such as https://app.example.com, without a wildcard")
-        if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
-            raise ValueError("must be an origin only: scheme, host and port")
-        return value.rstrip("/")
+        """Browsers send their own spelling of it, which forms and sockets are compared with."""
+        return setting_urls.normalize_origin(value)
+
+    @field_validator("database_url", "database_migrate_url", "database_direct_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            setting_urls.check_database_url(value.get_secret_value())
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            setting_urls.check_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("master_keys")
+    @classmethod
+    def _check_master_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_master_keys(value.get_secret_value())
+        return value
 
     @field_validator("mail_from")
     @classmethod
@@ -130,6 +152,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a secret key of Stripe's: sk_test_…, sk_live_…, rk_test_… or rk_live_…")
         return SecretStr(key)
 
+    @field_validator("stripe_webhook_secrets")
+    @classmethod
+    def _check_stripe_webhook_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        secrets = [] if value is None else value.get_secret_value().split(",")
+        if any(
+            secret.strip() and not re.fullmatch(r"whsec_[\x21-\x7e]+", secret.strip()) for secret in secrets
+        ):
+            raise ValueError(
+                "must be signing secrets of webhook endpoints, whsec_…, separated by commas. Stripe shows them at the endpoint"
+            )
+        return value
+
     @field_validator("stripe_api_base")
     @classmethod
     def _check_stripe_api_base(cls, value: str | None) -> str | None:
@@ -142,7 +176,7 @@ class Settings(BaseSettings):
     def _refuse_live_key_for_stand_in(self) -> "Settings":
         """One setting moves all addresses of the SDK, so no other setting has to be checked."""
         key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
-        if self.stripe_api_base is not None and key and not key.startswith(("sk_test_", "rk_test_")):
+        if self.stripe_api_base is not None and key and not key.startswith(TEST_KEY_PREFIXES):
             raise ValueError("STRIPE_API_BASE is set: a live key must not be sent to a stand-in")
         return self
 
@@ -203,74 +237,133 @@ class Settings(BaseSettings):
 
     def load_master_keys(self) -> dict[int, bytes]:
         """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
-        text = (
-            self.master_keys.get_secret_value()
-            if self.master_keys
-            else _load_development_key(self.absolute_data_dir)
-        )
-        keys_by_id: dict[int, bytes] = {}
-        for part in text.split(","):
-            number, _, encoded = part.strip().partition(":")
-            try:
-                key = base64.b64decode(encoded, validate=True)
-            except ValueError:
-                key = b""
-            if not re.fullmatch("[0-9]{1,9}", number) or len(key) != 32 or int(number) in keys_by_id:
-                raise ConfigurationError(
-                    "BULKHEAD_MASTER_KEYS must be a list such as '2:<base64 of 32 bytes>,1:<…>', newest first"
-                )
-            keys_by_id[int(number)] = key
-        return keys_by_id
+        if self.master_keys is not None:
+            return parse_master_keys(self.master_keys.get_secret_value())
+        try:
+            return parse_master_keys(_load_development_key(self.absolute_data_dir))
+        except ValueError as problem:
+            path = self.absolute_data_dir / DEVELOPMENT_KEY_FILE
+            raise ConfigurationError(
+                f"{path} can't be used: it {problem}. Restore it from a backup: what is sealed with it opens with nothing else."
+            ) from None
 
     def find_production_problems(self) -> list[str]:
         """The settings that are unsafe in production, one sentence each."""
-        problems = []
+        return [
+            *self._find_key_problems(),
+            *self._find_database_problems(),
+            *self._find_mail_problems(),
+            *self._find_origin_problems(),
+            *self._find_stripe_problems(),
+        ]
+
+    def _find_key_problems(self) -> list[str]:
         if self.master_keys is None:
-            problems.append(
+            return [
                 "BULKHEAD_MASTER_KEYS is missing: secrets could not be opened on another machine."
-            )
+                " Set 1:<key>; `openssl rand -base64 32` makes the key."
+            ]
+        return find_master_key_problems(self.load_master_keys())
+
+    def _find_database_problems(self) -> list[str]:
+        problems = []
         if self.database_url is None and self.database_migrate_url is None:
-            problems.append("DATABASE_URL is missing: the embedded database is for development.")
-        if self.smtp_url is None:
-            problems.append("SMTP_URL is missing: mail would go to the mailbox stand-in.")
-        elif urlsplit(self.smtp_url.get_secret_value()).scheme == SMTP_PLAIN:
+            problems.append(
+                "DATABASE_URL is missing: the embedded database is for development."
+                " Set the URL that `bulkhead db-url --role app` prints."
+            )
+        urls = {
+            "DATABASE_URL": self.database_url,
+            "DATABASE_MIGRATE_URL": self.database_migrate_url,
+            "DATABASE_DIRECT_URL": self.database_direct_url,
+        }
+        for name, url in urls.items():
+            if url is not None:
+                problems += setting_urls.find_database_url_problems(name, url.get_secret_value())
+        if self.redis_url is not None and (
+            problem := setting_urls.find_redis_url_problem(self.redis_url.get_secret_value())
+        ):
+            problems.append(problem)
+        return problems
+
+    def _find_mail_problems(self) -> list[str]:
+        problems = []
+        smtp_url = urlsplit(self.smtp_url.get_secret_value()) if self.smtp_url else None
+        if smtp_url is None:
+            problems.append(
+                "SMTP_URL is missing: mail would go to the mailbox stand-in. Set smtp://user:password@host:587."
+            )
+        elif smtp_url.scheme == SMTP_PLAIN:
             problems.append(
                 "SMTP_URL is smtp+plain://: passwords and links would travel unencrypted."
                 " Use smtp:// (STARTTLS) or smtps://."
             )
+        elif setting_urls.is_this_machine(smtp_url.hostname or "") and smtp_url.port == self.mailbox_port:
+            problems.append(
+                "SMTP_URL is the mailbox stand-in, which delivers nothing. Set the address of your mail server."
+            )
         if self.mail_from.endswith(".test"):
-            problems.append("BULKHEAD_MAIL_FROM is missing: emails need a sender address.")
-        if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
-            problems.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
-        for name in ("tenant_url", "admin_url"):
-            url = urlsplit(getattr(self, name))
-            if url.scheme != "https" or url.hostname in ("localhost", "127.0.0.1"):
-                problems.append(f"BULKHEAD_{name.upper()} must be the public https address.")
-        if urlsplit(self.tenant_url).hostname == urlsplit(self.admin_url).hostname:
-            problems.append("Both apps share one host: cookies ignore ports, so the admin app needs its own.")
+            problems.append(
+                "BULKHEAD_MAIL_FROM is missing: emails need a sender address. Set one such as no-reply@example.com."
+            )
+        return problems
+
+    def _find_origin_problems(self) -> list[str]:
+        problems = []
+        for name, origin in (
+            ("BULKHEAD_TENANT_URL", self.tenant_url),
+            ("BULKHEAD_ADMIN_URL", self.admin_url),
+        ):
+            if problem := setting_urls.find_public_origin_problem(origin):
+                problems.append(f"{name} {problem}")
+        if setting_urls.is_same_host(self.tenant_url, self.admin_url):
+            problems.append(
+                "BULKHEAD_TENANT_URL and BULKHEAD_ADMIN_URL share one host: cookies ignore ports."
+                " Give the admin app a host of its own."
+            )
         if "TRUSTED_PROXY_HOPS" not in os.environ:
             problems.append(
                 "TRUSTED_PROXY_HOPS is missing: set the number of proxies in front of the app (0 for none),"
                 " or all their clients share one rate limit."
             )
-        if self.stripe_secret_key is None:
-            problems.append("STRIPE_SECRET_KEY is missing: customers couldn't pay.")
-        if not self.stripe_secrets:
-            problems.append("STRIPE_WEBHOOK_SECRETS is missing: webhooks from Stripe would be rejected.")
-        if self.stripe_key == DEMO_STRIPE_KEY or DEMO_STRIPE_SECRET in self.stripe_secrets:
-            problems.append("STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is the one of the stand-in.")
-        if self.stripe_api_base is not None:
-            problems.append("STRIPE_API_BASE is set: it is for stand-ins.")
         if "BULKHEAD_SANDBOX_URL" in os.environ:
-            problems.append("BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production.")
+            problems.append(
+                "BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production. Remove the setting."
+            )
+        if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
+            problems.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")
+        return problems
+
+    def _find_stripe_problems(self) -> list[str]:
+        problems = []
+        if self.stripe_secret_key is None:
+            problems.append(
+                "STRIPE_SECRET_KEY is missing: customers couldn't pay. Set the secret key of your Stripe account."
+            )
+        if not self.stripe_secrets:
+            problems.append(
+                "STRIPE_WEBHOOK_SECRETS is missing: webhooks from Stripe would be rejected."
+                " Set the signing secret of your webhook endpoint."
+            )
+        if self.stripe_key == DEMO_STRIPE_KEY or DEMO_STRIPE_SECRET in self.stripe_secrets:
+            problems.append(
+                "STRIPE_SECRET_KEY or STRIPE_WEBHOOK_SECRETS is the one of the stand-in. Set those of your Stripe account."
+            )
+        elif self.stripe_key.startswith(TEST_KEY_PREFIXES) and not self.stripe_allow_test_key:
+            problems.append(
+                "STRIPE_SECRET_KEY is a test key: customers would get plans without paying. Set the live key,"
+                " or STRIPE_ALLOW_TEST_KEY=1 where this is a rehearsal."
+            )
+        if self.stripe_api_base is not None:
+            problems.append("STRIPE_API_BASE is set: it is for stand-ins. Remove the setting.")
         return problems
 
 
 def _load_development_key(root: Path) -> str:
-    path = root / "master.keys"
+    path = root / DEVELOPMENT_KEY_FILE
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
-        draft = root / f"master.keys.{os.getpid()}"
+        draft = root / f"{DEVELOPMENT_KEY_FILE}.{os.getpid()}"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("1:" + base64.b64encode(os.urandom(32)).decode())
         try:

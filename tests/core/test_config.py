@@ -1,8 +1,11 @@
 """Invalid settings stop the start by name; production refuses values of development."""
 
 import base64
+import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -11,14 +14,28 @@ from shared.core.config import (
     DEMO_PASSWORD,
     DEMO_STRIPE_KEY,
     DEMO_STRIPE_SECRET,
+    DEVELOPMENT_KEY_FILE,
     ConfigurationError,
     settings,
 )
+from shared.core.master_keys import find_master_key_problems
+from shared.identity.realms import USER
+from shared.web.app_sites import Site
+from shared.web.same_origin import has_same_origin
 
-KEY = base64.b64encode(b"k" * 32).decode()
+
+def make_key(seed: str) -> str:
+    return base64.b64encode(hashlib.sha256(seed.encode()).digest()).decode()
+
+
+def encode_key(key: bytes) -> str:
+    return f"1:{base64.b64encode(key).decode()}"
+
+
+KEY = make_key("first")
 SOUND = {
     "BULKHEAD_ENV": "prod",
-    "BULKHEAD_MASTER_KEYS": f"2:{KEY},1:{base64.b64encode(b'l' * 32).decode()}",
+    "BULKHEAD_MASTER_KEYS": f"2:{KEY},1:{make_key('second')}",
     "DATABASE_URL": "postgresql://admin:secret@db.example.com/bulkhead",
     "SMTP_URL": "smtps://mail.example.com",
     "BULKHEAD_TENANT_URL": "https://app.example.com",
@@ -36,6 +53,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
         if name.startswith(("BULKHEAD_", "STRIPE_")) or name in (
             "DATABASE_URL",
             "DATABASE_MIGRATE_URL",
+            "DATABASE_DIRECT_URL",
             "SMTP_URL",
             "REDIS_URL",
             "TRUSTED_PROXY_HOPS",
@@ -82,6 +100,7 @@ def test_complete_production_settings_are_accepted(environment: pytest.MonkeyPat
         ("BULKHEAD_TENANT_URL", "http://app.example.com", "BULKHEAD_TENANT_URL must be the public https"),
         ("BULKHEAD_ADMIN_URL", "https://localhost", "BULKHEAD_ADMIN_URL must be the public https"),
         ("BULKHEAD_ADMIN_URL", "https://app.example.com:8443", "share one host"),
+        ("BULKHEAD_ADMIN_URL", "https://app.example.com.", "share one host"),
         ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
         ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
         ("BULKHEAD_MAIL_FROM", None, "BULKHEAD_MAIL_FROM is missing"),
@@ -99,6 +118,198 @@ def test_production_refuses_each_development_value(
     set_environment(environment, **{name: value})
     with pytest.raises(ConfigurationError, match=message):
         settings()
+
+
+KEY_IS_WEAK = "BULKHEAD_MASTER_KEYS: key 1 is no random key.*openssl"
+DATABASE_IS_PLAIN = "has sslmode=.* and a public host.*Use sslmode=verify-full"
+IS_ADDRESS = "must be the public https address with a name"
+IS_MACHINE = "must be the public https address, and this is the machine itself"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A setting that production can't be meant to have. `secret` must not be in the message."""
+
+    setting: str
+    value: str
+    message: str
+    secret: str = ""
+
+
+MISTAKES = {
+    "key of zeros": Mistake("BULKHEAD_MASTER_KEYS", encode_key(bytes(32)), KEY_IS_WEAK),
+    "key of two bytes": Mistake("BULKHEAD_MASTER_KEYS", encode_key(b"ab" * 16), KEY_IS_WEAK),
+    "key that counts": Mistake("BULKHEAD_MASTER_KEYS", encode_key(bytes(range(32))), KEY_IS_WEAK),
+    "key that is half repeated": Mistake(
+        "BULKHEAD_MASTER_KEYS", encode_key(hashlib.sha256(b"x").digest()[:16] * 2), KEY_IS_WEAK
+    ),
+    "key that is a passphrase": Mistake(
+        "BULKHEAD_MASTER_KEYS",
+        encode_key(b"Six quick wolves jump by Mr. Fox"),
+        KEY_IS_WEAK,
+        base64.b64encode(b"Six quick wolves jump by Mr. Fox").decode(),
+    ),
+    "same key twice": Mistake(
+        "BULKHEAD_MASTER_KEYS", f"2:{KEY},1:{KEY}", "BULKHEAD_MASTER_KEYS: keys 2 and 1 are the same.*", KEY
+    ),
+    "malformed key": Mistake(
+        "BULKHEAD_MASTER_KEYS", f"1:{KEY}=", "BULKHEAD_MASTER_KEYS.*must be a list", KEY
+    ),
+    "database is sqlite": Mistake("DATABASE_URL", "sqlite:///b.db", "DATABASE_URL.*address of a Postgres"),
+    "database is mysql": Mistake(
+        "DATABASE_URL", "mysql://app:hidden@db/b", "DATABASE_URL.*address of a Postgres", "hidden"
+    ),
+    "database is nonsense": Mistake("DATABASE_URL", "nonsense", "DATABASE_URL.*address of a Postgres"),
+    "database without password": Mistake(
+        "DATABASE_URL",
+        "postgresql://app@db.example.com/b",
+        "DATABASE_URL has no password.*Write postgresql://",
+    ),
+    "administrator without password": Mistake(
+        "DATABASE_MIGRATE_URL", "postgresql://postgres@db/b", "DATABASE_MIGRATE_URL has no password"
+    ),
+    "database without TLS": Mistake(
+        "DATABASE_URL",
+        "postgresql://app:hidden@db.example.com/b?sslmode=disable",
+        f"DATABASE_URL {DATABASE_IS_PLAIN}",
+        "hidden",
+    ),
+    "database that prefers no TLS": Mistake(
+        "DATABASE_DIRECT_URL",
+        "postgresql://app:hidden@db.example.com/b?sslmode=allow",
+        f"DATABASE_DIRECT_URL {DATABASE_IS_PLAIN}",
+        "hidden",
+    ),
+    "second database host without TLS": Mistake(
+        "DATABASE_URL",
+        "postgresql://app:hidden@/b?host=10.0.0.1,db.example.com&sslmode=disable",
+        DATABASE_IS_PLAIN,
+        "hidden",
+    ),
+    "Stripe test key": Mistake(
+        "STRIPE_SECRET_KEY",
+        "sk_test_hidden",
+        "STRIPE_SECRET_KEY is a test key.*STRIPE_ALLOW_TEST_KEY",
+        "hidden",
+    ),
+    "restricted test key": Mistake(
+        "STRIPE_SECRET_KEY", "rk_test_hidden", "STRIPE_SECRET_KEY is a test key", "hidden"
+    ),
+    "webhook secret of another kind": Mistake(
+        "STRIPE_WEBHOOK_SECRETS",
+        "hidden",
+        "STRIPE_WEBHOOK_SECRETS.*must be signing secrets.*whsec_",
+        "hidden",
+    ),
+    "second webhook secret of another kind": Mistake(
+        "STRIPE_WEBHOOK_SECRETS",
+        "whsec_1,hidden",
+        "STRIPE_WEBHOOK_SECRETS.*must be signing secrets",
+        "hidden",
+    ),
+    "webhook secret without content": Mistake(
+        "STRIPE_WEBHOOK_SECRETS", "whsec_", "STRIPE_WEBHOOK_SECRETS.*must be signing secrets"
+    ),
+    "mail to the stand-in": Mistake("SMTP_URL", "smtp://localhost:3025", "SMTP_URL is the mailbox stand-in"),
+    "mail is nonsense": Mistake("SMTP_URL", "nonsense", "SMTP_URL.*smtp://"),
+    "Redis is nonsense": Mistake("REDIS_URL", "nonsense", "REDIS_URL.*address of a Redis"),
+    "Redis without host": Mistake("REDIS_URL", "redis://", "REDIS_URL.*address of a Redis"),
+    "Redis with a wrong port": Mistake(
+        "REDIS_URL", "redis://:hidden@cache:port", "REDIS_URL.*address of a Redis", "hidden"
+    ),
+    "Redis without TLS": Mistake(
+        "REDIS_URL",
+        "redis://:hidden@cache.example.com:6379",
+        "REDIS_URL is redis:// with a public.*rediss",
+        "hidden",
+    ),
+    "app on loopback": Mistake("BULKHEAD_TENANT_URL", "https://127.0.0.2", IS_ADDRESS),
+    "app on loopback, short": Mistake("BULKHEAD_TENANT_URL", "https://127.1", IS_ADDRESS),
+    "app on loopback, hexadecimal": Mistake("BULKHEAD_TENANT_URL", "https://0x7f000001", IS_ADDRESS),
+    "app on loopback, v6": Mistake("BULKHEAD_ADMIN_URL", "https://[::1]", IS_ADDRESS),
+    "app on every address": Mistake("BULKHEAD_TENANT_URL", "https://0.0.0.0", IS_ADDRESS),
+    "app on an address": Mistake("BULKHEAD_ADMIN_URL", "https://10.1.2.3:8443", IS_ADDRESS),
+    "app on localhost with a dot": Mistake("BULKHEAD_ADMIN_URL", "https://localhost.", IS_MACHINE),
+    "app below localhost": Mistake("BULKHEAD_ADMIN_URL", "https://ops.localhost", IS_MACHINE),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_production_refuses_what_cannot_be_meant(environment: pytest.MonkeyPatch, mistake: Mistake) -> None:
+    set_environment(environment, **SOUND)
+    set_environment(environment, **{mistake.setting: mistake.value})
+    with pytest.raises(ConfigurationError, match=mistake.message) as refused:
+        settings()
+    assert not mistake.secret or mistake.secret not in str(refused.value)
+
+
+SOUND_CHOICES = {
+    "database in a private network": ("DATABASE_URL", "postgresql://app:secret@10.0.0.1/b?sslmode=disable"),
+    "database by a private name": ("DATABASE_URL", "postgres://app:secret@postgres/b?sslmode=disable"),
+    "database on a socket": ("DATABASE_URL", "postgresql://app@/b?host=/var/run/postgresql&sslmode=disable"),
+    "database with a client certificate": ("DATABASE_URL", "postgresql://app@db.example.com/b?sslcert=a.crt"),
+    "Redis in a private network": ("REDIS_URL", "redis://cache:6379/0"),
+    "Redis with TLS": ("REDIS_URL", "rediss://:secret@cache.example.com:6379/0"),
+    "Redis on a socket": ("REDIS_URL", "unix:///run/redis.sock?db=1"),
+    "app on a port": ("BULKHEAD_TENANT_URL", "https://app.example.com:8443"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SOUND_CHOICES.values(), ids=SOUND_CHOICES.keys())
+def test_production_accepts_sound_choices(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    set_environment(environment, **SOUND)
+    set_environment(environment, **{name: value})
+    assert settings().is_production
+
+
+def test_production_accepts_a_test_key_where_a_setting_allows_it(environment: pytest.MonkeyPatch) -> None:
+    set_environment(environment, **SOUND)
+    set_environment(environment, STRIPE_SECRET_KEY="sk_test_1", STRIPE_ALLOW_TEST_KEY="1")
+    assert settings().stripe_key == "sk_test_1"
+
+
+def test_random_keys_are_never_called_weak() -> None:
+    keys_by_id = {number: os.urandom(32) for number in range(5_000)}
+    assert find_master_key_problems(keys_by_id) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "origin"),
+    [
+        ("https://App.Example.com", "https://app.example.com"),
+        ("HTTPS://app.example.com:443/", "https://app.example.com"),
+        ("https://app.example.com:", "https://app.example.com"),
+        ("https://app.example.com:0443", "https://app.example.com"),
+        ("http://app.example.com:80", "http://app.example.com"),
+        ("http://app.example.com:443", "http://app.example.com:443"),
+        ("http://[0:0::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_origin_is_written_as_browsers_send_it(
+    environment: pytest.MonkeyPatch, value: str, origin: str
+) -> None:
+    set_environment(environment, BULKHEAD_TENANT_URL=value)
+    assert settings().tenant_url == origin
+    assert has_same_origin({"origin": origin}, Site(USER, "tenant").origin)
+
+
+def test_origins_that_are_written_differently_are_refused_as_the_same(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    set_environment(
+        environment, BULKHEAD_TENANT_URL="http://Localhost", BULKHEAD_ADMIN_URL="http://localhost:80"
+    )
+    with pytest.raises(ConfigurationError, match="must differ"):
+        settings()
+
+
+def test_malformed_key_in_the_data_directory_names_the_file(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / DEVELOPMENT_KEY_FILE).write_text("1:broken")
+    set_environment(environment, BULKHEAD_DATA_DIR=str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"master\.keys can't be used.*Restore it from a backup"):
+        settings().load_master_keys()
 
 
 def test_production_migrates_with_the_url_of_the_administrator_alone(environment: pytest.MonkeyPatch) -> None:
@@ -140,6 +351,9 @@ def test_production_names_every_missing_setting(environment: pytest.MonkeyPatch)
         "https://app.example.com/path",
         "https://app.example.com?x=1",
         "https://ann@app.example.com",
+        "https://:secret@app.example.com",
+        "https://app example.com",
+        "https://bücher.example",
         "https://app.example.com:abc",
         "https://app.example.com:70000",
         "https://",
@@ -219,8 +433,8 @@ def test_equal_origins_of_both_apps_are_refused(environment: pytest.MonkeyPatch)
 )
 def test_malformed_master_keys_are_refused(environment: pytest.MonkeyPatch, keys: str) -> None:
     set_environment(environment, BULKHEAD_MASTER_KEYS=keys)
-    with pytest.raises(ConfigurationError, match="BULKHEAD_MASTER_KEYS must be a list"):
-        settings().load_master_keys()
+    with pytest.raises(ConfigurationError, match=r"BULKHEAD_MASTER_KEYS: .*must be a list"):
+        settings()  # at the start, not at the first use
 
 
 def test_master_keys_keep_their_order(environment: pytest.MonkeyPatch) -> None:
