@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from shared.core.errors import DomainError
+from shared.core.errors import Unavailable
 
 TENANT_SHARE, SESSION_SHARE = 10, 5  # of the 20 connections of `db.engine`
 WAIT_SECONDS = 5.0
+RETRY_AFTER_S = 2
 
 
-class Busy(DomainError):
+class Busy(Unavailable):
     """The holder has as many transactions as it may have, for too long."""
 
-    status = 503
     default_reason = "busy"
 
 
@@ -58,7 +58,9 @@ async def _hold(holder: str, count: int) -> AsyncIterator[None]:
         try:
             await asyncio.wait_for(share.semaphore.acquire(), WAIT_SECONDS)
         except TimeoutError as problem:
-            raise Busy("Too many requests are in progress.", "Try again in a moment.") from problem
+            raise Busy(
+                "Too many requests are in progress.", "Try again in a moment.", retry_after=RETRY_AFTER_S
+            ) from problem
         _held.set(_held.get() | {holder})
         try:
             yield

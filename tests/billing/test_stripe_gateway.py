@@ -246,7 +246,7 @@ async def test_circuit_breaker_refuses_after_failures_and_recovers(
     recorded_sleeps: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gateway._transport._circuit_breaker, "_cooldown", 0.2)
+    monkeypatch.setattr(gateway._transport._circuit_breaker, "_first_pause", 0.2)
     stub_server.default_response = lambda _: build_error(500, kind="api_error")
     for _ in range(2):
         with pytest.raises(ProviderDown):

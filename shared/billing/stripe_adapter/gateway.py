@@ -26,7 +26,7 @@ from shared.billing.provider import (
 )
 from shared.billing.stripe_adapter import mapping, prices, subscription_items
 from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing, translate_stripe_errors
-from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
+from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
 PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
@@ -42,7 +42,7 @@ class StripeGateway:
     def __init__(self, key: str, base: str | None = None) -> None:
         if base is not None and not key.startswith(TEST_KEY_PREFIXES):
             raise ValueError("a live key must not be sent to a stand-in")
-        self._transport = StripeTransport(RateLimiter(_hash_key(key)), CircuitBreaker())
+        self._transport = StripeTransport(RateLimiter(_hash_key(key)))
         self._client = stripe.StripeClient(
             key,
             base_addresses={"api": base, "connect": base, "files": base, "meter_events": base}

@@ -14,11 +14,22 @@ from typing import Any
 import httpx
 import stripe
 
-from shared.billing.stripe_adapter.rate_limit import CircuitBreaker, RateLimiter
+from shared.billing.provider import ProviderDown
+from shared.billing.stripe_adapter.rate_limit import RateLimiter
+from shared.core.circuit_breaker import CircuitBreaker, CircuitOpen
 
 CONNECT_TIMEOUT_S, ATTEMPT_TIMEOUT_S = 3.0, 8.0
 MAX_RETRY_WAIT_S = 4.0  # longer waits raise instead
 MAX_ATTEMPTS = 3
+FAILURE_THRESHOLD, PAUSE_S = 5, 10.0  # after these failures in a row, pages don't wait for Stripe
+
+
+class _ServerFailed(Exception):
+    """Stripe answered with an error of its own."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(answer.status_code)
+        self.answer = answer
 
 
 class StripeTransport(stripe.HTTPClient):
@@ -26,9 +37,12 @@ class StripeTransport(stripe.HTTPClient):
 
     name = "httpx"
 
-    def __init__(self, rate_limiter: RateLimiter, circuit_breaker: CircuitBreaker) -> None:
+    def __init__(self, rate_limiter: RateLimiter) -> None:
         super().__init__()
-        self._rate_limiter, self._circuit_breaker = rate_limiter, circuit_breaker
+        self._rate_limiter = rate_limiter
+        self._circuit_breaker = CircuitBreaker(
+            threshold=FAILURE_THRESHOLD, first_pause=PAUSE_S, max_pause=PAUSE_S
+        )
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(ATTEMPT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S), verify=_ssl_context()
         )
@@ -56,18 +70,19 @@ class StripeTransport(stripe.HTTPClient):
     async def _send_once(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any
     ) -> httpx.Response:
-        self._circuit_breaker.check()
         await self._rate_limiter.acquire()
         try:
-            async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # httpx's timeouts apply between bytes
-                answer = await self._http.request(method, url, headers=headers, content=post_data)
+            with self._circuit_breaker.attempt(httpx.HTTPError, TimeoutError, _ServerFailed):
+                async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # httpx's timeouts apply between bytes
+                    answer = await self._http.request(method, url, headers=headers, content=post_data)
+                if answer.status_code >= 500:
+                    raise _ServerFailed(answer)
+        except CircuitOpen:
+            raise ProviderDown("no requests for a moment after repeated failures") from None
+        except _ServerFailed as failure:
+            return failure.answer
         except (httpx.HTTPError, TimeoutError) as problem:
-            self._circuit_breaker.record_failure()
             raise _to_connection_error(problem) from problem
-        if answer.status_code >= 500:
-            self._circuit_breaker.record_failure()
-        else:
-            self._circuit_breaker.record_success()
         return answer
 
 
