@@ -38,6 +38,7 @@ ACCEPTED = {
     "validate": "alter table membership validate constraint c",
     "concurrently": "create index concurrently membership_by_role on membership (tenant_id, role)",
     "using index": "alter table membership add constraint u unique using index membership_by_role",
+    "few rows": "update membership set role = 'x' where role = 'y'",
     "small table": "create index plan_by_key on plan (key)",
     "own table": "create table task (id text); create index on task (id); alter table task add constraint c check (true)",
     "function": "create function f() returns trigger language plpgsql as $$ begin update membership set a = 1; end $$",

@@ -18,13 +18,9 @@ INDEXES = {
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        # No process waits behind a concurrent build, so it may wait itself. An interrupted one leaves an invalid index.
-        lock_timeout = op.get_bind().exec_driver_sql("show lock_timeout").scalar_one()
-        op.execute("set lock_timeout = 0")
         for name, columns in INDEXES.items():
-            op.execute(f"drop index concurrently if exists {name}")
+            op.execute(f"drop index concurrently if exists {name}")  # an interrupted build leaves an invalid one
             op.execute(f"create index concurrently {name} on {columns}")
-        op.execute(f"set lock_timeout = '{lock_timeout}'")
 
 
 def downgrade() -> None:

@@ -10,7 +10,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, pool
+from sqlalchemy import Connection, Engine, create_engine, event, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -24,14 +24,14 @@ from shared.dev.postgres import EmbeddedPostgres
 ROOT = Path(__file__).parents[2]
 UP_RESTART_SECONDS = 60.0  # `up` starts an ended server again within this time
 MIGRATION_LOCK_TIMEOUT_S = 5
+MIGRATION_POLL_S = 0.2
 MIGRATION_ATTEMPTS, MIGRATION_RETRY_DELAY_S = 4, 2.0
-MIGRATION_TURN_DELAY_S = 0.2  # between two looks whether another starter is done
-# An open transaction holds its virtualxid lock. Its age is hidden from roles that may not read others' statistics.
-LONGEST_TRANSACTIONS = """
-    select pid, usename, application_name, extract(epoch from now() - xact_start)::int as seconds from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and usename is distinct from session_user
-        and exists (select from pg_locks l where l.pid = pg_stat_activity.pid and l.locktype = 'virtualxid' and l.granted)
-    order by xact_start limit 3
+LOCK_HOLDERS = """
+    select distinct a.usename, l.pid, c.relname from pg_locks l join pg_stat_activity a using (pid)
+    join pg_class c on c.oid = l.relation
+    where l.granted and l.pid <> pg_backend_pid() and c.relnamespace = 'public'::regnamespace
+        and c.relkind in ('r', 'p') and c.relname <> 'alembic_version'
+    order by 1, 2, 3 limit 5
 """
 CREATE_VERSION_TABLE = """
 create table if not exists alembic_version (
@@ -165,9 +165,8 @@ def upgrade_schema(revision: str = "head") -> str:
 
 
 def _upgrade(config: Config, connection: Connection, revision: str) -> None:
-    """A migration that waits for a lock holds up all that come later, so it gives up soon and tries again."""
-    connection.exec_driver_sql(f"set lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'")
-    connection.commit()
+    """A migration that waits for a lock stops all statements behind it, so it gives up soon and tries again."""
+    event.listen(connection, "begin", _limit_lock_waits)
     for attempt in range(1, MIGRATION_ATTEMPTS + 1):
         try:
             command.upgrade(config, revision)
@@ -179,18 +178,20 @@ def _upgrade(config: Config, connection: Connection, revision: str) -> None:
             if attempt == MIGRATION_ATTEMPTS:
                 break
             time.sleep(MIGRATION_RETRY_DELAY_S)
-    holders = connection.exec_driver_sql(LONGEST_TRANSACTIONS).all()
+    holders = connection.exec_driver_sql(LOCK_HOLDERS).all()
     connection.rollback()
-    sessions = "; ".join(
-        f"{row.application_name or row.usename} ({row.pid})"
-        + (f", for {row.seconds} s" if row.seconds is not None else "")
-        for row in holders
-    )
+    sessions = ", ".join(f"{row.usename} (session {row.pid}) on {row.relname}" for row in holders)
     raise ConfigurationError(
-        f"a migration waited {MIGRATION_ATTEMPTS} times {MIGRATION_LOCK_TIMEOUT_S} s for a lock and stopped, so that"
-        f" no other process waits behind it. Transactions that have been open the longest: {sessions or 'none any more'}. Migrate again"
+        f"a migration waited {MIGRATION_ATTEMPTS} times {MIGRATION_LOCK_TIMEOUT_S} s for a lock and changed nothing, so that"
+        f" no statement waits behind it. Locks are held by: {sessions or 'no session any more'}. Migrate again"
         " when they have ended."
     )
+
+
+def _limit_lock_waits(connection: Connection) -> None:
+    """Not outside of transactions: an index that is built concurrently may wait, and would be left invalid."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute(f"set local lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'")
 
 
 def _connect_as_owner(engine: Engine) -> Connection:
@@ -210,17 +211,20 @@ def _lock_migrations(connection: Connection) -> None:
     except IntegrityError:  # the other starter made it at the same moment
         connection.rollback()
     connection.commit()
-    while True:
-        try:
-            connection.exec_driver_sql("lock table alembic_version in share update exclusive mode nowait")
-        except OperationalError as problem:
-            connection.rollback()
-            if not isinstance(problem.orig, psycopg.errors.LockNotAvailable):
-                raise
-            # A statement that waits would hold up the indexes that the other starter builds concurrently.
-            time.sleep(MIGRATION_TURN_DELAY_S)
-        else:
-            return
+    while not _try_lock_migrations(connection):
+        time.sleep(MIGRATION_POLL_S)
+
+
+def _try_lock_migrations(connection: Connection) -> bool:
+    """Without waiting in the server: an index that the first starter builds concurrently would wait for the waiter."""
+    try:
+        connection.exec_driver_sql("lock table alembic_version in share update exclusive mode nowait")
+    except OperationalError as problem:
+        if not isinstance(problem.orig, psycopg.errors.LockNotAvailable):
+            raise
+        connection.rollback()
+        return False
+    return True
 
 
 def _revision(connection: Connection) -> str | None:

@@ -47,8 +47,8 @@ RULES = {
     rf"^create (?:unique )?index (?!concurrently\b).*?\bon {NAME}": (
         "blocks writes while it builds: `create index concurrently`, in an `autocommit_block` of its own migration"
     ),
-    rf"^update {NAME} .*?\bset\b": "locks the rows of every tenant in one transaction: a job that does it in batches",
-    rf"^delete from {NAME}": "locks the rows of every tenant in one transaction: a job that does it in batches",
+    rf"^update {NAME} .*?\bset\b(?!.*\bwhere\b)": "locks the rows of every tenant in one transaction: a job that does it in batches",
+    rf"^delete from {NAME}(?!.*\bwhere\b)": "locks the rows of every tenant in one transaction: a job that does it in batches",
     rf"^(?:truncate|cluster|vacuum full|reindex table)(?: table)? {NAME}": "locks the whole table: write to a new one",
 }
 SET_NOT_NULL = re.compile(ALTER + r"\balter (?:column )?\S+ set not null\b", re.IGNORECASE | re.DOTALL)
