@@ -19,7 +19,9 @@ INDEXES = {
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         for name, columns in INDEXES.items():
-            op.execute(f"drop index concurrently if exists {name}")  # an interrupted build leaves an invalid one
+            op.execute(
+                f"drop index concurrently if exists {name}"
+            )  # an interrupted build leaves an invalid one
             op.execute(f"create index concurrently {name} on {columns}")
 
 
