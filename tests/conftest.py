@@ -29,7 +29,7 @@ from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 from shared.access import decision_counts  # noqa: E402
 from shared.billing import provider_registry  # noqa: E402
 from shared.billing.models import PLATFORM  # noqa: E402
-from shared.core import db, rate_limits  # noqa: E402
+from shared.core import db, rate_limits, request_ids  # noqa: E402
 from shared.core.config import settings  # noqa: E402
 from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
@@ -215,6 +215,7 @@ def tidy(schema: str) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 async def fresh_limits() -> None:
+    request_ids.end()  # tests run one after another in one task
     await rate_limits.clear_counts()
     decision_counts._pending.clear()  # of tenants of other tests, which nobody waits for
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -190,7 +190,7 @@ def _upgrade(config: Config, connection: Connection, revision: str) -> None:
 
 def _limit_lock_waits(connection: Connection) -> None:
     """Not outside of transactions: an index that is built concurrently may wait, and would be left invalid."""
-    with connection.connection.cursor() as cursor:
+    with closing(connection.connection.cursor()) as cursor:
         cursor.execute(f"set local lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'")
 
 

@@ -25,6 +25,12 @@ def begin(request_id: str = "", *, attempt: int = 0) -> str:
     return request_id
 
 
+def end() -> None:
+    """What this task does from now on belongs to no request."""
+    _current.set("")
+    _attempt.set(0)
+
+
 def current() -> str:
     """The id of the request in progress. Outside of any, as in a command, a new one each time."""
     return _current.get() or new_id("req")

@@ -104,6 +104,7 @@ class RequestMiddleware:
                 request_id=request_id,
                 **_client_request_id(scope),
             )
+            request_ids.end()
 
     async def _receive_body(self, receive: Receive, state: dict[str, Any], began: float) -> Message:
         """Raises BodyTimedOut when the client is slower than any honest one."""

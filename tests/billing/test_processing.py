@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -243,7 +244,9 @@ async def test_database_outage_does_not_count_as_an_attempt(
 ) -> None:
     customer = await create_subscribed_customer(cast, stripe)
     await events.store_webhooks(customer)
-    stripe.failure = OperationalError("select 1", {}, Exception("the server closed the connection"))
+    stripe.failure = OperationalError(
+        "select 1", {}, psycopg.OperationalError("the server closed the connection")
+    )
     for _ in range(processing.MAX_ATTEMPTS + 1):
         await processing.drain()
         await events.make_webhooks_due(customer)

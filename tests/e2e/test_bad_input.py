@@ -29,7 +29,7 @@ def sign_up(person: Newcomer, **changed: str) -> APIResponse:
         ({"email": "x" * 10_000 + "@input.test"}, "Email addresses can have at most"),
         ({"email": "nora\0@input.test"}, "unsupported character"),
         ({"name": "No\0ra"}, "unsupported character"),
-        ({"organisation": "\x07"}, "The name contains unsupported characters."),
+        ({"organisation": "\x07"}, "The name contains unsupported characters: U+0007."),
         ({"organisation": ""}, "Enter the name of your organisation."),
         ({"organisation": "A" * 500}, "Names can have at most 80 characters; this one has 500."),
         ({"password": "short"}, "Use at least 15 characters; this one has 5."),
