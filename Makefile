@@ -3,6 +3,8 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
 PY := .venv/bin/python
 INSTALL := $(PY) -m shared.dev.install_packages
+# Full runs that succeeded, for `bulkhead doctor`.
+RECORD = mkdir -p .bulkhead/last-runs && touch .bulkhead/last-runs/$(1)
 
 .PHONY: up test test-fast test-long test-pooler check bench attack lock clean
 up: .venv/up
@@ -19,6 +21,7 @@ test-fast: .venv/test
 test-long: .venv/test
 	@$(PY) -m tests.support.browser
 	@$(PY) -m pytest --long
+	@$(call RECORD,test-long)
 
 # Isolation behind a pooler that pools transactions. Needs pgbouncer from the system's packages.
 test-pooler: .venv/test
@@ -35,9 +38,11 @@ check: .venv/test
 bench: .venv/test
 	@$(PY) -m tests.support.browser >&2
 	@$(PY) -m shared.cli bench $(ARGS)
+	@$(if $(ARGS),,$(call RECORD,bench))
 
 attack: .venv/test
 	@$(PY) -m shared.cli attack $(ARGS)
+	@$(if $(ARGS),,$(call RECORD,attack))
 
 # Hashes for every platform and Python; no address of any index.
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -q

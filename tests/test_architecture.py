@@ -20,6 +20,7 @@ SPEAK_SQL = (
     "shared/cli/database.py",
     "shared/cli/database_diagnosis.py",
     "shared/cli/database_roles.py",
+    "shared/cli/doctor/database_checks.py",
     "shared/cli/login_checks.py",
     "shared/jobs/queue_status.py",
     "shared/jobs/queue.py",

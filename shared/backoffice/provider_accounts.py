@@ -70,6 +70,17 @@ async def unpause(octx: OperatorCtx, account_id: str, *, reason: Reason) -> None
     )
 
 
+async def list_wrapped_keys(octx: OperatorCtx, reason: Reason) -> list[tuple[str, crypto.WrappedKey]]:
+    """Account id and wrapped data key of every account that has one. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_KEY_ROTATE)
+    use_reason(octx, reason)
+    return [
+        (row.id, accounts.wrapped_key(row))
+        for row in await accounts.lock_all(octx.session)
+        if row.kek_id is not None
+    ]
+
+
 async def rewrap_keys(octx: OperatorCtx, reason: Reason) -> int:
     """Wraps data keys with the newest master key. Returns how many used an older one. Idempotent."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)

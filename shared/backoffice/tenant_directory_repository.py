@@ -279,6 +279,12 @@ async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str
     return (await session.exec(statement)).all()
 
 
+async def list_keys(session: AsyncSession) -> Sequence[tuple[str, int, bytes]]:
+    """(tenant id, number of the master key, wrapped data key) of every tenant."""
+    columns = (TenantKey.tenant_id, TenantKey.kek_id, TenantKey.wrapped)
+    return (await session.exec(select(*columns).order_by(TenantKey.tenant_id))).all()
+
+
 async def _fetch_all(session: AsyncSession, statement: Executable) -> Sequence[Any]:
     """Fetches rows of columns through the session, whose guard requires a tenant or a reason."""
     records: Sequence[Any] = (await session.exec(statement)).all()  # type: ignore[call-overload]

@@ -9,6 +9,16 @@ from shared.core.context import OperatorCtx
 from shared.tenancy import entry
 
 
+async def list_wrapped_keys(octx: OperatorCtx, reason: Reason) -> list[tuple[str, crypto.WrappedKey]]:
+    """Tenant id and wrapped data key of every tenant. Raises Invalid without a reason."""
+    policy.require_operator(octx, actions.OP_KEY_ROTATE)
+    async with entry.read_across_tenants(octx, use_reason(octx, reason)) as session:
+        return [
+            (tenant_id, crypto.WrappedKey(kek_id, wrapped))
+            for tenant_id, kek_id, wrapped in await tenant_directory_repository.list_keys(session)
+        ]
+
+
 async def rotate_tenant_keys(octx: OperatorCtx, reason: Reason) -> int:
     """Returns how many used an older key. Idempotent. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)

@@ -40,8 +40,9 @@ def _use_database(context: typer.Context) -> None:
         "attack",
         "bench",
         "docs",
+        "doctor",
         "new-module",
-    ):  # the first two have servers of their own
+    ):  # the first two have servers of their own; the doctor starts nothing
         database.use_embedded_server()
 
 
@@ -281,6 +282,18 @@ def rotate_keys() -> None:
 
     with database.running_server():
         typer.echo(asyncio.run(keys.rotate_keys()))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> None:
+    """Check settings, database, keys, jobs, Redis, mail and files. Exits with 1 where something failed."""
+    from shared.cli.doctor import check_results, diagnosis
+
+    results = diagnosis.examine()
+    typer.echo(check_results.render_json(results) if as_json else check_results.render_lines(results))
+    raise typer.Exit(1 if check_results.has_failed(results) else 0)
 
 
 @app.command("new-module")

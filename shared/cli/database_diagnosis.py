@@ -22,7 +22,7 @@ def explain(problem: BaseException) -> str:
         return ""
     url = make_url(database_url.get_secret_value())
     try:
-        return _find_connection_problem(url) or _find_schema_problem(url)
+        return find_connection_problem(url) or _find_schema_problem(url)
     except (psycopg.Error, ConfigurationError):  # another problem on the way: the first one is shown
         return ""
 
@@ -44,7 +44,8 @@ def _is_of_database(cause: BaseException) -> bool:
     return isinstance(cause, psycopg.Error | PoolTimeout)
 
 
-def _find_connection_problem(url: URL) -> str:
+def find_connection_problem(url: URL) -> str:
+    """Why no connection can be made, and what to do, without the password; or ""."""
     try:
         psycopg.connect(_address(url), connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as problem:

@@ -23,13 +23,23 @@ class DiskWatch:
             self._printed = text
 
 
+def is_full(free: int) -> bool:
+    """Whether a database on a disk with so many free bytes does not start."""
+    return free < FULL_SPACE_MB * 2**20
+
+
+def is_low(free: int, total: int) -> bool:
+    """Whether the disk is almost full. Both in bytes."""
+    return free < min(total * LOW_SPACE_SHARE, LOW_SPACE_MB * 2**20)
+
+
 def _describe_space(root: Path, free: int, total: int) -> str:
     """Both in bytes. "" when there is enough. The text does not change with each byte."""
-    if free < FULL_SPACE_MB * 2**20:
+    if is_full(free):
         return (
             f"No space left on the disk of {root}. Changes can't be saved until there is."
             " Make room: everything goes on automatically then."
         )
-    if free < min(total * LOW_SPACE_SHARE, LOW_SPACE_MB * 2**20):
+    if is_low(free, total):
         return f"The disk of {root} is almost full. Make room before it is."
     return ""

@@ -34,7 +34,7 @@ def require_no_administrator() -> None:
     """Raises ConfigurationError when DATABASE_URL, or DATABASE_DIRECT_URL, has rights that only `migrate` needs."""
     for setting, url in db.list_configured_urls():
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            _require_no_excess(connection, setting)
+            require_no_excess(connection, setting)
 
 
 def require_member(role: DatabaseRole, program: str) -> None:
@@ -44,7 +44,7 @@ def require_member(role: DatabaseRole, program: str) -> None:
     """
     for setting, url in db.list_configured_urls():
         with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            _require_no_excess(connection, setting)
+            require_no_excess(connection, setting)
             groups = [database_logins.role_name(each) for each in database_logins.ROLES]
             memberships = {name for (name,) in connection.execute(MEMBERSHIPS, [groups]).fetchall()}
             expected = database_logins.role_name(role)
@@ -90,7 +90,8 @@ def _read_backend_pid(connection: psycopg.Connection[Any]) -> object:
     return connection.execute("select pg_backend_pid()").fetchone()
 
 
-def _require_no_excess(connection: psycopg.Connection[tuple[object, ...]], setting: str) -> None:
+def require_no_excess(connection: psycopg.Connection[tuple[object, ...]], setting: str) -> None:
+    """Raises ConfigurationError when the login of this connection, of the URL in `setting`, could do what only `migrate` needs."""
     row = connection.execute(RIGHTS, {"owner": database_logins.role_name("owner")}).fetchone()
     assert row is not None
     user, *flags = row

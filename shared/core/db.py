@@ -40,6 +40,7 @@ from shared.core.errors import Invalid, NoTenant, Unavailable
 from shared.core.ids import new_id
 
 DATABASE = "bulkhead"
+POOL_SIZE, MAX_OVERFLOW = 10, 10  # of one role in one process
 CONNECT_TIMEOUT_S = 3
 PREPARE_THRESHOLD = 5  # psycopg's own
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
@@ -171,8 +172,8 @@ def engine(role: DatabaseRole) -> AsyncEngine:
     target = make_url(login_url(role)).set(drivername="postgresql+psycopg")
     return create_async_engine(
         target,
-        pool_size=10,
-        max_overflow=10,
+        pool_size=POOL_SIZE,
+        max_overflow=MAX_OVERFLOW,
         pool_timeout=5,
         pool_pre_ping=False,
         hide_parameters=True,  # or a failed statement writes what it carried, hashes too, into the log

@@ -7,7 +7,7 @@ typed; they are shown as text that no mail client turns into a link.
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formataddr
 from functools import cache
@@ -157,23 +157,44 @@ def _format_text(paragraph: Paragraph, link: str) -> str:
     return f"{paragraph.text}:\n{link}" if paragraph.is_button else paragraph.text
 
 
-def _smtp_options() -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpServer:
+    host: str
+    port: int
+    uses_tls: bool  # from the first byte
+    uses_starttls: bool
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.uses_tls or self.uses_starttls
+
+
+def read_smtp_server() -> SmtpServer:
     """Where and how to connect. `smtp://` refuses a server without STARTTLS before it sends a password."""
     smtp_url = settings().smtp_url
     if smtp_url is None:
-        return {
-            "hostname": "127.0.0.1",
-            "port": settings().mailbox_port,
-            "use_tls": False,
-            "start_tls": False,
-        }
+        return SmtpServer(host="127.0.0.1", port=settings().mailbox_port, uses_tls=False, uses_starttls=False)
     url = urlsplit(smtp_url.get_secret_value())
+    return SmtpServer(
+        host=url.hostname or "",
+        port=url.port or (465 if url.scheme == SMTP_TLS else 587),
+        uses_tls=url.scheme == SMTP_TLS,
+        uses_starttls=url.scheme not in (SMTP_TLS, SMTP_PLAIN),
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+    )
+
+
+def _smtp_options() -> dict[str, Any]:
+    server = read_smtp_server()
     options: dict[str, Any] = {
-        "hostname": url.hostname,
-        "port": url.port or (465 if url.scheme == SMTP_TLS else 587),
-        "use_tls": url.scheme == SMTP_TLS,
-        "start_tls": url.scheme not in (SMTP_TLS, SMTP_PLAIN),
+        "hostname": server.host,
+        "port": server.port,
+        "use_tls": server.uses_tls,
+        "start_tls": server.uses_starttls,
     }
-    if url.username:
-        options |= {"username": unquote(url.username), "password": unquote(url.password or "")}
+    if server.user:
+        options |= {"username": server.user, "password": server.password}
     return options

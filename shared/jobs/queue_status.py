@@ -17,6 +17,9 @@ STATUS_SQL = """
          when j.status in ('failed', 'aborted') then 'failed' else '' end
 """
 COUNT_JOBS = text(f"select {STATUS_SQL} as status, count(*) from procrastinate_jobs j group by 1")  # noqa: S608  our own SQL
+HEARTBEAT_AGE = text(
+    "select extract(epoch from clock_timestamp() - max(last_heartbeat))::float8 from procrastinate_workers"
+)
 LIST_JOBS = text(f"""
     select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
            {STATUS_SQL}, j.attempts, j.scheduled_at,
@@ -47,6 +50,13 @@ async def count_by_status(session: AsyncSession) -> dict[str, int]:
     connection = await session.connection()
     counts: dict[str, int] = {row[0]: row[1] for row in (await connection.execute(COUNT_JOBS)).all()}
     return {status: counts.get(status, 0) for status in STATUSES}
+
+
+async def get_heartbeat_age_s(session: AsyncSession) -> float | None:
+    """Seconds since a worker last said that it is alive; None where none is registered. Needs the app's role."""
+    connection = await session.connection()
+    age_s: float | None = (await connection.execute(HEARTBEAT_AGE)).scalar_one()
+    return age_s
 
 
 async def list_jobs(

@@ -55,9 +55,7 @@ def test_wrong_password_is_named_and_not_shown(server: URL) -> None:
 
 
 def test_server_that_does_not_answer_is_named_with_its_address() -> None:
-    sentence = database_diagnosis._find_connection_problem(
-        make_url("postgresql://ann:x@127.0.0.1:1/bulkhead")
-    )
+    sentence = database_diagnosis.find_connection_problem(make_url("postgresql://ann:x@127.0.0.1:1/bulkhead"))
     assert "no database server answers at 127.0.0.1:1" in sentence
 
 
