@@ -87,7 +87,7 @@ async def rewrap_keys(octx: OperatorCtx, reason: Reason) -> int:
     reason_text = use_reason(octx, reason)
     count = 0
     for row in await accounts.lock_all(octx.session):
-        if row.kek_id not in (None, crypto.get_newest_kek_id()):
+        if row.kek_id is not None and crypto.needs_rewrap(accounts.wrapped_key(row)):
             rewrapped_key = crypto.rewrap_dek(accounts.wrapped_key(row))
             row.kek_id, row.wrapped = rewrapped_key.kek_id, rewrapped_key.wrapped
             octx.session.add(row)

@@ -273,12 +273,6 @@ async def count_security_events(session: AsyncSession, since: datetime) -> dict[
     return {kind: int(count) for kind, count in await _fetch_all(session, statement)}
 
 
-async def list_outdated_keys(session: AsyncSession, newest: int) -> Sequence[str]:
-    """Tenants whose data key is wrapped by another master key than the newest."""
-    statement = select(TenantKey.tenant_id).where(TenantKey.kek_id != newest).order_by(TenantKey.tenant_id)
-    return (await session.exec(statement)).all()
-
-
 async def list_keys(session: AsyncSession) -> Sequence[tuple[str, int, bytes]]:
     """(tenant id, number of the master key, wrapped data key) of every tenant."""
     columns = (TenantKey.tenant_id, TenantKey.kek_id, TenantKey.wrapped)

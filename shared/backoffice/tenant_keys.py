@@ -24,12 +24,17 @@ async def rotate_tenant_keys(octx: OperatorCtx, reason: Reason) -> int:
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
     reason_text = use_reason(octx, reason)
     async with entry.read_across_tenants(octx, reason_text) as session:
-        tenant_ids = await tenant_directory_repository.list_outdated_keys(session, crypto.get_newest_kek_id())
+        tenant_ids = [
+            tenant_id
+            for tenant_id, kek_id, wrapped in await tenant_directory_repository.list_keys(session)
+            if crypto.needs_rewrap(crypto.WrappedKey(kek_id, wrapped))
+        ]
     for tenant_id in tenant_ids:
         await db.set_tenant(octx.session, tenant_id)
         row = await tenant_directory_repository.lock_key(octx.session, tenant_id)
-        if row.kek_id != crypto.get_newest_kek_id():  # otherwise another transaction has rotated it
-            rewrapped_key = crypto.rewrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
+        key = crypto.WrappedKey(row.kek_id, row.wrapped)
+        if crypto.needs_rewrap(key):  # otherwise another transaction has rotated it
+            rewrapped_key = crypto.rewrap_dek(key)
             row.kek_id, row.wrapped = rewrapped_key.kek_id, rewrapped_key.wrapped
             octx.session.add(row)
     await db.clear_scope(octx.session)

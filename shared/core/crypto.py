@@ -2,6 +2,9 @@
 
 One data key (DEK) per tenant, wrapped by a master key (KEK). Sealed bytes are bound to tenant, field and row:
 moved anywhere else they do not open. Rotating the master key rewraps data keys and touches no data.
+
+A master key is never used itself: each purpose has a key that derives from it. Versions up to November 2026 wrapped data
+keys and signed links with the master key; both are still read, until `bulkhead rotate-keys` has wrapped the data keys again.
 """
 
 import base64
@@ -21,6 +24,8 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from shared.core.config import ConfigurationError, settings
 
 FORMAT_VERSION = b"\x01"
+# Stored keys and signatures depend on these words and on "job" of `shared.jobs.signatures`: they never change.
+WRAPPING, LINKS = "data keys", "links"
 NONCE_LENGTH, TAG_LENGTH = 12, 16  # bytes
 
 
@@ -53,8 +58,7 @@ def get_newest_kek_id() -> int:
 
 
 def new_dek() -> WrappedKey:
-    kek_id, kek = next(iter(settings().load_master_keys().items()))
-    return WrappedKey(kek_id, aes_key_wrap(kek, AESGCM.generate_key(256)))
+    return _wrap_with_newest(AESGCM.generate_key(256))
 
 
 def unwrap_dek(key: WrappedKey) -> bytes:
@@ -63,18 +67,38 @@ def unwrap_dek(key: WrappedKey) -> bytes:
         raise ConfigurationError(
             f"BULKHEAD_MASTER_KEYS lacks key {key.kek_id}, which wraps existing data keys"
         )
+    return unwrap_with(kek, key.wrapped)
+
+
+def unwrap_with(master_key: bytes, wrapped: bytes) -> bytes:
+    """The data key in `wrapped`. Raises DecryptionError where another master key wrapped it."""
+    for wrapping_key in (_derive_key(master_key, WRAPPING), master_key):
+        try:
+            return aes_key_unwrap(wrapping_key, wrapped)
+        except InvalidUnwrap:
+            continue
+    raise DecryptionError("this data key was wrapped by another master key of the same number")
+
+
+def needs_rewrap(key: WrappedKey) -> bool:
+    """Whether an older master key wraps this data key, or the newest one itself, as earlier versions did."""
+    if key.kek_id != get_newest_kek_id():
+        return True
     try:
-        return aes_key_unwrap(kek, key.wrapped)
-    except InvalidUnwrap as problem:
-        raise DecryptionError(
-            "this data key was wrapped by another master key of the same number"
-        ) from problem
+        aes_key_unwrap(_derive_key(settings().load_master_keys()[key.kek_id], WRAPPING), key.wrapped)
+    except InvalidUnwrap:
+        return True
+    return False
 
 
 def rewrap_dek(key: WrappedKey) -> WrappedKey:
     """The same data key, wrapped with the newest master key."""
-    kek_id, kek = next(iter(settings().load_master_keys().items()))
-    return WrappedKey(kek_id, aes_key_wrap(kek, unwrap_dek(key)))
+    return _wrap_with_newest(unwrap_dek(key))
+
+
+def _wrap_with_newest(dek: bytes) -> WrappedKey:
+    kek_id, master_key = next(iter(settings().load_master_keys().items()))
+    return WrappedKey(kek_id, aes_key_wrap(_derive_key(master_key, WRAPPING), dek))
 
 
 def _associated_data(*parts: str) -> bytes:
@@ -139,15 +163,19 @@ def sign(purpose: str, *parts: str) -> str:
     """
     if any("." in part or "\x00" in part for part in parts):
         raise ValueError("separator in a signed part")
-    key = next(iter(settings().load_master_keys().values()))
-    return ".".join((*parts, _compute_mac(key, purpose, parts)))
+    master_key = next(iter(settings().load_master_keys().values()))
+    return ".".join((*parts, _compute_mac(_derive_key(master_key, LINKS), purpose, parts)))
 
 
 def unsign(purpose: str, text: str, count: int) -> tuple[str, ...]:
-    """The parts, signed for this purpose by any of our keys. Raises BadSignature."""
+    """The parts, signed for this purpose by any of our keys. Raises BadSignature.
+
+    Links of earlier versions are signed with the master key itself. The last ones expire 7 days after the update.
+    """
     *parts, mac = text.split(".")
     if len(parts) == count and text.isascii() and "\x00" not in text:
-        for key in settings().load_master_keys().values():
-            if hmac.compare_digest(mac, _compute_mac(key, purpose, tuple(parts))):
-                return tuple(parts)
+        for master_key in settings().load_master_keys().values():
+            for key in (_derive_key(master_key, LINKS), master_key):
+                if hmac.compare_digest(mac, _compute_mac(key, purpose, tuple(parts))):
+                    return tuple(parts)
     raise BadSignature(purpose)

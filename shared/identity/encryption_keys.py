@@ -18,8 +18,9 @@ async def rotate_realm_keys() -> int:
     count = 0
     async with db.transaction("owner") as session:
         for row in await repository.lock_realm_keys(session):
-            if row.kek_id != crypto.get_newest_kek_id():
-                rewrapped = crypto.rewrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))
+            key = crypto.WrappedKey(row.kek_id, row.wrapped)
+            if crypto.needs_rewrap(key):
+                rewrapped = crypto.rewrap_dek(key)
                 row.kek_id, row.wrapped = rewrapped.kek_id, rewrapped.wrapped
                 session.add(row)
                 count += 1

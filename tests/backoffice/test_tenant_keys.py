@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pyotp
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from sqlalchemy import text
 
 from shared.audit import audit_log
@@ -82,6 +83,22 @@ async def test_old_link_works_after_rotation_until_it_expires(cast: Cast, old_ma
     await keys.rotate_keys()
     assert (await invitations.get_offer(link.partition("token=")[2])).tenant_name == "Acme"
     assert f"{invitations.LIFETIME.days} days" in (ROOT / "docs" / "settings.md").read_text()
+
+
+async def test_rotation_rewraps_what_an_earlier_version_wrapped_with_the_master_key_itself(
+    cast: Cast, old_master_keys: str
+) -> None:
+    newest, master_key = next(iter(settings().load_master_keys().items()))
+    _, key = await load_data_key(cast.acme)
+    async with db.transaction(tenant_id=cast.acme) as session:
+        row = await session.get_one(TenantKey, (cast.acme, "dek"))
+        row.kek_id, row.wrapped = newest, aes_key_wrap(master_key, key)
+        session.add(row)
+    assert await load_data_key(cast.acme) == (newest, key)
+    async with cast.olga.octx() as octx:
+        assert await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, "after an update")) >= 1
+        assert await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, "after an update")) == 0
+    assert await load_data_key(cast.acme) == (newest, key)
 
 
 async def test_second_factors_can_be_read_after_rotation(cast: Cast, old_master_keys: str) -> None:

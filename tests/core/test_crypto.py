@@ -1,10 +1,12 @@
 """Sealed bytes open only in their own place; signed links are valid only for their purpose."""
 
 import base64
+import hmac
 import os
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +90,41 @@ def test_data_key_does_not_open_with_another_master_key_of_the_same_number(
     settings.cache_clear()
     with pytest.raises(crypto.DecryptionError):
         crypto.unwrap_dek(made)
+
+
+def test_master_key_itself_neither_wraps_nor_signs(environment: pytest.MonkeyPatch) -> None:
+    master_key = settings().load_master_keys()[1]
+    with pytest.raises(InvalidUnwrap):
+        aes_key_unwrap(master_key, crypto.new_dek().wrapped)
+    assert crypto.sign("verify", "tok_1") != sign_as_earlier_version(master_key, "verify", "tok_1")
+
+
+def test_data_key_of_an_earlier_version_opens_and_is_rewrapped(environment: pytest.MonkeyPatch) -> None:
+    plain = os.urandom(32)
+    old = crypto.WrappedKey(1, aes_key_wrap(settings().load_master_keys()[1], plain))
+    assert crypto.unwrap_dek(old) == plain
+    assert crypto.needs_rewrap(old)
+    new = crypto.rewrap_dek(old)
+    assert crypto.unwrap_dek(new) == plain
+    assert not crypto.needs_rewrap(new)
+
+
+def test_link_of_an_earlier_version_is_valid(environment: pytest.MonkeyPatch) -> None:
+    link = sign_as_earlier_version(settings().load_master_keys()[1], "verify", "tok_1")
+    assert crypto.unsign("verify", link, 1) == ("tok_1",)
+
+
+def sign_as_earlier_version(master_key: bytes, purpose: str, part: str) -> str:
+    mac = hmac.digest(master_key, b"\x00".join([b"bulkhead-link", purpose.encode(), part.encode()]), "sha256")
+    return f"{part}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def test_wrapping_and_links_keep_their_derivation() -> None:
+    """Stored keys and links in mails depend on it."""
+    digests = [
+        crypto._derive_key(bytes(32), purpose).hex()[:16] for purpose in (crypto.WRAPPING, crypto.LINKS)
+    ]
+    assert digests == ["517cd0b50e16b3c1", "6a050fdebd18bc60"]
 
 
 def test_signed_link_is_valid_for_its_purpose_and_content_only(environment: pytest.MonkeyPatch) -> None:

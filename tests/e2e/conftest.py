@@ -19,7 +19,6 @@ import psutil
 import psycopg
 import pyotp
 import pytest
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
@@ -173,7 +172,7 @@ class House:
         operator_id, sealed, last_step, kek_id, wrapped = row
         kek = Settings(BULKHEAD_DATA_DIR=DATA).load_master_keys()[kek_id]
         seed = crypto.open_sealed(
-            aes_key_unwrap(kek, wrapped), sealed, "operator", "operator_totp.sealed", operator_id
+            crypto.unwrap_with(kek, wrapped), sealed, "operator", "operator_totp.sealed", operator_id
         )
         step = max(int(time.time()) // mfa.STEP_SECONDS, last_step + 1)
         return pyotp.TOTP(base64.b32encode(seed).decode()).generate_otp(step)

@@ -38,7 +38,7 @@ def _judge_keys(keys: Sequence[tuple[str, crypto.WrappedKey]]) -> Iterator[Check
         except (ConfigurationError, crypto.DecryptionError):
             locked.append(f"{owner} (master key {key.kek_id})")
         else:
-            if key.kek_id != crypto.get_newest_kek_id():
+            if crypto.needs_rewrap(key):
                 older[key.kek_id] += 1
     numbers = ", ".join(map(str, settings().load_master_keys()))
     if locked:
@@ -51,7 +51,7 @@ def _judge_keys(keys: Sequence[tuple[str, crypto.WrappedKey]]) -> Iterator[Check
         counts = ", ".join(f"{count} by key {number}" for number, count in sorted(older.items()))
         yield warning(
             NAME,
-            f"All {len(keys)} open; older master keys wrap some: {counts}.",
+            f"All {len(keys)} open; some are wrapped as an older key or version did: {counts}.",
             "Run `bulkhead rotate-keys`.",
         )
     else:
