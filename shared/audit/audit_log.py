@@ -5,7 +5,7 @@ The database assigns number, time and hash of every row, and refuses changes to 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.audit import audit_log_repository
 from shared.audit.event_types import AUDIT_TEXTS, REASON_REQUIRED, AuditAction, OperatorAuditAction
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
-from shared.core.context import Ctx, OperatorCtx
+from shared.core.context import Actor, Ctx, OperatorCtx
+from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit
@@ -33,12 +34,16 @@ class AuditFilter:
     tenant_id: str = ""  # operators reading across tenants
     since: datetime | None = None
     until: datetime | None = None
+    hides_accounts: bool = False  # without sign-ins and changes of people's own accounts
 
     def not_before(self, at: datetime) -> "AuditFilter":
         """A copy that excludes events before `at`."""
         since = max(self.since, at) if self.since else at
         return AuditFilter(
-            self.actor, self.action, self.object_id, self.request_id, self.tenant_id, since, self.until
+            *(self.actor, self.action, self.object_id, self.request_id, self.tenant_id),
+            since=since,
+            until=self.until,
+            hides_accounts=self.hides_accounts,
         )
 
 
@@ -61,10 +66,13 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     reason: str = "",
+    event_id: str = "",
+    actor: Actor | None = None,
     **details: Any,
 ) -> None:
     """Add an event. Call it after the change and before the queue: it locks the tenant's chain until commit.
 
+    `event_id` and `actor`: for a job that records what a person did before.
     Raises ValueError for an action that is in no manifest, Invalid when a privileged action has no reason.
     """
     if action not in AUDIT_TEXTS:
@@ -75,12 +83,14 @@ def record(
             "Write one sentence. The customer can read it.",
             fields={"reason": "Missing"},
         )
+    actor = actor or ctx.actor
     ctx.session.add(
         AuditEvent(
+            id=event_id or new_id("aud"),
             tenant_id=ctx.tenant_id,
-            actor_type=ctx.actor.type,
-            actor_id=ctx.actor.id,
-            actor_name=ctx.actor.name,
+            actor_type=actor.type,
+            actor_id=actor.id,
+            actor_name=actor.name,
             impersonator_id=ctx.impersonator_id,
             action=str(action),
             object_id=object_id,
@@ -144,6 +154,26 @@ async def list_across_tenants(
 
 def _build_page(events: Sequence[AuditEvent], limit: int) -> Page[AuditEvent]:
     return build_page(events, limit=limit, cursor_of=audit_log_repository.get_cursor)
+
+
+async def has_event(ctx: Ctx, event_id: str) -> bool:
+    return await audit_log_repository.has_event(ctx.session, ctx.tenant_id, event_id)
+
+
+async def count_events_of(ctx: Ctx, actor_id: str, action: AuditAction, within: timedelta) -> int:
+    """How many events of this kind the tenant has recorded about this person lately."""
+    return await audit_log_repository.count_events_of(
+        ctx.session, ctx.tenant_id, actor_id, action=action, since=now() - within
+    )
+
+
+async def count_operator_events_of(
+    session: AsyncSession, actor_id: str, action: OperatorAuditAction, within: timedelta
+) -> int:
+    """As `count_events_of`, in the operator audit log."""
+    return await audit_log_repository.count_operator_events_of(
+        session, actor_id, action=action, since=now() - within
+    )
 
 
 async def list_operator_events(

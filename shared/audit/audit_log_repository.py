@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, or_, text
+from sqlalchemy import ColumnElement, and_, func, or_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.audit.event_types import ACCOUNT_ACTIONS, AuditAction, OperatorAuditAction
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 
@@ -39,6 +40,8 @@ def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnEl
         conditions.append(col(AuditEvent.at) >= criteria.since)
     if criteria.until:
         conditions.append(col(AuditEvent.at) < criteria.until)
+    if criteria.hides_accounts:
+        conditions.append(col(AuditEvent.action).not_in(ACCOUNT_ACTIONS))
     return conditions
 
 
@@ -56,6 +59,37 @@ async def list_events(
         .limit(limit)
     )
     return (await session.exec(statement)).all()
+
+
+async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> bool:
+    return await session.get(AuditEvent, (tenant_id, event_id)) is not None
+
+
+async def count_events_of(
+    session: AsyncSession, tenant_id: str, actor_id: str, *, action: AuditAction, since: datetime
+) -> int:
+    statement = (
+        select(func.count())
+        .select_from(AuditEvent)
+        .where(AuditEvent.tenant_id == tenant_id)
+        .where(AuditEvent.actor_id == actor_id)
+        .where(AuditEvent.action == action)
+        .where(col(AuditEvent.at) >= since)
+    )
+    return (await session.exec(statement)).one()
+
+
+async def count_operator_events_of(
+    session: AsyncSession, actor_id: str, *, action: OperatorAuditAction, since: datetime
+) -> int:
+    statement = (
+        select(func.count())
+        .select_from(OperatorEvent)
+        .where(OperatorEvent.actor_id == actor_id)
+        .where(OperatorEvent.action == action)
+        .where(col(OperatorEvent.at) >= since)
+    )
+    return (await session.exec(statement)).one()
 
 
 async def list_operator_events(

@@ -59,6 +59,10 @@ class AuditAction(StrEnum):
     BILLING_RESUME_ASKED = "billing.resume_asked"
     BILLING_STATUS_CHANGED = "billing.status_changed"
     CHECKLIST_COMPLETED = "checklist.completed"
+    FACTOR_CODES_RENEWED = "factor.codes_renewed"
+    FACTOR_DISABLED = "factor.disabled"
+    FACTOR_ENROLLED = "factor.enrolled"
+    FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
     FLAG_SET = "flag.set"
     INVITATION_ACCEPTED = "invitation.accepted"
     INVITATION_CREATED = "invitation.created"
@@ -74,6 +78,7 @@ class AuditAction(StrEnum):
     OVERRIDE_ENDED = "override.ended"
     OVERRIDE_SET = "override.set"
     OWNERSHIP_TRANSFERRED = "ownership.transferred"
+    PASSWORD_CHANGED = "password.changed"
     PLAN_ASSIGNED = "plan.assigned"
     PROVISIONING_RESUMED = "provisioning.resumed"
     PROVISIONING_STEP_DONE = "provisioning.step_done"
@@ -81,6 +86,8 @@ class AuditAction(StrEnum):
     ROLE_CHANGED = "role.changed"
     ROLE_CREATED = "role.created"
     ROLE_DELETED = "role.deleted"
+    SESSION_FAILED = "session.failed"
+    SESSION_STARTED = "session.started"
     SUBSCRIPTION_REPRICED = "subscription.repriced"
     TENANT_BRANDED = "tenant.branded"
     TENANT_CREATED = "tenant.created"
@@ -94,6 +101,18 @@ class AuditAction(StrEnum):
     TRAIT_SET = "trait.set"
 
 
+# What people do with their own accounts. It is recorded in each of their organisations, and is no work in any of them.
+ACCOUNT_ACTIONS = frozenset(
+    {
+        AuditAction.FACTOR_CODES_RENEWED,
+        AuditAction.FACTOR_DISABLED,
+        AuditAction.FACTOR_ENROLLED,
+        AuditAction.FACTOR_RECOVERY_CODE_USED,
+        AuditAction.PASSWORD_CHANGED,
+        AuditAction.SESSION_FAILED,
+        AuditAction.SESSION_STARTED,
+    }
+)
 REASON_REQUIRED = frozenset(
     {
         AuditAction.BILLING_ADJUSTED,
@@ -119,6 +138,7 @@ class OperatorAuditAction(StrEnum):
     DRAFT_SAVED = "draft.saved"
     FACTOR_CODES_RENEWED = "factor.codes_renewed"
     FACTOR_ENROLLED = "factor.enrolled"
+    FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
     FLAG_CLEANUP_MOVED = "flag.cleanup_moved"
     FLAG_CREATED = "flag.created"
     FLAG_KILLED = "flag.killed"
@@ -144,6 +164,7 @@ class OperatorAuditAction(StrEnum):
     PROVIDER_ACCOUNT_SECRETS_CHANGED = "provider_account.secrets_changed"
     PROVIDER_ACCOUNT_UNPAUSED = "provider_account.unpaused"
     SESSION_ENDED = "session.ended"
+    SESSION_FAILED = "session.failed"
     SESSION_STARTED = "session.started"
     TENANTS_READ_ACROSS = "tenants.read_across"
     USER_DISABLED = "user.disabled"

@@ -279,5 +279,11 @@ async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", lim
 
 
 def _record_state_change(ctx: Ctx, action: str, before: TenantState, after: TenantState, reason: str) -> None:
-    states = {"before": {"state": before.value}, "after": {"state": after.value}}
-    audit_log.record(ctx, action, ctx.tenant_id, **states, reason=reason)
+    audit_log.record(
+        ctx,
+        action,
+        ctx.tenant_id,
+        before={"state": before.value},
+        after={"state": after.value},
+        reason=reason,
+    )

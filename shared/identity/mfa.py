@@ -39,6 +39,7 @@ class ChallengeResult:
     is_correct: bool
     attempts_left: int = 0
     subject_id: str = ""
+    used_recovery_code: bool = False
 
 
 async def is_enabled(session: AsyncSession, realm: Realm, subject_id: str) -> bool:
@@ -119,12 +120,17 @@ async def replace_recovery_codes(session: AsyncSession, realm: Realm, subject_id
 
 async def verify_code(session: AsyncSession, realm: Realm, subject_id: str, code: str) -> bool:
     """True for an unused code of the app or an unused recovery code. Marks it as used."""
-    plain = "".join(character for character in code.strip().lower() if character.isalnum())
-    if len(plain) == RECOVERY_CODE_LENGTH:
+    if recovery_code := _parse_recovery_code(code):
         return await repository.use_recovery_code(
-            session, realm, subject_id, _hash_recovery_code(realm, subject_id, plain)
+            session, realm, subject_id, _hash_recovery_code(realm, subject_id, recovery_code)
         )
     return await _verify_totp(session, realm, subject_id, code)
+
+
+def _parse_recovery_code(code: str) -> str:
+    """As it was made, without hyphens; "" for text of another length, such as a code of the app."""
+    plain = "".join(character for character in code.strip().lower() if character.isalnum())
+    return plain if len(plain) == RECOVERY_CODE_LENGTH else ""
 
 
 async def disable(session: AsyncSession, realm: Realm, subject_id: str) -> None:
@@ -171,7 +177,7 @@ async def answer_challenge(session: AsyncSession, realm: Realm, token: str, code
     if not await verify_code(session, realm, subject_id, code):
         return ChallengeResult(False, MAX_ATTEMPTS - attempt, subject_id)
     await end_challenges(session, realm, subject_id)
-    return ChallengeResult(True, subject_id=subject_id)
+    return ChallengeResult(True, subject_id=subject_id, used_recovery_code=bool(_parse_recovery_code(code)))
 
 
 async def answer_enrolment(

@@ -1,5 +1,6 @@
 """The manifest of identity: people, operators and their sessions. None of its tables belongs to one tenant."""
 
+from shared.audit.event_types import AuditAction
 from shared.core.registry import Module
 from shared.identity import models, tasks
 
@@ -21,5 +22,14 @@ MODULE = Module(
         models.UserToken,
         models.UserTotp,
     ],
+    audit={
+        AuditAction.FACTOR_CODES_RENEWED: "created new recovery codes",
+        AuditAction.FACTOR_DISABLED: "turned off two-step sign-in",
+        AuditAction.FACTOR_ENROLLED: "turned on two-step sign-in",
+        AuditAction.FACTOR_RECOVERY_CODE_USED: "used a recovery code",
+        AuditAction.PASSWORD_CHANGED: "changed their password",
+        AuditAction.SESSION_FAILED: "had a failed sign-in",
+        AuditAction.SESSION_STARTED: "signed in",
+    },
     tasks=tasks.PLATFORM_TASKS,
 )

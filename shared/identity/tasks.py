@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.audit.event_types import AuditAction
 from shared.core import db
 from shared.core.config import settings
 from shared.core.db import now
-from shared.identity import repository, tokens, users
+from shared.identity import account_events, repository, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER
 from shared.jobs import mail, queue, worker
@@ -81,6 +82,23 @@ async def send_password_changed(_: ExternalJob, *, user_id: str) -> None:
     await mail.send(email)
 
 
+@worker.mail_job
+async def send_account_changed(_: ExternalJob, *, user_id: str, event_id: str, action: str) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, user_id)
+    if user is None or user.disabled_at is not None:
+        return
+    text = account_events.MAIL_TEXTS[AuditAction(action)]
+    email = Email(
+        to=user.email,
+        template="account_changed",
+        message_id=f"account-changed-{event_id}",
+        link=f"{settings().tenant_url}/account",
+        values={"name": user.name, "title": text.title, "body": text.body},
+    )
+    await mail.send(email)
+
+
 async def disable_user(session: AsyncSession, *, user_id: str) -> None:
     await users.end_access(session, user_id)
 
@@ -119,6 +137,7 @@ PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "platform.enable_user": enable_user,
     "platform.request_reset": request_reset,
     "platform.request_verification": request_verification,
+    account_events.MAIL_TASK: send_account_changed,
     "platform.send_account_exists": send_account_exists,
     "platform.send_password_changed": send_password_changed,
     "platform.send_reset": send_reset,

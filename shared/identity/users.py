@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Invalid
-from shared.identity import email_addresses, mfa, passwords, repository, sessions, tokens
+from shared.identity import account_events, email_addresses, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
 from shared.identity.realms import USER, Realm
 from shared.jobs import queue
@@ -197,6 +197,7 @@ async def change_password(
     if realm is USER:
         await repository.close_tokens(session, subject_id, "reset")
         await queue.put_platform_job(session, "platform.send_password_changed", user_id=subject_id)
+        await account_events.publish(session, "password.changed", subject_id)
 
 
 async def end_access(session: AsyncSession, user_id: str) -> None:

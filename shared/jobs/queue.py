@@ -22,7 +22,7 @@ DEFER_JOB = text("""
             and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
 """)
 
-# Jobs with a lock, and others that were tried before: those of a suspended tenant. A job with a time keeps it.
+# Jobs in the tenant's sequence, and others that were tried before: those of a suspended tenant. A job with a time keeps it.
 WAKE_JOBS = text("""
     update procrastinate_jobs set scheduled_at = null
     where status = 'todo' and (lock = :tenant_id or attempts > 0 and args ->> 'tenant_id' = :tenant_id)
@@ -51,6 +51,21 @@ async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = 
     if not task.startswith(PLATFORM_PREFIX):
         raise NoTenant(f"the job {task} has no tenant")
     await _defer_job(session, task, sequence or None, {"request_id": request_ids.current(), **ids})
+
+
+async def put_tenant_job(
+    session: AsyncSession, tenant_id: str, task: str, *, sequence: str = "", **ids: str
+) -> None:
+    """Enqueue a job of one tenant from a platform job, which has entered none.
+
+    Jobs of this tenant with the same `sequence` run one after another. Raises NoTenant.
+    """
+    if not tenant_id or task.startswith(PLATFORM_PREFIX):
+        raise NoTenant(f"the job {task} has no tenant")
+    lock = f"{tenant_id}:{sequence}" if sequence else None
+    await _defer_job(
+        session, task, lock, {"tenant_id": tenant_id, "request_id": request_ids.current(), **ids}
+    )
 
 
 async def wake_jobs(ctx: Ctx) -> None:

@@ -104,6 +104,18 @@ async def get_user(ctx: Ctx, user_id: str) -> User:
     return user
 
 
+async def get_active_member(ctx: Ctx, user_id: str) -> User | None:
+    """None for a stranger and for a former member."""
+    statement = (
+        select(User)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .where(User.id == user_id)
+    )
+    return (await ctx.session.exec(statement)).first()
+
+
 async def list_users_with_roles(ctx: Ctx, roles: Sequence[str]) -> Sequence[User]:
     """Active members with one of these roles, owners first."""
     statement = (

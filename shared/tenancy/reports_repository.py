@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlmodel import col, select
 
 from shared.access.models import DecisionCount
+from shared.audit.event_types import ACCOUNT_ACTIONS
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 
@@ -64,6 +65,7 @@ async def list_top_actors(
         )
         .where(AuditEvent.tenant_id == ctx.tenant_id)
         .where(col(AuditEvent.at) >= since)
+        .where(col(AuditEvent.action).not_in(ACCOUNT_ACTIONS))
         .group_by(*actor)
         .order_by(count.desc(), *actor)
         .limit(limit)

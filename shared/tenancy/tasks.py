@@ -6,10 +6,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import log
 from shared.core.context import Ctx
+from shared.identity.account_events import RECORD_FAILURE_TASK, RECORD_TASK
 from shared.jobs import mail, worker
 from shared.jobs.mail import MailRejected
 from shared.jobs.worker import ExternalJob
-from shared.tenancy import entry, invitations, members, provisioning, signups
+from shared.tenancy import account_events, entry, invitations, members, provisioning, signups
 
 
 async def provision(ctx: Ctx) -> None:
@@ -66,7 +67,12 @@ async def complete_sign_up(session: AsyncSession, *, sign_up_id: str) -> None:
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     provisioning.TASK_NAME: provision,
     members.ACCESS_ENDED_TASK: send_access_ended,
+    account_events.RECORD_TASK: account_events.record,
     invitations.MAIL_TASK: send_invitation,
     provisioning.WELCOME_MAIL_TASK: send_welcome,
 }
-PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {"platform.found": complete_sign_up}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    "platform.found": complete_sign_up,
+    RECORD_TASK: account_events.fan_out,
+    RECORD_FAILURE_TASK: account_events.fan_out_failure,
+}

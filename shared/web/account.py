@@ -20,7 +20,7 @@ from shared.identity import mfa, passwords, sessions, sign_in, users
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser
 from shared.tenancy import entry
-from shared.web import app_sites, forms, public_pages, qr, request_identity, user_agent
+from shared.web import app_sites, forms, public_pages, qr, request_identity, sign_in_records, user_agent
 from shared.web.request_identity import SignedInVisitor
 from shared.web.sign_in import redirect_to
 
@@ -167,7 +167,7 @@ async def confirm_factor(request: Request) -> Response:
             await attempt.succeed()
             await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
             token = await _start_new_session(session, request, visitor, PASSWORD_AND_TOTP)
-            await _record_operator_event(session, realm, visitor, "factor.enrolled")
+            await _record_factor_event(session, request, visitor, "factor.enrolled")
     except NotSignedIn:
         raise
     except DomainError as problem:
@@ -183,6 +183,7 @@ async def disable_factor(request: Request, visitor: SignedInVisitor, typed: dict
         await mfa.disable(session, realm, visitor.person.id)
         await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
         token = await _start_new_session(session, request, visitor, sign_in.PASSWORD)
+        await _record_factor_event(session, request, visitor, "factor.disabled")
     return _set_session_cookie(realm, redirect_to("/account?done=factor-off"), token)
 
 
@@ -193,7 +194,7 @@ async def renew_recovery_codes(request: Request, visitor: SignedInVisitor, typed
         if not await mfa.is_enabled(session, realm, visitor.person.id):
             raise Invalid("Two-step sign-in is off.", "Turn it on first.")
         codes = await mfa.replace_recovery_codes(session, realm, visitor.person.id)
-        await _record_operator_event(session, realm, visitor, "factor.codes_renewed")
+        await _record_factor_event(session, request, visitor, "factor.codes_renewed")
     return public_pages.render_page(request, "codes.html", codes=codes, target="/account?done=codes")
 
 
@@ -221,19 +222,37 @@ async def end_other_sessions(request: Request, visitor: SignedInVisitor, _: dict
 
 
 async def _start_new_session(session: Any, request: Request, visitor: SignedInVisitor, factors: str) -> str:
-    browser = Browser(
+    return await sign_in.start_session(
+        session,
+        app_sites.get_site(request).realm,
+        visitor.person.id,
+        factors,
+        _build_browser(request, visitor),
+    )
+
+
+def _build_browser(request: Request, visitor: SignedInVisitor) -> Browser:
+    return Browser(
         request_identity.get_client_address(request),
         request.headers.get("user-agent", ""),
         visitor.live_session.session_hash,
-    )
-    return await sign_in.start_session(
-        session, app_sites.get_site(request).realm, visitor.person.id, factors, browser
     )
 
 
 def _set_session_cookie(realm: Realm, response: Response, token: str) -> Response:
     sessions.set_cookie(response, realm, token)
     return response
+
+
+async def _record_factor_event(
+    session: AsyncSession, request: Request, visitor: SignedInVisitor, action: str
+) -> None:
+    """For operators in their audit log, for users in those of their organisations and in a mail."""
+    realm = app_sites.get_site(request).realm
+    if realm is OPERATOR:
+        await _record_operator_event(session, realm, visitor, action)
+    else:
+        await sign_in_records.publish(session, action, visitor.person.id, _build_browser(request, visitor))
 
 
 async def _record_operator_event(

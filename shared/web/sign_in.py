@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -17,9 +18,9 @@ from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.rate_limits import Attempt, RateLimit, begin_attempt
 from shared.identity import cookies, email_addresses, mfa, sessions, sign_in, subjects
 from shared.identity.realms import OPERATOR, Realm
-from shared.identity.sign_in import PASSWORD_AND_TOTP, SignInResult
+from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser, SignInResult
 from shared.tenancy import entry
-from shared.web import app_sites, forms, public_pages, qr, request_identity
+from shared.web import app_sites, forms, public_pages, qr, request_identity, sign_in_records
 
 WRONG_PASSWORD_TEXT = "Incorrect email or password."
 WRONG_CODE_TEXT = "Incorrect or already used code."
@@ -68,7 +69,19 @@ async def sign_in_by_password(request: Request) -> Response:
         await attempt.succeed()
         return await complete_sign_in(request, checked.subject_id, target, checked)
     except DomainError as problem:
-        return public_pages.render_form_again(request, "sign_in.html", problem, typed)
+        response = public_pages.render_form_again(request, "sign_in.html", problem, typed)
+        if isinstance(problem, WrongPassword):
+            response.background = BackgroundTask(
+                sign_in_records.record_wrong_password,
+                realm,
+                typed.get("email", ""),
+                _describe_browser(request),
+            )
+        return response
+
+
+def _describe_browser(request: Request) -> Browser:
+    return Browser(request_identity.get_client_address(request), request.headers.get("user-agent", ""))
 
 
 async def complete_sign_in(
@@ -78,6 +91,8 @@ async def complete_sign_in(
     realm, browser = app_sites.get_site(request).realm, await request_identity.get_browser(request)
     async with db.transaction(realm.db_role) as session:
         opened = await sign_in.open_session(session, realm, subject_id, browser, checked)
+        if opened.token:
+            await sign_in_records.record_sign_in(session, realm, subject_id, opened.token, browser)
     return _session_response(realm, opened, target)
 
 
@@ -155,7 +170,17 @@ async def sign_in_by_code(request: Request) -> Response:
             answer, codes = await mfa.answer_enrolment(session, realm, token, code)
         if answer.is_correct:
             opened = await sign_in.start_session(session, realm, subject_id, PASSWORD_AND_TOTP, browser)
-            await _record_operator_sign_in(session, realm, subject_id, opened, enrolled=bool(codes))
+            await sign_in_records.record_sign_in(
+                session,
+                realm,
+                subject_id,
+                opened,
+                browser,
+                enrolled=bool(codes),
+                used_recovery_code=answer.used_recovery_code,
+            )
+        else:
+            await sign_in_records.record_wrong_code(session, realm, subject_id, browser)
     if answer.is_correct:
         await by_address.succeed()
         await by_account.succeed()
@@ -193,18 +218,6 @@ def _restart_sign_in(realm: Realm) -> Response:
     response = redirect_to("/sign-in?notice=again")
     cookies.clear(response, realm.challenge_cookie)
     return response
-
-
-async def _record_operator_sign_in(
-    session: Any, realm: Realm, subject_id: str, token: str, *, enrolled: bool
-) -> None:
-    """Record an operator's sign-in in the transaction that opens the session."""
-    if realm is not OPERATOR:
-        return
-    octx = await entry.enter_operator_account(session, subject_id, crypto.hash_token(token))
-    if enrolled:
-        audit_log.record_operator(octx, "factor.enrolled", octx.actor_id, reason="Enrolled while signing in")
-    audit_log.record_operator(octx, "session.started", octx.actor_id, reason="Signed in")
 
 
 async def sign_out(request: Request) -> Response:

@@ -8,6 +8,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions, refusal_messages
 from shared.access.decision import decide
+from shared.audit.audit_log import AuditFilter
 from shared.core.context import Ctx
 from shared.tenancy import audit_reader, invitations, members, onboarding_checklist, provisioning, roles
 from shared.ui.audit_list import EventRow, event_rows, short_event_item
@@ -23,6 +24,7 @@ from tenant_app.nav import page_href
 from tenant_app.shell import PageState, Shell, guard_control, is_allowed, is_visible
 
 STEP_LABELS = {"waiting": "Waiting", "running": "Running", "done": "Done", "failed": "Failed"}
+RECENT_WORK = AuditFilter(hides_accounts=True)  # sign-ins would hide what was done
 CHECKLIST_ITEMS = {  # title, benefit, verb, page
     "invite_members": ("Invite a colleague", "We’ll email them an invitation.", "Invite", "members"),
     "brand": (
@@ -94,7 +96,7 @@ class HomeState(PageState):
         """Leaves out what the role or the plan does not allow: every member can open this page."""
         events, recent, pending, seats_used = list[Any](), list[Any](), list[Any](), 0
         if decide(ctx, actions.AUDIT_READ).allowed:
-            events = list((await audit_reader.list_events(ctx, limit=6)).rows)
+            events = list((await audit_reader.list_events(ctx, RECENT_WORK, limit=6)).rows)
         if decide(ctx, actions.MEMBER_READ).allowed:
             recent = list((await members.list_members(ctx, sort="seen_at", descending=True, limit=5)).rows)
             pending, seats_used = list(await invitations.list_pending(ctx)), await members.count_seats(ctx)

@@ -143,6 +143,8 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
+    "tenancy.account_events.record.action": lambda *_: "session.started",
+    "tenancy.record_account_event.action": lambda *_: "session.started",
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,

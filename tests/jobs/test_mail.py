@@ -18,6 +18,7 @@ LINK = "http://localhost:3000/invitations/accept?token=x"
 HOSTILE_NAME = "https://evil.example/login?x="
 VALUES = {
     "access_ended": ("by", "name", "tenant"),
+    "account_changed": ("name", "title", "body"),
     "account_exists": ("name",),
     "billing": ("body", "name", "tenant", "title"),
     "invitation": ("inviter", "role", "tenant"),

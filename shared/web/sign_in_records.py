@@ -1,0 +1,85 @@
+"""Record sign-ins: of operators in their audit log, of users in the audit log of each of their organisations."""
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit import audit_log
+from shared.backoffice import sign_in_failures
+from shared.core import crypto, db, log
+from shared.identity import account_events, subjects
+from shared.identity.account_events import WRONG_CODE, WRONG_PASSWORD
+from shared.identity.realms import OPERATOR, Realm
+from shared.identity.sign_in import Browser
+from shared.tenancy import entry
+from shared.web import user_agent
+
+
+async def record_sign_in(
+    session: AsyncSession,
+    realm: Realm,
+    subject_id: str,
+    token: str,
+    browser: Browser,
+    *,
+    enrolled: bool = False,
+    used_recovery_code: bool = False,
+) -> None:
+    """Record a sign-in in the transaction that opens the session. `token`: of that session."""
+    if realm is not OPERATOR:
+        if used_recovery_code:
+            await publish(session, "factor.recovery_code_used", subject_id, browser)
+        await publish(session, "session.started", subject_id, browser)
+        return
+    octx = await entry.enter_operator_account(session, subject_id, crypto.hash_token(token))
+    if enrolled:
+        audit_log.record_operator(octx, "factor.enrolled", octx.actor_id, reason="Enrolled while signing in")
+    if used_recovery_code:
+        audit_log.record_operator(
+            octx, "factor.recovery_code_used", octx.actor_id, reason="Signed in with it"
+        )
+    audit_log.record_operator(octx, "session.started", octx.actor_id, reason="Signed in")
+
+
+async def record_wrong_code(session: AsyncSession, realm: Realm, subject_id: str, browser: Browser) -> None:
+    if realm is OPERATOR:
+        await _record_operator_failure(session, subject_id, WRONG_CODE, browser)
+    else:
+        await publish(session, "session.failed", subject_id, browser, cause=WRONG_CODE)
+
+
+async def record_wrong_password(realm: Realm, email: str, browser: Browser) -> None:
+    """Call it after the response, whose time then reveals no account. Logs a failure of its own."""
+    try:
+        async with db.transaction(realm.db_role) as session:
+            if realm is not OPERATOR:
+                await account_events.publish_failed_sign_in(
+                    session,
+                    email,
+                    WRONG_PASSWORD,
+                    address=browser.address,
+                    device=user_agent.describe(browser.agent),
+                )
+                return
+            operator = await subjects.get_by_email(session, realm, email)
+            if operator is not None and operator.disabled_at is None:
+                await _record_operator_failure(session, operator.id, WRONG_PASSWORD, browser)
+    except Exception as problem:
+        log.get_logger(__name__).error("sign_in_failure_not_recorded", problem=type(problem).__name__)
+
+
+async def publish(
+    session: AsyncSession, action: str, user_id: str, browser: Browser, *, cause: str = ""
+) -> None:
+    """Publish what a user did with their account in this browser."""
+    device = user_agent.describe(browser.agent)
+    await account_events.publish(
+        session, action, user_id, cause=cause, address=browser.address, device=device
+    )
+
+
+async def _record_operator_failure(
+    session: AsyncSession, operator_id: str, cause: str, browser: Browser
+) -> None:
+    octx = await entry.enter_operator_account(session, operator_id, "")
+    await sign_in_failures.record_failure(
+        octx, cause, address=browser.address, device=user_agent.describe(browser.agent)
+    )
