@@ -14,6 +14,7 @@ class Role:
     name: str
     sentence: str
     permissions: frozenset[str] = frozenset()
+    version: int = 1  # of the row of a custom role
 
 
 OWNER = "owner"  # the one role a tenant cannot be without

@@ -3,6 +3,8 @@
 `reason` is stable and for machines, `detail` and `next_step` are sentences for the person. None holds a secret.
 """
 
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
 
 STATUS_BY_REASON = {  # a refusal is 403 unless its reason says otherwise
@@ -99,6 +101,47 @@ class Conflict(DomainError):
 
     status = 409
     default_reason = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDifference:
+    """A field whose stored value differs from the one that was submitted."""
+
+    label: str
+    current: str
+    submitted: str
+
+
+class ChangedMeanwhile(Conflict):
+    """Another person changed the object after the form had been opened. Nothing was changed."""
+
+    default_reason = "changed_meanwhile"
+
+    def __init__(
+        self,
+        subject: str,
+        *,
+        version: int,
+        changed_by: str,
+        changed_at: datetime,
+        differences: tuple[FieldDifference, ...] = (),
+    ) -> None:
+        at, today = changed_at.astimezone(UTC), datetime.now(UTC).date()
+        day = "" if at.date() == today else f" on {at:%-d %B}"
+        super().__init__(
+            f"{changed_by} changed {subject} at {at:%H:%M} UTC{day}.",
+            "Your input is kept: reload to see the other version, or save again to replace it.",
+        )
+        self.version = version  # of the stored object; submitting it again replaces that version
+        self.differences = differences
+
+    def problem_details(self, request_id: str) -> dict[str, object]:
+        differences = [asdict(difference) for difference in self.differences]
+        return {
+            **super().problem_details(request_id),
+            "version": self.version,
+            "differences": differences,
+        }
 
 
 class Unavailable(DomainError):

@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.core.db import now, timestamptz
 from shared.core.ids import new_id
+from shared.core.versions import Versioned
 
 
 class User(SQLModel, table=True):
@@ -25,7 +26,7 @@ class User(SQLModel, table=True):
     sign_up_id: str = ""  # the sign-up that chose the password; "" once the address is verified
 
 
-class Operator(SQLModel, table=True):
+class Operator(Versioned, table=True):
     __tablename__ = "operator"
 
     id: str = Field(default_factory=lambda: new_id("opr"), primary_key=True)

@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.core.db import TenantRow, now, text_enum, timestamptz
 from shared.core.ids import new_id
+from shared.core.versions import Versioned
 
 
 class TenantState(StrEnum):
@@ -40,7 +41,7 @@ class StepState(StrEnum):
     FAILED = "failed"
 
 
-class Tenant(SQLModel, table=True):
+class Tenant(Versioned, table=True):
     __tablename__ = "tenant"
 
     id: str = Field(default_factory=lambda: new_id("ten"), primary_key=True)
@@ -66,7 +67,7 @@ class SignUp(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
-class RoleRow(TenantRow, table=True):
+class RoleRow(Versioned, TenantRow, table=True):
     """A role of this tenant. The permissions of built-in roles are in `access.roles`.
 
     Memberships refer to `key`, which is the id of a custom role. Deleted roles are kept for former members.
@@ -84,7 +85,7 @@ class RoleRow(TenantRow, table=True):
     deleted_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
-class Membership(TenantRow, table=True):
+class Membership(Versioned, TenantRow, table=True):
     __tablename__ = "membership"
 
     id: str = Field(default_factory=lambda: new_id("mem"), primary_key=True)
@@ -117,7 +118,7 @@ class Invitation(TenantRow, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
-class TenantSettings(TenantRow, table=True):
+class TenantSettings(Versioned, TenantRow, table=True):
     """One row per tenant. `colour` is "" or "#rrggbb"."""
 
     __tablename__ = "tenant_settings"

@@ -17,6 +17,7 @@ from shared.core.db import now
 from shared.core.displayed_text import clean_line, skeleton_of
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
+from shared.core.versions import advance_version, require_version
 from shared.entitlements import limits
 from shared.tenancy import membership_end, role_repository, seats
 from shared.tenancy.models import RoleRow
@@ -39,7 +40,7 @@ def build_role(row: RoleRow) -> Role:
         return ROLES[row.key]
     assignable = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS
     permissions = frozenset() if row.deleted_at else frozenset(row.permissions) & assignable
-    return Role(row.key, row.name, row.sentence, permissions)
+    return Role(row.key, row.name, row.sentence, permissions, version=row.version)
 
 
 async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
@@ -87,8 +88,19 @@ async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str
     return build_role(row)
 
 
-async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: Collection[str]) -> None:
-    """Takes effect immediately for all its members. Raises as `create`, and NotFound for a built-in role."""
+async def change(
+    ctx: Ctx,
+    role_id: str,
+    name: str,
+    sentence: str,
+    permissions: Collection[str],
+    *,
+    version: int | None,
+) -> None:
+    """Takes effect immediately for all its members. `version`: of the role that was read.
+
+    Raises as `create`, NotFound for a built-in role, ChangedMeanwhile.
+    """
     policy.require(ctx, actions.ROLE_CHANGE)
     name, sentence, permission_set = (
         _clean_name(name),
@@ -98,12 +110,19 @@ async def change(ctx: Ctx, role_id: str, name: str, sentence: str, permissions: 
     await seats.lock_membership(ctx, actions.ROLE_CHANGE)
     row = await _require_grantable_custom_role(ctx, role_id)
     policy.require_grantable(ctx, permission_set)
+    values = {
+        "Name": (row.name, name),
+        "Description": (row.sentence, sentence),
+        "Permissions that differ": (build_role(row).permissions, permission_set),
+    }
+    require_version(row, version, "this role", values)
     await _require_free_name(ctx, name, other_than=row.key)
     before, permissions_before = _audit_fields(row), build_role(row).permissions
 
     row.name, row.sentence, row.permissions = name, sentence, sorted(permission_set)
     if _audit_fields(row) == before:
         return
+    advance_version(row, ctx.actor.name)
     ctx.session.add(row)
     audit_log.record(ctx, "role.changed", row.id, before=before, after=_audit_fields(row), role=name)
     user_ids = await role_repository.list_user_ids_with_role(ctx, row.key)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import reflex as rx
 
-from shared.core.errors import DomainError, Invalid
+from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
 from shared.ui.authorize import mark_inherited
+from shared.ui.edit_conflict import EditConflict
 from shared.ui.field_errors import FieldErrors
 from shared.ui.forms import UnknownFields, parse_choice
 from shared.ui.states import refusal_toast
@@ -21,7 +22,8 @@ class DialogState(rx.State, mixin=True):
 
     The page sets `reads` and the names of its dialogs. Those in `dialogs` show nothing of their own, so they open in the
     browser at once. The others open after `_fill_dialog` has filled them. The handler that submits a dialog closes it after the service
-    has returned: what was typed survives a refusal, and `Invalid` is shown below the fields that it names.
+    has returned: what was typed survives a refusal, `Invalid` is shown below the fields that it names, and
+    `ChangedMeanwhile` in the form with both versions.
     """
 
     reads: ClassVar[Any]  # Action or OperatorAction, as in ListState
@@ -67,16 +69,22 @@ class DialogState(rx.State, mixin=True):
 
     async def _clear_field_errors(self) -> None:
         (await self.get_state(FieldErrors))._clear()
+        (await self.get_state(EditConflict))._clear()
 
 
 def _show_field_errors(handler: Any) -> Any:
-    """The handler, with its `Invalid` shown in the open dialog. Other errors are raised, for a toast."""
+    """The handler, with its `Invalid` and `ChangedMeanwhile` shown in the form. Other errors are raised, for a toast."""
 
     @functools.wraps(handler)
     async def submit(self: Any, payload: dict[str, Any]) -> Any:
         field_errors = await self.get_state(FieldErrors)
+        edit_conflict = await self.get_state(EditConflict)
         try:
             answer = await handler(self, payload)
+        except ChangedMeanwhile as conflict:
+            field_errors._clear()
+            edit_conflict._show(handler.__name__, conflict)
+            return None
         except DomainError as refusal:
             is_about_fields = isinstance(refusal, Invalid) and not isinstance(refusal, UnknownFields)
             if self.dialog and is_about_fields and field_errors._show(refusal, payload):
@@ -86,6 +94,7 @@ def _show_field_errors(handler: Any) -> Any:
             field_errors._clear()  # a raised error would leave those of the last attempt
             return refusal_toast(refusal)
         field_errors._clear()
+        edit_conflict._clear()
         return answer
 
     return submit

@@ -9,6 +9,7 @@ from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
 from shared.ui.controls import button, dialog_field, form_field, text_input
 from shared.ui.dialog_state import DialogState
+from shared.ui.edit_conflict import version_fields
 from shared.ui.forms import Form
 from shared.ui.panels import panel, small
 
@@ -68,14 +69,17 @@ def form_dialog(
     kind: str = "primary",
     wide: bool = False,
     back: str = "Cancel",
+    version: Any = None,
 ) -> rx.Component:
     """Title, one sentence, the form, Cancel (or `back`) and one verb. Focus goes to the first field and back again.
 
-    The state closes it after the service has returned: what was typed survives a refusal.
+    `version`: a var with the version of what is edited, for a `VersionedForm`. The state closes it after the service has returned: what was typed survives a refusal.
     """
     foot = rx.el.div(
         rx.dialog.close(button(back)), button(confirm, kind=kind, type="submit"), class_name="dialog-foot"
     )
+    if version is not None:
+        fields = (*fields, version_fields(submit, version))
     form = rx.form(
         rx.el.div(*fields, class_name="dialog-body"), foot, on_submit=submit, data_testid=f"{name}-form"
     )

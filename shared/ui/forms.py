@@ -164,6 +164,12 @@ def _field_error(message: str) -> PydanticCustomError:
     return PydanticCustomError(FIELD_ERROR, "{message}", {"message": message})
 
 
+class VersionedForm(Form):
+    """Edits an object that has a version: the one that the form shows."""
+
+    row_version: Annotated[int, whole(1, 1_000_000_000)]
+
+
 Moment = Annotated[datetime | None, BeforeValidator(_read_moment)]  # None where it was left empty
 FutureMoment = Annotated[datetime, BeforeValidator(_require_future_moment)]
 OptionalFutureMoment = Annotated[datetime | None, BeforeValidator(_read_future_moment)]

@@ -243,6 +243,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "draft": lambda *_: PRO_VERSION,
     "plan": lambda *_: PRO,
     "draft_id": lambda *_: "plv_pro_1",
+    "version": lambda *_: None,
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: RedrawnLogo(b"a picture"),
     "value": lambda *_: "small",

@@ -70,6 +70,7 @@ HONEST: dict[str, Any] = {
     "plan": "",
     "quantity": "1",
     "title": "A title",
+    "row_version": "1",
     "version": "plv_pro_1",
     "enabled": True,
     "which": "",

@@ -88,5 +88,5 @@ async def test_people_are_notified_when_their_role_is_changed(
         await members.set_role(ctx, membership_id, role.key)
     assert f"user {cast.max.user_id}" in await list_notifications(listener)
     async with cast.ann.ctx() as ctx:
-        await roles.change(ctx, role.key, "Greeter", "", ["member:read", "member:invite"])
+        await roles.change(ctx, role.key, "Greeter", "", ["member:read", "member:invite"], version=None)
     assert f"user {cast.max.user_id}" in await list_notifications(listener)

@@ -84,7 +84,7 @@ async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> No
     role = await create_role(cast.ann)
     await assign_role(cast, role)
     async with cast.ann.ctx() as ctx:
-        await roles.change(ctx, role, "Greeter", "Says hello.", {P.MEMBER_READ})
+        await roles.change(ctx, role, "Greeter", "Says hello.", {P.MEMBER_READ}, version=None)
     async with cast.max.ctx() as ctx:
         assert ctx.role_name == "Greeter"
         assert ctx.permissions == {P.MEMBER_READ, *REQUIRED_PERMISSIONS}
@@ -103,7 +103,7 @@ async def test_role_change_without_a_difference_leaves_no_event(cast: Cast) -> N
     role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).rows[0].id
-        await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER)
+        await roles.change(ctx, role, " Recruiter ", "Finds people.", INVITER, version=None)
         assert (await audit_reader.list_events(ctx, limit=1)).rows[0].id == before
 
 
@@ -127,7 +127,7 @@ async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assig
     payer = await create_role(cast.ann, "Payer", P.BILLING_READ)
     max_id = await find_membership_id(cast.max, cast.ann)
     for act in (
-        lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}),
+        lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}, version=None),
         lambda ctx: roles.delete(ctx, payer),
         lambda ctx: members.set_role(ctx, max_id, payer),
         lambda ctx: invitations.invite(ctx, "zoe@acme.test", payer),
@@ -146,7 +146,7 @@ async def test_role_holder_cannot_extend_their_own_role(cast: Cast) -> None:
     await assign_role(cast, editor)
     wider = {P.ROLE_READ, P.ROLE_WRITE, P.MEMBER_WRITE}
     for act in (
-        lambda ctx: roles.change(ctx, editor, "Editor", "", wider),
+        lambda ctx: roles.change(ctx, editor, "Editor", "", wider, version=None),
         lambda ctx: roles.create(ctx, "Helper", "", wider),
     ):
         assert await get_refusal_reason(cast.max, act) == "missing_permission"
@@ -162,7 +162,7 @@ async def test_ownership_transfer_is_refused_as_permission_of_a_role(cast: Cast)
     role = await create_role(cast.ann)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="Only owners"):
-            await roles.change(ctx, role, "Heir", "", {P.OWNER_TRANSFER})
+            await roles.change(ctx, role, "Heir", "", {P.OWNER_TRANSFER}, version=None)
 
 
 async def test_role_with_an_unknown_permission_is_refused(cast: Cast) -> None:
@@ -175,7 +175,7 @@ async def test_role_changes_are_refused_for_a_member(cast: Cast) -> None:
     role = await create_role(cast.ann)
     for act in (
         lambda ctx: roles.create(ctx, "Mine", "", set()),
-        lambda ctx: roles.change(ctx, role, "Mine", "", set()),
+        lambda ctx: roles.change(ctx, role, "Mine", "", set(), version=None),
         lambda ctx: roles.delete(ctx, role),
     ):
         assert await get_refusal_reason(cast.max, act) == "missing_permission"
@@ -195,7 +195,7 @@ async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: 
         return results
 
     for act in (
-        lambda ctx, role: roles.change(ctx, role, "Ours", "", set()),
+        lambda ctx, role: roles.change(ctx, role, "Ours", "", set(), version=None),
         lambda ctx, role: roles.delete(ctx, role),
         lambda ctx, role: members.set_role(ctx, max_id, role),
         lambda ctx, role: invitations.invite(ctx, "zoe@acme.test", role),
@@ -210,7 +210,7 @@ async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: 
 async def test_builtin_role_cannot_be_changed_or_deleted(cast: Cast, key: str) -> None:
     async with cast.ann.ctx() as ctx:
         with pytest.raises(NotFound):
-            await roles.change(ctx, key, "Mine", "", set())
+            await roles.change(ctx, key, "Mine", "", set(), version=None)
         with pytest.raises(NotFound):
             await roles.delete(ctx, key)
 
@@ -226,7 +226,7 @@ async def test_role_name_is_refused_when_taken_in_any_case(cast: Cast, name: str
     other = await create_role(cast.ann, "Other")
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Conflict, match="already"):
-            await roles.change(ctx, other, name, "", set())
+            await roles.change(ctx, other, name, "", set(), version=None)
 
 
 @pytest.mark.parametrize("name", ["Оwner", "Admın", "V1ewer", "Ａｄｍｉｎ"])
@@ -268,7 +268,7 @@ async def test_role_after_a_downgrade_works_but_cannot_be_changed(cast: Cast) ->
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
     for act in (
         lambda ctx: roles.create(ctx, "New", "", set()),
-        lambda ctx: roles.change(ctx, kept, "New", "", set()),
+        lambda ctx: roles.change(ctx, kept, "New", "", set(), version=None),
     ):
         assert await get_refusal_reason(cast.ann, act) == "not_in_plan"
     assert await get_refusal_reason(cast.ann, lambda ctx: roles.delete(ctx, gone)) == "done"
@@ -327,7 +327,7 @@ async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> N
     for act, expected in (
         (lambda ctx: members.set_role(ctx, max_id, role), "missing_permission"),
         (lambda ctx: invitations.invite(ctx, "zoe@acme.test", role), "missing_permission"),
-        (lambda ctx: roles.change(ctx, role, "Again", "", set()), "not_found"),
+        (lambda ctx: roles.change(ctx, role, "Again", "", set(), version=None), "not_found"),
         (lambda ctx: roles.delete(ctx, role), "not_found"),
     ):
         assert await get_refusal_reason(cast.ann, act) == expected
@@ -386,7 +386,7 @@ async def test_invite_is_refused_when_the_inviters_role_was_cut_meanwhile(cast: 
     async def change_role_first() -> None:
         await inside.wait()
         async with cast.ann.ctx() as ctx:
-            await roles.change(ctx, role, "Recruiter", "", {P.MEMBER_READ})
+            await roles.change(ctx, role, "Recruiter", "", {P.MEMBER_READ}, version=None)
         cut.set()
 
     refused, _ = await asyncio.gather(get_refusal_reason(cast.max, act_late), change_role_first())
@@ -410,7 +410,7 @@ async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -
     async def change_role_first() -> None:
         await inside.wait()
         async with cast.ann.ctx() as ctx:
-            await roles.change(ctx, role, "Recruiter", "", {P.BILLING_WRITE})
+            await roles.change(ctx, role, "Recruiter", "", {P.BILLING_WRITE}, version=None)
         grown.set()
 
     refused, _ = await asyncio.gather(get_refusal_reason(cast.adam, act_late), change_role_first())

@@ -10,7 +10,9 @@ from shared.ui.panels import small
 from tenant_app.pages.roles.state import RolesState
 
 
-def role_editor(dialog_name: str, title: Any, sentence: str, confirm: str, submit: Any) -> rx.Component:
+def role_editor(
+    dialog_name: str, title: Any, sentence: str, confirm: str, submit: Any, version: Any = None
+) -> rx.Component:
     name = text_input(
         "name", required=True, auto_complete="off", max_length=60, default_value=RolesState.subject.name
     )
@@ -29,6 +31,7 @@ def role_editor(dialog_name: str, title: Any, sentence: str, confirm: str, submi
         confirm=confirm,
         submit=submit,
         wide=True,
+        version=version,
     )
 
 
@@ -58,6 +61,7 @@ def role_dialogs() -> rx.Component:
             "Takes effect immediately for everyone with this role.",
             "Change role",
             RolesState.change_role,
+            RolesState.subject.version,
         ),
         delete,
     )

@@ -72,6 +72,7 @@ class RoleRow:
     is_yours: bool = False
     edit_obstacle: str = ""  # why the reader can't change it, besides the plan
     delete_obstacle: str = ""  # why it cannot be deleted now
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def role_row(ctx: Ctx, usage: roles.RoleUsage) -> RoleRow:
         refusal_messages.refusal_text(
             ctx, actions.ROLE_DELETE, obstacle=roles.describe_usage(usage.members, usage.pending_invitations)
         ),
+        version=role.version,
     )
 
 

@@ -17,7 +17,7 @@ from shared.tenancy import roles
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm
-from shared.ui.forms import Form, parse_id
+from shared.ui.forms import Form, VersionedForm, parse_id
 from tenant_app.pages.roles.rows import (
     PermissionGroupRow,
     PermissionRow,
@@ -45,13 +45,23 @@ class BaseRoleForm(Form):
         }
 
 
+class BaseRoleChangeForm(BaseRoleForm, VersionedForm):
+    pass
+
+
+def _checkbox_fields() -> Any:
+    """A field for every permission of every manifest."""
+    return {checkbox_name(permission): (Literal["", "on"], "") for permission in list_editable_permissions()}
+
+
 @cache
 def role_form() -> type[BaseRoleForm]:
-    """With a field for every permission of every manifest."""
-    checkbox_fields: Any = {
-        checkbox_name(permission): (Literal["", "on"], "") for permission in list_editable_permissions()
-    }
-    return create_model("RoleForm", __base__=BaseRoleForm, **checkbox_fields)
+    return create_model("RoleForm", __base__=BaseRoleForm, **_checkbox_fields())
+
+
+@cache
+def role_change_form() -> type[BaseRoleChangeForm]:
+    return create_model("RoleChangeForm", __base__=BaseRoleChangeForm, **_checkbox_fields())
 
 
 class RolesState(DialogState, PageState):
@@ -119,14 +129,21 @@ class RolesState(DialogState, PageState):
     @rx.event
     @needs(actions.ROLE_CHANGE)
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
-        form, subject = role_form().read(payload), self.subject
+        form, subject = role_change_form().read(payload), self.subject
         async with self._change_page() as ctx:
             role_id = parse_id("rol", subject.key)
             # What this page has no words for yet is no box in the form, and stays.
             unlisted = (await roles.get_permissions(ctx, role_id) or frozenset()) - set(
                 list_editable_permissions()
             )
-            await roles.change(ctx, role_id, form.name, form.sentence, form.selected_permissions() | unlisted)
+            await roles.change(
+                ctx,
+                role_id,
+                form.name,
+                form.sentence,
+                form.selected_permissions() | unlisted,
+                version=form.row_version,
+            )
             role_usages = await roles.list_role_usage(ctx)
         return self._finish(
             ctx,
