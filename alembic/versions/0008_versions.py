@@ -5,7 +5,7 @@ Adds columns with constant defaults only. Code of the version before this one le
 
 from alembic import op
 
-revision = "0009"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
