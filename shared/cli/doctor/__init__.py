@@ -1,1 +1,1 @@
-"""`bulkhead doctor`: what is wrong with an installation, part by part, also where parts are away."""
+"""`bulkhead doctor`: what is wrong with an installation, part by part. It runs when parts are away."""
