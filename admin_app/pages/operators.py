@@ -22,7 +22,7 @@ from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import icon, icon_button, menu, radio_cards
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, ReasonForm, ReasonText, form_dialog, reason_field
-from shared.ui.forms import Form, parse_id
+from shared.ui.forms import VersionedForm, parse_id
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
 from shared.ui.tables import TONE_BY_LABEL, Column, badge, data_table, initials_of, person_cell, table_row
@@ -38,7 +38,7 @@ PASSWORD_TOAST_MILLISECONDS = 300_000  # time to copy a new password
 ROLE_CHOICES = [(role.key, role.name, role.sentence) for role in OPERATOR_ROLES.values()]
 
 
-class OperatorRoleForm(Form):
+class OperatorRoleForm(VersionedForm):
     role: str
     reason: ReasonText
 
@@ -56,6 +56,7 @@ class OperatorRow:
     is_active: bool = True
     is_you: bool = False
     created_at: str = ""
+    version: int = 1
 
 
 def operator_row(octx: OperatorCtx, operator: Operator) -> OperatorRow:
@@ -72,6 +73,7 @@ def operator_row(octx: OperatorCtx, operator: Operator) -> OperatorRow:
         is_active=operator.disabled_at is None,
         is_you=operator.id == octx.actor.id,
         created_at=operator.created_at.isoformat(),
+        version=operator.version,
     )
 
 
@@ -105,7 +107,11 @@ class OperatorsState(DialogState, PageState):
         form, subject = OperatorRoleForm.read(payload), self.subject
         async with self._ctx() as octx:
             await operators.set_role(
-                octx, parse_id("opr", subject.id), form.role, reason=state_reason(octx, form.reason)
+                octx,
+                parse_id("opr", subject.id),
+                form.role,
+                version=form.row_version,
+                reason=state_reason(octx, form.reason),
             )
             await self._read(octx)
         return self._finish(f"Changed the role of {subject.name}.", "Takes effect immediately.")
@@ -204,6 +210,7 @@ def operator_dialogs() -> rx.Component:
             radio_cards("Role", "role", ROLE_CHOICES, value=OperatorsState.subject.role),
             confirm="Change role",
             submit=OperatorsState.change_role,
+            version=OperatorsState.subject.version,
         ),
         operator_dialog(
             "disable",

@@ -12,6 +12,7 @@ from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
+from shared.core.versions import advance_version, require_version
 from shared.identity import email_addresses, passwords, users
 from shared.identity import operators as operator_rows
 from shared.identity.models import Operator
@@ -55,14 +56,20 @@ async def create(
     return OperatorAccess(operator, password)
 
 
-async def set_role(octx: OperatorCtx, operator_id: str, role: str, *, reason: Reason) -> None:
+async def set_role(
+    octx: OperatorCtx, operator_id: str, role: str, *, version: int | None, reason: Reason
+) -> None:
+    """`version`: of the operator that was read. Raises Invalid, NotFound, Refused, Conflict, ChangedMeanwhile."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     reason_text = use_reason(octx, reason)
     _require_known_role(role)
     operator, owners = await _lock_operator(octx, operator_id)
+    role_names = OPERATOR_ROLES[operator.role].name, OPERATOR_ROLES[role].name
+    require_version(operator, version, "this operator's role", {"Role": role_names})
     if role != OWNER:
         _require_other_owner(owners, operator)
     previous_role, operator.role = operator.role, role
+    advance_version(operator, octx.actor.name)
     octx.session.add(operator)
     audit_log.record_operator(
         octx, "operator.role_changed", operator_id, reason=reason_text, old=previous_role, new=role

@@ -18,6 +18,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, NotFound, Refused
 from shared.core.ids import is_id
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.versions import advance_version
 from shared.identity import email_addresses, users
 from shared.jobs import queue
 from shared.jobs.mail import Email
@@ -303,6 +304,7 @@ async def _join_tenant(ctx: Ctx, user_id: str, role: str) -> tuple[Membership, d
             existing_membership.ended_at,
             existing_membership.ended_by,
         ) = MembershipState.ACTIVE, role, None, ""
+        advance_version(existing_membership, ctx.actor.name)
         ctx.session.add(existing_membership)
     return existing_membership, before
 

@@ -15,6 +15,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit, clean_search_text, map_page
+from shared.core.versions import advance_version, require_version
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
@@ -34,6 +35,7 @@ class Member:
     state: str
     created_at: datetime
     seen_at: datetime | None
+    version: int  # of the membership
 
 
 async def list_members(
@@ -82,6 +84,7 @@ def build_member(membership: Membership, user: User) -> Member:
         membership.state.value,
         membership.created_at,
         membership.seen_at,
+        membership.version,
     )
 
 
@@ -91,8 +94,12 @@ async def count_seats(ctx: Ctx) -> int:
     return len(await member_repository.list_seat_emails(ctx))
 
 
-async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
-    """Raises NotFound, Refused for a role or member above the actor's permissions, Conflict for the last owner."""
+async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | None) -> None:
+    """`version`: of the member that was read.
+
+    Raises NotFound, Refused for a role or member above the actor's permissions, Conflict for the last owner,
+    ChangedMeanwhile.
+    """
     policy.require(ctx, actions.MEMBER_SET_ROLE)
     await seats.lock_membership(ctx, actions.MEMBER_SET_ROLE)
     await roles.require_assignable(ctx, role)
@@ -101,10 +108,13 @@ async def set_role(ctx: Ctx, membership_id: str, role: str) -> None:
         return
     if role == OWNER:
         raise Invalid("Ownership can't be assigned as a role.", "Use “Transfer ownership”.")
+    role_names = await roles.get_name(ctx, membership.role), await roles.get_name(ctx, role)
+    require_version(membership, version, "this member's role", {"Role": role_names})
     if membership.role == OWNER:
         await _require_another_owner(ctx, membership)
 
     before, membership.role = membership.role, role
+    advance_version(membership, ctx.actor.name)
     ctx.session.add(membership)
     audit_log.record(
         ctx,
@@ -182,6 +192,8 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
 
     before = {"owner": ctx.actor.name, "role": await roles.get_audit_name(ctx, new_owner.role)}
     new_owner.role, current_owner.role = OWNER, "admin"
+    for membership in (new_owner, current_owner):
+        advance_version(membership, ctx.actor.name)
     ctx.session.add_all([new_owner, current_owner])
     audit_log.record(
         ctx,

@@ -67,7 +67,7 @@ async def test_service_call_without_permission_executes_no_statement(cast: Cast)
             for call in (
                 invitations.invite(ctx, "zoe@acme.test", "viewer"),
                 invitations.revoke(ctx, "inv_x"),
-                members.set_role(ctx, "mem_x", "viewer"),
+                members.set_role(ctx, "mem_x", "viewer", version=None),
                 members.deactivate(ctx, "mem_x"),
                 members.reactivate(ctx, "mem_x"),
                 members.remove(ctx, "mem_x"),

@@ -51,7 +51,7 @@ async def rename_tenant(person: Person, *names: str) -> None:
 async def test_event_names_actor_action_object_request_and_both_values(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         (row,) = (await members.list_members(ctx, query=cast.max.email)).rows
-        await members.set_role(ctx, row.id, "viewer")
+        await members.set_role(ctx, row.id, "viewer", version=None)
         request_id = ctx.request_id
     async with cast.ann.ctx() as ctx:
         event = (await audit_reader.list_events(ctx, limit=1)).rows[0]

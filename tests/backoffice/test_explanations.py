@@ -89,7 +89,7 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
 async def test_explanation_of_the_past_uses_the_role_of_that_time(cast: Cast) -> None:
     then = now()
     async with cast.ann.ctx() as ctx:
-        await members.set_role(ctx, await find_membership_id(cast.max, ctx), "admin")
+        await members.set_role(ctx, await find_membership_id(cast.max, ctx), "admin", version=None)
     assert (
         get_reason(await explain_access(cast, cast.max.user_id, "audit:read", then))
         == Reason.MISSING_PERMISSION

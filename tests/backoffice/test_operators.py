@@ -13,7 +13,7 @@ from shared.backoffice.reasons import state_reason
 from shared.cli import operators as command
 from shared.core import db
 from shared.core.context import OperatorCtx
-from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.identity import mfa, sessions, sign_in
 from shared.identity.realms import OPERATOR
@@ -140,6 +140,17 @@ async def test_second_factor_change_names_the_owner_as_next_step(cast: Cast) -> 
             assert "ask an owner to reset your access" in refused.value.next_step
 
 
+async def test_stale_role_of_an_operator_does_not_replace_a_newer_one(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        operator = (await operators.create(octx, new_address(), "support", "Sue")).operator
+        reason = state_reason(octx, "another team, ticket 4471")
+        await operators.set_role(octx, operator.id, "billing", version=operator.version, reason=reason)
+        assert operator.version == 2
+        with pytest.raises(ChangedMeanwhile) as caught:
+            await operators.set_role(octx, operator.id, "engineer", version=1, reason=reason)
+    assert [difference.current for difference in caught.value.differences] == ["Billing"]
+
+
 # ── two at once ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 Act = Callable[[OperatorCtx, str], Awaitable[Any]]
@@ -148,7 +159,7 @@ TAKE: dict[str, Act] = {  # the right of another owner
         octx, other, reason=state_reason(octx, "first, ticket 4471")
     ),
     "a lower role": lambda octx, other: operators.set_role(
-        octx, other, "support", reason=state_reason(octx, "first, ticket 4471")
+        octx, other, "support", reason=state_reason(octx, "first, ticket 4471"), version=None
     ),
 }
 USE: dict[str, Act] = {  # one's own
@@ -220,7 +231,7 @@ async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
         async with ada.octx() as octx:
             for other in others:
                 await operators.set_role(
-                    octx, other, "support", reason=state_reason(octx, "alone, ticket 4471")
+                    octx, other, "support", reason=state_reason(octx, "alone, ticket 4471"), version=None
                 )
             await operators.disable(octx, ada_id, reason=state_reason(octx, "nobody left"))
 

@@ -417,7 +417,7 @@ async def test_custom_role_of_a_member_is_named(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         role = await roles.create(ctx, "Recruiter", "", set())
         (max_,) = (await members.list_members(ctx, query="max")).rows
-        await members.set_role(ctx, max_.id, role.key)
+        await members.set_role(ctx, max_.id, role.key, version=None)
     async with cast.olga.octx() as octx:
         listing = await tenant_directory.list_members(
             octx, cast.acme, state_reason(octx, "Ticket 4471", tenant_id=cast.acme)

@@ -85,7 +85,7 @@ async def test_people_are_notified_when_their_role_is_changed(
     async with cast.ann.ctx() as ctx:
         role = await roles.create(ctx, "Greeter", "", ["member:read"])
         await ctx.session.flush()
-        await members.set_role(ctx, membership_id, role.key)
+        await members.set_role(ctx, membership_id, role.key, version=None)
     assert f"user {cast.max.user_id}" in await list_notifications(listener)
     async with cast.ann.ctx() as ctx:
         await roles.change(ctx, role.key, "Greeter", "", ["member:read", "member:invite"], version=None)

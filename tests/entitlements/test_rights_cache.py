@@ -209,7 +209,7 @@ async def explain_now(cast: Cast, action: actions.Action) -> Reason:
 async def set_role(cast: Cast, role: str) -> None:
     async with cast.ann.ctx() as ctx:
         page = await members.list_members(ctx, query=cast.max.email)
-        await members.set_role(ctx, page.rows[0].id, role)
+        await members.set_role(ctx, page.rows[0].id, role, version=None)
 
 
 async def test_trace_of_now_sees_a_change_of_a_fact_at_once(cast: Cast) -> None:

@@ -74,7 +74,7 @@ async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
             membership = await member_repository.get_membership_of_user(ctx, other.user_id)
             assert membership is not None
             await members.set_role(
-                ctx, membership.id, chance.choice(("admin", "billing", "member", "viewer"))
+                ctx, membership.id, chance.choice(("admin", "billing", "member", "viewer")), version=None
             )
         return
     if kind == 1:
@@ -245,7 +245,7 @@ async def get_a_smaller_role(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         membership = await member_repository.get_membership_of_user(ctx, cast.adam.user_id)
         assert membership is not None
-        await members.set_role(ctx, membership.id, "viewer")
+        await members.set_role(ctx, membership.id, "viewer", version=None)
 
 
 async def get_a_smaller_plan(cast: Cast) -> None:

@@ -232,7 +232,7 @@ async def test_list_sorted_by_an_unknown_column_is_refused(cast: Cast) -> None:
 async def test_role_change_takes_effect_at_once_and_is_audited(cast: Cast) -> None:
     max_id = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
-        await members.set_role(ctx, max_id, "viewer")
+        await members.set_role(ctx, max_id, "viewer", version=None)
     async with cast.max.ctx() as ctx:
         assert ctx.role == "viewer"
     async with cast.ann.ctx() as ctx:
@@ -246,7 +246,7 @@ async def test_role_change_to_the_same_role_leaves_no_event(cast: Cast) -> None:
     max_id = await find_membership_id(cast, cast.max)
     async with cast.adam.ctx() as ctx:
         before = (await audit_reader.list_events(ctx, limit=1)).rows[0].id
-        await members.set_role(ctx, max_id, "member")
+        await members.set_role(ctx, max_id, "member", version=None)
         assert (await audit_reader.list_events(ctx, limit=1)).rows[0].id == before
 
 
@@ -259,11 +259,11 @@ async def test_role_change_by_an_admin_is_refused_above_their_permissions(
     target = await find_membership_id(cast, getattr(cast, member_name))
     with pytest.raises(Refused, match="missing_permission"):
         async with cast.adam.ctx() as ctx:
-            await members.set_role(ctx, target, role)
+            await members.set_role(ctx, target, role, version=None)
 
 
 VERBS: dict[str, Callable[[Ctx, str], Awaitable[None]]] = {
-    "set_role": lambda ctx, membership_id: members.set_role(ctx, membership_id, "viewer"),
+    "set_role": lambda ctx, membership_id: members.set_role(ctx, membership_id, "viewer", version=None),
     "deactivate": members.deactivate,
     "reactivate": members.reactivate,
     "remove": members.remove,
@@ -303,7 +303,7 @@ async def test_owner_role_cannot_be_assigned(cast: Cast) -> None:
     target = await find_membership_id(cast, cast.max)
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="assigned as a role"):
-            await members.set_role(ctx, target, "owner")
+            await members.set_role(ctx, target, "owner", version=None)
 
 
 # ── the last owner ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,7 +379,7 @@ async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> No
     barrier = asyncio.Barrier(2)
     results = await asyncio.gather(
         attempt_change(cast.ann, lambda ctx: members.transfer_ownership(ctx, adam, "Acme"), barrier),
-        attempt_change(bob, lambda ctx: members.set_role(ctx, bobs, "member"), barrier),
+        attempt_change(bob, lambda ctx: members.set_role(ctx, bobs, "member", version=None), barrier),
     )
     assert results == ["done", "done"]
     assert await list_owner_emails(cast.max) == {cast.adam.email}
@@ -531,7 +531,7 @@ async def test_demoted_admin_cannot_remove_members(cast: Cast) -> None:
     """Permissions are read when the transaction begins, so the next transaction has the new ones."""
     adam, max_ = await find_membership_id(cast, cast.adam), await find_membership_id(cast, cast.max)
     async with cast.ann.ctx() as ctx:
-        await members.set_role(ctx, adam, "member")
+        await members.set_role(ctx, adam, "member", version=None)
     with pytest.raises(Refused):
         async with entry.enter_tenant(cast.adam.cookie, cast.adam.slug) as ctx:
             await members.remove(ctx, max_)
@@ -545,7 +545,7 @@ async def test_role_reduction_is_allowed_while_billing_is_read_only(cast: Cast) 
             octx, cast.acme, "read_only", state_reason(octx, "Did not pay", tenant_id=cast.acme)
         )
     async with cast.ann.ctx() as ctx:
-        await members.set_role(ctx, max_, "viewer")
+        await members.set_role(ctx, max_, "viewer", version=None)
     with pytest.raises(Refused, match="billing_read_only"):
         async with cast.ann.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")

@@ -65,7 +65,7 @@ async def test_report_counts_seats_at_the_end_of_each_week(cast: Cast) -> None:
 async def test_report_counts_a_reactivation_as_joining_and_no_role_change(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (max_,) = (await members.list_members(ctx, query="max")).rows
-        await members.set_role(ctx, max_.id, "viewer")
+        await members.set_role(ctx, max_.id, "viewer", version=None)
         await members.deactivate(ctx, max_.id)
         await members.reactivate(ctx, max_.id)
     this_week = (await get_report(cast.ann)).weeks[-1]

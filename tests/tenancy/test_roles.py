@@ -32,7 +32,7 @@ async def find_membership_id(person: Person, by: Person) -> str:
 async def assign_role(cast: Cast, role: str, to: Person | None = None, by: Person | None = None) -> None:
     membership_id = await find_membership_id(to or cast.max, cast.ann)
     async with (by or cast.ann).ctx() as ctx:
-        await members.set_role(ctx, membership_id, role)
+        await members.set_role(ctx, membership_id, role, version=None)
 
 
 async def get_refusal_reason(person: Person, act: Callable[[Ctx], Awaitable[object]]) -> str:
@@ -129,13 +129,13 @@ async def test_role_above_the_own_permissions_cannot_be_changed_deleted_or_assig
     for act in (
         lambda ctx: roles.change(ctx, payer, "Payer", "", {P.MEMBER_READ}, version=None),
         lambda ctx: roles.delete(ctx, payer),
-        lambda ctx: members.set_role(ctx, max_id, payer),
+        lambda ctx: members.set_role(ctx, max_id, payer, version=None),
         lambda ctx: invitations.invite(ctx, "zoe@acme.test", payer),
     ):
         assert await get_refusal_reason(cast.adam, act) == "missing_permission"
     await assign_role(cast, payer)
     for act in (
-        lambda ctx: members.set_role(ctx, max_id, "viewer"),
+        lambda ctx: members.set_role(ctx, max_id, "viewer", version=None),
         lambda ctx: members.remove(ctx, max_id),
     ):
         assert await get_refusal_reason(cast.adam, act) == "missing_permission"
@@ -197,7 +197,7 @@ async def test_role_of_another_tenant_gets_the_answer_for_an_unknown_role(cast: 
     for act in (
         lambda ctx, role: roles.change(ctx, role, "Ours", "", set(), version=None),
         lambda ctx, role: roles.delete(ctx, role),
-        lambda ctx, role: members.set_role(ctx, max_id, role),
+        lambda ctx, role: members.set_role(ctx, max_id, role, version=None),
         lambda ctx, role: invitations.invite(ctx, "zoe@acme.test", role),
     ):
         foreign_message, other = await collect_refusals(act)
@@ -325,7 +325,7 @@ async def test_deleted_role_cannot_be_assigned_or_deleted_again(cast: Cast) -> N
         await roles.delete(ctx, role)
     max_id = await find_membership_id(cast.max, cast.ann)
     for act, expected in (
-        (lambda ctx: members.set_role(ctx, max_id, role), "missing_permission"),
+        (lambda ctx: members.set_role(ctx, max_id, role, version=None), "missing_permission"),
         (lambda ctx: invitations.invite(ctx, "zoe@acme.test", role), "missing_permission"),
         (lambda ctx: roles.change(ctx, role, "Again", "", set(), version=None), "not_found"),
         (lambda ctx: roles.delete(ctx, role), "not_found"),
@@ -358,7 +358,7 @@ async def test_role_is_never_deleted_while_it_is_assigned_concurrently(cast: Cas
         async def wait_and_assign(ctx: Ctx, role: str = role, barrier: asyncio.Barrier = barrier) -> None:
             await barrier.wait()
             if give_by == "set_role":
-                await members.set_role(ctx, max_id, role)
+                await members.set_role(ctx, max_id, role, version=None)
             else:
                 await invitations.invite(ctx, f"{role[-8:]}@acme.test", role)
 
@@ -405,7 +405,7 @@ async def test_role_extended_meanwhile_is_not_assigned_by_an_admin(cast: Cast) -
         assert kept is not None
         inside.set()
         await grown.wait()
-        await members.set_role(ctx, max_id, role)
+        await members.set_role(ctx, max_id, role, version=None)
 
     async def change_role_first() -> None:
         await inside.wait()

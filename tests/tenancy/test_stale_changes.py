@@ -8,7 +8,7 @@ import pytest
 from shared.access.permissions import Permission as P  # noqa: N817  as in the table of roles
 from shared.core.context import Ctx
 from shared.core.errors import ChangedMeanwhile, FieldDifference
-from shared.tenancy import roles
+from shared.tenancy import members, roles
 from tests.conftest import Cast, Person
 
 EDITOR = {P.MEMBER_READ, P.AUDIT_READ}
@@ -97,4 +97,31 @@ async def test_one_of_two_concurrent_role_changes_is_refused(cast: Cast) -> None
         return lambda ctx: roles.change(ctx, role.key, "Editor", sentence, EDITOR, version=role.version)
 
     results = await list_results((cast.ann, save("Ann's")), (cast.adam, save("Adam's")))
+    assert results == ["changed_meanwhile", "saved"]
+
+
+async def get_member(cast: Cast, person: Person) -> members.Member:
+    async with cast.ann.ctx() as ctx:
+        (member,) = (await members.list_members(ctx, query=person.email)).rows
+    return member
+
+
+async def test_stale_role_choice_does_not_replace_a_newer_one(cast: Cast) -> None:
+    member = await get_member(cast, cast.max)
+    async with cast.adam.ctx() as ctx:
+        await members.set_role(ctx, member.id, "viewer", version=member.version)
+    conflict = await get_conflict(
+        cast.ann, lambda ctx: members.set_role(ctx, member.id, "admin", version=member.version)
+    )
+    assert conflict.differences == (FieldDifference(label="Role", current="Viewer", submitted="Admin"),)
+    assert (await get_member(cast, cast.max)).role == "viewer"
+
+
+async def test_one_of_two_concurrent_role_choices_is_refused(cast: Cast) -> None:
+    member = await get_member(cast, cast.max)
+
+    def choose(role: str) -> Callable[[Ctx], Awaitable[object]]:
+        return lambda ctx: members.set_role(ctx, member.id, role, version=member.version)
+
+    results = await list_results((cast.ann, choose("viewer")), (cast.adam, choose("admin")))
     assert results == ["changed_meanwhile", "saved"]

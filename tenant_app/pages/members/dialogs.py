@@ -48,6 +48,7 @@ def member_dialogs() -> rx.Component:
         radio_cards("Role", "role", MembersState.grantable, value=MembersState.subject.role),
         confirm="Change role",
         submit=MembersState.change_role,
+        version=MembersState.subject.version,
     )
     deactivate = member_dialog(
         "deactivate",

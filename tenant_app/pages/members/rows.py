@@ -49,6 +49,7 @@ class MemberRow:
     is_you: bool = False
     can_edit: bool = False  # may the reader change this row at all
     is_active: bool = True
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def member_row(ctx: Ctx, roles_by_key: RolesByKey, member: members.Member) -> Me
         member.user_id == ctx.actor_id,
         can_edit,
         status == "Active",
+        member.version,
     )
 
 

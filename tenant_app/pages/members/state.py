@@ -18,7 +18,7 @@ from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm, EmptyForm
-from shared.ui.forms import Form, parse_choice, parse_id, parse_line
+from shared.ui.forms import Form, VersionedForm, parse_choice, parse_id, parse_line
 from shared.ui.list_state import ListState
 from tenant_app.pages.members.rows import (
     SORTS,
@@ -38,7 +38,7 @@ class InviteForm(Form):
     role: str
 
 
-class MemberRoleForm(Form):
+class MemberRoleForm(VersionedForm):
     role: str
 
 
@@ -177,7 +177,7 @@ class MembersState(DialogState, ListState, PageState):
     async def change_role(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = MemberRoleForm.read(payload), self.subject
         async with self._change_page() as ctx:
-            await members.set_role(ctx, parse_id("mem", subject.id), form.role)
+            await members.set_role(ctx, parse_id("mem", subject.id), form.role, version=form.row_version)
             page_data = await self._read(ctx)
         return self._finish(page_data, f"Changed the role of {subject.name}.", "Takes effect immediately.")
 
