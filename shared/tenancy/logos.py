@@ -18,6 +18,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.core.versions import advance_version, require_version
 from shared.tenancy import onboarding_checklist, tenant_repository, tenants
 
 MAX_UPLOAD_BYTES = 2_000_000
@@ -48,11 +49,14 @@ async def redraw_image(uploaded: bytes) -> RedrawnLogo:
     return await asyncio.get_running_loop().run_in_executor(_executor, _redraw_image, uploaded)
 
 
-async def save(ctx: Ctx, logo: RedrawnLogo) -> None:
+async def save(ctx: Ctx, logo: RedrawnLogo, *, version: int | None) -> None:
+    """`version`: of the branding that was read. Raises ChangedMeanwhile."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     settings = await tenant_repository.lock_settings(ctx)
     before, digest = settings.logo_digest, hashlib.sha256(logo.png).hexdigest()
+    require_version(settings, version, "the branding", {"Logo": (before[:12], digest[:12])})
     settings.logo, settings.logo_digest, settings.changed_at = logo.png, digest, now()
+    advance_version(settings, ctx.actor.name)
     ctx.session.add(settings)
     await onboarding_checklist.complete_automatically(ctx, "brand")
     audit_log.record(
@@ -61,12 +65,15 @@ async def save(ctx: Ctx, logo: RedrawnLogo) -> None:
     await tenants.publish_change(ctx)
 
 
-async def remove(ctx: Ctx) -> None:
+async def remove(ctx: Ctx, *, version: int | None) -> None:
+    """`version`: of the branding that was read. Raises ChangedMeanwhile."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     settings = await tenant_repository.lock_settings(ctx)
     if not settings.logo_digest:
         return
+    require_version(settings, version, "the branding", {"Logo": (settings.logo_digest[:12], "")})
     before, settings.logo, settings.logo_digest, settings.changed_at = settings.logo_digest, None, "", now()
+    advance_version(settings, ctx.actor.name)
     ctx.session.add(settings)
     audit_log.record(ctx, "tenant.logo_removed", ctx.tenant_id, before={"logo": before[:12]})
     await tenants.publish_change(ctx)

@@ -31,6 +31,11 @@ async def lock_tenant(ctx: Ctx) -> Tenant:
     return tenant
 
 
+async def get_version(ctx: Ctx) -> int:
+    statement = select(Tenant.version).where(Tenant.id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).one()
+
+
 async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
     """False when the slug is taken. The transaction stays usable."""
     try:

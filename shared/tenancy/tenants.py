@@ -9,6 +9,7 @@ from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
+from shared.core.versions import advance_version, require_version
 from shared.tenancy import naming, onboarding_checklist, tenant_repository
 from shared.tenancy.models import Tenant, TenantSettings
 
@@ -30,6 +31,8 @@ class TenantSettingsView:
     colour: str
     logo_digest: str
     is_onboarded: bool
+    version: int  # of name and slug
+    branding_version: int  # of colour and logo
 
 
 async def get_branding(ctx: Ctx) -> Branding:
@@ -42,30 +45,44 @@ async def get_settings(ctx: Ctx) -> TenantSettingsView:
     policy.require(ctx, actions.SETTINGS_READ)
     settings = await tenant_repository.get_settings(ctx) or TenantSettings(tenant_id=ctx.tenant_id)
     return TenantSettingsView(
-        ctx.tenant_name, ctx.slug, settings.colour, settings.logo_digest, settings.onboarded_at is not None
+        ctx.tenant_name,
+        ctx.slug,
+        settings.colour,
+        settings.logo_digest,
+        settings.onboarded_at is not None,
+        await tenant_repository.get_version(ctx),
+        settings.version,
     )
 
 
-async def rename(ctx: Ctx, name: str) -> None:
+async def rename(ctx: Ctx, name: str, *, version: int | None) -> None:
+    """`version`: of the settings that were read. Raises Invalid, ChangedMeanwhile."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     name = naming.clean_name(name)
     tenant = await tenant_repository.lock_tenant(ctx)
     if tenant.name == name:
         return
+    require_version(tenant, version, "this organisation", {"Name": (tenant.name, name)})
     before, tenant.name = tenant.name, name
+    advance_version(tenant, ctx.actor.name)
     ctx.session.add(tenant)
     audit_log.record(ctx, "tenant.renamed", ctx.tenant_id, before={"name": before}, after={"name": name})
     await publish_change(ctx)
 
 
-async def change_slug(ctx: Ctx, slug: str) -> str:
-    """Change the slug and so every URL of the tenant. Returns the normalised slug. Raises Invalid, Conflict."""
+async def change_slug(ctx: Ctx, slug: str, *, version: int | None) -> str:
+    """Change the slug and so every URL of the tenant. Returns the normalised slug.
+
+    `version`: of the settings that were read. Raises Invalid, Conflict, ChangedMeanwhile.
+    """
     policy.require(ctx, actions.SETTINGS_WRITE)
     slug = naming.clean_slug(slug)
     tenant = await tenant_repository.lock_tenant(ctx)
     if tenant.slug == slug:
         return slug
+    require_version(tenant, version, "this organisation", {"Address": (tenant.slug, slug)})
     before = tenant.slug
+    advance_version(tenant, ctx.actor.name)
     if not await tenant_repository.set_slug(ctx, tenant, slug):
         raise Conflict(f"The address “{slug}” is taken.", "Choose another one.", reason="slug_taken")
     audit_log.record(ctx, "tenant.slug_changed", ctx.tenant_id, before={"slug": before}, after={"slug": slug})
@@ -73,8 +90,11 @@ async def change_slug(ctx: Ctx, slug: str) -> str:
     return slug
 
 
-async def set_colour(ctx: Ctx, colour: str) -> None:
-    """`colour`: "#rrggbb", or "" for the default. Pages fall back when the contrast is too low. Raises Invalid."""
+async def set_colour(ctx: Ctx, colour: str, *, version: int | None) -> None:
+    """`colour`: "#rrggbb", or "" for the default. Pages fall back when the contrast is too low.
+
+    `version`: of the branding that was read. Raises Invalid, ChangedMeanwhile.
+    """
     policy.require(ctx, actions.SETTINGS_WRITE)
     colour = colour.strip().lower()
     if colour and not COLOUR_PATTERN.fullmatch(colour):
@@ -84,7 +104,9 @@ async def set_colour(ctx: Ctx, colour: str) -> None:
     settings = await tenant_repository.lock_settings(ctx)
     if settings.colour == colour:
         return
+    require_version(settings, version, "the branding", {"Colour": (settings.colour, colour)})
     before, settings.colour, settings.changed_at = settings.colour, colour, now()
+    advance_version(settings, ctx.actor.name)
     ctx.session.add(settings)
     await onboarding_checklist.complete_automatically(ctx, "brand")
     audit_log.record(

@@ -9,7 +9,7 @@ import reflex as rx
 
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
 from shared.ui.authorize import mark_inherited
-from shared.ui.edit_conflict import EditConflict
+from shared.ui.edit_conflict import VERSION_FIELD, EditConflict
 from shared.ui.field_errors import FieldErrors
 from shared.ui.forms import UnknownFields, parse_choice
 from shared.ui.states import refusal_toast
@@ -82,6 +82,8 @@ def _show_field_errors(handler: Any) -> Any:
         try:
             answer = await handler(self, payload)
         except ChangedMeanwhile as conflict:
+            if VERSION_FIELD not in payload:  # the form has no place for it
+                raise
             field_errors._clear()
             edit_conflict._show(handler.__name__, conflict)
             return None

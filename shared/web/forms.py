@@ -36,6 +36,15 @@ async def read(request: Request) -> dict[str, str]:
     return check_fields(dict(pairs))
 
 
+def read_version(fields: dict[str, str]) -> int | None:
+    """The version of the object that the form shows. None for a form without the field. Raises Invalid."""
+    if "row_version" not in fields:
+        return None
+    if not (text := fields["row_version"]).isdecimal() or len(text) > 9:
+        raise Invalid("We couldn't read your input.", "Reload the page and try again.")
+    return int(text)
+
+
 def check_fields(fields: dict[str, str]) -> dict[str, str]:
     """Return `fields`. Raises Invalid for characters that cannot be stored."""
     for name, value in fields.items():

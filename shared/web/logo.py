@@ -31,13 +31,13 @@ async def upload_logo(request: Request) -> Response:
     slug = request.path_params["slug"]
     back = f"/t/{slug}/settings"
     try:
-        _, picture = await forms.read_logo(request)
+        fields, picture = await forms.read_logo(request)
         cookies = request_identity.get_cookie_header(request)
         async with entry.enter_tenant(cookies, slug) as ctx:
             await logos.require_upload(ctx)
         drawn = await logos.redraw_image(picture)
         async with entry.enter_tenant(cookies, slug) as ctx:
-            await logos.save(ctx, drawn)
+            await logos.save(ctx, drawn, version=forms.read_version(fields))
     except DomainError as problem:
         if not public_pages.wants_html(request.scope) or problem.reason in ("not_found", "not_signed_in"):
             raise

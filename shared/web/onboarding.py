@@ -99,10 +99,10 @@ async def save_organisation(request: Request) -> Response:
     try:
         async with _enter_tenant(request, old) as ctx:
             if typed.get("name", "").strip() != ctx.tenant_name:
-                await tenants.rename(ctx, typed.get("name", ""))
+                await tenants.rename(ctx, typed.get("name", ""), version=None)
             slug = ctx.slug
             if (new_slug := typed.get("slug", "").strip().lower()) != slug:
-                slug = await tenants.change_slug(ctx, new_slug)
+                slug = await tenants.change_slug(ctx, new_slug, version=None)
     except DomainError as problem:
         if _is_organisation_problem(problem):
             raise
@@ -123,9 +123,9 @@ async def save_branding(request: Request) -> Response:
         drawn = await logos.redraw_image(picture) if picture else None
         async with _enter_tenant(request, slug) as ctx:
             colour = typed.get("colour", "")
-            await tenants.set_colour(ctx, "" if colour == DEFAULT_COLOUR else colour)
+            await tenants.set_colour(ctx, "" if colour == DEFAULT_COLOUR else colour, version=None)
             if drawn is not None:
-                await logos.save(ctx, drawn)
+                await logos.save(ctx, drawn, version=None)
     except DomainError as problem:
         if _is_organisation_problem(problem):
             raise

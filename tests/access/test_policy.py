@@ -72,8 +72,8 @@ async def test_service_call_without_permission_executes_no_statement(cast: Cast)
                 members.reactivate(ctx, "mem_x"),
                 members.remove(ctx, "mem_x"),
                 members.transfer_ownership(ctx, "mem_x", "Acme"),
-                tenants.rename(ctx, "x"),
-                tenants.change_slug(ctx, "xyz"),
+                tenants.rename(ctx, "x", version=None),
+                tenants.change_slug(ctx, "xyz", version=None),
                 audit_reader.list_events(ctx),
                 tenant_directory.suspend_tenant(
                     octx, cast.acme, state_reason(octx, "why, ticket 4471", tenant_id=cast.acme)

@@ -225,7 +225,7 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
-            await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])))
+            await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])), version=None)
     await run_jobs()
     with World.eye() as eye:
         eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])

@@ -42,7 +42,7 @@ async def verify_audit_log(person: Person) -> audit_log.ChainVerification:
 async def rename_tenant(person: Person, *names: str) -> None:
     for name in names:
         async with person.ctx() as ctx:
-            await tenants.rename(ctx, name)
+            await tenants.rename(ctx, name, version=None)
 
 
 # ── what a row says ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -289,7 +289,7 @@ async def test_concurrent_writers_keep_one_intact_chain_per_tenant(cast: Cast) -
 async def test_rollback_leaves_no_gap_in_the_chain(cast: Cast) -> None:
     async def change_mind() -> None:
         async with cast.ann.ctx() as ctx:
-            await tenants.rename(ctx, "Never")
+            await tenants.rename(ctx, "Never", version=None)
             await ctx.session.flush()
             raise ZeroDivisionError
 
@@ -307,7 +307,7 @@ async def create_events(cast: Cast) -> str:
     await rename_tenant(cast.ann, "One")
     await rename_tenant(cast.adam, "Two")
     async with cast.adam.ctx() as ctx:
-        await tenants.set_colour(ctx, "#112233")
+        await tenants.set_colour(ctx, "#112233", version=None)
         request_id = ctx.request_id
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "ticket 7"):
         pass

@@ -41,7 +41,7 @@ async def test_tenant_keeps_working_while_a_fetch_hangs(
     try:
         async with asyncio.timeout(5):
             async with cast.ann.ctx() as ctx:
-                await tenants.rename(ctx, "Acme by another name")
+                await tenants.rename(ctx, "Acme by another name", version=None)
             async with db.transaction("owner") as session:
                 assert (await (await session.connection()).execute(IN_TRANSACTIONS)).scalar_one() == 0
     finally:

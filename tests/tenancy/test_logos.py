@@ -60,7 +60,7 @@ def build_text_bomb() -> bytes:
 )
 async def test_logo_is_stored_as_a_small_png(cast: Cast, kind: str, mode: str) -> None:
     async with cast.adam.ctx() as ctx:
-        await logos.save(ctx, await logos.redraw_image(draw_picture(kind, (2000, 500), mode)))
+        await logos.save(ctx, await logos.redraw_image(draw_picture(kind, (2000, 500), mode)), version=None)
         kept = await logos.get(ctx)
     assert kept is not None
     with Image.open(io.BytesIO(kept)) as image:
@@ -74,7 +74,7 @@ async def test_logo_keeps_nothing_of_the_file_but_its_pixels(cast: Cast) -> None
     for uploaded in (output.getvalue(), draw_picture() + b"<?php evil() ?>"):
         assert b"evil" in uploaded
         async with cast.adam.ctx() as ctx:
-            await logos.save(ctx, await logos.redraw_image(uploaded))
+            await logos.save(ctx, await logos.redraw_image(uploaded), version=None)
             assert b"evil" not in (await logos.get(ctx) or b"evil")
 
 
@@ -82,7 +82,7 @@ async def test_logo_keeps_nothing_of_the_file_but_its_pixels(cast: Cast) -> None
 async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None:
     """As a PNG, noise is larger than its pixels, and the table has a limit."""
     async with cast.adam.ctx() as ctx:
-        await logos.save(ctx, await logos.redraw_image(draw_noise(side)))
+        await logos.save(ctx, await logos.redraw_image(draw_noise(side)), version=None)
         kept = await logos.get(ctx)
     assert kept is not None
     assert len(kept) <= 262_144
@@ -140,9 +140,9 @@ def test_damaged_image_is_redrawn_or_refused(
 
 async def test_saving_and_removing_a_logo_are_audited(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
-        await logos.remove(ctx)  # there is none: no event
-        await logos.save(ctx, await logos.redraw_image(draw_picture()))
-        await logos.remove(ctx)
+        await logos.remove(ctx, version=None)  # there is none: no event
+        await logos.save(ctx, await logos.redraw_image(draw_picture()), version=None)
+        await logos.remove(ctx, version=None)
         actions = [event.action for event in (await audit_reader.list_events(ctx, limit=3)).rows]
         assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
         assert actions[2] != "tenant.logo_removed"
@@ -180,9 +180,9 @@ async def test_cached_logo_is_replaced_by_the_next_and_stays_in_its_tenant(cast:
         await logos.redraw_image(draw_picture(size=(30, 30))),
     )
     async with cast.adam.ctx() as ctx:
-        await logos.save(ctx, first)
+        await logos.save(ctx, first, version=None)
         assert [await logos.get(ctx), await logos.get(ctx)] == [first.png, first.png]
-        await logos.save(ctx, second)
+        await logos.save(ctx, second, version=None)
         assert await logos.get(ctx) == second.png
     async with cast.gil.ctx() as ctx:
         assert await logos.get(ctx) is None

@@ -8,7 +8,7 @@ import pytest
 from shared.access.permissions import Permission as P  # noqa: N817  as in the table of roles
 from shared.core.context import Ctx
 from shared.core.errors import ChangedMeanwhile, FieldDifference
-from shared.tenancy import members, roles
+from shared.tenancy import logos, members, roles, tenants
 from tests.conftest import Cast, Person
 
 EDITOR = {P.MEMBER_READ, P.AUDIT_READ}
@@ -125,3 +125,40 @@ async def test_one_of_two_concurrent_role_choices_is_refused(cast: Cast) -> None
 
     results = await list_results((cast.ann, choose("viewer")), (cast.adam, choose("admin")))
     assert results == ["changed_meanwhile", "saved"]
+
+
+async def get_settings(person: Person) -> tenants.TenantSettingsView:
+    async with person.ctx() as ctx:
+        return await tenants.get_settings(ctx)
+
+
+STALE_SETTINGS: dict[str, Callable[[Ctx, str, tenants.TenantSettingsView], Awaitable[object]]] = {
+    "Name": lambda ctx, text, view: tenants.rename(ctx, f"Acme {text}", version=view.version),
+    "Address": lambda ctx, text, view: tenants.change_slug(ctx, f"{view.slug}-{text}", version=view.version),
+    "Colour": lambda ctx, text, view: tenants.set_colour(
+        ctx, f"#{len(text):06}", version=view.branding_version
+    ),
+    "Logo": lambda ctx, text, view: logos.save(
+        ctx, logos.RedrawnLogo(text.encode()), version=view.branding_version
+    ),
+}
+
+
+@pytest.mark.parametrize("label", STALE_SETTINGS)
+async def test_one_of_two_concurrent_settings_is_refused(cast: Cast, label: str) -> None:
+    view, save = await get_settings(cast.ann), STALE_SETTINGS[label]
+    results = await list_results(
+        (cast.ann, lambda ctx: save(ctx, "first", view)), (cast.adam, lambda ctx: save(ctx, "later-on", view))
+    )
+    assert results == ["changed_meanwhile", "saved"]
+
+
+async def test_stale_removal_of_a_logo_keeps_the_newer_one(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        await logos.save(ctx, logos.RedrawnLogo(b"first"), version=None)
+    view = await get_settings(cast.ann)
+    async with cast.adam.ctx() as ctx:
+        await logos.save(ctx, logos.RedrawnLogo(b"second"), version=view.branding_version)
+    conflict = await get_conflict(cast.ann, lambda ctx: logos.remove(ctx, version=view.branding_version))
+    assert [(difference.label, difference.submitted) for difference in conflict.differences] == [("Logo", "")]
+    assert (await get_settings(cast.ann)).logo_digest

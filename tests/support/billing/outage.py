@@ -61,7 +61,7 @@ async def simulate_person(cookie: str, slug: str, number: int, until: float, dur
             assert decide(ctx, actions.MEMBER_READ).allowed
             await members.list_members(ctx)
             if count % 4 == 0:
-                await tenants.rename(ctx, f"Acme {number} {count}")
+                await tenants.rename(ctx, f"Acme {number} {count}", version=None)
         durations.append(time.monotonic() - started_at)
         await asyncio.sleep(PAUSE)
 

@@ -1,129 +1,21 @@
-"""/t/[tenant]/settings: name, address, colour and logo of the organisation."""
-
-import json
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+"""The settings page: panels of name, address, colour and logo, and the dialog of the address."""
 
 import reflex as rx
-from pydantic import StringConstraints
-from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.access.actions import Action
-from shared.tenancy import logos, tenants
+from shared.tenancy import logos
 from shared.ui import theme
-from shared.ui.authorize import needs
 from shared.ui.banners import skeleton_text
 from shared.ui.controls import button, dialog_field, form_field, text_input
-from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import dialog_opener, form_dialog
-from shared.ui.forms import Form
+from shared.ui.edit_conflict import VERSION_FIELD, version_fields
 from shared.ui.native_form import NativeForm
 from shared.ui.panels import panel, small
 from shared.ui.shell import page_header
 from shared.ui.tables import avatar
 from tenant_app.frame import page
-from tenant_app.shell import PageState, Shell, guard_control, is_allowed
-
-
-class NameForm(Form):
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-
-
-class SlugForm(Form):
-    slug: Annotated[str, StringConstraints(min_length=1, max_length=60)]
-
-
-class ColourForm(Form):
-    colour: Annotated[str, StringConstraints(max_length=7)]
-
-
-class SettingsState(DialogState, PageState):
-    reads: ClassVar[Action] = actions.SETTINGS_READ
-    opens_dialogs: ClassVar[Action] = actions.SETTINGS_WRITE
-    dialogs: ClassVar[Sequence[str]] = ("slug",)
-    loaded: bool = False
-    name: str = ""
-    slug: str = ""
-    colour: str = ""
-    colour_draft: str = ""  # the field's value, saved or not
-    contrast_text: str = ""
-    light_preview: dict[str, str] = {}
-    dark_preview: dict[str, str] = {}
-
-    @rx.event
-    @needs(actions.SETTINGS_READ, page=True)
-    async def load(self) -> None:
-        async with self._open_page(SettingsState.load, "settings") as ctx:
-            settings_view = await tenants.get_settings(ctx)
-        self._show(settings_view)
-
-    def _show(self, settings_view: Any) -> None:
-        self.name, self.slug = settings_view.name, settings_view.slug
-        if not self.loaded or settings_view.colour != self.colour:  # keep an unsaved preview
-            self._preview_colour(settings_view.colour)
-        self.colour = settings_view.colour
-        self.loaded = True
-
-    def _preview_colour(self, colour: str) -> None:
-        self.colour_draft = colour
-        self.contrast_text = theme.describe_contrast(colour)
-        self.light_preview, self.dark_preview = (
-            theme.preview_palette(colour, theme.LIGHT),
-            theme.preview_palette(colour, theme.DARK),
-        )
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def rename_organisation(self, payload: dict[str, Any]) -> EventSpec:
-        form = NameForm.read(payload)
-        async with self._ctx() as ctx:
-            await tenants.rename(ctx, form.name)
-        self.name = form.name
-        return rx.toast.success("Renamed.", description=f"Everyone now sees {form.name}.")
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
-        """Changes the address. The page still has the old address, so it is reloaded."""
-        form = SlugForm.read(payload)
-        async with self._ctx() as ctx:
-            slug = await tenants.change_slug(ctx, form.slug)
-        self._close_dialog()
-        return rx.call_script(f"window.location.assign({json.dumps(f'/t/{slug}/settings')})")
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def preview_colour(self, colour: str) -> None:
-        if theme.is_colour(colour):
-            self._preview_colour(colour.lower())
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def save_colour(self, payload: dict[str, Any]) -> list[Any]:
-        form = ColourForm.read(payload)
-        async with self._quiet_ctx() as ctx:
-            await tenants.set_colour(ctx, form.colour)
-        self._preview_colour(form.colour.lower())
-        self.colour = self.colour_draft
-        return [SettingsState.load, rx.toast.success("Saved the colour.", description=self.contrast_text)]
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def clear_colour(self) -> list[Any]:
-        async with self._quiet_ctx() as ctx:
-            await tenants.set_colour(ctx, "")
-        self._preview_colour("")
-        self.colour = ""
-        return [SettingsState.load, rx.toast.success("Restored the default colour.")]
-
-    @rx.event
-    @needs(actions.SETTINGS_WRITE)
-    async def remove_logo(self) -> list[Any]:
-        async with self._quiet_ctx() as ctx:
-            await logos.remove(ctx)
-        success = rx.toast.success("Removed the logo.", description="We show the first letter instead.")
-        return [SettingsState.load, success]
+from tenant_app.pages.settings.state import MAX_NAME_LENGTH, SettingsState
+from tenant_app.shell import Shell, guard_control, is_allowed
 
 
 def save_button(label: str) -> rx.Component:
@@ -137,13 +29,15 @@ def name_panel() -> rx.Component:
     name = text_input(
         "name",
         default_value=SettingsState.name,
+        on_change=SettingsState.keep_name.debounce(120),
         required=True,
-        max_length=100,
+        max_length=MAX_NAME_LENGTH,
         read_only=locked,
         has_note=True,
     )
     form = rx.form(
         form_field("Name", name, id="name", hint="Shown to members and in emails."),
+        version_fields(SettingsState.rename_organisation, SettingsState.version),
         save_button("Save name"),
         on_submit=SettingsState.rename_organisation,
         class_name="stack",
@@ -170,6 +64,7 @@ def slug_dialog() -> rx.Component:
         dialog_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
+        version=SettingsState.version,
     )
 
 
@@ -221,6 +116,7 @@ def colour_panel() -> rx.Component:
     )
     form = rx.form(
         form_field("Brand colour", picker, id="colour"),
+        version_fields(SettingsState.save_colour, SettingsState.branding_version),
         rx.el.p(SettingsState.contrast_text, id="colour-note", class_name="small muted", role="status"),
         rx.el.div(
             swatch("Light", SettingsState.light_preview),
@@ -258,6 +154,7 @@ def logo_panel() -> rx.Component:
             id="logo",
             hint=f"PNG, JPEG or WebP, {logos.MAX_UPLOAD_BYTES // 1_000_000} MB at most. Cropped to a square.",
         ),
+        rx.el.input(type="hidden", name=VERSION_FIELD, value=SettingsState.branding_version.to_string()),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",
         action=f"/t/{SettingsState.slug}/logo",

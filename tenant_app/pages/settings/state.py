@@ -1,0 +1,142 @@
+"""What the settings page shows and changes."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import reflex as rx
+from pydantic import StringConstraints
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.access.actions import Action
+from shared.tenancy import logos, tenants
+from shared.ui import theme
+from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
+from shared.ui.forms import VersionedForm, parse_line
+from tenant_app.shell import PageState
+
+MAX_NAME_LENGTH = 100
+
+
+class NameForm(VersionedForm):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+class SlugForm(VersionedForm):
+    slug: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+
+
+class ColourForm(VersionedForm):
+    colour: Annotated[str, StringConstraints(max_length=7)]
+
+
+class SettingsState(DialogState, PageState):
+    reads: ClassVar[Action] = actions.SETTINGS_READ
+    opens_dialogs: ClassVar[Action] = actions.SETTINGS_WRITE
+    dialogs: ClassVar[Sequence[str]] = ("slug",)
+    loaded: bool = False
+    version: int = 1  # of name and slug, as the forms show them
+    branding_version: int = 1  # of colour and logo, as the forms show them
+    name: str = ""
+    name_draft: str = ""  # the field's value, saved or not
+    slug: str = ""
+    colour: str = ""
+    colour_draft: str = ""  # the field's value, saved or not
+    contrast_text: str = ""
+    light_preview: dict[str, str] = {}
+    dark_preview: dict[str, str] = {}
+
+    @rx.event
+    @needs(actions.SETTINGS_READ, page=True)
+    async def load(self) -> None:
+        async with self._open_page(SettingsState.load, "settings") as ctx:
+            settings_view = await tenants.get_settings(ctx)
+        if not self.is_hydrated:  # the reader opened or reloaded the page
+            self.loaded = False
+            await self._clear_field_errors()
+        self._show(settings_view)
+
+    def _show(self, settings_view: tenants.TenantSettingsView) -> None:
+        """Keeps what was typed and not saved, with the version that it was typed on."""
+        is_typed = self.loaded and self.name_draft != self.name
+        if not is_typed or settings_view.name == self.name:
+            self.version = settings_view.version
+        if not is_typed:
+            self.name = self.name_draft = settings_view.name
+        self.slug = settings_view.slug
+        is_previewed = self.loaded and self.colour_draft != self.colour
+        if not is_previewed or settings_view.colour == self.colour:
+            self.branding_version = settings_view.branding_version
+        if not is_previewed:
+            self._preview_colour(settings_view.colour)
+            self.colour = settings_view.colour
+        self.loaded = True
+
+    def _preview_colour(self, colour: str) -> None:
+        self.colour_draft = colour
+        self.contrast_text = theme.describe_contrast(colour)
+        self.light_preview, self.dark_preview = (
+            theme.preview_palette(colour, theme.LIGHT),
+            theme.preview_palette(colour, theme.DARK),
+        )
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def keep_name(self, name: str) -> None:
+        self.name_draft = parse_line(name, MAX_NAME_LENGTH)
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def rename_organisation(self, payload: dict[str, Any]) -> EventSpec:
+        form = NameForm.read(payload)
+        async with self._ctx() as ctx:
+            await tenants.rename(ctx, form.name, version=form.row_version)
+            settings_view = await tenants.get_settings(ctx)
+        self.name = self.name_draft = form.name
+        self.version = settings_view.version
+        return rx.toast.success("Renamed.", description=f"Everyone now sees {form.name}.")
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def change_slug(self, payload: dict[str, Any]) -> EventSpec:
+        """Changes the address. The page still has the old address, so it is reloaded."""
+        form = SlugForm.read(payload)
+        async with self._ctx() as ctx:
+            slug = await tenants.change_slug(ctx, form.slug, version=form.row_version)
+        self._close_dialog()
+        return rx.call_script(f"window.location.assign({json.dumps(f'/t/{slug}/settings')})")
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def preview_colour(self, colour: str) -> None:
+        if theme.is_colour(colour):
+            self._preview_colour(colour.lower())
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def save_colour(self, payload: dict[str, Any]) -> list[Any]:
+        form = ColourForm.read(payload)
+        async with self._quiet_ctx() as ctx:
+            await tenants.set_colour(ctx, form.colour, version=form.row_version)
+        self._preview_colour(form.colour.lower())
+        self.colour = self.colour_draft
+        return [SettingsState.load, rx.toast.success("Saved the colour.", description=self.contrast_text)]
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def clear_colour(self) -> list[Any]:
+        async with self._quiet_ctx() as ctx:
+            await tenants.set_colour(ctx, "", version=self.branding_version)
+        self._preview_colour("")
+        self.colour = ""
+        return [SettingsState.load, rx.toast.success("Restored the default colour.")]
+
+    @rx.event
+    @needs(actions.SETTINGS_WRITE)
+    async def remove_logo(self) -> list[Any]:
+        async with self._quiet_ctx() as ctx:
+            await logos.remove(ctx, version=self.branding_version)
+        success = rx.toast.success("Removed the logo.", description="We show the first letter instead.")
+        return [SettingsState.load, success]
