@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,10 @@ def tell_when_done(app: Any) -> None:
     from reflex_base.event.processor import BaseStateEventProcessor as Processor
     from reflex_base.registry import RegistrationContext
 
-    enqueue, telling = Processor.enqueue, set[asyncio.Task[None]]()
+    from shared.ui.event_entry import EventEntry
+
+    enqueue, on_event, telling = Processor.enqueue, EventEntry.on_event, set[asyncio.Task[None]]()
+    has_enqueued = ContextVar[list[bool]]("has_enqueued")  # of the frame that is being read
 
     async def tell(processor: Any, token: str, future: Any, name: str) -> None:
         if name in RegistrationContext.get().event_handlers:
@@ -134,7 +138,16 @@ def tell_when_done(app: Any) -> None:
         if sid := app.event_namespace.token_to_sid.get(token):
             await app.event_namespace.emit(DONE, to=sid)
 
+    async def answer_and_tell(entry: EventEntry, sid: str, data: Any) -> None:
+        """What the entry answers itself, or drops, never reaches the queue."""
+        has_enqueued.set(holder := [False])
+        await on_event(entry, sid, data)
+        if not holder[0]:
+            await entry.emit(DONE, to=sid)
+
     async def enqueue_and_tell(processor: Any, token: str, event: Any, ev_ctx: Any = None) -> Any:
+        if (holder := has_enqueued.get(None)) is not None:
+            holder[0] = True
         future = await enqueue(processor, token, event, ev_ctx)
         if future.parent is None:
             task = asyncio.create_task(tell(processor, token, future, event.name))
@@ -143,6 +156,7 @@ def tell_when_done(app: Any) -> None:
         return future
 
     Processor.enqueue = enqueue_and_tell  # type: ignore[method-assign]
+    EventEntry.on_event = answer_and_tell  # type: ignore[method-assign]
 
 
 def main(app_name: str, app: Any, port: int) -> None:

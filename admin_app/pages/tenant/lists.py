@@ -51,6 +51,11 @@ class TenantEventsState(ListState, TenantObjectState, PageState):
     rows: list[EventRow] = []
     request: str = ""  # only what happened in this request is shown
 
+    async def _forget_object(self) -> None:
+        request = self.request  # the page has read it from the new address already
+        await super()._forget_object()
+        self.request = request
+
     @rx.event
     @needs(actions.OP_TENANT_READ, page=True)
     async def load(self) -> None:
