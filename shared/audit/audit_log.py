@@ -160,10 +160,10 @@ async def has_event(ctx: Ctx, event_id: str) -> bool:
     return await audit_log_repository.has_event(ctx.session, ctx.tenant_id, event_id)
 
 
-async def count_events_of(ctx: Ctx, actor_id: str, action: AuditAction, within: timedelta) -> int:
+async def count_events_of(ctx: Ctx, actor_id: str, account_action: AuditAction, within: timedelta) -> int:
     """How many events of this kind the tenant has recorded about this person lately."""
     return await audit_log_repository.count_events_of(
-        ctx.session, ctx.tenant_id, actor_id, action=action, since=now() - within
+        ctx.session, ctx.tenant_id, actor_id, action=account_action, since=now() - within
     )
 
 

@@ -61,7 +61,7 @@ async def publish(
         sequence=user_id,
         user_id=user_id,
         event_id=event_id,
-        action=action,
+        account_action=action,
         cause=cause,
         address=address,
         device=device,

@@ -27,7 +27,7 @@ async def fan_out(
     *,
     user_id: str,
     event_id: str,
-    action: str,
+    account_action: str,
     cause: str = "",
     address: str = "",
     device: str = "",
@@ -43,7 +43,7 @@ async def fan_out(
                 sequence=user_id,
                 user_id=user_id,
                 event_id=event_id,
-                action=action,
+                account_action=account_action,
                 cause=cause,
                 address=address,
                 device=device,
@@ -61,7 +61,7 @@ async def fan_out_failure(
         session,
         user_id=user.id,
         event_id=event_id,
-        action=AuditAction.SESSION_FAILED,
+        account_action=AuditAction.SESSION_FAILED,
         cause=cause,
         address=address,
         device=device,
@@ -73,7 +73,7 @@ async def record(
     *,
     user_id: str,
     event_id: str,
-    action: str,
+    account_action: str,
     cause: str = "",
     address: str = "",
     device: str = "",
@@ -82,21 +82,21 @@ async def record(
 
     Raises ValueError for an action that isn't one of accounts.
     """
-    account_action = AuditAction(action)
-    if account_action not in ACCOUNT_ACTIONS:
+    action = AuditAction(account_action)
+    if action not in ACCOUNT_ACTIONS:
         raise ValueError(f"{action} is no action of accounts")
     member = await member_repository.get_active_member(ctx, user_id)
     if member is None or await audit_log.has_event(ctx, event_id):
         return
     details: dict[str, Any] = {"cause": cause, "address": address, "device": device}
-    if account_action is AuditAction.SESSION_FAILED:
-        count = await audit_log.count_events_of(ctx, user_id, account_action, FAILURE_WINDOW)
+    if action is AuditAction.SESSION_FAILED:
+        count = await audit_log.count_events_of(ctx, user_id, action, FAILURE_WINDOW)
         if count >= MAX_FAILURES:
             return
         details["note"] = LAST_FAILURE_NOTE if count + 1 == MAX_FAILURES else ""
     audit_log.record(
         ctx,
-        account_action,
+        action,
         user_id,
         event_id=event_id,
         actor=Actor("user", member.id, member.name),

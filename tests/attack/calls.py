@@ -143,8 +143,6 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
-    "tenancy.account_events.record.action": lambda *_: "session.started",
-    "tenancy.record_account_event.action": lambda *_: "session.started",
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
@@ -158,7 +156,9 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "about": lambda *_: "in_attack",
     "account_id": lambda *_: PLATFORM,
+    "account_action": lambda *_: "session.started",
     "action": lambda *_: MEMBER_INVITE,
+    "address": lambda *_: "127.0.0.1",
     "allowed_reasons": lambda *_: (),
     "amount": lambda *_: 7,
     "at": lambda *_: now(),
@@ -255,6 +255,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "reason_code": lambda *_: "other",
     "change_request": lambda *_: ChangeRequest(seats=120),
     "previous_date": lambda *_: now().date(),
+    "device": lambda *_: "Chrome on macOS",
+    "within": lambda *_: timedelta(hours=1),
     "wrapped": lambda *_: b"a key",
 }
 

@@ -190,7 +190,7 @@ async def test_job_that_runs_twice_records_the_event_once(cast: Cast, schema: st
     for _ in range(2):
         async with db.transaction() as session:
             await account_events.fan_out(
-                session, user_id=cast.max.user_id, event_id=event_id, action="session.started"
+                session, user_id=cast.max.user_id, event_id=event_id, account_action="session.started"
             )
     await run_jobs(schema)
     assert len(await list_account_events(cast.adam, cast.max)) == 1
@@ -200,7 +200,7 @@ async def test_job_refuses_actions_that_are_not_of_accounts(cast: Cast) -> None:
     async with entry.enter_job(cast.acme, account_events.RECORD_TASK, "req_test") as ctx:
         with pytest.raises(ValueError, match="no action of accounts"):
             await account_events.record(
-                ctx, user_id=cast.max.user_id, event_id=new_id("aud"), action="membership.removed"
+                ctx, user_id=cast.max.user_id, event_id=new_id("aud"), account_action="membership.removed"
             )
 
 
