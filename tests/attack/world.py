@@ -172,7 +172,10 @@ class World:
         return next(str(row["key"]) for row in rows if row["name"] == OWN_ROLES[self.names[tenant_id]])
 
     def forget_rows_with(self, words: Sequence[str]) -> None:
-        """Acme's own, which its owner has made during the attack: roles, and rows of product modules with such a word."""
+        """Acme's own, which its owner has made during the attack: roles, and rows of product modules with such a word.
+
+        Its name as well: whoever changes it next is shown both.
+        """
         tables = [
             str(model.__tablename__)
             for module in registry.list_modules()
@@ -183,6 +186,10 @@ class World:
             eye.execute(
                 "delete from role where tenant_id = %s and not builtin and name <> %s",
                 [self.acme, OWN_ROLES[ACME]],
+            )
+            eye.execute(
+                "update tenant set name = %s where id = %s and name = any (%s)",
+                [self.names[self.acme], self.acme, list(words)],
             )
             for table in tables:
                 command = sql.SQL(
@@ -225,6 +232,7 @@ async def build() -> World:
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
+            await invitations.invite(ctx, carl.user.email, "member")  # by both tenants
             await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])), version=None)
     await run_jobs()
     with World.eye() as eye:
