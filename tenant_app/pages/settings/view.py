@@ -154,7 +154,7 @@ def logo_panel() -> rx.Component:
             id="logo",
             hint=f"PNG, JPEG or WebP, {logos.MAX_UPLOAD_BYTES // 1_000_000} MB at most. Cropped to a square.",
         ),
-        rx.el.input(type="hidden", name=VERSION_FIELD, value=SettingsState.branding_version.to_string()),
+        rx.el.input(type="hidden", name=VERSION_FIELD, value=SettingsState.branding_version),
         rx.el.div(button("Upload logo", type="submit"), class_name="row"),
         method="post",
         action=f"/t/{SettingsState.slug}/logo",
