@@ -163,7 +163,7 @@ async def has_event(ctx: Ctx, event_id: str) -> bool:
 async def count_events_of(ctx: Ctx, actor_id: str, account_action: AuditAction, within: timedelta) -> int:
     """How many events of this kind the tenant has recorded about this person lately."""
     return await audit_log_repository.count_events_of(
-        ctx.session, ctx.tenant_id, actor_id, action=account_action, since=now() - within
+        ctx, actor_id, action=account_action, since=now() - within
     )
 
 

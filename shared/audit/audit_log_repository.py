@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.event_types import ACCOUNT_ACTIONS, AuditAction, OperatorAuditAction
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 
 if TYPE_CHECKING:
@@ -65,18 +66,16 @@ async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> boo
     return await session.get(AuditEvent, (tenant_id, event_id)) is not None
 
 
-async def count_events_of(
-    session: AsyncSession, tenant_id: str, actor_id: str, *, action: AuditAction, since: datetime
-) -> int:
+async def count_events_of(ctx: Ctx, actor_id: str, *, action: AuditAction, since: datetime) -> int:
     statement = (
         select(func.count())
         .select_from(AuditEvent)
-        .where(AuditEvent.tenant_id == tenant_id)
+        .where(AuditEvent.tenant_id == ctx.tenant_id)
         .where(AuditEvent.actor_id == actor_id)
         .where(AuditEvent.action == action)
         .where(col(AuditEvent.at) >= since)
     )
-    return (await session.exec(statement)).one()
+    return (await ctx.session.exec(statement)).one()
 
 
 async def count_operator_events_of(

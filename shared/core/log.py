@@ -28,8 +28,8 @@ COOKIE_TEXT = re.compile(r"(__(?:Host|Secure)-[\w-]+=)[^\s;,'\"\\]+")
 URL_PASSWORD = re.compile(r"(://[^\s:/@'\"\\]+:)[^\s/@'\"\\]+(?=@)")
 WEBHOOK_PATH = re.compile(r"(/webhooks/stripe/)[\w-]+")
 SECRET_SHAPES = re.compile(
-    r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # a client token
-    r"|\b[0-9a-f]{64}\b"  # a signature, or the hash of a token
+    r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"  # a client token
+    r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"  # a signature, or the hash of a token
     r"|(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{40,}"  # a random token
     r"|\b\d{1,9}:[A-Za-z0-9+/]{43}="  # a master key
 )

@@ -86,6 +86,7 @@ async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
         .where(Membership.tenant_id == ctx.tenant_id)
         .where(Membership.role == role)
         .where(Membership.state == MembershipState.ACTIVE)
+        .order_by(col(Membership.user_id))
     )
     return await rows.all(ctx, statement)
 

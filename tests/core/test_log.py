@@ -114,6 +114,12 @@ def test_bug_is_logged_with_its_traceback_and_an_id_but_no_secret(
     assert SECRET not in json.dumps(line)
 
 
+@pytest.mark.parametrize("around", ["client '{}'", "lock for {}_reflex___state was held", "x.{}.y", "_{}"])
+def test_client_token_is_hidden_wherever_it_stands(around: str) -> None:
+    token = "3e8eb249-4321-4e2b-98a7-19a2de65f200"
+    assert token not in log.hide_secrets(around.format(token))
+
+
 def test_log_line_names_the_request_in_progress(lines: list[dict[str, Any]]) -> None:
     request_id = request_ids.begin(attempt=2)
     log.get_logger("x").info("started")
