@@ -42,7 +42,7 @@ def require_version(
 
 
 def advance_version(row: Versioned, by: str) -> None:
-    """`by`: name of the person who has changed the row."""
+    """`by`: name of the person who makes the change."""
     row.version, row.version_at, row.version_by = row.version + 1, now(), by
 
 
