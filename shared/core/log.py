@@ -28,9 +28,9 @@ COOKIE_TEXT = re.compile(r"(__(?:Host|Secure)-[\w-]+=)[^\s;,'\"\\]+")
 URL_PASSWORD = re.compile(r"(://[^\s:/@'\"\\]+:)[^\s/@'\"\\]+(?=@)")
 WEBHOOK_PATH = re.compile(r"(/webhooks/stripe/)[\w-]+")
 SECRET_SHAPES = re.compile(
-    r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"  # a client token
+    r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{40,}"  # a random token: first, as it may hold the next one
+    r"|(?<![0-9a-fA-F])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"  # a client token
     r"|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"  # a signature, or the hash of a token
-    r"|(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{40,}"  # a random token
     r"|\b\d{1,9}:[A-Za-z0-9+/]{43}="  # a master key
 )
 MAX_TEXT, MAX_EXCEPTION, MAX_LINE = 2_000, 12_000, 20_000  # characters

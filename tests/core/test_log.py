@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core import log, request_ids
@@ -238,6 +238,7 @@ PIECES = [
 ]
 
 
+@example(CLIENT_TOKEN + TOKEN)
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 def test_hiding_secrets_of_hidden_text_changes_nothing_more(text: str) -> None:
     hidden = log.hide_secrets(f" {text} ")

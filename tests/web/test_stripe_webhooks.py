@@ -51,14 +51,16 @@ class WebhookClient:
         return await self.client.post(path, content=body, headers=sent)
 
     async def writes(self, *parts: bytes, wait: float = 0.0) -> bytes:
-        """The answer to bytes on the wire, until the server closes or stops sending."""
+        """The answer to bytes on the wire, until the server closes or stops sending. Once it came, no more is sent."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        answer = asyncio.create_task(reader.read(65_536))
         try:
             for part in parts:
                 writer.write(part)
                 await writer.drain()
-                await asyncio.sleep(wait)
-            return await asyncio.wait_for(reader.read(65_536), 5)
+                if (await asyncio.wait({answer}, timeout=wait))[0]:
+                    break
+            return await asyncio.wait_for(answer, 5)
         finally:
             writer.close()
 
@@ -406,9 +408,9 @@ async def test_webhook_with_an_invalid_length_is_refused(webhook_client: Webhook
 async def test_slow_webhook_body_times_out(
     webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.5)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
-    status_line = await webhook_client.writes(head, b"{", b" ", b" ", wait=0.15)
+    status_line = await webhook_client.writes(head, b"{", b" ", wait=0.2)
     assert status_line.startswith(b"HTTP/1.1 408 ")
     assert b'"reason":"too_slow"' in status_line
 
