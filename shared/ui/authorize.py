@@ -69,6 +69,7 @@ class Admission(rx.State):
 
     _owner: str = ""  # session and tenant of this tree; never leaves the server
     _path: str = ""  # path of the page it shows
+    _has_loaded: bool = False  # whether a load of a page or of a part has been let through
     refusal: str = ""
     next_step: str = ""
     upsell: Upsell = Upsell()  # where paying would help
@@ -169,12 +170,7 @@ class AuthorizeMiddleware(rx.Middleware):
         self._socket_limits = socket_limits
         self._frame_name = Event.from_event_type(frame)[0].name if frame is not None else ""
 
-    async def preprocess(
-        self,
-        app: rx.App,  # noqa: ARG002  passed by name
-        state: BaseState,
-        event: Event,
-    ) -> StateUpdate | None:
+    async def preprocess(self, app: rx.App, state: BaseState, event: Event) -> StateUpdate | None:
         """None lets the event through; anything else is the answer."""
         event_requests.begin()
         event_started_at = time.monotonic()
@@ -208,7 +204,11 @@ class AuthorizeMiddleware(rx.Middleware):
         registered = RegistrationContext.get().event_handlers[event.name]
         handler = registered.handler.fn
         refusal = _find_refusal(handler, principal, slug)
-        if refusal is None and not getattr(handler, "__loads__", False):
+        if getattr(handler, "__loads__", False):
+            admission._has_loaded = True
+        elif refusal is None:
+            if not admission._has_loaded:
+                await self._load_page(app, admission, principal, slug)
             refusal = await find_other_object(state, registered.states[0])
         if refusal is None:
             return None
@@ -227,6 +227,18 @@ class AuthorizeMiddleware(rx.Middleware):
             return await _state_update(state, refusal_toast(refusal))
         needs_frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""
         return await _state_update(state, *([self._frame] if needs_frame else []))
+
+    async def _load_page(self, app: rx.App, admission: Admission, principal: Principal, slug: str) -> None:
+        """Runs the loads of the page whose state is new, as after a restart: a click that waited needs what was shown.
+
+        Only where nothing was loaded: what was typed about one object must not count for another one.
+        """
+        admission._has_loaded = True
+        for load in app.get_load_events(admission._path):
+            registered = RegistrationContext.get().event_handlers[Event.from_event_type(load)[0].name]
+            if _find_refusal(registered.handler.fn, principal, slug) is None:
+                page = await admission.get_state(registered.states[0])
+                await registered.handler.fn(page)
 
     def _note_tenant(self, principal: Principal, slug: str) -> None:
         if self._socket_limits is not None and principal.tenant_id:

@@ -38,6 +38,8 @@ SIZES: dict[str, Size] = {
     "tenancy.blast_radius_tenants": Size(1_000, 10_000),
     # Guards that are removed besides the planted holes, chosen anew in each run
     "attack.removals": Size(3, 12),
+    # Parts that are killed or frozen under load
+    "e2e.faults": Size(1, 10),
     # Frames that one member sends at once
     "web.flood_frames": Size(900, 3_000),
     # Input that Hypothesis makes up, by number of examples

@@ -21,6 +21,7 @@ from shared.tenancy.entry import NO_RIGHTS, Principal
 from shared.ui import authorize
 from shared.ui.authorize import Admission, AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates
+from tests.support.app_pages import AppPages
 
 
 class ToyState(rx.State):
@@ -90,7 +91,7 @@ async def send_event(
 
     name = handler if isinstance(handler, str) else Event.from_event_type(handler)[0].name
     middleware = AuthorizeMiddleware(peek, LiveUpdates("app"), frame=frame)
-    return await middleware.preprocess(app=None, state=tree, event=Event(name=name))  # type: ignore[arg-type]
+    return await middleware.preprocess(app=AppPages(ToyState.load), state=tree, event=Event(name=name))
 
 
 def get_event_text(update: StateUpdate | None) -> str:
@@ -100,6 +101,34 @@ def get_event_text(update: StateUpdate | None) -> str:
 
 async def test_allowed_event_reaches_its_handler() -> None:
     assert await send_event(open_tab(), OWNER, ToyState.invite) is None
+
+
+async def test_click_on_a_page_that_was_never_loaded_finds_what_the_page_shows() -> None:
+    """As after a restart, when a click arrives before the page has loaded again."""
+    tree = open_tab()
+    assert await send_event(tree, OWNER, ToyState.invite) is None
+    assert (await tree.get_state(ToyState)).rows == ["read"]
+
+
+async def test_click_on_a_loaded_page_does_not_load_it_again() -> None:
+    tree = open_tab()
+    await send_event(tree, OWNER, ToyState.load)
+    await send_event(tree, OWNER, ToyState.invite)
+    assert (
+        await tree.get_state(ToyState)
+    ).rows == []  # the load was let through, and not run by the middleware
+
+
+async def test_refused_click_on_a_new_page_loads_nothing() -> None:
+    tree = open_tab()
+    assert await send_event(tree, VIEWER, ToyState.invite) is not None
+    assert (await tree.get_state(ToyState)).rows == []
+
+
+async def test_load_that_this_person_may_not_run_is_not_run_before_a_click() -> None:
+    tree, inviter = open_tab(), replace(OWNER, permissions=frozenset({"member:invite"}))
+    assert await send_event(tree, inviter, ToyState.invite) is None
+    assert (await tree.get_state(ToyState)).rows == []
 
 
 async def test_refused_click_is_explained_with_a_next_step() -> None:

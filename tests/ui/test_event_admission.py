@@ -20,6 +20,7 @@ from shared.ui.live_updates import LiveUpdates
 from shared.ui.states import SessionState
 from tenant_app.pages.members.state import MembersState
 from tests.conftest import Cast
+from tests.support.app_pages import AppPages
 
 
 @contextmanager
@@ -41,7 +42,7 @@ async def authorize(page: SessionState, authenticate: entry.Authenticator = entr
     tree: Any = page._get_root_state()
     name = Event.from_event_type(type(page).load)[0].name  # type: ignore[attr-defined]
     middleware = AuthorizeMiddleware(authenticate, LiveUpdates("app"))
-    await middleware.preprocess(app=None, state=tree, event=Event(name=name))  # type: ignore[arg-type]
+    await middleware.preprocess(app=AppPages(), state=tree, event=Event(name=name))
 
 
 async def _find_membership_id(ctx: Ctx, user_id: str) -> str:

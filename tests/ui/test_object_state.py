@@ -21,6 +21,7 @@ from shared.tenancy.models import TenantState
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.live_updates import LiveUpdates
 from tests.conftest import Cast, opens
+from tests.support.app_pages import AppPages
 from tests.support.billing import events
 from tests.support.entitlements import flag_fixtures
 
@@ -53,7 +54,7 @@ def list_handlers(page_class: Any, *, loads: bool) -> list[str]:
 async def find_refusal(page: Any, name: str) -> str:
     """What the operator is told before the handler runs; "" where it would run."""
     middleware = AuthorizeMiddleware(authenticate_operator, LiveUpdates("operator"))
-    update = await middleware.preprocess(app=None, state=page._get_root_state(), event=Event(name=name))  # type: ignore[arg-type]
+    update = await middleware.preprocess(app=AppPages(), state=page._get_root_state(), event=Event(name=name))
     return str(update.events) if update else ""
 
 
