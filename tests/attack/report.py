@@ -1,6 +1,7 @@
 """Attempts by kind, and those that passed. Nothing but refusals is good, and a refusal counts only beside a control."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MOST = 30  # of the bad ones that are printed
@@ -18,11 +19,14 @@ class Report:
     covered: dict[str, list[str]] = field(
         default_factory=dict
     )  # what the attempts of a kind were generated from
+    on_passed: Callable[[], object] | None = None  # called for the first attempt that passes
 
     def attempt(self, kind: str, name: str, *, refused: bool) -> None:
         self.attempts[kind] += 1
         if not refused:
             self.passed.append((kind, name))
+            if self.on_passed is not None and len(self.passed) == 1:
+                self.on_passed()
 
     def control(self, kind: str, name: str, *, works: bool) -> None:
         """The same act by whoever may do it. Where that fails, refusals of others prove nothing."""

@@ -109,7 +109,11 @@ async def attack(app: App, listings: dict[str, Any], world: World, report: Repor
         async with limit:
             await attempt
 
-    await asyncio.gather(*map(calm, work))
+    try:
+        await asyncio.gather(*map(calm, work))
+    finally:
+        for attempt in work:  # those that have not begun, where the run was cancelled
+            attempt.close()
     report.attempt(KIND, f"{app.name}: all of these changed nothing", refused=world.prints() == before)
 
 

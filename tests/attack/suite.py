@@ -61,9 +61,11 @@ async def run(
     parts: Collection[str] = PARTS,
     holes: Collection[str] = (),
     app_names: Collection[str] = ("tenant", "admin"),
+    *,
+    report: Report | None = None,
 ) -> Report:
-    """`holes`: names in `holes.IN_APPS`. `app_names`: of the apps that are attacked."""
-    report = Report()
+    """`holes`: names in `holes.IN_APPS`. `app_names`: of the apps that are attacked. `report`: to add to."""
+    report = Report() if report is None else report
     await _at_home(worlds.tenant, parts, report)
     if "filters" in parts:
         await filters.attack(worlds.tenant, report)
