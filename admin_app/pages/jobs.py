@@ -1,6 +1,6 @@
 """/jobs: the current queue, with the failed jobs to retry or drop. Jobs that succeeded are not kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import failed_jobs, tenant_directory
-from shared.backoffice.reasons import state_reason
+from shared.backoffice.reasons import Reason, state_reason
 from shared.backoffice.tenant_directory import JobOverview
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
@@ -34,7 +34,7 @@ COLUMNS = [
     Column("Tenant", hidden_on_phone=True),
     Column("Status"),
     Column("Attempts", align_end=True, hidden_on_phone=True),
-    Column("Changed", align_end=True, hidden_on_phone=True),
+    Column("Changed or due", align_end=True, hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]
 STATUS_CHOICES = [
@@ -48,6 +48,7 @@ STATUS_NOTES = {
     "failed": "Out of retries",
 }
 PAGE_SIZE = 50
+JobChange = Callable[[OperatorCtx, int, Reason], Awaitable[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +61,16 @@ class JobRow:
     status: str
     tone: str
     tries: str
-    changed_at: str
+    shown_at: str  # when it is due, or when it changed last
+    is_due: bool
     error: str
     can_change: bool  # it failed or waits for another attempt
 
 
 def job_row(job: queue_status.QueuedJob, names: Mapping[str, str]) -> JobRow:
     status = labels.JOB_STATUS_LABELS[job.status]
-    changed = job.changed_at or job.scheduled_at
+    due_at = job.scheduled_at if job.status in ("waiting", "retrying") else None
+    shown_at = due_at or job.changed_at
     return JobRow(
         id=str(job.id),
         task=job.task,
@@ -77,7 +80,8 @@ def job_row(job: queue_status.QueuedJob, names: Mapping[str, str]) -> JobRow:
         status=status,
         tone=labels.tone_of(status),
         tries=str(job.attempts),
-        changed_at=changed.isoformat() if changed else "",
+        shown_at=shown_at.isoformat() if shown_at else "",
+        is_due=due_at is not None,
         error=job.error,
         can_change=job.status in ("failed", "retrying"),
     )
@@ -121,26 +125,23 @@ class JobsState(ListState, DialogState, PageState):
             raise Invalid("The page has changed.", "Reload and try again.")
         self.chosen, self._chosen_id = f"{row.task}, job {row.id}", int(row.id)
 
-    @rx.event
-    @needs(actions.OP_JOB_WRITE)
-    async def retry_job(self, payload: dict[str, Any]) -> EventSpec:
-        form = ReasonForm.read(payload)
+    async def _change_chosen_job(self, form: ReasonForm, change: JobChange) -> None:
         async with self._change_page() as octx:
-            await failed_jobs.retry_job(octx, self._chosen_id, state_reason(octx, form.reason))
+            await change(octx, self._chosen_id, state_reason(octx, form.reason))
             jobs_view = await self._read(octx)
         self._show(jobs_view)
         self._close_dialog()
+
+    @rx.event
+    @needs(actions.OP_JOB_WRITE)
+    async def retry_job(self, payload: dict[str, Any]) -> EventSpec:
+        await self._change_chosen_job(ReasonForm.read(payload), failed_jobs.retry_job)
         return rx.toast.success("Job queued again.", description="A worker runs it within seconds.")
 
     @rx.event
     @needs(actions.OP_JOB_WRITE)
     async def drop_job(self, payload: dict[str, Any]) -> EventSpec:
-        form = ReasonForm.read(payload)
-        async with self._change_page() as octx:
-            await failed_jobs.drop_job(octx, self._chosen_id, state_reason(octx, form.reason))
-            jobs_view = await self._read(octx)
-        self._show(jobs_view)
-        self._close_dialog()
+        await self._change_chosen_job(ReasonForm.read(payload), failed_jobs.drop_job)
         return rx.toast.success("Job dropped.")
 
     @rx.event
@@ -158,7 +159,10 @@ def job_line(job: JobRow) -> rx.Component:
     name = rx.el.div(
         rx.el.span(job.task, class_name="strong"),
         small(
-            "Job ", job.id, " · ", rx.el.code(job.request_id, class_name="mono"), class_name="cut-anywhere"
+            "Job ",
+            job.id,
+            rx.cond(job.request_id != "", rx.fragment(" · ", rx.el.code(job.request_id, class_name="mono"))),
+            class_name="cut-anywhere",
         ),
         small(tenant_link, class_name="only-small"),
         rx.cond(job.error != "", small(job.error, class_name="cut-anywhere", data_testid="job-error")),
@@ -175,7 +179,7 @@ def job_line(job: JobRow) -> rx.Component:
         tenant_link,
         badge(job.status, job.tone),
         job.tries,
-        local_time(job.changed_at, "", "ago"),
+        rx.fragment(rx.cond(job.is_due, "Due ", ""), local_time(job.shown_at, "", "ago")),
         rx.cond(is_allowed(actions.OP_JOB_WRITE), rx.cond(job.can_change, change)),
     )
 
