@@ -36,7 +36,7 @@ from shared.core.database_logins import (
     role_name,
 )
 from shared.core.database_logins import DatabaseRole as DatabaseRole  # callers write db.DatabaseRole
-from shared.core.errors import Invalid, NoTenant, Unavailable
+from shared.core.errors import Invalid, NoTenant, TookTooLong, Unavailable
 from shared.core.ids import new_id
 
 DATABASE = "bulkhead"
@@ -246,14 +246,24 @@ def is_connection_error(error: BaseException) -> bool:
 
     A statement that was cancelled because it took too long is one.
     """
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause, psycopg.errors.QueryCanceled):
+    if _is_cancelled(error):
         return False
+    cause = getattr(error, "orig", None) or error
     return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | sa.exc.TimeoutError)
 
 
-def to_unavailable(error: BaseException) -> Unavailable | None:
-    """What to tell the person when an error means that the database is away; None for other errors."""
+def _is_cancelled(error: BaseException) -> bool:
+    """True when the database has stopped a statement at its time limit."""
+    return isinstance(getattr(error, "orig", None) or error, psycopg.errors.QueryCanceled)
+
+
+def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
+    """What to tell the person when the database is away or has stopped a statement; None for other errors."""
+    if _is_cancelled(error):
+        return TookTooLong(
+            "This took too long and was stopped. Nothing was changed.",
+            "Try again with a narrower search or a shorter period.",
+        )
     if not is_connection_error(error):
         return None
     return Unavailable(

@@ -155,6 +155,13 @@ class Unavailable(DomainError):
         self.retry_after = retry_after  # seconds
 
 
+class TookTooLong(DomainError):
+    """A statement was stopped at its time limit. Nothing was changed."""
+
+    status = 503
+    default_reason = "took_too_long"
+
+
 class Invalid(DomainError):
     """Invalid input. `fields` has a sentence for each wrong field, by its name in the form."""
 

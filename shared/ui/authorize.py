@@ -134,9 +134,9 @@ def _catch_refusals(load: Any) -> Any:
         except DomainError as refusal:
             admission._set_message(refusal)
         except Exception as problem:
-            if unavailable := db.to_unavailable(problem):
+            if outage := db.to_refusal(problem):
                 log.report_outage(problem)
-                admission._set_message(unavailable)
+                admission._set_message(outage)
             else:
                 admission._set_message(error_id=log.report_bug(problem))
         else:

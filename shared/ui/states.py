@@ -126,9 +126,9 @@ def show_refusal(exception: Exception) -> EventSpec:
     if isinstance(exception, DomainError):
         return refusal_toast(exception)
     request_id = event_requests.resume()
-    if unavailable := db.to_unavailable(exception):
+    if refusal := db.to_refusal(exception):
         log.report_outage(exception, request_id=request_id)
-        return refusal_toast(unavailable)
+        return refusal_toast(refusal)
     log.report_bug(exception, request_id=request_id)
     return rx.toast.error(
         "Something went wrong.",

@@ -34,8 +34,8 @@ def to_response(scope: Scope, refusal: DomainError) -> Response:
 def to_domain_error(problem: Exception) -> DomainError:
     if isinstance(problem, DomainError):
         return problem
-    if unavailable := db.to_unavailable(problem):
-        return unavailable
+    if refusal := db.to_refusal(problem):
+        return refusal
     return InternalError(
         "Something went wrong.",
         "Try again. If this keeps happening, contact support with the reference below.",

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.core import db
-from shared.core.errors import Unavailable
+from shared.core.errors import TookTooLong, Unavailable
 from tests.conftest import Cast
 
 
@@ -21,6 +21,12 @@ async def test_statement_of_the_app_is_cancelled_at_its_limit(schema: str) -> No
     assert isinstance(caught.value.orig, psycopg.errors.QueryCanceled)
     assert 4 < time.monotonic() - started_at < 12
     assert not db.is_connection_error(caught.value)  # trying again would take as long
+    refusal = db.to_refusal(caught.value)
+    assert isinstance(refusal, TookTooLong)
+    assert (refusal.detail, bool(refusal.next_step)) == (
+        "This took too long and was stopped. Nothing was changed.",
+        True,
+    )
 
 
 async def test_wait_for_a_lock_ends_and_the_holder_goes_on(cast: Cast) -> None:
@@ -66,5 +72,5 @@ async def test_idle_transaction_is_ended_and_its_connection_not_used_again(schem
 )
 def test_outage_is_told_from_other_errors(problem: Exception, is_unavailable: bool) -> None:
     wrapped = DBAPIError("select 1", None, problem)
-    assert isinstance(db.to_unavailable(problem), Unavailable) == is_unavailable
-    assert isinstance(db.to_unavailable(wrapped), Unavailable) == is_unavailable
+    assert isinstance(db.to_refusal(problem), Unavailable) == is_unavailable
+    assert isinstance(db.to_refusal(wrapped), Unavailable) == is_unavailable
