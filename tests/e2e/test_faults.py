@@ -166,7 +166,7 @@ def ask_for_reset(email: str) -> None:
 def list_people(count: int) -> list[str]:
     with database() as eye:
         rows = eye.execute(
-            'select email from "user" where verified_at is not null order by email limit %s', [count]
+            'select email from "user" where email_verified_at is not null order by email limit %s', [count]
         )
         return [row[0] for row in rows]
 
