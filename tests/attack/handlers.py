@@ -168,8 +168,8 @@ class Attack:
                 if "reason" in inputs(handler):
                     continue
                 for tab in TABS:
-                    await self._show_object(socket, name, self._path(tenant, name))
-                    answer = await self._call(socket, name, handler, tenant, {"tab": tab})
+                    payload = filled(handler, {"tab": tab})
+                    answer = await self._call_as_shown(socket, name, payload, tenant)
                     attempt = f"admin {short(name)} ({tab}) without a reason"
                     self.report.attempt(KIND, attempt, refused=invited not in answer and owner not in answer)
         for state in ("tenant_page_state", "audit_page_state"):
@@ -346,15 +346,15 @@ class Attack:
     async def wrong_types(self) -> None:
         """Even of those who may: a wrong type is refused in words, not by a bug."""
         async with self.app.socket(self.owner_cookie) as socket:
+            load = next(iter(self.pages.values()))  # or the first call would show its whole page, lists included
+            await self._call(socket, load, self.handlers[load], self.world.acme)
             for name, handler in self.handlers.items():
                 for argument in handler["arguments"]:
                     for value in WRONG:
                         if value is True and isinstance(HONEST.get(argument), bool):
                             continue  # nothing is wrong with it
                         payload = filled(handler, {}) | {argument: value}
-                        path = self._path(self.world.acme, name)
-                        await self._show_object(socket, name, path)
-                        answer = await socket.send(name, payload, path)
+                        answer = await self._call_as_shown(socket, name, payload, self.world.acme)
                         attempt = f"{short(name)} with {argument} = {str(value)[:10]!r}"
                         refused = BUG not in answer and not self._tells(answer, self.world.globex)
                         self.report.attempt(KIND, f"{self.app.name} {attempt}", refused=refused)
@@ -367,9 +367,7 @@ class Attack:
                         continue
                     for extra, value in EXTRA.items():
                         form = filled(handler, {})[argument] | {extra: value}
-                        path = self._path(self.world.acme, name)
-                        await self._show_object(socket, name, path)
-                        answer = await socket.send(name, {argument: form}, path)
+                        answer = await self._call_as_shown(socket, name, {argument: form}, self.world.acme)
                         # A flag that the operators' handlers have switched off meanwhile refuses before the form is read.
                         refused = "t a field of this form" in answer or ROLLED_OUT in answer
                         attempt = f"{short(name)} with the extra field {extra}"
@@ -430,6 +428,15 @@ class Attack:
         slug: str = "",
     ) -> str:
         return await socket.send(name, filled(handler, values or {}), self._path(tenant, name, slug))
+
+    async def _call_as_shown(self, socket: Socket, name: str, payload: dict[str, Any], tenant: str) -> str:
+        """The answer to a handler of a page that shows the object of its address: loads it where the tab does not."""
+        path = self._path(tenant, name)
+        answer = await socket.send(name, payload, path)
+        if OTHER_OBJECT not in answer:
+            return answer
+        await self._show_object(socket, name, path)
+        return await socket.send(name, payload, path)
 
     async def _show_object(self, socket: Socket, name: str, path: str) -> None:
         """As an honest page does before its other handlers are called: it loads what its address names."""
