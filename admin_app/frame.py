@@ -7,7 +7,7 @@ import reflex as rx
 from admin_app.nav import NAV
 from admin_app.shell import Shell, TroubleRow
 from shared.ui import shell
-from shared.ui.authorize import Admission
+from shared.ui.admission import Admission
 from shared.ui.banners import banner as notice
 from shared.ui.banners import local_time
 from shared.ui.menus import MenuContext

@@ -6,7 +6,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.ui import shell
-from shared.ui.authorize import Admission
+from shared.ui.admission import Admission
 from shared.ui.banners import banner, local_time
 from shared.ui.menus import MenuContext
 from shared.ui.shell import link

@@ -7,6 +7,9 @@ store is refused as an outage of ours, because the limits protect against guessi
 import asyncio
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -17,9 +20,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import BlockingConnectionPool
 
-from shared.core import log
+from shared.core import db, log
 from shared.core.config import settings
-from shared.core.errors import Refused
+from shared.core.errors import Refused, Unavailable
 from shared.core.plurals import plural
 
 UNAVAILABLE_RETRY_SECONDS = 30
@@ -59,6 +62,8 @@ class RateLimit(Enum):
 
 
 _parse_rule = cache(parse)
+Count = tuple[RateLimit, tuple[str, ...]]
+_counts_of_request: ContextVar[list[Count] | None] = ContextVar("counts_of_request", default=None)
 _local_windows = dict[
     tuple[RateLimit, str], tuple[float, int]
 ]()  # when a window ends, and how many there were in it
@@ -83,6 +88,8 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
     limiter = MovingWindowRateLimiter(_storage())
     try:
         if await limiter.hit(limit.parsed, limit.name, *key):
+            if (counts := _counts_of_request.get()) is not None:
+                counts.append((limit, key))
             return
         reset, _ = await limiter.get_window_stats(limit.parsed, limit.name, *key)
         wait_seconds = max(1, math.ceil(reset - time.time()))
@@ -96,11 +103,13 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
 class Attempt:
     """An attempt that was counted before it was known whether it succeeds, so that concurrent guesses can't exceed a limit."""
 
-    counted: tuple[tuple[RateLimit, tuple[str, ...]], ...]
+    counted: tuple[Count, ...]
 
     async def succeed(self) -> None:
         """It proved itself: it no longer counts. A failure to say so is only logged."""
         for limit, key in self.counted:
+            with suppress(ValueError):
+                (_counts_of_request.get() or []).remove((limit, key))
             try:
                 await _give_back(limit.parsed.key_for(limit.name, *key))
             except Exception as problem:
@@ -109,11 +118,26 @@ class Attempt:
                 )
 
 
-async def begin_attempt(*counted: tuple[RateLimit, tuple[str, ...]]) -> Attempt:
+async def begin_attempt(*counted: Count) -> Attempt:
     """Count one for each limit and key. Call `succeed` once the request has proved itself. Raises as `enforce_rate_limit`."""
     for limit, key in counted:
         await enforce_rate_limit(limit, *key)
     return Attempt(counted)
+
+
+@asynccontextmanager
+async def not_counted_in_an_outage() -> AsyncIterator[None]:
+    """For one request or event: what it has counted is given back when it fails because a part of ours is away."""
+    counts: list[Count] = []
+    token = _counts_of_request.set(counts)
+    try:
+        yield
+    except Exception as problem:
+        if isinstance(problem, Unavailable) or db.is_connection_error(problem):
+            await Attempt(tuple(counts)).succeed()
+        raise
+    finally:
+        _counts_of_request.reset(token)
 
 
 async def _give_back(key: str) -> None:

@@ -6,7 +6,6 @@ Deny by default: a handler that does not say what it needs is refused.
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import reflex as rx
@@ -15,17 +14,15 @@ from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
 from shared.access import decision, decision_counts, refusal_messages
-from shared.access.actions import ACTIONS, Action, OperatorAction
-from shared.access.refusal_codes import PAYABLE_REASONS
+from shared.access.actions import Action, OperatorAction
 from shared.core import db, log, request_ids
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
-from shared.core.plurals import join_names
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
-from shared.entitlements.features import FEATURES
 from shared.tenancy import entry
 from shared.tenancy.entry import Authenticator, Principal
 from shared.ui import event_requests
+from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.object_state import find_other_object, show_object
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
@@ -51,45 +48,6 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 async def authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001  no tenant here
     return await entry.authenticate_operator(cookies, touches=touches)
-
-
-@dataclass(frozen=True)
-class Upsell:
-    """What a page that is not in the plan would give. Nothing of it is there; nothing of it is invented."""
-
-    feature: str = ""
-    description: str = ""
-    points: list[str] = field(default_factory=list)
-    plans: str = ""  # that include it, as in "Pro and Business"
-    next_step: str = ""  # for this person
-
-
-class Admission(rx.State):
-    """Whom this state tree serves, and what the page says instead of its content."""
-
-    _owner: str = ""  # session and tenant of this tree; never leaves the server
-    _path: str = ""  # path of the page it shows
-    _has_loaded: bool = False  # whether a load of a page or of a part has been let through
-    refusal: str = ""
-    next_step: str = ""
-    upsell: Upsell = Upsell()  # where paying would help
-    error_id: str = ""  # request id of a load that failed
-
-    def _set_message(self, refusal: DomainError | None = None, *, error_id: str = "") -> None:
-        self.refusal, self.next_step = (refusal.detail, refusal.next_step) if refusal else ("", "")
-        self.upsell, self.error_id = upsell_for(refusal), error_id
-
-
-def upsell_for(refusal: DomainError | None) -> Upsell:
-    """Without a feature when paying would not help."""
-    if not isinstance(refusal, Refused) or refusal.reason not in PAYABLE_REASONS:
-        return Upsell()
-    action = ACTIONS.get(refusal.action)
-    feature = FEATURES.get(action.feature) if action else None
-    if feature is None:
-        return Upsell()
-    plans = join_names(refusal.plan_names)
-    return Upsell(feature.title, feature.benefit, list(feature.highlights), plans, refusal.own_step)
 
 
 def needs(

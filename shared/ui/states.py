@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.core import db, live_events, log
+from shared.core import db, live_events, log, rate_limits
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.core.socket_frames import slug_from_path
@@ -48,11 +48,17 @@ def _take_admission(cookies: str, slug: str) -> entry.TenantAdmission | entry.Op
 class SessionState(rx.State, Generic[AnyCtx]):
     """Has no vars: what is in a var is in the browser."""
 
-    def _ctx(self) -> AbstractAsyncContextManager[AnyCtx]:
+    @asynccontextmanager
+    async def _ctx(self) -> AsyncIterator[AnyCtx]:
         """One event, one transaction: commits at the end, rolls back on any error.
 
         Session, role and permissions are read once per event, so a revoked right ends with the next event.
         """
+        async with rate_limits.not_counted_in_an_outage(), self._enter() as ctx:
+            yield ctx
+
+    def _enter(self) -> AbstractAsyncContextManager[AnyCtx]:
+        """The context of this page's realm."""
         raise NotImplementedError
 
     async def _read_frame(self, ctx: AnyCtx) -> Any:
@@ -101,7 +107,7 @@ class TenantState(SessionState[Ctx]):
         """The tenant the page asks for: a wish of the browser, no proof."""
         return slug_from_path(self.router.url.path)
 
-    def _ctx(self) -> AbstractAsyncContextManager[Ctx]:
+    def _enter(self) -> AbstractAsyncContextManager[Ctx]:
         admission = _take_admission(self._cookies(), self._slug())
         if isinstance(admission, entry.TenantAdmission):
             return entry.enter_admitted(admission)
@@ -111,7 +117,7 @@ class TenantState(SessionState[Ctx]):
 class OperatorState(SessionState[OperatorCtx]):
     """Base of every page state in admin_app: another realm, another cookie, no tenant."""
 
-    def _ctx(self) -> AbstractAsyncContextManager[OperatorCtx]:
+    def _enter(self) -> AbstractAsyncContextManager[OperatorCtx]:
         admission = _take_admission(self._cookies(), slug_from_path(self.router.url.path))
         if isinstance(admission, entry.OperatorAdmission):
             return entry.enter_admitted_operator(admission)

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.core import db, log, request_ids
+from shared.core import db, log, rate_limits, request_ids
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import metrics, problem_responses
@@ -78,7 +78,8 @@ class RequestMiddleware:
 
         try:
             if _has_canonical_path(scope):
-                await self.app(scope, receive_tracked, send_with_headers)
+                async with rate_limits.not_counted_in_an_outage():
+                    await self.app(scope, receive_tracked, send_with_headers)
             else:
                 await problem_responses.send_refusal(
                     scope,

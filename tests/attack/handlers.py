@@ -346,7 +346,9 @@ class Attack:
     async def wrong_types(self) -> None:
         """Even of those who may: a wrong type is refused in words, not by a bug."""
         async with self.app.socket(self.owner_cookie) as socket:
-            load = next(iter(self.pages.values()))  # or the first call would show its whole page, lists included
+            load = next(
+                iter(self.pages.values())
+            )  # or the first call would show its whole page, lists included
             await self._call(socket, load, self.handlers[load], self.world.acme)
             for name, handler in self.handlers.items():
                 for argument in handler["arguments"]:

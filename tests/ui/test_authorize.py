@@ -19,7 +19,8 @@ from shared.core.errors import NotFound
 from shared.entitlements.features import FEATURES
 from shared.tenancy.entry import NO_RIGHTS, Principal
 from shared.ui import authorize
-from shared.ui.authorize import Admission, AuthorizeMiddleware, needs
+from shared.ui.admission import Admission
+from shared.ui.authorize import AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates
 from tests.support.app_pages import AppPages
 

@@ -101,6 +101,16 @@ async def test_outage_is_a_503_in_our_words_within_seconds(
     assert after["form"][0].status_code == before["form"][0].status_code
 
 
+async def test_request_that_fails_in_an_outage_is_not_counted(server: EmbeddedPostgres) -> None:
+    async def ask_for_reset() -> int:
+        async with browser() as client:
+            return (await client.post("/auth/forgot", data={"email": "ann@acme.test"})).status_code
+
+    with away(server):
+        assert [await ask_for_reset() for _ in range(4)] == [503] * 4
+    assert [await ask_for_reset() for _ in range(4)] == [303] * 3 + [429]
+
+
 def test_event_says_that_the_database_is_away_and_no_bug() -> None:
     toast = str(states.show_refusal(psycopg.OperationalError("server closed the connection")))
     assert "back in a moment" in toast
