@@ -16,7 +16,7 @@ os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 from shared.core import db, log
 from tests.attack import mutations, suite
 from tests.attack.world import close_connections
-from tests.support import database
+from tests.support import database, sizes
 
 RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
 SEED = "ATTACK_SEED"
@@ -92,6 +92,7 @@ async def _attack() -> int:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault(sizes.VARIABLE, sizes.FULL)  # `make test` has chosen
     arguments = parse(sys.argv[1:])
     if arguments.list:
         print("\n".join(mutations.find()))

@@ -11,7 +11,7 @@ def short(name: str) -> str:
 
 def heard(text: str) -> str:
     """Without the address of the page, which the caller has named; in one order."""
-    frames = [json.loads(line.partition(",")[2])[1] for line in text.splitlines() if line.startswith("42")]
+    frames = [json.loads(line.partition(",")[2])[1] for line in text.split("\n") if line.startswith("42")]
     for frame in frames:
         for state in frame.get("delta", {}).values():
             for name in [key for key in state if key.startswith("rx_router_")]:

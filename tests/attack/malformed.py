@@ -9,11 +9,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from shared.core.socket_limits import MAX_SOCKETS, MAX_TABS
-from shared.tenancy import entry
 from shared.web.guarded_socket import MALFORMED
 from tests.attack.apps import App
 from tests.attack.report import Report
-from tests.attack.sockets import fresh_session, own_cookie
+from tests.attack.sockets import fresh_own_session, own_cookie
 from tests.attack.world import World
 
 KIND = "frames"
@@ -144,8 +143,8 @@ async def attack(app: App, world: World, report: Report) -> None:
     async with app.socket(cookie) as socket:
         answer = await socket.send("reflex___state____state.gone", {}, "/", waits_for="older version")
         report.control(KIND, f"{app.name}: a handler that is gone is explained", works="Reload it." in answer)
-    await _open_many(app, report, await _session(app, world), MAX_TABS, "tabs", same_tab=False)
-    await _open_many(app, report, await _session(app, world), MAX_SOCKETS, "sockets", same_tab=True)
+    await _open_many(app, report, await fresh_own_session(app, world), MAX_TABS, "tabs", same_tab=False)
+    await _open_many(app, report, await fresh_own_session(app, world), MAX_SOCKETS, "sockets", same_tab=True)
     # The operators' handlers change prices at the shop of the attack, which the product reports as what they are.
     log_text = "\n".join(line for line in app.read_log().splitlines() if PRICE_DRIFT not in line)
     for word in ("Traceback", '"event": "bug"', '"level": "error"', '\n{"event": "forged"'):
@@ -163,16 +162,6 @@ async def _is_closed(wire: ClientConnection) -> bool:
     except TimeoutError:
         return False
     return False
-
-
-async def _session(app: App, world: World) -> str:
-    subject_id = world.ann.user.id if app.name == "tenant" else await _operator_id(world)
-    return await fresh_session(app, subject_id)
-
-
-async def _operator_id(world: World) -> str:
-    async with entry.enter_operator(world.olga) as octx:
-        return octx.actor_id
 
 
 async def _open_many(

@@ -5,6 +5,7 @@ import uuid
 from shared.core import db
 from shared.identity import sessions
 from shared.identity.realms import OPERATOR, USER, Realm
+from shared.tenancy import entry
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.world import World
@@ -117,3 +118,12 @@ async def fresh_session(app: App, subject_id: str) -> str:
     async with db.transaction(realm.db_role) as session:
         token = await sessions.start(session, realm, subject_id, "password+totp")
     return f"{realm.session_cookie}={token}"
+
+
+async def fresh_own_session(app: App, world: World) -> str:
+    """Of the one whose `own_cookie` is."""
+    if app.name == "tenant":
+        return await fresh_session(app, world.ann.user.id)
+    async with entry.enter_operator(world.olga) as octx:
+        operator_id = octx.actor_id
+    return await fresh_session(app, operator_id)

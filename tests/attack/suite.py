@@ -12,11 +12,13 @@ from tests.attack import (
     apps,
     caches,
     canary,
+    envelopes,
     filters,
     handlers,
     hooks,
     jobs,
     malformed,
+    people,
     routes,
     services,
     sockets,
@@ -38,11 +40,27 @@ PARTS = (
     "routes",
     "hooks",
     "handlers",
+    "people",
     "frames",
+    "envelopes",
     "canary",
     "gate",
 )
-IN_APPS = {"inventory", "unmarked", "sockets", "routes", "hooks", "handlers", "frames", "canary", "gate"}
+IN_APPS = {
+    *(
+        "inventory",
+        "unmarked",
+        "sockets",
+        "routes",
+        "hooks",
+        "handlers",
+        "people",
+        "frames",
+        "envelopes",
+        "canary",
+    ),
+    "gate",
+}
 
 
 @dataclass(frozen=True)
@@ -121,8 +139,12 @@ async def _of_apps(
             await hooks.attack(app, made, report)
         if "handlers" in parts:
             await handlers.Attack(app, listings, made, report).run()
+        if "people" in parts:
+            await people.attack(app, made, report)
         if "frames" in parts:
             await malformed.attack(app, made, report)
+        if "envelopes" in parts:
+            await envelopes.attack(app, made, report)
         if "canary" in parts:
             await canary.attack(app, made, report)
 
