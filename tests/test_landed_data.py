@@ -29,9 +29,9 @@ from shared.entitlements.models import FlagVersion
 from shared.identity import mfa, sign_in, users
 from shared.identity import tasks as identity_tasks
 from shared.identity.realms import USER
-from shared.tenancy import audit_reader, entry, mail_preferences, onboarding_checklist, provisioning
+from shared.tenancy import entry, mail_preferences, onboarding_checklist, provisioning, tenants
 from shared.tenancy import tasks as tenancy_tasks
-from tests.support import database, database_catalog, landed_data
+from tests.support import audit_chains, database, database_catalog, landed_data
 
 TASK_NAMES = {
     *(*identity_tasks.TASKS, *identity_tasks.PLATFORM_TASKS),
@@ -144,9 +144,13 @@ async def test_custom_role_gives_the_permissions_that_were_stored(upgraded_datab
 async def test_audit_chain_of_a_tenant_verifies(upgraded_database: Upgraded) -> None:
     cookie = await _sign_in("ann@acme.test")
     async with entry.enter_tenant(cookie, "acme") as ctx:
-        verification = await audit_reader.verify_audit_log(ctx)
-    assert verification.is_intact
-    assert verification.checked_count > 30
+        legacy = await audit_chains.verify_within(ctx)
+        await tenants.rename(ctx, "Acme Works", version=None)
+    async with entry.enter_tenant(cookie, "acme") as ctx:
+        verification = await audit_chains.verify_within(ctx)
+    assert (legacy.is_intact, verification.is_intact) == (True, True)
+    assert legacy.checked_count > 30
+    assert verification.checked_count > legacy.checked_count
 
 
 async def test_audit_chain_of_operators_verifies(upgraded_database: Upgraded) -> None:

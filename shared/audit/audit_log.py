@@ -1,6 +1,6 @@
 """Record, read and verify the audit log. `tenancy.audit_reader` authorises reading.
 
-The database assigns number, time and hash of every row, and refuses changes to rows.
+The database assigns time and hash of every row, and refuses changes to rows. `audit.sealing` chains the rows.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
-from shared.core.paging import Page, build_page, clamp_limit
+from shared.core.paging import Page, build_page, clamp_limit, map_page
 
 EXPORT_PAGE_SIZE = 500
 CHANGED_ROW_TEXT = "This event was changed, or the one before it is missing."
@@ -48,6 +48,12 @@ class AuditFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberedEvent:
+    event: AuditEvent
+    number: int | None  # its place in the hash chain; None until it is sealed
+
+
+@dataclass(frozen=True, slots=True)
 class ChainVerification:
     checked_count: int
     broken_at: int | None = None  # seq of the first changed or missing row
@@ -70,7 +76,7 @@ def record(
     actor: Actor | None = None,
     **details: Any,
 ) -> None:
-    """Add an event. Call it after the change and before the queue: it locks the tenant's chain until commit.
+    """Add an event. Call it after the change and before the queue.
 
     `event_id` and `actor`: for a job that records what a person did before.
     Raises ValueError for an action that is in no manifest, Invalid when a privileged action has no reason.
@@ -133,12 +139,14 @@ async def list_events(
     return _build_page(events, limit)
 
 
-async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> Page[AuditEvent]:
-    """As `list_events`, with the larger pages of an export."""
+async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> Page[NumberedEvent]:
+    """As `list_events`, with the larger pages of an export, and the numbers."""
     events = await audit_log_repository.list_events(
         ctx.session, criteria, tenant_id=ctx.tenant_id, after=after, limit=EXPORT_PAGE_SIZE + 1
     )
-    return _build_page(events, EXPORT_PAGE_SIZE)
+    page = _build_page(events, EXPORT_PAGE_SIZE)
+    numbers = await audit_log_repository.list_numbers(ctx, [event.id for event in page.rows])
+    return map_page(page, lambda event: NumberedEvent(event, event.seq or numbers.get(event.id)))
 
 
 async def list_across_tenants(
@@ -183,18 +191,8 @@ async def list_operator_events(
     return await audit_log_repository.list_operator_events(octx.session, after=after, limit=limit)
 
 
-async def verify_chain(ctx: Ctx) -> ChainVerification:
-    """Recompute this tenant's hash chain in the database. The stored head reveals a deleted end."""
-    row_count, first_broken, head_number = await audit_log_repository.check_chain(ctx.session, ctx.tenant_id)
-    if first_broken is not None:
-        return ChainVerification(row_count, first_broken, CHANGED_ROW_TEXT)
-    if head_number != row_count:
-        return ChainVerification(row_count, row_count + 1, "Events at the end are missing.")
-    return ChainVerification(row_count)
-
-
 async def verify_operator_chain(octx: OperatorCtx) -> ChainVerification:
-    """As `verify_chain` for the operator audit log. It has no stored head, so a deleted end is not detected."""
+    """Recompute the operators' hash chain in the database. It has no stored head, so a deleted end is not detected."""
     row_count, first_broken = await audit_log_repository.check_operator_chain(octx.session)
     return (
         ChainVerification(row_count)

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.event_types import ACCOUNT_ACTIONS, AuditAction, OperatorAuditAction
-from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.audit.models import AuditEvent, AuditSeal, OperatorEvent, SecurityEvent
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 
@@ -66,6 +66,16 @@ async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> boo
     return await session.get(AuditEvent, (tenant_id, event_id)) is not None
 
 
+async def list_numbers(ctx: Ctx, event_ids: Sequence[str]) -> dict[str, int]:
+    """The numbers of sealed events, by id. Events of format 1 carry theirs."""
+    statement = (
+        select(AuditSeal.id, AuditSeal.seq)
+        .where(AuditSeal.tenant_id == ctx.tenant_id)
+        .where(col(AuditSeal.id).in_(event_ids))
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
 async def count_events_of(ctx: Ctx, actor_id: str, *, action: AuditAction, since: datetime) -> int:
     statement = (
         select(func.count())
@@ -100,17 +110,6 @@ async def list_operator_events(
     return (await session.exec(statement)).all()
 
 
-CHECK_CHAIN = text("""
-    with links as (
-        select seq, prev, hash, audit_hash(e) as right_hash,
-               lag(hash, 1, '\\x00'::bytea) over (order by seq) as before, row_number() over (order by seq) as place
-        from audit_event e where tenant_id = :tenant_id)
-    select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place),
-           (select seq from audit_head where tenant_id = :tenant_id)
-    from links
-""")
-
-
 CHECK_OPERATOR_CHAIN = text("""
     with links as (
         select seq, prev, hash, operator_hash(e) as right_hash,
@@ -118,13 +117,6 @@ CHECK_OPERATOR_CHAIN = text("""
         from operator_event e)
     select count(*), min(seq) filter (where hash <> right_hash or prev <> before or seq <> place) from links
 """)
-
-
-async def check_chain(session: AsyncSession, tenant_id: str) -> tuple[int, int | None, int]:
-    """(rows, number of the first wrong row, number at the head of the chain)."""
-    connection = await session.connection()
-    rows, first_broken, head = (await connection.execute(CHECK_CHAIN, {"tenant_id": tenant_id})).one()
-    return rows, first_broken, head or 0
 
 
 async def check_operator_chain(session: AsyncSession) -> tuple[int, int | None]:

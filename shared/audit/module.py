@@ -5,13 +5,26 @@ from shared.core.registry import Module, OperatorIndex, TableContract
 
 MODULE = Module(
     name="audit",
-    models=[models.AuditEvent, models.AuditHead, models.OperatorEvent, models.SecurityEvent],
+    models=[
+        models.AuditEvent,
+        models.AuditHead,
+        models.AuditSeal,
+        models.AuditVerification,
+        models.OperatorEvent,
+        models.SecurityEvent,
+    ],
     tables={
         models.AuditEvent: TableContract(
             export=True,
             retention="audit",
             personal=("actor_id", "actor_name", "before", "after", "details", "reason"),
             operator_indexes=(
+                OperatorIndex(
+                    name="audit_event_by_transaction_of_all_tenants",
+                    columns=("transaction_id", "tenant_id"),
+                    reason="The sealer finds the events of all tenants that are not sealed yet",
+                    query="audit.sealing.seal_all",
+                ),
                 OperatorIndex(
                     name="audit_event_of_all_tenants",
                     columns=("at", "tenant_id", "id"),
@@ -21,5 +34,7 @@ MODULE = Module(
             ),
         ),
         models.AuditHead: TableContract(export=False, retention="audit"),
+        models.AuditSeal: TableContract(export=True, retention="audit"),
+        models.AuditVerification: TableContract(export=False, retention="audit"),
     },
 )

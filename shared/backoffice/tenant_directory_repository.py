@@ -302,7 +302,7 @@ async def get_state_before_suspension(ctx: Ctx) -> TenantState:
         select(AuditEvent.before)
         .where(AuditEvent.tenant_id == ctx.tenant_id)
         .where(AuditEvent.action == AuditAction.TENANT_SUSPENDED)
-        .order_by(col(AuditEvent.seq).desc())
+        .order_by(col(AuditEvent.at).desc(), col(AuditEvent.id).desc())
         .limit(1)
     )
     before = (await ctx.session.exec(statement)).first() or {}

@@ -4,6 +4,7 @@ import asyncio
 
 from shared import modules
 from shared.access import decision_counts
+from shared.audit import sealing
 from shared.billing import provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.pricing import price_sync
@@ -34,6 +35,7 @@ async def _run_tasks() -> None:
         processing.run(),
         reconcile.run_hourly(),
         price_sync.run(),
+        sealing.run(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

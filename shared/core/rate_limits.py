@@ -32,6 +32,7 @@ class RateLimit(Enum):
     """name = (rule, plural noun that completes "Too many …")."""
 
     ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "sign-in attempts")
+    AUDIT_VERIFY_TENANT = ("30/hour", "verifications of the audit log")
     BILLING_TENANT = ("120/10 minutes", "requests to the payment provider")
     EXPORT_TENANT = ("60/hour", "exports")
     FORGOT_ACCOUNT = ("3/hour", "password resets")  # from one address

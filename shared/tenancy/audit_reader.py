@@ -1,15 +1,30 @@
-"""Authorise reading the audit log. `audit.audit_log` writes it."""
+"""Authorise reading and verifying the audit log. `audit.audit_log` writes it."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.access import actions, policy
-from shared.audit import audit_log
-from shared.audit.models import AuditEvent
+from shared.audit import audit_log, sealing, verification
+from shared.audit.models import AuditEvent, AuditVerification
+from shared.audit.verification import ChainStatus, LogVerification
+from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.paging import Page
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
+from shared.jobs import queue
 
+VERIFY_TASK = "tenancy.verify_audit_log"
+VERIFICATION_TOPIC = "audit_verification"  # of open pages that show the progress
+JOB_STEP_SIZE = 5_000  # events in one job
+REFRESH_PERCENT = 2  # pages load again when this much more is done
 MAX_RETENTION_DAYS = 36_500  # more would be before the earliest date, so it means unlimited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLogView:
+    events: Page[AuditEvent]
+    chain: ChainStatus
 
 
 async def list_events(
@@ -22,6 +37,20 @@ async def list_events(
     )
 
 
+async def view_audit_log(
+    ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
+) -> AuditLogView:
+    """The same, with the state of the hash chain, for the page."""
+    events = await list_events(ctx, event_filter, after=after, limit=limit)
+    return AuditLogView(events=events, chain=await verification.get_status(ctx))
+
+
+async def get_chain_status(ctx: Ctx) -> ChainStatus:
+    """What is sealed, and how far it is verified. Raises Refused."""
+    policy.require(ctx, actions.AUDIT_READ)
+    return await verification.get_status(ctx)
+
+
 def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_log.AuditFilter:
     """The filter, limited to the plan's retention."""
     days = ctx.rights.limits["retention_days"].amount
@@ -30,6 +59,38 @@ def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_l
     return event_filter.not_before(now() - timedelta(days=days))
 
 
-async def verify_audit_log(ctx: Ctx) -> audit_log.ChainVerification:
+async def verify_audit_log(ctx: Ctx, *, from_start: bool = False) -> LogVerification:
+    """Verify the hash chain from where it is verified already, or from the first event.
+
+    The first step is done at once; where it is not the last, jobs do the others. One verification of a tenant runs at a
+    time: the state of the running one is returned. Raises Refused.
+    """
     policy.require(ctx, actions.AUDIT_READ)
-    return await audit_log.verify_chain(ctx)
+    await enforce_rate_limit(RateLimit.AUDIT_VERIFY_TENANT, ctx.tenant_id)
+    checkpoint = await verification.lock(ctx)
+    if not verification.is_in_progress(checkpoint):
+        await sealing.seal_tenant(ctx)
+        verification.start(checkpoint, from_start=from_start)
+        await _run_step(ctx, checkpoint, size=verification.STEP_SIZE)
+    return verification.describe(checkpoint)
+
+
+async def continue_verification(ctx: Ctx, checked: str) -> None:
+    """The next step, by a job. `checked` names the step before it, so that a job that runs twice does nothing."""
+    checkpoint = await verification.lock(ctx)
+    before = verification.describe(checkpoint)
+    if before.is_running and checked == _name_step(checkpoint):
+        await _run_step(ctx, checkpoint, size=JOB_STEP_SIZE)
+        after = verification.describe(checkpoint)
+        if not after.is_running or after.percent // REFRESH_PERCENT > before.percent // REFRESH_PERCENT:
+            await live_events.refresh_pages(ctx.session, ctx.tenant_id, VERIFICATION_TOPIC)
+
+
+async def _run_step(ctx: Ctx, checkpoint: AuditVerification, *, size: int) -> None:
+    await verification.run_step(ctx, checkpoint, size=size)
+    if verification.describe(checkpoint).is_running:
+        await queue.put(ctx, VERIFY_TASK, ordered=False, checked=_name_step(checkpoint))
+
+
+def _name_step(checkpoint: AuditVerification) -> str:
+    return f"{checkpoint.started_at.isoformat()} {checkpoint.checked_seq} {checkpoint.checked_events}"

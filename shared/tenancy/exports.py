@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.access import actions, policy
-from shared.audit import audit_log, filters
-from shared.audit.models import AuditEvent
+from shared.audit import audit_log, filters, sealing
 from shared.core.context import Ctx
 from shared.core.paging import Page, build_page, clean_search_text, map_page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
@@ -58,12 +57,13 @@ async def start_event_export(ctx: Ctx, form_values: Mapping[str, str]) -> None:
     filters.parse_filter(form_values)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
     active_filters = {f"{name}_filter": form_values.get(name, "").strip() for name in filters.FIELDS}
+    await sealing.seal_tenant(ctx)
     audit_log.record(ctx, "audit.exported", ctx.tenant_id, **_drop_empty(active_filters))
 
 
 async def list_event_batch(
     ctx: Ctx, event_filter: audit_log.AuditFilter, *, after: str = ""
-) -> Page[AuditEvent]:
+) -> Page[audit_log.NumberedEvent]:
     """The next batch, limited to the plan's retention."""
     policy.require(ctx, actions.AUDIT_READ, counted=False)
     policy.require(ctx, actions.AUDIT_EXPORT, counted=False)

@@ -10,7 +10,15 @@ from shared.identity.account_events import RECORD_FAILURE_TASK, RECORD_TASK
 from shared.jobs import mail, worker
 from shared.jobs.mail import MailRejected
 from shared.jobs.worker import ExternalJob
-from shared.tenancy import account_events, entry, invitations, members, provisioning, signups
+from shared.tenancy import (
+    account_events,
+    audit_reader,
+    entry,
+    invitations,
+    members,
+    provisioning,
+    signups,
+)
 
 
 async def provision(ctx: Ctx) -> None:
@@ -60,6 +68,10 @@ async def send_welcome(job: ExternalJob, *, user_id: str) -> None:
         await mail.send(email)
 
 
+async def verify_audit_log(ctx: Ctx, *, checked: str) -> None:
+    await audit_reader.continue_verification(ctx, checked)
+
+
 async def complete_sign_up(session: AsyncSession, *, sign_up_id: str) -> None:
     await signups.complete_sign_up(session, sign_up_id)
 
@@ -68,6 +80,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     provisioning.TASK_NAME: provision,
     members.ACCESS_ENDED_TASK: send_access_ended,
     account_events.RECORD_TASK: account_events.record,
+    audit_reader.VERIFY_TASK: verify_audit_log,
     invitations.MAIL_TASK: send_invitation,
     provisioning.WELCOME_MAIL_TASK: send_welcome,
 }

@@ -27,7 +27,6 @@ ACTOR_LABELS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "
 @dataclass(frozen=True)
 class EventRow:
     id: str
-    seq: str
     at: str
     actor: str
     initials: str
@@ -59,7 +58,6 @@ def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
     ]
     return EventRow(
         event.id,
-        str(event.seq or ""),
         event.at.isoformat() if event.at else "",
         name,
         initials_of(name),
@@ -137,12 +135,18 @@ def short_event_item(row: Any) -> rx.Component:
     )
 
 
-def chain_status(is_intact: Any, text: Any) -> rx.Component:
-    """The answer to "verify the chain"."""
-    return rx.el.span(
+def chain_status(
+    *, sealed_text: Any, sealed_at: Any, tone: Any, badge_text: Any, text: Any, verified_at: Any
+) -> rx.Component:
+    """What is in the hash chain, and how far it is verified. Empty times are left out."""
+    sealed = rx.el.span(sealed_text, rx.cond(sealed_at != "", local_time(sealed_at, "", "moment")))
+    verified = rx.el.span(text, rx.cond(verified_at != "", local_time(verified_at, "", "moment")))
+    return rx.el.div(
         icon("link"),
-        rx.cond(is_intact, badge("Intact", "ok"), badge("Broken", "bad")),
-        text,
-        class_name="row small",
+        sealed,
+        rx.cond(badge_text != "", badge(badge_text, tone)),
+        verified,
+        class_name="row small wrap",
         role="status",
+        data_testid="chain",
     )

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from shared.audit import filters
-from shared.audit.models import AuditEvent
+from shared.audit.audit_log import NumberedEvent
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError
@@ -90,7 +90,7 @@ async def export_audit_log(request: Request) -> Response:
         if not after:
             await exports.start_event_export(ctx, typed)
         event_page = await exports.list_event_batch(ctx, filters.parse_filter(typed), after=after)
-        return [_event_row(event) for event in event_page.rows], event_page.next_cursor
+        return [_event_row(numbered) for numbered in event_page.rows], event_page.next_cursor
 
     return await _stream_csv(request, f"/t/{slug}/audit", "audit", EVENT_COLUMNS, step)
 
@@ -173,9 +173,10 @@ def _member_row(member: Any, names: dict[str, str]) -> list[str]:
     ]
 
 
-def _event_row(event: AuditEvent) -> list[str]:
+def _event_row(numbered: NumberedEvent) -> list[str]:
+    event = numbered.event
     return [
-        str(event.seq or ""),
+        str(numbered.number or ""),
         _format_time(event.at),
         event.actor_name,
         event.actor_type,

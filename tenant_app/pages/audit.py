@@ -10,10 +10,11 @@ from shared.access import actions
 from shared.access.actions import Action
 from shared.audit import filters
 from shared.audit.audit_log import AuditFilter
-from shared.audit.models import AuditEvent
+from shared.audit.verification import ChainStatus, LogVerification
 from shared.core.context import Ctx
-from shared.core.paging import Page
+from shared.core.plurals import plural
 from shared.tenancy import audit_reader
+from shared.tenancy.audit_reader import AuditLogView
 from shared.ui.audit_list import EventRow, action_choices, chain_status, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
@@ -37,7 +38,8 @@ TOPICS = (
     "provisioning",
     "roles",
     "settings",
-)  # topics whose changes are recorded
+    audit_reader.VERIFICATION_TOPIC,
+)  # topics whose changes are recorded, and the progress of a verification
 
 
 class AuditFilterForm(Form):
@@ -60,30 +62,57 @@ class AuditState(ListState, PageState):
     rows: list[EventRow] = []
     filtered: bool = False
     filter_values: dict[str, str] = {}  # the filter as typed, for the export
+    sealed_text: str = ""
+    sealed_at: str = ""
+    verification_tone: str = ""
+    verification_badge: str = ""
     verification_text: str = ""
-    is_intact: bool = True
+    verified_at: str = ""
     _filter: AuditFilter = AuditFilter()
 
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(AuditState.load, *TOPICS) as ctx:
-            events = await self._read(ctx)
-        self._show(events)
+            view = await self._read(ctx)
+        self._show(view)
 
-    async def _read(self, ctx: Ctx) -> Page[AuditEvent]:
-        return await audit_reader.list_events(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
+    async def _read(self, ctx: Ctx) -> AuditLogView:
+        return await audit_reader.view_audit_log(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
 
-    def _show(self, events: Page[AuditEvent]) -> None:
-        self.rows = event_rows(events.rows)
-        self._show_page(events, "event")
+    def _show(self, view: AuditLogView) -> None:
+        self.rows = event_rows(view.events.rows)
+        self._show_page(view.events, "event")
+        self._show_chain(view.chain)
         self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
+    def _show_chain(self, chain: ChainStatus) -> None:
+        self.sealed_text, self.sealed_at = "No events are sealed yet.", ""
+        if chain.sealed_at is not None:
+            self.sealed_text, self.sealed_at = "Sealed up to ", chain.sealed_at.isoformat()
+        self._show_verification(chain.verification)
+
+    def _show_verification(self, verification: LogVerification | None) -> None:
+        self.verified_at = ""
+        if verification is None:
+            self.verification_tone, self.verification_badge = "idle", ""
+            self.verification_text = "Not verified yet."
+        elif verification.is_running:
+            self.verification_tone, self.verification_badge = "idle", "Verifying"
+            self.verification_text = progress_text(verification)
+        elif verification.is_intact:
+            self.verification_tone, self.verification_badge = "ok", "Intact"
+            self.verification_text = intact_text(verification)
+            self.verified_at = verification.verified_at.isoformat() if verification.verified_at else ""
+        else:
+            self.verification_tone, self.verification_badge = "bad", "Broken"
+            self.verification_text = broken_text(verification)
+
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
-            events = await self._read(ctx)
-        self._show(events)
+            view = await self._read(ctx)
+        self._show(view)
 
     async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
         await self._show_first_page(_filter=event_filter, filter_values=filter_values)
@@ -103,16 +132,46 @@ class AuditState(ListState, PageState):
     @rx.event
     @needs(actions.AUDIT_READ)
     async def verify_chain(self) -> EventSpec:
+        """From where it is verified already."""
+        return await self._verify(from_start=False)
+
+    @rx.event
+    @needs(actions.AUDIT_READ)
+    async def verify_whole_chain(self) -> EventSpec:
+        return await self._verify(from_start=True)
+
+    async def _verify(self, *, from_start: bool) -> EventSpec:
         async with self._ctx() as ctx:
-            result = await audit_reader.verify_audit_log(ctx)
-        self.is_intact = result.is_intact
-        if result.is_intact:
-            self.verification_text = f"All {result.checked_count:,} events are intact."
-            return rx.toast.success("Audit log verified", description=self.verification_text)
-        self.verification_text = (
-            f"Verification failed at event {result.broken_at:,}. {result.explanation} Contact support."
-        )
-        return rx.toast.error("Audit log verification failed", description=self.verification_text)
+            verification = await audit_reader.verify_audit_log(ctx, from_start=from_start)
+            chain = await audit_reader.get_chain_status(ctx)
+        self._show_chain(chain)
+        if verification.is_running:
+            return rx.toast.info(
+                "Verification is running",
+                description="It continues when you leave this page. The progress updates automatically.",
+            )
+        if verification.is_intact:
+            return rx.toast.success(
+                "Audit log verified",
+                description=f"{plural(verification.verified_count, 'event')} verified. The log is intact.",
+            )
+        return rx.toast.error("Audit log verification failed", description=broken_text(verification))
+
+
+def progress_text(verification: LogVerification) -> str:
+    return (
+        f"{verification.percent}% done: {verification.checked_count:,} of "
+        f"{plural(verification.total_count, 'event')} checked."
+    )
+
+
+def intact_text(verification: LogVerification) -> str:
+    return f"Verified up to event {verification.verified_count:,}, "
+
+
+def broken_text(verification: LogVerification) -> str:
+    place = f"event {verification.broken_at:,}" if verification.broken_at else verification.broken_id
+    return f"Verification failed at {place}. {verification.explanation} Contact support."
 
 
 def filter_form() -> rx.Component:
@@ -170,8 +229,20 @@ def audit_page() -> rx.Component:
         data_once="true",
         data_testid="verify",
     )
-    answer = rx.cond(
-        AuditState.verification_text != "", chain_status(AuditState.is_intact, AuditState.verification_text)
+    check_all = button(
+        "Verify from the first event",
+        kind="quiet",
+        on_click=AuditState.verify_whole_chain,
+        data_once="true",
+        data_testid="verify-all",
+    )
+    chain = chain_status(
+        sealed_text=AuditState.sealed_text,
+        sealed_at=AuditState.sealed_at,
+        tone=AuditState.verification_tone,
+        badge_text=AuditState.verification_badge,
+        text=AuditState.verification_text,
+        verified_at=AuditState.verified_at,
     )
     return page(
         page_header(
@@ -189,7 +260,11 @@ def audit_page() -> rx.Component:
                 check,
             ],
         ),
-        rx.el.div(filter_form(), answer, class_name="section"),
+        rx.el.div(
+            filter_form(),
+            rx.cond(AuditState.loaded, rx.el.div(chain, check_all, class_name="row wrap")),
+            class_name="section",
+        ),
         events_panel(),
         current="Audit log",
         load=AuditState.load,

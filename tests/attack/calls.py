@@ -11,6 +11,7 @@ from typing import Any
 import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.audit.audit_log import AuditFilter
+from shared.audit.models import AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingUsage
@@ -149,6 +150,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.invitation_repository.lock_pending_invitations_to.user_ids": lambda world, _: [
         world.carl.user.id
     ],
+    "audit.verification_repository.check_chain.after": lambda *_: 0,
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
@@ -172,11 +174,13 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "before": lambda *_: now(),
     "after": lambda *_: "",
     "by": lambda *_: "Eve",
+    "event_ids": lambda world, tenant: [row["id"] for row in world.rows("audit_seal", "tenant_id", tenant)],
     "excluded_reasons": lambda *_: ["allowed"],
     "addons": lambda *_: {},
     "beyond": lambda *_: None,
     "body": lambda *_: "A body",
     "catalogue": lambda *_: Catalog(1, offers_by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
+    "checked": lambda *_: "another step",
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "cause": lambda *_: "return",
     "code": lambda *_: "goodwill",
@@ -220,6 +224,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "owner": lambda *_: "Access team",
     "plan_id": lambda *_: "pln_pro",
     "problem": lambda *_: ValueError("a problem"),
+    "previous_hash": lambda *_: b"\x00",
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
@@ -250,6 +255,9 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "draft": lambda *_: PRO_VERSION,
     "plan": lambda *_: PRO,
     "draft_id": lambda *_: "plv_pro_1",
+    "verification": lambda world, tenant: AuditVerification(
+        tenant_id=tenant, state=VerificationState.RUNNING, started_at=now(), changed_at=now()
+    ),
     "version": lambda *_: None,
     "version_id": lambda *_: "plv_pro_1",
     "logo": lambda *_: RedrawnLogo(b"a picture"),

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import provider_registry
@@ -27,10 +28,10 @@ from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
 from shared.jobs import worker
-from shared.tenancy import entry, invitations, logos, mail_preferences, notifications
+from shared.tenancy import audit_reader, entry, invitations, logos, mail_preferences, notifications
 from shared.tenancy import roles as role_services
 from tests.attack import billed
-from tests.support import database, factories
+from tests.support import audit_chains, database, factories
 from tests.support.stand_in_mail import run_mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
@@ -257,6 +258,7 @@ async def build() -> World:
     states = {acme.id: "active", globex.id: "pending_verification", initech.id: "pending_verification"}
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
+    await _verified(((ann, acme.slug, acme.id), (gil, globex.slug, globex.id)))
     return World(
         ann=ann,
         roles=roles,
@@ -348,6 +350,17 @@ async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
             async with entry.enter_operator(cookie) as octx:
                 await act(octx, tenant_id, state_reason(octx, "Ticket 4470", tenant_id=tenant_id))
         eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
+
+
+async def _verified(owners: Sequence[tuple[factories.SignedInUser, str, str]]) -> None:
+    """Audit logs with events of both formats, sealed and verified, and one event that waits for its seal."""
+    for number, (owner, slug, tenant_id) in enumerate(owners, start=2):
+        with psycopg.connect(database.admin_url(make_url(db.login_url("app")).database or "")) as connection:
+            audit_chains.make_former(connection, tenant_id, number)
+        for _ in range(number):
+            async with entry.enter_tenant(owner.cookie, slug) as ctx:
+                await audit_reader.verify_audit_log(ctx)
+                audit_log.record(ctx, "checklist.completed", "attack")
 
 
 def _picture(colour: str) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.bench import decisions, envelopes, lists, pages, storms, visible
+from tests.bench import audit, decisions, envelopes, lists, pages, storms, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.goals import Goal
 from tests.bench.options import Options
@@ -30,6 +30,7 @@ PARTS: Mapping[str, Part] = {
     "visible": Part(("entitlement-visible/",), "p99 in ms", visible.measure),
     "envelopes": Part(("envelope/",), "µs", envelopes.measure),
     "intake": Part(("intake/", "intake-storm/"), "CPU µs", storms.measure),
+    "audit": Part(("audit/",), "µs", audit.measure),
     "lists": Part(("list/",), "p95 in ms", lists.measure),
     "pages": Part(("page/", "filter/", "event/"), "ms and bytes", pages.measure),
 }

@@ -45,7 +45,7 @@ TAKE_JOBS = """
 with taken as (delete from procrastinate_jobs t where to_jsonb(t)::text like any (%s) returning *)
 select coalesce(jsonb_agg(to_jsonb(taken) order by id), '[]')::text from taken
 """
-# The trigger that hashes an event works for one tenant at a time.
+# One tenant at a time, as the services write.
 INSERT_AUDIT_EVENTS = """
 with tenant as materialized (select set_config('app.tenant_id', %s, true) as id)
 insert into audit_event select event.*
@@ -121,7 +121,7 @@ class Original:
         with psycopg.connect(_get_url()) as connection:
             rows = {
                 table: _fetch(connection, _compose(SELECT, table, order=order), patterns)
-                for table, order in {**TABLES, "audit_event": "tenant_id, seq"}.items()
+                for table, order in {**TABLES, "audit_event": "tenant_id, transaction_id, at, id"}.items()
             }
             jobs = _fetch(connection, sql.SQL(TAKE_JOBS), patterns)
         return cls(record, rows, jobs, now())

@@ -12,6 +12,7 @@ APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
 GLOBAL_TABLES = {
     "alembic_version",
+    "audit_sealer",
     "inbound_webhook",
     "job_failure",
     "job_signing",

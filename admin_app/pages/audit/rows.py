@@ -25,7 +25,6 @@ def operator_event_row(event: OperatorEvent) -> EventRow:
     ]
     return EventRow(
         event.id,
-        str(event.seq or ""),
         event.at.isoformat() if event.at else "",
         event.actor_name,
         initials_of(event.actor_name),

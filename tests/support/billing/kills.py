@@ -379,11 +379,11 @@ async def _verify_outcome(
 ) -> None:
     from sqlalchemy import text
 
-    from shared.audit import audit_log
     from shared.billing import repository
     from shared.billing.pricing import prices
     from shared.core.db import now
     from shared.tenancy import entry
+    from tests.support import audit_chains
     from tests.support.billing.granted_access import TEST_GRACE, get_access_status
 
     customers, truths, stored = argument
@@ -419,7 +419,7 @@ async def _verify_outcome(
                 " (select count(*) from audit_event where tenant_id = :t and action = 'plan.assigned' and actor_type = 'job')"
             )
             assert written == audited, f"{customer}: {written} plans, {audited} lines about them"
-            assert (await audit_log.verify_chain(ctx)).is_intact, f"{customer}: the trail is broken"
+            assert (await audit_chains.verify_within(ctx)).is_intact, f"{customer}: the trail is broken"
     processed_twice = {event_id: number for event_id, number in processed.items() if number > 1}
     assert not processed_twice, f"told twice: {processed_twice}"
     assert processed.keys() <= set(stored)
