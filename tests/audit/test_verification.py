@@ -165,14 +165,14 @@ async def test_verification_finds_an_event_that_was_inserted_among_sealed_ones(
     cast: Cast, schema: str
 ) -> None:
     last = await record_events(cast.ann, "one", "two")
-    with psycopg.connect(admin_url(schema), autocommit=True) as connection:
-        connection.execute("select seal_audit_logs(10000)")
+    await audit_chains.seal_as_worker(schema, cast.acme)
     copy: LiteralString = (
         'insert into audit_event select (jsonb_populate_record(e, \'{"id": "aud_0inserted"}\')).* from audit_event e'
         + OF_NUMBER
     )
     execute_as_superuser(schema, copy, tenant=cast.acme, seq=last - 1)
-    result = await audit_chains.verify(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        result = await audit_chains.check_within(ctx)
     assert (result.problem, result.broken_id) == (ChainProblem.INSERTED, "aud_0inserted")
 
 
