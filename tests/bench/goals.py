@@ -56,8 +56,8 @@ GOALS = [
     *with_control(Goal("intake/orm", 15, faster=True), "sdk"),
     *with_control(Goal("intake-storm/calm", 1.1), "single"),
     *with_control(Goal("intake-storm/calm@90", 1.1), "single"),
-    *with_control(Goal("audit/large-transaction", 1.5), "hot-row"),  # 8,000 events and 1,000, cost of one
-    *with_control(Goal("audit/old-snapshot", 1.5), "hot-row"),  # beside an open snapshot and without
+    *with_control(Goal("audit/large-transaction", 1.5), "hot"),  # 8,000 events and 1,000, cost of one
+    *with_control(Goal("audit/old-snapshot", 1.5), "hot"),  # beside an open snapshot and without
     *with_control(
         Goal("audit/verify-new@100x", 1.5), "whole"
     ),  # a log with 100 times the events, nothing new
