@@ -73,6 +73,14 @@ MEMBER_EXPORT = Action(
 MEMBER_INVITE = Action(
     "member:invite", Permission.MEMBER_INVITE, "invite people", writes=True, limit="members"
 )
+MEMBER_LEAVE = Action(  # for oneself, so it needs no more than being a member
+    "member:leave",
+    Permission.HOME_READ,
+    "leave this organisation",
+    writes=True,
+    allowed_when_unpaid=True,
+    allowed_when_unverified=True,
+)
 MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members")
 MEMBER_REMOVE = Action(
     "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, allowed_when_unpaid=True

@@ -71,6 +71,7 @@ class AuditAction(StrEnum):
     MEMBER_EXPORTED = "member.exported"
     MEMBERSHIP_CREATED = "membership.created"
     MEMBERSHIP_DEACTIVATED = "membership.deactivated"
+    MEMBERSHIP_LEFT = "membership.left"
     MEMBERSHIP_REACTIVATED = "membership.reactivated"
     MEMBERSHIP_REMOVED = "membership.removed"
     MEMBERSHIP_ROLE_CHANGED = "membership.role_changed"

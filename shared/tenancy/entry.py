@@ -469,6 +469,13 @@ def _get_effective_state(tenant: Tenant, *, verified: bool) -> str:
 def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | None:
     if membership.state is MembershipState.ACTIVE:
         return None
+    if membership.ended_by_self:
+        left_on = f" on {membership.ended_at:%-d %B %Y}" if membership.ended_at else ""
+        return Refused(
+            f"You left {tenant.name}{left_on}.",
+            f"To return, ask an owner of {tenant.name} for a new invitation.",
+            reason="membership_ended",
+        )
     past_verb = "removed" if membership.state is MembershipState.REMOVED else "deactivated"
     ended_by = f" by {membership.ended_by}" if membership.ended_by else ""
     day = f" on {membership.ended_at:%-d %B %Y}" if membership.ended_at else ""

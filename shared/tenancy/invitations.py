@@ -304,6 +304,7 @@ async def _join_tenant(ctx: Ctx, user_id: str, role: str) -> tuple[Membership, d
             existing_membership.ended_at,
             existing_membership.ended_by,
         ) = MembershipState.ACTIVE, role, None, ""
+        existing_membership.ended_by_self = False
         advance_version(existing_membership, ctx.actor.name)
         ctx.session.add(existing_membership)
     return existing_membership, before

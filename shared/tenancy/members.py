@@ -19,7 +19,7 @@ from shared.core.versions import advance_version, require_version
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import invitations, member_repository, membership_end, roles, seats
+from shared.tenancy import invitations, member_repository, membership_end, notifications, roles, seats
 from shared.tenancy.models import Membership, MembershipState
 
 ACCESS_ENDED_TASK = "tenancy.send_access_ended"
@@ -150,6 +150,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> None:
     policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
 
     membership.state, membership.ended_at, membership.ended_by = MembershipState.ACTIVE, None, ""
+    membership.ended_by_self = False
     ctx.session.add(membership)
     audit_log.record(
         ctx,
@@ -168,6 +169,37 @@ async def remove(ctx: Ctx, membership_id: str) -> None:
     await seats.lock_membership(ctx, actions.MEMBER_REMOVE)
     membership = await _lock_member(ctx, membership_id)
     await _end_membership(ctx, membership, MembershipState.REMOVED, "membership.removed")
+
+
+async def get_own_membership_id(ctx: Ctx) -> str:
+    """Of the person of the context, who confirms with it that they mean this organisation."""
+    policy.require(ctx, actions.MEMBER_LEAVE)
+    membership = await member_repository.get_membership_of_user(ctx, ctx.actor_id)
+    return membership.id if membership is not None else ""
+
+
+async def leave(ctx: Ctx, confirm: str) -> None:
+    """End one's own membership. The person needs a new invitation to rejoin. Owners are notified.
+
+    `confirm`: the id of the membership, from the page that asked. Raises Invalid for another one, Conflict for the
+    last owner.
+    """
+    policy.require(ctx, actions.MEMBER_LEAVE)
+    await seats.lock_membership(ctx, actions.MEMBER_LEAVE)
+    membership = await member_repository.lock_membership_of_user(ctx, ctx.actor_id)
+    if membership is None or membership.id != confirm:
+        raise Invalid("This page doesn't match the organisation.", "Reload the page and confirm again.")
+    await _end_membership(ctx, membership, MembershipState.REMOVED, "membership.left")
+    for user_id in await member_repository.list_owner_ids(ctx) - {ctx.actor_id}:
+        await notifications.add(
+            ctx,
+            user_id,
+            "member_left",
+            f"{ctx.actor.name} left {ctx.tenant_name}",
+            "Their seat is free. To return they need a new invitation.",
+            href="members",
+            dedupe=f"left:{membership.id}:{membership.ended_at}",
+        )
 
 
 async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None:
@@ -220,6 +252,7 @@ async def _end_membership(ctx: Ctx, membership: Membership, state: MembershipSta
         await _require_another_owner(ctx, membership)
     before = {"state": membership.state.value, "role": await roles.get_name(ctx, membership.role)}
     membership.state, membership.ended_at, membership.ended_by = state, now(), ctx.actor.name
+    membership.ended_by_self = action == "membership.left"
     ctx.session.add(membership)
     name = await _get_member_name(ctx, membership)
     audit_log.record(ctx, action, membership.id, before=before, after={"state": state.value}, member=name)
@@ -236,7 +269,7 @@ async def build_access_ended_mail(ctx: Ctx, membership_id: str) -> Email | None:
     person = await member_repository.get_user(ctx, membership.user_id)
     return Email(
         to=person.email,
-        template="access_ended",
+        template="left" if membership.ended_by_self else "access_ended",
         message_id=f"ended-{membership.id}-{membership.ended_at:%Y%m%d%H%M%S}",
         values={"name": person.name, "tenant": ctx.tenant_name, "by": membership.ended_by},
     )
@@ -253,7 +286,9 @@ async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:
     other_owners = [owner for owner in await member_repository.lock_owners(ctx) if owner.id != membership.id]
     if not other_owners:
         raise Conflict(
-            "An organisation needs at least one owner.", "Transfer ownership first.", reason="last_owner"
+            "An organisation needs at least one owner.",
+            "Transfer ownership on the Members page first.",
+            reason="last_owner",
         )
 
 

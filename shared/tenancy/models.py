@@ -95,6 +95,7 @@ class Membership(Versioned, TenantRow, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     ended_at: datetime | None = Field(default=None, sa_type=timestamptz())  # while deactivated or removed
     ended_by: str = ""  # name of the person at that time
+    ended_by_self: bool = False  # the member has left
     seen_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
@@ -164,7 +165,7 @@ class Notification(TenantRow, table=True):
     kind: str
     title: str
     body: str
-    href: str = ""
+    href: str = ""  # name of a page, such as "billing"; in older rows its path with a slug
     dedupe: str
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     read_at: datetime | None = Field(default=None, sa_type=timestamptz())

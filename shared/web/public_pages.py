@@ -30,6 +30,7 @@ NOTICES = {
         " Only people who can read your email can do this."
     ),
     "joined": "Welcome. Sign in to open your organisation.",
+    "left": "You left the organisation. Your account and your other organisations aren't affected.",
     "reset": "Your password was changed. Sign in with the new one.",
     "sent": "If this address needs an email from us, it's on its way.",
     "signed-out": "You're signed out.",

@@ -34,7 +34,16 @@ PUBLIC_PATHS = frozenset(  # our own routes, which require a session themselves 
     {
         *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
         *("/.well-known/security.txt", "/.well-known/change-password"),
-        *("/onboarding", "/organisations", "/readyz", "/reset", "/sign-in", "/sign-up", "/verify"),
+        *(
+            "/onboarding",
+            "/organisations",
+            "/organisations/leave",
+            "/readyz",
+            "/reset",
+            "/sign-in",
+            "/sign-up",
+            "/verify",
+        ),
     }
 )
 PUBLIC_PREFIXES = ("/account/", "/auth/", "/onboarding/")

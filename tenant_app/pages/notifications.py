@@ -7,7 +7,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.core.context import Ctx
-from shared.tenancy import mail_preferences, notifications
+from shared.tenancy import links, mail_preferences, notifications
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
@@ -29,12 +29,12 @@ class NotificationRow:
     unread: bool
 
 
-def notification_row(notification: Any) -> NotificationRow:
+def notification_row(ctx: Ctx, notification: Any) -> NotificationRow:
     return NotificationRow(
         notification.id,
         notification.title,
         notification.body,
-        notification.href,
+        links.build_path(ctx, notification.href),
         notification.created_at.isoformat(),
         notification.read_at is None,
     )
@@ -62,7 +62,8 @@ class NotificationsState(PageState):
 
     async def _read(self, ctx: Ctx) -> list[NotificationRow]:
         return [
-            notification_row(notification) for notification in await notifications.list_my_notifications(ctx)
+            notification_row(ctx, notification)
+            for notification in await notifications.list_my_notifications(ctx)
         ]
 
     @rx.event

@@ -67,6 +67,8 @@ USES = {
         "GET /webhooks/{rest:path}": ANYBODY,
         **dict.fromkeys(("POST /webhooks/stripe", "POST /webhooks/stripe/{token}"), SIGNED),
         "POST /webhooks/{rest:path}": SIGNED,
+        "GET /organisations/leave": Use("member", query={"t": "{slug}"}),
+        "POST /organisations/leave": Use("member", fields={"t": "{slug}", "membership": "mem_x"}),
         "GET /t/{slug}/logo": MEMBER,
         "POST /t/{slug}/logo": Use("member", Permission.SETTINGS_WRITE, file="logo"),
         "POST /t/{slug}/audit.csv": Use("member", Permission.AUDIT_READ),

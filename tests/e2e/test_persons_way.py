@@ -64,3 +64,31 @@ def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> 
     for did in ("Max Journey", "Admin", "max@journey.test"):
         expect(trail).to_contain_text(did)
     ann.shot("audit")
+
+
+def test_member_leaves_and_open_pages_show_it(someone: type[Newcomer]) -> None:
+    ann, max_ = someone(), someone()
+    home = ann.founds("Ann Leaving", "ann@leaving.test", "Leaving")
+    ann.page.goto(f"{home}/members")
+    ann.page.get_by_test_id("invite").click()
+    ann.page.get_by_role("dialog").get_by_label("Email").fill("max@leaving.test")
+    ann.page.get_by_role("dialog").get_by_role("button", name="Invite").click()
+    max_.accepts(ann.house.link("max@leaving.test", "/invitations/accept"), "Max Leaving")
+    max_.page.goto(f"{home}/members")
+    other = max_.another_tab()
+    other.goto(f"{home}/home")
+    expect(ann.page.get_by_role("row", name=re.compile("Max Leaving"))).to_be_visible()
+
+    max_.page.get_by_test_id("leave").click()
+    max_.page.wait_for_url("**/organisations/leave**")
+    max_.shot("leave")
+    max_.page.get_by_role("button", name="Leave Leaving").click()
+    max_.sees("You left the organisation.")
+    # His other tab and Ann's list change by themselves.
+    expect(other.get_by_text("You left Leaving on").first).to_be_visible(timeout=10_000)
+    expect(ann.page.get_by_role("row", name=re.compile("Max Leaving"))).to_have_count(0)
+
+    ann.page.goto(f"{TENANT}/organisations")
+    ann.page.get_by_role("link", name="Leave Leaving").click()
+    ann.page.get_by_role("button", name="Leave Leaving").click()
+    ann.sees("Transfer ownership on the Members page first.")

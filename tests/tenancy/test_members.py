@@ -14,7 +14,8 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.core.paging import Page, encode_cursor
-from shared.tenancy import audit_reader, entry, invitations, members
+from shared.jobs.mail import build_message
+from shared.tenancy import audit_reader, entry, invitations, members, notifications
 from shared.tenancy.models import Membership
 from tests.conftest import Cast, Person
 from tests.support import factories
@@ -549,3 +550,74 @@ async def test_role_reduction_is_allowed_while_billing_is_read_only(cast: Cast) 
     with pytest.raises(Refused, match="billing_read_only"):
         async with cast.ann.ctx() as ctx:
             await invitations.invite(ctx, "zoe@acme.test", "viewer")
+
+
+async def leave(person: Person) -> None:
+    async with person.ctx() as ctx:
+        await members.leave(ctx, await members.get_own_membership_id(ctx))
+
+
+async def test_leave_ends_the_access_of_the_member_and_says_so(cast: Cast) -> None:
+    await leave(cast.max)
+    with pytest.raises(Refused) as refusal:
+        await leave(cast.max)
+    assert refusal.value.reason == "membership_ended"
+    assert refusal.value.detail.startswith("You left Acme on ")
+    async with cast.ann.ctx() as ctx:
+        (event,) = [
+            event for event in (await audit_reader.list_events(ctx)).rows if event.action == "membership.left"
+        ]
+        assert (event.actor_id, event.after) == (cast.max.user_id, {"state": "removed"})
+        assert next(row.title for row in await notifications.list_my_notifications(ctx)) == "Max left Acme"
+
+
+async def test_leave_is_refused_to_the_last_owner_with_the_next_step(cast: Cast) -> None:
+    with pytest.raises(Conflict) as refusal:
+        await leave(cast.ann)
+    assert refusal.value.reason == "last_owner"
+    assert "Transfer ownership" in refusal.value.next_step
+    async with cast.ann.ctx() as ctx:
+        await members.get_own_membership_id(ctx)  # still a member
+
+
+async def test_leave_is_refused_for_the_confirmation_of_another_membership(cast: Cast) -> None:
+    other = await find_membership_id(cast, cast.adam)
+    with pytest.raises(Invalid):
+        async with cast.max.ctx() as ctx:
+            await members.leave(ctx, other)
+    async with cast.max.ctx():
+        pass
+
+
+async def test_leave_ends_the_invitations_that_the_member_sent(cast: Cast) -> None:
+    async with cast.adam.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@harbour.test", "member")
+    await leave(cast.adam)
+    async with cast.ann.ctx() as ctx:
+        assert await invitations.list_pending(ctx) == []
+
+
+async def test_leave_frees_the_seat_and_a_new_invitation_lets_the_person_return(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        seats_before = await members.count_seats(ctx)
+    await leave(cast.max)
+    async with cast.ann.ctx() as ctx:
+        assert await members.count_seats(ctx) == seats_before - 1
+    await factories.join_tenant(cast.ann.account, cast.ann.slug, cast.max.account, "viewer")
+    async with cast.max.ctx() as ctx:
+        assert ctx.role == "viewer"
+    membership_id = await find_membership_id(cast, cast.max)
+    async with cast.ann.ctx() as ctx:
+        await members.remove(ctx, membership_id)
+    with pytest.raises(Refused, match="was removed by Ann"):
+        async with cast.max.ctx():
+            pass
+
+
+async def test_mail_after_leaving_says_that_the_person_left(cast: Cast) -> None:
+    membership_id = await find_membership_id(cast, cast.max)
+    await leave(cast.max)
+    async with entry.enter_job(cast.acme, members.ACCESS_ENDED_TASK, "req_1") as ctx:
+        email = await members.build_access_ended_mail(ctx, membership_id)
+    assert email is not None
+    assert "You left Acme" in build_message(email).as_string()

@@ -246,6 +246,14 @@ def members_page() -> rx.Component:
         ),
         rx.el.div(toolbar(), members_panel(), class_name="section"),
         section("Pending invitations", invitations_panel()),
+        rx.el.p(
+            rx.el.a(
+                "Leave this organisation",
+                href=f"/organisations/leave?t={Shell.slug}",
+                class_name="link small",
+                data_testid="leave",
+            )
+        ),
         member_dialogs(),
         current="Members",
         load=MembersState.load,

@@ -1,0 +1,20 @@
+"""Addresses of a tenant's pages in mails, notifications and at outside services.
+
+What is stored or sent names the tenant by its id, so it outlives the slug. A member who opens such a link is redirected
+to the present address.
+"""
+
+from shared.core.config import settings
+from shared.core.context import Ctx
+
+
+def build_link(tenant_id: str, page: str) -> str:
+    """The address of a page, such as "billing", for outside of the app."""
+    return f"{settings().tenant_url}/t/{tenant_id}/{page}"
+
+
+def build_path(ctx: Ctx, page: str) -> str:
+    """The path of a stored page of this tenant; "" for none. Earlier versions stored "/t/{slug}/billing"."""
+    if page.startswith("/t/"):
+        page = page.split("/", 3)[-1]
+    return f"/t/{ctx.slug}/{page}" if page else ""

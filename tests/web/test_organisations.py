@@ -1,0 +1,44 @@
+"""The page on which a person leaves an organisation."""
+
+import re
+
+from shared.tenancy import entry
+from tests.conftest import Cast
+from tests.support.http_visitor import alerts, browser
+
+
+async def test_leaving_asks_and_then_ends_the_membership(cast: Cast) -> None:
+    client = browser(cookie=cast.max.cookie)
+    page = await client.get("/organisations/leave", params={"t": cast.max.slug})
+    assert "Leave Acme?" in page.text
+    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
+    left = await client.post("/organisations/leave", data=fields)
+    assert left.headers["location"] == "/organisations?notice=left"
+    assert (await client.get(f"/t/{cast.max.slug}/home")).status_code == 403
+    assert await entry.list_user_tenants(cast.max.cookie) == []
+
+
+async def test_leaving_without_the_confirmed_membership_is_refused(cast: Cast) -> None:
+    client = browser(cookie=cast.max.cookie)
+    answer = await client.post("/organisations/leave", data={"t": cast.max.slug})
+    assert answer.status_code == 422
+    assert "Reload the page and confirm again." in alerts(answer)
+    assert len(await entry.list_user_tenants(cast.max.cookie)) == 1
+
+
+async def test_leaving_tells_the_last_owner_what_to_do_first(cast: Cast) -> None:
+    client = browser(cookie=cast.ann.cookie)
+    page = await client.get("/organisations/leave", params={"t": cast.ann.slug})
+    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
+    answer = await client.post("/organisations/leave", data=fields)
+    assert answer.status_code == 409
+    assert "Transfer ownership on the Members page first." in alerts(answer)
+
+
+async def test_leaving_a_foreign_organisation_is_the_same_as_an_unknown_one(cast: Cast) -> None:
+    client = browser(cookie=cast.gil.cookie)
+    answers = [
+        await client.get("/organisations/leave", params={"t": slug}) for slug in (cast.ann.slug, "nobody")
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].text == answers[1].text
