@@ -30,7 +30,8 @@ class TenantHeader:
     state: str = ""
     tone: str = ""
     suspended: bool = False
-    reason: str = ""  # of the suspension
+    reason: str = ""  # of the suspension, for operators
+    suspension_message: str = ""  # what members read
     owner: str = ""
     members: str = ""
     invited: str = ""
@@ -64,6 +65,7 @@ def tenant_header(tenant: TenantSummary) -> TenantHeader:
         tone=labels.tone_of(state),
         suspended=tenant.state is TenantState.SUSPENDED,
         reason=tenant.state_reason,
+        suspension_message=tenant.suspension_message,
         owner=tenant.owner or "No owner",
         members=labels.plural(tenant.members, "active", "active"),
         invited=labels.plural(tenant.pending_invitations, "pending invitation", "pending invitations"),

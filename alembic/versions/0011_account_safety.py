@@ -1,6 +1,6 @@
-"""Leaving an organisation: who ended a membership themselves.
+"""Leaving an organisation, and what its members read while it is suspended.
 
-Adds a column with a constant default only. Code of the version before this one leaves it as it is.
+Adds columns with constant defaults only. Code of the version before this one leaves them as they are.
 """
 
 from alembic import op
@@ -11,6 +11,11 @@ branch_labels = None
 depends_on = None
 works_with = "0004"
 
+COLUMNS = """
+alter table membership add column ended_by_self boolean not null default false;
+alter table tenant add column suspension_message text not null default '';
+"""
+
 
 def run(sql: str) -> None:
     """As written: no parameters, so a percent sign is a percent sign."""
@@ -18,8 +23,9 @@ def run(sql: str) -> None:
 
 
 def upgrade() -> None:
-    run("alter table membership add column ended_by_self boolean not null default false")
+    run(COLUMNS)
 
 
 def downgrade() -> None:
+    run("alter table tenant drop column suspension_message")
     run("alter table membership drop column ended_by_self")

@@ -100,15 +100,21 @@ def _refusal_sentences(
         Reason.MISSING_PERMISSION: _permission_refusal_text(action),
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
-        Reason.TENANT_SUSPENDED: (
-            "This organisation is suspended.",
-            "Ask an owner to contact support. No data has been deleted.",
-        ),
+        Reason.TENANT_SUSPENDED: _suspension_sentences(principal),
         Reason.TENANT_UNVERIFIED: (
             "The owner of this organisation hasn't confirmed their email address yet.",
             "Open the link in the email we sent, or request a new one.",
         ),
     }[reason]
+
+
+def _suspension_sentences(principal: RightsHolder) -> tuple[str, str]:
+    message = principal.rights.suspension_message
+    contact = "Contact" if Permission.OWNER_TRANSFER in principal.permissions else "Ask an owner to contact"
+    return (
+        f"This organisation is suspended. {message}".strip(),
+        f"{contact} support to have it restored. No data has been deleted.",
+    )
 
 
 def payment_step(principal: RightsHolder) -> str:

@@ -17,6 +17,7 @@ from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary,
 from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
+from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.paging import (
     Page,
@@ -31,6 +32,7 @@ from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
 
 RECENT_PERIOD = timedelta(hours=24)
+MAX_MESSAGE_LENGTH = 300
 # Reasons for reading across tenants where the page itself is the reason.
 OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON = (
     "Overview of the platform",
@@ -207,13 +209,17 @@ async def verify_operator_log(octx: OperatorCtx) -> audit_log.ChainVerification:
     return await audit_log.verify_operator_chain(octx)
 
 
-async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
+async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason, *, message: str = "") -> None:
     """Blocks the tenant's members and jobs until it is restored. No data is deleted.
 
+    `message`: what its members read meanwhile; the reason is recorded in the audit log.
     Raises Invalid without a reason, NotFound, Conflict where there is nothing to suspend.
     """
     policy.require_operator(octx, actions.OP_TENANT_SUSPEND)
     reason_text = use_reason(octx, reason, tenant_id)
+    message = clean_line(
+        message, noun="message", missing="", max_length=MAX_MESSAGE_LENGTH, fields=("message",)
+    )
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state in (TenantState.SUSPENDED, TenantState.DELETED):
@@ -223,8 +229,9 @@ async def suspend_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> N
             TenantState.SUSPENDED,
             reason_text,
         )
+        tenant.suspension_message = message
         ctx.session.add(tenant)
-        _record_state_change(ctx, "tenant.suspended", before, tenant.state, reason_text)
+        _record_state_change(ctx, "tenant.suspended", before, tenant.state, reason_text, message)
         await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
 
 
@@ -240,6 +247,7 @@ async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> N
         if tenant.state is not TenantState.SUSPENDED:
             raise Conflict(f"{tenant.name} isn't suspended.", "Reload the page.")
         tenant.state, tenant.state_reason = await repository.get_state_before_suspension(ctx), ""
+        tenant.suspension_message = ""
         ctx.session.add(tenant)
         _record_state_change(ctx, "tenant.restored", TenantState.SUSPENDED, tenant.state, reason_text)
         await live_events.refresh_pages(ctx.session, tenant_id, "tenant")
@@ -278,7 +286,9 @@ async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", lim
         )
 
 
-def _record_state_change(ctx: Ctx, action: str, before: TenantState, after: TenantState, reason: str) -> None:
+def _record_state_change(
+    ctx: Ctx, action: str, before: TenantState, after: TenantState, reason: str, message: str = ""
+) -> None:
     audit_log.record(
         ctx,
         action,
@@ -286,4 +296,5 @@ def _record_state_change(ctx: Ctx, action: str, before: TenantState, after: Tena
         before={"state": before.value},
         after={"state": after.value},
         reason=reason,
+        **({"message": message} if message else {}),
     )

@@ -153,6 +153,7 @@ def _select_summaries(matched: ColumnElement[str]) -> Select[Any]:
         col(Tenant.name),
         col(Tenant.state),
         col(Tenant.state_reason),
+        col(Tenant.suspension_message),
         _plan_name,
         col(Tenant.created_at),
         func.coalesce(_owner_name, ""),

@@ -15,6 +15,7 @@ class TenantSummary:
     name: str
     state: TenantState
     state_reason: str
+    suspension_message: str
     plan: str  # name
     created_at: datetime
     owner: str

@@ -48,6 +48,7 @@ class Rights:
     flags: frozenset[str]  # those that are on
     verdicts: Mapping[str, str]  # name of an action: reason; of those where it is not simply "allowed"
     wording: Mapping[str, RefusalWording]  # of every feature and limit
+    suspension_message: str = ""  # why operators have suspended the tenant, in their words to its members
 
 
 @dataclass(frozen=True, slots=True)

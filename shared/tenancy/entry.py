@@ -6,7 +6,7 @@ what `authenticate` read at the beginning of the same event. An unknown and a fo
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -393,7 +393,7 @@ async def _build_ctx(
     state = _get_effective_state(tenant, verified=verified)
     if epoch is None:
         epoch = await repository.get_epoch(session)
-    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
+    rights = await _get_rights(session, tenant, epoch, state)
     admission = TenantAdmission(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash)
     return _build_admitted_ctx(session, admission, request_id)
 
@@ -415,9 +415,16 @@ async def _admit(
         state,
         Actor("user", user.id, user.name),
         roles.build_role(role),
-        await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state),
+        await _get_rights(session, tenant, epoch, state),
         user_session.session_hash,
     )
+
+
+async def _get_rights(session: AsyncSession, tenant: Tenant, epoch: int, state: str) -> Rights:
+    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
+    if not tenant.suspension_message:
+        return rights
+    return replace(rights, suspension_message=tenant.suspension_message)
 
 
 def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, request_id: str = "") -> Ctx:

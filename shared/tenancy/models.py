@@ -48,7 +48,8 @@ class Tenant(Versioned, table=True):
     slug: str = Field(unique=True)  # part of URLs; the only value that is unique across tenants
     name: str
     state: TenantState = Field(default=TenantState.PENDING_VERIFICATION, sa_type=text_enum(TenantState))
-    state_reason: str = ""
+    state_reason: str = ""  # of operators; the audit log has it too
+    suspension_message: str = ""  # what members read while the tenant is suspended
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     # Incremented by triggers when the tenant's rights change. Cached rights with another number are stale.
     rights_version: int = 0

@@ -47,6 +47,7 @@ HONEST: dict[str, Any] = {
     "key": "brand",
     "kind": "plan",
     "included": "",
+    "message": "Payments are disputed.",
     "moves": "stay",
     "name": ACME,  # as it is: everybody else looks for this word
     "open": False,

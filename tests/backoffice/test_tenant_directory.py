@@ -14,10 +14,11 @@ from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.identity.models import User
-from shared.tenancy import audit_reader, entry, members, provisioning, roles
+from shared.tenancy import audit_reader, entry, members, provisioning, roles, tenants
 from shared.tenancy.models import Tenant, TenantState
-from tests.conftest import Cast, Operating
+from tests.conftest import Cast, Operating, Person
 from tests.support import factories
+from tests.support.http_visitor import browser
 
 REASON = "ticket 7: cannot sign in"
 
@@ -427,3 +428,72 @@ async def test_custom_role_of_a_member_is_named(cast: Cast) -> None:
         "Adam": "Admin",
         "Max": "Recruiter",
     }
+
+
+# ── what members of a suspended tenant read ──────────────────────────────────────────────────────────────────────
+
+MESSAGE = "Payments of this organisation are disputed."
+
+
+async def suspend(cast: Cast, message: str) -> None:
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "Chargeback, ticket 4471", tenant_id=cast.acme)
+        await tenant_directory.suspend_tenant(octx, cast.acme, reason, message=message)
+
+
+async def refusal_for(person: Person) -> Refused:
+    with pytest.raises(Refused) as refusal:
+        async with person.ctx() as ctx:
+            await tenants.get_branding(ctx)
+    return refusal.value
+
+
+async def test_members_read_the_message_of_a_suspension_and_not_its_reason(cast: Cast) -> None:
+    await suspend(cast, MESSAGE)
+    refusal = await refusal_for(cast.max)
+    assert (refusal.reason, refusal.detail) == (
+        "tenant_suspended",
+        f"This organisation is suspended. {MESSAGE}",
+    )
+    assert refusal.next_step.startswith("Ask an owner to contact support")
+    assert (await refusal_for(cast.ann)).next_step.startswith("Contact support")
+
+
+async def test_pages_and_programs_get_the_message_of_a_suspension(cast: Cast) -> None:
+    await suspend(cast, MESSAGE)
+    client = browser(cookie=cast.max.cookie)
+    home = f"/t/{cast.max.slug}/home"
+    page = await client.get(home)
+    answer = await client.get(home, headers={"accept": "application/json"})
+    assert (page.status_code, answer.status_code) == (403, 403)
+    assert MESSAGE in page.text
+    assert "Chargeback" not in page.text
+    assert answer.json()["reason"] == "tenant_suspended"
+    assert MESSAGE in answer.json()["detail"]
+
+
+async def test_restoring_ends_the_message_and_a_later_suspension_has_its_own(cast: Cast) -> None:
+    await suspend(cast, MESSAGE)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
+        await tenant_directory.restore_tenant(octx, cast.acme, reason)
+    async with cast.ann.ctx() as ctx:
+        await tenants.get_branding(ctx)
+        assert ctx.rights.suspension_message == ""
+    await suspend(cast, "")
+    assert (await refusal_for(cast.max)).detail == "This organisation is suspended."
+
+
+async def test_message_of_a_suspension_is_in_the_audit_log(cast: Cast) -> None:
+    await suspend(cast, MESSAGE)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "Chargeback, ticket 4471", tenant_id=cast.acme)
+        page = await tenant_directory.list_events(octx, cast.acme, reason)
+    assert page.rows[0].details["message"] == MESSAGE
+
+
+@pytest.mark.parametrize("message", ["x" * 301, "a\u202eb"])
+async def test_message_that_can_not_be_shown_is_refused(cast: Cast, message: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await suspend(cast, message)
+    assert list(refusal.value.fields) == ["message"]

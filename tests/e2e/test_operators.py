@@ -32,6 +32,7 @@ def test_operator_finds_visits_suspends_and_restores_a_tenant(someone: type[Newc
 
     olga.page.get_by_test_id("suspend").click()
     dialog = olga.page.get_by_role("dialog")
+    dialog.get_by_label("Message to members").fill("Stolen cards were tried here.")
     dialog.get_by_label("Reason", exact=True).fill("Card testing, ticket 4472")
     dialog.get_by_label(re.compile("to confirm")).fill("Watched")
     olga.shot("operator-suspend")
@@ -39,11 +40,13 @@ def test_operator_finds_visits_suspends_and_restores_a_tenant(someone: type[Newc
     expect(olga.page.get_by_test_id("restore")).to_be_visible()
 
     # Ann's open page says so without a click of hers; her next one is refused.
-    ann.sees("This organisation is suspended.")
+    ann.sees("This organisation is suspended. Stolen cards were tried here.")
+    ann.sees("Contact support to have it restored.")
     ann.shot("suspended")
     answer = ann.page.goto(f"{home}/members")
     assert answer is not None
     assert answer.status == 403
+    ann.sees("This organisation is suspended. Stolen cards were tried here.")
 
     olga.page.get_by_test_id("restore").click()
     dialog = olga.page.get_by_role("dialog")
@@ -52,6 +55,8 @@ def test_operator_finds_visits_suspends_and_restores_a_tenant(someone: type[Newc
     dialog.get_by_role("button", name="Restore").click()
     expect(olga.page.get_by_test_id("suspend")).to_be_visible()
 
+    ann.page.goto(f"{home}/members")
+    expect(ann.page.get_by_role("table", name="Members")).to_contain_text("Ann Watched")
     ann.page.goto(f"{home}/audit")
     for text in (REASON, "Card testing, ticket 4472", "It was a mistake", "Olga Berg"):
         ann.sees(text)

@@ -26,6 +26,7 @@ from tests.support.billing import events
 from tests.support.entitlements import flag_fixtures
 
 REASON = "Ticket 4471: Acme cannot pay"
+SUSPENSION = {"reason": REASON, "confirm": "Acme", "message": "Payments are disputed."}
 PARTS_OF_TENANT = (
     TenantPageState,
     TenantRightsState,
@@ -97,7 +98,7 @@ async def test_handler_works_on_the_tenant_that_is_shown(cast: Cast) -> None:
     page: Any = cast.olga.opens(TenantPageState, path=f"/tenants/{cast.acme}")
     await send_event(page, "load")
     go_to(cast, page, f"/tenants/{cast.globex}")
-    await send_event(page, "suspend_tenant", {"reason": REASON, "confirm": "Acme"})
+    await send_event(page, "suspend_tenant", SUSPENSION)
     async with cast.gil.ctx() as ctx:
         assert ctx.tenant_state == TenantState.ACTIVE
     assert (page.header.id, page.header.state) == (cast.acme, "Suspended")
@@ -114,7 +115,7 @@ async def test_loading_another_tenant_forgets_reason_and_confirmation(cast: Cast
     assert (page.header.name, page.dialog, visit.reason, visit.is_visit_open) == ("Globex", "", "", False)
     assert page.closed_dialogs > closed_dialogs  # or one that only the browser has opened would stay
     with pytest.raises(Invalid):
-        await send_event(page, "suspend_tenant", {"reason": REASON, "confirm": "Acme"})
+        await send_event(page, "suspend_tenant", SUSPENSION)
 
 
 async def test_load_that_failed_shows_nothing_to_work_on(cast: Cast) -> None:

@@ -63,7 +63,8 @@ async def test_invitation_loads_the_members_page_once(cast: Cast) -> None:
 async def test_suspension_loads_the_tenants_page_once(cast: Cast) -> None:
     page = await open_tenant_page(cast)
     form = {"reason": REASON, "confirm": "Acme"}
-    assert await list_second_loads(page, "suspend_tenant", form) == []
+    suspension_form = {**form, "message": "Payments are disputed."}
+    assert await list_second_loads(page, "suspend_tenant", suspension_form) == []
     assert (page.header.state, page.header.reason) == ("Suspended", REASON)
     assert await list_second_loads(page, "restore_tenant", form) == []
     assert page.header.state == "Active"

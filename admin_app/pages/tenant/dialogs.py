@@ -5,6 +5,8 @@ from typing import Any
 import reflex as rx
 
 from admin_app.pages.tenant.state import TenantPageState
+from shared.backoffice.tenant_directory import MAX_MESSAGE_LENGTH
+from shared.ui.controls import dialog_field, text_input
 from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 
 
@@ -24,10 +26,20 @@ def tenant_dialog(
 def tenant_dialogs() -> rx.Component:
     """Suspend or restore the tenant, and retry its unfinished provisioning."""
     name = TenantPageState.header.name
+    message = text_input(
+        "message",
+        required=True,
+        max_length=MAX_MESSAGE_LENGTH,
+        auto_complete="off",
+        placeholder="Payments for this organisation are disputed.",
+    )
     suspend = tenant_dialog(
         "suspend",
         f"Suspend {name}",
         "Members can't open it and its jobs stop. Takes effect immediately; no data is deleted.",
+        dialog_field(
+            "Message to members", message, id="message", hint="Members read it instead of their pages."
+        ),
         reason_field("suspend"),
         confirm_field("suspend", name),
         confirm="Suspend",

@@ -1,9 +1,10 @@
 """State of a tenant's page."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import reflex as rx
+from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
@@ -28,6 +29,10 @@ TABS = {
     "provisioning": "Provisioning",
     "audit": "Audit",
 }
+
+
+class SuspensionForm(ConfirmReasonForm):
+    message: Annotated[str, StringConstraints(min_length=1, max_length=tenant_directory.MAX_MESSAGE_LENGTH)]
 
 
 class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
@@ -115,11 +120,11 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     @rx.event
     @needs(actions.OP_TENANT_SUSPEND)
     async def suspend_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
-        form = ConfirmReasonForm.read(payload)
+        form = SuspensionForm.read(payload)
         form.check(self.header.name)
         async with self._change_page() as octx:
             await tenant_directory.suspend_tenant(
-                octx, self._tenant_id(), self._state_reason(octx, form.reason)
+                octx, self._tenant_id(), self._state_reason(octx, form.reason), message=form.message
             )
         return await self._finish(
             f"Suspended {self.header.name}.",

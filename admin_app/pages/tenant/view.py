@@ -260,7 +260,18 @@ def tenant_page() -> rx.Component:
     )
     suspended = rx.cond(
         TenantPageState.header.suspended,
-        banner(rx.fragment(rx.el.b("Suspended. "), TenantPageState.header.reason), tone="bad", glyph="ban"),
+        banner(
+            rx.fragment(
+                rx.el.b("Suspended. "),
+                TenantPageState.header.reason,
+                rx.cond(
+                    TenantPageState.header.suspension_message != "",
+                    rx.fragment(" Members read: ", TenantPageState.header.suspension_message),
+                ),
+            ),
+            tone="bad",
+            glyph="ban",
+        ),
     )
     return page(
         tenant_page_header(),
