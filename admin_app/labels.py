@@ -237,6 +237,8 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.TENANTS_READ_ACROSS: AuditText("read across tenants"),
     OperatorAuditAction.USER_DISABLED: with_name("disabled the account of"),
     OperatorAuditAction.USER_ENABLED: with_name("enabled the account of"),
+    OperatorAuditAction.USER_FACTOR_RESET_DECLINED: with_name("declined the reset of the second factor of"),
+    OperatorAuditAction.USER_FACTOR_RESET_STARTED: with_name("started the reset of the second factor of"),
     OperatorAuditAction.WEBHOOKS_REPLAYED: AuditText("replayed dead webhooks"),
     OperatorAuditAction.WEBHOOK_REPLAYED: with_name("replayed the webhook"),
 }

@@ -29,6 +29,7 @@ NAV = {
         NavLink(
             "Audit", "/audit", "scroll-text", in_tab_bar=True, visible=is_allowed(actions.OP_AUDIT_READ_ALL)
         ),
+        NavLink("Recovery", "/recovery", "key-round", visible=is_allowed(actions.OP_USER_READ_RESETS)),
         NavLink("Operators", "/operators", "shield", visible=is_allowed(actions.OP_OPERATOR_READ)),
     ],
 }

@@ -1,6 +1,6 @@
-"""Leaving an organisation, and what its members read while it is suspended.
+"""Leaving an organisation, messages of suspensions, known devices and resets of lost factors.
 
-Adds columns with constant defaults only. Code of the version before this one leaves them as they are.
+Adds columns with constant defaults and new tables only. Code of the version before this one uses none of them.
 """
 
 from alembic import op
@@ -11,9 +11,33 @@ branch_labels = None
 depends_on = None
 works_with = "0004"
 
+ID = 'text collate "C"'
+MOMENT = "timestamptz not null default clock_timestamp()"
 COLUMNS = """
 alter table membership add column ended_by_self boolean not null default false;
 alter table tenant add column suspension_message text not null default '';
+"""
+
+
+FACTOR_RESETS = f"""
+create table factor_reset (
+    id {ID} primary key, user_id {ID} not null references "user" on delete cascade,
+    requested_at {MOMENT}, started_at timestamptz, started_by text not null default '', due_at timestamptz,
+    cancelled_at timestamptz, cancelled_by text not null default '', completed_at timestamptz
+);
+create unique index factor_reset_open on factor_reset (user_id) where cancelled_at is null and completed_at is null;
+grant select, insert, update on factor_reset to bulkhead_app;
+grant select, update (started_at, started_by, due_at, cancelled_at, cancelled_by) on factor_reset to bulkhead_operator;
+"""
+
+
+def device_table(kind: str, role: str) -> str:
+    return f"""
+create table {kind}_device (
+    id {ID} primary key, {kind}_id {ID} not null references "{kind}" on delete cascade, token_hash text not null,
+    created_at {MOMENT}, last_seen_at {MOMENT}, unique ({kind}_id, token_hash)
+);
+grant select, insert, update, delete on {kind}_device to {role};
 """
 
 
@@ -24,8 +48,12 @@ def run(sql: str) -> None:
 
 def upgrade() -> None:
     run(COLUMNS)
+    run(FACTOR_RESETS)
+    run(device_table("user", "bulkhead_app"))
+    run(device_table("operator", "bulkhead_operator"))
 
 
 def downgrade() -> None:
+    run("drop table operator_device, user_device, factor_reset")
     run("alter table tenant drop column suspension_message")
     run("alter table membership drop column ended_by_self")

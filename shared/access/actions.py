@@ -196,6 +196,15 @@ OP_TENANT_SUSPEND = OperatorAction(
 OP_USER_DISABLE = OperatorAction(
     "op:user:disable", OperatorPermission.USER_DISABLE, "disable user accounts", writes=True
 )
+OP_USER_READ_RESETS = OperatorAction(
+    "op:user:read_resets", OperatorPermission.USER_RESET_FACTOR, "view requests to reset second factors"
+)
+OP_USER_RESET_FACTOR = OperatorAction(
+    "op:user:reset_factor",
+    OperatorPermission.USER_RESET_FACTOR,
+    "reset second factors",
+    writes=True,
+)
 OP_WEBHOOK_READ = OperatorAction("op:webhook:read", OperatorPermission.WEBHOOK_READ, "view webhooks")
 OP_WEBHOOK_REPLAY = OperatorAction(
     "op:webhook:replay", OperatorPermission.WEBHOOK_REPLAY, "replay webhooks", writes=True

@@ -54,5 +54,6 @@ class OperatorPermission(StrEnum):
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
     USER_DISABLE = "operator:user:disable"
+    USER_RESET_FACTOR = "operator:user:reset_factor"
     WEBHOOK_READ = "operator:webhook:read"
     WEBHOOK_REPLAY = "operator:webhook:replay"

@@ -63,6 +63,10 @@ class AuditAction(StrEnum):
     FACTOR_DISABLED = "factor.disabled"
     FACTOR_ENROLLED = "factor.enrolled"
     FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
+    FACTOR_RESET = "factor.reset"
+    FACTOR_RESET_CANCELLED = "factor.reset_cancelled"
+    FACTOR_RESET_REQUESTED = "factor.reset_requested"
+    FACTOR_RESET_STARTED = "factor.reset_started"
     FLAG_SET = "flag.set"
     INVITATION_ACCEPTED = "invitation.accepted"
     INVITATION_CREATED = "invitation.created"
@@ -87,6 +91,7 @@ class AuditAction(StrEnum):
     ROLE_CHANGED = "role.changed"
     ROLE_CREATED = "role.created"
     ROLE_DELETED = "role.deleted"
+    SESSION_ENDED = "session.ended"
     SESSION_FAILED = "session.failed"
     SESSION_STARTED = "session.started"
     SUBSCRIPTION_REPRICED = "subscription.repriced"
@@ -109,7 +114,12 @@ ACCOUNT_ACTIONS = frozenset(
         AuditAction.FACTOR_DISABLED,
         AuditAction.FACTOR_ENROLLED,
         AuditAction.FACTOR_RECOVERY_CODE_USED,
+        AuditAction.FACTOR_RESET,
+        AuditAction.FACTOR_RESET_CANCELLED,
+        AuditAction.FACTOR_RESET_REQUESTED,
+        AuditAction.FACTOR_RESET_STARTED,
         AuditAction.PASSWORD_CHANGED,
+        AuditAction.SESSION_ENDED,
         AuditAction.SESSION_FAILED,
         AuditAction.SESSION_STARTED,
     }
@@ -170,5 +180,7 @@ class OperatorAuditAction(StrEnum):
     TENANTS_READ_ACROSS = "tenants.read_across"
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
+    USER_FACTOR_RESET_DECLINED = "user.factor_reset_declined"
+    USER_FACTOR_RESET_STARTED = "user.factor_reset_started"
     WEBHOOK_REPLAYED = "webhook.replayed"
     WEBHOOKS_REPLAYED = "webhooks.replayed"

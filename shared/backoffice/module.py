@@ -35,6 +35,7 @@ MODULE = Module(
         OperatorPermission.TENANT_RESUME: SUPPORT,
         OperatorPermission.TENANT_SUSPEND: ENGINEERS_AND_BILLING,
         OperatorPermission.USER_DISABLE: ENGINEERS,
+        OperatorPermission.USER_RESET_FACTOR: ENGINEERS,
         OperatorPermission.WEBHOOK_READ: SUPPORT,
         OperatorPermission.WEBHOOK_REPLAY: ENGINEERS_AND_BILLING,
     },
@@ -63,6 +64,8 @@ MODULE = Module(
         actions.OP_TENANT_RESUME,
         actions.OP_TENANT_SUSPEND,
         actions.OP_USER_DISABLE,
+        actions.OP_USER_READ_RESETS,
+        actions.OP_USER_RESET_FACTOR,
         actions.OP_WEBHOOK_READ,
         actions.OP_WEBHOOK_REPLAY,
     ],
@@ -78,6 +81,7 @@ MODULE = Module(
         "/jobs": actions.OP_JOB_READ,
         "/operators": actions.OP_OPERATOR_READ,
         "/prices": actions.OP_CATALOG_READ,
+        "/recovery": actions.OP_USER_READ_RESETS,
         "/tenants": actions.OP_TENANT_LIST,
         "/tenants/[tenant]": actions.OP_TENANT_READ,
         "/webhooks": actions.OP_WEBHOOK_READ,
@@ -142,6 +146,10 @@ MODULE = Module(
         actions.OP_USER_DISABLE.name: (
             "user.disabled",
             "user.enabled",
+        ),
+        actions.OP_USER_RESET_FACTOR.name: (
+            "user.factor_reset_declined",
+            "user.factor_reset_started",
         ),
         actions.OP_WEBHOOK_REPLAY.name: (
             "webhook.replayed",

@@ -13,7 +13,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
 from shared.core.versions import advance_version, require_version
-from shared.identity import email_addresses, passwords, users
+from shared.identity import email_addresses, operator_notices, passwords, users
 from shared.identity import operators as operator_rows
 from shared.identity.models import Operator
 
@@ -115,6 +115,7 @@ async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: Reason) -
     audit_log.record_operator(
         octx, "operator.access_reset", operator_id, reason=reason_text, email=operator.email
     )
+    await operator_notices.publish(octx.session, operator, operator_notices.ACCESS_RESET, octx.actor.name)
     return OperatorAccess(operator, password)
 
 

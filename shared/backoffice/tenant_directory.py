@@ -7,6 +7,7 @@ records. Activity inside a tenant is read by entering it, which the tenant's own
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -289,6 +290,7 @@ async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", lim
 def _record_state_change(
     ctx: Ctx, action: str, before: TenantState, after: TenantState, reason: str, message: str = ""
 ) -> None:
+    details: dict[str, Any] = {"message": message} if message else {}
     audit_log.record(
         ctx,
         action,
@@ -296,5 +298,5 @@ def _record_state_change(
         before={"state": before.value},
         after={"state": after.value},
         reason=reason,
-        **({"message": message} if message else {}),
+        **details,
     )

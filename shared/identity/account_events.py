@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.event_types import AuditAction
+from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity import email_addresses
 from shared.jobs import queue
@@ -16,7 +17,9 @@ from shared.jobs import queue
 RECORD_TASK = "platform.record_account_event"  # tenancy runs it: it knows the organisations
 RECORD_FAILURE_TASK = "platform.record_failed_sign_in"
 MAIL_TASK = "platform.send_account_changed"
+NEW_DEVICE_TASK = "platform.send_new_device"
 WRONG_PASSWORD, WRONG_CODE = "Wrong password", "Wrong code"
+NEW_DEVICE = "New device"
 
 
 class MailText(NamedTuple):
@@ -40,6 +43,14 @@ MAIL_TEXTS = {
     AuditAction.FACTOR_RECOVERY_CODE_USED: MailText(
         "A recovery code was used",
         "A recovery code was just used to sign in to your account. Each code works once.",
+    ),
+    AuditAction.FACTOR_RESET: MailText(
+        "Two-step sign-in was removed",
+        "Support removed the lost second factor of your account, and all devices were signed out. Your password alone is enough to sign in now. Set up two-step sign-in again on your account page.",
+    ),
+    AuditAction.FACTOR_RESET_CANCELLED: MailText(
+        "Two-step sign-in stays on",
+        "The request to remove the second factor of your account was cancelled. Two-step sign-in stays as it is.",
     ),
 }
 
@@ -68,6 +79,19 @@ async def publish(
     )
     if action in MAIL_TEXTS:
         await queue.put_platform_job(session, MAIL_TASK, user_id=user_id, event_id=event_id, action=action)
+
+
+async def publish_new_device(session: AsyncSession, user_id: str, *, address: str, device: str) -> None:
+    """Enqueue the mail about a sign-in in a browser that wasn't seen before."""
+    await queue.put_platform_job(
+        session,
+        NEW_DEVICE_TASK,
+        user_id=user_id,
+        event_id=new_id("aud"),
+        address=address,
+        device=device,
+        time=f"{now():%-d %B %Y, %H:%M} UTC",
+    )
 
 
 async def publish_failed_sign_in(

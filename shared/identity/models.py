@@ -100,6 +100,44 @@ class UserChallenge(_Challenge, table=True):
     user_id: str = Field(foreign_key="user.id")
 
 
+class _Device(SQLModel):
+    """A browser in which the person has signed in. Only the hash of its cookie is kept."""
+
+    id: str = Field(default_factory=lambda: new_id("dev"), primary_key=True)
+    token_hash: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    last_seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UserDevice(_Device, table=True):
+    __tablename__ = "user_device"
+    user_id: str = Field(foreign_key="user.id")
+
+
+class OperatorDevice(_Device, table=True):
+    __tablename__ = "operator_device"
+    operator_id: str = Field(foreign_key="operator.id")
+
+
+class FactorReset(SQLModel, table=True):
+    """The way back after a lost second factor: requested by the user, started by an operator, done when it is due.
+
+    Operators may start and cancel it; only a job of the users' realm completes it.
+    """
+
+    __tablename__ = "factor_reset"
+
+    id: str = Field(default_factory=lambda: new_id("frs"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    requested_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    started_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    started_by: str = ""  # name of the operator
+    due_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    cancelled_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    cancelled_by: str = ""  # who or what, in words
+    completed_at: datetime | None = Field(default=None, sa_type=timestamptz())
+
+
 class UserToken(SQLModel, table=True):
     """A link in an email, for one use and one purpose ("verify" or "reset"). The link itself is a signature."""
 

@@ -16,12 +16,14 @@ class Realm:
     db_role: db.DatabaseRole
     session_cookie: str
     challenge_cookie: str
+    device_cookie: str
     person: Any
     credential: Any
     session: Any
     totp: Any
     recovery_code: Any
     challenge: Any
+    device: Any
     idle_timeout: timedelta
     absolute_timeout: timedelta
     factor_required: bool
@@ -40,12 +42,14 @@ USER = Realm(
     db_role="app",
     session_cookie="__Host-bulkhead-tenant",
     challenge_cookie="__Host-bulkhead-mfa",
+    device_cookie="__Host-bulkhead-device",
     person=models.User,
     credential=models.UserCredential,
     session=models.UserSession,
     totp=models.UserTotp,
     recovery_code=models.UserRecoveryCode,
     challenge=models.UserChallenge,
+    device=models.UserDevice,
     idle_timeout=timedelta(hours=24),
     absolute_timeout=timedelta(days=30),
     factor_required=False,
@@ -55,12 +59,14 @@ OPERATOR = Realm(
     db_role="operator",
     session_cookie="__Host-bulkhead-admin",
     challenge_cookie="__Host-bulkhead-admin-mfa",
+    device_cookie="__Host-bulkhead-admin-device",
     person=models.Operator,
     credential=models.OperatorCredential,
     session=models.OperatorSession,
     totp=models.OperatorTotp,
     recovery_code=models.OperatorRecoveryCode,
     challenge=models.OperatorChallenge,
+    device=models.OperatorDevice,
     idle_timeout=timedelta(minutes=30),
     absolute_timeout=timedelta(hours=12),
     factor_required=True,

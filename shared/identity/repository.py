@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.db import now
+from shared.core.ids import new_id
 from shared.identity.models import Operator, PlatformKey, User, UserToken
 from shared.identity.realms import Realm
 
@@ -163,6 +164,50 @@ async def delete_expired_sessions(session: AsyncSession, realm: Realm, subject_i
     table = realm.session
     is_expired = func.least(col(table.idle_expires_at), col(table.expires_at)) <= now()
     await session.exec(delete(table).where(realm.owner_column(table) == subject_id).where(is_expired))
+
+
+# Known devices
+
+
+async def touch_device(session: AsyncSession, realm: Realm, subject_id: str, token_hash: str) -> bool:
+    """False for a device that the person has not signed in with."""
+    table = realm.device
+    statement = (
+        update(table)
+        .where(realm.owner_column(table) == subject_id)
+        .where(col(table.token_hash) == token_hash)
+        .values(last_seen_at=now())
+        .returning(col(table.id))
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def count_devices(session: AsyncSession, realm: Realm, subject_id: str) -> int:
+    table = realm.device
+    statement = select(func.count()).select_from(table).where(realm.owner_column(table) == subject_id)
+    return (await session.exec(statement)).one()
+
+
+async def add_device(session: AsyncSession, realm: Realm, subject_id: str, token_hash: str) -> None:
+    """Keeps the row of a concurrent sign-in with the same device."""
+    values = {**realm.owner_values(subject_id), "id": new_id("dev"), "token_hash": token_hash}
+    await session.exec(insert(realm.device).values(**values).on_conflict_do_nothing())
+
+
+async def delete_old_devices(
+    session: AsyncSession, realm: Realm, subject_id: str, lifetime: timedelta, most: int
+) -> None:
+    """Those that were not used for `lifetime`, and all but the `most` that were used last."""
+    table = realm.device
+    kept_ids = (
+        select(table.id)
+        .where(realm.owner_column(table) == subject_id)
+        .where(col(table.last_seen_at) > now() - lifetime)
+        .order_by(col(table.last_seen_at).desc(), col(table.id))
+        .limit(most)
+    )
+    owned = delete(table).where(realm.owner_column(table) == subject_id)
+    await session.exec(owned.where(col(table.id).not_in(kept_ids)))
 
 
 # Links in mails

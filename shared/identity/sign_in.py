@@ -3,7 +3,7 @@
 Passwords are checked outside of transactions, because hashing is slow and connections are few.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +23,7 @@ class Browser:
     address: str = ""
     agent: str = ""
     session_hash: str = ""
+    device_token: str = field(default="", repr=False)  # of its cookie, when it has signed anybody in before
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from shared.audit.event_types import AuditAction
 from shared.core import db
 from shared.core.config import settings
 from shared.core.db import now
-from shared.identity import account_events, repository, tokens, users
+from shared.identity import (
+    account_events,
+    factor_reset_repository,
+    factor_resets,
+    operator_notices,
+    repository,
+    tokens,
+    users,
+)
 from shared.identity.models import User
 from shared.identity.realms import USER
 from shared.jobs import mail, queue, worker
@@ -99,6 +107,64 @@ async def send_account_changed(_: ExternalJob, *, user_id: str, event_id: str, a
     await mail.send(email)
 
 
+@worker.mail_job
+async def send_new_device(
+    _: ExternalJob, *, user_id: str, event_id: str, address: str, device: str, time: str
+) -> None:
+    async with db.transaction() as session:
+        user = await session.get(User, user_id)
+    if user is None or user.disabled_at is not None:
+        return
+    email = Email(
+        to=user.email,
+        template="new_device",
+        message_id=f"new-device-{event_id}",
+        link=f"{settings().tenant_url}/account",
+        values={"name": user.name, "device": device, "address": address, "time": time},
+    )
+    await mail.send(email)
+
+
+@worker.mail_job
+async def send_operator_notice(
+    _: ExternalJob, *, email: str, name: str, event_id: str, notice: str, detail: str
+) -> None:
+    """The job has name and address, because it can't read operators."""
+    text = operator_notices.TEXTS[notice]
+    message = Email(
+        to=email,
+        template="operator_notice",
+        message_id=f"operator-notice-{event_id}",
+        link=f"{settings().admin_url}/account",
+        values={"name": name, "title": text.title, "body": text.body.format(detail=detail)},
+    )
+    await mail.send(message)
+
+
+@worker.mail_job
+async def send_factor_reset(_: ExternalJob, *, reset_id: str, action: str) -> None:
+    """Skips a reset that was cancelled or is complete."""
+    async with db.transaction() as session:
+        reset = await factor_reset_repository.get(session, reset_id)
+        user = await session.get(User, reset.user_id) if reset is not None else None
+    if reset is None or user is None or user.disabled_at is not None:
+        return
+    if reset.cancelled_at is not None or reset.completed_at is not None:
+        return
+    email = Email(
+        to=user.email,
+        template="factor_reset",
+        message_id=f"{action.replace('.', '-')}-{reset.id}",
+        link=factor_resets.build_link(reset),
+        values={"name": user.name, **factor_resets.build_mail_text(reset, action)},
+    )
+    await mail.send(email)
+
+
+async def complete_factor_reset(session: AsyncSession, *, reset_id: str) -> None:
+    await factor_resets.complete(session, reset_id)
+
+
 async def disable_user(session: AsyncSession, *, user_id: str) -> None:
     await users.end_access(session, user_id)
 
@@ -133,12 +199,16 @@ async def _send_link(token_id: str, template: str) -> None:
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {}
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    factor_resets.COMPLETE_TASK: complete_factor_reset,
     "platform.disable_user": disable_user,
     "platform.enable_user": enable_user,
     "platform.request_reset": request_reset,
     "platform.request_verification": request_verification,
     account_events.MAIL_TASK: send_account_changed,
     "platform.send_account_exists": send_account_exists,
+    factor_resets.MAIL_TASK: send_factor_reset,
+    account_events.NEW_DEVICE_TASK: send_new_device,
+    operator_notices.MAIL_TASK: send_operator_notice,
     "platform.send_password_changed": send_password_changed,
     "platform.send_reset": send_reset,
     "platform.send_verification": send_verification,

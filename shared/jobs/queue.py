@@ -43,14 +43,17 @@ async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool 
     await _defer_job(ctx.session, task, ctx.tenant_id if in_sequence else None, args, at)
 
 
-async def put_platform_job(session: AsyncSession, task: str, *, sequence: str = "", **ids: str) -> None:
+async def put_platform_job(
+    session: AsyncSession, task: str, *, sequence: str = "", at: datetime | None = None, **ids: str
+) -> None:
     """Enqueue a job that belongs to no tenant, for users. Its name begins with "platform."; the database checks it too.
 
-    Jobs with the same `sequence` run one after another, in the order in which they were enqueued. Raises NoTenant.
+    Jobs with the same `sequence` run one after another, in the order in which they were enqueued. A job with `at` runs
+    at that time or later. Raises NoTenant.
     """
     if not task.startswith(PLATFORM_PREFIX):
         raise NoTenant(f"the job {task} has no tenant")
-    await _defer_job(session, task, sequence or None, {"request_id": request_ids.current(), **ids})
+    await _defer_job(session, task, sequence or None, {"request_id": request_ids.current(), **ids}, at)
 
 
 async def put_tenant_job(

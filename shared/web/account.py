@@ -16,7 +16,7 @@ from shared.audit import audit_log
 from shared.core import db
 from shared.core.errors import DomainError, Invalid, NotSignedIn
 from shared.core.rate_limits import RateLimit, begin_attempt
-from shared.identity import mfa, passwords, sessions, sign_in, users
+from shared.identity import factor_resets, mfa, operator_notices, passwords, sessions, sign_in, users
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser
 from shared.tenancy import entry
@@ -27,12 +27,14 @@ from shared.web.sign_in import redirect_to
 DONE_NOTICES = {
     "codes": "Your old recovery codes no longer work.",
     "ended": "The device was signed out.",
+    "factor-kept": "Two-step sign-in stays on.",
     "factor-off": "Two-step sign-in is off.",
     "factor-on": "Two-step sign-in is on. Your other devices were signed out.",
     "name": "Your name was changed.",
     "others": "Your other devices were signed out.",
     "password": "Your password was changed. Your other devices were signed out.",
 }
+DEVICE_CAUSE, OTHERS_CAUSE = "Ended from another device", "Ended all other devices"
 AccountAction = Callable[[Request, SignedInVisitor, dict[str, str]], Awaitable[Response]]
 
 
@@ -53,11 +55,13 @@ async def _render_account(
         )
         on = await mfa.is_enabled(session, realm, visitor.person.id)
         left = await mfa.count_recovery_codes(session, realm, visitor.person.id)
+        reset = None if realm is OPERATOR else await factor_resets.get_open(session, visitor.person.id)
     values: dict[str, Any] = {
         "person": visitor.person,
         "devices": [(device, user_agent.describe(device.agent)) for device in devices],
         "factor_on": on,
         "codes_left": left,
+        "reset": reset,
     }
     if problem is not None:
         return public_pages.render_form_again(request, "account.html", problem, typed or {}, **values)
@@ -204,7 +208,7 @@ async def end_device_session(request: Request, visitor: SignedInVisitor, typed: 
     async with db.transaction(realm.db_role) as session:
         ended = await sessions.end_by_id(session, realm, visitor.person.id, device)
         if ended:
-            await _record_operator_event(session, realm, visitor, "session.ended", device=device)
+            await _record_sign_out(session, request, visitor, DEVICE_CAUSE, device=device)
     if ended == visitor.live_session.session_hash:
         response = redirect_to("/sign-in?notice=signed-out")
         sessions.clear_cookie(response, realm)
@@ -217,7 +221,7 @@ async def end_other_sessions(request: Request, visitor: SignedInVisitor, _: dict
     async with db.transaction(realm.db_role) as session:
         count = await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
         if count:
-            await _record_operator_event(session, realm, visitor, "session.ended", other_devices=count)
+            await _record_sign_out(session, request, visitor, OTHERS_CAUSE, other_devices=count)
     return redirect_to("/account?done=others")
 
 
@@ -255,6 +259,18 @@ async def _record_factor_event(
         await sign_in_records.publish(session, action, visitor.person.id, _build_browser(request, visitor))
 
 
+async def _record_sign_out(
+    session: AsyncSession, request: Request, visitor: SignedInVisitor, cause: str, **details: Any
+) -> None:
+    """Of another device of the person, by this one."""
+    realm = app_sites.get_site(request).realm
+    if realm is OPERATOR:
+        await _record_operator_event(session, realm, visitor, "session.ended", **details)
+    else:
+        browser = _build_browser(request, visitor)
+        await sign_in_records.publish(session, "session.ended", visitor.person.id, browser, cause=cause)
+
+
 async def _record_operator_event(
     session: Any, realm: Realm, visitor: SignedInVisitor, action: str, **details: Any
 ) -> None:
@@ -264,6 +280,8 @@ async def _record_operator_event(
             session, visitor.person.id, visitor.live_session.session_hash
         )
         audit_log.record_operator(octx, action, octx.actor_id, reason="Own account", **details)
+        if action in operator_notices.TEXTS:
+            await operator_notices.publish(session, visitor.person, action)
 
 
 ROUTES = [

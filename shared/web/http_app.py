@@ -38,6 +38,7 @@ def build_app(site: Site, *routes: Route) -> Starlette:
 
 PAGE_BY_PREFIX = {
     "/account/": "/account",
+    "/auth/factor-reset": "/sign-in",
     "/auth/forgot": "/forgot",
     "/auth/mfa": "/mfa",
     "/auth/reset": "/forgot",

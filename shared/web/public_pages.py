@@ -29,6 +29,7 @@ NOTICES = {
         "Your email is confirmed. You signed up in another browser, so choose your password here."
         " Only people who can read your email can do this."
     ),
+    "factor-kept": "Two-step sign-in stays on. If you didn't ask for its removal, change your password.",
     "joined": "Welcome. Sign in to open your organisation.",
     "left": "You left the organisation. Your account and your other organisations aren't affected.",
     "reset": "Your password was changed. Sign in with the new one.",

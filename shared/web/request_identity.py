@@ -15,7 +15,7 @@ from starlette.responses import Response
 from shared.core import crypto, db
 from shared.core.config import settings
 from shared.core.errors import NotSignedIn
-from shared.identity import cookies, sessions
+from shared.identity import cookies, devices, sessions
 from shared.identity.realms import Realm
 from shared.identity.sessions import LiveSession
 from shared.identity.sign_in import Browser
@@ -101,6 +101,7 @@ async def get_browser(request: Request) -> Browser:
         get_client_address(request),
         request.headers.get("user-agent", ""),
         visitor.live_session.session_hash if visitor else "",
+        devices.get_token(get_cookie_header(request), app_sites.get_site(request).realm),
     )
 
 

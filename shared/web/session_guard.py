@@ -32,7 +32,17 @@ SOCKET_PATH, UPLOAD_PATH = "/_event", "/_upload"
 BLOCKED_PATHS = ("/_all_routes", "/_health", "/auth-codespace", "/ping")
 PUBLIC_PATHS = frozenset(  # our own routes, which require a session themselves where needed
     {
-        *("/account", "/forgot", "/forgot/sent", "/healthz", "/invitations/accept", "/metrics", "/mfa"),
+        *(
+            "/account",
+            "/factor-reset",
+            "/forgot",
+            "/forgot/sent",
+            "/healthz",
+            "/invitations/accept",
+            "/metrics",
+            "/mfa",
+            "/mfa/lost",
+        ),
         *("/.well-known/security.txt", "/.well-known/change-password"),
         *(
             "/onboarding",

@@ -16,8 +16,17 @@ from shared.audit import audit_log
 from shared.core import crypto, db
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.rate_limits import Attempt, RateLimit, begin_attempt
-from shared.identity import cookies, email_addresses, mfa, sessions, sign_in, subjects
-from shared.identity.realms import OPERATOR, Realm
+from shared.identity import (
+    cookies,
+    devices,
+    email_addresses,
+    factor_resets,
+    mfa,
+    sessions,
+    sign_in,
+    subjects,
+)
+from shared.identity.realms import OPERATOR, USER, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser, SignInResult
 from shared.tenancy import entry
 from shared.web import app_sites, forms, public_pages, qr, request_identity, sign_in_records
@@ -90,10 +99,13 @@ async def complete_sign_in(
     """Open a session after the first factor and redirect to `target`, or to the code page when a factor is on."""
     realm, browser = app_sites.get_site(request).realm, await request_identity.get_browser(request)
     async with db.transaction(realm.db_role) as session:
+        device_token = ""
         opened = await sign_in.open_session(session, realm, subject_id, browser, checked)
         if opened.token:
-            await sign_in_records.record_sign_in(session, realm, subject_id, opened.token, browser)
-    return _session_response(realm, opened, target)
+            device_token = await sign_in_records.record_sign_in(
+                session, realm, subject_id, opened.token, browser
+            )
+    return _session_response(realm, opened, target, device_token)
 
 
 async def _begin_attempt(request: Request, realm: Realm, email: str) -> Attempt:
@@ -106,10 +118,11 @@ async def _begin_attempt(request: Request, realm: Realm, email: str) -> Attempt:
     )
 
 
-def _session_response(realm: Realm, opened: SignInResult, target: str) -> Response:
+def _session_response(realm: Realm, opened: SignInResult, target: str, device_token: str) -> Response:
     if opened.token:
         response = redirect_to(target)
         sessions.set_cookie(response, realm, opened.token)
+        devices.set_cookie(response, realm, device_token)
         return response
     response = redirect_to("/mfa" if target == "/" else "/mfa?next=" + quote(target, safe="/"))
     cookies.put(response, realm.challenge_cookie, opened.challenge, mfa.CHALLENGE_LIFETIME)
@@ -154,7 +167,7 @@ async def sign_in_by_code(request: Request) -> Response:
         (RateLimit.TOKEN_ADDRESS, (request_identity.get_client_address(request),))
     )
     codes: Sequence[str] = ()
-    opened = ""
+    opened = device_token = ""
     async with db.transaction(realm.db_role) as session:
         subject_id = await mfa.get_challenged_subject(session, realm, token)
     if not subject_id:
@@ -170,7 +183,9 @@ async def sign_in_by_code(request: Request) -> Response:
             answer, codes = await mfa.answer_enrolment(session, realm, token, code)
         if answer.is_correct:
             opened = await sign_in.start_session(session, realm, subject_id, PASSWORD_AND_TOTP, browser)
-            await sign_in_records.record_sign_in(
+            if realm is USER:
+                await factor_resets.cancel_own(session, subject_id, factor_resets.BY_SIGN_IN)
+            device_token = await sign_in_records.record_sign_in(
                 session,
                 realm,
                 subject_id,
@@ -194,6 +209,7 @@ async def sign_in_by_code(request: Request) -> Response:
         else redirect_to(target)
     )
     sessions.set_cookie(response, realm, opened)
+    devices.set_cookie(response, realm, device_token)
     cookies.clear(response, realm.challenge_cookie)
     return response
 
@@ -231,6 +247,9 @@ async def sign_out(request: Request) -> Response:
     async with db.transaction(realm.db_role) as session:
         if live_session := await sessions.find(session, realm, header):
             await sessions.end(session, realm, live_session.session_hash)
+            if realm is USER:
+                browser = _describe_browser(request)
+                await sign_in_records.publish(session, "session.ended", live_session.subject_id, browser)
     response = redirect_to("/sign-in?notice=signed-out")
     sessions.clear_cookie(response, realm)
     cookies.clear(response, realm.challenge_cookie)

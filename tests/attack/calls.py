@@ -228,6 +228,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
+    "reset_id": lambda *_: new_id("frs"),
     "revision": lambda *_: 1,
     "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),
     "role": lambda *_: "member",

@@ -1,5 +1,6 @@
 """Sign-ins and changes of accounts in the audit logs of organisations and of operators, and the mails about them."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from shared.audit import audit_log
 from shared.audit.event_types import ACCOUNT_ACTIONS
 from shared.audit.models import AuditEvent, OperatorEvent
+from shared.backoffice import operators
+from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.ids import new_id
 from shared.dev.mailbox import Mailbox
-from shared.identity import mfa, users
+from shared.identity import devices, mfa, users
 from shared.identity.realms import OPERATOR, USER
 from shared.jobs import queue
 from shared.tenancy import account_events, audit_reader, entry, members
@@ -106,6 +109,27 @@ async def sign_in_normally(person: Person) -> None:
     await sign_in(person.email)
 
 
+async def sign_out(person: Person) -> None:
+    await browser(cookie=person.cookie).post("/auth/sign-out")
+
+
+async def sign_out_other_devices(person: Person) -> None:
+    await factories.sign_in(person.account.user)
+    await browser(cookie=person.cookie).post("/account/sessions/end-others")
+
+
+async def sign_out_one_device(person: Person) -> None:
+    await factories.sign_in(person.account.user)
+    page = (await browser(cookie=person.cookie).get("/account")).text
+    device = re.findall(r'name="session" value="(ses_\w+)"', page)[-1]
+    await browser(cookie=person.cookie).post("/account/sessions/end", data={"session": device})
+
+
+async def sign_in_on_two_devices(person: Person) -> None:
+    await sign_in(person.email)
+    await sign_in(person.email)
+
+
 Act = Callable[[Person], Awaitable[None]]
 EVENTS: dict[str, tuple[Act, list[str], str]] = {  # what is recorded, and the subject of the mail
     "signing in": (sign_in_normally, ["session.started"], ""),
@@ -119,6 +143,14 @@ EVENTS: dict[str, tuple[Act, list[str], str]] = {  # what is recorded, and the s
     "turning the factor on": (turn_factor_on, ["factor.enrolled"], "Two-step sign-in is on"),
     "turning the factor off": (turn_factor_off, ["factor.disabled"], "Two-step sign-in is off"),
     "new recovery codes": (renew_codes, ["factor.codes_renewed"], "Your recovery codes were replaced"),
+    "signing out": (sign_out, ["session.ended"], ""),
+    "signing out another device": (sign_out_other_devices, ["session.ended"], ""),
+    "signing out one device": (sign_out_one_device, ["session.ended"], ""),
+    "a new device": (
+        sign_in_on_two_devices,
+        ["session.started", "session.started"],
+        "New sign-in to your account",
+    ),
     "another password": (change_password, ["password.changed"], "Your password was changed"),
     "a reset password": (reset_password, ["password.changed"], "Your password was changed"),
 }
@@ -289,3 +321,89 @@ async def test_wrong_password_of_a_disabled_user_is_still_refused(cast: Cast) ->
     client = browser()
     answer = await client.post("/auth/sign-in", data={"email": cast.max.email, "password": "wrong"})
     assert answer.status_code == 401
+
+
+# ── known devices ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def sign_in_again(client: Any, email: str) -> None:
+    """In the same browser."""
+    await client.post("/auth/sign-out")
+    await client.post("/auth/sign-in", data={"email": email, "password": factories.PASSWORD})
+
+
+async def test_known_device_is_mailed_never_and_a_new_one_once(cast: Cast, schema: str) -> None:
+    first = await sign_in(cast.max.email)
+    await sign_in_again(first, cast.max.email)
+    assert (await run_jobs(schema)).mails == []
+    second = await sign_in(cast.max.email)
+    await sign_in_again(second, cast.max.email)
+    await sign_in_again(first, cast.max.email)
+    (mail,) = (await run_jobs(schema)).mails
+    assert mail.to == cast.max.email
+    assert f"{DEVICE}, from 127" in mail.text
+    causes = [event.details.get("cause", "") for event in await list_account_events(cast.adam, cast.max)]
+    assert causes.count("New device") == 1
+
+
+async def test_device_that_is_known_for_one_person_is_new_for_another(cast: Cast, schema: str) -> None:
+    await sign_in(cast.max.email)
+    client = await sign_in(cast.ann.email)
+    await sign_in_again(client, cast.max.email)
+    assert [mail.to for mail in (await run_jobs(schema)).mails] == [cast.max.email]
+
+
+async def test_made_up_device_token_is_a_new_device(cast: Cast, schema: str) -> None:
+    await sign_in(cast.max.email)
+    client = browser()
+    client.cookies.set(USER.device_cookie, "x" * 43, domain="bulkhead.test")
+    await client.post("/auth/sign-in", data={"email": cast.max.email, "password": factories.PASSWORD})
+    assert len((await run_jobs(schema)).mails) == 1
+
+
+async def test_wrong_password_makes_no_device_known(cast: Cast) -> None:
+    client = await sign_in(cast.max.email, "a wrong password")
+    assert not client.cookies.get(USER.device_cookie, domain="bulkhead.test")
+
+
+async def test_devices_of_a_person_are_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "MAX_DEVICES", 2)
+    async with db.transaction() as session:
+        tokens = [(await devices.recognise(session, USER, cast.max.user_id, "")).token for _ in range(3)]
+        known = [
+            not (await devices.recognise(session, USER, cast.max.user_id, token)).is_new
+            for token in reversed(tokens)
+        ]
+    assert known == [True, True, False]
+
+
+# ── mails to operators ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_operator_is_mailed_when_a_colleague_resets_their_access(cast: Cast, schema: str) -> None:
+    await factories.create_operator("Nora")
+    async with cast.olga.octx() as octx:
+        operator = next(row for row in await operators.list_operators(octx) if row.name == "Nora")
+        await operators.reset_access(octx, operator.id, reason=state_reason(octx, "Lost phone, ticket 4471"))
+        colleague = octx.actor.name
+    (mail,) = (await run_jobs(schema)).mails
+    assert (mail.to, mail.subject) == (operator.email, "Your operator access was reset")
+    assert f"{colleague} reset your access" in mail.text
+    assert "ticket 4471" not in mail.text
+
+
+async def test_operator_is_mailed_about_a_sign_in_on_a_new_device(cast: Cast, schema: str) -> None:
+    cookie = await factories.create_operator("Nils")
+    async with entry.enter_operator(cookie) as octx:
+        operator_id, seed = octx.actor_id, pyotp.random_base32()
+        codes = await mfa.install_seed(octx.session, OPERATOR, operator_id, seed)
+        email = next(row.email for row in await operators.list_operators(octx) if row.id == operator_id)
+    subjects = []
+    for code in codes[:2]:
+        client = await sign_in(email, operators=True)
+        await client.post("/auth/mfa", data={"code": code})
+        subjects.append(sorted(mail.subject for mail in (await run_jobs(schema)).mails))
+    assert subjects == [
+        ["A recovery code was used"],
+        ["A recovery code was used", "New sign-in to the admin app"],
+    ]

@@ -1,0 +1,70 @@
+"""SQL of resets of lost second factors. A user has at most one that is open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.identity.models import FactorReset, User
+
+MAX_LISTED = 200
+_is_open = (col(FactorReset.cancelled_at).is_(None), col(FactorReset.completed_at).is_(None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonsReset:
+    id: str
+    user_id: str
+    name: str
+    email: str
+    requested_at: datetime
+    started_by: str
+    due_at: datetime | None  # None before an operator has started it
+
+
+async def get(session: AsyncSession, reset_id: str) -> FactorReset | None:
+    return await session.get(FactorReset, reset_id)
+
+
+async def lock(session: AsyncSession, reset_id: str) -> FactorReset | None:
+    return await session.get(
+        FactorReset, reset_id, with_for_update={"key_share": True}, populate_existing=True
+    )
+
+
+async def get_open(session: AsyncSession, user_id: str) -> FactorReset | None:
+    return (await session.exec(_select_open(user_id))).first()
+
+
+async def lock_open(session: AsyncSession, user_id: str) -> FactorReset | None:
+    statement = _select_open(user_id).with_for_update(key_share=True)
+    return (await session.exec(statement.execution_options(populate_existing=True))).first()
+
+
+async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
+    statement = (
+        select(FactorReset, User)
+        .join(User, col(User.id) == FactorReset.user_id)
+        .where(*_is_open)
+        .order_by(col(FactorReset.requested_at), col(FactorReset.id))
+        .limit(MAX_LISTED)
+    )
+    return [
+        PersonsReset(
+            id=reset.id,
+            user_id=user.id,
+            name=user.name,
+            email=user.email,
+            requested_at=reset.requested_at,
+            started_by=reset.started_by,
+            due_at=reset.due_at,
+        )
+        for reset, user in await session.exec(statement)
+    ]
+
+
+def _select_open(user_id: str) -> Any:
+    return select(FactorReset).where(FactorReset.user_id == user_id, *_is_open)
