@@ -1,7 +1,11 @@
-"""Leaving an organisation, messages of suspensions, known devices and resets of lost factors.
+"""Leaving an organisation, messages of suspensions, former addresses, known devices and resets of lost factors.
 
-Adds columns with constant defaults and new tables only. Code of the version before this one uses none of them.
+Adds columns with constant defaults and new tables only. Code of the version before this one uses none of them; it is
+refused an address that is kept for another tenant as one that is taken.
 """
+
+import runpy
+from pathlib import Path
 
 from alembic import op
 
@@ -11,6 +15,8 @@ branch_labels = None
 depends_on = None
 works_with = "0004"
 
+protect = runpy.run_path(str(Path(__file__).parents[1] / "frozen/row_security.py"))["protect"]
+
 ID = 'text collate "C"'
 MOMENT = "timestamptz not null default clock_timestamp()"
 COLUMNS = """
@@ -19,6 +25,28 @@ alter table tenant add column suspension_message text not null default '';
 """
 
 
+FORMER_SLUGS = f"""
+create table former_slug (
+    tenant_id {ID} not null references tenant, id {ID} not null, kept_until timestamptz not null,
+    primary key (tenant_id, id)
+);
+{protect("former_slug")}
+create policy own_former_slugs on former_slug for select to bulkhead_app
+    using (tenant_id = any ((select list_user_tenants())::text[]));
+create policy kept_by_trigger on former_slug for select to bulkhead_owner using (true);
+-- After the row, so that it sees what a transaction has kept for which the unique index made it wait.
+create function refuse_kept_slug() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public as $$
+begin
+    if exists (select from former_slug where id = new.slug and tenant_id <> new.id and kept_until > now()) then
+        raise unique_violation using message = 'this slug is kept for another tenant';
+    end if;
+    return null;
+end $$;
+create trigger refuse_kept_slug_new after insert on tenant for each row execute function refuse_kept_slug();
+create trigger refuse_kept_slug after update on tenant for each row
+    when (old.slug is distinct from new.slug) execute function refuse_kept_slug();
+"""
 FACTOR_RESETS = f"""
 create table factor_reset (
     id {ID} primary key, user_id {ID} not null references "user" on delete cascade,
@@ -48,6 +76,7 @@ def run(sql: str) -> None:
 
 def upgrade() -> None:
     run(COLUMNS)
+    run(FORMER_SLUGS)
     run(FACTOR_RESETS)
     run(device_table("user", "bulkhead_app"))
     run(device_table("operator", "bulkhead_operator"))
@@ -55,5 +84,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run("drop table operator_device, user_device, factor_reset")
+    run("drop trigger refuse_kept_slug on tenant; drop trigger refuse_kept_slug_new on tenant")
+    run("drop function refuse_kept_slug()")
+    run("drop table former_slug")
     run("alter table tenant drop column suspension_message")
     run("alter table membership drop column ended_by_self")

@@ -14,13 +14,12 @@ from shared.billing.provider import Subscription
 from shared.billing.sync import provider_records
 from shared.billing.sync.access_schedule import GRACE_PERIOD
 from shared.core import money
-from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import billing_contacts, mail_preferences, notifications
+from shared.tenancy import billing_contacts, links, mail_preferences, notifications
 
 TASK, MAIL_TASK = "billing.dun", "billing.mail"
 KIND_PREFIX = "billing."  # prefix of notification kinds
@@ -213,7 +212,7 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
         f"{KIND_PREFIX}{message.kind}",
         message.title,
         message.body,
-        href=f"/t/{ctx.slug}/billing",
+        href="billing",
         dedupe=f"{message.kind}:{message.about}",
     )
     if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_preferences.PAYMENTS):
@@ -241,7 +240,7 @@ async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
         to=person.email,
         template="billing",
         message_id=notification.id,
-        link=f"{settings().tenant_url}{notification.href}",
+        link=links.build_link(ctx.tenant_id, links.get_page(notification.href)),
         values={
             "name": person.name,
             "tenant": ctx.tenant_name,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from shared.identity.models import FactorReset, User
 
@@ -66,5 +66,5 @@ async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
     ]
 
 
-def _select_open(user_id: str) -> Any:
+def _select_open(user_id: str) -> SelectOfScalar[FactorReset]:
     return select(FactorReset).where(FactorReset.user_id == user_id, *_is_open)

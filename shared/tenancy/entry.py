@@ -60,6 +60,7 @@ class Principal:
     rights: Rights = NO_RIGHTS
     ended_message: str = ""  # for a former member
     ended_step: str = ""  # what a former member can do
+    present_slug: str = ""  # for a member who asked by a former slug, or by the id of the tenant
     admission: "TenantAdmission | OperatorAdmission | None" = field(default=None, repr=False)
 
     @property
@@ -102,7 +103,10 @@ class UserTenant:
 
 @asynccontextmanager
 async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
-    """`cookies`: the Cookie header. Raises NotSignedIn, NotFound, Refused (membership_ended)."""
+    """`cookies`: the Cookie header. `slug`: also a former one, or the tenant's id.
+
+    Raises NotSignedIn, NotFound, Refused (membership_ended).
+    """
     async with (
         connection_shares.hold_session_share(cookies),
         decision_counts.counting_decisions() as decisions,
@@ -121,6 +125,11 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
             decisions.set_context(ctx)
             yield ctx
             return
+        present_slug = await repository.find_present_slug(session, user.id, slug)
+    if present_slug:
+        async with enter_tenant(cookies, present_slug) as ctx:
+            yield ctx
+        return
     await _record_cross_tenant_attempt(user_session.subject_id, slug)
     raise NotFound(NOT_FOUND_MESSAGE, NOT_FOUND_STEP)
 
@@ -330,6 +339,8 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
                 admission.rights,
                 admission=admission,
             )
+        if present_slug := await repository.find_present_slug(session, user.id, slug):
+            return Principal(user_session.session_hash, user.id, present_slug=present_slug)
     await _record_cross_tenant_attempt(user.id, slug)
     return signed_in_user
 

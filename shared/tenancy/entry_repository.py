@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import BigInteger, and_, column, func, table, update
+from sqlalchemy import BigInteger, and_, column, func, or_, table, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.core.db import now
 from shared.identity.models import Operator
-from shared.tenancy.models import Membership, RoleRow, Tenant
+from shared.tenancy.models import FormerSlug, Membership, MembershipState, RoleRow, Tenant
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
 _role_of_membership = and_(
@@ -32,6 +32,32 @@ async def get_membership_by_slug(
         .where(Membership.user_id == user_id)
     )
     return (await session.exec(statement)).first()
+
+
+async def find_present_slug(session: AsyncSession, user_id: str, alias: str) -> str:
+    """The slug of the tenant that has `alias` as its id or as a former slug; "" unless the user is an active member.
+
+    Needs `db.set_user`.
+    """
+    if not alias.isascii() or "\0" in alias:
+        return ""
+    tenant_ids = select(func.unnest(func.list_user_tenants())).scalar_subquery()
+    was_kept = (
+        select(FormerSlug.id)
+        .where(FormerSlug.tenant_id == col(Tenant.id))
+        .where(FormerSlug.id == alias)
+        .where(FormerSlug.kept_until > now())
+        .exists()
+    )
+    statement = (
+        select(Tenant.slug)
+        .join(Membership, col(Membership.tenant_id) == Tenant.id)
+        .where(col(Tenant.id).in_(tenant_ids))
+        .where(Membership.user_id == user_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .where(or_(col(Tenant.id) == alias, was_kept))
+    )
+    return (await session.exec(statement)).first() or ""
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:

@@ -13,8 +13,12 @@ def build_link(tenant_id: str, page: str) -> str:
     return f"{settings().tenant_url}/t/{tenant_id}/{page}"
 
 
-def build_path(ctx: Ctx, page: str) -> str:
-    """The path of a stored page of this tenant; "" for none. Earlier versions stored "/t/{slug}/billing"."""
-    if page.startswith("/t/"):
-        page = page.split("/", 3)[-1]
+def build_path(ctx: Ctx, stored: str) -> str:
+    """The path of a stored page in this tenant; "" for none."""
+    page = get_page(stored)
     return f"/t/{ctx.slug}/{page}" if page else ""
+
+
+def get_page(stored: str) -> str:
+    """The name of a stored page. Earlier versions stored its path, such as "/t/acme/billing"."""
+    return stored.split("/", 3)[-1] if stored.startswith("/t/") else stored

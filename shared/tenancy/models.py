@@ -55,6 +55,15 @@ class Tenant(Versioned, table=True):
     rights_version: int = 0
 
 
+class FormerSlug(TenantRow, table=True):
+    """An address that the tenant has left, as `id`: it leads its members to the present one, and is nobody else's."""
+
+    __tablename__ = "former_slug"
+
+    id: str = Field(primary_key=True)
+    kept_until: datetime = Field(sa_type=timestamptz())
+
+
 class SignUp(SQLModel, table=True):
     """A submitted sign-up, until a job has processed it. Global, because there is no tenant yet."""
 

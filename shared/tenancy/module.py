@@ -13,6 +13,7 @@ MODULE = Module(
     name="tenancy",
     models=[
         models.ChecklistItem,
+        models.FormerSlug,
         models.Invitation,
         models.MailPreference,
         models.Membership,
@@ -159,6 +160,7 @@ MODULE = Module(
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.ChecklistItem: TableContract(export=True, personal=("done_by",)),
+        models.FormerSlug: TableContract(export=True),
         models.Invitation: TableContract(export=True, personal=("email", "invited_by", "invited_by_name")),
         models.MailPreference: TableContract(export=True, personal=("user_id",)),
         models.Membership: TableContract(

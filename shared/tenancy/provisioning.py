@@ -12,7 +12,6 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.core import crypto, live_events
 from shared.core import rows as repository
-from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -20,6 +19,7 @@ from shared.entitlements import assignments
 from shared.jobs import queue
 from shared.jobs.mail import Email
 from shared.tenancy import (
+    links,
     member_repository,
     notifications,
     onboarding_checklist,
@@ -108,7 +108,7 @@ async def build_welcome_mail(ctx: Ctx, user_id: str) -> Email | None:
         to=person.email,
         template="welcome",
         message_id=f"welcome-{ctx.tenant_id}",
-        link=f"{settings().tenant_url}/t/{ctx.slug}/home",
+        link=links.build_link(ctx.tenant_id, "home"),
         values={"name": person.name, "tenant": ctx.tenant_name},
     )
 
@@ -121,7 +121,7 @@ async def _notify_owners(ctx: Ctx) -> None:
             "welcome",
             f"{ctx.tenant_name} is ready",
             "Your roles, settings and checklist are ready.",
-            href=f"/t/{ctx.slug}/home",
+            href="home",
             dedupe="welcome",
         )
 

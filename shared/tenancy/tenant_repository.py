@@ -1,15 +1,18 @@
 """SQL of the tenant, its settings and its data key."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.core.rows import insert_missing
-from shared.tenancy.models import Tenant, TenantKey, TenantSettings
+from shared.tenancy.models import FormerSlug, Tenant, TenantKey, TenantSettings
 
 
 async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
@@ -46,6 +49,34 @@ async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+async def keep_slug(ctx: Ctx, slug: str, kept_until: datetime) -> None:
+    """Forgets those whose time is over."""
+    await ctx.session.exec(
+        delete(FormerSlug)
+        .where(col(FormerSlug.tenant_id) == ctx.tenant_id)
+        .where(col(FormerSlug.kept_until) <= now())
+    )
+    ctx.session.add(FormerSlug(tenant_id=ctx.tenant_id, id=slug, kept_until=kept_until))
+    await ctx.session.flush()
+
+
+async def release_slug(ctx: Ctx, slug: str) -> None:
+    await ctx.session.exec(
+        delete(FormerSlug).where(col(FormerSlug.tenant_id) == ctx.tenant_id).where(col(FormerSlug.id) == slug)
+    )
+
+
+async def list_kept_slugs(ctx: Ctx) -> Sequence[FormerSlug]:
+    """Those whose time is not over, the one that ends first at the beginning."""
+    statement = (
+        select(FormerSlug)
+        .where(FormerSlug.tenant_id == ctx.tenant_id)
+        .where(FormerSlug.kept_until > now())
+        .order_by(col(FormerSlug.kept_until), col(FormerSlug.id))
+    )
+    return await rows.all(ctx, statement)
 
 
 async def get_created_at(ctx: Ctx) -> datetime:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -13,6 +14,7 @@ from shared.core.versions import advance_version, require_version
 from shared.tenancy import naming, onboarding_checklist, tenant_repository
 from shared.tenancy.models import Tenant, TenantSettings
 
+SLUG_KEPT_FOR, MAX_KEPT_SLUGS = timedelta(days=90), 10
 COLOUR_PATTERN = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -73,6 +75,7 @@ async def rename(ctx: Ctx, name: str, *, version: int | None) -> None:
 async def change_slug(ctx: Ctx, slug: str, *, version: int | None) -> str:
     """Change the slug and so every URL of the tenant. Returns the normalised slug.
 
+    The old one leads members to the new one for `SLUG_KEPT_FOR`, and no other tenant can take it in that time.
     `version`: of the settings that were read. Raises Invalid, Conflict, ChangedMeanwhile.
     """
     policy.require(ctx, actions.SETTINGS_WRITE)
@@ -82,9 +85,18 @@ async def change_slug(ctx: Ctx, slug: str, *, version: int | None) -> str:
         return slug
     require_version(tenant, version, "this organisation", {"Address": (tenant.slug, slug)})
     before = tenant.slug
+    kept_slugs = await tenant_repository.list_kept_slugs(ctx)
+    if len(kept_slugs) >= MAX_KEPT_SLUGS and slug not in {kept.id for kept in kept_slugs}:
+        raise Conflict(
+            f"You already have {MAX_KEPT_SLUGS} former addresses, which are kept for {SLUG_KEPT_FOR.days} days.",
+            f"Return to a former address, or wait until {kept_slugs[0].kept_until:%-d %B %Y}.",
+            reason="too_many_slugs",
+        )
     advance_version(tenant, ctx.actor.name)
     if not await tenant_repository.set_slug(ctx, tenant, slug):
         raise Conflict(f"The address “{slug}” is taken.", "Choose another one.", reason="slug_taken")
+    await tenant_repository.release_slug(ctx, slug)
+    await tenant_repository.keep_slug(ctx, before, now() + SLUG_KEPT_FOR)
     audit_log.record(ctx, "tenant.slug_changed", ctx.tenant_id, before={"slug": before}, after={"slug": slug})
     await publish_change(ctx)
     return slug

@@ -4,12 +4,13 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import reflex as rx
-from reflex.event import Event
+from reflex.event import Event, EventSpec
 from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
@@ -41,6 +42,14 @@ FRAMEWORK_EVENTS = PAGE_LOAD_EVENTS | {
 }
 # A full page load: the socket keeps the cookie it was opened with; the HTTP guard knows where to send people.
 RELOAD_PAGE = rx.call_script("window.location.reload()")
+
+
+def open_present_address(state: BaseState, slug: str, present_slug: str) -> EventSpec:
+    """A full page load of the same page, for a member whose page has a former slug of the tenant."""
+    url = state.router.url
+    path = f"/t/{present_slug}{url.path.removeprefix(f'/t/{slug}')}"
+    target = f"{path}?{url.query}" if url.query else path
+    return rx.call_script(f"window.location.replace({json.dumps(target)})")
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -143,6 +152,8 @@ class AuthorizeMiddleware(rx.Middleware):
             admission._path = path
         if principal is None or (is_foreign and not is_framework_event):
             return await _state_update(state, RELOAD_PAGE)
+        if principal.present_slug:
+            return await _state_update(state, open_present_address(admission, slug, principal.present_slug))
         self._note_tenant(principal, slug)
         self._live.register_tab(
             admission,

@@ -6,7 +6,7 @@ and under `/t/{slug}` a membership. Unknown and foreign tenants get the same res
 
 import re
 from functools import cached_property
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
@@ -113,6 +113,8 @@ class SessionGuard:
                 return
             if (response := await self.find_refusal(scope, cookies)) is not None:
                 if isinstance(response, RedirectResponse):
+                    if scope["method"] not in ("GET", "HEAD"):
+                        await problem_responses.drain_body(scope, receive)
                     await response(scope, receive, send)
                 else:
                     await problem_responses.send_refusal(scope, receive, send, response)
@@ -199,6 +201,8 @@ class SessionGuard:
             return NotSignedIn()
         if not of_tenant:
             return None
+        if principal.present_slug:
+            return _redirect_to_present_slug(scope, principal.present_slug)
         if not principal.tenant_id:
             return _not_found()
         scope["state"]["tenant_id"] = principal.tenant_id
@@ -230,6 +234,15 @@ def _client_token(scope: Scope, headers: Headers) -> str:
 
 def _not_found() -> NotFound:
     return NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
+
+
+def _redirect_to_present_slug(scope: Scope, slug: str) -> RedirectResponse:
+    """The same page at the tenant's present address; 307 keeps the method, for a form that was open meanwhile."""
+    rest = scope["path"].split("/", 3)[3:]
+    target = "/".join(["/t", slug, *(quote(part, safe="/") for part in rest)])
+    if query := scope.get("query_string", b"").decode("latin-1"):
+        target += f"?{query}"
+    return RedirectResponse(target, 307, {"cache-control": "no-store"})
 
 
 def _redirect_to(path: str) -> RedirectResponse:

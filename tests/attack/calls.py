@@ -201,6 +201,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "identifier": lambda *_: "attack-1",
     "kek_id": lambda *_: 1,
     "job_id": lambda *_: 1,
+    "kept_until": lambda *_: now() + timedelta(days=90),
     "key": lambda *_: "review_roles",
     "keys": lambda world, tenant: [world.own_role(tenant)],
     "kind": lambda *_: "credit",

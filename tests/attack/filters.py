@@ -415,6 +415,11 @@ async def door(world: World, report: Report, how: str) -> None:
         report.attempt(KIND, f"door {how}: {person}", refused=not entered)
         peeked = await entry.authenticate(account.cookie, slug)
         report.attempt(KIND, f"door {how}: {person} peeks", refused=peeked is None or not peeked.tenant_id)
+        tenant_id = world.globex if slug == world.globex_slug else world.acme
+        for alias in (world.former_slugs[tenant_id], tenant_id):
+            peeked = await entry.authenticate(account.cookie, alias)
+            refused = peeked is None or not peeked.present_slug
+            report.attempt(KIND, f"door {how}: {person} at another address", refused=refused)
         listed = await entry.list_user_tenants(account.cookie)
         refused = all(place.slug != slug for place in listed)
         report.attempt(KIND, f"door {how}: {person} lists", refused=refused)
@@ -426,6 +431,9 @@ async def door(world: World, report: Report, how: str) -> None:
     seen, own_visit = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
     report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {own_visit})
     report.control(KIND, f"door {how}: who came was seen", works=own_visit in seen)
+    moved = await entry.authenticate(world.ann.cookie, world.former_slugs[world.acme])
+    works = moved is not None and moved.present_slug == world.acme_slug
+    report.control(KIND, f"door {how}: a member at a former address", works=works)
     works = len(await entry.list_user_tenants(world.bea.cookie)) == 2
     report.control(KIND, f"door {how}: somebody in both", works=works)
 

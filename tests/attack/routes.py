@@ -199,6 +199,10 @@ class _Run:
             ("a person without a tenant", world.carl.cookie, world.acme),
         ):
             yield self._refused(f"{name}: {person}", name, use, cookie, tenant)
+            for alias in (world.former_slugs[tenant], tenant):
+                yield self._same_as_unknown(
+                    f"{name}: {person}, another address", name, use, cookie, tenant, {}, alias
+                )
             for accept in ({}, JSON):
                 yield self._same_as_unknown(f"{name}: {person}", name, use, cookie, tenant, accept)
         for role, account in world.roles.items():
@@ -258,12 +262,19 @@ class _Run:
         self.report.attempt(KIND, f"{self.app.name} {name}: read by another site", refused=ok)
 
     async def _same_as_unknown(
-        self, description: str, name: str, use: Use, cookie: str, tenant: str, accept: dict[str, str]
+        self,
+        description: str,
+        name: str,
+        use: Use,
+        cookie: str,
+        tenant: str,
+        accept: dict[str, str],
+        alias: str = "",
     ) -> None:
-        """Byte for byte what a tenant that does not exist answers."""
-        slug = self._slug(tenant)
+        """Byte for byte what a tenant that does not exist answers. `alias`: a former slug, or the id."""
+        slug = alias or self._slug(tenant)
         unknown = f"{slug[:-2]}zz"
-        known_answer = await self._ask(name, use, cookie, tenant, headers=accept)
+        known_answer = await self._ask(name, use, cookie, tenant, headers=accept, slug=slug)
         unknown_answer = await self._ask(name, use, cookie, tenant, headers=accept, slug=unknown)
         ok = _bare(known_answer, slug) == _bare(unknown_answer, unknown)
         self.report.attempt(KIND, f"{self.app.name} {description}: the same as nothing {accept}", refused=ok)

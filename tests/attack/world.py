@@ -90,6 +90,7 @@ class World:
     names: dict[str, str]  # tenant: its name
     secrets: dict[str, tuple[str, str, str]]  # tenant: its id, and addresses of its people
     billed: dict[str, tuple[str, ...]]  # tenant: its names at the provider, and the number of an invoice
+    former_slugs: dict[str, str]  # tenant: an address that it had before
     shop: str  # the token of a further account through which we sell
 
     @property
@@ -277,6 +278,7 @@ async def build() -> World:
             globex.id: (globex.id, invited[globex.id], gil.user.email),
         },
         billed=billed_words,
+        former_slugs=await _former_slugs(acme.id, globex.id),
         shop=await billed.add_shop(operators[OWNER]),
     )
 
@@ -315,6 +317,17 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
             ("enterprise", "small")[number - 1],
             state_reason(octx, why, tenant_id=tenant_id),
         )
+
+
+async def _former_slugs(*tenant_ids: str) -> dict[str, str]:
+    """As if each had changed its address yesterday."""
+    former_slugs = {tenant_id: f"former-{tenant_id[-12:].lower()}" for tenant_id in tenant_ids}
+    with World.eye() as eye:
+        for tenant_id, slug in former_slugs.items():
+            eye.execute(
+                "insert into former_slug values (%s, %s, now() + interval '89 days')", [tenant_id, slug]
+            )
+    return former_slugs
 
 
 async def _own_plan(cookie: str, tenant_id: str) -> None:

@@ -300,7 +300,7 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
 async def test_portal_returns_to_the_billing_page(cast: Cast, seller: MemoryProvider) -> None:
     async with cast.gil.ctx() as ctx:
         visit = await portal.prepare(ctx)
-    assert visit.return_url.endswith(f"/t/{cast.gil.slug}/billing?back=portal")
+    assert visit.return_url.endswith(f"/t/{cast.globex}/billing?back=portal")
     url = await portal.submit(visit)
     async with cast.gil.ctx() as ctx:
         assert url.endswith(await customers.find_id(ctx))

@@ -1,12 +1,28 @@
 """A tenant's name, address and colour: permission, validation and audit events."""
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlmodel import select
 
+from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import audit_reader, entry, logos, naming, onboarding_checklist, tenants
-from tests.conftest import Cast
+from shared.tenancy import (
+    audit_reader,
+    entry,
+    links,
+    logos,
+    members,
+    naming,
+    onboarding_checklist,
+    tenant_repository,
+    tenants,
+)
+from shared.tenancy.models import FormerSlug, Tenant
+from tests.conftest import Cast, Person
 
 # ── name and address ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -41,16 +57,13 @@ async def test_rename_accepts_any_script(cast: Cast, name: str) -> None:
     assert [place.name for place in await entry.list_user_tenants(cast.adam.cookie)] == [name]
 
 
-async def test_slug_change_leads_to_the_tenant_and_frees_the_old_slug(cast: Cast) -> None:
+async def test_slug_change_is_recorded_and_leads_to_the_tenant(cast: Cast) -> None:
     slug = f"works-{cast.acme[-10:]}"
     async with cast.adam.ctx() as ctx:
         assert await tenants.change_slug(ctx, f" {slug.upper()} ", version=None) == slug
         assert (await audit_reader.list_events(ctx, limit=1)).rows[0].action == "tenant.slug_changed"
     async with cast.max.ctx(slug) as ctx:
         assert ctx.tenant_id == cast.acme
-    with pytest.raises(NotFound):
-        async with cast.max.ctx(cast.max.slug):
-            pytest.fail("got in")
 
 
 async def test_slug_change_is_refused_for_a_taken_slug(cast: Cast) -> None:
@@ -75,6 +88,115 @@ async def test_slug_change_is_refused_for_an_invalid_or_reserved_slug(cast: Cast
 def test_suggested_slug_is_always_valid(name: str, attempt: int) -> None:
     slug = naming.suggest_slug(name, attempt)
     assert naming.clean_slug(slug) == slug
+
+
+# ── former addresses ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def change_slug(cast: Cast, slug: str) -> None:
+    async with cast.adam.ctx() as ctx:
+        await tenants.change_slug(ctx, slug, version=None)
+
+
+async def age_former_slugs(cast: Cast, by: timedelta) -> None:
+    async with db.transaction(tenant_id=cast.acme) as session:
+        for row in (await session.exec(select(FormerSlug))).all():
+            row.kept_until -= by
+            session.add(row)
+
+
+async def present_slug(person: Person, alias: str) -> str:
+    principal = await entry.authenticate(person.cookie, alias)
+    assert principal is not None
+    assert (principal.tenant_id, principal.admission) == ("", None)  # not let in: only told where to go
+    return principal.present_slug
+
+
+async def test_former_slug_leads_members_and_nobody_else_to_the_present_one(cast: Cast) -> None:
+    slug = f"works-{cast.acme[-10:]}"
+    await change_slug(cast, slug)
+    assert await present_slug(cast.max, cast.max.slug) == slug
+    async with cast.max.ctx(cast.max.slug) as ctx:
+        assert (ctx.tenant_id, ctx.slug) == (cast.acme, slug)
+    for stranger in (cast.gil, cast.carl):
+        assert await present_slug(stranger, cast.max.slug) == ""
+        with pytest.raises(NotFound):
+            async with stranger.ctx(cast.max.slug):
+                pytest.fail("got in")
+
+
+async def test_id_of_the_tenant_leads_members_and_nobody_else_to_its_slug(cast: Cast) -> None:
+    assert await present_slug(cast.max, cast.acme) == cast.max.slug
+    assert await present_slug(cast.gil, cast.acme) == ""
+
+
+async def test_former_member_is_not_led_to_the_present_slug(cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        await members.leave(ctx, await members.get_own_membership_id(ctx))
+    await change_slug(cast, f"works-{cast.acme[-10:]}")
+    assert await present_slug(cast.max, cast.max.slug) == ""
+
+
+async def test_former_slug_is_refused_to_others_until_its_time_is_over(cast: Cast) -> None:
+    await change_slug(cast, f"works-{cast.acme[-10:]}")
+    with pytest.raises(Conflict, match="slug_taken"):
+        async with cast.gil.ctx() as ctx:
+            await tenants.change_slug(ctx, cast.ann.slug, version=None)
+    tenant = Tenant(slug=cast.ann.slug, name="Acme")
+    async with db.transaction(tenant_id=tenant.id) as session:  # neither by a new organisation
+        assert not await tenant_repository.add_tenant(session, tenant)
+    await age_former_slugs(cast, tenants.SLUG_KEPT_FOR)
+    assert await present_slug(cast.max, cast.max.slug) == ""
+    async with cast.gil.ctx() as ctx:
+        await tenants.change_slug(ctx, cast.ann.slug, version=None)
+    async with cast.gil.ctx(cast.ann.slug) as ctx:
+        assert ctx.tenant_id == cast.globex
+
+
+async def test_slug_that_is_left_at_the_same_moment_is_kept(cast: Cast) -> None:
+    """Whoever waits for the unique index sees what the other transaction has kept."""
+    async with cast.adam.ctx() as ctx:
+        await tenants.change_slug(ctx, f"works-{cast.acme[-10:]}", version=None)
+
+        async def take() -> str:
+            try:
+                async with cast.gil.ctx() as other_ctx:
+                    await tenants.change_slug(other_ctx, cast.ann.slug, version=None)
+            except Conflict as conflict:
+                return conflict.reason
+            return "taken"
+
+        taking = asyncio.create_task(take())
+        await asyncio.sleep(0.3)
+        assert not taking.done()
+    assert await taking == "slug_taken"
+
+
+async def test_tenant_returns_to_its_former_slug(cast: Cast) -> None:
+    slug = f"works-{cast.acme[-10:]}"
+    await change_slug(cast, slug)
+    async with cast.adam.ctx(slug) as ctx:
+        await tenants.change_slug(ctx, cast.adam.slug, version=None)
+    assert await present_slug(cast.max, slug) == cast.max.slug
+    async with cast.max.ctx() as ctx:
+        assert ctx.slug == cast.max.slug
+
+
+async def test_number_of_former_slugs_is_limited(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenants, "MAX_KEPT_SLUGS", 1)
+    slug = f"works-{cast.acme[-10:]}"
+    await change_slug(cast, slug)
+    with pytest.raises(Conflict, match="too_many_slugs"):
+        await change_slug(cast, f"{slug}-2")
+    await change_slug(cast, cast.adam.slug)  # returning is possible
+
+
+async def test_stored_pages_are_opened_at_the_present_slug(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        assert links.build_path(ctx, "billing") == f"/t/{ctx.slug}/billing"
+        assert links.build_path(ctx, "/t/another-one/billing") == f"/t/{ctx.slug}/billing"
+        assert links.build_path(ctx, "") == ""
+    assert links.build_link(cast.acme, "home").endswith(f"/t/{cast.acme}/home")
 
 
 # ── colour ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -175,6 +175,17 @@ async def test_event_without_a_session_reloads_the_page() -> None:
         assert "location.reload" in get_event_text(await send_event(open_tab(), None, event))
 
 
+MOVED = replace(STRANGER, present_slug="acme-works")
+
+
+async def test_every_event_at_a_former_slug_opens_the_page_at_the_present_one() -> None:
+    for event in (ToyState.invite, ToyState.load, authorize.STATE_PREFIX + "hydrate"):
+        tree = open_tab("/t/acme/members?tab=all")
+        text = get_event_text(await send_event(tree, MOVED, event))
+        assert "window.location.replace" in text
+        assert "/t/acme-works/members?tab=all" in text
+
+
 async def test_event_for_a_foreign_tenant_is_not_found() -> None:
     assert "Page not found." in get_event_text(await send_event(open_tab(), STRANGER, ToyState.invite))
 

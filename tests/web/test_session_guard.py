@@ -15,7 +15,7 @@ from shared.backoffice.reasons import state_reason
 from shared.core import crypto, db
 from shared.identity import sessions
 from shared.identity.realms import USER
-from shared.tenancy import members
+from shared.tenancy import members, tenants
 from shared.web.app_sites import ADMIN, TENANT, Site
 from shared.web.client_tokens import MemoryClientTokenStore
 from shared.web.request_middleware import RequestMiddleware
@@ -337,3 +337,19 @@ async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Ca
     assert await load_seen_at() == before
     await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
     assert await load_seen_at() > before
+
+
+async def test_former_slug_redirects_members_and_is_unknown_to_strangers(cast: Cast) -> None:
+    slug = f"works-{cast.acme[-10:]}"
+    async with cast.ann.ctx() as ctx:
+        await tenants.change_slug(ctx, slug, version=None)
+    house, former = GuardedApp(), cast.ann.slug
+    for alias in (former, cast.acme):
+        answer = await house.ask(f"/t/{alias}/billing", query="back=portal", cookie=cast.max.cookie)
+        assert (answer.status, answer.headers["location"]) == (307, f"/t/{slug}/billing?back=portal")
+    answer = await house.ask(f"/t/{former}/members.csv", method="POST", cookie=cast.max.cookie)
+    assert (answer.status, answer.headers["location"]) == (307, f"/t/{slug}/members.csv")
+    for alias in (former, cast.acme):
+        known = await house.ask(f"/t/{alias}/home", cookie=cast.gil.cookie)
+        unknown = await house.ask("/t/nobody-has-it/home", cookie=cast.gil.cookie)
+        assert (known.status, known.body) == (404, unknown.body)

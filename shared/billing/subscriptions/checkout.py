@@ -13,14 +13,13 @@ from shared.billing.pricing import prices
 from shared.billing.provider import CheckoutOrder, OrderLine
 from shared.billing.subscriptions import subscriptions
 from shared.core import rate_limits
-from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.rate_limits import RateLimit
 from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.tenancy import tenants
+from shared.tenancy import links, tenants
 from shared.tenancy.seats import SEAT_LIMIT
 
 MAX_SEATS = 10_000
@@ -70,8 +69,8 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
         ctx.tenant_id,
         lines,
         trial_days,
-        f"{settings().tenant_url}/t/{ctx.slug}/billing",
-        f"checkout-{subscriptions.short_hash(ctx.tenant_id, ctx.slug, line_values, trial_days, len(past_subscriptions), hour)}",
+        links.build_link(ctx.tenant_id, "billing"),
+        f"checkout-{subscriptions.short_hash(ctx.tenant_id, line_values, trial_days, len(past_subscriptions), hour)}",
     )
 
 

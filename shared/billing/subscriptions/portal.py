@@ -7,9 +7,9 @@ from shared.audit import audit_log
 from shared.billing import customers, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
 from shared.core import rate_limits
-from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.rate_limits import RateLimit
+from shared.tenancy import links
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ async def prepare(ctx: Ctx) -> PortalRequest:
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     audit_log.record(ctx, "billing.portal_opened", ctx.tenant_id)
-    return PortalRequest(ctx.tenant_id, f"{settings().tenant_url}/t/{ctx.slug}/billing?back=portal")
+    return PortalRequest(ctx.tenant_id, links.build_link(ctx.tenant_id, "billing?back=portal"))
 
 
 async def submit(visit: PortalRequest) -> str:
