@@ -160,6 +160,10 @@ SECURITY_EVENT_LABELS = {  # kind: title, explanation
         "Forged jobs",
         "A job without our signature was in the queue. It didn't run; see Jobs for its error.",
     ),
+    "session_forged": (
+        "Forged sessions",
+        "A session that we didn't make was in the database. It was refused.",
+    ),
     "foreign_token": ("Foreign token", "A connection used the tab token of another session."),
 }
 REFUSAL_LABELS = {  # reason: short text

@@ -76,6 +76,15 @@ SECURITY_DEFINER = {
         "record_user_tenant",
     ),
     "record_security_event",
+    *(  # one session by its hash, or the sessions of one person
+        f"{verb}_{realm}_{noun}"
+        for realm in ("user", "operator")
+        for verb, noun in (
+            *(("find", "session"), ("list", "sessions"), ("open", "session"), ("touch", "session")),
+            *(("end", "session"), ("end", "session_by_id"), ("end", "sessions")),
+        )
+    ),
+    *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
     *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
 }
 
@@ -301,7 +310,11 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         (table, policy) for table in policies for policy in ("tenant_isolation", "operator_cross_tenant")
     }
     assert extra == {
+        ("job_failure", "operators"),
+        ("job_failure", "worker"),
         ("membership", "own_memberships"),
+        ("operator_session", "former_version"),
+        ("operator_session", "session_functions"),
         ("plan", "catalogue"),
         ("plan", "offered"),
         ("plan_version", "catalogue"),
@@ -311,8 +324,14 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         ("platform_key", "rotation"),
         ("price", "catalogue"),
         ("price", "offered"),
+        ("procrastinate_jobs", "operators"),
+        ("procrastinate_jobs", "own_jobs"),
+        ("procrastinate_jobs", "worker"),
         ("role", "own_roles"),
         ("tenant", "own_tenants"),
+        ("unsigned_job", "worker"),
+        ("user_session", "former_version"),
+        ("user_session", "session_functions"),
         ("user_tenant", "kept_by_trigger"),
         ("user_tenant", "own_tenants"),
     }

@@ -33,6 +33,7 @@ KINDS = {
     "handlers",
     "hooks",
     "jobs",
+    "logins",
     "people",
     "routes",
     "services",

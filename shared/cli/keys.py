@@ -22,7 +22,7 @@ async def rotate_keys() -> str:
         tenant_count = await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, REASON))
         platform_count = await provider_accounts.rewrap_keys(octx, state_reason(octx, REASON))
     platform_count += await encryption_keys.rotate_realm_keys()
-    async with db.transaction() as session:
+    async with db.transaction("owner") as session:
         job_count = await signatures.sign_waiting_jobs_again(session)
     newest, *older = settings().load_master_keys()
     done_text = f"{tenant_count} keys of tenants and {platform_count} of the platform are wrapped again and {job_count} jobs are signed again; all use key {newest} now."

@@ -54,6 +54,18 @@ def require_member(role: DatabaseRole, program: str) -> None:
                     f"{setting} logs in as {connection.info.user}, a member of {actual}. The {program} needs a login that is"
                     f" a member of {expected} and of no other. {_next_step('worker' if program == 'worker' else role)}"
                 )
+            if program == "worker":
+                _require_worker_login(connection, setting)
+
+
+def _require_worker_login(connection: psycopg.Connection[Any], setting: str) -> None:
+    """Row security knows the worker by its login: another one would find no job."""
+    login = database_logins.login_name(connection.info.dbname, "worker")
+    if connection.info.user != login:
+        raise ConfigurationError(
+            f"{setting} logs in as {connection.info.user}. Only {login} can read the queue of this database."
+            f" {_next_step('worker')}"
+        )
 
 
 def require_direct_connection(role: DatabaseRole) -> None:

@@ -52,6 +52,7 @@ class _Session(SQLModel):
     address: str = ""
     agent: str = ""
     factors: str = "password"  # "password" or "password+totp"
+    proof: str = ""  # see `session_proofs`; "" for sessions that versions up to November 2026 made
 
 
 class _Totp(SQLModel):

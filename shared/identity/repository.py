@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,6 +15,10 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.identity.models import Operator, PlatformKey, User, UserToken
 from shared.identity.realms import Realm
+
+RECORD_FORGED_SESSION = sa.text(
+    "select record_security_event(:id, 'session_forged', :subject_id, 'session', '')"
+)
 
 
 def get_owner_id(realm: Realm, row: Any) -> str:
@@ -94,76 +100,87 @@ async def lock_operators(session: AsyncSession, role: str, *ids: str) -> dict[st
 # Sessions
 
 
+def live_session_source(realm: Realm, token_hash: str) -> Any:
+    """The live session with this hash as a source of a statement. It has the columns of `realm.session`, and no or one row."""
+    table = realm.session
+    function = getattr(func, f"find_{realm.name}_session")(token_hash)
+    rows = function.table_valued(*(sa.column(column.name, column.type) for column in table.__table__.columns))
+    return aliased(table, rows.alias(f"live_{realm.name}_session"), adapt_on_names=True)
+
+
 async def get_live_session(session: AsyncSession, realm: Realm, token_hash: str) -> tuple[Any, Any] | None:
-    """The live session and its person, in one statement."""
-    table, person = realm.session, realm.person
+    """The live session and its person, in one statement. The caller checks its proof."""
+    source, person = live_session_source(realm, token_hash), realm.person
     statement = (
-        select(table, person)
-        .join(person, col(person.id) == realm.owner_column(table))
-        .where(table.token_hash == token_hash)
-        .where(table.idle_expires_at > now())
-        .where(table.expires_at > now())
+        select(source, person)
+        .join(person, col(person.id) == realm.owner_column(source))
         .where(col(person.disabled_at).is_(None))
     )
     return (await session.exec(statement)).first()
 
 
-async def list_live_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> Sequence[Any]:
-    table = realm.session
-    statement = (
-        select(table)
-        .where(realm.owner_column(table) == subject_id)
-        .where(table.idle_expires_at > now())
-        .where(table.expires_at > now())
-        .order_by(col(table.last_seen_at).desc(), col(table.id))
-    )
-    return (await session.exec(statement)).all()
+async def list_live_sessions(session: AsyncSession, realm: Realm, current_hash: str) -> Sequence[sa.Row[Any]]:
+    """All live sessions of the person whose live session has this hash, most recently used first."""
+    rows = await _call(session, "list_{}_sessions", realm, current_hash=current_hash)
+    return rows.all()
 
 
-async def touch_session(session: AsyncSession, realm: Realm, session_id: str, interval: timedelta) -> None:
-    table, current_time = realm.session, now()
-    await session.exec(
-        update(table)
-        .where(col(table.id) == session_id)
-        .where(col(table.last_seen_at) < current_time - interval)
-        .values(
-            last_seen_at=current_time,
-            idle_expires_at=func.least(current_time + realm.idle_timeout, col(table.expires_at)),
-        )
-        .execution_options(synchronize_session=False)
+async def add_session(session: AsyncSession, realm: Realm, row: Any) -> None:
+    """Add a session of an enabled person, who has used the second factor if it is on. Deletes the person's expired ones."""
+    await _call(
+        session,
+        "open_{}_session",
+        realm,
+        id=row.id,
+        owner_id=get_owner_id(realm, row),
+        token_hash=row.token_hash,
+        proof=row.proof,
+        idle_time=realm.idle_timeout,
+        expires_at=row.expires_at,
+        address=row.address,
+        agent=row.agent,
+        factors=row.factors,
     )
+
+
+async def touch_session(session: AsyncSession, realm: Realm, token_hash: str, interval: timedelta) -> None:
+    values = {"token_hash": token_hash, "interval": interval, "idle_time": realm.idle_timeout}
+    await _call(session, "touch_{}_session", realm, **values)
 
 
 async def delete_session(session: AsyncSession, realm: Realm, token_hash: str) -> bool:
-    table = realm.session
-    statement = delete(table).where(col(table.token_hash) == token_hash).returning(col(table.id))
-    return (await session.exec(statement)).first() is not None
+    return (await _call(session, "end_{}_session", realm, token_hash=token_hash)).first() is not None
 
 
 async def delete_session_by_id(session: AsyncSession, realm: Realm, subject_id: str, session_id: str) -> str:
-    table = realm.session
-    statement = (
-        delete(table).where(realm.owner_column(table) == subject_id).where(col(table.id) == session_id)
-    )
-    return (await session.exec(statement.returning(col(table.token_hash)))).scalar() or ""
+    values = {"owner_id": subject_id, "session_id": session_id}
+    return (await _call(session, "end_{}_session_by_id", realm, **values)).scalar() or ""
 
 
 async def delete_sessions(
     session: AsyncSession, realm: Realm, subject_id: str, except_hash: str
 ) -> Sequence[str]:
-    table = realm.session
-    statement = (
-        delete(table)
-        .where(realm.owner_column(table) == subject_id)
-        .where(col(table.token_hash) != except_hash)
-    )
-    return (await session.exec(statement.returning(col(table.token_hash)))).scalars().all()
+    values = {"owner_id": subject_id, "except_hash": except_hash}
+    return (await _call(session, "end_{}_sessions", realm, **values)).scalars().all()
 
 
-async def delete_expired_sessions(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+async def _call(session: AsyncSession, function: str, realm: Realm, **values: Any) -> sa.CursorResult[Any]:
+    """`function`: a name with a gap for the realm. The values are its arguments, in this order."""
+    arguments = ", ".join(f":{name}" for name in values)
+    connection = await session.connection()
+    statement = f"select * from {function.format(realm.name)}({arguments})"  # noqa: S608  our own words
+    return await connection.execute(sa.text(statement), values)
+
+
+async def lock_sessions(session: AsyncSession, realm: Realm) -> Sequence[Any]:
+    """All sessions of the realm, for bulkhead_owner."""
     table = realm.session
-    is_expired = func.least(col(table.idle_expires_at), col(table.expires_at)) <= now()
-    await session.exec(delete(table).where(realm.owner_column(table) == subject_id).where(is_expired))
+    return (await session.exec(select(table).order_by(table.id).with_for_update(key_share=True))).all()
+
+
+async def record_forged_session(session: AsyncSession, subject_id: str) -> None:
+    connection = await session.connection()
+    await connection.execute(RECORD_FORGED_SESSION, {"id": new_id("sec"), "subject_id": subject_id})
 
 
 # Known devices

@@ -3,6 +3,9 @@
 A session has an idle and an absolute timeout; both are checked when the row is read. Signing in and every elevation
 create a new row and delete the old one, so that no token survives a change of rights. `find` takes no lock, because a
 lock would make the person's other tabs wait.
+
+The apps' database roles cannot read the rows: functions find one session by its hash. A row without a valid proof, which
+needs a master key, is no session (`session_proofs`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ from starlette.responses import Response
 from shared.core import crypto, live_events
 from shared.core.db import now
 from shared.core.errors import NotSignedIn
-from shared.identity import cookies, repository
+from shared.identity import cookies, repository, session_proofs
 from shared.identity.realms import Realm
 
 TOUCH_INTERVAL = timedelta(minutes=1)
@@ -48,7 +51,7 @@ class Device:
 async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveSession | None:
     """The live session of the cookie. None for an expired, revoked or unknown one, and for a disabled person."""
     token = cookies.get_cookie_value(cookie_header, realm.session_cookie)
-    session_and_person = token and await repository.get_live_session(session, realm, crypto.hash_token(token))
+    session_and_person = token and await _get_genuine_session(session, realm, crypto.hash_token(token))
     if not session_and_person:
         return None
     row, person = session_and_person
@@ -63,7 +66,21 @@ async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveS
 
 
 async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> bool:
-    return await repository.get_live_session(session, realm, session_hash) is not None
+    return await _get_genuine_session(session, realm, session_hash) is not None
+
+
+async def _get_genuine_session(
+    session: AsyncSession, realm: Realm, session_hash: str
+) -> tuple[Any, Any] | None:
+    """The live session and its person. A session without a valid proof is recorded as a security event."""
+    session_and_person = await repository.get_live_session(session, realm, session_hash)
+    if session_and_person is None:
+        return None
+    row, person = session_and_person
+    if not session_proofs.is_genuine(realm, row):
+        await session_proofs.record_forgery(realm, person.id)
+        return None
+    return row, person
 
 
 async def require_live(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
@@ -79,7 +96,7 @@ async def require_live(session: AsyncSession, realm: Realm, subject_id: str, ses
 async def touch(session: AsyncSession, realm: Realm, live_session: LiveSession) -> None:
     """Extend the idle timeout, at most once a minute. For short transactions."""
     if live_session.last_seen_at < now() - TOUCH_INTERVAL:
-        await repository.touch_session(session, realm, live_session.session_id, TOUCH_INTERVAL)
+        await repository.touch_session(session, realm, live_session.session_hash, TOUCH_INTERVAL)
 
 
 async def start(
@@ -94,22 +111,18 @@ async def start(
     """Create a session and return its token for the cookie. Ends the session with `replaced_hash`."""
     if replaced_hash:
         await end(session, realm, replaced_hash)
-    await repository.delete_expired_sessions(session, realm, subject_id)
     token, started_at = crypto.new_token(), now()
-    session.add(
-        realm.session(
-            **realm.owner_values(subject_id),
-            token_hash=crypto.hash_token(token),
-            created_at=started_at,
-            last_seen_at=started_at,
-            idle_expires_at=started_at + realm.idle_timeout,
-            expires_at=started_at + realm.absolute_timeout,
-            address=address[:64],
-            agent="".join(character for character in agent[:MAX_AGENT_LENGTH] if character.isprintable()),
-            factors=factors,
-        )
+    row = realm.session(
+        **realm.owner_values(subject_id),
+        token_hash=crypto.hash_token(token),
+        idle_expires_at=started_at + realm.idle_timeout,
+        expires_at=started_at + realm.absolute_timeout,
+        address=address[:64],
+        agent="".join(character for character in agent[:MAX_AGENT_LENGTH] if character.isprintable()),
+        factors=factors,
     )
-    await session.flush()
+    row.proof = session_proofs.compute_proof(realm, row)
+    await repository.add_session(session, realm, row)
     return token
 
 
@@ -135,15 +148,11 @@ async def end_by_id(session: AsyncSession, realm: Realm, subject_id: str, sessio
     return session_hash
 
 
-async def list_sessions(
-    session: AsyncSession, realm: Realm, subject_id: str, current_hash: str = ""
-) -> Sequence[Device]:
-    """Live sessions, most recently used first."""
+async def list_sessions(session: AsyncSession, realm: Realm, current_hash: str) -> Sequence[Device]:
+    """Live sessions of the person whose session has this hash, most recently used first."""
     return [
-        Device(
-            row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.token_hash == current_hash
-        )
-        for row in await repository.list_live_sessions(session, realm, subject_id)
+        Device(row.id, row.agent, row.address, row.created_at, row.last_seen_at, row.is_current)
+        for row in await repository.list_live_sessions(session, realm, current_hash)
     ]
 
 

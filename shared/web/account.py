@@ -50,9 +50,7 @@ async def _render_account(
 ) -> Response:
     realm = app_sites.get_site(request).realm
     async with db.transaction(realm.db_role) as session:
-        devices = await sessions.list_sessions(
-            session, realm, visitor.person.id, visitor.live_session.session_hash
-        )
+        devices = await sessions.list_sessions(session, realm, visitor.live_session.session_hash)
         on = await mfa.is_enabled(session, realm, visitor.person.id)
         left = await mfa.count_recovery_codes(session, realm, visitor.person.id)
         reset = None if realm is OPERATOR else await factor_resets.get_open(session, visitor.person.id)

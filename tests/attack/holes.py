@@ -354,6 +354,14 @@ IN_DATABASE: dict[str, str] = {
             end loop;
         end $$
     """,
+    "sessions for everybody": "create policy hole on user_session using (true)",
+    "jobs for everybody": "create policy hole on procrastinate_jobs using (true)",
+    "customers for everybody": """
+        create or replace function require_worker() returns void language sql as 'select'
+    """,
+    "planted function": """
+        create function planted() returns setof "user" language sql security definer as 'select * from "user"'
+    """,
     "planted table": "create table planted (tenant_id text, id text); grant select on planted to bulkhead_app",
 }
 

@@ -110,7 +110,7 @@ class Mutations:
     async def _in_database(self, statement: str) -> Report:
         with self.worlds.tenant.eye() as eye:
             eye.execute(statement)
-        return await suite.run(self.worlds, ("tables", "jobs"))
+        return await suite.run(self.worlds, ("tables", "jobs", "logins"))
 
     async def _in_process(self, part: str, opened: Callable[[], object]) -> Report:
         with opened():  # type: ignore[attr-defined]

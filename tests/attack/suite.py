@@ -17,6 +17,7 @@ from tests.attack import (
     handlers,
     hooks,
     jobs,
+    logins,
     malformed,
     people,
     routes,
@@ -32,6 +33,7 @@ PARTS = (
     "caches",
     "tables",
     "jobs",
+    "logins",
     "services",
     "filters",
     "inventory",
@@ -100,6 +102,8 @@ async def _at_home(made: World, parts: Collection[str], report: Report) -> None:
         tables.attack(made, report)
     if "jobs" in parts:
         await jobs.attack(made, report)
+    if "logins" in parts:
+        await logins.attack(made, report)
     if "services" in parts:
         await services.attack(made, report)
 

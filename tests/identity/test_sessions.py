@@ -10,24 +10,12 @@ from shared.identity import sessions
 from shared.identity.realms import OPERATOR, USER
 from shared.identity.sessions import LiveSession
 from tests.conftest import Cast
-from tests.support import factories
+from tests.support import factories, session_rows
 
 
 async def find_session(cookie: str) -> LiveSession | None:
     async with db.transaction() as session:
         return await sessions.find(session, USER, cookie)
-
-
-async def age_session(cookie: str, column: str, by: timedelta) -> None:
-    async with db.transaction() as session:
-        connection = await session.connection()
-        token_hash = crypto.hash_token(cookie.partition("=")[2])
-        await connection.execute(
-            text(
-                f"update user_session set {column} = {column} - cast(:by as interval) where token_hash = :hash"
-            ),
-            {"by": by, "hash": token_hash},
-        )
 
 
 async def test_session_token_is_stored_as_a_hash(cast: Cast) -> None:
@@ -40,26 +28,22 @@ async def test_session_token_is_stored_as_a_hash(cast: Cast) -> None:
 
 @pytest.mark.parametrize(("column", "alive", "dead"), [("idle_expires_at", 23, 25), ("expires_at", 700, 721)])
 async def test_session_ends_by_idle_time_or_by_age(cast: Cast, column: str, alive: int, dead: int) -> None:
-    await age_session(cast.ann.cookie, column, timedelta(hours=alive))
+    session_rows.age_session(cast.ann.cookie, column, timedelta(hours=alive))
     assert await find_session(cast.ann.cookie) is not None
-    await age_session(cast.ann.cookie, column, timedelta(hours=dead - alive))
+    session_rows.age_session(cast.ann.cookie, column, timedelta(hours=dead - alive))
     assert await find_session(cast.ann.cookie) is None
 
 
 async def test_session_use_extends_the_idle_time_within_its_maximum_age(cast: Cast) -> None:
-    await age_session(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
-    await age_session(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
-    await age_session(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
+    session_rows.age_session(cast.ann.cookie, "last_seen_at", timedelta(minutes=2))
+    session_rows.age_session(cast.ann.cookie, "idle_expires_at", timedelta(hours=23))
+    session_rows.age_session(cast.ann.cookie, "expires_at", timedelta(days=29, hours=12))
     session_now = await find_session(cast.ann.cookie)
     assert session_now is not None
     async with db.transaction() as session:
         await sessions.touch(session, USER, session_now)
-        connection = await session.connection()
-        rows = await connection.execute(
-            text("select idle_expires_at = expires_at from user_session where id = :id"),
-            {"id": session_now.session_id},
-        )
-        assert rows.scalar_one() is True
+    _, idle_expires_at, expires_at = session_rows.read_times(cast.ann.cookie)
+    assert idle_expires_at == expires_at
 
 
 async def test_new_session_replaces_the_old_one(cast: Cast) -> None:

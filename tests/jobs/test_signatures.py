@@ -1,6 +1,5 @@
 """Only jobs that one of our processes signed run; the database alone can't make one."""
 
-import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +13,7 @@ from shared.core.config import settings
 from shared.jobs import queue, signatures
 from shared.tenancy import notifications
 from tests.conftest import Cast, Person
-from tests.support import workers
+from tests.support import master_keys, workers
 from tests.support.database import admin_url
 
 TASK = "tests.tell"
@@ -54,12 +53,6 @@ async def count_forged(cast: Cast) -> int:
         )
 
 
-def set_master_keys(monkeypatch: pytest.MonkeyPatch, keys: dict[int, bytes]) -> None:
-    text = ",".join(f"{number}:{base64.b64encode(key).decode()}" for number, key in keys.items())
-    monkeypatch.setenv("BULKHEAD_MASTER_KEYS", text)
-    settings.cache_clear()
-
-
 async def check_refused(cast: Cast, name: str) -> None:
     await workers.run_due_jobs()
     assert await list_notified_keys(cast.ann) == []
@@ -95,22 +88,19 @@ async def test_signature_covers_tenant_task_and_arguments(cast: Cast, empty_queu
 
 
 @pytest.mark.parametrize("old_key", ["kept", "dropped after rotate-keys"])
-async def test_job_of_a_replaced_master_key_still_runs(
-    cast: Cast, empty_queue: str, monkeypatch: pytest.MonkeyPatch, old_key: str
-) -> None:
+async def test_job_of_a_replaced_master_key_still_runs(cast: Cast, empty_queue: str, old_key: str) -> None:
     async with cast.ann.ctx() as ctx:
         await queue.put(ctx, TASK, user_id=ctx.actor_id, key="one")
     new_keys = {9: b"n" * 32}
-    try:
-        set_master_keys(monkeypatch, {**new_keys, **settings().load_master_keys()})
-        if old_key != "kept":
-            async with db.transaction() as session:
+    with master_keys.using({**new_keys, **settings().load_master_keys()}):
+        if old_key == "kept":
+            await workers.run_until_done(empty_queue)
+        else:
+            async with db.transaction("owner") as session:
                 assert await signatures.sign_waiting_jobs_again(session) == 1
-            set_master_keys(monkeypatch, new_keys)
-        await workers.run_until_done(empty_queue)
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+    if old_key != "kept":
+        with master_keys.using(new_keys):
+            await workers.run_until_done(empty_queue)
     assert await list_notified_keys(cast.ann) == ["one"]
 
 

@@ -16,13 +16,13 @@ from psycopg import sql
 from sqlalchemy.orm import make_transient_to_detached
 
 from shared.core import crypto
-from shared.core.config import settings
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.identity.models import User
+from shared.identity import session_proofs
+from shared.identity.models import User, UserSession
 from shared.identity.realms import USER
 from shared.jobs import signatures
-from tests.support import factories
+from tests.support import factories, session_rows
 from tests.support.factories import SignedInUser
 
 NAMES = ("Ann", "Adam", "Max", "Gil", "Carl")
@@ -118,7 +118,7 @@ class Original:
         """In the database that this process uses now."""
         record = await create()
         patterns = [f"%{owner_id}%" for owner_id in record.list_ids()]
-        with psycopg.connect(_get_url()) as connection:
+        with psycopg.connect(session_rows.get_url()) as connection:
             rows = {
                 table: _fetch(connection, _compose(SELECT, table, order=order), patterns)
                 for table, order in {**TABLES, "audit_event": "tenant_id, transaction_id, at, id"}.items()
@@ -131,6 +131,7 @@ class Original:
         tokens = {name: crypto.new_token() for name in self._record.accounts}
         replacements = {**self._replace_ids(), **self._replace_times(), **self._replace_names(tokens)}
         rows = {table: _replace(parts, replacements) for table, parts in self._parts.items()}
+        rows["user_session"] = _prove_sessions(rows["user_session"])
         acme, globex = (
             TenantRecord(replacements[tenant.id], replacements[tenant.slug])
             for tenant in (self._record.acme, self._record.globex)
@@ -155,7 +156,7 @@ class Original:
 
     def _connect(self) -> psycopg.Connection:
         """Kept from copy to copy: a new connection costs more than a copy."""
-        url = _get_url()
+        url = session_rows.get_url()
         if self._connection is None or self._url != url or not _is_alive(self._connection):
             self.close()
             self._connection, self._url = psycopg.connect(url), url
@@ -182,13 +183,6 @@ class Original:
         return replacements
 
 
-def _get_url() -> str:
-    """Of a superuser, in the database that this process uses now."""
-    database_url = settings().database_url
-    assert database_url is not None
-    return database_url.get_secret_value()
-
-
 def _compose(statement: str, table: str, *, order: str = "") -> sql.Composed:
     return sql.SQL(statement).format(table=sql.Identifier(table), order=sql.SQL(order))
 
@@ -209,6 +203,14 @@ def _sign_jobs(jobs: str) -> str:
     for row in rows:
         arguments = {name: value for name, value in row["args"].items() if name != signatures.ARGUMENT}
         row["args"] = signatures.sign(row["task_name"], arguments)
+    return json.dumps(rows)
+
+
+def _prove_sessions(sessions: str) -> str:
+    """The sessions of a copy have other people and hashes than those that were proved."""
+    rows = json.loads(sessions)
+    for row in rows:
+        row["proof"] = session_proofs.compute_proof(USER, UserSession.model_construct(**row))
     return json.dumps(rows)
 
 

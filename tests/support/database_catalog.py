@@ -18,6 +18,7 @@ GLOBAL_TABLES = {
     "job_signing",
     "customer_sync",
     "entitlement_epoch",
+    "former_version_access",
     "flag",
     "flag_version",
     "operator",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,14 +10,13 @@ from sqlalchemy import event, text
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.backoffice import tenant_directory
-from shared.core import crypto, db
+from shared.core import db
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refused
-from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import audit_reader, entry, members
 from shared.tenancy.models import Tenant, TenantState
 from tests.conftest import Cast
-from tests.support import factories
+from tests.support import factories, session_rows
 
 SIDEWAYS = ["", "nothing-here", "\x00", "\ud800", "a/b", "x" * 10_000, "ACME", "%", "ten_acme"]
 
@@ -219,21 +218,6 @@ async def test_operator_enters_with_the_permissions_of_their_role_and_no_tenant(
 # ── the idle clock ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def load_seen_at(cookie: str, *, earlier: timedelta = timedelta()) -> datetime:
-    """When the session was last used, after moving that time back."""
-    realm = USER if cookie.startswith(USER.session_cookie) else OPERATOR
-    async with db.transaction(realm.db_role) as session:
-        connection = await session.connection()
-        rows = await connection.execute(
-            text(
-                f"update {realm.session.__tablename__} set last_seen_at = last_seen_at - cast(:by as interval)"
-                " where token_hash = :hash returning last_seen_at"
-            ),
-            {"by": earlier, "hash": crypto.hash_token(cookie.partition("=")[2])},
-        )
-        return rows.scalar_one()  # type: ignore[no-any-return]
-
-
 @pytest.mark.parametrize("realm", ["user", "operator"])
 async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, realm: str) -> None:
     cookie = cast.ann.cookie if realm == "user" else await factories.create_operator("Otto")
@@ -244,11 +228,11 @@ async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, rea
         else:
             assert await entry.authenticate_operator(cookie, touches=touches)
 
-    long_ago = await load_seen_at(cookie, earlier=timedelta(minutes=5))
+    long_ago = session_rows.age_session(cookie, "last_seen_at", timedelta(minutes=5))
     await authenticate_again(touches=False)
-    assert await load_seen_at(cookie) == long_ago
+    assert session_rows.read_times(cookie).last_seen_at == long_ago
     await authenticate_again(touches=True)
-    assert await load_seen_at(cookie) > long_ago
+    assert session_rows.read_times(cookie).last_seen_at > long_ago
 
 
 # ── a job ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,7 +58,7 @@ async def test_session_and_membership_are_read_once_per_event(cast: Cast) -> Non
         async with page._ctx() as ctx:
             assert (ctx.tenant_id, ctx.actor_id, ctx.role) == (cast.acme, cast.ann.user_id, "owner")
             assert ctx.rights.plan == "business"
-    assert len([statement for statement in statements if "FROM user_session" in statement]) == 1
+    assert len([statement for statement in statements if "find_user_session" in statement]) == 1
     assert len([statement for statement in statements if "JOIN tenant" in statement]) == 1
 
 
@@ -68,7 +68,7 @@ async def test_operator_is_read_once_per_event(cast: Cast) -> None:
         await authorize(page, authenticate_operator)
         async with page._ctx() as octx:
             assert octx.role == "owner"
-    assert len([statement for statement in statements if "FROM operator_session" in statement]) == 1
+    assert len([statement for statement in statements if "find_operator_session" in statement]) == 1
 
 
 async def test_second_transaction_of_an_event_authenticates_again(cast: Cast) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from shared.audit import audit_log
 from shared.audit.models import OperatorEvent
-from shared.core import db
+from shared.core import crypto, db
 from shared.identity import mfa, repository, sessions
 from shared.identity.realms import OPERATOR
 from shared.tenancy import entry
@@ -26,6 +26,7 @@ class Account:
 
     def __init__(self, cookie: str, operator_id: str) -> None:
         self.operator_id = operator_id
+        self.session_hash = crypto.hash_token(cookie.partition("=")[2])
         self.browser: httpx.AsyncClient = browser(operators=True, cookie=cookie)
 
     async def post(self, path: str, **form: str) -> httpx.Response:
@@ -33,8 +34,9 @@ class Account:
 
     async def another_device(self) -> str:
         async with db.transaction("operator") as session:
-            await sessions.start(session, OPERATOR, self.operator_id, "password+totp")
-            return (await sessions.list_sessions(session, OPERATOR, self.operator_id))[0].id
+            token = await sessions.start(session, OPERATOR, self.operator_id, "password+totp")
+            devices = await sessions.list_sessions(session, OPERATOR, crypto.hash_token(token))
+            return devices[0].id
 
     async def seed(self, *, on: bool) -> str:
         async with db.transaction("operator") as session:
@@ -146,7 +148,7 @@ async def test_operator_account_change_is_rolled_back_without_its_event(
     async with db.transaction("operator") as session:
         after = await repository.get_person(session, OPERATOR, account.operator_id)
         secret = await repository.get_credential(session, OPERATOR, account.operator_id)
-        devices = await sessions.list_sessions(session, OPERATOR, account.operator_id)
+        devices = await sessions.list_sessions(session, OPERATOR, account.session_hash)
         confirmed = await mfa.is_enabled(session, OPERATOR, account.operator_id)
     assert after is not None
     assert secret is not None

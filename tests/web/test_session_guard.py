@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import text
 
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
-from shared.core import crypto, db
+from shared.core import db
 from shared.identity import sessions
 from shared.identity.realms import USER
 from shared.tenancy import members, tenants
@@ -22,6 +21,7 @@ from shared.web.request_middleware import RequestMiddleware
 from shared.web.same_origin import SameOriginMiddleware
 from shared.web.session_guard import SessionGuard
 from tests.conftest import Cast
+from tests.support import session_rows
 
 REACHED = b"behind the guard"
 TOKEN = "0b6e1d0e-8f0f-4b7c-9f3e-6f0c1d2e3f4a"
@@ -318,25 +318,12 @@ async def end_session(cookie: str) -> None:
 
 async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Cast) -> None:
     """A socket reconnects by itself, whether or not a person is there."""
-    house, digest = GuardedApp(), crypto.hash_token(cast.ann.cookie.partition("=")[2])
-
-    async def load_seen_at(*, earlier: timedelta = timedelta()) -> datetime:
-        async with db.transaction() as session:
-            connection = await session.connection()
-            rows = await connection.execute(
-                text(
-                    "update user_session set last_seen_at = last_seen_at - cast(:by as interval)"
-                    " where token_hash = :hash returning last_seen_at"
-                ),
-                {"by": earlier, "hash": digest},
-            )
-            return rows.scalar_one()  # type: ignore[no-any-return]
-
-    before = await load_seen_at(earlier=timedelta(minutes=5))
+    house = GuardedApp()
+    before = session_rows.age_session(cast.ann.cookie, "last_seen_at", timedelta(minutes=5))
     assert await house.socket(cast.ann.cookie) == "accepted"
-    assert await load_seen_at() == before
+    assert session_rows.read_times(cast.ann.cookie).last_seen_at == before
     await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
-    assert await load_seen_at() > before
+    assert session_rows.read_times(cast.ann.cookie).last_seen_at > before
 
 
 async def test_former_slug_redirects_members_and_is_unknown_to_strangers(cast: Cast) -> None:

@@ -15,8 +15,7 @@ HEADINGS = ("Name", "Email", "Role", "Status", "Last active", "Joined")
 DEBOUNCE = 200  # milliseconds after the last key, as on our page
 COOKIE = "__Host-bulkhead-tenant"
 SESSION = """
-select user_id from user_session join "user" u on u.id = user_id
-where token_hash = %s and idle_expires_at > now() and expires_at > now() and disabled_at is null
+select user_id from find_user_session(%s) join "user" u on u.id = user_id where disabled_at is null
 """
 MEMBERSHIP = "select 1 from membership where tenant_id = %s and user_id = %s and state = 'active'"
 LIST = """
