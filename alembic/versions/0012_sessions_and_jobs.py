@@ -168,6 +168,13 @@ language sql security definer set search_path = pg_catalog, public as $$
     delete from {realm}_session where {realm}_id = owner_id and token_hash <> except_hash returning token_hash
 $$;
 """
+# What a renewal of all data keys has done, so that it can go on after an interruption.
+RENEWED_KEYS = """
+create table renewed_key (
+    subject text collate "C" primary key, kek_id int not null, renewed_at timestamptz not null default now()
+);
+grant select, insert, update, delete on renewed_key to bulkhead_operator;
+"""
 SIGNATURES = (
     "find_{realm}_session(text)",
     "list_{realm}_sessions(text)",
@@ -197,6 +204,7 @@ def upgrade() -> None:
     run(WORKER)
     run(CUSTOMERS.format(guard=GUARD, owner=OWNER_INLINE))
     run(JOBS)
+    run(RENEWED_KEYS)
     run(f"alter function {DEFER} security definer set search_path = pg_catalog, public")
     for realm, role in ROLE_BY_REALM.items():
         run(PROTECTION.format(realm=realm, role=role))
@@ -213,6 +221,7 @@ def downgrade() -> None:
         run(f"alter table {realm}_session no force row level security")
         run(f"alter table {realm}_session disable row level security")
         run(f"alter table {realm}_session drop column proof")
+    run("drop table renewed_key")
     run("drop function count_jobs()")
     for policy in ("worker", "own_jobs", "operators"):
         run(f"drop policy {policy} on procrastinate_jobs")

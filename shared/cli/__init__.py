@@ -273,15 +273,27 @@ def stripe_account_unpause(
 
 
 @app.command("rotate-keys")
-def rotate_keys() -> None:
+def rotate_keys(
+    deep: Annotated[bool, typer.Option("--deep", help="Make new data keys and encrypt again")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --deep: say what would be done")] = False,
+) -> None:
     """Wrap every data key with the newest of BULKHEAD_MASTER_KEYS, which every process knows by now.
 
-    Older ones can be dropped 7 days later, when no link in a mail is signed with them any more.
+    Older ones can be dropped 7 days later, when no link in a mail is signed with them any more. --deep replaces the data
+    keys too, for when an old master key may be known; run it again after an interruption.
     """
     from shared.cli import database, keys
+    from shared.core.progress import ProgressLine
 
+    if dry_run and not deep:
+        raise ConfigurationError("--dry-run belongs to --deep")
     with database.running_server():
-        typer.echo(asyncio.run(keys.rotate_keys()))
+        if dry_run:
+            typer.echo(asyncio.run(keys.describe_renewal()))
+        elif deep:
+            typer.echo(asyncio.run(keys.renew_keys(ProgressLine("New data keys"))))
+        else:
+            typer.echo(asyncio.run(keys.rotate_keys()))
 
 
 @app.command()

@@ -126,6 +126,12 @@ def open_sealed(dek: bytes, blob: bytes, tenant_id: str, field: str, row_id: str
         raise DecryptionError("sealed for another tenant, field or row") from problem
 
 
+def reseal(blob: bytes, keys: tuple[bytes, bytes], tenant_id: str, field: str, row_id: str) -> bytes:
+    """What the first data key sealed, sealed with the second one. Raises DecryptionError."""
+    old_key, new_key = keys
+    return seal(new_key, open_sealed(old_key, blob, tenant_id, field, row_id), tenant_id, field, row_id)
+
+
 def _compute_mac(key: bytes, purpose: str, parts: tuple[str, ...]) -> str:
     message = b"\x00".join(part.encode() for part in ("bulkhead-link", purpose, *parts))
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).rstrip(b"=").decode()

@@ -261,8 +261,30 @@ async def use_token(session: AsyncSession, token_id: str, purpose: str) -> str:
 # Factors
 
 
-async def get_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
-    return await session.get(PlatformKey, realm.name)
+async def get_realm_key(
+    session: AsyncSession, realm: Realm, *, is_sealing: bool = False
+) -> PlatformKey | None:
+    """`is_sealing`: no renewal can replace the key before the transaction ends."""
+    lock = {"read": True} if is_sealing else None
+    return await session.get(PlatformKey, realm.name, populate_existing=True, with_for_update=lock)
+
+
+async def lock_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
+    """Waits for transactions that seal with it. For bulkhead_owner."""
+    return await session.get(
+        PlatformKey, realm.name, populate_existing=True, with_for_update={"key_share": True}
+    )
+
+
+async def count_totps(session: AsyncSession, realm: Realm) -> int:
+    return (await session.exec(select(func.count()).select_from(realm.totp))).one()
+
+
+async def lock_totps(session: AsyncSession, realm: Realm, *, after: str, limit: int) -> Sequence[Any]:
+    """In the order of their owners, those after one of them. For bulkhead_owner."""
+    owner_column = realm.owner_column(realm.totp)
+    statement = select(realm.totp).where(owner_column > after).order_by(owner_column).limit(limit)
+    return (await session.exec(statement.with_for_update(key_share=True))).all()
 
 
 async def lock_realm_keys(session: AsyncSession) -> Sequence[PlatformKey]:

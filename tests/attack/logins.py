@@ -50,6 +50,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
             ("procrastinate_events", "procrastinate_jobs", "job_failure"), "operators run the queue"
         ),
         **dict.fromkeys(("operator_event", "security_event", "operator_chain_lock"), "operators' own log"),
+        "renewed_key": "operators renew keys",
         "user": "operators find people by their address",
     },
 }

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pyotp
 import pytest
@@ -10,16 +11,18 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from sqlalchemy import text
 
 from shared.audit import audit_log
-from shared.backoffice import tenant_keys
+from shared.backoffice import key_renewal, tenant_keys
 from shared.backoffice.reasons import state_reason
 from shared.cli import keys
-from shared.core import crypto, db
+from shared.core import crypto, db, registry
 from shared.core.config import ConfigurationError, settings
+from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid, Refused
-from shared.identity import mfa
+from shared.core.progress import ProgressLine
+from shared.identity import encryption_keys, mfa
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import invitations, provisioning
-from shared.tenancy.models import TenantKey
+from shared.tenancy.models import TenantKey, TenantSettings
 from tests.conftest import ROOT, Cast, Operating
 from tests.support import factories
 
@@ -154,3 +157,105 @@ async def test_rotation_is_refused_without_permission_or_reason(cast: Cast) -> N
     with pytest.raises(Invalid, match="reason"):
         async with cast.olga.octx() as octx:
             await tenant_keys.rotate_tenant_keys(octx, state_reason(octx, ""))
+
+
+class Interrupted(Exception):
+    """The renewal is killed."""
+
+
+def quiet_progress() -> ProgressLine:
+    return ProgressLine("test", is_terminal=False, write=lambda _: None)
+
+
+async def seal_logo(tenant_id: str, plain: bytes) -> None:
+    """As a module would that declares the column as sealed."""
+    _, key = await load_data_key(tenant_id)
+    async with db.transaction(tenant_id=tenant_id) as session:
+        row = await session.get_one(TenantSettings, (tenant_id, "settings"))
+        row.logo = crypto.seal(key, plain, tenant_id, "tenant_settings.logo", "settings")
+        session.add(row)
+
+
+async def open_logo(tenant_id: str) -> bytes:
+    _, key = await load_data_key(tenant_id)
+    async with db.transaction(tenant_id=tenant_id) as session:
+        row = await session.get_one(TenantSettings, (tenant_id, "settings"))
+    assert row.logo is not None
+    return crypto.open_sealed(key, row.logo, tenant_id, "tenant_settings.logo", "settings")
+
+
+@pytest.fixture
+def sealed_logos(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = replace(registry.list_tables()["tenant_settings"], sealed=("logo",))
+    monkeypatch.setattr(registry, "list_tables", lambda: {"tenant_settings": contract})
+
+
+async def test_deep_rotation_replaces_data_keys_and_everything_opens_without_the_old_master_key(
+    cast: Cast, old_master_keys: str, sealed_logos: None
+) -> None:
+    seed, operator_id = pyotp.random_base32(), await get_operator_id(cast)
+    async with db.transaction() as session:
+        await mfa.install_seed(session, USER, cast.ann.user_id, seed)
+    async with db.transaction("operator") as session:
+        operator_seed = await mfa.read_seed(session, OPERATOR, operator_id)
+    for tenant_id in (cast.acme, cast.globex):
+        await seal_logo(tenant_id, tenant_id.encode())
+    before = {tenant_id: (await load_data_key(tenant_id))[1] for tenant_id in (cast.acme, cast.globex)}
+    set_master_keys(NEW, old_master_keys)
+    text_shown = await keys.renew_keys(quiet_progress())
+    assert "data keys are new" in text_shown
+    set_master_keys(NEW)
+    for tenant_id, old_key in before.items():
+        number, new_key = await load_data_key(tenant_id)
+        assert (number, await open_logo(tenant_id)) == (7, tenant_id.encode())
+        assert new_key != old_key
+    async with db.transaction() as session:
+        assert await mfa.read_seed(session, USER, cast.ann.user_id) == seed
+    async with db.transaction("operator") as session:
+        assert await mfa.read_seed(session, OPERATOR, operator_id) == operator_seed
+    async with cast.ann.ctx() as ctx:  # sessions are signed again
+        assert ctx.actor_id == cast.ann.user_id
+
+
+async def test_deep_rotation_goes_on_where_it_was_interrupted(
+    cast: Cast, old_master_keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_master_keys(NEW, old_master_keys)
+    renew_tenant_key, renewed_ids = key_renewal.renew_tenant_key, list[str]()
+
+    async def renew_one(octx: OperatorCtx, tenant_id: str) -> int:
+        if renewed_ids:
+            raise Interrupted
+        renewed_ids.append(tenant_id)
+        return await renew_tenant_key(octx, tenant_id)
+
+    monkeypatch.setattr(key_renewal, "renew_tenant_key", renew_one)
+    with pytest.raises(Interrupted):
+        await keys.renew_keys(quiet_progress())
+    monkeypatch.undo()
+    assert "1 tenants are done already" in await keys.describe_renewal()
+    renewed_key = await load_data_key(renewed_ids[0])
+    await keys.renew_keys(quiet_progress())
+    assert await load_data_key(renewed_ids[0]) == renewed_key
+    assert "done already" not in await keys.describe_renewal()  # the next one begins anew
+
+
+async def test_dry_run_of_a_deep_rotation_changes_nothing(cast: Cast, old_master_keys: str) -> None:
+    before = await load_data_key(cast.acme)
+    set_master_keys(NEW, old_master_keys)
+    assert "under master key 7. Nothing was changed." in await keys.describe_renewal()
+    assert await load_data_key(cast.acme) == before
+
+
+async def test_factor_opens_that_was_read_before_its_key_was_renewed(
+    cast: Cast, old_master_keys: str
+) -> None:
+    """Between reading the seed and reading the key, the renewal commits."""
+    seed = pyotp.random_base32()
+    async with db.transaction() as session:
+        await mfa.install_seed(session, USER, cast.ann.user_id, seed)
+        row = await session.get_one(USER.totp, cast.ann.user_id)
+        stale = row.sealed
+    await encryption_keys.renew_realm_key(USER, lambda _: None)
+    async with db.transaction() as session:
+        assert await mfa._unseal_seed(session, USER, cast.ann.user_id, stale) == seed

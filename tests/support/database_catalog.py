@@ -40,6 +40,7 @@ GLOBAL_TABLES = {
     "provider_account",
     "provider_price",
     "reconcile_run",
+    "renewed_key",
     "schema_version",
     "security_event",
     "sign_up",
