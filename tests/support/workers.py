@@ -128,6 +128,7 @@ async def _enter_deadly_job(tenant_id: str, task: str, request_id: str) -> Async
 
 def _run_until_death(death: str) -> None:
     log.configure("ERROR")
+    db.log_in_as_worker()
     worker.HEARTBEAT_SECONDS = 0.1
     provider_registry.register(PLATFORM, FakeProvider())
     tasks: dict[str, Handler] = {**worker.list_tenant_tasks(), **example_tasks.TASKS}
