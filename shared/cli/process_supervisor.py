@@ -6,6 +6,7 @@ docs/decisions/2026-11-24-supervision.md says why supervisord, and why it is a p
 import getpass
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -73,7 +74,7 @@ class ProcessSupervisor:
             return []
         assert isinstance(process_infos, list)
         return [
-            ServiceProcess(info["name"], info["statename"], info["pid"], _describe_exit(info))
+            ServiceProcess(info["name"], info["statename"], info["pid"], self._describe_exit(info))
             for info in process_infos
         ]
 
@@ -95,6 +96,14 @@ class ProcessSupervisor:
     def _connect(self) -> ServerProxy:
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
         return ServerProxy("http://127.0.0.1", transport=transport)
+
+    def _describe_exit(self, info: dict[str, int | str]) -> str:
+        """From the log of supervisord, whose answer knows the status of a process only until it is started again."""
+        if not info["stop"]:
+            return ""
+        log = self.logs / "supervisor.log"
+        exits = re.findall(rf"exited: {info['name']} \(([^;)]*)", log.read_text()) if log.exists() else []
+        return _describe_words(exits[-1]) if exits else "ended"
 
     def read_log_tail(self, name: str) -> str:
         log = self.logs / f"{name}.log"
@@ -150,9 +159,8 @@ def _short_socket_path(socket: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"bulkhead-{digest}.sock"
 
 
-def _describe_exit(info: dict[str, int]) -> str:
-    """supervisord keeps the exit status of the last time: -1 stands for a signal, or for a failed start."""
-    if not info["stop"]:
-        return ""
-    status = info["exitstatus"]
-    return "was killed" if status == -1 else f"ended with status {status}"
+def _describe_words(words: str) -> str:
+    """`words` of supervisord, such as "exit status 1" or "terminated by SIGKILL"."""
+    if words.startswith("terminated by "):
+        return f"was killed ({words.removeprefix('terminated by ')})"
+    return f"ended with {words.removeprefix('exit ')}"

@@ -84,6 +84,7 @@ def test_killed_process_is_restarted(house: House, someone: type[Newcomer]) -> N
         time.sleep(0.2)
     ann.page.goto(f"{home}/members")
     ann.sees("Ann Part")
+    wait_until(lambda: "The part tenant was killed (SIGKILL); it was started again." in house.log.read_text())
 
 
 def test_killed_database_is_restarted_and_belongs_to_up_alone(house: House, someone: type[Newcomer]) -> None:
