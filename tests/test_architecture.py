@@ -69,7 +69,6 @@ BUILDERS = {"select", "insert", "update", "delete", "text"}
 # Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
 SECURITY_DEFINER = {
     *(
-        "audit_chain",
         "find_customer_tenant",
         "list_unsynced_customers",
         "record_customer_tenant",
@@ -85,6 +84,7 @@ SECURITY_DEFINER = {
         )
     ),
     *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
+    *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
 }
 
@@ -309,9 +309,15 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     extra -= {
         (table, policy) for table in policies for policy in ("tenant_isolation", "operator_cross_tenant")
     }
+    sealer_tables = ("audit_event", "audit_head", "audit_seal")
+    for table in sealer_tables:  # of the functions that seal, which belong to the owner
+        assert policies[table]["sealer"][1] == ["bulkhead_owner"], table
+        assert "app.sealing" in policies[table]["sealer"][2], table
+    assert policies["audit_event"]["sealer"][0] == "SELECT"
     assert extra == {
         ("job_failure", "operators"),
         ("job_failure", "worker"),
+        *((table, "sealer") for table in sealer_tables),
         ("membership", "own_memberships"),
         ("operator_session", "former_version"),
         ("operator_session", "session_functions"),

@@ -70,6 +70,18 @@ def name() -> Iterator[str]:
     database.drop(made)
 
 
+# The verification of the version before the seals: events, and those that are wrong.
+FORMER_CHECK = """
+    with links as (
+        select seq, prev, hash, audit_hash(e) as right_hash, count(*) over (partition by tenant_id) as length,
+               lag(hash, 1, '\\x00'::bytea) over link as before, row_number() over link as place,
+               (select h.seq from audit_head h where h.tenant_id = e.tenant_id) as head
+        from audit_event e window link as (partition by tenant_id order by seq))
+    select count(*), count(*) filter (where hash <> right_hash or prev <> before or seq <> place or head <> length)
+    from links
+"""
+
+
 def run_checked(name: str, *command: str) -> None:
     process = run_command(name, *command)
     assert process.returncode == 0, process.stderr[-2000:]
@@ -106,14 +118,14 @@ def run_cli(command: str) -> None:
     cli.app([command], standalone_mode=False)
 
 
-def downgrade() -> None:
+def downgrade(target: str = "base") -> None:
     """Runs in the child."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
-    command.downgrade(config, "base")
+    command.downgrade(config, target)
 
 
 def execute(statement: LiteralString, *, name: str) -> None:
@@ -150,6 +162,20 @@ def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
     assert list_leftovers(name) == set()
     migrate_up(name)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+
+
+def test_events_are_in_the_former_chain_again_after_a_downgrade(name: str) -> None:
+    """Those that were sealed and those that were not."""
+    migrate_up(name)
+    run_forked(name, run_cli, "seed")
+    execute("select seal_audit_logs(7)", name=name)
+    ids = "select tenant_id, id from audit_event order by 1, 2"
+    before = database_catalog.run_query(ids, name=name)
+    run_forked(name, downgrade, "0008")
+    assert database_catalog.run_query(ids, name=name) == before
+    assert database_catalog.run_query(FORMER_CHECK, name=name) == [(len(before), 0)]
+    migrate_up(name)
+    assert database_catalog.run_query("select max(format) from audit_event", name=name) == [(1,)]
 
 
 def test_landed_migrations_are_unchanged(name: str) -> None:

@@ -106,10 +106,11 @@ create function audit_next_hash(chained bytea, previous_hash bytea, event_hash b
 language sql immutable as $$ select sha256(coalesce(chained, previous_hash) || event_hash) $$;
 create aggregate audit_chained_hash(previous_hash bytea, event_hash bytea) (sfunc = audit_next_hash, stype = bytea);
 """
-# The caller holds the row locks of the heads. Everything below `until_transaction` has ended, so that it is seen.
+# The first one is called by the other two only, with their rights: they hold the row locks of the heads. Everything below
+# `until_transaction` has ended, so that it is seen.
 SEALER = f"""
 create function seal_audit_events(tenants text[], from_transaction bigint, until_transaction bigint, max_events int)
-returns int language plpgsql {DEFINER} as $$
+returns int language plpgsql set search_path = pg_catalog, public as $$
 declare sealed_count int;
 begin
     with pending as (

@@ -1,7 +1,7 @@
 """Verify a tenant's audit log in bounded steps, each from the checkpoint of the one before.
 
 A step recomputes the next events and links of the hash chain, and asks for the next events whether they are in it. What
-is before the checkpoint is not read again, unless the verification starts anew. `tenancy.audit_verification` authorises.
+is before the checkpoint is read only by a verification from the first event. `tenancy.audit_reader` authorises.
 """
 
 from dataclasses import dataclass

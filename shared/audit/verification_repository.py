@@ -145,5 +145,8 @@ async def lock(ctx: Ctx) -> AuditVerification:
     }
     await connection.execute(ADD_CHECKPOINT, values)
     return await ctx.session.get_one(
-        AuditVerification, (ctx.tenant_id, "verification"), with_for_update=True, populate_existing=True
+        AuditVerification,
+        (ctx.tenant_id, "verification"),
+        with_for_update={"key_share": True},
+        populate_existing=True,
     )
