@@ -14,6 +14,7 @@ from admin_app.pages import (  # noqa: F401
     operators,
     overview,
     prices,
+    recovery,
     tenant,
     tenants,
     webhook,

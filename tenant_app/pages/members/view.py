@@ -20,6 +20,7 @@ from shared.ui.controls import (
 )
 from shared.ui.dialogs import dialog_opener
 from shared.ui.list_state import list_pager
+from shared.ui.native_form import NativeForm
 from shared.ui.panels import panel, section, small, text_with_note
 from shared.ui.shell import link, page_header
 from shared.ui.tables import (
@@ -219,6 +220,17 @@ def invitations_panel() -> rx.Component:
     return panel(rx.cond(MembersState.loaded, content, skeleton_rows(1)), name="Pending invitations")
 
 
+def leave_form() -> rx.Component:
+    """Opens a page outside of the app, which asks. A form, because the router would keep a link for itself."""
+    return NativeForm.create(
+        rx.el.input(type="hidden", name="t", value=Shell.slug),
+        rx.el.button("Leave this organisation", type="submit", class_name="link small", data_testid="leave"),
+        method="get",
+        action="/organisations/leave",
+        class_name="inline",
+    )
+
+
 @rx.page(route="/t/[tenant]/members", title="Members · Bulkhead", on_load=MembersState.load)
 def members_page() -> rx.Component:
     invite = button(
@@ -246,14 +258,7 @@ def members_page() -> rx.Component:
         ),
         rx.el.div(toolbar(), members_panel(), class_name="section"),
         section("Pending invitations", invitations_panel()),
-        rx.el.p(
-            rx.el.a(
-                "Leave this organisation",
-                href=f"/organisations/leave?t={Shell.slug}",
-                class_name="link small",
-                data_testid="leave",
-            )
-        ),
+        leave_form(),
         member_dialogs(),
         current="Members",
         load=MembersState.load,
