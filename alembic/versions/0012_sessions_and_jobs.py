@@ -175,6 +175,13 @@ create table renewed_key (
 );
 grant select, insert, update, delete on renewed_key to bulkhead_operator;
 """
+# As 0008 gave them to other tables: a stale form of the removal date is told of the newer one.
+FLAG_VERSIONS = """
+alter table flag
+    add column version integer not null default 1,
+    add column version_at timestamptz,
+    add column version_by text not null default '';
+"""
 SIGNATURES = (
     "find_{realm}_session(text)",
     "list_{realm}_sessions(text)",
@@ -205,6 +212,7 @@ def upgrade() -> None:
     run(CUSTOMERS.format(guard=GUARD, owner=OWNER_INLINE))
     run(JOBS)
     run(RENEWED_KEYS)
+    run(FLAG_VERSIONS)
     run(f"alter function {DEFER} security definer set search_path = pg_catalog, public")
     for realm, role in ROLE_BY_REALM.items():
         run(PROTECTION.format(realm=realm, role=role))
@@ -221,6 +229,7 @@ def downgrade() -> None:
         run(f"alter table {realm}_session no force row level security")
         run(f"alter table {realm}_session disable row level security")
         run(f"alter table {realm}_session drop column proof")
+    run("alter table flag drop column version, drop column version_at, drop column version_by")
     run("drop table renewed_key")
     run("drop function count_jobs()")
     for policy in ("worker", "own_jobs", "operators"):

@@ -6,7 +6,7 @@ is published.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,8 +21,9 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import find_problem, to_line
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound
 from shared.core.stated_reason import clean_stated_reason
+from shared.core.versions import compare_values
 from shared.entitlements import plan_content
 from shared.entitlements.catalog import FALLBACK_PLAN_KEY
 from shared.entitlements.models import FlagRow, Plan, PlanVersion
@@ -139,7 +140,10 @@ async def open_draft(octx: OperatorCtx, plan_id: str) -> PlanVersion:
 
 
 async def save_draft(octx: OperatorCtx, version_id: str, revision: int, content: PlanContent) -> PlanVersion:
-    """Saves the draft; unchanged content is not a change. Raises Invalid, NotFound, Conflict for another revision."""
+    """Saves the draft; unchanged content is not a change.
+
+    Raises Invalid, NotFound, and ChangedMeanwhile with both values for another revision.
+    """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     flags = {flag.key for flag in await repository.list_flags(octx.session)}
     draft, plan = await _lock_draft(octx, version_id)
@@ -147,7 +151,7 @@ async def save_draft(octx: OperatorCtx, version_id: str, revision: int, content:
     before = plan_content.from_version(draft)
     if not (changes := plan_content.compare(before, content)):
         return draft
-    _require_revision(draft, revision)
+    _require_revision(draft, revision, {name: (old, new) for name, old, new in changes})
     plan_content.write_to_version(draft, content)
     draft.revision += 1
     draft.changed_at, draft.changed_by = now(), octx.actor.name
@@ -342,12 +346,17 @@ def _draft_not_found() -> NotFound:
     return NotFound("This draft was discarded.", "Open a new draft.")
 
 
-def _require_revision(draft: PlanVersion, revision: int) -> None:
+def _require_revision(
+    draft: PlanVersion, revision: int, values: Mapping[str, tuple[object, object]] | None = None
+) -> None:
+    """`values`: of the draft and of the form, by what they are. Raises ChangedMeanwhile."""
     if draft.revision != revision:
-        raise Conflict(
-            f"{draft.changed_by} changed this draft at {draft.changed_at:%H:%M} UTC on"
-            f" {draft.changed_at:%-d %B}, after you opened it.",
-            "Review their changes. Yours are kept.",
+        raise ChangedMeanwhile(
+            "this draft",
+            version=draft.revision,
+            changed_by=draft.changed_by,
+            changed_at=draft.changed_at,
+            differences=compare_values(values or {}),
         )
 
 

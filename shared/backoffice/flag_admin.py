@@ -18,8 +18,9 @@ from shared.core import live_events
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound
 from shared.core.stated_reason import clean_reason
+from shared.core.versions import advance_version, compare_values, require_version
 from shared.entitlements import flag_rules
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flags import FLAGS
@@ -124,13 +125,17 @@ async def create_flag(
 async def change_rules(
     octx: OperatorCtx, flag: str, number: int, new_rules: object, reason: Reason
 ) -> FlagVersion:
-    """`number`: of the version that was read. A killed flag stays killed. Raises Invalid, NotFound, Conflict."""
+    """`number`: of the version that was read. A killed flag stays killed.
+
+    Raises Invalid, NotFound, Conflict, ChangedMeanwhile with both rules.
+    """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason)
     checked_rules = await parse_rules(octx, new_rules)
-    row, latest = await _lock_flag(octx, flag, number)
+    row, latest = await _lock_flag(octx, flag)
     if checked_rules == latest.rules:
         raise Conflict("These are already the current rules.", "Change a rule, or cancel.")
+    _require_number(row, latest, number, flag_rules.describe_rules(checked_rules))
     new_version = await _add_version(octx, row, latest.number + 1, checked_rules, latest.killed, reason_text)
     audit_log.record_operator(
         octx, "flag.rules_changed", flag, reason=reason_text, **_audit_change(latest, new_version)
@@ -158,12 +163,19 @@ async def kill_flag(octx: OperatorCtx, flag: str, reason: Reason) -> FlagVersion
 
 
 async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason) -> FlagVersion:
-    """Revives a killed flag with its rules. `number`: of the version that was read. Raises NotFound, Conflict."""
+    """Revives a killed flag with its rules. `number`: of the version that was read.
+
+    Raises NotFound, Conflict, ChangedMeanwhile with the rules that were read.
+    """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason)
-    row, latest = await _lock_flag(octx, flag, number)
+    row, latest = await _lock_flag(octx, flag)
     if not latest.killed:
         raise Conflict(f"{row.title} isn't killed.", "Reload the page.")
+    if latest.number != number:
+        versions = await repository.list_flag_versions(octx.session, row.id)
+        rules = next((version.rules for version in versions if version.number == number), [])
+        _require_number(row, latest, number, flag_rules.describe_rules(rules))
     new_version = await _add_version(octx, row, latest.number + 1, latest.rules, False, reason_text)
     audit_log.record_operator(
         octx, "flag.revived", flag, reason=reason_text, **_audit_change(latest, new_version)
@@ -173,16 +185,19 @@ async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason)
 
 
 async def change_cleanup_date(
-    octx: OperatorCtx, flag: str, previous_date: date, cleanup_by: date | None, reason: Reason
+    octx: OperatorCtx, flag: str, version: int | None, cleanup_by: date | None, reason: Reason
 ) -> FlagRow:
-    """`previous_date`: the date that was read. Raises Invalid, NotFound, Conflict where it has changed since."""
+    """`version`: of the flag that was read. Raises Invalid, NotFound, ChangedMeanwhile where the date has changed since."""
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason)
     new_date = _require_future_date(cleanup_by)
     row, _ = await _lock_flag(octx, flag)
-    if row.cleanup_by != previous_date:
-        raise _stale_version()
+    previous_date = row.cleanup_by
+    require_version(
+        row, version, f"the removal date of {row.title}", {"Remove by": (previous_date, new_date)}
+    )
     row.cleanup_by = new_date
+    advance_version(row, octx.actor.name)
     octx.session.add(row)
     days = {
         "before": {"clean_up_by": previous_date.isoformat()},
@@ -215,17 +230,26 @@ async def parse_rules(octx: OperatorCtx, new_rules: object) -> list[dict[str, An
     return flag_rules.parse_rules(new_rules, await repository.list_plans(octx.session))
 
 
-async def _lock_flag(octx: OperatorCtx, flag: str, number: int | None = None) -> tuple[FlagRow, FlagVersion]:
-    """Locks the flag until the end of the transaction. `number`: expected version; None accepts the current one."""
+async def _lock_flag(octx: OperatorCtx, flag: str) -> tuple[FlagRow, FlagVersion]:
+    """Locks the flag until the end of the transaction. Returns it with its current version."""
     row = await repository.lock_flag(octx.session, flag)
     if row is None:
         raise _unknown_flag()
     if row.retired_at is not None:
         raise Conflict(f"{row.title} is retired.", "Create a new flag under another key.")
-    latest = (await repository.list_flag_versions(octx.session, row.id))[0]
-    if number is not None and latest.number != number:
-        raise _stale_version()
-    return row, latest
+    return row, (await repository.list_flag_versions(octx.session, row.id))[0]
+
+
+def _require_number(row: FlagRow, latest: FlagVersion, number: int, rules: str) -> None:
+    """`rules`: those of the stale form, as text. Raises ChangedMeanwhile."""
+    if latest.number != number:
+        raise ChangedMeanwhile(
+            row.title,
+            version=latest.number,
+            changed_by=latest.created_by,
+            changed_at=latest.created_at,
+            differences=compare_values({"On for": (_audit_rules(latest)["on_for"], rules)}),
+        )
 
 
 async def _add_version(
@@ -283,13 +307,6 @@ def _require_future_date(cleanup_by: date | None) -> date:
 
 def _unknown_flag() -> NotFound:
     return NotFound("This flag doesn't exist.", "Choose one from the list.")
-
-
-def _stale_version() -> Conflict:
-    return Conflict(
-        "This flag was changed in the meantime.",
-        "Your change wasn't saved. Reload the page and try again.",
-    )
 
 
 async def _publish_change(octx: OperatorCtx) -> None:

@@ -14,7 +14,8 @@ from shared.billing.pricing.prices import Tier
 from shared.core import live_events, money
 from shared.core.context import OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound
+from shared.core.versions import compare_values
 from shared.entitlements.models import Plan, PlanVersion
 
 AUDIT_REASON = "Prices in Stripe"  # of changes that affect no customer's price
@@ -77,11 +78,13 @@ async def set_price(
     meter: str = "",
     effective_at: datetime | None = None,
     reason: Reason,
+    known_prices: int | None = None,
 ) -> Price:
     """Sets the price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units
-    within it.
+    within it. `known_prices`: how many prices of the version the form knew; None where it was read in this transaction.
 
-    Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken.
+    Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken, and ChangedMeanwhile where
+    this part has a price that the form did not know.
     """
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     reason_text = use_reason(octx, reason)
@@ -116,6 +119,8 @@ async def set_price(
     before = prices.select_current_prices(version_prices, price.effective_at).get(prices.get_price_key(price))
     if before is not None and _has_same_amount(before, price):
         raise Conflict(f"{plan.name} already has this price.", "Nothing was changed.")
+    if known_prices is not None:
+        _require_known_prices(version_prices, known_prices, price)
     if not await prices.add(octx.session, price):
         raise Conflict(f"Another price of {plan.name} starts at the same time.", "Choose another time.")
     audit_log.record_operator(
@@ -132,6 +137,21 @@ async def set_price(
     )
     await live_events.refresh_pages(octx.session, prices.ALL_PAGES, prices.TOPIC)
     return price
+
+
+def _require_known_prices(version_prices: Sequence[Price], known_prices: int, price: Price) -> None:
+    """Prices are only added, so that their number is the version of a price list. Raises ChangedMeanwhile."""
+    newer = sorted(version_prices, key=lambda each: (each.created_at, each.id))[known_prices:]
+    same_part = [each for each in newer if prices.get_price_key(each) == prices.get_price_key(price)]
+    if same_part:
+        values = (prices.format_price(same_part[-1]), prices.format_price(price))
+        raise ChangedMeanwhile(
+            "this price",
+            version=len(version_prices) + 1,
+            changed_by=same_part[-1].created_by,
+            changed_at=same_part[-1].created_at,
+            differences=compare_values({prices.format_title(price): values}),
+        )
 
 
 def _check_fields(

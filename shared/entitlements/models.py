@@ -15,6 +15,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.core.db import TenantRow, now, timestamptz
 from shared.core.ids import new_id
+from shared.core.versions import Versioned
 
 SUBSCRIPTION_SOURCE = "subscription"  # source of rows from a subscription; "" for manual ones
 
@@ -66,7 +67,9 @@ class PlanVersion(SQLModel, table=True):
     changed_by: str = ""
 
 
-class FlagRow(SQLModel, table=True):
+class FlagRow(Versioned, table=True):
+    """`version`: of the removal date; the rules have versions of their own."""
+
     __tablename__ = "flag"
 
     id: str = Field(default_factory=lambda: new_id("flg"), primary_key=True)

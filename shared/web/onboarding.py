@@ -72,6 +72,8 @@ async def _render_step(
         "seats": range(1, INVITATION_FIELDS + 1),
         "sent": sent or [],
         "standard": DEFAULT_COLOUR,
+        "version": tenant_settings.branding_version if step == "look" else tenant_settings.version,
+        "differences": getattr(problem, "differences", ()),
         "logo": f"/t/{slug}/logo?v={tenant_settings.logo_digest[:12]}" if tenant_settings.logo_digest else "",
     }
     saved = {
@@ -98,11 +100,13 @@ async def save_organisation(request: Request) -> Response:
     old = typed.get("t", "")
     try:
         async with _enter_tenant(request, old) as ctx:
+            version = _read_version(typed)
             if typed.get("name", "").strip() != ctx.tenant_name:
-                await tenants.rename(ctx, typed.get("name", ""), version=None)
+                await tenants.rename(ctx, typed.get("name", ""), version=version)
+                version = None  # this transaction has read it
             slug = ctx.slug
             if (new_slug := typed.get("slug", "").strip().lower()) != slug:
-                slug = await tenants.change_slug(ctx, new_slug, version=None)
+                slug = await tenants.change_slug(ctx, new_slug, version=version)
     except DomainError as problem:
         if _is_organisation_problem(problem):
             raise
@@ -123,9 +127,12 @@ async def save_branding(request: Request) -> Response:
         drawn = await logos.redraw_image(picture) if picture else None
         async with _enter_tenant(request, slug) as ctx:
             colour = typed.get("colour", "")
-            await tenants.set_colour(ctx, "" if colour == DEFAULT_COLOUR else colour, version=None)
+            chosen_colour, version = "" if colour == DEFAULT_COLOUR else colour, _read_version(typed)
+            if chosen_colour != (await tenants.get_branding(ctx)).colour:
+                await tenants.set_colour(ctx, chosen_colour, version=version)
+                version = None  # this transaction has read it
             if drawn is not None:
-                await logos.save(ctx, drawn, version=None)
+                await logos.save(ctx, drawn, version=version)
     except DomainError as problem:
         if _is_organisation_problem(problem):
             raise
@@ -173,6 +180,14 @@ async def _finish_onboarding(request: Request, slug: str) -> Response:
 
 def _enter_tenant(request: Request, slug: str) -> AbstractAsyncContextManager[Ctx]:
     return entry.enter_tenant(request_identity.get_cookie_header(request), slug)
+
+
+def _read_version(typed: dict[str, str]) -> int | None:
+    """The version that the form showed, 0 for an impossible one; None where the request carries none."""
+    text = typed.get("row_version")
+    if text is None:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _is_organisation_problem(problem: DomainError) -> bool:

@@ -151,6 +151,8 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         world.carl.user.id
     ],
     "audit.verification_repository.check_chain.after": lambda *_: 0,
+    "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
+    "backoffice.key_renewal.record_realm.realm": lambda *_: "user",
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",

@@ -14,7 +14,7 @@ from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Limit, OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.entitlements import assignments, plan_content, rights_cache
 from shared.entitlements.limits import LIMITS
@@ -156,8 +156,10 @@ async def test_saving_over_another_operators_change_is_refused_with_their_name(c
     draft = await create_draft(cast.olga)
     rosa = Operating(await factories.create_operator("Rosa", "billing"))
     await save_draft(rosa, draft)
-    with pytest.raises(Conflict, match="Rosa changed this draft"):
+    with pytest.raises(ChangedMeanwhile, match="Rosa changed this draft") as conflict:
         await save_draft(cast.olga, draft, PlanContent(limits=ROOMY))
+    assert conflict.value.version == draft.revision + 1
+    assert {(each.current, each.submitted) for each in conflict.value.differences if each.submitted}
     async with cast.olga.octx() as octx:
         _, now_ = await catalog_drafts.get_draft(octx, draft.id)
     assert plan_content.from_version(now_) == PLENTY
@@ -177,7 +179,9 @@ async def test_concurrent_saves_of_a_draft_succeed_once(cast: Cast) -> None:
     draft = await create_draft(cast.olga)
     tries = (save_draft(cast.olga, draft, PlanContent(days, limits=ROOMY)) for days in range(1, 6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict"] * 4 + ["PlanVersion"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ChangedMeanwhile"] * 4 + [
+        "PlanVersion"
+    ]
 
 
 async def test_concurrent_opening_and_publishing_of_a_draft_succeed_once(cast: Cast) -> None:

@@ -10,7 +10,15 @@ from shared.audit import audit_log
 from shared.backoffice import flag_admin
 from shared.backoffice.reasons import state_reason
 from shared.core.db import now
-from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
+from shared.core.errors import (
+    ChangedMeanwhile,
+    Conflict,
+    DomainError,
+    FieldDifference,
+    Invalid,
+    NotFound,
+    Refused,
+)
 from shared.core.ids import new_id
 from shared.entitlements import flag_rules, flags
 from tests.conftest import Cast
@@ -219,11 +227,15 @@ async def test_rule_change_adds_a_version(cast: Cast) -> None:
 async def test_rule_change_from_an_older_version_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
     for number in (1, 3, 0):
-        with pytest.raises(Conflict, match="changed in the meantime"):
+        with pytest.raises(ChangedMeanwhile, match="Olga changed") as conflict:
             async with cast.olga.octx() as octx:
                 await flag_admin.change_rules(
                     octx, key, number, [{"kind": "beta"}], state_reason(octx, "Stale, ticket 4471")
                 )
+        assert conflict.value.differences == (
+            FieldDifference(label="On for", current="everyone", submitted="beta tenants"),
+        )
+        assert conflict.value.version == 2
     assert (await get_newest(cast, key)).version.number == 2
 
 
@@ -239,7 +251,7 @@ async def test_concurrent_rule_changes_succeed_once(cast: Cast) -> None:
     outcomes = await asyncio.gather(
         *(change_rules(kind) for kind in ("beta", "internal")), return_exceptions=True
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "FlagVersion"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ChangedMeanwhile", "FlagVersion"]
     async with cast.olga.octx() as octx:
         versions = (await flag_admin.get_flag(octx, key)).versions
     assert [version.number for version in versions] == [3, 2, 1]
@@ -298,7 +310,7 @@ async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
         async with cast.olga.octx() as octx:
             await flag_admin.revive_flag(octx, key, 2, state_reason(octx, "Not needed"))
     async with flag_fixtures.flag_killed(cast, key):
-        with pytest.raises(Conflict, match="changed in the meantime"):
+        with pytest.raises(ChangedMeanwhile, match="Olga changed"):
             async with cast.olga.octx() as octx:
                 await flag_admin.revive_flag(octx, key, 2, state_reason(octx, "From an old page"))
         assert (await get_newest(cast, key)).version.killed
@@ -309,21 +321,25 @@ async def test_cleanup_date_moves_only_ahead_and_with_a_reason(cast: Cast) -> No
     was = (await get_newest(cast, key)).row.cleanup_by
     new_date = was + timedelta(days=30)
 
-    async def move_date(was: date, to: date | None, reason: str = "Needs another month") -> None:
+    async def move_date(version: int, to: date | None, reason: str = "Needs another month") -> None:
         async with cast.olga.octx() as octx:
-            await flag_admin.change_cleanup_date(octx, key, was, to, state_reason(octx, reason))
+            await flag_admin.change_cleanup_date(octx, key, version, to, state_reason(octx, reason))
 
     for day in (None, TODAY, TODAY - timedelta(days=1)):
         with pytest.raises(Invalid, match="in the future"):
-            await move_date(was, day)
+            await move_date(1, day)
     with pytest.raises(Invalid, match="reason"):
-        await move_date(was, new_date, "")
-    await move_date(was, new_date)
+        await move_date(1, new_date, "")
+    await move_date(1, new_date)
     line = await get_last_event(cast, key)
     days = {"before": {"clean_up_by": was.isoformat()}, "after": {"clean_up_by": new_date.isoformat()}}
     assert line.details == days
-    with pytest.raises(Conflict, match="changed in the meantime"):
-        await move_date(was, new_date + timedelta(days=1))
+    with pytest.raises(ChangedMeanwhile, match="Olga changed the removal date") as conflict:
+        await move_date(1, new_date + timedelta(days=1))
+    later = str(new_date + timedelta(days=1))
+    assert conflict.value.differences == (
+        FieldDifference(label="Remove by", current=str(new_date), submitted=later),
+    )
     assert (await get_newest(cast, key)).row.cleanup_by == new_date
 
 
@@ -347,7 +363,7 @@ async def test_flag_cannot_be_retired_while_the_code_uses_it(
         lambda octx: flag_admin.kill_flag(octx, key, state_reason(octx, "Late, ticket 4471")),
         lambda octx: flag_admin.revive_flag(octx, key, 2, state_reason(octx, "Late, ticket 4471")),
         lambda octx: flag_admin.change_cleanup_date(
-            octx, key, AHEAD, AHEAD + timedelta(days=1), state_reason(octx, "Late, ticket 4471")
+            octx, key, 1, AHEAD + timedelta(days=1), state_reason(octx, "Late, ticket 4471")
         ),
         lambda octx: flag_admin.retire_flag(octx, key, state_reason(octx, "Late, ticket 4471")),
     ):
@@ -365,7 +381,7 @@ async def test_flags_are_listed_overdue_first_and_retired_last(
     async with cast.olga.octx() as octx:
         await flag_admin.retire_flag(octx, gone, state_reason(octx, "Done, ticket 4471"))
         await flag_admin.change_cleanup_date(
-            octx, open_, AHEAD, AHEAD + timedelta(days=9), state_reason(octx, "Later, ticket 4471")
+            octx, open_, 1, AHEAD + timedelta(days=9), state_reason(octx, "Later, ticket 4471")
         )
     monkeypatch.setattr(flag_admin, "now", lambda: now() + timedelta(days=33))
     async with cast.olga.octx() as octx:
@@ -391,7 +407,7 @@ async def test_support_reads_flags_and_cannot_change_them(cast: Cast) -> None:
         lambda octx: flag_admin.kill_flag(octx, key, state_reason(octx, "R, ticket 4471")),
         lambda octx: flag_admin.revive_flag(octx, key, 2, state_reason(octx, "R, ticket 4471")),
         lambda octx: flag_admin.change_cleanup_date(
-            octx, key, AHEAD, AHEAD + timedelta(days=1), state_reason(octx, "R, ticket 4471")
+            octx, key, 1, AHEAD + timedelta(days=1), state_reason(octx, "R, ticket 4471")
         ),
         lambda octx: flag_admin.retire_flag(octx, key, state_reason(octx, "R, ticket 4471")),
     ):

@@ -10,6 +10,7 @@ from admin_app.pages.flags import FlagsState
 from shared.backoffice import flag_admin
 from shared.backoffice.reasons import state_reason
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.ui.edit_conflict import EditConflict
 from tests.conftest import Cast, Operating
 from tests.support.entitlements import flag_fixtures
 
@@ -44,7 +45,7 @@ async def test_rules_are_drafted_simulated_and_saved(cast: Cast) -> None:
     await send_event(page, "add_rule", {**PLAIN, "kind": "beta", "starts_at": "2026-12-01T09:00"})
     await send_event(page, "preview_rules")
     assert page.dialog == "save"
-    await send_event(page, "save_rules", {"reason": "Step by step"})
+    await send_event(page, "save_rules", {"reason": "Step by step", "row_version": str(page.draft_version)})
     assert (page.dialog, page.is_editing) == ("", False)
     assert [rule.text for rule in page.rules] == [
         "the regions ap, us",
@@ -95,9 +96,17 @@ async def test_draft_of_an_older_version_is_not_saved(cast: Cast) -> None:
     await send_event(page, "load")  # as the page does when it is told of the change
     assert page.is_draft_outdated
     assert [rule.text for rule in page.draft_rules] == ["everyone"]
-    with pytest.raises(Conflict, match="changed in the meantime"):
-        await send_event(page, "save_rules", {"reason": "Too late"})
+    row_version = str(page.draft_version)
+    await send_event(page, "save_rules", {"reason": "Too late", "row_version": row_version})
+    conflict = await page.get_state(EditConflict)
+    assert [(row.label, row.current, row.submitted) for row in conflict.differences] == [
+        ("On for", "beta tenants", "everyone")
+    ]
     assert await get_version_number(cast, key) == 3
+    await send_event(
+        page, "save_rules", {"reason": "Mine, ticket 4471", "row_version": str(conflict.version)}
+    )
+    assert await get_version_number(cast, key) == 4
 
 
 async def test_draft_for_one_flag_is_not_saved_for_another(cast: Cast) -> None:
@@ -117,8 +126,9 @@ async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
     page = await open_flag_page(cast.olga, key)
     for confirm in ("", key[:-1], key.upper(), "Trying it"):
         for switch in ("kill_flag", "revive_flag", "retire_flag"):
+            versions = {"row_version": "2"} if switch == "revive_flag" else {}
             with pytest.raises(Invalid, match="doesn’t match"):
-                await send_event(page, switch, {"reason": "It breaks things", "confirm": confirm})
+                await send_event(page, switch, {"reason": "It breaks things", "confirm": confirm, **versions})
     await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
     assert page.header.killed
     assert page.header.killed_text == "By Olga: It breaks things"
@@ -128,7 +138,11 @@ async def test_kill_revive_and_retire_require_the_exact_key(cast: Cast) -> None:
         await send_event(page, "kill_flag", {"reason": "It breaks things", "confirm": key})
     await send_event(page, "open_dialog", "revive")
     assert (page.impact.before, page.dialog) == ("0", "revive")
-    await send_event(page, "revive_flag", {"reason": "Mended, ticket 4471", "confirm": key})
+    await send_event(
+        page,
+        "revive_flag",
+        {"reason": "Mended, ticket 4471", "confirm": key, "row_version": str(page.version_number)},
+    )
     assert not page.header.killed
 
 
@@ -137,8 +151,14 @@ async def test_cleanup_date_is_moved_and_flag_retired(cast: Cast) -> None:
     page = await open_flag_page(cast.olga, key)
     for day in ("", "soon", "2020-01-01"):
         with pytest.raises(Invalid):
-            await send_event(page, "move_cleanup", {"cleanup_by": day, "reason": "Longer, ticket 4471"})
-    await send_event(page, "move_cleanup", {"cleanup_by": "2030-01-01", "reason": "Longer, ticket 4471"})
+            await send_event(
+                page, "move_cleanup", {"cleanup_by": day, "reason": "Longer, ticket 4471", "row_version": "1"}
+            )
+    await send_event(
+        page,
+        "move_cleanup",
+        {"cleanup_by": "2030-01-01", "reason": "Longer, ticket 4471", "row_version": "1"},
+    )
     assert page.header.cleanup_by == "1 January 2030"
     await send_event(page, "retire_flag", {"reason": "Done, ticket 4471", "confirm": key})
     assert page.header.retired
@@ -155,7 +175,7 @@ async def test_operator_audit_log_shows_every_change_of_a_flag(cast: Cast) -> No
     async with cast.olga.octx() as octx:
         was = (await flag_admin.get_flag(octx, key)).flag.row.cleanup_by
         await flag_admin.change_cleanup_date(
-            octx, key, was, was.replace(year=2030), state_reason(octx, "Longer, ticket 4471")
+            octx, key, 1, was.replace(year=2030), state_reason(octx, "Longer, ticket 4471")
         )
         await flag_admin.retire_flag(octx, key, state_reason(octx, "Done, ticket 4471"))
     page = cast.olga.opens(OperatorEventsState, path="/audit")
@@ -186,9 +206,12 @@ async def test_flag_handlers_are_refused_for_support(cast: Cast) -> None:
     page = await open_flag_page(cast.sam, key)
     await send_event(page, "edit_rules")
     for name, args in (
-        ("save_rules", ({"reason": "R, ticket 4471"},)),
+        ("save_rules", ({"reason": "R, ticket 4471", "row_version": "2"},)),
         ("kill_flag", ({"reason": "R, ticket 4471", "confirm": key},)),
-        ("move_cleanup", ({"reason": "R, ticket 4471", "cleanup_by": "2030-01-01"},)),
+        (
+            "move_cleanup",
+            ({"reason": "R, ticket 4471", "cleanup_by": "2030-01-01", "row_version": "1"},),
+        ),
         ("retire_flag", ({"reason": "R, ticket 4471", "confirm": key},)),
     ):
         with pytest.raises(Refused, match="change flags"):

@@ -11,6 +11,7 @@ from admin_app.pages.prices.state import PricesState
 from shared.billing.pricing.prices import Tier
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
+from shared.ui.edit_conflict import EditConflict
 from shared.ui.field_errors import FieldErrors
 from tests.conftest import Cast
 from tests.support.billing import sold_plans
@@ -18,7 +19,7 @@ from tests.support.billing.priced_provider import RecordingProvider, install_rec
 
 FORM = {
     **{"part": "flat", "period": "month", "currency": "usd", "price": "39.00", "included": ""},
-    **{"effective_at": "", "reason": "Costs have risen"},
+    **{"effective_at": "", "reason": "Costs have risen", "row_version": "1"},
 }
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -50,7 +51,10 @@ async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, provider:
     page = await open_prices_page(cast.olga)
     await send_event(page, "open_dialog", "price", version.id)
     assert (page.dialog, page.selected_version.name) == ("price", "Startup")
-    await send_event(page, "set_price", {**FORM, "effective_at": later.isoformat()})
+    row_version = str(page.selected_version.row_version)
+    await send_event(
+        page, "set_price", {**FORM, "effective_at": later.isoformat(), "row_version": row_version}
+    )
     assert page.dialog == ""
     rows = find_version(page, version.id).prices
     assert [(row.cost, row.state, row.provider_status) for row in rows] == [
@@ -58,7 +62,8 @@ async def test_price_is_set_and_shown_with_its_predecessor(cast: Cast, provider:
         ("$39.00", "Scheduled", "Not pushed"),
     ]
     assert rows[1].origin == "Olga: Costs have risen"
-    await send_event(page, "set_price", {**FORM, "price": "31"})
+    row_version = str(find_version(page, version.id).row_version)
+    await send_event(page, "set_price", {**FORM, "price": "31", "row_version": row_version})
     shown_version = find_version(page, version.id)
     assert [row.cost for row in shown_version.prices] == ["$31.00", "$39.00"]
     assert ([row.cost for row in shown_version.past_prices], shown_version.past_title) == (
@@ -176,3 +181,20 @@ async def test_prices_page_is_read_only_for_support(cast: Cast, provider: Record
         with pytest.raises(Refused, match="change plans"):
             await send_event(page, name, *args)
     assert provider.call_count == 0
+
+
+async def test_price_that_another_operator_has_just_set_is_shown_beside_the_own_one(
+    cast: Cast, provider: RecordingProvider
+) -> None:
+    version = await sold_plans.publish_with_prices(cast)
+    pages = [await open_prices_page(cast.olga) for _ in range(2)]
+    for page in pages:
+        await send_event(page, "open_dialog", "price", version.id)
+    row_version = str(pages[0].selected_version.row_version)
+    await send_event(pages[0], "set_price", {**FORM, "price": "35", "row_version": row_version})
+    await send_event(pages[1], "set_price", {**FORM, "row_version": row_version})
+    conflict = await pages[1].get_state(EditConflict)
+    assert [(row.current, row.submitted) for row in conflict.differences] == [("$35.00", "$39.00")]
+    assert conflict.text.startswith("Olga changed this price")
+    await send_event(pages[1], "set_price", {**FORM, "row_version": str(conflict.version)})
+    assert find_version(pages[1], version.id).prices[0].cost == "$39.00"

@@ -76,6 +76,7 @@ def flag_dialogs() -> rx.Component:
         impact_box(),
         confirm="Save rules",
         submit=FlagPageState.save_rules,
+        version=FlagPageState.draft_version,
     )
     kill = flag_dialog(
         "kill",
@@ -98,6 +99,7 @@ def flag_dialogs() -> rx.Component:
         confirm_field("revive", header.key),
         confirm="Revive",
         submit=FlagPageState.revive_flag,
+        version=FlagPageState.version_number,
     )
     move = flag_dialog(
         "move",
@@ -110,6 +112,7 @@ def flag_dialogs() -> rx.Component:
         ),
         confirm="Change date",
         submit=FlagPageState.move_cleanup,
+        version=header.row_version,
     )
     retire = flag_dialog(
         "retire",

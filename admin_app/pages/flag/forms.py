@@ -7,8 +7,8 @@ from pydantic import StringConstraints
 
 from shared.core.errors import Invalid
 from shared.entitlements.flag_evaluation import KINDS_WITH_VALUES, RULE_KINDS
-from shared.ui.dialogs import ReasonText
-from shared.ui.forms import Form, parse_choice
+from shared.ui.dialogs import ConfirmReasonForm, ReasonText
+from shared.ui.forms import Form, VersionedForm, parse_choice
 
 DateTimeText = Annotated[str, StringConstraints(max_length=30)]
 
@@ -34,7 +34,15 @@ class RuleForm(Form):
         return rule | {side: at for side, at in times.items() if at}
 
 
-class MoveCleanupForm(Form):
+class SaveRulesForm(VersionedForm):
+    reason: ReasonText
+
+
+class ReviveForm(ConfirmReasonForm, VersionedForm):
+    pass
+
+
+class MoveCleanupForm(VersionedForm):
     cleanup_by: str
     reason: ReasonText
 

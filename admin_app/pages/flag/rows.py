@@ -33,6 +33,7 @@ class FlagHeader:
     killed_text: str = ""
     retired: bool = False
     in_code: bool = False
+    row_version: int = 1  # of the removal date
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ def flag_header(flag_history: flag_admin.FlagDetail) -> FlagHeader:
         killed_text=_killed_text(flag_history.versions) if killed else "",
         retired=flag.row.retired_at is not None,
         in_code=flag.is_in_code,
+        row_version=flag.row.version,
     )
 
 

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date
 from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
 
-from admin_app.pages.flag.forms import MoveCleanupForm, RuleForm
+from admin_app.pages.flag.forms import MoveCleanupForm, ReviveForm, RuleForm, SaveRulesForm
 from admin_app.pages.flag.rows import (
     ExposedRow,
     FlagHeader,
@@ -36,7 +35,7 @@ from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import RULE_KINDS
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
+from shared.ui.dialogs import ConfirmReasonForm
 from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
 from shared.ui.object_state import ObjectState
@@ -62,8 +61,8 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
     form_number: int = 0  # a new form for every rule
     value_choices: list[tuple[str, str]] = []  # of the selected kind of rule
     impact: FlagImpactView = FlagImpactView()
-    _version_number: int = 0  # of the version that is shown
-    _draft_version: int = 0  # version that the draft is based on
+    version_number: int = 0  # of the version that is shown
+    draft_version: int = 0  # version that the draft is based on
     # As text, because Reflex wraps lists in proxies that strict validation rejects.
     _rules_json: str = "[]"
     _draft_json: str = "[]"  # one rule per value
@@ -96,7 +95,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         version = flag_history.versions[0]
         self.header, self.metrics = flag_header(flag_history), flag_metrics(reach)
         self.rules, self.versions = rule_rows(version.rules), version_rows(flag_history.versions)
-        self._version_number, self._rules_json = version.number, json.dumps(version.rules)
+        self.version_number, self._rules_json = version.number, json.dumps(version.rules)
         self._plan_names = dict(flag_history.plans)
         self.exposed = [exposed_row(tenant) for tenant in reach.page.rows]
         self._show_page(reach.page, "tenant")
@@ -104,7 +103,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         if reach.page.next_cursor or first:
             last = first + len(reach.page.rows)
             self.count_text = f"{first + 1:,}–{last:,} of {reach.exposed.tenants:,}"
-        self.is_draft_outdated = self.is_editing and self._draft_version != version.number
+        self.is_draft_outdated = self.is_editing and self.draft_version != version.number
         self.loaded = True
 
     async def _reload(self) -> None:
@@ -117,7 +116,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def edit_rules(self) -> None:
-        self.is_editing, self.is_draft_outdated, self._draft_version = True, False, self._version_number
+        self.is_editing, self.is_draft_outdated, self.draft_version = True, False, self.version_number
         self._set_draft(flag_rules.split_rules(json.loads(self._rules_json)))
 
     @rx.event
@@ -185,11 +184,11 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def save_rules(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = ReasonForm.read(payload), self._shown_key()
+        form, key = SaveRulesForm.read(payload), self._shown_key()
         async with self._change_page() as octx:
             new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
             await flag_admin.change_rules(
-                octx, key, self._draft_version, new_rules, state_reason(octx, form.reason)
+                octx, key, form.row_version, new_rules, state_reason(octx, form.reason)
             )
             self._cursors = []
             page_data = await self._read(octx, key)
@@ -221,10 +220,10 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
     async def revive_flag(self, payload: dict[str, Any]) -> EventSpec:
-        form, key = ConfirmReasonForm.read(payload), self._shown_key()
+        form, key = ReviveForm.read(payload), self._shown_key()
         form.check(key)
         async with self._change_page() as octx:
-            await flag_admin.revive_flag(octx, key, self._version_number, state_reason(octx, form.reason))
+            await flag_admin.revive_flag(octx, key, form.row_version, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx, key)
         return self._finish(page_data, f"Revived {key}.", "Its rules apply again.")
@@ -235,9 +234,8 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = MoveCleanupForm.read(payload), self._shown_key()
         new_date = parse_day(form.cleanup_by) if form.cleanup_by else None
         async with self._change_page() as octx:
-            previous_date = date.fromisoformat(self.header.cleanup_iso)
             await flag_admin.change_cleanup_date(
-                octx, key, previous_date, new_date, state_reason(octx, form.reason)
+                octx, key, form.row_version, new_date, state_reason(octx, form.reason)
             )
             page_data = await self._read(octx, key)
         return self._finish(page_data, "Removal date changed.", "Its owner is responsible for the new date.")

@@ -33,6 +33,7 @@ def price_dialog() -> rx.Component:
         reason_field("price", OPERATOR_AUDIT_HINT),
         confirm="Set price",
         submit=PricesState.set_price,
+        version=PricesState.selected_version.row_version,
     )
 
 

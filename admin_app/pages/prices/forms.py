@@ -10,7 +10,7 @@ from shared.billing.pricing.prices import Tier
 from shared.core import money
 from shared.core.errors import Invalid
 from shared.core.stated_reason import MAX_REASON_LENGTH
-from shared.ui.forms import Form, Moment, parse_whole_number
+from shared.ui.forms import Moment, VersionedForm, parse_whole_number
 
 PERIOD_LABELS = {"month": "A month", "year": "A year"}
 PART_LABELS = {
@@ -23,7 +23,7 @@ MAX_INCLUDED = prices.MAX_UNITS
 ShortText = Annotated[str, StringConstraints(max_length=40)]
 
 
-class PriceForm(Form):
+class PriceForm(VersionedForm):
     part: ShortText
     period: ShortText
     currency: ShortText
@@ -34,7 +34,7 @@ class PriceForm(Form):
 
 
 def parse_price_form(form: PriceForm) -> dict[str, Any]:
-    """The arguments of `price_admin.set_price`, except the reason. Raises Invalid."""
+    """The arguments of `price_admin.set_price`, except the reason and the number of known prices. Raises Invalid."""
     if form.part not in PART_LABELS:
         raise Invalid("Choose one of the options.", "Reload the page and try again.")
     kind, _, meter = form.part.partition("_")

@@ -38,6 +38,7 @@ class PricedVersionRow:
     past_title: str = ""  # as in "2 earlier prices"
     addon: bool = False
     currency: str = ""  # "" before the first price
+    row_version: int = 1  # one more than its prices, past ones included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ def _version_row(
         past_title=labels.plural(len(past_prices), "earlier price", "earlier prices") if past_prices else "",
         addon=addon,
         currency=listed.prices[0].currency if listed.prices else "",
+        row_version=len(listed.prices) + 1,
     )
 
 

@@ -59,7 +59,9 @@ class PricesState(DialogState, PageState):
         arguments = forms.parse_price_form(form)
         async with self._change_page() as octx:
             version_id, reason = parse_id("plv", self.selected_version.id), state_reason(octx, form.reason)
-            price = await price_admin.set_price(octx, version_id, reason=reason, **arguments)
+            price = await price_admin.set_price(
+                octx, version_id, reason=reason, known_prices=form.row_version - 1, **arguments
+            )
             await self._read(octx)
         self._close_dialog()
         message = f"{self.selected_version.name}: {prices.format_price(price)}."
