@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.core import db, log, rate_limits, request_ids
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
-from shared.web import metrics, problem_responses
+from shared.web import content_security, metrics, problem_responses
 from shared.web.app_sites import Site
 
 SECURITY_HEADERS = {
@@ -29,12 +29,6 @@ BODY_SECONDS = 30.0  # for the whole body of a request
 MAX_CLIENT_ID_LENGTH = 100  # characters
 WEBHOOK_PREFIX = "/webhooks/stripe/"
 FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
-# Reflex starts its pages from inline scripts and runs `rx.call_script` by eval; public pages have the strict `public_pages.PAGE_POLICY`.
-APP_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none';"
-    " base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
 class BodyTimedOut(DomainError):
@@ -45,6 +39,8 @@ class BodyTimedOut(DomainError):
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, site: Site) -> None:
         self.app, self.site = app, site
+        app_folder = settings().frontends_dir / ("admin" if site.is_operator_app else "tenant")
+        self.policy = content_security.build_policy(app_folder / "build" / "client", site.socket_origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -121,7 +117,7 @@ class RequestMiddleware:
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
         if headers.get("content-type", "").startswith("text/html"):
-            headers.setdefault("content-security-policy", APP_POLICY.format(sockets=self.site.socket_origin))
+            headers.setdefault("content-security-policy", self.policy)
             headers["cache-control"] = "no-store"
         if settings().is_production:
             headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
