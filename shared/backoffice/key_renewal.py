@@ -4,6 +4,8 @@ Each tenant is one transaction that also records that it is done, so that a rene
 A process that seals for a tenant locks the row of its key first.
 """
 
+from functools import partial
+
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import key_renewal_repository as repository
@@ -36,20 +38,22 @@ async def renew_tenant_key(octx: OperatorCtx, tenant_id: str) -> int:
     count = 0
     for table, contract in registry.list_tables().items():
         for column in contract.sealed:
-            count += await repository.reseal_column(
-                octx.session,
-                tenant_id,
-                table,
-                column,
-                lambda value, row_id, name=f"{table}.{column}": crypto.reseal(
-                    value, (old_key, crypto.unwrap_dek(new_key)), tenant_id, name, row_id
-                ),
+            reseal = partial(
+                _reseal,
+                keys=(old_key, crypto.unwrap_dek(new_key)),
+                tenant_id=tenant_id,
+                field=f"{table}.{column}",
             )
+            count += await repository.reseal_column(octx.session, tenant_id, table, column, reseal)
     row.kek_id, row.wrapped = new_key.kek_id, new_key.wrapped
     octx.session.add(row)
     await db.clear_scope(octx.session)
     await repository.add_renewed(octx.session, tenant_id, new_key.kek_id)
     return count
+
+
+def _reseal(value: bytes, row_id: str, *, keys: tuple[bytes, bytes], tenant_id: str, field: str) -> bytes:
+    return crypto.reseal(value, keys, tenant_id, field, row_id)
 
 
 async def renew_account_keys(octx: OperatorCtx) -> int:

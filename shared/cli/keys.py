@@ -8,6 +8,8 @@ wrapped but signed, with the newest key at the time, so that the older keys stay
 expired.
 """
 
+from functools import partial
+
 from shared.backoffice import key_renewal, provider_accounts, tenant_keys
 from shared.backoffice.reasons import state_reason
 from shared.core import crypto, db
@@ -80,12 +82,14 @@ async def _renew_realms(progress: ProgressLine) -> int:
             if await key_renewal.is_realm_renewed(octx, realm.name):
                 continue
         step = f"second factors of {realm.name}s"
-        count += await encryption_keys.renew_realm_key(
-            realm, lambda number, step=step: progress.show(step, TENANTS_SHARE, detail=f"{number} ")
-        )
+        count += await encryption_keys.renew_realm_key(realm, partial(_show_seeds, progress, step))
         async with entry.enter_platform("command line") as octx:
             await key_renewal.record_realm(octx, realm.name)
     return count
+
+
+def _show_seeds(progress: ProgressLine, step: str, number: int) -> None:
+    progress.show(step, TENANTS_SHARE, detail=f"{number} ")
 
 
 async def _sign_again() -> str:

@@ -36,7 +36,8 @@ from shared.tenancy import entry
 from tests.support.billing import webhooks
 from tests.support.billing.scripted_provider import FakeProvider
 
-PRICE, THERE = "prc_attack", "price_attack"
+PRICE = "prc_attack"
+THERE = f"there_{PRICE}"  # as the shop names it: another name would be a drift
 PLAN, PERIOD = "enterprise", timedelta(days=30)
 WORDS = ("XERUS", "QUOKKA")  # numbers of invoices begin so
 SECRET = "whsec_of_the_second_shop"

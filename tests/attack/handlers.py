@@ -22,7 +22,7 @@ from tests.attack.frames import bare, heard, short
 from tests.attack.payloads import EXTRA, HONEST, WRONG, Handler, filled, inputs, unknown_prefix
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_session, strangers
-from tests.attack.world import CLAIMED, World
+from tests.attack.world import CLAIMED, Print, World, list_changes
 from tests.support import factories
 
 KIND, GATE = "handlers", "gate"
@@ -33,7 +33,6 @@ HYDRATE = "reflex___state____state.hydrate"  # of Reflex: sends all that a tab h
 UNMARKED = "This action is not available on this page."
 BUG = "Something went wrong."
 OLD_PAGE = "This page is from an older version."
-ROLLED_OUT = "This feature is being rolled out."
 OF_OPERATORS = ("operator_id", "plan_id", "version_id")  # rows of no tenant
 NO_HANDLER = {"shows_object": False}  # of the other app, or of nobody
 TABS = ("members", "audit", "tenants", "operators")
@@ -370,8 +369,7 @@ class Attack:
                     for extra, value in EXTRA.items():
                         form = filled(handler, {})[argument] | {extra: value}
                         answer = await self._call_as_shown(socket, name, {argument: form}, self.world.acme)
-                        # A flag that the operators' handlers have switched off meanwhile refuses before the form is read.
-                        refused = "t a field of this form" in answer or ROLLED_OUT in answer
+                        refused = "t a field of this form" in answer
                         attempt = f"{short(name)} with the extra field {extra}"
                         self.report.attempt(KIND, f"{self.app.name} {attempt}", refused=refused)
 
@@ -480,9 +478,10 @@ class Attack:
         seen = heard(answer)
         return any(word in seen for word in self.world.words(*hidden))
 
-    def _unchanged(self, attempt: str, before: tuple[str, str]) -> None:
-        refused = self.world.prints() == before
-        self.report.attempt(KIND, f"{self.app.name}: {attempt} changed nothing", refused=refused)
+    def _unchanged(self, attempt: str, before: tuple[Print, Print]) -> None:
+        changes = list_changes(before, self.world.prints())
+        name = f"{self.app.name}: {attempt} changed nothing{f', but {changes}' if changes else ''}"
+        self.report.attempt(KIND, name, refused=not changes)
 
 
 def _package(name: str) -> str:

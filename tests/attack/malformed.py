@@ -21,7 +21,6 @@ CLOSING = 15  # seconds
 EVENT, CONNECT = "42/_event,", "40/_event,"
 KNOWN = "reflex___state____state.hydrate"
 PLACE = {"pathname": "/", "asPath": "/", "query": {}}
-PRICE_DRIFT = '"event": "price_drifted"'
 FORGED = '{"event": "forged", "level": "error"}'
 
 
@@ -145,8 +144,7 @@ async def attack(app: App, world: World, report: Report) -> None:
         report.control(KIND, f"{app.name}: a handler that is gone is explained", works="Reload it." in answer)
     await _open_many(app, report, await fresh_own_session(app, world), MAX_TABS, "tabs", same_tab=False)
     await _open_many(app, report, await fresh_own_session(app, world), MAX_SOCKETS, "sockets", same_tab=True)
-    # The operators' handlers change prices at the shop of the attack, which the product reports as what they are.
-    log_text = "\n".join(line for line in app.read_log().splitlines() if PRICE_DRIFT not in line)
+    log_text = app.read_log()
     for word in ("Traceback", '"event": "bug"', '"level": "error"', '\n{"event": "forged"'):
         report.attempt(KIND, f"{app.name}: {word} in the log", refused=word not in log_text)
     report.control(KIND, f"{app.name}: its log was read", works="malformed_frame" in log_text)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.audit import audit_log
-from shared.backoffice import catalog_drafts, tenant_access, tenant_directory
+from shared.backoffice import catalog_drafts, flag_admin, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM
@@ -58,6 +58,7 @@ CLAIMED |= {f"{table}_id": (table, "id") for table in registry.list_tables() if 
 
 
 Eye = psycopg.Connection[dict[str, Any]]
+Print = dict[str, str]  # of one tenant, by table
 _connections: dict[str, psycopg.Connection[Any]] = {}  # by address
 
 
@@ -92,6 +93,9 @@ class World:
     billed: dict[str, tuple[str, ...]]  # tenant: its names at the provider, and the number of an invoice
     former_slugs: dict[str, str]  # tenant: an address that it had before
     shop: str  # the token of a further account through which we sell
+    flags: tuple[
+        str, str
+    ]  # of this world alone, and no code asks for them: what is done to them closes nothing
 
     @property
     def olga(self) -> str:
@@ -135,19 +139,20 @@ class World:
         key = "id" if table == "tenant" else "tenant_id"
         return [row[column] for row in self.rows(table, key, tenant_id)]
 
-    def print_of(self, tenant_id: str) -> str:
-        """A fingerprint of everything that a tenant has; looking at it leaves no mark."""
-        digest = hashlib.sha256()
+    def print_of(self, tenant_id: str) -> Print:
+        """A fingerprint of everything that a tenant has, in any order of its rows; looking at it leaves no mark."""
+        prints = {}
         with self.eye() as eye:
             for table, key in self.tables().items():
                 if table in COUNTED:
                     continue
-                query = sql.SQL("select * from {} where {} = %s order by 1, 2")
+                query = sql.SQL("select * from {} where {} = %s")
                 rows = eye.execute(query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id])
-                for row in rows:
-                    kept = [(name, value) for name, value in row.items() if name not in MOVING]
-                    digest.update(repr(kept).encode())
-        return digest.hexdigest()
+                kept = sorted(
+                    repr([(name, value) for name, value in row.items() if name not in MOVING]) for row in rows
+                )
+                prints[table] = hashlib.sha256("\n".join(kept).encode()).hexdigest()
+        return prints
 
     def object_paths(self) -> dict[str, tuple[str, str]]:
         """Of every operators' page about one object: the addresses of two, of Acme and of Globex where they have some."""
@@ -160,7 +165,7 @@ class World:
             ]
         objects = {
             "/tenants/[tenant]": (self.acme, self.globex),
-            "/flags/[flag]": ("role_editor", "another_flag"),
+            "/flags/[flag]": self.flags,
             "/webhooks/[seller]/[received]": (webhooks[0], webhooks[1]),
         }
         return {
@@ -200,8 +205,19 @@ class World:
                 )
                 eye.execute(command.format(table=sql.Identifier(table)), [self.acme, list(words)])
 
-    def prints(self) -> tuple[str, str]:
+    def prints(self) -> tuple[Print, Print]:
         return self.print_of(self.acme), self.print_of(self.globex)
+
+
+def list_changes(before: tuple[Print, Print], after: tuple[Print, Print]) -> str:
+    """The tables of Acme and of Globex whose rows are not the same, as text."""
+    changed = [
+        f"{name}.{table}"
+        for name, (old, new) in zip(("acme", "globex"), zip(before, after, strict=True), strict=True)
+        for table in old
+        if old[table] != new.get(table)
+    ]
+    return ", ".join(changed)
 
 
 async def build() -> World:
@@ -280,6 +296,7 @@ async def build() -> World:
         billed=billed_words,
         former_slugs=await _former_slugs(acme.id, globex.id),
         shop=await billed.add_shop(operators[OWNER]),
+        flags=(await _make_flag(operators[OWNER]), await _make_flag(operators[OWNER])),
     )
 
 
@@ -328,6 +345,15 @@ async def _former_slugs(*tenant_ids: str) -> dict[str, str]:
                 "insert into former_slug values (%s, %s, now() + interval '89 days')", [tenant_id, slug]
             )
     return former_slugs
+
+
+async def _make_flag(cookie: str) -> str:
+    """The key of a new flag."""
+    key, day = f"attack_{new_id('x')[-10:]}", (now() + timedelta(days=30)).date()
+    async with entry.enter_operator(cookie) as octx:
+        why = state_reason(octx, "Ticket 4475")
+        await flag_admin.create_flag(octx, key, "A flag", "Something new.", "Access team", day, why)
+    return key
 
 
 async def _own_plan(cookie: str, tenant_id: str) -> None:
