@@ -74,6 +74,10 @@ async def cancel_by_link(request: Request) -> Response:
         return public_pages.render_form_again(
             request, "factor_reset.html", problem, {}, token="", works=False
         )
+    if (
+        await request_identity.find_visitor(request) is not None
+    ):  # the sign-in page would lead on without the notice
+        return redirect_to("/account?done=factor-kept")
     return redirect_to("/sign-in?notice=factor-kept")
 
 
