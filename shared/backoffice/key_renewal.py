@@ -85,7 +85,7 @@ async def record_realm(octx: OperatorCtx, realm: str) -> None:
 
 
 async def finish(octx: OperatorCtx, keys: int, reason: Reason) -> None:
-    """Record a renewal of so many keys. The next one begins anew. Raises Invalid without a reason."""
+    """Record a renewal of so many keys. The next one starts with none done. Raises Invalid without a reason."""
     policy.require_operator(octx, actions.OP_KEY_ROTATE)
     await repository.delete_renewed(octx.session)
     audit_log.record_operator(

@@ -265,15 +265,15 @@ async def get_realm_key(
     session: AsyncSession, realm: Realm, *, is_sealing: bool = False
 ) -> PlatformKey | None:
     """`is_sealing`: no renewal can replace the key before the transaction ends."""
-    lock = {"read": True} if is_sealing else None
-    return await session.get(PlatformKey, realm.name, populate_existing=True, with_for_update=lock)
+    statement = select(PlatformKey).where(PlatformKey.id == realm.name)
+    if is_sealing:
+        statement = statement.with_for_update(read=True, key_share=True)
+    return (await session.exec(statement.execution_options(populate_existing=True))).first()
 
 
 async def lock_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
     """Waits for transactions that seal with it. For bulkhead_owner."""
-    return await session.get(
-        PlatformKey, realm.name, populate_existing=True, with_for_update={"key_share": True}
-    )
+    return await session.get(PlatformKey, realm.name, populate_existing=True, with_for_update=True)
 
 
 async def count_totps(session: AsyncSession, realm: Realm) -> int:
