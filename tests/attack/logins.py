@@ -32,6 +32,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
             ("alembic_version", "schema_version", "former_version_access", "job_signing"), CATALOG
         ),
         **dict.fromkeys(("entitlement_epoch", "flag", "flag_version", "plan", "plan_version"), CATALOG),
+        "audit_sealer": "one number, of a transaction",
         **dict.fromkeys(("price", "provider_price", "provider_account", "reconcile_run"), CATALOG),
         **dict.fromkeys(("customer_sync", "inbound_webhook"), DELIVERY),
         **dict.fromkeys(("procrastinate_events", "procrastinate_periodic_defers"), DELIVERY),
@@ -42,6 +43,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
     "operator": {
         **dict.fromkeys(("alembic_version", "schema_version", "former_version_access"), CATALOG),
         **dict.fromkeys(("entitlement_epoch", "flag", "flag_version", "plan", "plan_version"), CATALOG),
+        "audit_sealer": "one number, of a transaction",
         **dict.fromkeys(("price", "provider_price", "provider_account", "reconcile_run"), CATALOG),
         **dict.fromkeys(("operator", "operator_credential", "operator_totp"), SIGN_IN),
         **dict.fromkeys(("operator_recovery_code", "operator_challenge", "platform_key"), SIGN_IN),
@@ -54,9 +56,11 @@ READABLE: dict[LoginKind, dict[str, str]] = {
         "user": "operators find people by their address",
     },
 }
-TRIGGERS = {"audit_chain", "record_customer_tenant", "record_user_tenant"}
+TRIGGERS = {"refuse_kept_slug", "record_customer_tenant", "record_user_tenant"}
 HARMLESS = {
     "count_jobs": "numbers alone",
+    "seal_audit_log": "seals what is written, and says how much",
+    "seal_audit_logs": "seals what is written, and says whether there was something",
     "record_security_event": "adds to a count, and reads nothing",
     "procrastinate_defer_jobs_v1": "adds a job; see below whether it runs",
     "retry_job": "operators run the queue",
