@@ -15,8 +15,7 @@ from shared.backoffice import factor_resets
 from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.identity.factor_reset_repository import PersonsReset
-from shared.identity.factor_resets import get_waiting_time
+from shared.identity.factor_resets import PersonsReset, get_waiting_time
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button

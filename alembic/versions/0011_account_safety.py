@@ -33,12 +33,17 @@ create table former_slug (
 {protect("former_slug")}
 create policy own_former_slugs on former_slug for select to bulkhead_app
     using (tenant_id = any ((select list_user_tenants())::text[]));
-create policy kept_by_trigger on former_slug for select to bulkhead_owner using (true);
+create policy checked_by_trigger on former_slug for select to bulkhead_owner
+    using (id = (select current_setting('app.checked_slug', true)));
 -- After the row, so that it sees what a transaction has kept for which the unique index made it wait.
 create function refuse_kept_slug() returns trigger language plpgsql security definer
 set search_path = pg_catalog, public as $$
+declare is_kept boolean;
 begin
-    if exists (select from former_slug where id = new.slug and tenant_id <> new.id and kept_until > now()) then
+    perform set_config('app.checked_slug', new.slug, true);
+    is_kept := exists (select from former_slug where id = new.slug and tenant_id <> new.id and kept_until > now());
+    perform set_config('app.checked_slug', '', true);
+    if is_kept then
         raise unique_violation using message = 'this slug is kept for another tenant';
     end if;
     return null;

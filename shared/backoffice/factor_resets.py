@@ -8,7 +8,7 @@ from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import NotFound
 from shared.identity import factor_resets, users
-from shared.identity.factor_reset_repository import PersonsReset
+from shared.identity.factor_resets import PersonsReset
 from shared.identity.models import FactorReset
 
 
@@ -31,7 +31,7 @@ async def start(octx: OperatorCtx, reset_id: str, reason: Reason) -> FactorReset
 
 
 async def decline(octx: OperatorCtx, reset_id: str, reason: Reason) -> None:
-    """End the request, also while its time runs. Raises Invalid without a reason, Conflict."""
+    """End the request, including one whose time runs. Raises Invalid without a reason, Conflict."""
     policy.require_operator(octx, actions.OP_USER_RESET_FACTOR)
     reason_text = use_reason(octx, reason)
     reset = await factor_resets.decline(octx.session, reset_id)

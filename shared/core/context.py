@@ -50,6 +50,21 @@ class Rights:
     wording: Mapping[str, RefusalWording]  # of every feature and limit
     suspension_message: str = ""  # why operators have suspended the tenant, in their words to its members
 
+    def with_suspension_message(self, message: str) -> "Rights":
+        """The same for a tenant whose members read this message."""
+        return Rights(
+            self.plan,
+            self.plan_name,
+            self.plan_version,
+            self.billing_status,
+            self.features,
+            self.limits,
+            self.flags,
+            self.verdicts,
+            self.wording,
+            message,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ctx:

@@ -1,8 +1,6 @@
 """SQL of resets of lost second factors. A user has at most one that is open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,17 +10,6 @@ from shared.identity.models import FactorReset, User
 
 MAX_LISTED = 200
 _is_open = (col(FactorReset.cancelled_at).is_(None), col(FactorReset.completed_at).is_(None))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonsReset:
-    id: str
-    user_id: str
-    name: str
-    email: str
-    requested_at: datetime
-    started_by: str
-    due_at: datetime | None  # None before an operator has started it
 
 
 async def get(session: AsyncSession, reset_id: str) -> FactorReset | None:
@@ -44,7 +31,7 @@ async def lock_open(session: AsyncSession, user_id: str) -> FactorReset | None:
     return (await session.exec(statement.execution_options(populate_existing=True))).first()
 
 
-async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
+async def list_open(session: AsyncSession) -> Sequence[tuple[FactorReset, User]]:
     statement = (
         select(FactorReset, User)
         .join(User, col(User.id) == FactorReset.user_id)
@@ -52,18 +39,7 @@ async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
         .order_by(col(FactorReset.requested_at), col(FactorReset.id))
         .limit(MAX_LISTED)
     )
-    return [
-        PersonsReset(
-            id=reset.id,
-            user_id=user.id,
-            name=user.name,
-            email=user.email,
-            requested_at=reset.requested_at,
-            started_by=reset.started_by,
-            due_at=reset.due_at,
-        )
-        for reset, user in await session.exec(statement)
-    ]
+    return (await session.exec(statement)).all()
 
 
 def _select_open(user_id: str) -> SelectOfScalar[FactorReset]:

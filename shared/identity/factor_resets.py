@@ -5,7 +5,8 @@ cancel. Then the factor is removed and every session ends. Whoever signs in with
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,7 +17,6 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
 from shared.core.plurals import plural
 from shared.identity import account_events, factor_reset_repository, mfa, repository, sessions
-from shared.identity.factor_reset_repository import PersonsReset
 from shared.identity.models import FactorReset
 from shared.identity.realms import USER
 from shared.jobs import queue
@@ -26,6 +26,17 @@ MAIL_TASK = "platform.send_factor_reset"
 LINK_PURPOSE = "factor-reset"
 BY_LINK, BY_SESSION, BY_SIGN_IN = "Link in the email", "Signed-in session", "Signed in with the second factor"
 BY_OPERATOR = "Support"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonsReset:
+    id: str
+    user_id: str
+    name: str
+    email: str
+    requested_at: datetime
+    started_by: str
+    due_at: datetime | None  # None before an operator has started it
 
 
 def get_waiting_time() -> timedelta:
@@ -39,7 +50,18 @@ async def get_open(session: AsyncSession, user_id: str) -> FactorReset | None:
 
 async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
     """With the person, oldest first."""
-    return await factor_reset_repository.list_open(session)
+    return [
+        PersonsReset(
+            id=reset.id,
+            user_id=user.id,
+            name=user.name,
+            email=user.email,
+            requested_at=reset.requested_at,
+            started_by=reset.started_by,
+            due_at=reset.due_at,
+        )
+        for reset, user in await factor_reset_repository.list_open(session)
+    ]
 
 
 async def request(session: AsyncSession, user_id: str) -> FactorReset:

@@ -1,4 +1,4 @@
-"""Mails to operators about their own accounts: what a colleague or somebody with their password has changed.
+"""Mails to operators about their own accounts: what was changed, by a colleague or with their password.
 
 The job holds name and address, because jobs run with rights of the users' realm and can't read operators.
 """

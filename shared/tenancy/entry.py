@@ -6,7 +6,7 @@ what `authenticate` read at the beginning of the same event. An unknown and a fo
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -433,9 +433,7 @@ async def _admit(
 
 async def _get_rights(session: AsyncSession, tenant: Tenant, epoch: int, state: str) -> Rights:
     rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
-    if not tenant.suspension_message:
-        return rights
-    return replace(rights, suspension_message=tenant.suspension_message)
+    return rights.with_suspension_message(tenant.suspension_message) if tenant.suspension_message else rights
 
 
 def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, request_id: str = "") -> Ctx:

@@ -5,7 +5,6 @@ to the present address.
 """
 
 from shared.core.config import settings
-from shared.core.context import Ctx
 
 
 def build_link(tenant_id: str, page: str) -> str:
@@ -13,10 +12,10 @@ def build_link(tenant_id: str, page: str) -> str:
     return f"{settings().tenant_url}/t/{tenant_id}/{page}"
 
 
-def build_path(ctx: Ctx, stored: str) -> str:
-    """The path of a stored page in this tenant; "" for none."""
+def build_path(slug: str, stored: str) -> str:
+    """The path of a stored page in the tenant at this slug; "" for none."""
     page = get_page(stored)
-    return f"/t/{ctx.slug}/{page}" if page else ""
+    return f"/t/{slug}/{page}" if page else ""
 
 
 def get_page(stored: str) -> str:

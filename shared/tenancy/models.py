@@ -56,7 +56,7 @@ class Tenant(Versioned, table=True):
 
 
 class FormerSlug(TenantRow, table=True):
-    """An address that the tenant has left, as `id`: it leads its members to the present one, and is nobody else's."""
+    """An address that the tenant has left, as `id`: it leads members to the present one, and no other tenant can take it."""
 
     __tablename__ = "former_slug"
 

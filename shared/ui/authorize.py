@@ -4,13 +4,12 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import reflex as rx
-from reflex.event import Event, EventSpec
+from reflex.event import Event
 from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
@@ -26,6 +25,7 @@ from shared.ui import event_requests
 from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.object_state import find_other_object, show_object
+from shared.ui.present_address import open_present_address
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
 
 STATE_PREFIX = "reflex___state____state."
@@ -42,16 +42,6 @@ FRAMEWORK_EVENTS = PAGE_LOAD_EVENTS | {
 }
 # A full page load: the socket keeps the cookie it was opened with; the HTTP guard knows where to send people.
 RELOAD_PAGE = rx.call_script("window.location.reload()")
-
-
-def open_present_address(state: BaseState, slug: str, present_slug: str) -> EventSpec:
-    """A full page load of the same page, for a member whose page has a former slug of the tenant."""
-    url = state.router.url
-    path = f"/t/{present_slug}{url.path.removeprefix(f'/t/{slug}')}"
-    target = f"{path}?{url.query}" if url.query else path
-    return rx.call_script(f"window.location.replace({json.dumps(target)})")
-
-
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -64,7 +54,7 @@ def needs(
 ) -> Callable[[Handler], Handler]:
     """Marks a handler; sits below `@rx.event`.
 
-    `page`: a load, whose errors are shown on the page itself. `part`: the load of a part of a page, whose errors are toasts.
+    `page`: a load, whose errors are shown on the page itself. `part`: of a part of a page, whose errors are toasts.
     """
 
     def mark(handler: Handler) -> Handler:
@@ -154,7 +144,8 @@ class AuthorizeMiddleware(rx.Middleware):
             return await _state_update(state, RELOAD_PAGE)
         if principal.present_slug:
             return await _state_update(state, open_present_address(admission, slug, principal.present_slug))
-        self._note_tenant(principal, slug)
+        if self._socket_limits is not None and principal.tenant_id:
+            self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
         self._live.register_tab(
             admission,
             principal.session_hash,
@@ -190,8 +181,8 @@ class AuthorizeMiddleware(rx.Middleware):
             admission._set_message(refusal)
         if shown_on_page and principal.tenant_id and not has_left_tenant:
             # The load that would have said so did not run: what is refused now may be possible later.
-            about = ("tenant", f"person:{principal.user_id}")
-            self._live.watch_event(admission, Event(name=event.name, payload={}), principal.tenant_id, *about)
+            load, person = Event(name=event.name, payload={}), f"person:{principal.user_id}"
+            self._live.watch_event(admission, load, principal.tenant_id, "tenant", person)
         if not shown_on_page:
             return await _state_update(state, refusal_toast(refusal))
         needs_frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""

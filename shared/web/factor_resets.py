@@ -41,7 +41,7 @@ async def request_removal(request: Request) -> Response:
 
 
 async def _find_challenged_reset(request: Request) -> tuple[str, FactorReset | None]:
-    """Who has given the password in this browser, "" for nobody, and the open reset."""
+    """Who has given the password in this browser, "" without a password, and the open reset."""
     token = request_identity.get_challenge_token(request, USER)
     async with db.transaction() as session:
         subject_id = await mfa.get_challenged_subject(session, USER, token)

@@ -34,7 +34,7 @@ def notification_row(ctx: Ctx, notification: Any) -> NotificationRow:
         notification.id,
         notification.title,
         notification.body,
-        links.build_path(ctx, notification.href),
+        links.build_path(ctx.slug, notification.href),
         notification.created_at.isoformat(),
         notification.read_at is None,
     )

@@ -29,7 +29,7 @@ from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
 from tests.attack import billed
-from tests.attack.world import CLAIMED, LAPSED, OWN_ROLES, World
+from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
 
 FLOORS = ("core", "web", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
@@ -154,6 +154,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
     "backoffice.key_renewal.record_realm.realm": lambda *_: "user",
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
+    "tenancy.tenant_repository.release_slug.slug": lambda *_: LEFT_BY_BOTH,
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
     "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,

@@ -22,7 +22,7 @@ from tests.attack.apps import ROOT
 
 RAW = "tenant_id = :tenant_id"
 COLUMNS = ("tenant_id", "user_id")
-OF_NO_TENANT = "identity.repository"  # people belong to nobody
+OF_NO_TENANT = ("identity.repository", "identity.factor_reset_repository")  # people belong to nobody
 MARK = re.compile(r"'([^']+)' = 'kept'")
 ADD_MARK = "_add_mark"  # name of the function in a marked repository
 

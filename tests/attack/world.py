@@ -37,6 +37,7 @@ from tests.support.stand_in_mail import run_mailbox
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
 COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
 OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
+LEFT_BY_BOTH = "left-by-both"  # an address that each had once, too long ago
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"seen_at"}  # changes by looking
 COUNTED = {"decision_count"}  # grows by being refused
@@ -342,7 +343,9 @@ async def _former_slugs(*tenant_ids: str) -> dict[str, str]:
     with World.eye() as eye:
         for tenant_id, slug in former_slugs.items():
             eye.execute(
-                "insert into former_slug values (%s, %s, now() + interval '89 days')", [tenant_id, slug]
+                "insert into former_slug values (%s, %s, now() + interval '89 days'),"
+                " (%s, %s, now() - interval '1 day')",
+                [tenant_id, slug, tenant_id, LEFT_BY_BOTH],
             )
     return former_slugs
 

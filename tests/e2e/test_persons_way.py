@@ -69,11 +69,7 @@ def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> 
 def test_member_leaves_and_open_pages_show_it(someone: type[Newcomer]) -> None:
     ann, max_ = someone(), someone()
     home = ann.founds("Ann Leaving", "ann@leaving.test", "Leaving")
-    ann.page.goto(f"{home}/members")
-    ann.page.get_by_test_id("invite").click()
-    ann.page.get_by_role("dialog").get_by_label("Email").fill("max@leaving.test")
-    ann.page.get_by_role("dialog").get_by_role("button", name="Invite").click()
-    max_.accepts(ann.house.link("max@leaving.test", "/invitations/accept"), "Max Leaving")
+    max_.accepts(ann.invites(home, "max@leaving.test"), "Max Leaving")
     max_.page.goto(f"{home}/members")
     other = max_.another_tab()
     other.goto(f"{home}/home")

@@ -68,3 +68,26 @@ def test_brand_colour_is_shown_only_in_its_tenant(someone: type[Newcomer]) -> No
     gil.enters("gil@globex.test")
     gil.page.goto(f"{TENANT}/t/globex/members")
     expect(gil.page.get_by_test_id("invite")).not_to_have_css("background-color", "rgb(0, 105, 75)")
+
+
+def test_former_address_leads_members_to_the_present_one(someone: type[Newcomer]) -> None:
+    ann, max_, carl = someone(), someone(), someone()
+    home = ann.founds("Ann Moving", "ann@moving.test", "Moving")
+    max_.accepts(ann.invites(home, "max@moving.test"), "Max Moving")
+    max_.page.goto(f"{home}/members")
+    expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
+    ann.page.goto(f"{home}/settings")
+    ann.page.get_by_test_id("change-address").click()
+    dialog = ann.page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("moved-there")
+    dialog.get_by_role("button", name="Change address").click()
+    ann.page.wait_for_url("**/t/moved-there/settings**")
+    # His open page goes to the present address by itself; so does an old link with its query.
+    max_.page.wait_for_url("**/t/moved-there/members**", timeout=10_000)
+    expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
+    max_.page.goto(f"{home}/notifications?from=mail")
+    max_.page.wait_for_url("**/t/moved-there/notifications?from=mail")
+    carl.founds("Carl Moving", "carl@moving.test", "Elsewhere")
+    answer = carl.page.goto(f"{home}/home")
+    assert answer is not None
+    assert answer.status == 404

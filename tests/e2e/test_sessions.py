@@ -1,10 +1,13 @@
 """Ended sessions close on other devices and in open pages within seconds."""
 
+import re
 import time
 
+import psycopg
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+from shared.dev.postgres import EmbeddedPostgres
+from tests.e2e.conftest import ADMIN, DATA, PASSWORD, TENANT, Newcomer
 from tests.e2e.looks import PHONE
 
 WITHIN = 5.0  # seconds from revoking to the sign-in page
@@ -85,3 +88,59 @@ def test_too_many_wrong_codes_lead_back_to_the_password(someone: type[Newcomer])
     somebody.page.wait_for_url("**/sign-in?notice=again")
     somebody.sees("had too many wrong codes")
     somebody.shot("too-many-codes")
+
+
+def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someone: type[Newcomer]) -> None:
+    ann, lost, olga = someone(), someone(), someone()
+    ann.founds("Ann Lost", "ann@lost.test", "Lost")
+    ann.page.goto(f"{TENANT}/account")
+    form = ann.page.get_by_test_id("factor")
+    form.get_by_label("Current password").fill(PASSWORD)
+    form.get_by_role("button", name="Set up").click()
+    ann.page.wait_for_url("**/account/factor")
+    ann.page.fill("input[name=code]", ann.house.command("dev", "totp", "ann@lost.test"))
+    ann.page.locator("main form button[type=submit]").first.click()
+
+    def ask() -> None:
+        lost.signs_in("ann@lost.test", PASSWORD)
+        lost.page.wait_for_url("**/mfa**")
+        lost.page.get_by_role("link", name="Lost your device and your recovery codes?").click()
+        lost.page.get_by_role("button", name="Ask support to remove it").click()
+        lost.sees("We asked support to remove your second factor")
+
+    def approve() -> None:
+        olga.page.goto(f"{ADMIN}/recovery")
+        olga.page.get_by_role("button", name="Start the reset for Ann Lost").click()
+        dialog = olga.page.get_by_role("dialog")
+        dialog.get_by_label("Reason", exact=True).fill("Spoke on the phone, ticket 4471")
+        olga.shot("recovery")
+        dialog.get_by_role("button", name="Start waiting time").click()
+        expect(olga.page.get_by_role("row", name=re.compile("ann@lost.test"))).to_contain_text("Waiting time")
+
+    ask()
+    lost.shot("lost-factor")
+    olga.operates("olga@bulkhead.test")
+    approve()
+    ann.page.goto(f"{TENANT}/account")  # a session of hers shows it
+    expect(ann.page.get_by_test_id("factor-reset")).to_be_visible()
+    ann.shot("factor-reset")
+    link = ann.house.link("ann@lost.test", "/factor-reset")
+    ann.page.goto(link)
+    ann.page.get_by_role("button", name="Keep two-step sign-in").click()
+    ann.sees("Two-step sign-in stays on.")
+
+    ask()
+    approve()
+    with psycopg.connect(EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")) as connection:
+        connection.execute("update factor_reset set due_at = now() where completed_at is null")
+        connection.execute(
+            "update procrastinate_jobs set scheduled_at = now() where task_name = 'platform.complete_factor_reset'"
+        )
+    until = time.monotonic() + 30
+    while "removed" not in [mail["subject"].split()[-1] for mail in ann.house.mails("ann@lost.test")]:
+        assert time.monotonic() < until, "the factor was not removed"
+        time.sleep(0.2)
+    ann.page.goto(f"{TENANT}/account")
+    ann.page.wait_for_url("**/sign-in**")  # signed out everywhere
+    lost.signs_in("ann@lost.test", PASSWORD)
+    lost.page.wait_for_url("**/home**")

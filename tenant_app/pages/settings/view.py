@@ -60,7 +60,7 @@ def slug_dialog() -> rx.Component:
         SettingsState,
         "slug",
         "Change the address",
-        "Members who open an old link are sent to the new address for 90 days. Nobody else can take the old one until then.",
+        "Members who open an old link are sent to the new address for 90 days. Until then, no other organisation can take the old one.",
         dialog_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
