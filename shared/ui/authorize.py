@@ -200,10 +200,6 @@ class AuthorizeMiddleware(rx.Middleware):
                 page = await admission.get_state(registered.states[0])
                 await registered.handler.fn(page)
 
-    def _note_tenant(self, principal: Principal, slug: str) -> None:
-        if self._socket_limits is not None and principal.tenant_id:
-            self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
-
     def _is_user_action(self, event: Event, before: str, path: str) -> bool:
         """Whether a person caused the event: only that resets the idle timeout of the session.
 
