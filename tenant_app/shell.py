@@ -49,8 +49,8 @@ class Shell(TenantState):
     async def refresh(self) -> None:
         """Fills the frame of a page that this role can't open."""
         async with self._ctx() as ctx:
-            frame_data = await _read_frame(ctx)
-        self._fill(ctx, frame_data, await entry.list_actor_tenants(ctx))
+            frame_data, places = await _read_frame(ctx), await entry.list_actor_tenants(ctx)
+        self._fill(ctx, frame_data, places)
 
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
         """`places`: None leaves the list of organisations as it is."""
@@ -89,10 +89,10 @@ class PageState(TenantState):
         """Begins every load. It watches before it reads, so that no commit is missed."""
         async with self._ctx() as ctx:
             live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
-            frame_data = await _read_frame(ctx)
+            frame_data, places = await _read_frame(ctx), await entry.list_actor_tenants(ctx)
             yield ctx
         shell = await self.get_state(Shell)
-        shell._fill(ctx, frame_data, await entry.list_actor_tenants(ctx))
+        shell._fill(ctx, frame_data, places)
 
     async def _read_frame(self, ctx: Ctx) -> FrameData:
         return await _read_frame(ctx)

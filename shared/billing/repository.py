@@ -62,15 +62,6 @@ async def list_customer_invoices(ctx: Ctx, customer_id: str) -> Sequence[Billing
     return await rows.all(ctx, statement)
 
 
-async def get_subscription(ctx: Ctx, subscription_id: str) -> BillingSubscription | None:
-    statement = (
-        select(BillingSubscription)
-        .where(BillingSubscription.tenant_id == ctx.tenant_id)
-        .where(BillingSubscription.id == subscription_id)
-    )
-    return await rows.one(ctx, statement)
-
-
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
     statement = (
         select(BillingInvoice)

@@ -5,6 +5,7 @@ operator across tenants (`reason`), or for none. The settings are local to the t
 policies; the guard below makes the same mistake loud in Python: tenant tables without a tenant raise `NoTenant`.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,8 @@ from shared.core.ids import new_id
 
 DATABASE = "bulkhead"
 POOL_SIZE, MAX_OVERFLOW = 10, 10  # of one role in one process
+POOL_TIMEOUT_S = 5
+MAX_STATEMENT_CONNECTIONS = 4  # in one process, beside the pool; each is held for about a millisecond
 CONNECT_TIMEOUT_S = 3
 PREPARE_THRESHOLD = 5  # psycopg's own
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.
@@ -174,7 +177,7 @@ def engine(role: DatabaseRole) -> AsyncEngine:
         target,
         pool_size=POOL_SIZE,
         max_overflow=MAX_OVERFLOW,
-        pool_timeout=5,
+        pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=False,
         hide_parameters=True,  # or a failed statement writes what it carried, hashes too, into the log
         connect_args={
@@ -188,7 +191,56 @@ def engine(role: DatabaseRole) -> AsyncEngine:
 
 
 RawConnection = psycopg.AsyncConnection[tuple[Any, ...]]
-_idle_connections: list[RawConnection] = []
+
+
+class _RawPool:
+    """Connections of the driver itself, beside the pool of the engine. `limit` None: any number."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._idle: list[RawConnection] = []
+        self._places = asyncio.Semaphore(limit) if limit is not None else None
+        self._is_closed = False
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[RawConnection]:
+        """Raises sqlalchemy.exc.TimeoutError where all are in use for too long, as the pool of the engine does."""
+        if self._places is not None:
+            try:
+                await asyncio.wait_for(self._places.acquire(), POOL_TIMEOUT_S)
+            except TimeoutError as problem:
+                raise sa.exc.TimeoutError("no connection became free") from problem
+        try:
+            async with self._take() as connection:
+                yield connection
+        finally:
+            if self._places is not None:
+                self._places.release()
+
+    @asynccontextmanager
+    async def _take(self) -> AsyncIterator[RawConnection]:
+        connection = self._idle.pop() if self._idle else await _open_raw_connection()
+        try:
+            yield connection
+        except BaseException:
+            if connection.broken:  # the server was away, so those that wait are dead too
+                await self._close_idle()
+            await connection.close()  # whatever state it is in
+            raise
+        if self._is_closed:  # everything was disposed of in the meantime
+            await connection.close()
+        else:
+            self._idle.append(connection)
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await self._close_idle()
+
+
+_raw_pool, _statement_pool = _RawPool(), _RawPool(MAX_STATEMENT_CONNECTIONS)
 
 
 @asynccontextmanager
@@ -197,19 +249,18 @@ async def raw_connection() -> AsyncIterator[RawConnection]:
 
     For thousands of statements that read and write no row of a tenant: no tenant is set on this connection.
     """
-    idle_connections = _idle_connections
-    connection = idle_connections.pop() if idle_connections else await _open_raw_connection()
-    try:
+    async with _raw_pool.connection() as connection:
         yield connection
-    except BaseException:
-        if connection.broken:  # the server was away, so those that wait are dead too
-            await _close_connections(idle_connections)
-        await connection.close()  # whatever state it is in
-        raise
-    if idle_connections is _idle_connections:
-        idle_connections.append(connection)
-    else:
-        await connection.close()  # everything was disposed of in the meantime
+
+
+@asynccontextmanager
+async def statement_connection() -> AsyncIterator[RawConnection]:
+    """As `raw_connection`, for one statement that reads: neither BEGIN nor COMMIT is sent. There are only a few.
+
+    A tenant that the statement sets ends with it.
+    """
+    async with _statement_pool.connection() as connection:
+        yield connection
 
 
 async def _open_raw_connection() -> RawConnection:
@@ -224,16 +275,13 @@ async def _open_raw_connection() -> RawConnection:
     )
 
 
-async def _close_connections(connections: list[RawConnection]) -> None:
-    while connections:
-        await connections.pop().close()
-
-
 async def dispose() -> None:
     """Closes what this event loop opened; the next use opens a new connection."""
-    global _idle_connections
-    idle_connections, _idle_connections = _idle_connections, []
-    await _close_connections(idle_connections)
+    global _raw_pool, _statement_pool
+    pools = _raw_pool, _statement_pool
+    _raw_pool, _statement_pool = _RawPool(), _RawPool(MAX_STATEMENT_CONNECTIONS)
+    for pool in pools:
+        await pool.close()
     for role in ROLES:
         if engine.cache_info().currsize:
             await engine(role).dispose()

@@ -51,6 +51,11 @@ async def get_snapshot(ctx: Ctx, at: datetime | None = None) -> tuple[Entitlemen
     ), tenant_catalog
 
 
+async def get_catalog(ctx: Ctx) -> Catalog:
+    """The catalog of this tenant, as of the entry of `ctx` or later."""
+    return (await rights_cache.get_tenant_layers(ctx)).entitlements.catalog
+
+
 async def get_history(ctx: Ctx) -> tuple[EntitlementHistory, Catalog]:
     """All entitlement rows of this tenant and its catalog. The caller checks the permission."""
     tenant_history = await repository.get_history(ctx.session, ctx.tenant_id)

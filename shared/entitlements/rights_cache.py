@@ -56,17 +56,33 @@ _provider_version = 0  # incremented when a provider's rules change: earlier eva
 
 async def get_rights(session: AsyncSession, tenant_id: str, version: int, epoch: int, state: str) -> Rights:
     """In a transaction of this tenant. `version`: `tenant.rights_version`; `state`: as it is for this person."""
-    at, provider_version = now(), _provider_version
-    cached, versions = _cache.get(tenant_id), (version, epoch, provider_version)
-    if (
-        cached is None
-        or (cached.version, cached.epoch, cached.provider_version) != versions
-        or (cached.valid_until and cached.valid_until <= at)
-    ):
-        cached = await _load_rights(session, tenant_id, version, epoch, provider_version, at)
+    cached = _find_cached(tenant_id, version, epoch)
+    if cached is None:
+        cached = await _load_rights(session, tenant_id, version, epoch, _provider_version, now())
         _cache[tenant_id] = cached
         if len(_cache) > MAX_TENANTS:
             _cache.popitem(last=False)
+    return _rights_in_state(cached, state)
+
+
+def find_rights(tenant_id: str, version: int, epoch: int, state: str) -> Rights | None:
+    """As `get_rights`, without the database; None where they have to be read."""
+    cached = _find_cached(tenant_id, version, epoch)
+    return _rights_in_state(cached, state) if cached is not None else None
+
+
+def _find_cached(tenant_id: str, version: int, epoch: int) -> CachedRights | None:
+    cached = _cache.get(tenant_id)
+    if cached is None or (cached.version, cached.epoch, cached.provider_version) != (
+        version,
+        epoch,
+        _provider_version,
+    ):
+        return None
+    return None if cached.valid_until and cached.valid_until <= now() else cached
+
+
+def _rights_in_state(cached: CachedRights, state: str) -> Rights:
     rights = cached.rights_by_state.get(state)
     if rights is None:
         entitlements, provider = cached.tenant.entitlements, cached.tenant.provider

@@ -50,8 +50,8 @@ class Device:
 
 async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveSession | None:
     """The live session of the cookie. None for an expired, revoked or unknown one, and for a disabled person."""
-    token = cookies.get_cookie_value(cookie_header, realm.session_cookie)
-    session_and_person = token and await _get_genuine_session(session, realm, crypto.hash_token(token))
+    token_hash = get_token_hash(realm, cookie_header)
+    session_and_person = token_hash and await _get_genuine_session(session, realm, token_hash)
     if not session_and_person:
         return None
     row, person = session_and_person
@@ -65,6 +65,12 @@ async def find(session: AsyncSession, realm: Realm, cookie_header: str) -> LiveS
     )
 
 
+def get_token_hash(realm: Realm, cookie_header: str) -> str:
+    """Of the session that the cookies claim; "" where they claim none."""
+    token = cookies.get_cookie_value(cookie_header, realm.session_cookie)
+    return crypto.hash_token(token) if token else ""
+
+
 async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> bool:
     return await _get_genuine_session(session, realm, session_hash) is not None
 
@@ -72,15 +78,19 @@ async def is_live(session: AsyncSession, realm: Realm, session_hash: str) -> boo
 async def _get_genuine_session(
     session: AsyncSession, realm: Realm, session_hash: str
 ) -> tuple[Any, Any] | None:
-    """The live session and its person. A session without a valid proof is recorded as a security event."""
+    """The live session and its person."""
     session_and_person = await repository.get_live_session(session, realm, session_hash)
-    if session_and_person is None:
+    if session_and_person is None or not await is_genuine(realm, session_and_person[0]):
         return None
-    row, person = session_and_person
-    if not session_proofs.is_genuine(realm, row):
-        await session_proofs.record_forgery(realm, person.id)
-        return None
-    return row, person
+    return session_and_person
+
+
+async def is_genuine(realm: Realm, row: Any) -> bool:
+    """False for a session without a valid proof, which is recorded as a security event."""
+    if session_proofs.is_genuine(realm, row):
+        return True
+    await session_proofs.record_forgery(realm, repository.get_owner_id(realm, row))
+    return False
 
 
 async def require_live(session: AsyncSession, realm: Realm, subject_id: str, session_hash: str) -> None:
@@ -95,8 +105,17 @@ async def require_live(session: AsyncSession, realm: Realm, subject_id: str, ses
 
 async def touch(session: AsyncSession, realm: Realm, live_session: LiveSession) -> None:
     """Extend the idle timeout, at most once a minute. For short transactions."""
-    if live_session.last_seen_at < now() - TOUCH_INTERVAL:
-        await repository.touch_session(session, realm, live_session.session_hash, TOUCH_INTERVAL)
+    if is_touch_due(live_session.last_seen_at):
+        await touch_by_hash(session, realm, live_session.session_hash)
+
+
+def is_touch_due(last_seen_at: datetime) -> bool:
+    return last_seen_at < now() - TOUCH_INTERVAL
+
+
+async def touch_by_hash(session: AsyncSession, realm: Realm, session_hash: str) -> None:
+    """Extend the idle timeout, unless another transaction has in the last minute."""
+    await repository.touch_session(session, realm, session_hash, TOUCH_INTERVAL)
 
 
 async def start(

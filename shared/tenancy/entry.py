@@ -6,9 +6,8 @@ what `authenticate` read at the beginning of the same event. An unknown and a fo
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,14 +17,26 @@ from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights
+from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import REASON_DURATION, clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
-from shared.identity.models import Operator, User
+from shared.identity.models import Operator, User, UserSession
 from shared.tenancy import entry_repository as repository
 from shared.tenancy import roles
-from shared.tenancy.models import Membership, MembershipState, RoleRow, Tenant, TenantState
+from shared.tenancy.admissions import (
+    OperatorAdmission,
+    Principal,
+    TenantAdmission,
+    add_suspension,
+    admit_member,
+    admit_operator,
+    find_ended_refusal,
+    get_effective_state,
+)
+from shared.tenancy.entry_repository import Standing, TenantStanding
+from shared.tenancy.models import Membership, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
 NOT_FOUND_STEP = "Check the address or choose one of your organisations."
@@ -44,53 +55,7 @@ VISITOR_PERMISSIONS = {
 }
 
 
-# Rights of a principal without a tenant. They also have no permissions, so no decision depends on these.
-NO_RIGHTS = Rights("", "", "", "none", frozenset(), {}, frozenset(), {}, {})
 NO_ROLE = Role("", "", "", frozenset())
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The permissions of a session at a slug, for checks before the transaction of a handler."""
-
-    session_hash: str = field(repr=False)
-    user_id: str  # or the operator's id
-    permissions: frozenset[str] = frozenset()
-    tenant_id: str = ""  # "" for an unknown or foreign slug
-    rights: Rights = NO_RIGHTS
-    ended_message: str = ""  # for a former member
-    ended_step: str = ""  # what a former member can do
-    present_slug: str = ""  # for a member who asked by a former slug, or by the id of the tenant
-    admission: "TenantAdmission | OperatorAdmission | None" = field(default=None, repr=False)
-
-    @property
-    def actor_id(self) -> str:
-        return self.user_id
-
-
-@dataclass(frozen=True, slots=True)
-class TenantAdmission:
-    """What `authenticate` read about an active member, so that the handler of the same event need not read it again."""
-
-    tenant_id: str
-    slug: str
-    tenant_name: str
-    tenant_state: str  # effective for this person
-    actor: Actor
-    role: Role
-    rights: Rights
-    session_hash: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorAdmission:
-    actor: Actor
-    role: str
-    session_hash: str = field(repr=False)
-
-
-class Authenticator(Protocol):
-    async def __call__(self, cookies: str, slug: str, *, touches: bool) -> Principal | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +72,21 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 
     Raises NotSignedIn, NotFound, Refused (membership_ended).
     """
-    async with (
-        connection_shares.hold_session_share(cookies),
-        decision_counts.counting_decisions() as decisions,
-        db.transaction() as session,
-    ):
-        user_session = await sessions.find(session, realms.USER, cookies)
-        if user_session is None:
+    async with connection_shares.hold_session_share(cookies):
+        principal = await authenticate(cookies, slug, touches=False)
+        if principal is None:
             raise NotSignedIn
-        user: User = user_session.person
-        await db.set_user(session, user.id)
-        membership_row = await repository.get_membership_by_slug(session, user.id, slug)
-        if membership_row is not None:
-            if (ended := _build_ended_refusal(*membership_row[:2])) is not None:
-                raise ended
-            ctx = _build_admitted_ctx(session, await _admit(session, user_session, membership_row))
-            decisions.set_context(ctx)
-            yield ctx
+        if principal.ended_message:
+            raise Refused(principal.ended_message, principal.ended_step, reason="membership_ended")
+        admission = principal.admission
+        if principal.present_slug:
+            async with enter_tenant(cookies, principal.present_slug) as ctx:
+                yield ctx
             return
-        present_slug = await repository.find_present_slug(session, user.id, slug)
-    if present_slug:
-        async with enter_tenant(cookies, present_slug) as ctx:
+        if not isinstance(admission, TenantAdmission):
+            raise NotFound(NOT_FOUND_MESSAGE, NOT_FOUND_STEP)
+        async with enter_admitted(admission) as ctx:
             yield ctx
-        return
-    await _record_cross_tenant_attempt(user_session.subject_id, slug)
-    raise NotFound(NOT_FOUND_MESSAGE, NOT_FOUND_STEP)
 
 
 @asynccontextmanager
@@ -210,7 +165,7 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
         if operator_session is None or operator_session.person.disabled_at is not None:
             raise NotSignedIn
         yield _build_operator_ctx(
-            session, _admit_operator(operator_session.person, operator_session.session_hash)
+            session, admit_operator(operator_session.person, operator_session.session_hash)
         )
 
 
@@ -226,7 +181,7 @@ async def enter_operator_account(session: AsyncSession, operator_id: str, sessio
     operator = await repository.get_operator(session, operator_id)
     if operator is None or operator.disabled_at is not None:
         raise NotSignedIn
-    return _build_operator_ctx(session, _admit_operator(operator, session_hash))
+    return _build_operator_ctx(session, admit_operator(operator, session_hash))
 
 
 @asynccontextmanager
@@ -304,45 +259,80 @@ async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: st
 async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
     """The principal of a session at `slug`; None without a live session. For the HTTP guard and before every event.
 
-    `touches`: a user action, which extends the idle timeout.
+    One statement reads it. `touches`: a user action, which extends the idle timeout.
     """
-    async with connection_shares.hold_session_share(cookies), db.transaction() as session:
-        user_session = await sessions.find(session, realms.USER, cookies)
-        if user_session is None:
+    token_hash = sessions.get_token_hash(realms.USER, cookies)
+    if not token_hash:
+        return None
+    async with connection_shares.hold_session_share(cookies):
+        async with db.statement_connection() as connection:
+            standing = await repository.find_standing(connection, token_hash, slug)
+        if standing is None or not await _is_genuine(standing, token_hash):
             return None
-        user: User = user_session.person
+        tenant = standing.tenant
+        ended = find_ended_refusal(tenant) if tenant is not None else None
         if touches:
-            await sessions.touch(session, realms.USER, user_session)
-        signed_in_user = Principal(user_session.session_hash, user.id)
-        if not slug:
-            return signed_in_user
-        await db.set_user(session, user.id)
-        membership_row = await repository.get_membership_by_slug(session, user.id, slug)
-        if membership_row is not None:
-            membership, tenant = membership_row[:2]
-            if (ended := _build_ended_refusal(membership, tenant)) is not None:
-                return Principal(
-                    user_session.session_hash,
-                    user.id,
-                    tenant_id=tenant.id,
-                    ended_message=ended.detail,
-                    ended_step=ended.next_step,
-                )
-            admission = await _admit(session, user_session, membership_row)
-            if touches and _is_seen_outdated(membership):
-                await repository.touch_membership(session, tenant.id, user.id, SEEN_UPDATE_INTERVAL)
+            await _touch(standing, tenant if ended is None else None, token_hash)
+        if tenant is None:
+            if standing.present_slug:
+                return Principal(token_hash, standing.user_id, present_slug=standing.present_slug)
+            if slug:
+                await _record_cross_tenant_attempt(standing.user_id, slug)
+            return Principal(token_hash, standing.user_id)
+        if ended is not None:
             return Principal(
-                user_session.session_hash,
-                user.id,
-                admission.role.permissions,
-                tenant.id,
-                admission.rights,
-                admission=admission,
+                token_hash,
+                standing.user_id,
+                tenant_id=tenant.tenant_id,
+                ended_message=ended.detail,
+                ended_step=ended.next_step,
             )
-        if present_slug := await repository.find_present_slug(session, user.id, slug):
-            return Principal(user_session.session_hash, user.id, present_slug=present_slug)
-    await _record_cross_tenant_attempt(user.id, slug)
-    return signed_in_user
+        rights = await _get_rights(standing, tenant)
+    admission = admit_member(standing, tenant, rights=rights, session_hash=token_hash)
+    return Principal(
+        token_hash,
+        standing.user_id,
+        admission.role.permissions,
+        tenant.tenant_id,
+        rights,
+        admission=admission,
+    )
+
+
+async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
+    state = get_effective_state(tenant.tenant_state, verified=standing.user_verified)
+    facts = tenant.tenant_id, tenant.rights_version, tenant.epoch, state
+    rights = rights_cache.find_rights(*facts)
+    if rights is None:
+        async with db.transaction(tenant_id=tenant.tenant_id) as session:
+            rights = await rights_cache.get_rights(session, *facts)
+    return add_suspension(rights, tenant.suspension_message)
+
+
+async def _is_genuine(standing: Standing, token_hash: str) -> bool:
+    row = UserSession(
+        id=standing.session_id,
+        user_id=standing.user_id,
+        token_hash=token_hash,
+        factors=standing.session_factors,
+        proof=standing.session_proof,
+    )
+    return await sessions.is_genuine(realms.USER, row)
+
+
+async def _touch(standing: Standing, tenant: TenantStanding | None, token_hash: str) -> None:
+    """Note that the session and the active member were seen, where that was long ago."""
+    touches_session = sessions.is_touch_due(standing.session_seen_at)
+    touches_membership = tenant is not None and _is_seen_outdated(tenant.seen_at)
+    if not touches_session and not touches_membership:
+        return
+    async with db.transaction(tenant_id=tenant.tenant_id if tenant is not None else "") as session:
+        if touches_session:
+            await sessions.touch_by_hash(session, realms.USER, token_hash)
+        if tenant is not None and touches_membership:
+            await repository.touch_membership(
+                session, tenant.tenant_id, standing.user_id, SEEN_UPDATE_INTERVAL
+            )
 
 
 async def authenticate_operator(cookies: str, *, touches: bool = True) -> Principal | None:
@@ -357,7 +347,7 @@ async def authenticate_operator(cookies: str, *, touches: bool = True) -> Princi
             operator_session.session_hash,
             operator.id,
             OPERATOR_ROLES[operator.role].permissions,
-            admission=_admit_operator(operator, operator_session.session_hash),
+            admission=admit_operator(operator, operator_session.session_hash),
         )
 
 
@@ -372,21 +362,18 @@ async def list_user_tenants(cookies: str) -> list[UserTenant]:
         user_session = await sessions.find(session, realms.USER, cookies)
         if user_session is None:
             raise NotSignedIn
-        await db.set_user(session, user_session.subject_id)
         return await _list_user_tenants(session, user_session.subject_id)
 
 
 async def list_actor_tenants(ctx: Ctx) -> list[UserTenant]:
-    """As `list_user_tenants`, for the person of a context, in a transaction of its own."""
-    async with db.transaction(user_id=ctx.actor_id) as session:
-        return await _list_user_tenants(session, ctx.actor_id)
+    """As `list_user_tenants`, for the person of a context."""
+    return await _list_user_tenants(ctx.session, ctx.actor_id)
 
 
 async def _list_user_tenants(session: AsyncSession, user_id: str) -> list[UserTenant]:
     return [
-        UserTenant(tenant.slug, tenant.name, roles.build_role(role), tenant.state.value)
-        for membership, tenant, role in await repository.list_memberships_with_roles(session, user_id)
-        if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED
+        UserTenant(slug, name, roles.build_role(role), state)
+        for slug, name, state, role in await repository.list_tenants_with_roles(session, user_id)
     ]
 
 
@@ -396,44 +383,16 @@ async def _build_ctx(
     actor: Actor,
     role: Role,
     *,
-    epoch: int | None = None,
     request_id: str = "",
     session_hash: str = "",
     verified: bool = True,
 ) -> Ctx:
-    state = _get_effective_state(tenant, verified=verified)
-    if epoch is None:
-        epoch = await repository.get_epoch(session)
-    rights = await _get_rights(session, tenant, epoch, state)
+    state = get_effective_state(tenant.state.value, verified=verified)
+    epoch = await repository.get_epoch(session)
+    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
+    rights = add_suspension(rights, tenant.suspension_message)
     admission = TenantAdmission(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash)
     return _build_admitted_ctx(session, admission, request_id)
-
-
-async def _admit(
-    session: AsyncSession,
-    user_session: sessions.LiveSession,
-    membership_row: tuple[Membership, Tenant, RoleRow, int],
-) -> TenantAdmission:
-    """The transaction belongs to the tenant afterwards. The membership is active."""
-    _, tenant, role, epoch = membership_row
-    user: User = user_session.person
-    await db.set_tenant(session, tenant.id)
-    state = _get_effective_state(tenant, verified=_is_verified(user))
-    return TenantAdmission(
-        tenant.id,
-        tenant.slug,
-        tenant.name,
-        state,
-        Actor("user", user.id, user.name),
-        roles.build_role(role),
-        await _get_rights(session, tenant, epoch, state),
-        user_session.session_hash,
-    )
-
-
-async def _get_rights(session: AsyncSession, tenant: Tenant, epoch: int, state: str) -> Rights:
-    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
-    return rights.with_suspension_message(tenant.suspension_message) if tenant.suspension_message else rights
 
 
 def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, request_id: str = "") -> Ctx:
@@ -453,10 +412,6 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
     )
 
 
-def _admit_operator(operator: Operator, session_hash: str) -> OperatorAdmission:
-    return OperatorAdmission(Actor("operator", operator.id, operator.name), operator.role, session_hash)
-
-
 def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> OperatorCtx:
     """Reads and checks nothing: whoever made the admission has."""
     return OperatorCtx(
@@ -469,37 +424,12 @@ def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> 
     )
 
 
-def _is_seen_outdated(membership: Membership) -> bool:
-    return membership.seen_at is None or membership.seen_at < db.now() - SEEN_UPDATE_INTERVAL
+def _is_seen_outdated(seen_at: datetime | None) -> bool:
+    return seen_at is None or seen_at < now() - SEEN_UPDATE_INTERVAL
 
 
 def _is_verified(user: User) -> bool:
     return user.email_verified_at is not None
-
-
-def _get_effective_state(tenant: Tenant, *, verified: bool) -> str:
-    """For a user with an unverified address, every tenant is treated as unverified."""
-    return tenant.state.value if verified else TenantState.PENDING_VERIFICATION.value
-
-
-def _build_ended_refusal(membership: Membership, tenant: Tenant) -> Refused | None:
-    if membership.state is MembershipState.ACTIVE:
-        return None
-    if membership.ended_by_self:
-        left_on = f" on {membership.ended_at:%-d %B %Y}" if membership.ended_at else ""
-        return Refused(
-            f"You left {tenant.name}{left_on}.",
-            f"To return, ask an owner of {tenant.name} for a new invitation.",
-            reason="membership_ended",
-        )
-    past_verb = "removed" if membership.state is MembershipState.REMOVED else "deactivated"
-    ended_by = f" by {membership.ended_by}" if membership.ended_by else ""
-    day = f" on {membership.ended_at:%-d %B %Y}" if membership.ended_at else ""
-    return Refused(
-        f"Your access to {tenant.name} was {past_verb}{ended_by}{day}.",
-        f"Contact an owner of {tenant.name} to restore it.",
-        reason="membership_ended",
-    )
 
 
 async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:

@@ -1,63 +1,85 @@
 """SQL of `entry`: memberships of users, operators and visits."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, and_, column, func, or_, table, update
+from sqlalchemy import BigInteger, column, func, table, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
-from shared.core.db import now
+from shared.core.db import RawConnection, now
 from shared.identity.models import Operator
-from shared.tenancy.models import FormerSlug, Membership, MembershipState, RoleRow, Tenant
+from shared.tenancy.models import Membership, Tenant
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
-_role_of_membership = and_(
-    col(RoleRow.tenant_id) == col(Membership.tenant_id), col(RoleRow.key) == col(Membership.role)
-)
+AUTHENTICATE = "select * from authenticate_user(%s, %s)"
+LIST_TENANTS = "select * from list_tenants_of_user(%s)"
+UNKNOWN_SLUG = "-"  # no slug is this one
 
 
-async def get_membership_by_slug(
-    session: AsyncSession, user_id: str, slug: str
-) -> tuple[Membership, Tenant, RoleRow, int] | None:
-    """The membership with tenant, role and catalog epoch. Needs `db.set_user`: row security hides other memberships."""
-    if not slug.isascii() or "\0" in slug:
-        return None  # no slug contains these, and the database refuses NUL
-    statement = (
-        select(Membership, Tenant, RoleRow, CATALOG_EPOCH)
-        .join(Tenant, col(Tenant.id) == Membership.tenant_id)
-        .join(RoleRow, _role_of_membership)
-        .where(Tenant.slug == slug)
-        .where(Membership.user_id == user_id)
+class StandingRole(NamedTuple):
+    key: str
+    name: str
+    builtin: bool
+    sentence: str
+    permissions: Sequence[str]
+    deleted_at: datetime | None
+    version: int
+
+
+class TenantStanding(NamedTuple):
+    """What a person is in a tenant: an active or a former member."""
+
+    tenant_id: str
+    slug: str
+    tenant_name: str
+    tenant_state: str
+    suspension_message: str
+    rights_version: int
+    membership_state: str
+    ended_at: datetime | None
+    ended_by: str
+    ended_by_self: bool
+    seen_at: datetime | None
+    role: StandingRole
+    epoch: int  # of the catalog
+
+
+class Standing(NamedTuple):
+    """Whose session it is, and what this person is in one tenant."""
+
+    session_id: str
+    session_seen_at: datetime
+    session_proof: str
+    session_factors: str
+    user_id: str
+    user_name: str
+    user_verified: bool
+    present_slug: (
+        str  # of the tenant that has `slug` as its id or as a former slug, for an active member; else ""
     )
-    return (await session.exec(statement)).first()
+    tenant: TenantStanding | None  # None for an unknown or foreign slug
 
 
-async def find_present_slug(session: AsyncSession, user_id: str, alias: str) -> str:
-    """The slug of the tenant that has `alias` as its id or as a former slug; "" unless the user is an active member.
+async def find_standing(connection: RawConnection, token_hash: str, slug: str) -> Standing | None:
+    """In one statement, with the row security of its transaction. None without a live session, whose proof the caller checks.
 
-    Needs `db.set_user`.
+    `slug`: "" asks for the session only.
     """
-    if not alias.isascii() or "\0" in alias:
-        return ""
-    tenant_ids = select(func.unnest(func.list_user_tenants())).scalar_subquery()
-    was_kept = (
-        select(FormerSlug.id)
-        .where(FormerSlug.tenant_id == col(Tenant.id))
-        .where(FormerSlug.id == alias)
-        .where(FormerSlug.kept_until > now())
-        .exists()
-    )
-    statement = (
-        select(Tenant.slug)
-        .join(Membership, col(Membership.tenant_id) == Tenant.id)
-        .where(col(Tenant.id).in_(tenant_ids))
-        .where(Membership.user_id == user_id)
-        .where(Membership.state == MembershipState.ACTIVE)
-        .where(or_(col(Tenant.id) == alias, was_kept))
-    )
-    return (await session.exec(statement)).first() or ""
+    if not slug.isascii() or "\0" in slug:
+        slug = UNKNOWN_SLUG  # no slug contains these, and the database refuses NUL
+    row = await (await connection.execute(AUTHENTICATE, (token_hash, slug))).fetchone()
+    return _read_standing(row) if row is not None else None
+
+
+def _read_standing(values: Any) -> Standing:
+    """`values`: a row of the function; their types are its declared ones."""
+    person, tenant, role, epoch = values[:8], values[8:19], values[19:26], values[26]
+    if tenant[0] is None:
+        return Standing._make((*person, None))
+    return Standing._make((*person, TenantStanding._make((*tenant, StandingRole._make(role), epoch))))
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
@@ -73,20 +95,13 @@ async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tupl
     return (await session.exec(statement)).all()
 
 
-async def list_memberships_with_roles(
+async def list_tenants_with_roles(
     session: AsyncSession, user_id: str
-) -> Sequence[tuple[Membership, Tenant, RoleRow]]:
-    """All memberships of this user with their roles. Needs `db.set_user`."""
-    tenant_ids = select(func.unnest(func.list_user_tenants())).scalar_subquery()
-    statement = (
-        select(Membership, Tenant, RoleRow)
-        .join(Tenant, col(Tenant.id) == Membership.tenant_id)
-        .join(RoleRow, _role_of_membership)
-        .where(col(Membership.tenant_id).in_(tenant_ids))
-        .where(Membership.user_id == user_id)
-        .order_by(Tenant.name, Tenant.id)
-    )
-    return (await session.exec(statement)).all()
+) -> Sequence[tuple[str, str, str, StandingRole]]:
+    """(slug, name, state, role) where this user is an active member, by name. The transaction keeps its tenant."""
+    connection = await session.connection()
+    rows: Sequence[Any] = (await connection.exec_driver_sql(LIST_TENANTS, (user_id,))).all()
+    return [(row[0], row[1], row[2], StandingRole(*row[3:])) for row in rows]
 
 
 async def get_epoch(session: AsyncSession) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, case, literal
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, exists, literal
 from sqlmodel import col, func, select
 
 from shared.access.roles import ROLES
@@ -15,6 +15,8 @@ from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.identity.models import User
 from shared.tenancy.invitation_repository import list_pending_invitations
 from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
     Membership,
     MembershipState,
     RoleRow,
@@ -161,6 +163,33 @@ async def list_seat_emails(ctx: Ctx) -> set[str]:
         invitation.email for invitation in await list_pending_invitations(ctx) if invitation.expires_at > at
     ]
     return {*(await ctx.session.exec(members)).all(), *invited_emails}
+
+
+async def count_seats(ctx: Ctx) -> int:
+    """How many addresses `list_seat_emails` has, without reading them."""
+    has_seat = (
+        exists()
+        .where(col(User.email) == col(Invitation.email))
+        .where(col(Membership.user_id) == col(User.id))
+        .where(col(Membership.tenant_id) == ctx.tenant_id)
+        .where(col(Membership.state) == MembershipState.ACTIVE)
+    )
+    members = (
+        select(func.count())
+        .select_from(Membership)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+    )
+    invited = (
+        select(func.count())
+        .select_from(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(col(Invitation.expires_at) > now())
+        .where(~has_seat)
+    )
+    statement = select(members.scalar_subquery() + invited.scalar_subquery())
+    return int((await ctx.session.exec(statement)).one())
 
 
 async def list_owner_ids(ctx: Ctx) -> set[str]:

@@ -91,7 +91,7 @@ def build_member(membership: Membership, user: User) -> Member:
 async def count_seats(ctx: Ctx) -> int:
     """The number of seats in use: active members and pending invitations."""
     policy.require(ctx, actions.MEMBER_READ)
-    return len(await member_repository.list_seat_emails(ctx))
+    return await member_repository.count_seats(ctx)
 
 
 async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | None) -> None:

@@ -20,6 +20,7 @@ from shared.core.ids import new_id
 from shared.core.versions import advance_version, require_version
 from shared.entitlements import limits
 from shared.tenancy import membership_end, role_repository, seats
+from shared.tenancy.entry_repository import StandingRole
 from shared.tenancy.models import RoleRow
 
 MAX_NAME_LENGTH, MAX_SENTENCE_LENGTH = 60, 200
@@ -34,7 +35,7 @@ class RoleUsage:
     pending_invitations: int
 
 
-def build_role(row: RoleRow) -> Role:
+def build_role(row: RoleRow | StandingRole) -> Role:
     """The role of a row. A deleted role has no permissions."""
     if row.builtin:
         return ROLES[row.key]

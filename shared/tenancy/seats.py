@@ -32,4 +32,4 @@ async def reserve(ctx: Ctx, action: Action) -> set[str]:
 
 async def count(ctx: Ctx) -> int:
     """Seats in use, read without a lock. For services that have checked the permission."""
-    return len(await member_repository.list_seat_emails(ctx))
+    return await member_repository.count_seats(ctx)

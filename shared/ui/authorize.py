@@ -20,7 +20,7 @@ from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
 from shared.tenancy import entry
-from shared.tenancy.entry import Authenticator, Principal
+from shared.tenancy.admissions import Authenticator, Principal
 from shared.ui import event_requests
 from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates

@@ -14,6 +14,7 @@ from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.core.socket_frames import slug_from_path
 from shared.tenancy import entry
+from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from shared.ui import event_requests
 from shared.ui.live_updates import get_tab_key
 
@@ -26,7 +27,7 @@ class EventAdmission:
 
     cookies: str
     slug: str
-    admission: entry.TenantAdmission | entry.OperatorAdmission | None
+    admission: TenantAdmission | OperatorAdmission | None
 
 
 # Reflex runs every event in a task of its own, so one event never sees another one's.
@@ -38,7 +39,7 @@ def set_event_admission(admission: EventAdmission) -> None:
     _event_admission.set(admission)
 
 
-def _take_admission(cookies: str, slug: str) -> entry.TenantAdmission | entry.OperatorAdmission | None:
+def _take_admission(cookies: str, slug: str) -> TenantAdmission | OperatorAdmission | None:
     """Once per event: a second transaction, such as one after a call to the provider, authenticates again."""
     admitted = _event_admission.get()
     _event_admission.set(None)
@@ -109,7 +110,7 @@ class TenantState(SessionState[Ctx]):
 
     def _enter(self) -> AbstractAsyncContextManager[Ctx]:
         admission = _take_admission(self._cookies(), self._slug())
-        if isinstance(admission, entry.TenantAdmission):
+        if isinstance(admission, TenantAdmission):
             return entry.enter_admitted(admission)
         return entry.enter_tenant(self._cookies(), self._slug())
 
@@ -119,7 +120,7 @@ class OperatorState(SessionState[OperatorCtx]):
 
     def _enter(self) -> AbstractAsyncContextManager[OperatorCtx]:
         admission = _take_admission(self._cookies(), slug_from_path(self.router.url.path))
-        if isinstance(admission, entry.OperatorAdmission):
+        if isinstance(admission, OperatorAdmission):
             return entry.enter_admitted_operator(admission)
         return entry.enter_operator(self._cookies())
 

@@ -21,7 +21,7 @@ from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_limits import TooManySockets
 from shared.identity import sessions
 from shared.tenancy import entry
-from shared.tenancy.entry import Authenticator, Principal
+from shared.tenancy.admissions import Authenticator, Principal
 from shared.web import problem_responses, public_pages, request_identity
 from shared.web.app_sites import Site
 from shared.web.client_tokens import ClientTokenStore, MemoryClientTokenStore, RedisClientTokenStore

@@ -31,6 +31,7 @@ from shared.core.errors import NoTenant, NotFound
 from shared.entitlements import rights_cache
 from shared.identity.models import User
 from shared.tenancy import entry
+from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
 from tests.attack.mutants import Mutants
@@ -268,7 +269,7 @@ async def _try(
         return _words(answer), touched
 
 
-Admission = entry.TenantAdmission | entry.OperatorAdmission
+Admission = TenantAdmission | OperatorAdmission
 
 
 async def _authenticate(call: Call, world: World) -> Admission:
@@ -283,7 +284,7 @@ async def _authenticate(call: Call, world: World) -> Admission:
 
 
 def _enter(admission: Admission) -> Any:
-    if isinstance(admission, entry.OperatorAdmission):
+    if isinstance(admission, OperatorAdmission):
         return entry.enter_admitted_operator(admission)
     return entry.enter_admitted(admission)
 

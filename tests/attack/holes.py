@@ -42,7 +42,7 @@ def _token() -> None:
 
 
 def _handshake() -> None:
-    from shared.tenancy.entry import Principal
+    from shared.tenancy.admissions import Principal
     from shared.web.session_guard import SessionGuard
 
     async def find(self: Any, scope: Any, headers: Any, cookies: str) -> Principal:
@@ -54,19 +54,25 @@ def _handshake() -> None:
 def _membership() -> None:
     """Whoever asks for a tenant is its owner, and the database lets them."""
     from shared.tenancy import entry_repository
-    from shared.tenancy.models import Membership, RoleRow, Tenant
+    from shared.tenancy.entry_repository import StandingRole, TenantStanding
 
-    async def anybody(
-        session: Any, user_id: str, slug: str
-    ) -> tuple[Membership, Tenant, RoleRow, int] | None:
-        row = _tenant(slug)
-        if row is None:
-            return None
-        membership = Membership(id="mem_hole", tenant_id=row["id"], user_id=user_id, role="owner")
-        role = RoleRow(tenant_id=row["id"], key="owner", name="Owner", builtin=True)
-        return membership, Tenant(**row), role, await entry_repository.get_epoch(session)
+    original = entry_repository.find_standing
 
-    _replace(entry_repository, "get_membership_by_slug", anybody)
+    async def anybody(connection: Any, token_hash: str, slug: str, at: Any) -> Any:
+        standing, row = await original(connection, token_hash, slug, at), _tenant(slug)
+        if standing is None or row is None:
+            return standing
+        epoch = (await (await connection.execute("select number from entitlement_epoch")).fetchone())[0]
+        return standing._replace(
+            tenant=TenantStanding(
+                *(row[name] for name in ("id", "slug", "name", "state", "rights_version")),
+                *("active", None, "", at),
+                StandingRole("owner", "Owner", True, "", [], None, 1),
+                epoch,
+            )
+        )
+
+    _replace(entry_repository, "find_standing", anybody)
 
 
 def _tenant(slug: str) -> dict[str, Any] | None:
@@ -83,15 +89,15 @@ def _not_yours() -> None:
     from shared.core.errors import Refused
     from shared.tenancy import entry_repository
 
-    original = entry_repository.get_membership_by_slug
+    original = entry_repository.find_standing
 
-    async def tells(session: Any, user_id: str, slug: str) -> Any:
-        membership = await original(session, user_id, slug)
-        if membership is None and _tenant(slug) is not None:
+    async def tells(connection: Any, token_hash: str, slug: str, at: Any) -> Any:
+        standing = await original(connection, token_hash, slug, at)
+        if standing is not None and standing.tenant is None and _tenant(slug) is not None:
             raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
-        return membership
+        return standing
 
-    _replace(entry_repository, "get_membership_by_slug", tells)
+    _replace(entry_repository, "find_standing", tells)
 
 
 def _gate() -> None:

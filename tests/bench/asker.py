@@ -67,7 +67,11 @@ def keep_for(seconds: float) -> None:
             until[tenant_id] = time.monotonic() + seconds, kept
         return kept
 
-    rights_cache.get_rights = rights
+    def find(tenant_id: str, *_: Any) -> Rights | None:
+        end, kept = until.get(tenant_id, (0.0, None))
+        return None if end <= time.monotonic() else kept
+
+    rights_cache.get_rights, rights_cache.find_rights = rights, find
 
 
 async def main(how: str) -> None:

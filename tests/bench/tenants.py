@@ -22,7 +22,7 @@ from shared.entitlements.catalog import Catalog
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.snapshot import EntitlementSnapshot
-from shared.tenancy.entry import Principal
+from shared.tenancy.admissions import Principal
 from tests.support.entitlements import oracle, random_entitlements
 from tests.support.entitlements.oracle import PlainDict
 

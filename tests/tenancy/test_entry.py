@@ -1,12 +1,11 @@
 """Every way to enter a tenant, and its refusals."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.backoffice import tenant_directory
@@ -17,6 +16,7 @@ from shared.tenancy import audit_reader, entry, members
 from shared.tenancy.models import Tenant, TenantState
 from tests.conftest import Cast
 from tests.support import factories, session_rows
+from tests.support.round_trips import recorded_round_trips
 
 SIDEWAYS = ["", "nothing-here", "\x00", "\ud800", "a/b", "x" * 10_000, "ACME", "%", "ten_acme"]
 
@@ -51,34 +51,22 @@ async def test_member_enters_with_the_permissions_of_their_role(cast: Cast) -> N
         assert ctx.request_id.startswith("req_")
 
 
-async def count_statements(act: Callable[[], Awaitable[Any]]) -> int:
-    statements: list[str] = []
-
-    def record_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    engine = db.engine("app").sync_engine
-    event.listen(engine, "before_cursor_execute", record_statement)
-    try:
-        await act()
-    finally:
-        event.remove(engine, "before_cursor_execute", record_statement)
-    return len(statements)
-
-
 async def test_entry_of_a_recently_seen_member_takes_few_statements(cast: Cast) -> None:
-    """Four statements: the session with its user, the scope of the user, the membership, the scope of the tenant."""
+    """One to authenticate; a transaction adds BEGIN, the scope of the tenant, and COMMIT."""
 
     async def enter() -> None:
-        async with cast.adam.ctx():
-            pass
+        async with cast.adam.ctx() as ctx:
+            await ctx.session.connection()
 
     async def authenticate() -> None:
         assert await entry.authenticate(cast.adam.cookie, cast.adam.slug) is not None
 
-    await authenticate()  # writes when the member was seen, and fills the rights cache
-    assert await count_statements(authenticate) == 4
-    assert await count_statements(enter) == 4
+    async with recorded_round_trips() as round_trips:
+        await authenticate()  # writes when the member was seen, and fills the rights cache
+        for act, count in ((authenticate, 1), (enter, 4)):
+            round_trips.start()
+            await act()
+            assert len(round_trips.list_statements()) == count
 
 
 async def test_context_is_immutable_and_hides_its_session(cast: Cast) -> None:

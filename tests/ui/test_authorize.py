@@ -17,7 +17,7 @@ from shared.access.roles import ROLES
 from shared.core.context import RefusalWording
 from shared.core.errors import NotFound
 from shared.entitlements.features import FEATURES
-from shared.tenancy.entry import NO_RIGHTS, Principal
+from shared.tenancy.admissions import NO_RIGHTS, Principal
 from shared.ui import authorize
 from shared.ui.admission import Admission
 from shared.ui.authorize import AuthorizeMiddleware, needs

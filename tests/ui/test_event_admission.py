@@ -14,6 +14,7 @@ from admin_app.pages.operators import OperatorsState
 from shared.core.context import Ctx
 from shared.core.errors import NotFound, Refused
 from shared.tenancy import entry, members
+from shared.tenancy.admissions import Authenticator
 from shared.tenancy.models import Membership
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.live_updates import LiveUpdates
@@ -21,6 +22,7 @@ from shared.ui.states import SessionState
 from tenant_app.pages.members.state import MembersState
 from tests.conftest import Cast
 from tests.support.app_pages import AppPages
+from tests.support.round_trips import recorded_round_trips
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def recorded_statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", record_statement)
 
 
-async def authorize(page: SessionState, authenticate: entry.Authenticator = entry.authenticate) -> None:
+async def authorize(page: SessionState, authenticate: Authenticator = entry.authenticate) -> None:
     """As Reflex does before the handler runs, in the task of the event."""
     tree: Any = page._get_root_state()
     name = Event.from_event_type(type(page).load)[0].name  # type: ignore[attr-defined]
@@ -53,13 +55,14 @@ async def _find_membership_id(ctx: Ctx, user_id: str) -> str:
 
 async def test_session_and_membership_are_read_once_per_event(cast: Cast) -> None:
     page = cast.ann.opens(MembersState)
-    with recorded_statements() as statements:
+    async with recorded_round_trips() as round_trips:
         await authorize(page)
         async with page._ctx() as ctx:
             assert (ctx.tenant_id, ctx.actor_id, ctx.role) == (cast.acme, cast.ann.user_id, "owner")
             assert ctx.rights.plan == "business"
-    assert len([statement for statement in statements if "find_user_session" in statement]) == 1
-    assert len([statement for statement in statements if "JOIN tenant" in statement]) == 1
+        statements = round_trips.list_statements()
+    assert len([statement for statement in statements if "authenticate_user" in statement]) == 1
+    assert not [statement for statement in statements if "FROM user_session" in statement]
 
 
 async def test_operator_is_read_once_per_event(cast: Cast) -> None:

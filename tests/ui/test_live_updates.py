@@ -6,7 +6,7 @@ import pytest
 from reflex.event import Event
 
 from shared.tenancy import entry
-from shared.tenancy.entry import Principal
+from shared.tenancy.admissions import Principal
 from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.live_updates import LiveUpdates, Tab, get_tab_key
 from tenant_app import shell

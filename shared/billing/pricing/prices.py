@@ -74,7 +74,11 @@ class PlanPrices:
 
 async def get_plan_prices(session: AsyncSession, at: datetime) -> dict[tuple[str, str], PlanPrices]:
     """Prices by version and period, of those that are sold."""
-    all_prices = [price for price, _, _ in await repository.list_prices(session)]
+    return group_plan_prices([price for price, _, _ in await repository.list_prices(session)], at)
+
+
+def group_plan_prices(all_prices: Iterable[Price], at: datetime) -> dict[tuple[str, str], PlanPrices]:
+    """As `get_plan_prices`, of prices that have been read."""
     return _group_prices(select_current_prices(all_prices, at).values())
 
 
@@ -124,11 +128,18 @@ async def add(session: AsyncSession, price: Price) -> bool:
 
 async def get_catalog_prices(session: AsyncSession) -> dict[str, access_schedule.CatalogPrice]:
     """The catalog item of every price, by price id."""
+    return map_catalog_prices(await repository.list_prices(session))
+
+
+def map_catalog_prices(
+    priced_versions: Sequence[tuple[Price, PlanVersion, Plan]],
+) -> dict[str, access_schedule.CatalogPrice]:
+    """As `get_catalog_prices`, of prices that have been read."""
     return {
         price.id: access_schedule.CatalogPrice(
             version.id, plan.kind == "addon", price.kind == "seat", plan.position
         )
-        for price, version, plan in await repository.list_prices(session)
+        for price, version, plan in priced_versions
     }
 
 

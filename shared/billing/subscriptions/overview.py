@@ -14,7 +14,6 @@ from shared.billing.subscriptions import changes, checkout, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.tenancy import seats
 
@@ -52,31 +51,29 @@ class BillingOverview:
 
 async def get_overview(ctx: Ctx) -> BillingOverview:
     policy.require(ctx, actions.BILLING_READ)
-    _, catalogue = await assignments.get_snapshot(ctx)
-    subscription, snapshot = (
-        await subscriptions.get_plan_subscription(ctx),
-        await repository.get_billing_snapshot(ctx),
-    )
+    records = await subscriptions.read_records(ctx)
+    snapshot, catalogue = records.snapshot, records.catalog
+    subscription = subscriptions.build_plan_subscription(records)
     unpaid_invoices = await repository.list_open_invoices(ctx)
-    subscription_rows = await repository.list_subscriptions(ctx)
-    plan_prices = await prices.get_plan_prices(ctx.session, now())
-    last_ended_at = max((row.state.get("ended_at") or "" for row in subscription_rows), default="")
+    used_seats = await seats.count(ctx)
+    plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
+    last_ended_at = max((row.state.get("ended_at") or "" for row in records.subscriptions), default="")
     return BillingOverview(
         subscription,
         changes.find_obstacle(subscription) if subscription else None,
         subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
         if subscription
         else 0,
-        await subscriptions.get_incomplete_subscription(ctx),
+        subscriptions.find_incomplete_subscription(records.subscriptions),
         unpaid_invoices[0] if unpaid_invoices else None,
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",
         datetime.fromisoformat(last_ended_at) if last_ended_at and subscription is None else None,
-        bool(subscription_rows),
-        await seats.count(ctx),
+        bool(records.subscriptions),
+        used_seats,
         [
-            await _build_plan_option(ctx, offer, catalogue, plan_prices, subscription)
+            _build_plan_option(offer, catalogue, plan_prices, subscription, used_seats=used_seats)
             for offer in _include_own_offer(checkout.list_offers_on_sale(ctx, catalogue), subscription)
         ],
         [
@@ -89,12 +86,13 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
     )
 
 
-async def _build_plan_option(
-    ctx: Ctx,
+def _build_plan_option(
     offer: PlanOffer,
     catalogue: Catalog,
     plan_prices: Mapping[tuple[str, str], PlanPrices],
     subscription: PlanSubscription | None,
+    *,
+    used_seats: int,
 ) -> PurchaseOption:
     prices_by_period, obstacle = _get_prices_by_period(offer, plan_prices), None
     limit = offer.limits[seats.SEAT_LIMIT]
@@ -103,7 +101,7 @@ async def _build_plan_option(
         offer, limit.amount, addons, catalogue
     )  # the maximum number is bought
     if subscription is None or subscription.offer is None or subscription.offer.id != offer.id:
-        obstacle = await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)
+        obstacle = subscriptions.describe_seat_obstacle(offer, used_seats=used_seats, capacity=capacity)
     return PurchaseOption(offer, catalogue.plans[offer.plan_id].sentence, prices_by_period, obstacle)
 
 

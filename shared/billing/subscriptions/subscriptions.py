@@ -11,13 +11,14 @@ from datetime import datetime
 
 from shared.billing import repository
 from shared.billing.models import BillingSnapshot, BillingSubscription, Price
-from shared.billing.pricing import prices, prices_repository
+from shared.billing.pricing import prices
 from shared.billing.provider import CanceledAddon, OrderLine, Subscription
 from shared.billing.sync import access_schedule, provider_records
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements import assignments
 from shared.entitlements.catalog import Catalog, PlanOffer
+from shared.entitlements.models import Plan, PlanVersion
 from shared.tenancy import seats
 
 INCOMPLETE = "incomplete"  # the first payment is open
@@ -96,19 +97,38 @@ def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionRecords:
+    """What a subscription is made of, read once."""
+
+    snapshot: BillingSnapshot | None
+    subscriptions: Sequence[BillingSubscription]  # ended ones included, the oldest first
+    priced_versions: Sequence[tuple[Price, PlanVersion, Plan]]
+    catalog: Catalog
+
+
+async def read_records(ctx: Ctx) -> SubscriptionRecords:
+    return SubscriptionRecords(
+        snapshot=await repository.get_billing_snapshot(ctx),
+        subscriptions=await repository.list_subscriptions(ctx),
+        priced_versions=await prices.list_with_versions(ctx.session),
+        catalog=await assignments.get_catalog(ctx),
+    )
+
+
 async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
     """The subscription that gives access; None without one."""
-    billing_snapshot = await repository.get_billing_snapshot(ctx)
-    subscription_id = billing_snapshot.schedule.get("subscription", "") if billing_snapshot else ""
-    if not billing_snapshot or not subscription_id or not is_live_status(billing_snapshot.status):
-        return None
-    row = await repository.get_subscription(ctx, subscription_id)
-    if row is None or row.absent_at is not None:
+    return build_plan_subscription(await read_records(ctx))
+
+
+def build_plan_subscription(records: SubscriptionRecords) -> PlanSubscription | None:
+    """The subscription that gives access; None without one."""
+    row = _find_live_subscription(records)
+    if row is None:
         return None
     snapshot = provider_records.to_subscription(row)
-    prices_by_id = {price.id: price for price, _, _ in await prices_repository.list_prices(ctx.session)}
-    catalog_prices = await prices.get_catalog_prices(ctx.session)
-    _, catalogue = await assignments.get_snapshot(ctx)
+    prices_by_id = {price.id: price for price, _, _ in records.priced_versions}
+    catalog_prices = prices.map_catalog_prices(records.priced_versions)
     our_lines = [line for line in snapshot.lines if line.price_id in prices_by_id]
     plan_lines = [line for line in our_lines if not catalog_prices[line.price_id].is_addon]
     seat_quantities = [line.quantity for line in plan_lines if catalog_prices[line.price_id].is_per_seat]
@@ -122,7 +142,7 @@ async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
         row.id,
         row.customer_id,
         snapshot,
-        catalogue.offers.get(catalog_prices[plan_line.price_id].version_id) if plan_line else None,
+        records.catalog.offers.get(catalog_prices[plan_line.price_id].version_id) if plan_line else None,
         prices_by_id[plan_line.price_id].period if plan_line else "month",
         sum(seat_quantities) if seat_quantities else None,
         addons,
@@ -133,6 +153,16 @@ async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
         },
         {line.price_id: prices_by_id[line.price_id] for line in our_lines},
         row.ticket,
+    )
+
+
+def _find_live_subscription(records: SubscriptionRecords) -> BillingSubscription | None:
+    snapshot = records.snapshot
+    subscription_id = snapshot.schedule.get("subscription", "") if snapshot else ""
+    if not snapshot or not subscription_id or not is_live_status(snapshot.status):
+        return None
+    return next(
+        (row for row in records.subscriptions if row.id == subscription_id and row.absent_at is None), None
     )
 
 
@@ -148,9 +178,12 @@ async def list_records(ctx: Ctx) -> Sequence[BillingSubscription]:
 
 async def get_incomplete_subscription(ctx: Ctx) -> Subscription | None:
     """The subscription whose first payment is open; None without one."""
-    subscriptions = [
-        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
-    ]
+    return find_incomplete_subscription(await repository.list_subscriptions(ctx))
+
+
+def find_incomplete_subscription(rows: Sequence[BillingSubscription]) -> Subscription | None:
+    """As `get_incomplete_subscription`, among rows that have been read, the oldest first."""
+    subscriptions = [provider_records.to_subscription(row) for row in rows]
     return next(
         (subscription for subscription in reversed(subscriptions) if subscription.status == INCOMPLETE), None
     )
@@ -183,11 +216,19 @@ def get_seat_capacity(
 async def find_seat_obstacle(
     ctx: Ctx, offer: PlanOffer, capacity: int | None, current_capacity: int | None
 ) -> tuple[str, str] | None:
+    """As `describe_seat_obstacle`, for the seats that are used now."""
+    return describe_seat_obstacle(
+        offer, used_seats=await seats.count(ctx), capacity=capacity, current_capacity=current_capacity
+    )
+
+
+def describe_seat_obstacle(
+    offer: PlanOffer, *, used_seats: int, capacity: int | None, current_capacity: int | None = None
+) -> tuple[str, str] | None:
     """Why `capacity` is too small for the used seats, and the next step; None where it isn't.
 
     `current_capacity`: before the change.
     """
-    used_seats = await seats.count(ctx)
     if (
         capacity is None
         or used_seats <= capacity
