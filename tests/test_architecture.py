@@ -86,6 +86,7 @@ SECURITY_DEFINER = {
     *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
+    *("name_member", "rename_member"),  # triggers, which copy a person's name to their own memberships
     *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
 }
 
@@ -321,6 +322,7 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         *((table, "sealer") for table in sealer_tables),
         ("former_slug", "checked_by_trigger"),
         ("former_slug", "own_former_slugs"),
+        ("membership", "named_by_trigger"),
         ("membership", "own_memberships"),
         ("operator_session", "former_version"),
         ("operator_session", "session_functions"),

@@ -100,15 +100,115 @@ grant execute on function list_tenants_of_user(text) to bulkhead_app;
 """
 
 
+# Kept by triggers: the person's name as lists of members are ordered by it, and what a search looks in.
+COLUMNS = """
+alter table membership
+    add column if not exists name_key text not null default '',
+    add column if not exists search_text text not null default '';
+"""
+# The lock makes a membership that begins wait for a change of the name that has not ended.
+NAMES = """
+create or replace function name_member() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public as $$
+begin
+    select lower(u.name), normalize(lower(u.name || ' ' || u.email)) into new.name_key, new.search_text
+    from "user" u where u.id = new.user_id for share;
+    if not found then  -- the foreign key refuses it
+        new.name_key := '';
+        new.search_text := '';
+    end if;
+    return new;
+end $$;
+create or replace trigger name_member before insert on membership for each row execute function name_member();
+
+create or replace function rename_member() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public as $$
+begin
+    perform set_config('app.renamed_user_id', new.id, true);
+    update membership
+    set name_key = lower(new.name), search_text = normalize(lower(new.name || ' ' || new.email))
+    where user_id = new.id;
+    perform set_config('app.renamed_user_id', '', true);
+    return null;
+end $$;
+create or replace trigger rename_member after update on "user" for each row
+    when (old.name is distinct from new.name or old.email is distinct from new.email)
+    execute function rename_member();
+
+drop policy if exists named_by_trigger on membership;
+create policy named_by_trigger on membership to bulkhead_owner
+    using (user_id = (select current_setting('app.renamed_user_id', true)))
+    with check (user_id = (select current_setting('app.renamed_user_id', true)));
+"""
+# The planner takes one of two conditions for rarer than either, but a CASE for as likely as not.
+OWN_MEMBERSHIPS = """
+alter policy own_memberships on membership using (
+    case when user_id = (select current_setting('app.user_id', true)) then true else false end
+)
+"""
+FORMER_OWN_MEMBERSHIPS = """
+alter policy own_memberships on membership using (user_id = (select current_setting('app.user_id', true)))
+"""
+BATCH = 5_000  # people
+OPEN_BACKFILL = """
+drop policy if exists backfill on membership;
+create policy backfill on membership to bulkhead_owner using (true) with check (true);
+"""
+LAST_OF_BATCH = """
+select max(id) from (select id from "user" where id > %s order by id limit %s) batch
+"""
+FILL_BATCH = """
+update membership m set name_key = lower(u.name), search_text = normalize(lower(u.name || ' ' || u.email))
+from "user" u where u.id = m.user_id and u.id > %s and u.id <= %s and m.name_key = ''
+"""
+# The constant is the one of `shared.tenancy.member_repository`: the list finds its index by the same expression.
+INDEXES = {
+    "membership_by_name": "membership (tenant_id, name_key, id)",
+    "membership_by_role": "membership (tenant_id, role, id)",
+    "membership_by_sight": "membership (tenant_id, coalesce(seen_at, '1970-01-01 00:00:00+00'::timestamptz), id)",
+    "membership_by_start": "membership (tenant_id, created_at, id)",
+}
+
+
 def run(sql: str) -> None:
     """As written: no parameters, so a percent sign is a percent sign."""
     op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)
 
 
+def fill_names() -> None:
+    """Of the memberships that the triggers have not named, each batch in a transaction of its own."""
+    last_id = ""
+    run(OPEN_BACKFILL)
+    while (
+        batch_end := op.get_bind().exec_driver_sql(LAST_OF_BATCH, (last_id, BATCH)).scalar_one()
+    ) is not None:
+        op.get_bind().exec_driver_sql(FILL_BATCH, (last_id, batch_end))
+        last_id = batch_end
+    run("drop policy backfill on membership")
+
+
 def upgrade() -> None:
     run(AUTHENTICATE)
     run(USER_TENANTS)
+    run(COLUMNS)
+    run(NAMES)
+    run(OWN_MEMBERSHIPS)
+    with op.get_context().autocommit_block():
+        fill_names()
+        for name, columns in INDEXES.items():
+            # An interrupted build leaves an invalid one.
+            run(f"drop index concurrently if exists {name}")
+            run(f"create index concurrently {name} on {columns}")
 
 
 def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        for name in INDEXES:
+            run(f"drop index concurrently if exists {name}")
+    run(FORMER_OWN_MEMBERSHIPS)
+    run("drop policy named_by_trigger on membership")
+    run("drop trigger name_member on membership")
+    run('drop trigger rename_member on "user"')
+    run("drop function name_member(), rename_member()")
+    run("alter table membership drop column name_key, drop column search_text")
     run("drop function authenticate_user(text, text), list_tenants_of_user(text)")

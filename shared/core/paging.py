@@ -46,7 +46,12 @@ def contains_text(column: Any, text: str) -> ColumnElement[bool]:
 
     The database folds both sides: Python's rules differ. It writes a lower-case "İ" in one character, Python in two.
     """
-    return func.strpos(_fold(column), _fold(literal(text.replace("i\u0307", "i")))) > 0
+    return contains_folded(_fold(column), text)
+
+
+def contains_folded(column: Any, text: str) -> ColumnElement[bool]:
+    """As `contains_text`, for a column that holds the folded text."""
+    return func.strpos(column, _fold(literal(text.replace("i\u0307", "i")))) > 0
 
 
 def _fold(text: Any) -> ColumnElement[str]:
@@ -66,7 +71,7 @@ def after_cursor(
     types = [cast("ColumnElement[Any]", column).type.python_type for column in key]
     # SQLModel's text columns and functions of them call their type `object`.
     kinds = [str if kind is object else kind for kind in types]
-    bounds = tuple_(*(literal(value) for value in _decode_cursor(cursor, kinds)))
+    bounds = tuple_(*(literal(value) for value in decode_cursor(cursor, kinds)))
     return [tuple_(*key) < bounds if descending else tuple_(*key) > bounds]
 
 
@@ -79,7 +84,8 @@ def encode_cursor(*values: str | int | datetime) -> str:
     )
 
 
-def _decode_cursor(cursor: str, kinds: Sequence[type]) -> list[Any]:
+def decode_cursor(cursor: str, kinds: Sequence[type]) -> list[Any]:
+    """The values of a cursor, of these types. Raises Invalid for a text that `encode_cursor` did not make of such."""
     try:
         if len(cursor) > MAX_CURSOR_LENGTH or "\\u0000" in cursor:
             raise ValueError

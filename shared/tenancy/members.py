@@ -70,7 +70,7 @@ async def list_members(
 
 def require_sort_column(sort: str) -> None:
     """Raises Invalid for an unknown column."""
-    if sort not in member_repository.MEMBER_SORT_COLUMNS:
+    if sort not in member_repository.SORTS:
         raise Invalid("This list can't be sorted by that column.", "Reload the page.")
 
 

@@ -6,13 +6,19 @@ uses its id. Rows of former members are kept.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ARRAY, LargeBinary, Text
+from sqlalchemy import ARRAY, Column, FetchedValue, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from shared.core.db import TenantRow, now, text_enum, timestamptz
 from shared.core.ids import new_id
 from shared.core.versions import Versioned
+
+
+def _database_text() -> Any:
+    """A column that only the database writes."""
+    return Column(Text, FetchedValue(), nullable=False)
 
 
 class TenantState(StrEnum):
@@ -107,6 +113,9 @@ class Membership(Versioned, TenantRow, table=True):
     ended_by: str = ""  # name of the person at that time
     ended_by_self: bool = False  # the member has left
     seen_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    # Kept by triggers, from the user's name and address; lists are ordered and searched by them.
+    name_key: str | None = Field(default=None, sa_column=_database_text())
+    search_text: str | None = Field(default=None, sa_column=_database_text())
 
 
 class Invitation(TenantRow, table=True):

@@ -33,15 +33,19 @@ lateral (select (%(first)s::text[])[1 + number / %(tenants)s::int %% cardinality
                 'p' || %(start)s::int + number %% %(tenants)s::int as place) as person
 """
 MEMBERSHIPS = """
-insert into membership (tenant_id, id, user_id, role, state, ended_at, created_at, seen_at)
+insert into membership (
+    tenant_id, id, user_id, role, state, ended_at, created_at, seen_at, name_key, search_text
+)
 select (%(ids)s::text[])[1 + number %% %(tenants)s::int],
        'mem_b' || lpad((%(start)s::int + number)::text, 9, '0'), 'usr_b' || lpad((%(start)s::int + number)::text, 9, '0'),
        (array['admin', 'billing', 'member', 'viewer'])[1 + number * 7 %% 4],
        case when number %% 23 = 0 then 'deactivated' else 'active' end,
        case when number %% 23 = 0 then now() end,
        now() - make_interval(mins => 1000000 + number %% 100000),
-       case when number %% 5 > 0 then now() - make_interval(mins => number * 13 %% 40000) end
+       case when number %% 5 > 0 then now() - make_interval(mins => number * 13 %% 40000) end,
+       lower(person.name), lower(person.name || ' ' || person.email)
 from generate_series(0, %(tenants)s::int * %(each)s::int - 1) as number
+join "user" person on person.id = 'usr_b' || lpad((%(start)s::int + number)::text, 9, '0')
 """
 
 
