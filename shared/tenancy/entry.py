@@ -310,7 +310,7 @@ async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
 
 
 async def _is_genuine(standing: Standing, token_hash: str) -> bool:
-    row = UserSession(
+    row = UserSession.model_construct(
         id=standing.session_id,
         user_id=standing.user_id,
         token_hash=token_hash,
