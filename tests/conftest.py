@@ -169,6 +169,15 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str]
     settings.cache_clear()
 
 
+@pytest.fixture
+async def app_login(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """This process logs in as the apps do. Other tests log in as the worker, because they run jobs too."""
+    await db.dispose()
+    monkeypatch.setattr(db, "_app_login", "app")
+    yield
+    await db.dispose()
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

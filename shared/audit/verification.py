@@ -71,12 +71,12 @@ async def get_status(ctx: Ctx) -> ChainStatus:
 
 def describe(verification: AuditVerification) -> LogVerification:
     total_work = 2 * verification.target_seq
-    done = min(total_work, verification.checked_seq + verification.checked_events)
+    completed_work = min(total_work, verification.checked_seq + verification.checked_events)
     return LogVerification(
         state=verification.state,
         checked_count=verification.checked_seq,
         total_count=verification.target_seq,
-        percent=100 * done // total_work if total_work else 100,
+        percent=100 * completed_work // total_work if total_work else 100,
         problem=ChainProblem(verification.problem),
         broken_at=verification.broken_at,
         broken_id=verification.broken_id,

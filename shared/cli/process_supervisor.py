@@ -102,8 +102,12 @@ class ProcessSupervisor:
         if not info["stop"]:
             return ""
         log = self.logs / "supervisor.log"
-        exits = re.findall(rf"exited: {info['name']} \(([^;)]*)", log.read_text()) if log.exists() else []
-        return _describe_words(exits[-1]) if exits else "ended"
+        pattern = rf"exited: {info['name']} \((?:terminated by (\w+)|exit status (\d+))"
+        exits = re.findall(pattern, log.read_text()) if log.exists() else []
+        if not exits:
+            return "ended"
+        signal_name, status = exits[-1]
+        return f"was killed ({signal_name})" if signal_name else f"ended with status {status}"
 
     def read_log_tail(self, name: str) -> str:
         log = self.logs / f"{name}.log"
@@ -157,10 +161,3 @@ def _short_socket_path(socket: Path) -> Path:
         return socket
     digest = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"bulkhead-{digest}.sock"
-
-
-def _describe_words(words: str) -> str:
-    """`words` of supervisord, such as "exit status 1" or "terminated by SIGKILL"."""
-    if words.startswith("terminated by "):
-        return f"was killed ({words.removeprefix('terminated by ')})"
-    return f"ended with {words.removeprefix('exit ')}"

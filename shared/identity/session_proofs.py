@@ -4,7 +4,7 @@ A session carries an HMAC over its realm, id, hash, person and factors. Its time
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.core import crypto, db, log
 from shared.identity import realms, repository
@@ -13,18 +13,31 @@ from shared.identity.realms import Realm
 PURPOSE = "session"  # stored proofs depend on it: it never changes
 
 
+class SessionFacts(NamedTuple):
+    """What a proof is about."""
+
+    id: str
+    token_hash: str
+    owner_id: str
+    factors: str
+
+
+def read_facts(realm: Realm, row: Any) -> SessionFacts:
+    return SessionFacts(row.id, row.token_hash, repository.get_owner_id(realm, row), row.factors)
+
+
 def compute_proof(realm: Realm, row: Any) -> str:
     """For a session of `realm`, by the newest master key."""
-    return crypto.compute_signature(PURPOSE, _message(realm, row))
+    return crypto.compute_signature(PURPOSE, _message(realm, read_facts(realm, row)))
 
 
-def is_genuine(realm: Realm, row: Any) -> bool:
+def is_genuine(realm: Realm, facts: SessionFacts, proof: str) -> bool:
     """Whether one of our processes made the session.
 
     Versions up to November 2026 made sessions without a proof. The database takes no new ones, and the last of them
     end 30 days after the update.
     """
-    return row.proof == "" or crypto.is_signature_valid(PURPOSE, _message(realm, row), row.proof)
+    return proof == "" or crypto.is_signature_valid(PURPOSE, _message(realm, facts), proof)
 
 
 async def record_forgery(realm: Realm, subject_id: str) -> None:
@@ -44,13 +57,12 @@ async def sign_sessions_again() -> int:
         for realm in (realms.USER, realms.OPERATOR):
             for row in await repository.lock_sessions(session, realm):
                 proof = compute_proof(realm, row)
-                if row.proof and row.proof != proof and is_genuine(realm, row):
+                if row.proof and row.proof != proof and is_genuine(realm, read_facts(realm, row), row.proof):
                     row.proof = proof
                     session.add(row)
                     count += 1
     return count
 
 
-def _message(realm: Realm, row: Any) -> bytes:
-    owner_id = repository.get_owner_id(realm, row)
-    return json.dumps([realm.name, row.id, row.token_hash, owner_id, row.factors]).encode()
+def _message(realm: Realm, facts: SessionFacts) -> bytes:
+    return json.dumps([realm.name, *facts]).encode()

@@ -21,6 +21,7 @@ from shared.core.db import now
 from shared.core.errors import NotSignedIn
 from shared.identity import cookies, repository, session_proofs
 from shared.identity.realms import Realm
+from shared.identity.session_proofs import SessionFacts, read_facts
 
 TOUCH_INTERVAL = timedelta(minutes=1)
 MAX_AGENT_LENGTH = 300
@@ -80,16 +81,17 @@ async def _get_genuine_session(
 ) -> tuple[Any, Any] | None:
     """The live session and its person."""
     session_and_person = await repository.get_live_session(session, realm, session_hash)
-    if session_and_person is None or not await is_genuine(realm, session_and_person[0]):
+    if session_and_person is None:
         return None
-    return session_and_person
+    row, _ = session_and_person
+    return session_and_person if await is_genuine(realm, read_facts(realm, row), row.proof) else None
 
 
-async def is_genuine(realm: Realm, row: Any) -> bool:
+async def is_genuine(realm: Realm, facts: SessionFacts, proof: str) -> bool:
     """False for a session without a valid proof, which is recorded as a security event."""
-    if session_proofs.is_genuine(realm, row):
+    if session_proofs.is_genuine(realm, facts, proof):
         return True
-    await session_proofs.record_forgery(realm, repository.get_owner_id(realm, row))
+    await session_proofs.record_forgery(realm, facts.owner_id)
     return False
 
 

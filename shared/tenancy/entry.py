@@ -22,7 +22,8 @@ from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import REASON_DURATION, clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
-from shared.identity.models import Operator, User, UserSession
+from shared.identity.models import Operator, User
+from shared.identity.session_proofs import SessionFacts
 from shared.tenancy import entry_repository as repository
 from shared.tenancy import roles
 from shared.tenancy.admissions import (
@@ -310,14 +311,8 @@ async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
 
 
 async def _is_genuine(standing: Standing, token_hash: str) -> bool:
-    row = UserSession.model_construct(
-        id=standing.session_id,
-        user_id=standing.user_id,
-        token_hash=token_hash,
-        factors=standing.session_factors,
-        proof=standing.session_proof,
-    )
-    return await sessions.is_genuine(realms.USER, row)
+    facts = SessionFacts(standing.session_id, token_hash, standing.user_id, standing.session_factors)
+    return await sessions.is_genuine(realms.USER, facts, standing.session_proof)
 
 
 async def _touch(standing: Standing, tenant: TenantStanding | None, token_hash: str) -> None:

@@ -238,8 +238,8 @@ def _not_found() -> NotFound:
 
 def _redirect_to_present_slug(scope: Scope, slug: str) -> RedirectResponse:
     """The same page at the tenant's present address; 307 keeps the method, for a form that was open meanwhile."""
-    rest = scope["path"].split("/", 3)[3:]
-    target = "/".join(["/t", slug, *(quote(part, safe="/") for part in rest)])
+    path_parts = scope["path"].split("/", 3)[3:]
+    target = "/".join(["/t", slug, *(quote(part, safe="/") for part in path_parts)])
     if query := scope.get("query_string", b"").decode("latin-1"):
         target += f"?{query}"
     return RedirectResponse(target, 307, {"cache-control": "no-store"})

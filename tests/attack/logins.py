@@ -211,8 +211,8 @@ def functions(kind: LoginKind, world: World, report: Report) -> None:
         for statement, values in calls.get(name, ()):
             ok = not reaches(kind, statement, *values)
             report.attempt(KIND, f"{kind}: {name} with {len(values)} values that are not its own", refused=ok)
-    found = reaches(kind, f"select * from find_{realm}_session(%s)", token_hash)
-    report.control(KIND, f"{kind}: a session by its hash", works=found)
+    session_row = reaches(kind, f"select * from find_{realm}_session(%s)", token_hash)
+    report.control(KIND, f"{kind}: a session by its hash", works=session_row)
     other = "operator" if realm == "user" else "user"
     _, other_hash, _ = _session_of(other, world)
     ok = not reaches(kind, f"select * from find_{other}_session(%s)", other_hash)
@@ -263,11 +263,11 @@ async def _signs_in(kind: LoginKind, realm: Realm, owner_id: str, proof: str, wo
         connection.rollback()
         return False
     async with db.transaction(realm.db_role) as session:
-        found = await sessions.find(session, realm, f"{realm.session_cookie}={token}")
+        session_row = await sessions.find(session, realm, f"{realm.session_cookie}={token}")
     with world.eye() as eye:
         delete = sql.SQL("delete from {} where id = %s").format(sql.Identifier(f"{realm.name}_session"))
         eye.execute(delete, [session_id])
-    return found is not None
+    return session_row is not None
 
 
 def jobs(world: World, report: Report) -> None:

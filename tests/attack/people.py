@@ -49,12 +49,12 @@ def read_stored_secrets(world: World) -> dict[str, set[str]]:
     """Of each column of every table that holds secrets: its values, as text and in hexadecimal."""
     columns: dict[str, set[str]] = {}
     with world.eye() as eye:
-        found = eye.execute(
+        column_rows = eye.execute(
             "select c.relname as table_name, a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid"
             " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition"
             " and a.attnum > 0 and not a.attisdropped order by 1, 2"
         ).fetchall()
-        for column in found:
+        for column in column_rows:
             if not SECRET_COLUMN.search(column["name"]) or column["table_name"].startswith("audit"):
                 continue  # the hashes of the audit log are shown, so that others can verify it
             query = sql.SQL(

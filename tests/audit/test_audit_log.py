@@ -115,15 +115,19 @@ async def test_privileged_action_without_a_reason_is_refused(cast: Cast, action:
 
 @cache
 def list_strings_in_calls() -> set[str]:
-    """Every string that the source passes to some function, audit actions among them."""
-    return {
-        argument.value
+    """Every string, and value of an audit action, that the source passes to some function."""
+    arguments = [
+        argument
         for path, tree in source.load_trees().items()
         if path != "shared/audit/event_types.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         for argument in node.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+    texts = {argument.value for argument in arguments if isinstance(argument, ast.Constant)}
+    names = {argument.attr for argument in arguments if isinstance(argument, ast.Attribute)}
+    return {text for text in texts if isinstance(text, str)} | {
+        action.value for kind in (AuditAction, OperatorAuditAction) for action in kind if action.name in names
     }
 
 

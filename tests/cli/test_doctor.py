@@ -146,6 +146,7 @@ def test_changed_schema_is_named_with_its_objects(environment: pytest.MonkeyPatc
     assert "table member" in result.detail
 
 
+@pytest.mark.usefixtures("app_login")
 def test_login_without_time_limits_fails(environment: pytest.MonkeyPatch, schema: str) -> None:
     login = database_logins.login_name(schema, "app")
     run_as_administrator(schema, f'alter role "{login}" set statement_timeout = 0')

@@ -13,7 +13,8 @@ from shared.core.errors import TookTooLong, Unavailable
 from tests.conftest import Cast
 
 
-async def test_statement_of_the_app_is_cancelled_at_its_limit(schema: str) -> None:
+@pytest.mark.usefixtures("app_login")
+async def test_statement_of_the_app_is_cancelled_at_its_limit() -> None:
     started_at = time.monotonic()
     with pytest.raises(DBAPIError) as caught:
         async with db.transaction() as session:

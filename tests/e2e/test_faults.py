@@ -179,11 +179,11 @@ def is_ready(url: str) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = BACK_SECONDS) -> float:
+def wait_until(condition: Callable[[], bool], problem: str, seconds: float = BACK_SECONDS) -> float:
     """Seconds that it took."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() < began + seconds, what
+        assert time.monotonic() < began + seconds, problem
         time.sleep(0.2)
     return time.monotonic() - began
 

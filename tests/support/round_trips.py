@@ -58,13 +58,13 @@ class RoundTrips:
 def _parse_statements(trace: str, text_by_name: dict[str, str]) -> list[str]:
     """`text_by_name`: of prepared statements, in and out."""
     statements, current = [], ""
-    for kind, rest in MESSAGE.findall(trace):
+    for kind, message in MESSAGE.findall(trace):
         if kind == "Query":
-            statements += QUERY.findall(rest)
+            statements += QUERY.findall(message)
         elif kind == "Parse":
-            text_by_name.update(PREPARED.findall(rest))
+            text_by_name.update(PREPARED.findall(message))
         elif kind == "Bind":
-            current = text_by_name[BOUND.findall(rest)[0]]
+            current = text_by_name[BOUND.findall(message)[0]]
         else:
             statements.append(current)
     return statements

@@ -26,7 +26,9 @@ LONGEST_WAIT_S = STATEMENT_TIMEOUTS_S["app"] or 0  # twice: for the statement, a
 
 
 @pytest.fixture
-async def server(schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedPostgres]:
+async def server(
+    schema: str, app_login: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[EmbeddedPostgres]:
     """A server of its own with the schema; this process works on it."""
     await db.dispose()
     with run_own_server() as server:

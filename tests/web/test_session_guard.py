@@ -337,6 +337,6 @@ async def test_former_slug_redirects_members_and_is_unknown_to_strangers(cast: C
     answer = await house.ask(f"/t/{former}/members.csv", method="POST", cookie=cast.max.cookie)
     assert (answer.status, answer.headers["location"]) == (307, f"/t/{slug}/members.csv")
     for alias in (former, cast.acme):
-        known = await house.ask(f"/t/{alias}/home", cookie=cast.gil.cookie)
+        answer_to_stranger = await house.ask(f"/t/{alias}/home", cookie=cast.gil.cookie)
         unknown = await house.ask("/t/nobody-has-it/home", cookie=cast.gil.cookie)
-        assert (known.status, known.body) == (404, unknown.body)
+        assert (answer_to_stranger.status, answer_to_stranger.body) == (404, unknown.body)
