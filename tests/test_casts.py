@@ -58,6 +58,7 @@ def build_labels(record: casts.CastRecord, text: str) -> dict[str, str]:
     labels |= {record.acme.slug: "slug of acme", record.globex.slug: "slug of globex"}
     for name, account in record.accounts.items():
         labels[account.user.email] = f"address of {name}"
+        labels[f"{name} {account.user.email}"] = f"search text of {name}"
         labels[crypto.hash_token(account.cookie.partition("=")[2])] = f"hash of {name}'s token"
     return labels
 

@@ -21,13 +21,17 @@ VALUES = {
     "account_changed": ("name", "title", "body"),
     "account_exists": ("name",),
     "billing": ("body", "name", "tenant", "title"),
+    "factor_reset": ("name", "title", "body"),
     "invitation": ("inviter", "role", "tenant"),
+    "left": ("name", "tenant"),
+    "new_device": ("name", "device", "address", "time"),
+    "operator_notice": ("name", "title", "body"),
     "password_changed": ("name",),
     "reset": ("name",),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
 }
-WITHOUT_BUTTON = {"access_ended"}
+WITHOUT_BUTTON = {"access_ended", "left"}
 
 
 def build_email(template: str, *, to: str = "ann@acme.test", **values: str) -> Email:

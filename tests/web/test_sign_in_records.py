@@ -168,7 +168,9 @@ async def test_account_event_is_recorded_in_the_organisation_and_mailed(
     assert {(event.actor_type, event.actor_name, event.object_id) for event in events} == {
         ("user", cast.max.name, cast.max.user_id)
     }
-    assert [(mail.to, mail.subject) for mail in box.mails] == ([(cast.max.email, subject)] if subject else [])
+    # The queue has mails of other tests as well.
+    subjects = [mail.subject for mail in box.mails if mail.to == cast.max.email]
+    assert subjects == ([subject] if subject else [])
 
 
 async def test_sign_in_is_recorded_with_address_and_device(cast: Cast, schema: str) -> None:

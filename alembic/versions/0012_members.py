@@ -8,8 +8,8 @@ migration comes with needs the policy for `authenticate_user` and the list of a 
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 works_with = "0004"

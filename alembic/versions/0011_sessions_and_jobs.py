@@ -11,8 +11,8 @@ one more hour, so that processes are replaced one after the other. Sessions they
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 works_with = "0004"
