@@ -482,7 +482,7 @@ async def unreachable_database() -> AsyncIterator[None]:
         connection.execute(f"alter database {name} allow_connections false")
         try:
             connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename like '%%\\_app\\_login'",
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename like '%%\\_login'",
                 [name],
             )
             yield
