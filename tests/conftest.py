@@ -47,7 +47,6 @@ TOGETHER = {
     "tests/test_isolation.py": "attack",
     "tests/web/test_two_processes.py": "two",
 }
-NICENESS = 5
 State = TypeVar("State", bound=SessionState)
 
 
@@ -134,12 +133,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # The default draws each traceback with its source in colours, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
-
-
-def pytest_runtest_logstart(nodeid: str) -> None:
-    """The browser tests take longest and run one after another: the others yield the processor to them."""
-    if "PYTEST_XDIST_WORKER" in os.environ and not nodeid.startswith("tests/e2e/") and os.nice(0) == 0:
-        os.nice(NICENESS)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.core import database_logins
 from shared.core.config import NON_FIELD_SETTINGS, Settings
 from tests.support import database_catalog, source
 
@@ -392,6 +393,25 @@ def _locks_whole_row(call: ast.Call) -> bool:
         keyword.arg == "with_for_update" and "key_share" not in ast.unparse(keyword.value)
         for keyword in call.keywords
     )
+
+
+def test_functions_look_into_temporary_tables_last(schema: str) -> None:
+    """A login that could make one would put it before the table that a function with more rights reads."""
+    paths = database_catalog.run_query(
+        "select p.oid::regprocedure::text, setting from pg_proc p, unnest(p.proconfig) setting"
+        " where p.pronamespace = 'public'::regnamespace and setting like 'search_path=%'",
+        name=schema,
+    )
+    assert len(paths) > 20
+    assert [name for name, setting in paths if not setting.endswith(", pg_temp")] == []
+    logins = [database_logins.login_name(schema, kind) for kind in ("app", "worker", "operator")]
+    may_make_tables = database_catalog.run_query(
+        "select rolname::text from pg_roles where rolname = any (%s)"
+        " and has_database_privilege(rolname, current_database(), 'TEMP')",
+        logins,
+        name=schema,
+    )
+    assert may_make_tables == []
 
 
 def test_security_definer_functions_are_the_listed_ones(name: str) -> None:

@@ -50,7 +50,7 @@ ROUTES = {  # before an app hangs Reflex below them
 }
 
 
-def run_attack(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]:
+def run_attack(*arguments: str, timeout: int = 1_800) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.attack", *arguments]
     return subprocess.run(
         command, cwd=source.ROOT, capture_output=True, text=True, check=False, timeout=timeout

@@ -128,6 +128,16 @@ def downgrade(target: str = "base") -> None:
     command.downgrade(config, target)
 
 
+def upgrade(target: str) -> None:
+    """Runs in the child."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    command.upgrade(config, target)
+
+
 def execute(statement: LiteralString, *, name: str) -> None:
     """As a superuser, in the database of that name."""
     with psycopg.connect(database.admin_url(name)) as connection:
@@ -162,6 +172,29 @@ def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
     assert list_leftovers(name) == set()
     migrate_up(name)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+
+
+FORMER_SESSION = """
+    insert into "user" (id, email, name, created_at) values ('usr_former', 'ann@former.test', 'Ann', now());
+    insert into user_session (id, user_id, token_hash, idle_expires_at, expires_at, factors)
+    values ('ses_former', 'usr_former', 'hash', now() + interval '1 day', now() + interval '1 day', 'password');
+"""
+
+
+def test_sessions_of_the_former_version_go_on_and_its_processes_for_an_hour(name: str) -> None:
+    run_forked(name, run_cli, "migrate")
+    run_forked(name, downgrade, "0010")
+    execute(FORMER_SESSION, name=name)
+    run_forked(name, upgrade, "head")
+    assert database_catalog.run_query("select is_former_version_allowed()", name=name) == [(True,)]
+    assert database_catalog.run_query("select id from find_user_session('hash')", name=name) == [
+        ("ses_former",)
+    ]
+
+
+def test_new_installation_has_no_former_version(name: str) -> None:
+    migrate_up(name)
+    assert database_catalog.run_query("select is_former_version_allowed()", name=name) == [(False,)]
 
 
 def test_events_are_in_the_former_chain_again_after_a_downgrade(name: str) -> None:

@@ -179,6 +179,8 @@ begin
         {END_SEALING}
         return false;  -- another sealer is at work
     end if;
+    horizon := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;  -- no older than the position that was just read
+    after_all := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
     if first_transaction > after_all then
         -- Restored from a server with higher numbers. Events that were not sealed there come first, then all are seen again.
         window_end := 9223372036854775807;

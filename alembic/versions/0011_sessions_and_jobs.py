@@ -23,11 +23,19 @@ create table former_version_access (
     id boolean primary key default true check (id), allowed_until timestamptz not null
 );
 insert into former_version_access (allowed_until)
-    select now() + case when exists (select from tenant) then interval '1 hour' else interval '0' end;
+    select now() + case when exists (select from "user") then interval '1 hour' else interval '-31 days' end;
 grant select on former_version_access to bulkhead_app, bulkhead_operator;
 create function is_former_version_allowed() returns boolean
 language sql stable set search_path = pg_catalog, public as $$
     select exists (select from former_version_access where allowed_until > now())
+$$;
+-- Its sessions carry no proof. The last of them ends 31 days after it could write, and from then on none is taken.
+create function is_session_of_former_version(created_at timestamptz) returns boolean
+language sql stable set search_path = pg_catalog, public as $$
+    select exists (
+        select from former_version_access
+        where created_at <= allowed_until and now() < allowed_until + interval '31 days'
+    )
 $$;
 """
 # `bulkhead migrate` names a login after its purpose, and its comment after the database.
@@ -122,6 +130,7 @@ create function find_{realm}_session(wanted_hash text) returns setof {realm}_ses
 language sql stable security definer rows 1 set search_path = pg_catalog, public as $$
     select * from {realm}_session
     where token_hash = wanted_hash and idle_expires_at > now() and expires_at > now()
+        and (proof <> '' or is_session_of_former_version(created_at))
 $$;
 create function list_{realm}_sessions(current_hash text)
 returns table (id text, agent text, address text, created_at timestamptz, last_seen_at timestamptz, is_current boolean)
@@ -242,5 +251,7 @@ def downgrade() -> None:
     run(f"alter function {DEFER} security invoker")
     run(f"alter function {DEFER} reset all")
     run(CUSTOMERS.format(guard="", owner=OWNER_BY_FUNCTION))
-    run("drop function require_worker(), is_worker(), is_former_version_allowed()")
+    run(
+        "drop function require_worker(), is_worker(), is_session_of_former_version(timestamptz), is_former_version_allowed()"
+    )
     run("drop table former_version_access")

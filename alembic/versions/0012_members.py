@@ -55,11 +55,12 @@ begin
     where t.slug = sought_slug;
     if not found then
         select coalesce(max(t.slug), '') into present_slug
-        from tenant t join membership m on m.tenant_id = t.id
-        where t.id = any ((select list_user_tenants())::text[]) and m.user_id = authenticate_user.user_id
-            and m.state = 'active' and (t.id = sought_slug or exists (
-                select from former_slug f where f.tenant_id = t.id and f.id = sought_slug and f.kept_until > now()
-            ));
+        from (
+            select sought_slug as tenant_id where left(sought_slug, 4) = 'ten_'
+            union all select f.tenant_id from former_slug f where f.id = sought_slug and f.kept_until > now()
+        ) sought
+        join tenant t on t.id = sought.tenant_id
+        join membership m on m.tenant_id = t.id and m.user_id = authenticate_user.user_id and m.state = 'active';
     end if;
     perform set_config('app.tenant_id',
             case when membership_state = 'active' then authenticate_user.tenant_id else '' end, true),
@@ -169,6 +170,23 @@ INDEXES = {
     "membership_by_start": "membership (tenant_id, created_at, id)",
 }
 
+# Temporary objects are found last: a login could put one before a table that a function with more rights reads.
+SEARCH_PATHS = """
+do $$
+declare f record;
+begin
+    for f in
+        select p.oid::regprocedure as signature, substr(setting, length('search_path=') + 1) as path
+        from pg_proc p, unnest(p.proconfig) setting
+        where p.pronamespace = 'public'::regnamespace and setting like 'search\\_path=%'
+    loop
+        execute format('alter function %s set search_path = %s', f.signature, {path});
+    end loop;
+end $$;
+"""
+WITH_TEMPORARY_LAST = SEARCH_PATHS.format(path="replace(f.path, ', pg_temp', '') || ', pg_temp'")
+WITHOUT_TEMPORARY = SEARCH_PATHS.format(path="replace(f.path, ', pg_temp', '')")
+
 
 def run(sql: str) -> None:
     """As written: no parameters, so a percent sign is a percent sign."""
@@ -199,9 +217,11 @@ def upgrade() -> None:
             # An interrupted build leaves an invalid one.
             run(f"drop index concurrently if exists {name}")
             run(f"create index concurrently {name} on {columns}")
+    run(WITH_TEMPORARY_LAST)
 
 
 def downgrade() -> None:
+    run(WITHOUT_TEMPORARY)
     with op.get_context().autocommit_block():
         for name in INDEXES:
             run(f"drop index concurrently if exists {name}")

@@ -88,7 +88,9 @@ def grant_connect(connection: psycopg.Connection[Any], database: str) -> None:
 
 
 def revoke_public_connect(connection: psycopg.Connection[Any], database: str) -> None:
-    connection.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(database)))
+    """Nor may the logins make temporary tables, which would stand before those that a function reads."""
+    statement = sql.SQL("revoke connect, temporary on database {} from public")
+    connection.execute(statement.format(sql.Identifier(database)))
 
 
 def _own_by_login(connection: psycopg.Connection[Any], database: str) -> None:

@@ -41,9 +41,9 @@ async def hold_tenant_share(tenant_id: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def hold_session_share(cookies: str) -> AsyncIterator[None]:
-    """Before it is known who asks: by the cookies that claim a session. Raises Busy."""
-    async with _hold(f"cookies {cookies}", SESSION_SHARE):
+async def hold_session_share(session_hash: str) -> AsyncIterator[None]:
+    """Before it is known who asks: by the hash of the session that the cookies claim. Raises Busy."""
+    async with _hold(f"session {session_hash}", SESSION_SHARE):
         yield
 
 

@@ -43,7 +43,7 @@ from shared.core.ids import new_id
 DATABASE = "bulkhead"
 POOL_SIZE, MAX_OVERFLOW = 10, 10  # of one role in one process
 POOL_TIMEOUT_S = 5
-MAX_STATEMENT_CONNECTIONS = 4  # in one process, beside the pool; each is held for about a millisecond
+MAX_STATEMENT_CONNECTIONS = 8  # in one process, beside the pool; more than a session may hold
 CONNECT_TIMEOUT_S = 3
 PREPARE_THRESHOLD = 5  # psycopg's own
 # Values that PostgreSQL cannot store: an invalid character, half a surrogate pair, a number out of range.

@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
@@ -87,11 +87,15 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
 
     `key` is an account, an address or a tenant.
     """
+    await _count(limit, key)
+    if (counts := _counts_of_request.get()) is not None:
+        counts.append((limit, key))
+
+
+async def _count(limit: RateLimit, key: tuple[str, ...]) -> None:
     limiter = MovingWindowRateLimiter(_storage())
     try:
         if await limiter.hit(limit.parsed, limit.name, *key):
-            if (counts := _counts_of_request.get()) is not None:
-                counts.append((limit, key))
             return
         reset, _ = await limiter.get_window_stats(limit.parsed, limit.name, *key)
         wait_seconds = max(1, math.ceil(reset - time.time()))
@@ -110,8 +114,6 @@ class Attempt:
     async def succeed(self) -> None:
         """It proved itself: it no longer counts. A failure to say so is only logged."""
         for limit, key in self.counted:
-            with suppress(ValueError):
-                (_counts_of_request.get() or []).remove((limit, key))
             try:
                 await _give_back(limit.parsed.key_for(limit.name, *key))
             except Exception as problem:
@@ -121,9 +123,12 @@ class Attempt:
 
 
 async def begin_attempt(*counted: Count) -> Attempt:
-    """Count one for each limit and key. Call `succeed` once the request has proved itself. Raises as `enforce_rate_limit`."""
+    """Count one for each limit and key. Call `succeed` once the request has proved itself. Raises as `enforce_rate_limit`.
+
+    An outage gives nothing back: the answer to a guess may be known before the request fails.
+    """
     for limit, key in counted:
-        await enforce_rate_limit(limit, *key)
+        await _count(limit, key)
     return Attempt(counted)
 
 

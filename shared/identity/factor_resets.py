@@ -18,7 +18,7 @@ from shared.core.errors import Conflict, Invalid
 from shared.core.plurals import plural
 from shared.identity import account_events, factor_reset_repository, mfa, repository, sessions
 from shared.identity.models import FactorReset
-from shared.identity.realms import USER
+from shared.identity.realms import USER, Realm
 from shared.jobs import queue
 
 COMPLETE_TASK = "platform.complete_factor_reset"
@@ -108,6 +108,12 @@ async def cancel_own(session: AsyncSession, user_id: str, by: str) -> bool:
         return False
     await _cancel(session, reset, by)
     return True
+
+
+async def cancel_for_changed_factor(session: AsyncSession, realm: Realm, subject_id: str) -> None:
+    """A reset is about the factor that there was: it must not remove a later one. Operators have no resets."""
+    if realm is USER:
+        await cancel_own(session, subject_id, BY_SESSION)
 
 
 async def cancel_by_link(session: AsyncSession, token: str) -> None:

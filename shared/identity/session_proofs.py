@@ -34,8 +34,8 @@ def compute_proof(realm: Realm, row: Any) -> str:
 def is_genuine(realm: Realm, facts: SessionFacts, proof: str) -> bool:
     """Whether one of our processes made the session.
 
-    Versions up to November 2026 made sessions without a proof. The database takes no new ones, and the last of them
-    end 30 days after the update.
+    Versions up to November 2026 made sessions without a proof. The database hands out those that they made, until the
+    last of them has ended, a month after the update; `find_user_session` finds no others without one.
     """
     return proof == "" or crypto.is_signature_valid(PURPOSE, _message(realm, facts), proof)
 

@@ -113,8 +113,8 @@ async def send_new_device(
 ) -> None:
     async with db.transaction() as session:
         user = await session.get(User, user_id)
-    if user is None or user.disabled_at is not None:
-        return
+    if user is None or user.disabled_at is not None or user.email_verified_at is None:
+        return  # an address that nobody has proved may be a stranger's
     email = Email(
         to=user.email,
         template="new_device",

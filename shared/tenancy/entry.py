@@ -73,7 +73,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 
     Raises NotSignedIn, NotFound, Refused (membership_ended).
     """
-    async with connection_shares.hold_session_share(cookies):
+    async with connection_shares.hold_session_share(sessions.get_token_hash(realms.USER, cookies)):
         principal = await authenticate(cookies, slug, touches=False)
         if principal is None:
             raise NotSignedIn
@@ -265,7 +265,7 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
     token_hash = sessions.get_token_hash(realms.USER, cookies)
     if not token_hash:
         return None
-    async with connection_shares.hold_session_share(cookies):
+    async with connection_shares.hold_session_share(token_hash):
         async with db.statement_connection() as connection:
             standing = await repository.find_standing(connection, token_hash, slug)
         if standing is None or not await _is_genuine(standing, token_hash):

@@ -136,10 +136,10 @@ def short_event_item(row: Any) -> rx.Component:
 
 
 def chain_status(
-    *, sealed_text: Any, sealed_at: Any, tone: Any, badge_text: Any, text: Any, verified_at: Any
+    *, chain_text: Any, chain_at: Any, tone: Any, badge_text: Any, text: Any, verified_at: Any
 ) -> rx.Component:
     """What is in the hash chain, and how far it is verified. Empty times are left out."""
-    sealed = rx.el.span(sealed_text, rx.cond(sealed_at != "", local_time(sealed_at, "", "moment")))
+    sealed = rx.el.span(chain_text, rx.cond(chain_at != "", local_time(chain_at, "", "moment")))
     verified = rx.el.span(text, rx.cond(verified_at != "", local_time(verified_at, "", "moment")))
     return rx.el.div(
         icon("link"),

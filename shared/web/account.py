@@ -167,6 +167,7 @@ async def confirm_factor(request: Request) -> Response:
                 wrong = "Incorrect code. Codes change every 30 seconds."
                 raise Invalid(wrong, "Enter the code your app shows now.", fields={"code": wrong})
             await attempt.succeed()
+            await factor_resets.cancel_for_changed_factor(session, realm, visitor.person.id)
             await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
             token = await _start_new_session(session, request, visitor, PASSWORD_AND_TOTP)
             await _record_factor_event(session, request, visitor, "factor.enrolled")
@@ -183,6 +184,7 @@ async def disable_factor(request: Request, visitor: SignedInVisitor, typed: dict
     await _check_current_password(request, visitor, typed)
     async with _hold_session(request, visitor) as session:
         await mfa.disable(session, realm, visitor.person.id)
+        await factor_resets.cancel_for_changed_factor(session, realm, visitor.person.id)
         await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)
         token = await _start_new_session(session, request, visitor, sign_in.PASSWORD)
         await _record_factor_event(session, request, visitor, "factor.disabled")

@@ -62,8 +62,8 @@ class AuditState(ListState, PageState):
     rows: list[EventRow] = []
     filtered: bool = False
     filter_values: dict[str, str] = {}  # the filter as typed, for the export
-    sealed_text: str = ""
-    sealed_at: str = ""
+    chain_text: str = ""
+    chain_at: str = ""
     verification_tone: str = ""
     verification_badge: str = ""
     verification_text: str = ""
@@ -88,9 +88,12 @@ class AuditState(ListState, PageState):
         self.loaded = True
 
     def _show_chain(self, chain: ChainStatus) -> None:
-        self.sealed_text, self.sealed_at = "No events are sealed yet.", ""
+        self.chain_text, self.chain_at = "No events are in the hash chain yet.", ""
         if chain.sealed_at is not None:
-            self.sealed_text, self.sealed_at = "Sealed up to ", chain.sealed_at.isoformat()
+            self.chain_text, self.chain_at = (
+                "Events are in the hash chain up to ",
+                chain.sealed_at.isoformat(),
+            )
         self._show_verification(chain.verification)
 
     def _show_verification(self, verification: LogVerification | None) -> None:
@@ -166,7 +169,8 @@ def progress_text(verification: LogVerification) -> str:
 
 
 def intact_text(verification: LogVerification) -> str:
-    return f"Verified up to event {verification.verified_count:,}, "
+    verified = f"Verified up to event {verification.verified_count:,}"
+    return f"{verified}, " if verification.verified_at else f"{verified}."
 
 
 def broken_text(verification: LogVerification) -> str:
@@ -237,8 +241,8 @@ def audit_page() -> rx.Component:
         data_testid="verify-all",
     )
     chain = chain_status(
-        sealed_text=AuditState.sealed_text,
-        sealed_at=AuditState.sealed_at,
+        chain_text=AuditState.chain_text,
+        chain_at=AuditState.chain_at,
         tone=AuditState.verification_tone,
         badge_text=AuditState.verification_badge,
         text=AuditState.verification_text,

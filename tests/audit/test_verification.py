@@ -380,10 +380,13 @@ async def open_page(person: Person) -> AuditState:
 
 async def test_page_says_up_to_when_events_are_sealed_and_verified(cast: Cast) -> None:
     page = await open_page(cast.ann)
-    assert (page.sealed_text, page.verification_text) == ("No events are sealed yet.", "Not verified yet.")
+    assert (page.chain_text, page.verification_text) == (
+        "No events are in the hash chain yet.",
+        "Not verified yet.",
+    )
     last = await record_events(cast.ann, "one")
     page = await open_page(cast.ann)
-    assert (page.sealed_text, page.sealed_at) == ("Sealed up to ", page.rows[0].at)
+    assert (page.chain_text, page.chain_at) == ("Events are in the hash chain up to ", page.rows[0].at)
     await AuditState.verify_chain.fn(page)
     assert (page.verification_badge, page.verification_text) == ("Intact", f"Verified up to event {last}, ")
     assert page.verified_at

@@ -34,7 +34,7 @@ from tests.bench.people import LAST, PAGE
 from tests.bench.rows import Result, counted, ratios, without_warm_up
 from tests.bench.servers import ROOT, Server, free_port, serving
 from tests.bench.visits import Seen, Site, Table, Timing, visit
-from tests.support import browser, database
+from tests.support import browser, database, master_keys
 
 OURS, HEAVY, PEERS = "ours", "heavy", ("django", "nicegui", "streamlit")
 PORTS = {OURS: 3300, "django": 3304, "nicegui": 3305, "streamlit": 3306}
@@ -163,6 +163,9 @@ def standing(house: House, options: Options) -> Iterator[Pages]:
         "BENCH_DATABASE": db.login_url("app"),
         "BENCH_TENANT": house.tenant_id,
         "BULKHEAD_DATA_DIR": str(data_of_frontend(options)),
+        "BULKHEAD_MASTER_KEYS": master_keys.render(
+            settings().load_master_keys()
+        ),  # that prove the owner's session
     }
     with ExitStack() as stack:
 

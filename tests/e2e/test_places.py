@@ -11,7 +11,7 @@ def test_two_tabs_show_two_tenants_with_two_roles(someone: type[Newcomer]) -> No
     ann = someone()
     ann.enters("ann@acme.test")
     ann.page.goto(f"{TENANT}/organisations")
-    ann.page.get_by_role("link", name="Acme").click()
+    ann.page.get_by_role("link", name="Acme", exact=True).click()
     ann.page.wait_for_url("**/t/acme/home**")
     ann.page.get_by_test_id("switcher").first.click()
     expect(ann.page.get_by_role("menuitem", name=re.compile("Globex"))).to_contain_text("Viewer")

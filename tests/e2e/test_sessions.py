@@ -92,17 +92,17 @@ def test_too_many_wrong_codes_lead_back_to_the_password(someone: type[Newcomer])
 
 def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someone: type[Newcomer]) -> None:
     ann, lost, olga = someone(), someone(), someone()
-    ann.founds("Ann Lost", "ann@lost.test", "Lost")
+    ann.founds("Ann Factorless", "ann@factorless.test", "Factorless")
     ann.page.goto(f"{TENANT}/account")
     form = ann.page.get_by_test_id("factor")
     form.get_by_label("Current password").fill(PASSWORD)
     form.get_by_role("button", name="Set up").click()
     ann.page.wait_for_url("**/account/factor")
-    ann.page.fill("input[name=code]", ann.house.command("dev", "totp", "ann@lost.test"))
+    ann.page.fill("input[name=code]", ann.house.command("dev", "totp", "ann@factorless.test"))
     ann.page.locator("main form button[type=submit]").first.click()
 
     def ask() -> None:
-        lost.signs_in("ann@lost.test", PASSWORD)
+        lost.signs_in("ann@factorless.test", PASSWORD)
         lost.page.wait_for_url("**/mfa**")
         lost.page.get_by_role("link", name="Lost your device and your recovery codes?").click()
         lost.page.get_by_role("button", name="Ask support to remove it").click()
@@ -115,7 +115,7 @@ def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someon
         dialog.get_by_label("Reason", exact=True).fill("Spoke on the phone, ticket 4471")
         olga.shot("recovery")
         dialog.get_by_role("button", name="Start waiting time").click()
-        expect(olga.page.get_by_role("row", name=re.compile("ann@lost.test"))).to_contain_text("Waiting time")
+        expect(olga.page.get_by_role("row", name=re.compile("ann@factorless.test"))).to_contain_text("Waiting time")
 
     ask()
     lost.shot("lost-factor")
@@ -124,7 +124,7 @@ def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someon
     ann.page.goto(f"{TENANT}/account")  # a session of hers shows it
     expect(ann.page.get_by_test_id("factor-reset")).to_be_visible()
     ann.shot("factor-reset")
-    link = ann.house.link("ann@lost.test", "/factor-reset")
+    link = ann.house.link("ann@factorless.test", "/factor-reset")
     ann.page.goto(link)
     ann.page.get_by_role("button", name="Keep two-step sign-in").click()
     ann.sees("Two-step sign-in stays on.")
@@ -137,10 +137,10 @@ def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someon
             "update procrastinate_jobs set scheduled_at = now() where task_name = 'platform.complete_factor_reset'"
         )
     until = time.monotonic() + 30
-    while "removed" not in [mail["subject"].split()[-1] for mail in ann.house.mails("ann@lost.test")]:
+    while "removed" not in [mail["subject"].split()[-1] for mail in ann.house.mails("ann@factorless.test")]:
         assert time.monotonic() < until, "the factor was not removed"
         time.sleep(0.2)
     ann.page.goto(f"{TENANT}/account")
     ann.page.wait_for_url("**/sign-in**")  # signed out everywhere
-    lost.signs_in("ann@lost.test", PASSWORD)
+    lost.signs_in("ann@factorless.test", PASSWORD)
     lost.page.wait_for_url("**/home**")

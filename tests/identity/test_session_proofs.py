@@ -33,7 +33,7 @@ def former_version(schema: str) -> Iterator[None]:
     with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
         superuser.execute(FORMER_VERSION, ["1 hour"])
         yield
-        superuser.execute(FORMER_VERSION, ["-1 hour"])
+        superuser.execute(FORMER_VERSION, ["-31 days"])
 
 
 def insert_session(connection: psycopg.Connection, user_id: str, token: str) -> None:
@@ -128,6 +128,25 @@ async def test_session_of_the_former_version_stays_valid(
     token = crypto.new_token()
     insert_session(app_connection, cast.ann.user_id, token)
     assert await is_signed_in(token)
+
+
+async def test_session_without_a_proof_signs_nobody_in_where_no_former_version_ran(cast: Cast) -> None:
+    """Not even one that the owner of the tables has written."""
+    token = crypto.new_token()
+    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
+        insert_session(superuser, cast.ann.user_id, token)
+    assert not await is_signed_in(token)
+
+
+async def test_session_of_the_former_version_ends_a_month_after_it(
+    cast: Cast, app_connection: psycopg.Connection, former_version: None
+) -> None:
+    token = crypto.new_token()
+    insert_session(app_connection, cast.ann.user_id, token)
+    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
+        superuser.execute(FORMER_VERSION, ["-31 days"])
+        superuser.execute("update user_session set created_at = now() - interval '40 days' where proof = ''")
+    assert not await is_signed_in(token)
 
 
 async def test_sessions_are_proved_again_by_the_newest_master_key(cast: Cast) -> None:

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from shared.core.config import settings
 
 
+def render(keys_by_id: Mapping[int, bytes]) -> str:
+    """As the setting is written."""
+    return ",".join(f"{number}:{base64.b64encode(key).decode()}" for number, key in keys_by_id.items())
+
+
 @contextmanager
 def using(keys_by_id: Mapping[int, bytes]) -> Iterator[None]:
     """Newest first, in this process and in those that it starts."""
     former = os.environ.get("BULKHEAD_MASTER_KEYS")
-    os.environ["BULKHEAD_MASTER_KEYS"] = ",".join(
-        f"{number}:{base64.b64encode(key).decode()}" for number, key in keys_by_id.items()
-    )
+    os.environ["BULKHEAD_MASTER_KEYS"] = render(keys_by_id)
     settings.cache_clear()
     try:
         yield

@@ -211,9 +211,10 @@ async def test_session_of_the_person_shows_and_cancels_the_reset(cast: Cast) -> 
     await turn_on(cast.max)
     await ask(cast.max)
     client = browser(cookie=cast.max.cookie)
-    assert "Two-step sign-in will be removed" in (await client.get("/account")).text
+    assert "Request to remove two-step sign-in" in (await client.get("/account")).text
     assert (
-        "Two-step sign-in will be removed" not in (await browser(cookie=cast.ann.cookie).get("/account")).text
+        "Request to remove two-step sign-in"
+        not in (await browser(cookie=cast.ann.cookie).get("/account")).text
     )
     await browser(cookie=cast.ann.cookie).post("/account/factor/keep")
     assert await find_open(cast.max) is not None  # another person's

@@ -19,8 +19,8 @@ from shared.web import health
 NAME = "database"
 MIN_VERSION = 15
 MAX_CLOCK_DIFFERENCE_S = 5.0
-# One tenant app, one admin app and one worker, with a full pool and two connections outside of it each.
-NEEDED_CONNECTIONS = 3 * (db.POOL_SIZE + db.MAX_OVERFLOW + 2)
+# One tenant app, one admin app and one worker, with full pools and two connections outside of them each.
+NEEDED_CONNECTIONS = 3 * (db.POOL_SIZE + db.MAX_OVERFLOW + 2) + db.MAX_STATEMENT_CONNECTIONS
 GROUPS = """
     select rolname::text, rolcanlogin, rolsuper or rolbypassrls from pg_roles where rolname = any (%s)
 """

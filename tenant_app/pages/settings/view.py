@@ -4,6 +4,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.tenancy import logos
+from shared.tenancy.tenants import MAX_KEPT_SLUGS, SLUG_KEPT_FOR
 from shared.ui import theme
 from shared.ui.banners import skeleton_text
 from shared.ui.controls import button, dialog_field, form_field, text_input
@@ -60,7 +61,7 @@ def slug_dialog() -> rx.Component:
         SettingsState,
         "slug",
         "Change the address",
-        "Members who open an old link are sent to the new address for 90 days. Until then, no other organisation can take the old one.",
+        f"For {SLUG_KEPT_FOR.days} days, links to the old address lead members to the new one, and no other organisation can take it. You can keep up to {MAX_KEPT_SLUGS} former addresses.",
         dialog_field("New address", slug, id="slug", hint="Lower-case letters, digits and hyphens."),
         confirm="Change address",
         submit=SettingsState.change_slug,
