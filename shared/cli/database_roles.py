@@ -88,7 +88,7 @@ def grant_connect(connection: psycopg.Connection[Any], database: str) -> None:
 
 
 def revoke_public_connect(connection: psycopg.Connection[Any], database: str) -> None:
-    """Nor may the logins make temporary tables, which would stand before those that a function reads."""
+    """Nor may the logins make temporary tables, which a function would read instead of ours."""
     statement = sql.SQL("revoke connect, temporary on database {} from public")
     connection.execute(statement.format(sql.Identifier(database)))
 

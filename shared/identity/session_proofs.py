@@ -1,5 +1,7 @@
 """Proofs of sessions. Write access to the rows of sessions is not enough to sign in: a proof needs a master key.
 
+The exception are sessions that the former version made, for a month after its update.
+
 A session carries an HMAC over its realm, id, hash, person and factors. Its times are kept by the database alone.
 """
 

@@ -110,7 +110,7 @@ def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(someon
 
     def approve() -> None:
         olga.page.goto(f"{ADMIN}/recovery")
-        olga.page.get_by_role("button", name="Start the reset for Ann Lost").click()
+        olga.page.get_by_role("button", name="Start the reset for Ann Factorless").click()
         dialog = olga.page.get_by_role("dialog")
         dialog.get_by_label("Reason", exact=True).fill("Spoke on the phone, ticket 4471")
         olga.shot("recovery")
