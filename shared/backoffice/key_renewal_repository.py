@@ -38,7 +38,8 @@ async def reseal_column(
     connection = await session.connection()
     select = sa.select(rows.c.id, rows.c[column]).where(is_sealed).with_for_update(key_share=True)
     values = (await connection.execute(select)).all()
+    key = sa.tuple_(rows.c.tenant_id, rows.c.id)
     for row_id, value in values:
-        update = sa.update(rows).where(rows.c.tenant_id == tenant_id, rows.c.id == row_id)
+        update = sa.update(rows).where(key == sa.tuple_(sa.literal(tenant_id), sa.literal(row_id)))
         await connection.execute(update.values({column: reseal(bytes(value), row_id)}))
     return len(values)

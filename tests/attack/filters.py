@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import select
 
 from shared.access import decision_counts, decision_counts_repository
+from shared.backoffice import key_renewal_repository
 from shared.billing import usage_repository
 from shared.billing.models import BillingUsage
 from shared.core import db, rate_limits, request_ids
@@ -30,7 +31,7 @@ from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
 from shared.entitlements import rights_cache
 from shared.identity.models import User
-from shared.tenancy import entry
+from shared.tenancy import entry, members
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
@@ -89,6 +90,8 @@ async def alone(
         ("visits", partial(visits, world, report)),
         ("forgetting", partial(forgetting, world, report)),
         ("reporting", partial(reporting, world, report)),
+        ("resealing", partial(resealing, world, report)),
+        ("sorting", partial(sorting, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE),
     ]
     for name, probe in probes:
@@ -127,6 +130,30 @@ async def forgetting(world: World, report: Report) -> None:
         await decision_counts_repository.delete_counts(session, world.acme, now())
         refused = before == await _digest(session, world)
     report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
+
+
+async def sorting(world: World, report: Report) -> None:
+    """Members by role read the roles of a tenant first."""
+    own_ids = set(world.claims("membership_id", world.acme))
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        page = await members.list_members(ctx, sort="role", limit=100)
+    listed_ids = [member.id for member in page.rows]
+    refused = set(listed_ids) <= own_ids and len(set(listed_ids)) == len(listed_ids)
+    report.attempt(KIND, "members of Acme by role, and roles of Globex", refused=refused)
+
+
+async def resealing(world: World, report: Report) -> None:
+    """New data keys seal the values of one tenant."""
+    own_ids = {row["id"] for row in world.rows("tenant_settings", "tenant_id", world.acme)}
+    resealed_ids = set[str]()
+
+    def reseal(value: bytes, row_id: str) -> bytes:
+        resealed_ids.add(row_id)
+        return value
+
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        await key_renewal_repository.reseal_column(session, world.acme, "tenant_settings", "logo", reseal)
+    report.attempt(KIND, "what Globex has sealed, sealed for Acme", refused=resealed_ids == own_ids)
 
 
 async def reporting(world: World, report: Report) -> None:

@@ -56,7 +56,13 @@ READABLE: dict[LoginKind, dict[str, str]] = {
         "user": "operators find people by their address",
     },
 }
-TRIGGERS = {"refuse_kept_slug", "record_customer_tenant", "record_user_tenant"}
+TRIGGERS = {
+    "name_member",
+    "record_customer_tenant",
+    "record_user_tenant",
+    "refuse_kept_slug",
+    "rename_member",
+}
 HARMLESS = {
     "count_jobs": "numbers alone",
     "seal_audit_log": "seals what is written, and says how much",

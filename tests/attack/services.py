@@ -35,6 +35,8 @@ HOLDINGS = (
     *("set_billing_status", "set_flag_override", "set_trait"),
 )
 ASKED_BEFORE = {
+    "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
+    "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.export_events": "by tenancy.exports",
     "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
     "access.decision_counts.list_refusals": "by backoffice.recent_refusals",

@@ -236,6 +236,8 @@ async def build() -> World:
         await factories.join_tenant(ann, acme.slug, account, role)
     for owner, slug in ((ann, acme.slug), (gil, globex.slug)):
         await factories.join_tenant(owner, slug, bea, "admin")
+    iris = await factories.create_account("Iris")  # of Globex, and invited by Acme
+    await factories.join_tenant(gil, globex.slug, iris, "member")
     operators = {role: await factories.create_operator(role.title(), role) for role in OPERATOR_ROLES}
     for number, tenant in enumerate((acme, globex), start=1):
         await _given(operators[OWNER], tenant.id, number)
@@ -252,6 +254,8 @@ async def build() -> World:
             await invitations.invite(ctx, invited[tenant.id], "member")
             await invitations.invite(ctx, LAPSED[tenant.name], "member")
             await invitations.invite(ctx, carl.user.email, "member")  # by both tenants
+            if tenant is acme:
+                await invitations.invite(ctx, iris.user.email, "member")
             await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])), version=None)
     await run_jobs()
     with World.eye() as eye:
