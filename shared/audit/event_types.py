@@ -65,6 +65,7 @@ class AuditAction(StrEnum):
     FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
     FACTOR_RESET = "factor.reset"
     FACTOR_RESET_CANCELLED = "factor.reset_cancelled"
+    FACTOR_RESET_DECLINED = "factor.reset_declined"
     FACTOR_RESET_REQUESTED = "factor.reset_requested"
     FACTOR_RESET_STARTED = "factor.reset_started"
     FLAG_SET = "flag.set"
@@ -116,6 +117,7 @@ ACCOUNT_ACTIONS = frozenset(
         AuditAction.FACTOR_RECOVERY_CODE_USED,
         AuditAction.FACTOR_RESET,
         AuditAction.FACTOR_RESET_CANCELLED,
+        AuditAction.FACTOR_RESET_DECLINED,
         AuditAction.FACTOR_RESET_REQUESTED,
         AuditAction.FACTOR_RESET_STARTED,
         AuditAction.PASSWORD_CHANGED,

@@ -49,8 +49,12 @@ MAIL_TEXTS = {
         "Support removed the lost second factor of your account, and all devices were signed out. Your password alone is enough to sign in now. Set up two-step sign-in again on your account page.",
     ),
     AuditAction.FACTOR_RESET_CANCELLED: MailText(
+        "The removal of your second factor was cancelled",
+        "The request to remove the second factor of your account was cancelled. Support removes nothing.",
+    ),
+    AuditAction.FACTOR_RESET_DECLINED: MailText(
         "Two-step sign-in stays on",
-        "The request to remove the second factor of your account was cancelled. Two-step sign-in stays as it is.",
+        "Support declined the request to remove the second factor of your account. If you still can't sign in, ask again from the sign-in page or contact support.",
     ),
 }
 

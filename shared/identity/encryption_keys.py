@@ -41,7 +41,8 @@ async def count_seeds(realm: Realm) -> int:
 async def renew_realm_key(realm: Realm, show: Callable[[int], object]) -> int:
     """Seal all seeds of the realm with a new data key, in one transaction. Returns how many; `show` gets the number so far.
 
-    Sign-ins go on meanwhile; whoever turns a factor on waits. Runs as bulkhead_owner.
+    Sign-ins with a password go on meanwhile. Codes of the app, and turning a factor on, wait until it is done, or fail
+    with a 503 where that takes too long. Runs as bulkhead_owner.
     """
     async with db.transaction("owner") as session:
         key_row = await repository.lock_realm_key(session, realm)

@@ -1,4 +1,4 @@
-"""The way back for a user who has lost the second factor and the recovery codes.
+"""Removal of a second factor that a user has lost together with the recovery codes.
 
 They ask for it with their password, an operator starts it, and a waiting time passes in which they are mailed and can
 cancel. Then the factor is removed and every session ends. Whoever signs in with the factor cancels it.
@@ -67,7 +67,7 @@ async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
 async def request(session: AsyncSession, user_id: str) -> FactorReset:
     """The reset for an operator to start; the open one where there is one already. The user is mailed.
 
-    Raises Conflict without a second factor. For a user who has just given the right password.
+    Raises Conflict without a second factor. The user has just given the right password.
     """
     await repository.lock_user(session, user_id)
     if not await mfa.is_enabled(session, USER, user_id):
@@ -183,7 +183,9 @@ async def _lock_open(session: AsyncSession, reset_id: str) -> FactorReset:
 async def _cancel(session: AsyncSession, reset: FactorReset, by: str) -> None:
     reset.cancelled_at, reset.cancelled_by = now(), by
     session.add(reset)
-    await account_events.publish(session, AuditAction.FACTOR_RESET_CANCELLED, reset.user_id, cause=by)
+    declined = by == BY_OPERATOR
+    action = AuditAction.FACTOR_RESET_DECLINED if declined else AuditAction.FACTOR_RESET_CANCELLED
+    await account_events.publish(session, action, reset.user_id, cause=by)
 
 
 async def _publish(session: AsyncSession, action: AuditAction, reset: FactorReset) -> None:

@@ -32,6 +32,7 @@ MODULE = Module(
         AuditAction.FACTOR_RECOVERY_CODE_USED: "used a recovery code",
         AuditAction.FACTOR_RESET: "lost the second factor, which support removed",
         AuditAction.FACTOR_RESET_CANCELLED: "cancelled the removal of the second factor",
+        AuditAction.FACTOR_RESET_DECLINED: "has a second factor that support declined to remove",
         AuditAction.FACTOR_RESET_REQUESTED: "asked support to remove the second factor",
         AuditAction.FACTOR_RESET_STARTED: "has a second factor that support will remove",
         AuditAction.PASSWORD_CHANGED: "changed their password",

@@ -126,7 +126,7 @@ async def list_live_sessions(session: AsyncSession, realm: Realm, current_hash: 
 
 
 async def add_session(session: AsyncSession, realm: Realm, row: Any) -> None:
-    """Add a session of an enabled person, who has used the second factor if it is on. Deletes the person's expired ones."""
+    """Add a session and delete the expired ones of its person. The database refuses disabled people and a missing factor."""
     await _call(
         session,
         "open_{}_session",
@@ -172,10 +172,11 @@ async def _call(session: AsyncSession, function: str, realm: Realm, **values: An
     return await connection.execute(sa.text(statement), values)
 
 
-async def lock_sessions(session: AsyncSession, realm: Realm) -> Sequence[Any]:
-    """All sessions of the realm, for bulkhead_owner."""
+async def lock_sessions(session: AsyncSession, realm: Realm, *, after: str, limit: int) -> Sequence[Any]:
+    """Sessions of the realm with larger ids than `after`, in the order of their ids. For bulkhead_owner."""
     table = realm.session
-    return (await session.exec(select(table).order_by(table.id).with_for_update(key_share=True))).all()
+    statement = select(table).where(table.id > after).order_by(table.id).limit(limit)
+    return (await session.exec(statement.with_for_update(key_share=True))).all()
 
 
 async def record_forged_session(session: AsyncSession, subject_id: str) -> None:

@@ -12,6 +12,7 @@ from shared.core import crypto, db, log
 from shared.identity import realms, repository
 from shared.identity.realms import Realm
 
+BATCH_SIZE = 200  # sessions that one transaction signs again
 PURPOSE = "session"  # stored proofs depend on it: it never changes
 
 
@@ -52,18 +53,26 @@ async def record_forgery(realm: Realm, subject_id: str) -> None:
 async def sign_sessions_again() -> int:
     """Prove all genuine sessions with the newest master key, so that none needs an older one. Returns how many changed.
 
-    Runs as bulkhead_owner, which can read both realms. Sessions without a valid proof stay as they are.
+    Runs as bulkhead_owner, which can read both realms. Sessions without a valid proof stay as they are. Each batch is a
+    transaction, so that people wait for one batch at most.
     """
-    count = 0
-    async with db.transaction("owner") as session:
-        for realm in (realms.USER, realms.OPERATOR):
-            for row in await repository.lock_sessions(session, realm):
+    return sum([await _sign_realm_again(realm) for realm in (realms.USER, realms.OPERATOR)])
+
+
+async def _sign_realm_again(realm: Realm) -> int:
+    count, after = 0, ""
+    while True:
+        async with db.transaction("owner") as session:
+            rows = await repository.lock_sessions(session, realm, after=after, limit=BATCH_SIZE)
+            for row in rows:
                 proof = compute_proof(realm, row)
                 if row.proof and row.proof != proof and is_genuine(realm, read_facts(realm, row), row.proof):
                     row.proof = proof
                     session.add(row)
                     count += 1
-    return count
+            after = rows[-1].id if rows else after
+        if len(rows) < BATCH_SIZE:
+            return count
 
 
 def _message(realm: Realm, facts: SessionFacts) -> bytes:

@@ -1,4 +1,4 @@
-"""A user who has lost the second factor asks for its removal, and cancels it by a link or from a session.
+"""Requests to remove a lost second factor, and their cancellation by a link or from a session.
 
 To ask, the user has given the right password: the cookie of the second step proves it. An operator decides.
 """
@@ -41,7 +41,7 @@ async def request_removal(request: Request) -> Response:
 
 
 async def _find_challenged_reset(request: Request) -> tuple[str, FactorReset | None]:
-    """Who has given the password in this browser, "" without a password, and the open reset."""
+    """The id of the user whose password was given in this browser, or "", and their open reset."""
     token = request_identity.get_challenge_token(request, USER)
     async with db.transaction() as session:
         subject_id = await mfa.get_challenged_subject(session, USER, token)

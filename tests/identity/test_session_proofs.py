@@ -1,4 +1,4 @@
-"""What somebody can do with sessions who has the database login of an app, and no master key."""
+"""Attempts on sessions with the database login of an app and without a master key."""
 
 from collections.abc import Iterator
 
