@@ -45,6 +45,7 @@ class RateLimit(Enum):
     INVITE_RECIPIENT_HOUR = ("3/hour", "invitations to this address")
     INVITE_TENANT = ("200/day", "invitations")
     MFA_ACCOUNT = ("10/15 minutes", "attempts to enter a code")
+    NEW_DEVICE_ACCOUNT = ("6/hour", "emails about new devices")
     PROVE_SESSION = ("10/15 minutes", "password attempts")
     RESEND_ACCOUNT = ("5/hour", "email requests")
     # From one address, so that a stranger who guesses does not lock the person out; and from all of them together.

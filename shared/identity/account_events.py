@@ -10,7 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.event_types import AuditAction
 from shared.core.db import now
+from shared.core.errors import Refused
 from shared.core.ids import new_id
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.identity import email_addresses
 from shared.jobs import queue
 
@@ -86,7 +88,14 @@ async def publish(
 
 
 async def publish_new_device(session: AsyncSession, user_id: str, *, address: str, device: str) -> None:
-    """Enqueue the mail about a sign-in in a browser that wasn't seen before."""
+    """Enqueue the mail about a sign-in in a browser that wasn't seen before.
+
+    Skips it after a few mails an hour: whoever knows the password could send thousands. The audit log has every sign-in.
+    """
+    try:
+        await enforce_rate_limit(RateLimit.NEW_DEVICE_ACCOUNT, user_id)
+    except Refused:
+        return
     await queue.put_platform_job(
         session,
         NEW_DEVICE_TASK,

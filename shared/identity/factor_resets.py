@@ -97,7 +97,8 @@ async def start(session: AsyncSession, reset_id: str, by: str) -> FactorReset:
 async def decline(session: AsyncSession, reset_id: str) -> FactorReset:
     """For operators: ends the reset, whether it waits or not. The user is mailed. Raises Conflict."""
     reset = await _lock_open(session, reset_id)
-    await _cancel(session, reset, BY_OPERATOR)
+    _mark_cancelled(session, reset, BY_OPERATOR)
+    await account_events.publish(session, AuditAction.FACTOR_RESET_DECLINED, reset.user_id, cause=BY_OPERATOR)
     return reset
 
 
@@ -181,11 +182,13 @@ async def _lock_open(session: AsyncSession, reset_id: str) -> FactorReset:
 
 
 async def _cancel(session: AsyncSession, reset: FactorReset, by: str) -> None:
+    _mark_cancelled(session, reset, by)
+    await account_events.publish(session, AuditAction.FACTOR_RESET_CANCELLED, reset.user_id, cause=by)
+
+
+def _mark_cancelled(session: AsyncSession, reset: FactorReset, by: str) -> None:
     reset.cancelled_at, reset.cancelled_by = now(), by
     session.add(reset)
-    declined = by == BY_OPERATOR
-    action = AuditAction.FACTOR_RESET_DECLINED if declined else AuditAction.FACTOR_RESET_CANCELLED
-    await account_events.publish(session, action, reset.user_id, cause=by)
 
 
 async def _publish(session: AsyncSession, action: AuditAction, reset: FactorReset) -> None:

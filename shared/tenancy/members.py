@@ -187,7 +187,7 @@ async def leave(ctx: Ctx, confirm: str) -> None:
     policy.require(ctx, actions.MEMBER_LEAVE)
     await seats.lock_membership(ctx, actions.MEMBER_LEAVE)
     membership = await member_repository.lock_membership_of_user(ctx, ctx.actor_id)
-    if membership is None or membership.id != confirm or membership.state is not MembershipState.ACTIVE:
+    if membership is None or membership.id != confirm:
         raise Invalid("This page doesn't match the organisation.", "Reload the page and confirm again.")
     await _end_membership(ctx, membership, MembershipState.REMOVED, "membership.left")
     for user_id in await member_repository.list_owner_ids(ctx) - {ctx.actor_id}:

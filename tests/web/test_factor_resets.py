@@ -223,6 +223,36 @@ async def test_session_of_the_person_shows_and_cancels_the_reset(cast: Cast) -> 
     assert await find_open(cast.max) is None
 
 
+async def test_reset_ends_when_the_factor_is_turned_off(cast: Cast, schema: str) -> None:
+    """Or it would remove the factor that is set up next."""
+    workers.clear_queue(schema)
+    await turn_on(cast.max)
+    reset_id = await ask(cast.max)
+    await start(cast.olga, reset_id)
+    client = browser(cookie=cast.max.cookie)
+    answer = await client.post("/account/factor/off", data={"current": factories.PASSWORD})
+    assert answer.status_code == 303
+    await turn_on(cast.max)
+    await let_time_pass(reset_id)
+    assert not await complete(reset_id)
+    assert await is_on(cast.max)
+    mail = next(mail for mail in (await run_jobs(schema)).mails if "cancelled" in mail.subject)
+    assert "stays" not in mail.text  # the factor that it was about is off
+
+
+async def test_declined_request_is_recorded_as_the_act_of_support(cast: Cast, schema: str) -> None:
+    await turn_on(cast.max)
+    reset_id = await ask(cast.max)
+    async with cast.olga.octx() as octx:
+        await operator_service.decline(octx, reset_id, state_reason(octx, "It was not them"))
+    mails = [mail for mail in (await run_jobs(schema)).mails if mail.to == cast.max.email]
+    assert mails[-1].subject == "Two-step sign-in stays on"
+    assert "Support declined" in mails[-1].text
+    actions = await list_actions(cast.adam, cast.max)
+    assert "factor.reset_declined" in actions
+    assert "factor.reset_cancelled" not in actions
+
+
 @pytest.mark.parametrize("kind", ["code", "recovery code"])
 async def test_sign_in_with_the_factor_cancels_the_reset(cast: Cast, kind: str) -> None:
     seed, codes = await turn_on(cast.max)

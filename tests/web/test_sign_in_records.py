@@ -14,8 +14,11 @@ from shared.backoffice import operators
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.ids import new_id
+from shared.core.rate_limits import RateLimit
 from shared.dev.mailbox import Mailbox
 from shared.identity import devices, mfa, users
+from shared.identity.account_events import publish_new_device
+from shared.identity.models import User
 from shared.identity.realms import OPERATOR, USER
 from shared.jobs import queue
 from shared.tenancy import account_events, audit_reader, entry, members
@@ -361,6 +364,25 @@ async def test_made_up_device_token_is_a_new_device(cast: Cast, schema: str) -> 
     client.cookies.set(USER.device_cookie, "x" * 43, domain="bulkhead.test")
     await client.post("/auth/sign-in", data={"email": cast.max.email, "password": factories.PASSWORD})
     assert len((await run_jobs(schema)).mails) == 1
+
+
+async def test_address_that_nobody_has_proved_gets_no_mail_about_devices(cast: Cast, schema: str) -> None:
+    """It may be a stranger's."""
+    await sign_in(cast.max.email)
+    async with db.transaction() as session:
+        user = await session.get_one(User, cast.max.user_id)
+        user.email_verified_at = None
+        session.add(user)
+    await sign_in(cast.max.email)
+    assert [mail for mail in (await run_jobs(schema)).mails if mail.to == cast.max.email] == []
+
+
+async def test_mails_about_new_devices_are_limited(cast: Cast, schema: str) -> None:
+    async with db.transaction() as session:
+        for _ in range(RateLimit.NEW_DEVICE_ACCOUNT.parsed.amount + 3):
+            await publish_new_device(session, cast.max.user_id, address="", device=DEVICE)
+    mails = [mail for mail in (await run_jobs(schema)).mails if mail.to == cast.max.email]
+    assert len(mails) == RateLimit.NEW_DEVICE_ACCOUNT.parsed.amount
 
 
 async def test_wrong_password_makes_no_device_known(cast: Cast) -> None:
