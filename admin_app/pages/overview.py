@@ -11,6 +11,7 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.backoffice import tenant_directory
 from shared.backoffice.tenant_directory_rows import UnfinishedProvisioning
+from shared.identity import factor_resets
 from shared.tenancy import provisioning
 from shared.tenancy.models import StepState, TenantState
 from shared.ui.authorize import needs
@@ -90,6 +91,7 @@ class OverviewState(PageState):
     suspended: str = ""
     deleted: str = ""
     failed_jobs: int = 0
+    waiting_resets: int = 0
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -97,7 +99,9 @@ class OverviewState(PageState):
     @rx.event
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
-        async with self._open_page(OverviewState.load, "tenant", "provisioning", "jobs") as octx:
+        async with self._open_page(
+            OverviewState.load, "tenant", "provisioning", "jobs", factor_resets.TOPIC
+        ) as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
         self._show(platform, security)
@@ -110,6 +114,7 @@ class OverviewState(PageState):
         self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
         self.suspended = count_by_state[TenantState.SUSPENDED]
         self.failed_jobs = platform.failed_jobs
+        self.waiting_resets = platform.waiting_resets
         self.deleted = count_by_state[TenantState.DELETED]
         self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
         kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
@@ -153,6 +158,19 @@ def failed_jobs_banner() -> rx.Component:
     )
     content = rx.el.p(sentence, " ", link("Retry or drop them", "/jobs"), data_testid="failed-jobs")
     return rx.cond(OverviewState.failed_jobs > 0, panel(content, title="Failed jobs", body=True))
+
+
+def waiting_resets_banner() -> rx.Component:
+    """Shown only while there are some."""
+    sentence = rx.cond(
+        OverviewState.waiting_resets == 1,
+        "1 person has lost their second factor and waits for an answer.",
+        rx.fragment(
+            OverviewState.waiting_resets, " people have lost their second factor and wait for an answer."
+        ),
+    )
+    content = rx.el.p(sentence, " ", link("Answer them", "/recovery"), data_testid="waiting-resets")
+    return rx.cond(OverviewState.waiting_resets > 0, panel(content, title="Recovery", body=True))
 
 
 def unfinished_panel() -> rx.Component:
@@ -236,6 +254,7 @@ def overview_page() -> rx.Component:
         page_header("Overview", description="Updates automatically."),
         state_stats(),
         failed_jobs_banner(),
+        waiting_resets_banner(),
         unfinished_panel(),
         security_panels(),
         current="Overview",

@@ -1,6 +1,6 @@
 """/recovery: people who lost their second factor. An operator starts the waiting time with a reason, or declines."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import factor_resets
-from shared.backoffice.reasons import state_reason
+from shared.backoffice.reasons import Reason, state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
-from shared.identity.factor_resets import PersonsReset, get_waiting_time
+from shared.identity.factor_resets import TOPIC, PersonsReset, get_waiting_time
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
@@ -33,6 +33,8 @@ COLUMNS = [
     Column("Removed at", hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]
+
+Answer = Callable[[OperatorCtx, str, Reason], Awaitable[object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ class RecoveryState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_USER_READ_RESETS, page=True)
     async def load(self) -> None:
-        async with self._open_page(RecoveryState.load) as octx:
+        async with self._open_page(RecoveryState.load, TOPIC) as octx:
             await self._read(octx)
 
     async def _read(self, octx: OperatorCtx) -> None:
@@ -92,24 +94,23 @@ class RecoveryState(DialogState, PageState):
     @rx.event
     @needs(actions.OP_USER_RESET_FACTOR)
     async def start_reset(self, payload: dict[str, Any]) -> EventSpec:
-        form, subject = ReasonForm.read(payload), self.subject
-        async with self._ctx() as octx:
-            await factor_resets.start(octx, parse_id("frs", subject.id), state_reason(octx, form.reason))
-            await self._read(octx)
-        return self._finish("Started the waiting time.", f"We've emailed {subject.email}.")
+        await self._answer_request(ReasonForm.read(payload), factor_resets.start)
+        return self._finish("Started the waiting time.")
 
     @rx.event
     @needs(actions.OP_USER_RESET_FACTOR)
     async def decline_reset(self, payload: dict[str, Any]) -> EventSpec:
-        form, subject = ReasonForm.read(payload), self.subject
-        async with self._ctx() as octx:
-            await factor_resets.decline(octx, parse_id("frs", subject.id), state_reason(octx, form.reason))
-            await self._read(octx)
-        return self._finish("Declined the request.", f"We've emailed {subject.email}.")
+        await self._answer_request(ReasonForm.read(payload), factor_resets.decline)
+        return self._finish("Declined the request.")
 
-    def _finish(self, title: str, detail: str) -> EventSpec:
+    async def _answer_request(self, form: ReasonForm, answer: Answer) -> None:
+        async with self._change_page() as octx:
+            await answer(octx, parse_id("frs", self.subject.id), state_reason(octx, form.reason))
+            await self._read(octx)
+
+    def _finish(self, title: str) -> EventSpec:
         self._close_dialog()
-        return rx.toast.success(title, description=detail)
+        return rx.toast.success(title, description=f"We've emailed {self.subject.email}.")
 
 
 def reset_line(reset: ResetRow) -> rx.Component:

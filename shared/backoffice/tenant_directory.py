@@ -28,6 +28,7 @@ from shared.core.paging import (
     map_page,
     parse_number_cursor,
 )
+from shared.identity import factor_resets
 from shared.jobs import queue, queue_status
 from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
@@ -55,6 +56,7 @@ class PlatformOverview:
     tenants_by_state: Mapping[TenantState, int]
     unfinished: Sequence[UnfinishedProvisioning]
     failed_jobs: int  # out of retries, until an operator retries or drops them
+    waiting_resets: int  # requests to remove a lost second factor, without an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,10 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
     policy.require_operator(octx, actions.OP_HOME_READ)
     async with entry.read_across_tenants(octx, OVERVIEW_REASON) as session:
         return PlatformOverview(
-            await repository.count_by_state(session),
-            await repository.list_unfinished_provisioning(session, 20),
-            (await queue_status.count_by_status(session))["failed"],
+            tenants_by_state=await repository.count_by_state(session),
+            unfinished=await repository.list_unfinished_provisioning(session, 20),
+            failed_jobs=(await queue_status.count_by_status(session))["failed"],
+            waiting_resets=await factor_resets.count_waiting(session),
         )
 
 

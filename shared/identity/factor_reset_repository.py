@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -40,6 +40,11 @@ async def list_open(session: AsyncSession) -> Sequence[tuple[FactorReset, User]]
         .limit(MAX_LISTED)
     )
     return (await session.exec(statement)).all()
+
+
+async def count_waiting(session: AsyncSession) -> int:
+    statement = select(func.count()).select_from(FactorReset)
+    return (await session.exec(statement.where(*_is_open, col(FactorReset.started_at).is_(None)))).one()
 
 
 def _select_open(user_id: str) -> SelectOfScalar[FactorReset]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.event_types import AuditAction
-from shared.core import crypto
+from shared.core import crypto, live_events
 from shared.core.config import settings
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
@@ -24,6 +24,7 @@ from shared.jobs import queue
 COMPLETE_TASK = "platform.complete_factor_reset"
 MAIL_TASK = "platform.send_factor_reset"
 LINK_PURPOSE = "factor-reset"
+TOPIC = "factor_resets"  # of operators' pages
 BY_LINK, BY_SESSION, BY_SIGN_IN = "Link in the email", "Signed-in session", "Signed in with the second factor"
 BY_OPERATOR = "Support"
 
@@ -64,6 +65,11 @@ async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
     ]
 
 
+async def count_waiting(session: AsyncSession) -> int:
+    """Requests that no operator has answered."""
+    return await factor_reset_repository.count_waiting(session)
+
+
 async def request(session: AsyncSession, user_id: str) -> FactorReset:
     """The reset for an operator to start; the open one where there is one already. The user is mailed.
 
@@ -78,6 +84,7 @@ async def request(session: AsyncSession, user_id: str) -> FactorReset:
     session.add(reset)
     await session.flush()
     await _publish(session, AuditAction.FACTOR_RESET_REQUESTED, reset)
+    await _refresh_pages(session)
     return reset
 
 
@@ -91,13 +98,14 @@ async def start(session: AsyncSession, reset_id: str, by: str) -> FactorReset:
     session.add(reset)
     await queue.put_platform_job(session, COMPLETE_TASK, at=reset.due_at, reset_id=reset.id)
     await _publish(session, AuditAction.FACTOR_RESET_STARTED, reset)
+    await _refresh_pages(session)
     return reset
 
 
 async def decline(session: AsyncSession, reset_id: str) -> FactorReset:
     """For operators: ends the reset, whether it waits or not. The user is mailed. Raises Conflict."""
     reset = await _lock_open(session, reset_id)
-    _mark_cancelled(session, reset, BY_OPERATOR)
+    await _mark_cancelled(session, reset, BY_OPERATOR)
     await account_events.publish(session, AuditAction.FACTOR_RESET_DECLINED, reset.user_id, cause=BY_OPERATOR)
     return reset
 
@@ -167,6 +175,7 @@ async def complete(session: AsyncSession, reset_id: str) -> bool:
     await mfa.end_challenges(session, USER, user.id)
     await sessions.end_all(session, USER, user.id)
     await account_events.publish(session, AuditAction.FACTOR_RESET, user.id)
+    await _refresh_pages(session)
     return True
 
 
@@ -182,13 +191,18 @@ async def _lock_open(session: AsyncSession, reset_id: str) -> FactorReset:
 
 
 async def _cancel(session: AsyncSession, reset: FactorReset, by: str) -> None:
-    _mark_cancelled(session, reset, by)
+    await _mark_cancelled(session, reset, by)
     await account_events.publish(session, AuditAction.FACTOR_RESET_CANCELLED, reset.user_id, cause=by)
 
 
-def _mark_cancelled(session: AsyncSession, reset: FactorReset, by: str) -> None:
+async def _mark_cancelled(session: AsyncSession, reset: FactorReset, by: str) -> None:
     reset.cancelled_at, reset.cancelled_by = now(), by
     session.add(reset)
+    await _refresh_pages(session)
+
+
+async def _refresh_pages(session: AsyncSession) -> None:
+    await live_events.refresh_pages(session, "*", TOPIC)
 
 
 async def _publish(session: AsyncSession, action: AuditAction, reset: FactorReset) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 from admin_app.pages.recovery import RecoveryState
 from shared.audit import audit_log
 from shared.backoffice import factor_resets as operator_service
+from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
@@ -278,6 +279,19 @@ async def test_reset_is_started_once_with_a_reason_by_those_who_may(cast: Cast) 
         await start(cast.olga, reset_id)
     with pytest.raises(Conflict):
         await start(cast.olga, "frs_00000000000000000000000000")
+
+
+async def test_overview_counts_requests_that_wait_for_an_answer(cast: Cast) -> None:
+    async def count() -> int:
+        async with cast.olga.octx() as octx:
+            return (await tenant_directory.get_overview(octx)).waiting_resets
+
+    before = await count()
+    await turn_on(cast.max)
+    reset_id = await ask(cast.max)
+    assert await count() == before + 1
+    await start(cast.olga, reset_id)
+    assert await count() == before
 
 
 async def test_operators_reason_is_in_their_audit_log(cast: Cast) -> None:
