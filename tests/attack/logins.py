@@ -5,6 +5,7 @@ not read at all. Every function that runs with its owner's rights is either stat
 """
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from sqlalchemy.engine import make_url
 from shared.core import crypto, db
 from shared.core.database_logins import LoginKind
 from shared.core.ids import new_id
-from shared.identity import sessions
+from shared.identity import session_proofs, sessions
 from shared.identity.realms import OPERATOR, USER, Realm
 from shared.jobs import signatures
 from tests.attack.report import Report
@@ -104,6 +105,7 @@ async def attack(world: World, report: Report) -> None:
         tables(kind, world, report)
         functions(kind, world, report)
         await forged_sessions(kind, realm, world, report)
+        touches(kind, world, report)
     jobs(world, report)
     await forged_jobs(world, report)
 
@@ -194,9 +196,7 @@ def functions(kind: LoginKind, world: World, report: Report) -> None:
             (f"select * from list_{realm}_sessions(%s)", [guess])
             for guess in ("", "%", token_hash[:-1], session_id, owner_id)
         ],
-        f"touch_{realm}_session": [
-            (f"select 1 from touch_{realm}_session(%s, '0', '9 days') where false", [session_id])
-        ],
+        f"touch_{realm}_session": [],  # gives no row; see `touches`
         f"end_{realm}_session": [(f"select * from end_{realm}_session(%s)", [session_id])],
         f"end_{realm}_session_by_id": [
             (f"select * from end_{realm}_session_by_id(%s, %s)", [new_id("usr"), session_id])
@@ -236,6 +236,30 @@ def _session_of(realm: str, world: World) -> tuple[str, str, str]:
     return row["id"], row["token_hash"], row["owner_id"]
 
 
+def touches(kind: LoginKind, world: World, report: Report) -> None:
+    """Keeps a session alive, which only its hash may do."""
+    realm = REALM_OF_LOGIN[kind]
+    session_id, token_hash, owner_id = _session_of(realm.name, world)
+    read = sql.SQL("select idle_expires_at from {} where id = %s").format(
+        sql.Identifier(f"{realm.name}_session")
+    )
+    connection = login_connection(kind)
+
+    def is_extended_by(name: str) -> bool:
+        with world.eye() as eye:
+            before = eye.execute(read, [session_id]).fetchone()
+        connection.execute(f"select touch_{realm.name}_session(%s, '0', '30 days')".encode(), [name])
+        connection.commit()
+        with world.eye() as eye:
+            return before != eye.execute(read, [session_id]).fetchone()
+
+    for guess in ("", "%", token_hash[:-1], session_id, owner_id):
+        report.attempt(
+            KIND, f"{kind} extends a session by less than its hash", refused=not is_extended_by(guess)
+        )
+    report.control(KIND, f"{kind} extends a session by its hash", works=is_extended_by(token_hash))
+
+
 async def forged_sessions(kind: LoginKind, realm: Realm, world: World, report: Report) -> None:
     """A row of a session whose token the attacker knows: not taken, or taken and no session of anybody."""
     _, _, owner_id = _session_of(realm.name, world)
@@ -250,14 +274,24 @@ async def forged_sessions(kind: LoginKind, realm: Realm, world: World, report: R
     )
     changed = fetch(kind, renamed, crypto.hash_token(token), owner_id)
     report.attempt(KIND, f"{kind} gives a session another token", refused=not changed)
+    genuine = await _signs_in(kind, realm, owner_id, None, world)
+    report.control(KIND, f"{kind} opens a session with the proof of a process of ours", works=genuine)
     for name, proof in {"zeros": "0" * 64, "a signature": crypto.compute_signature("job", b"")}.items():
         ok = not await _signs_in(kind, realm, owner_id, proof, world)
         report.attempt(KIND, f"{kind} opens a session with {name} as its proof", refused=ok)
 
 
-async def _signs_in(kind: LoginKind, realm: Realm, owner_id: str, proof: str, world: World) -> bool:
-    """Whether the product takes a session that this login opens for somebody."""
+async def _signs_in(kind: LoginKind, realm: Realm, owner_id: str, proof: str | None, world: World) -> bool:
+    """Whether the product takes a session that this login opens for somebody. `proof`: None for the right one."""
     token, session_id = crypto.new_token(), new_id("ses")
+    if proof is None:
+        row = SimpleNamespace(
+            id=session_id,
+            token_hash=crypto.hash_token(token),
+            factors="password+totp",
+            **{f"{realm.name}_id": owner_id},
+        )
+        proof = session_proofs.compute_proof(realm, row)
     connection = login_connection(kind)
     try:
         connection.execute(
@@ -314,3 +348,6 @@ async def forged_jobs(world: World, report: Report) -> None:
         except signatures.ForgedJob:
             refused = True
         report.attempt(KIND, f"a job of Globex with {name} runs", refused=refused)
+    arguments = {"tenant_id": world.globex, "request_id": ""}
+    await signatures.check(None, TASK, signatures.sign(TASK, arguments))
+    report.control(KIND, "a job with the signature of a process of ours runs", works=True)

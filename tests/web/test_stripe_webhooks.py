@@ -488,7 +488,7 @@ async def unreachable_database() -> AsyncIterator[None]:
             yield
         finally:
             connection.execute(f"alter database {name} allow_connections true")
-            await db.engine("app").dispose()  # what pages had is dead too
+            await db.dispose()  # what pages and other logins had is dead too
 
 
 async def test_webhook_is_unavailable_without_the_database_and_stored_when_resent(
