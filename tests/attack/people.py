@@ -5,23 +5,27 @@ sessions, do not exist for the others.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import sql
 
 from shared.core import crypto
 from shared.core.ids import new_id
-from tests.attack.apps import App
-from tests.attack.frames import bare, heard, short
-from tests.attack.handlers import HYDRATE
+from shared.identity.models import User
+from shared.tenancy import entry, notifications
+from tests.attack.apps import App, Socket
+from tests.attack.frames import bare, short
+from tests.attack.handlers import HYDRATE, OTHER_OBJECT, REFUSALS
 from tests.attack.payloads import Handler, filled, inputs
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_own_session, own_cookie
 from tests.attack.world import World
 
 KIND = "people"
-SECRET_COLUMN = re.compile(r"hash|sealed|wrapped|seed|secret|token")
+SECRET_COLUMN = re.compile(r"hash|proof|sealed|wrapped|seed|secret|token")
 MIN_LENGTH = 16  # of a secret: shorter texts, such as the number of a key, are in many places
+OWNERS = ("owner", "operator owner")  # who may open every page
 OWN_ROWS = {
     "notification_id": ("notification", "ntf")
 }  # argument: table of rows of one person, prefix of their ids
@@ -73,46 +77,93 @@ def _to_texts(value: Any) -> tuple[str, ...]:
 async def _look_for_secrets(
     app: App, world: World, report: Report, *, person: str, cookie: str, secrets: dict[str, set[str]]
 ) -> None:
-    """On every page that the person may open."""
+    """On every page that the person may open, and on the page of their account."""
+    answers: dict[str, str] = {}
     async with app.socket(cookie) as socket:
         for route, load in app.listing["pages"].items():
             path = _path(world, route)
-            answer = await socket.send(load, filled(app.listing["handlers"][load], {}), path)
-            answer += await socket.send(HYDRATE, {}, path)
-            for column, values in secrets.items():
-                refused = not any(value in answer for value in values)
-                report.attempt(KIND, f"{app.name}: {column} on {route} for {person}", refused=refused)
+            answers[route] = await socket.send(load, filled(app.listing["handlers"][load], {}), path)
+            answers[route] += await socket.send(HYDRATE, {}, path)
+            if person in OWNERS:
+                shown = not any(word in answers[route] for word in (*REFUSALS, OTHER_OBJECT))
+                report.control(KIND, f"{app.name}: {route} is shown to the {person}", works=shown)
+    answers["/account"] = (await app.ask("GET", "/account", cookie)).text
+    report.control(KIND, f"{app.name}: /account of the {person}", works="Password" in answers["/account"])
+    for route, answer in answers.items():
+        for column, values in secrets.items():
+            refused = not any(value in answer for value in values)
+            report.attempt(KIND, f"{app.name}: {column} on {route} for {person}", refused=refused)
 
 
 def _path(world: World, route: str) -> str:
-    return (
-        route.replace("[tenant]", world.acme_slug)
-        if route.startswith("/t/")
-        else route.replace("[tenant]", world.acme)
-    )
+    if route.startswith("/t/"):
+        return route.replace("[tenant]", world.acme_slug)
+    return world.object_paths()[route][0] if "[" in route else route
 
 
 async def _name_rows_of_others(app: App, world: World, report: Report) -> None:
+    """Each person has a notification of their own: the others neither see it nor mark it as read."""
     handlers: dict[str, Handler] = app.listing["handlers"]
-    owner_id_by_cookie = {account.cookie: account.user.id for account in (world.ann, *world.roles.values())}
+    accounts = {world.ann.cookie: world.ann, **{account.cookie: account for account in world.roles.values()}}
+    notes = await _add_notes(world, [account.user for account in accounts.values()])
+    for argument in OWN_ROWS.keys() - {name for handler in handlers.values() for name in inputs(handler)}:
+        report.unknown(KIND, f"no handler takes {argument} any more")
+    page = next(route for route in app.listing["pages"] if route.endswith("/notifications"))
+    load, path = app.listing["pages"][page], _path(world, page)
     for person, cookie in _list_people(app, world).items():
+        own_id = accounts[cookie].user.id
         async with app.socket(cookie) as socket:
+            answer = await socket.send(load, {}, path)
+            report.control(
+                KIND, f"the {person} sees a notification of their own", works=notes[own_id] in answer
+            )
+            for user_id, note in notes.items():
+                if user_id != own_id:
+                    report.attempt(
+                        KIND, f"the {person} sees one of another person", refused=note not in answer
+                    )
             for name, handler in handlers.items():
                 for argument in OWN_ROWS.keys() & set(inputs(handler)):
-                    table, prefix = OWN_ROWS[argument]
-                    path = _path(world, next(iter(app.listing["pages"])))
-                    for row in world.rows(table, "tenant_id", world.acme):
-                        if row["user_id"] == owner_id_by_cookie[cookie]:
-                            continue
-                        unknown = new_id(prefix)
-                        same = await socket.send(name, filled(handler, {argument: unknown}), path)
-                        answer = await socket.send(name, filled(handler, {argument: row["id"]}), path)
-                        is_same = bare(answer, row["id"]) == bare(same, unknown)
-                        is_unchanged = row in world.rows(table, "tenant_id", world.acme)
-                        attempt = f"{short(name)} with {argument} of another person, by the {person}"
-                        report.attempt(
-                            KIND, attempt, refused=is_same and is_unchanged and "error" in heard(answer)
-                        )
+                    await _name_rows(socket, world, report, (name, handler, argument), path, person, own_id)
+
+
+async def _add_notes(world: World, users: Sequence[User]) -> dict[str, str]:
+    """A notification for each of them; its text by the id of the person."""
+    notes = {user.id: f"Only for {new_id('usr')}" for user in users}
+    async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
+        for user_id, note in notes.items():
+            await notifications.add(ctx, user_id, "attack", note, note, dedupe=new_id("ntf"))
+    return notes
+
+
+async def _name_rows(
+    socket: Socket,
+    world: World,
+    report: Report,
+    named: tuple[str, Handler, str],
+    path: str,
+    person: str,
+    own_id: str,
+) -> None:
+    """`named`: a handler, and its argument that names a row of one person."""
+    name, handler, argument = named
+    table, prefix = OWN_ROWS[argument]
+    rows = world.rows(table, "tenant_id", world.acme)
+    for row in rows:
+        if row["user_id"] == own_id:
+            continue
+        unknown = new_id(prefix)
+        same = await socket.send(name, filled(handler, {argument: unknown}), path)
+        answer = await socket.send(name, filled(handler, {argument: row["id"]}), path)
+        is_same = bare(answer, row["id"]) == bare(same, unknown)
+        is_unchanged = row in world.rows(table, "tenant_id", world.acme)
+        attempt = f"{short(name)} with {argument} of another person, by the {person}"
+        report.attempt(KIND, attempt, refused=is_same and is_unchanged)
+    own_rows = [row["id"] for row in rows if row["user_id"] == own_id and row["read_at"] is None]
+    await socket.send(name, filled(handler, {argument: own_rows[0]}), path)
+    read_ids = [row["id"] for row in world.rows(table, "tenant_id", world.acme) if row["read_at"] is not None]
+    attempt = f"{short(name)} with {argument} of one's own, by the {person}"
+    report.control(KIND, attempt, works=own_rows[0] in read_ids)
 
 
 async def _end_sessions_of_others(app: App, world: World, report: Report) -> None:

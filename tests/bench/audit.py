@@ -19,7 +19,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from shared.audit import sealing, verification
+from shared.audit import verification
 from shared.core import db, rate_limits
 from shared.core.ids import new_id
 from shared.tenancy import audit_reader, entry
@@ -28,7 +28,7 @@ from tests.bench.broken import Broken
 from tests.bench.goals import Goal
 from tests.bench.options import Options
 from tests.bench.rows import Result, counted, ratios
-from tests.support import database
+from tests.support import audit_chains, database
 
 ROWS = {  # what is measured, what it is compared with, and the same of the control
     "audit/large-transaction": ("large", "small", "hot-large", "hot-small"),
@@ -202,17 +202,15 @@ def add_log(name: str, count: int) -> str:
     tenant_id = add_tenant(name)
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         connection.execute(FILL, [tenant_id, count])
-    asyncio.run(_seal_and_verify(tenant_id, count))
+    asyncio.run(_seal_and_verify(name, tenant_id, count))
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         connection.execute("vacuum analyze audit_event, audit_seal")
     return tenant_id
 
 
-async def _seal_and_verify(tenant_id: str, count: int) -> None:
-    has_more = True
-    while has_more:
-        async with db.transaction() as session:
-            has_more = await sealing.seal_all(session)
+async def _seal_and_verify(name: str, tenant_id: str, count: int) -> None:
+    """Waits for open transactions anywhere on the server: nothing newer is sealed before they end."""
+    await audit_chains.seal_as_worker(name, tenant_id)
     await _verify_whole(tenant_id, count)
     await db.dispose()
 

@@ -191,9 +191,18 @@ async def test_cache_holds_a_limited_number_of_tenants(cast: Cast, monkeypatch: 
     for person in (cast.ann, cast.gil, cast.ann):
         await get_reason(person)
         assert len(rights_cache._cache) == 1
+    rights_cache.invalidate()
+
+
+async def test_a_limited_number_of_compiled_rights_is_kept(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled_rights.clear_compiled_rights()
     monkeypatch.setattr(compiled_rights, "MAX_CACHED_RIGHTS", 1)
-    assert await get_reason(cast.gil) == Reason.ALLOWED
-    assert len(compiled_rights._compiled_rights) == 1
+    for on in (False, True, False):
+        await switch_feature(cast, on)
+        assert await get_reason(cast.ann) == (Reason.ALLOWED if on else Reason.NOT_IN_PLAN)
+        assert len(compiled_rights._compiled_rights) == 1
     rights_cache.invalidate()
 
 

@@ -13,7 +13,7 @@ from shared.core import db
 from shared.core.context import Ctx
 from tests.support import database_catalog
 
-SECONDS_TO_WAIT = 30
+SECONDS_TO_WAIT = 60
 UNSEALED_BY_WORKER: LiteralString = """
 select exists (select from audit_event e where tenant_id = %s and format = 2
     and not exists (select from audit_seal s where s.tenant_id = e.tenant_id and s.id = e.id))
