@@ -115,7 +115,9 @@ async def attack(app: App, listings: dict[str, Any], world: World, report: Repor
             await attempt
 
     try:
-        await asyncio.gather(*map(calm, work))
+        async with asyncio.TaskGroup() as group:  # which waits for those that have begun, also after a failure
+            for attempt in work:
+                group.create_task(calm(attempt))
     finally:
         for attempt in work:  # those that have not begun, where the run was cancelled
             attempt.close()

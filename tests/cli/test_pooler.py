@@ -27,6 +27,8 @@ async def pooled(
     """This process reaches its database through the pooler; the direct URL is unset."""
     await db.dispose()
     monkeypatch.setenv("DATABASE_URL", database.through_pooler(database.admin_url(schema), address))
+    monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
+    db.login_url.cache_clear()
     settings.cache_clear()
     yield monkeypatch
     await db.dispose()
