@@ -21,6 +21,7 @@ from admin_app.pages import (  # noqa: F401
     webhooks,
 )
 from admin_app.shell import Shell, live
+from shared.audit import bug_reports
 from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.document import app_wraps, head_components, toaster
@@ -38,3 +39,4 @@ app = rx.App(
 event_entry.install(app)
 app.add_middleware(AuthorizeMiddleware(authenticate_operator, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)
+app.register_lifespan_task(bug_reports.run_writer, process="admin app", role="operator")

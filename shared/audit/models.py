@@ -123,6 +123,19 @@ class OperatorEvent(SQLModel, table=True):
     hash: bytes | None = Field(default=None, sa_type=LargeBinary, sa_column_kwargs=_database_default())
 
 
+class BugReport(SQLModel, table=True):
+    """An unexpected error, by the reference that the person was shown. The log has its traceback."""
+
+    __tablename__ = "bug_report"
+
+    id: str = Field(default_factory=lambda: new_id("bug"), primary_key=True)
+    at: datetime = Field(sa_type=timestamptz())
+    request_id: str
+    process: str  # "tenant app", "admin app" or "worker"
+    problem: str  # type of the exception
+    place: str  # file, line and function, "" for none of ours
+
+
 class SecurityEvent(SQLModel, table=True):
     """Refused attempts that normal use never makes, counted per actor, kind and hour."""
 

@@ -10,6 +10,7 @@ MODULE = Module(
         models.AuditHead,
         models.AuditSeal,
         models.AuditVerification,
+        models.BugReport,
         models.OperatorEvent,
         models.SecurityEvent,
     ],
@@ -19,6 +20,12 @@ MODULE = Module(
             retention="audit",
             personal=("actor_id", "actor_name", "before", "after", "details", "reason"),
             operator_indexes=(
+                OperatorIndex(
+                    name="audit_event_by_request_of_all_tenants",
+                    columns=("request_id", "tenant_id"),
+                    reason="Operators find what a request did, by the reference that a person was shown",
+                    query="backoffice.request_search.find_request",
+                ),
                 OperatorIndex(
                     name="audit_event_by_transaction_of_all_tenants",
                     columns=("transaction_id", "tenant_id"),

@@ -4,7 +4,7 @@ from shared.access import actions
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction
 from shared.billing import models, tasks
-from shared.core.registry import Module, TableContract
+from shared.core.registry import Module, OperatorIndex, TableContract
 
 PAYERS = ("billing",)
 
@@ -59,7 +59,18 @@ MODULE = Module(
             export=True, erase_after=("billing_invoice", "billing_subscription"), retention="accounting"
         ),
         models.BillingDrift: TableContract(export=False),
-        models.BillingEvent: TableContract(export=False, retention="accounting"),
+        models.BillingEvent: TableContract(
+            export=False,
+            retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_event_by_request_of_all_tenants",
+                    columns=("request_id", "tenant_id"),
+                    reason="Operators find the changes of a sync by its reference",
+                    query="backoffice.request_search.find_request",
+                ),
+            ),
+        ),
         models.BillingInvoice: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(export=True, personal=("method",)),
         models.BillingSubscription: TableContract(export=True, retention="accounting"),

@@ -4,7 +4,7 @@ import asyncio
 
 from shared import modules
 from shared.access import decision_counts
-from shared.audit import sealing
+from shared.audit import bug_reports, sealing
 from shared.billing import provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.pricing import price_sync
@@ -32,6 +32,7 @@ async def _run_tasks() -> None:
     queue_run = worker.run(worker.list_tenant_tasks(), worker.list_platform_tasks(), entry.enter_job)
     background_runs = (
         decision_counts.run_writer(),
+        bug_reports.run_writer("worker"),
         processing.run(),
         reconcile.run_hourly(),
         price_sync.run(),

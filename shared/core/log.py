@@ -8,7 +8,11 @@ import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+import traceback
+from collections import deque
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -35,6 +39,8 @@ SECRET_SHAPES = re.compile(
 )
 MAX_TEXT, MAX_EXCEPTION, MAX_LINE = 2_000, 12_000, 20_000  # characters
 MAX_ITEMS = 50  # of a list or an object inside a line
+MAX_NEW_BUGS = 1_000  # in memory of one process, until they are stored
+PROJECT = Path(__file__).parents[2]
 KEPT_NAMES = ("tenant_id", "event", "level", "timestamp", "request_id")  # in a line that is too long
 # Libraries that attach handlers of their own, with levels that keep them quiet but for problems.
 LIBRARY_LEVELS = {
@@ -174,8 +180,41 @@ def report_outage(exception: BaseException, **facts: Any) -> None:
     get_logger("outage").warning("unavailable", problem=type(exception).__name__, **facts)
 
 
+@dataclass(frozen=True, slots=True)
+class Bug:
+    request_id: str
+    problem: str  # the type of the exception; its text may hold data of a tenant
+    place: str  # the last line of ours, as "shared/tenancy/members.py:120 in remove_member"; "" for none
+
+
+_new_bugs: deque[Bug] = deque(maxlen=MAX_NEW_BUGS)
+
+
 def report_bug(exception: BaseException, **facts: Any) -> str:
-    """Logs a bug with its traceback and returns the id of the request, under which support finds it."""
+    """Logs a bug with its traceback and returns the id of the request, under which operators find it."""
     request_id = str(facts.pop("request_id", "")) or request_ids.current()
     get_logger("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
+    _new_bugs.append(Bug(request_id, type(exception).__name__, _find_place(exception)))
     return request_id
+
+
+def take_new_bugs() -> list[Bug]:
+    """Bugs that were reported since the last call, the oldest first."""
+    bugs = list(_new_bugs)
+    _new_bugs.clear()
+    return bugs
+
+
+def put_back(bugs: Sequence[Bug]) -> None:
+    """Bugs that were taken and couldn't be stored. The oldest are dropped where there are too many."""
+    newer = take_new_bugs()
+    _new_bugs.extend([*bugs, *newer])
+
+
+def _find_place(exception: BaseException) -> str:
+    place = ""
+    for frame, line in traceback.walk_tb(exception.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(PROJECT) and not path.is_relative_to(PROJECT / ".venv"):
+            place = f"{path.relative_to(PROJECT)}:{line} in {frame.f_code.co_name}"
+    return place

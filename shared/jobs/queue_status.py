@@ -1,5 +1,6 @@
 """Read the state of the queue, and change failed jobs. Successful jobs are deleted, so they are not counted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,15 +21,22 @@ COUNT_JOBS = text("select status, number from count_jobs()")  # the tenant app c
 HEARTBEAT_AGE = text(
     "select extract(epoch from clock_timestamp() - max(last_heartbeat))::float8 from procrastinate_workers"
 )
-LIST_JOBS = text(f"""
+JOBS_SQL = f"""
     select j.id, j.task_name, coalesce(j.args ->> 'tenant_id', ''), coalesce(j.args ->> 'request_id', ''),
            {STATUS_SQL}, j.attempts, j.scheduled_at,
            (select max(e.at) from procrastinate_events e where e.job_id = j.id), coalesce(f.error, '')
     from procrastinate_jobs j left join job_failure f on f.job_id = j.id
     where j.status in ('todo', 'doing', 'failed', 'aborted')
+"""  # noqa: S608
+LIST_JOBS = text(f"""
+    {JOBS_SQL}
       and (:status = '' or {STATUS_SQL} = :status) and (cast(:after as bigint) is null or j.id < :after)
     order by j.id desc limit :limit
-""")  # noqa: S608
+""")
+LIST_JOBS_OF_REQUEST = text(f"""
+    {JOBS_SQL} and j.args ->> 'request_id' = :request_id
+    order by j.id desc limit :limit
+""")
 
 RETRY_JOB, DROP_JOB = text("select retry_job(:job_id)"), text("select drop_job(:job_id)")
 
@@ -67,6 +75,13 @@ async def list_jobs(
     values = {"status": status, "after": parse_number_cursor(after), "limit": limit + 1}
     jobs = [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS, values)).all()]
     return build_page(jobs, limit=limit, cursor_of=lambda job: str(job.id))
+
+
+async def list_jobs_of_request(session: AsyncSession, request_id: str, limit: int) -> Sequence[QueuedJob]:
+    """Newest first, of every status."""
+    connection = await session.connection()
+    values = {"request_id": request_id, "limit": limit}
+    return [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS_OF_REQUEST, values)).all()]
 
 
 async def retry_job(session: AsyncSession, job_id: int) -> str:

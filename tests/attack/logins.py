@@ -53,6 +53,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
             ("procrastinate_events", "procrastinate_jobs", "job_failure"), "operators run the queue"
         ),
         **dict.fromkeys(("operator_event", "security_event", "operator_chain_lock"), "operators' own log"),
+        "bug_report": "operators find references",
         "renewed_key": "operators renew keys",
         "user": "operators find people by their address",
     },
@@ -68,6 +69,7 @@ HARMLESS = {
     "count_jobs": "numbers alone",
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",
+    "record_bug": "adds a report, and reads nothing",
     "record_security_event": "adds to a count, and reads nothing",
     "procrastinate_defer_jobs_v1": "adds a job; see below whether it runs",
     "retry_job": "operators run the queue",

@@ -51,7 +51,7 @@ NOTICED_BY: dict[
     "token binding": (BOTH, ("sockets",)),
 }
 
-LONG_PARTS = {"handlers", "routes"}
+LONG_PARTS = {"frames", "handlers", "routes"}
 
 
 class Mutations:

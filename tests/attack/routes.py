@@ -115,7 +115,9 @@ async def attack(app: App, listings: dict[str, Any], world: World, report: Repor
             await attempt
 
     try:
-        async with asyncio.TaskGroup() as group:  # which waits for those that have begun, also after a failure
+        async with (
+            asyncio.TaskGroup() as group
+        ):  # which waits for those that have begun, also after a failure
             for attempt in work:
                 group.create_task(calm(attempt))
     finally:

@@ -99,6 +99,12 @@ LISTS: dict[str, tuple[Callable[[OperatorCtx], Awaitable[object]], str]] = {
         ),
         "audit_event_of_all_tenants",
     ),
+    "events of a request": (
+        lambda octx: tenant_directory.list_all_events(
+            octx, state_reason(octx, "Growth of the lists"), AuditFilter(request_id="req_x")
+        ),
+        "audit_event_by_request_of_all_tenants",
+    ),
 }
 
 

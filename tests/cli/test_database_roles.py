@@ -1,5 +1,6 @@
 """Roles of two installations on one server: each has logins of its own and leaves those of the other alone."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
@@ -151,6 +152,14 @@ def test_group_role_that_an_older_installation_uses_keeps_login_and_password(
         assert database_roles.list_login_groups(connection) == sorted(database_roles.GROUPS)
 
 
+def wait_for_sessions_to_end(connection: psycopg.Connection[Any], user: str) -> None:
+    """A session that its client has closed ends a moment later."""
+    deadline = time.monotonic() + 20
+    while connection.execute("select from pg_stat_activity where usename = %s", [user]).fetchone():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_processes_of_the_earlier_version_reach_their_database_until_logins_end(
     server: EmbeddedPostgres, first_url: str
 ) -> None:
@@ -163,6 +172,7 @@ def test_processes_of_the_earlier_version_reach_their_database_until_logins_end(
     with psycopg.connect(second_url, autocommit=True) as connection:
         with psycopg.connect(old_url), pytest.raises(ConfigurationError, match="bulkhead_app in second"):
             database_roles.end_group_logins(connection, "second")
+        wait_for_sessions_to_end(connection, "bulkhead_app")
         database_roles.end_group_logins(connection, "second")
         database_roles.limit_connections(connection, "second")
     assert not can_connect(old_url)

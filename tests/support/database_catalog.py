@@ -13,6 +13,7 @@ APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 GLOBAL_TABLES = {
     "alembic_version",
     "audit_sealer",
+    "bug_report",
     "customer_sync",
     "entitlement_epoch",
     "factor_reset",

@@ -6,7 +6,7 @@ import reflex as rx
 from pydantic import StringConstraints
 from reflex.event import EventSpec
 
-from admin_app.pages.audit.rows import operator_event_row
+from admin_app.pages.audit.rows import FindingRow, finding_rows, operator_event_row
 from admin_app.shell import PageState
 from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
@@ -14,8 +14,9 @@ from shared.access.actions import OperatorAction
 from shared.audit.audit_log import AuditFilter
 from shared.audit.filters import is_filter_action
 from shared.audit.models import OperatorEvent
-from shared.backoffice import tenant_directory
+from shared.backoffice import request_search, tenant_directory
 from shared.backoffice.reasons import state_reason
+from shared.backoffice.request_search import RequestFindings
 from shared.backoffice.tenant_directory import NamedEvents
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
@@ -43,7 +44,10 @@ class AllTenantsFilterForm(Form):
         if not is_filter_action(self.action):
             raise Invalid("Unknown event type.", "Choose one from the list.")
         return AuditFilter(
-            actor=self.actor, action=self.action, tenant_id=self.tenant, request_id=self.request
+            actor=self.actor,
+            action=self.action,
+            tenant_id=self.tenant,
+            request_id=request_search.parse_request_id(self.request),
         )
 
 
@@ -55,14 +59,16 @@ class AuditPageState(VisitState, ListState, PageState):
     tab: str = "tenants"
     rows: list[EventRow] = []
     filtered: bool = False
+    request: str = ""  # whose findings are shown, "" while no request is filtered by
+    findings: list[FindingRow] = []
     _filter: AuditFilter = AuditFilter()
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL, page=True)
     async def load(self) -> Any:
         async with self._open_page(AuditPageState.load) as octx:
-            events = await self._read(octx)
-        self._show(events)
+            events, findings = await self._read(octx), await self._find(octx)
+        self._show(events, findings)
         return OperatorEventsState.load if self.tab == "operators" else None
 
     async def _read(self, octx: OperatorCtx) -> NamedEvents | None:
@@ -74,18 +80,27 @@ class AuditPageState(VisitState, ListState, PageState):
             octx, reason, self._filter, after=self._cursor(), limit=PAGE_SIZE
         )
 
-    def _show(self, events: NamedEvents | None) -> None:
+    async def _find(self, octx: OperatorCtx) -> RequestFindings | None:
+        """None without a reason, without a request, and while the other tab is shown."""
+        reason = self._current_reason()
+        if not reason or not self._filter.request_id or self.tab != "tenants":
+            return None
+        return await request_search.find_request(octx, reason, self._filter.request_id)
+
+    def _show(self, events: NamedEvents | None, findings: RequestFindings | None) -> None:
         if not self._current_reason():
             self._close_visit()
         self.rows = event_rows(events.page.rows, events.tenant_names) if events else []
         self._show_page(events.page if events else Page(rows=()), "event")
         self.filtered = self._filter != AuditFilter()
+        self.request = self._filter.request_id
+        self.findings = finding_rows(findings) if findings else []
         self.loaded = True
 
     async def _reload(self) -> None:
         async with self._ctx() as octx:
-            events = await self._read(octx)
-        self._show(events)
+            events, findings = await self._read(octx), await self._find(octx)
+        self._show(events, findings)
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)

@@ -3,14 +3,15 @@
 import reflex as rx
 
 from admin_app.frame import page
+from admin_app.pages.audit.rows import FindingRow
 from admin_app.pages.audit.state import TABS, AuditPageState, OperatorEventsState
 from shared.ui.audit_list import action_choices, event_list
-from shared.ui.banners import empty_state, skeleton_rows
+from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
 from shared.ui.dialogs import access_banner, access_form
 from shared.ui.list_state import list_pager
-from shared.ui.panels import panel, small
-from shared.ui.shell import page_header
+from shared.ui.panels import panel, small, strong, text_with_note
+from shared.ui.shell import link, page_header
 from shared.ui.tables import has_items
 
 
@@ -60,11 +61,37 @@ def events_panel(
     return rx.cond(state.loaded, content, panel(skeleton_rows(6), name="Events"))
 
 
+def request_panel() -> rx.Component:
+    """Beside the events: what else is stored under the request that is filtered by."""
+
+    def finding(row: FindingRow) -> rx.Component:
+        title = rx.cond(row.url != "", link(row.title, row.url, class_name="plain-link"), row.title)
+        return rx.el.li(
+            text_with_note(strong(title), small(row.note, class_name="cut-anywhere")),
+            small(local_time(row.at, "", "moment"), class_name="nowrap"),
+        )
+
+    no_findings = empty_state(
+        "Nothing else has this reference",
+        "Events of tenants are listed below. Unexpected errors are kept for 30 days.",
+        glyph="search-x",
+    )
+    findings = rx.el.ol(
+        rx.foreach(AuditPageState.findings, finding), class_name="list", data_testid="findings"
+    )
+    return panel(
+        rx.cond(has_items(AuditPageState.findings), findings, no_findings),
+        title="Errors, refusals and jobs with this reference",
+        name="Reference",
+    )
+
+
 def tenants_tab() -> rx.Component:
     no_matches = empty_state("No events match your filters", "Change or clear the filters.", glyph="search-x")
     visit_content = rx.el.div(
         access_banner("Reading across tenants: ", AuditPageState.reason, AuditPageState.end_visit),
         filter_form(),
+        rx.cond(AuditPageState.request != "", request_panel()),
         events_panel(AuditPageState, no_matches),
         class_name="section",
     )

@@ -1,0 +1,69 @@
+"""Everything that is stored under the reference that a person was shown, for support."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.access import actions, policy
+from shared.access.models import DecisionCount
+from shared.audit.models import BugReport, OperatorEvent, SecurityEvent
+from shared.backoffice import request_search_repository as repository
+from shared.backoffice import tenant_directory_repository
+from shared.backoffice.reasons import Reason, use_reason
+from shared.billing.models import BillingEvent
+from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
+from shared.jobs import queue_status
+from shared.jobs.queue_status import QueuedJob
+from shared.tenancy import entry
+
+MAX_ROWS = 50  # of each kind
+MAX_ID_LENGTH = 40  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFindings:
+    """What is stored under one request, apart from the tenants' audit events. The newest first."""
+
+    bugs: Sequence[BugReport]
+    refusals: Sequence[DecisionCount]  # whose last request it was
+    jobs: Sequence[QueuedJob]  # those that have not succeeded
+    syncs: Sequence[BillingEvent]
+    operator_events: Sequence[OperatorEvent]
+    security_events: Sequence[SecurityEvent]
+    tenant_names: Mapping[str, str]  # by id, of the tenants in these rows
+
+
+def parse_request_id(text: str) -> str:
+    """Raises Invalid for a text that can't be the id of a request."""
+    request_id = text.strip()
+    if not request_id.isascii() or not request_id.isprintable() or len(request_id) > MAX_ID_LENGTH:
+        raise Invalid("This isn't a reference.", "Copy it again. It starts with req_.")
+    return request_id
+
+
+async def find_request(octx: OperatorCtx, reason: Reason, request_id: str) -> RequestFindings:
+    """At most `MAX_ROWS` of each kind. The reason is recorded in the operator audit log.
+
+    Raises Invalid without a reason, and for a text that can't be the id of a request.
+    """
+    policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
+    reason_text = use_reason(octx, reason)
+    request_id = parse_request_id(request_id)
+    async with entry.read_across_tenants(octx, reason_text) as session:
+        refusals = await repository.list_refusals(session, request_id, MAX_ROWS)
+        jobs = await queue_status.list_jobs_of_request(session, request_id, MAX_ROWS)
+        syncs = await repository.list_syncs(session, request_id, MAX_ROWS)
+        tenant_ids = {
+            *(refusal.tenant_id for refusal in refusals),
+            *(job.tenant_id for job in jobs if job.tenant_id),
+            *(sync.tenant_id for sync in syncs),
+        }
+        return RequestFindings(
+            bugs=await repository.list_bugs(session, request_id, MAX_ROWS),
+            refusals=refusals,
+            jobs=jobs,
+            syncs=syncs,
+            operator_events=await repository.list_operator_events(session, request_id, MAX_ROWS),
+            security_events=await repository.list_security_events(session, request_id, MAX_ROWS),
+            tenant_names=await tenant_directory_repository.list_tenant_names(session, sorted(tenant_ids)),
+        )

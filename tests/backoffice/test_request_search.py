@@ -1,0 +1,203 @@
+"""The reference that a person was shown leads operators to everything that is stored under it."""
+
+import re
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+from admin_app.pages.audit.state import AuditPageState
+from shared.access import actions, decision_counts
+from shared.audit import audit_log, bug_reports
+from shared.backoffice import request_search
+from shared.backoffice.reasons import state_reason
+from shared.backoffice.request_search import RequestFindings
+from shared.core import db, log, request_ids
+from shared.core.errors import Invalid, Refused
+from shared.core.ids import new_id
+from shared.jobs import queue
+from shared.tenancy import members
+from shared.ui import states
+from tests.conftest import Cast
+from tests.support import database, database_catalog, workers
+
+REASON = "ticket 4471"
+ADD_REPORTS: LiteralString = """
+    insert into bug_report (id, at, request_id, process, problem, place)
+    select 'bug_' || %(word)s || n, now() - %(age)s::interval, %(word)s, 'tenant app', 'KeyError', ''
+    from generate_series(1, %(count)s) n
+"""
+COUNT_REPORTS: LiteralString = "select count(*) from bug_report where request_id = %s"
+
+
+def break_something(secret: str) -> None:
+    raise ValueError(secret)
+
+
+def report_bug(request_id: str, secret: str = "x") -> None:
+    try:
+        break_something(secret)
+    except ValueError as bug:
+        log.report_bug(bug, request_id=request_id)
+
+
+def add_reports(name: str, word: str, count: int, age: str) -> None:
+    with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
+        connection.execute(ADD_REPORTS, {"word": word, "count": count, "age": age})
+
+
+def count_reports(name: str, request_id: str) -> int:
+    return int(database_catalog.run_query(COUNT_REPORTS, request_id, name=name)[0][0])
+
+
+async def find(cast: Cast, request_id: str) -> RequestFindings:
+    async with cast.olga.octx() as octx:
+        return await request_search.find_request(octx, state_reason(octx, REASON), request_id)
+
+
+@pytest.fixture(autouse=True)
+def no_bugs() -> None:
+    """Of other tests."""
+    log.take_new_bugs()
+
+
+async def test_error_that_a_person_was_shown_is_found_with_its_place(cast: Cast) -> None:
+    try:
+        break_something("the secret of Acme")
+    except ValueError as bug:
+        shown = re.search(r"Reference: (req_\w+)", str(states.show_refusal(bug)))
+    assert shown is not None
+    request_id = shown.group(1)
+    await bug_reports.store_new_bugs("tenant app")
+    (found,) = (await find(cast, f" {request_id} ")).bugs
+    assert (found.request_id, found.process, found.problem) == (request_id, "tenant app", "ValueError")
+    assert found.place.startswith("tests/backoffice/test_request_search.py:")
+    assert found.place.endswith(" in break_something")
+    assert "secret" not in str(found)
+
+
+async def test_everything_of_a_request_is_found_and_nothing_of_another(cast: Cast, schema: str) -> None:
+    workers.clear_queue(schema)
+    request_id, other_id = request_ids.begin(), new_id("req")
+    report_bug(request_id)
+    report_bug(other_id)
+    with pytest.raises(Refused):
+        async with cast.max.ctx() as ctx:
+            await members.set_role(ctx, "mem_x", "owner", version=None)
+    await decision_counts.flush()
+    async with cast.ann.ctx() as ctx:
+        await queue.put(ctx, "tests.tell_late", user_id=ctx.actor_id, key="late")
+    request_ids.begin(other_id)
+    async with cast.gil.ctx() as ctx:
+        await queue.put(ctx, "tests.tell_late", user_id=ctx.actor_id, key="other")
+    async with db.transaction() as session:
+        for request in (request_id, other_id):
+            await audit_log.record_security_event(session, "cross_tenant_attempt", request, "globex", request)
+    request_ids.begin(request_id)
+    async with cast.olga.octx() as octx:
+        audit_log.record_operator(octx, "tenants.read_across", "*", reason="a look")
+    await bug_reports.store_new_bugs("worker")
+    request_ids.begin()
+
+    found = await find(cast, request_id)
+    assert [bug.process for bug in found.bugs] == ["worker"]
+    assert [(refusal.tenant_id, refusal.action) for refusal in found.refusals] == [
+        (cast.acme, actions.MEMBER_SET_ROLE.name)
+    ]
+    assert [(job.tenant_id, job.task) for job in found.jobs] == [(cast.acme, "tests.tell_late")]
+    assert {event.reason for event in found.operator_events} == {"a look"}
+    assert [event.actor_id for event in found.security_events] == [request_id]
+    assert found.tenant_names.keys() == {cast.acme}
+    workers.clear_queue(schema)
+
+
+async def test_page_lists_what_is_found_below_its_filter(cast: Cast) -> None:
+    request_id = new_id("req")
+    report_bug(request_id)
+    await bug_reports.store_new_bugs("tenant app")
+    page = cast.olga.opens(AuditPageState, path="/audit")
+    handlers: dict[str, Any] = AuditPageState.event_handlers
+    await handlers["start_visit"].fn(page, {"reason": REASON})
+    await handlers["apply_filter"].fn(page, {"request": f" {request_id}"})
+    assert [(row.title, row.url) for row in page.findings] == [("Unexpected error", "")]
+    assert page.findings[0].note.startswith("ValueError in the tenant app · tests/backoffice/")
+    assert page.request == request_id
+    await handlers["clear_filter"].fn(page)
+    assert (page.request, page.findings) == ("", [])
+
+
+@pytest.mark.parametrize("text", ["req_\0", "req_é", "x" * 41, "req_\n1"])
+async def test_text_that_is_no_reference_is_refused(cast: Cast, text: str) -> None:
+    with pytest.raises(Invalid, match="isn't a reference"):
+        await find(cast, text)
+
+
+async def test_search_requires_an_operator_who_reads_all_tenants(cast: Cast) -> None:
+    async with cast.sam.octx() as octx:
+        reason = state_reason(octx, REASON)
+        with pytest.raises(Refused, match="missing_permission"):
+            await request_search.find_request(octx, reason, new_id("req"))
+
+
+async def test_search_is_recorded_with_its_reason(cast: Cast) -> None:
+    await find(cast, new_id("req"))
+    async with cast.olga.octx() as octx:
+        events = await audit_log.list_operator_events(octx, limit=20)
+    assert REASON in {event.reason for event in events}
+
+
+async def test_old_reports_go_when_new_ones_come(schema: str) -> None:
+    add_reports(schema, "old", 120, "31 days")
+    add_reports(schema, "kept", 1, "29 days")
+    for left in (20, 0):
+        report_bug(new_id("req"))
+        await bug_reports.store_new_bugs("worker")
+        assert count_reports(schema, "old") == left
+    assert count_reports(schema, "kept") == 1
+
+
+async def test_flood_of_bugs_is_stored_up_to_a_number(schema: str) -> None:
+    add_reports(schema, "flood", 5_000, "1 minute")
+    try:
+        request_id = new_id("req")
+        report_bug(request_id)
+        await bug_reports.store_new_bugs("worker")
+        assert count_reports(schema, request_id) == 0
+    finally:
+        with psycopg.connect(database.admin_url(schema), autocommit=True) as connection:
+            connection.execute("delete from bug_report where request_id = 'flood'")
+
+
+def test_reports_in_memory_are_limited_and_the_newest_are_kept() -> None:
+    for number in range(log.MAX_NEW_BUGS + 5):
+        report_bug(f"req_{number}")
+    bugs = log.take_new_bugs()
+    assert (len(bugs), bugs[-1].request_id) == (log.MAX_NEW_BUGS, f"req_{log.MAX_NEW_BUGS + 4}")
+    report_bug("req_new")
+    log.put_back(bugs)
+    bugs = log.take_new_bugs()
+    assert (len(bugs), bugs[-1].request_id) == (log.MAX_NEW_BUGS, "req_new")
+
+
+async def test_bug_is_stored_after_an_outage(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_id = new_id("req")
+    report_bug(request_id)
+    async with db.transaction() as session:  # an outage for the function alone
+        connection = await session.connection()
+        monkeypatch.setattr(connection.dialect, "do_execute", None)
+        await bug_reports.store_new_bugs("worker")
+        monkeypatch.undo()
+    assert count_reports(schema, request_id) == 0
+    await bug_reports.store_new_bugs("worker")
+    assert count_reports(schema, request_id) == 1
+
+
+async def test_app_can_add_reports_and_read_none(app_login: None, schema: str) -> None:
+    request_id = new_id("req")
+    report_bug(request_id)
+    await bug_reports.store_new_bugs("tenant app")
+    assert count_reports(schema, request_id) == 1
+    for statement in ("select * from bug_report", "delete from bug_report"):
+        with pytest.raises(Exception, match="permission denied"):
+            async with db.transaction() as session:
+                await (await session.connection()).exec_driver_sql(statement)

@@ -1,0 +1,34 @@
+"""An operator finds an unexpected error by the reference that a person was shown."""
+
+import psycopg
+from playwright.sync_api import expect
+
+from shared.dev.postgres import EmbeddedPostgres
+from tests.e2e.conftest import ADMIN, DATA, Newcomer
+from tests.e2e.looks import list_problems
+
+REFERENCE = "req_of_a_broken_page"
+
+
+def test_operator_finds_an_error_by_its_reference(someone: type[Newcomer]) -> None:
+    server = EmbeddedPostgres(DATA / "postgres")
+    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
+        connection.execute(
+            "select record_bug('bug_of_a_broken_page', %s, 'tenant app', 'KeyError', 'tenant_app/pages/home.py:1 in load')",
+            [REFERENCE],
+        )
+    olga = someone()
+    olga.operates("olga@bulkhead.test")
+    olga.page.goto(f"{ADMIN}/audit")
+    olga.page.fill("input[name=reason]", "ticket 4471")
+    olga.page.get_by_role("button", name="Read across tenants").click()
+    form = olga.page.get_by_test_id("audit-filter")
+    form.get_by_label("Request").fill(REFERENCE)
+    form.get_by_role("button", name="Filter").click()
+    findings = olga.page.get_by_test_id("findings")
+    expect(findings).to_contain_text("Unexpected error")
+    expect(findings).to_contain_text("KeyError in the tenant app · tenant_app/pages/home.py:1 in load")
+    assert list_problems(olga, "operator-request") == []
+    form.get_by_label("Request").fill("req_unknown")
+    form.get_by_role("button", name="Filter").click()
+    olga.sees("Nothing else has this reference")
