@@ -232,6 +232,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
+    "request_id": lambda world, tenant: world.rows("audit_event", "tenant_id", tenant)[0]["request_id"],
     "reset_id": lambda *_: new_id("frs"),
     "revision": lambda *_: 1,
     "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),
