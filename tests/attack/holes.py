@@ -1,5 +1,6 @@
 """Guards taken out, one at a time: what the suite must notice. Never part of a run that is meant to be clean."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,33 @@ from tests.attack import slow
 
 
 def _replace(owner: Any, name: str, replacement: Any) -> Any:
-    """For the rest of the process. Returns the original. Raises AttributeError: a renamed guard would stay closed."""
+    """For the rest of the process. Returns the original.
+
+    Raises AttributeError for a renamed guard, which would stay closed, and TypeError where the guard is called with
+    other arguments: the app would break instead of being open, and seem to be caught.
+    """
     original = getattr(owner, name)
+    if callable(original) and not _accepts_calls(replacement, original):
+        raise TypeError(f"{name}{inspect.signature(original)} is called otherwise than its hole")
     setattr(owner, name, replacement)
     return original
+
+
+def _accepts_calls(replacement: Any, original: Any) -> bool:
+    """Whether it has the same parameters by name, or takes the rest whatever it is."""
+    new_names, takes_more = _list_parameters(getattr(replacement, "__func__", replacement))
+    if isinstance(replacement, classmethod):
+        del new_names[0]
+    names, _ = _list_parameters(original)
+    return set(new_names) <= set(names) if takes_more else new_names == names
+
+
+def _list_parameters(function: Any) -> tuple[list[str], bool]:
+    """Their names, and whether it takes any others."""
+    parameters = inspect.signature(function).parameters.values()
+    others = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [parameter.name for parameter in parameters if parameter.kind not in others]
+    return names, len(names) < len(parameters)
 
 
 # ── in an app, before it serves ──────────────────────────────────────────────────────────────────────────────────
@@ -53,24 +77,33 @@ def _handshake() -> None:
 
 def _membership() -> None:
     """Whoever asks for a tenant is its owner, and the database lets them."""
+    from shared.core.db import now
     from shared.tenancy import entry_repository
     from shared.tenancy.entry_repository import StandingRole, TenantStanding
 
     original = entry_repository.find_standing
 
-    async def anybody(connection: Any, token_hash: str, slug: str, at: Any) -> Any:
-        standing, row = await original(connection, token_hash, slug, at), _tenant(slug)
+    async def anybody(connection: Any, token_hash: str, slug: str) -> Any:
+        standing, row = await original(connection, token_hash, slug), _tenant(slug)
         if standing is None or row is None:
             return standing
         epoch = (await (await connection.execute("select number from entitlement_epoch")).fetchone())[0]
-        return standing._replace(
-            tenant=TenantStanding(
-                *(row[name] for name in ("id", "slug", "name", "state", "rights_version")),
-                *("active", None, "", at),
-                StandingRole("owner", "Owner", True, "", [], None, 1),
-                epoch,
-            )
+        tenant = TenantStanding(
+            tenant_id=row["id"],
+            slug=row["slug"],
+            tenant_name=row["name"],
+            tenant_state=row["state"],
+            suspension_message="",
+            rights_version=row["rights_version"],
+            membership_state="active",
+            ended_at=None,
+            ended_by="",
+            ended_by_self=False,
+            seen_at=now(),
+            role=StandingRole("owner", "Owner", True, "", [], None, 1),
+            epoch=epoch,
         )
+        return standing._replace(tenant=tenant)
 
     _replace(entry_repository, "find_standing", anybody)
 
@@ -91,8 +124,8 @@ def _not_yours() -> None:
 
     original = entry_repository.find_standing
 
-    async def tells(connection: Any, token_hash: str, slug: str, at: Any) -> Any:
-        standing = await original(connection, token_hash, slug, at)
+    async def tells(connection: Any, token_hash: str, slug: str) -> Any:
+        standing = await original(connection, token_hash, slug)
         if standing is not None and standing.tenant is None and _tenant(slug) is not None:
             raise Refused("This organisation is not yours.", "Ask its owner.", reason="not_yours")
         return standing

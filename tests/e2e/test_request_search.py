@@ -24,11 +24,11 @@ def test_operator_finds_an_error_by_its_reference(someone: type[Newcomer]) -> No
     olga.page.get_by_role("button", name="Read across tenants").click()
     form = olga.page.get_by_test_id("audit-filter")
     form.get_by_label("Request").fill(REFERENCE)
-    form.get_by_role("button", name="Filter").click()
+    form.get_by_role("button", name="Filter", exact=True).click()
     findings = olga.page.get_by_test_id("findings")
     expect(findings).to_contain_text("Unexpected error")
     expect(findings).to_contain_text("KeyError in the tenant app · tenant_app/pages/home.py:1 in load")
     assert list_problems(olga, "operator-request") == []
     form.get_by_label("Request").fill("req_unknown")
-    form.get_by_role("button", name="Filter").click()
+    form.get_by_role("button", name="Filter", exact=True).click()
     olga.sees("Nothing else has this reference")
