@@ -28,6 +28,7 @@ class Action:
     flag: str = ""  # of `entitlements.flags`, that has to be on for the tenant
     allowed_when_unpaid: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
     allowed_when_unverified: bool = False  # possible before the organisation's address is verified
+    allowed_when_suspended: bool = False  # possible while operators have suspended the organisation
     requirements: Requirements = field(init=False, repr=False, compare=False)  # of the fields above
 
     def __post_init__(self) -> None:
@@ -80,6 +81,7 @@ MEMBER_LEAVE = Action(  # for oneself, so it needs no more than being a member
     writes=True,
     allowed_when_unpaid=True,
     allowed_when_unverified=True,
+    allowed_when_suspended=True,
 )
 MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members")
 MEMBER_REMOVE = Action(

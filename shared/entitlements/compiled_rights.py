@@ -108,7 +108,9 @@ def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state:
     """By action: the reason, where it is not simply "allowed"."""
     subject = AccessSubject(person_name="", role_name="", permissions=frozenset(), state=state)
     tenant = TenantLayers(entitlements, provider)
-    reasons: dict[tuple[Requirements, bool], Reason] = {}  # most actions have theirs in common with others
+    reasons: dict[
+        tuple[Requirements, bool, bool], Reason
+    ] = {}  # most actions have theirs in common with others
     verdicts = {}
     for action in ACTIONS.values():
         key = _get_requirements(action)
@@ -122,9 +124,9 @@ def _compile_verdicts(entitlements: Entitlements, provider: FlagProvider, state:
     return verdicts
 
 
-def _get_requirements(action: Action) -> tuple[Requirements, bool]:
+def _get_requirements(action: Action) -> tuple[Requirements, bool, bool]:
     """Everything of an action that its verdict depends on."""
-    return action.requirements, action.allowed_when_unverified
+    return action.requirements, action.allowed_when_unverified, action.allowed_when_suspended
 
 
 def _has_required_feature(catalog: Catalog, flag: str, features: frozenset[str]) -> bool:

@@ -289,15 +289,18 @@ def _build_permission_line(source_id: str, held: bool) -> TraceLine:
 
 
 def check_tenant_state(action: Action, subject: AccessSubject) -> TraceLine:
-    return _build_state_line(subject.state, subject.state_source_id, action.allowed_when_unverified)
+    is_ignored = (action.allowed_when_unverified and subject.state == "pending_verification") or (
+        action.allowed_when_suspended and subject.state == "suspended"
+    )
+    return _build_state_line(subject.state, subject.state_source_id, is_ignored)
 
 
 @lru_cache(MAX_PEOPLE)
-def _build_state_line(state: str, source_id: str, allowed_when_unverified: bool) -> TraceLine:
+def _build_state_line(state: str, source_id: str, is_ignored: bool) -> TraceLine:
     layer, reason = Layer.TENANT, STATE_REASONS.get(state)
     if reason is None:
         return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE)
-    if allowed_when_unverified and reason is Reason.TENANT_UNVERIFIED:
+    if is_ignored:
         return TraceLine(layer, Verdict.YES, source_id, Finding.TENANT_STATE_IGNORED)
     return TraceLine(layer, Verdict.NO, source_id, Finding.TENANT_STATE, reason=reason)
 

@@ -342,10 +342,17 @@ def test_tenant_keeps_one_set_of_lines_for_each_kind_of_action() -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [actions.MEMBER_EXPORT, actions.MEMBER_REMOVE, actions.ROLE_DELETE, actions.SETTINGS_SETUP]
+    "action",
+    [
+        actions.MEMBER_EXPORT,
+        actions.MEMBER_LEAVE,
+        actions.MEMBER_REMOVE,
+        actions.ROLE_DELETE,
+        actions.SETTINGS_SETUP,
+    ],
 )
 def test_decision_and_trace_agree_for_actions_that_need_less(action: Action) -> None:
-    """Cleaning up is allowed whatever plan and bill say, setting up before the address is verified."""
+    """Cleaning up is allowed whatever plan and bill say, setting up before the address is verified, leaving always."""
     for state, billing, trial in product(
         ("active", "suspended", "pending_verification"),
         ("active", "grace", "read_only", "none"),
@@ -358,6 +365,8 @@ def test_decision_and_trace_agree_for_actions_that_need_less(action: Action) -> 
             assert reason == Reason.ALLOWED
         if action.allowed_when_unverified and state == "pending_verification" and billing == "active":
             assert reason == Reason.ALLOWED
+        if state == "suspended":
+            assert reason == (Reason.ALLOWED if action is actions.MEMBER_LEAVE else Reason.TENANT_SUSPENDED)
 
 
 # ── from when to when ────────────────────────────────────────────────────────────────────────────────────────────

@@ -89,6 +89,15 @@ def allowed_when_unverified_ignored() -> Mutation:
     return evaluate, "check_tenant_state", check
 
 
+def allowed_when_suspended_ignored() -> Mutation:
+    original = evaluate.check_tenant_state
+
+    def check(action: Action, subject: AccessSubject) -> TraceLine:
+        return original(replace(action, allowed_when_suspended=False), subject)
+
+    return evaluate, "check_tenant_state", check
+
+
 def read_only_refuses_reading() -> Mutation:
     return with_changed_requirements(writes=True)
 
@@ -270,6 +279,7 @@ MUTATIONS: list[Callable[[], Mutation]] = [
     billing_after_plan,
     allowed_when_unpaid_ignored,
     allowed_when_unverified_ignored,
+    allowed_when_suspended_ignored,
     read_only_refuses_reading,
     required_feature_ignored,
     lost_plan_counts_as_never_had,

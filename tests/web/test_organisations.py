@@ -2,6 +2,8 @@
 
 import re
 
+from shared.backoffice import tenant_directory
+from shared.backoffice.reasons import state_reason
 from shared.tenancy import entry
 from tests.conftest import Cast
 from tests.support.http_visitor import alerts, browser
@@ -15,6 +17,21 @@ async def test_leaving_asks_and_then_ends_the_membership(cast: Cast) -> None:
     left = await client.post("/organisations/leave", data=fields)
     assert left.headers["location"] == "/organisations?notice=left"
     assert (await client.get(f"/t/{cast.max.slug}/home")).status_code == 403
+    assert await entry.list_user_tenants(cast.max.cookie) == []
+
+
+async def test_suspended_organisation_can_be_left(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "ticket 4471", tenant_id=cast.acme)
+        await tenant_directory.suspend_tenant(octx, cast.acme, reason)
+    client = browser(cookie=cast.max.cookie)
+    listed = await client.get("/organisations")
+    assert "Suspended" in listed.text
+    assert f"/organisations/leave?t={cast.max.slug}" in listed.text
+    page = await client.get("/organisations/leave", params={"t": cast.max.slug})
+    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
+    left = await client.post("/organisations/leave", data=fields)
+    assert left.headers["location"] == "/organisations?notice=left"
     assert await entry.list_user_tenants(cast.max.cookie) == []
 
 

@@ -25,6 +25,8 @@ def decide_naively(world: PlainDict, tenant: PlainDict, question: PlainDict) -> 
     closed = REASON_BY_CLOSED_STATE.get(question["state"])
     if closed == "tenant_unverified" and action["allowed_when_unverified"]:
         closed = None
+    if closed == "tenant_suspended" and action["allowed_when_suspended"]:
+        closed = None
     if closed:
         return closed
     billing_status = get_billing_status(tenant, at)

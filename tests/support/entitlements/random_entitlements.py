@@ -227,6 +227,7 @@ class WorldGenerator:
             "writes": self.choose(True, False),
             "allowed_when_unpaid": cleans_up,
             "allowed_when_unverified": self.choose(True, False, False),
+            "allowed_when_suspended": self.choose(True, False, False),
         }
 
     def draw_question(self, action: PlainDict) -> PlainDict:
