@@ -215,6 +215,6 @@ def _find_place(exception: BaseException) -> str:
     place = ""
     for frame, line in traceback.walk_tb(exception.__traceback__):
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(PROJECT) and not path.is_relative_to(PROJECT / ".venv"):
+        if path.is_relative_to(PROJECT) and "site-packages" not in path.relative_to(PROJECT).parts:
             place = f"{path.relative_to(PROJECT)}:{line} in {frame.f_code.co_name}"
     return place

@@ -192,6 +192,13 @@ async def test_bug_is_stored_after_an_outage(schema: str, monkeypatch: pytest.Mo
     assert count_reports(schema, request_id) == 1
 
 
+async def test_admin_app_stores_its_bugs_as_operator(schema: str) -> None:
+    request_id = new_id("req")
+    report_bug(request_id)
+    await bug_reports.store_new_bugs("admin app", "operator")
+    assert count_reports(schema, request_id) == 1
+
+
 async def test_app_can_add_reports_and_read_none(app_login: None, schema: str) -> None:
     request_id = new_id("req")
     report_bug(request_id)
