@@ -24,7 +24,6 @@ from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
 from shared.entitlements.evaluate import (
     AccessSubject,
     DecisionTrace,
-    EvaluationInputs,
     TenantLayers,
     TraceLine,
     trace_decision,
@@ -222,7 +221,7 @@ async def explain_in_tenant(
     tenant = await _get_tenant_layers(ctx, at, plan)
     snapshot, catalog = tenant.entitlements.snapshot, tenant.entitlements.catalog
     used = await count_usage_at(ctx, action.limit, asked_at)
-    trace = trace_decision(EvaluationInputs(action, subject, tenant, used=used))
+    trace = trace_decision(action, subject, tenant, used)
     if trace.decision.allowed:
         return Explanation(asked_at, trace, subject.person_name, snapshot.offer.name, "", "")
     if subject.ended_state:

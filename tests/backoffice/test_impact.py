@@ -29,7 +29,7 @@ from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content, rights_cache
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, TenantLayers, trace_decision
+from shared.entitlements.evaluate import AccessSubject, TenantLayers, trace_decision
 from shared.entitlements.features import FEATURES
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.limits import LIMITS
@@ -657,9 +657,7 @@ async def count_by_loops(operator: Operating, draft: tuple[str, int], at: dateti
             action = ACTIONS[action_name]
             old_decision, new_decision = (
                 trace_decision(
-                    EvaluationInputs(
-                        action, standing, TenantLayers(each, provider), used=used.get(action.limit)
-                    )
+                    action, standing, TenantLayers(each, provider), used.get(action.limit)
                 ).decision
                 for each in (old_entitlements, new_entitlements)
             )

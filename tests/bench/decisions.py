@@ -30,7 +30,6 @@ from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import (
     AccessSubject,
     DecisionTrace,
-    EvaluationInputs,
     Layer,
     TenantLayers,
     trace_decision,
@@ -195,11 +194,11 @@ def traced(people: Population, size: int, *, asked: int, read: bool, again: bool
     kept = {tenant_id: layers_of(tenant_id) for tenant_id in people.facts} if again else {}
     for tenant_id, tenant in kept.items():
         for action in ACTIONS.values():
-            trace_decision(EvaluationInputs(action, standings[tenant_id], tenant))
+            trace_decision(action, standings[tenant_id], tenant)
 
     def ask(tenant_id: str, action: Action, used: int | None) -> DecisionTrace:
         tenant = kept[tenant_id] if again else layers_of(tenant_id)
-        return trace_decision(EvaluationInputs(action, standings[tenant_id], tenant, used=used))
+        return trace_decision(action, standings[tenant_id], tenant, used)
 
     def run(requests: Sequence[Request]) -> None:
         for tenant_id, action, used in requests:

@@ -22,7 +22,6 @@ from shared.entitlements.entitlement_chains import Entitlements
 from shared.entitlements.evaluate import (
     AccessSubject,
     DecisionTrace,
-    EvaluationInputs,
     Layer,
     TenantLayers,
     Verdict,
@@ -166,9 +165,7 @@ class World:
         """`tenant`: this world's layers, where they are kept."""
         standing = AccessSubject("Ann", "Owner", self.permissions(action), "mbc_1", self.state, "tsc_1")
         tenant = tenant or self.layers()
-        return trace_decision(
-            EvaluationInputs(action, standing, tenant, used=self.used, obstacle=self.obstacle)
-        )
+        return trace_decision(action, standing, tenant, self.used, self.obstacle)
 
     def rights(self, tenant: TenantLayers | None = None) -> Rights:
         tenant = tenant or self.layers()

@@ -12,7 +12,7 @@ from shared.core.context import Rights
 from shared.entitlements import compiled_rights
 from shared.entitlements.catalog import Catalog
 from shared.entitlements.entitlement_chains import Entitlements
-from shared.entitlements.evaluate import AccessSubject, EvaluationInputs, TenantLayers, trace_decision
+from shared.entitlements.evaluate import AccessSubject, TenantLayers, trace_decision
 from shared.entitlements.features import FEATURES
 from shared.entitlements.flag_evaluation import RuleProvider
 from shared.entitlements.snapshot import EntitlementSnapshot
@@ -85,7 +85,7 @@ def _check_answer(
     decided = decide(Asker(question["held"], rights), action, used=used, obstacle=obstacle)
     standing = AccessSubject("Ann", "Owner", question["held"], state=question["state"])
     tenant = TenantLayers(Entitlements(facts, catalog_with_offers), RuleProvider(catalog_with_offers))
-    trace = trace_decision(EvaluationInputs(action, standing, tenant, used=used, obstacle=obstacle))
+    trace = trace_decision(action, standing, tenant, used, obstacle)
     assert decided.reason == expected, (question, decided, trace)
     assert trace.decision == decided, (question, trace)
     assert decided.allowed == (expected in oracle.ALLOWING_REASONS)
