@@ -4,8 +4,9 @@ Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl be
 anything. Olga is an operator: another realm, another cookie.
 """
 
+import gc
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).parents[1]
+gc.disable()  # until the product is loaded, see `spare_loaded_code`
 # Before anything of ours is imported: tests never touch the data of `make up`, nor its stand-ins.
 os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
 os.environ.setdefault(
@@ -46,7 +48,17 @@ TOGETHER = {
     "tests/test_landed_data.py": "landed data",
     "tests/test_isolation.py": "attack",
     "tests/web/test_two_processes.py": "two",
+    "tests/web/test_database_outage.py": "outage",
+    "tests/cli/test_database_roles.py": "roles",
+    "tests/test_architecture.py": "source",
+    "tests/test_docstrings.py": "source",
+    "tests/test_facts_not_sentences.py": "source",
+    "tests/test_manifests.py": "source",
+    "tests/test_names.py": "source",
+    "tests/test_unused.py": "source",
+    "tests/test_wording.py": "source",
 }
+MOST_CASTS = 100  # in one database
 State = TypeVar("State", bound=SessionState)
 
 
@@ -117,6 +129,17 @@ class Cast:
     globex: str
 
 
+@dataclass
+class Contents:
+    """What the fixtures have put into the database of this process since it was made."""
+
+    casts: int = 0
+    operators: tuple[Operating, Operating] | None = None
+
+
+contents = Contents()
+
+
 class Grouped(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return next((group for path, group in TOGETHER.items() if nodeid.startswith(path)), nodeid)
@@ -129,6 +152,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    spare_loaded_code()
     sizes.choose(long=config.getoption("--long"))
     # The default draws each traceback with its source in colours, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
@@ -143,6 +167,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--long"):
         items[:], deselected = sizes.split_long(items)
         config.hook.pytest_deselected(items=deselected)
+
+
+def spare_loaded_code() -> None:
+    """What is loaded stays: looking for garbage among it takes 0.2 seconds each time."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        spare_loaded_code()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
@@ -189,6 +228,18 @@ async def schema(anyio_backend: str) -> AsyncIterator[str]:
     database.drop(name)
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def few_tenants(schema: str | None) -> AsyncIterator[None]:
+    """After a module, makes the database of this process anew when it has many tenants: much of the product reads them all."""
+    if schema and contents.operators is None:
+        olga, sam = await factories.create_operator("Olga"), await factories.create_operator("Sam", "support")
+        contents.operators = Operating(olga), Operating(sam)
+    yield
+    if schema and contents.casts > MOST_CASTS:
+        await _moved(lambda: database.do_not_wait_for_disk(database.build(schema)))
+        contents.casts, contents.operators = 0, None
+
+
 @asynccontextmanager
 async def own_database(schema: str, word: str) -> AsyncIterator[None]:
     """For tests that look at all tenants there are, or make very many: no other test sees theirs, nor they others'."""
@@ -217,9 +268,9 @@ def a_seller() -> None:
 @pytest.fixture
 def tidy(schema: str) -> Iterator[None]:
     """The shop as the migrations leave it, before and after: what one test sells or pauses, no other one finds."""
-    price_list_reset.clean_billing_rows(schema)
+    price_list_reset.clean_billing_rows()
     yield
-    price_list_reset.clean_billing_rows(schema)
+    price_list_reset.clean_billing_rows()
 
 
 @pytest.fixture(autouse=True)
@@ -229,24 +280,22 @@ async def fresh_limits() -> None:
     decision_counts._pending.clear()  # of tenants of other tests, which nobody waits for
 
 
-@pytest.fixture(scope="session")
-async def operators(schema: str) -> tuple[Operating, Operating]:
-    """Olga and Sam, the same for every test of a process: hashing their passwords takes longer than most tests."""
-    return Operating(await factories.create_operator("Olga")), Operating(
-        await factories.create_operator("Sam", "support")
-    )
+@pytest.fixture
+def operators() -> tuple[Operating, Operating]:
+    """Olga and Sam, the same for every test of a database: hashing their passwords takes longer than most tests."""
+    assert contents.operators is not None
+    return contents.operators
 
 
 @pytest.fixture(scope="session")
-async def original_cast(schema: str) -> AsyncIterator[casts.Original]:
-    original = await casts.Original.create()
-    yield original
-    original.close()
+async def original_cast(schema: str) -> casts.Original:
+    return await casts.Original.create()
 
 
 @pytest.fixture
 def cast(original_cast: casts.Original, operators: tuple[Operating, Operating]) -> Cast:
     record = original_cast.copy()
+    contents.casts += 1
     acme, globex = record.acme, record.globex
     slugs = {"ann": acme.slug, "adam": acme.slug, "max": acme.slug, "gil": globex.slug, "carl": acme.slug}
     people = {name: Person(record.accounts[name], slug) for name, slug in slugs.items()}

@@ -200,6 +200,11 @@ def schema() -> None:
     """The house brings its own database."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_tenants() -> None:
+    """Nor are there any in a database of this process, whose event loop can't run beside that of the browsers."""
+
+
 @pytest.fixture(autouse=True)
 def fresh_limits() -> None:
     """Those of the house are its own."""

@@ -13,7 +13,7 @@ from shared.core.ids import new_id
 from shared.identity import mfa, session_proofs, sessions
 from shared.identity.realms import OPERATOR, USER
 from tests.conftest import Cast
-from tests.support import master_keys, session_rows
+from tests.support import database, master_keys
 
 OPEN = "select open_{}_session(%s, %s, %s, %s, '1 day', now() + interval '1 day', '', '', %s)"
 PROOF = "0" * 64
@@ -22,7 +22,7 @@ FORMER_VERSION = "update former_version_access set allowed_until = now() + %s::i
 
 @pytest.fixture
 def app_connection(schema: str) -> Iterator[psycopg.Connection]:
-    url = db.derive_login_url(make_url(session_rows.get_url()), "app")
+    url = db.derive_login_url(make_url(database.admin_url(schema)), "app")
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
@@ -30,10 +30,10 @@ def app_connection(schema: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def former_version(schema: str) -> Iterator[None]:
     """As within the hour after an upgrade."""
-    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
-        superuser.execute(FORMER_VERSION, ["1 hour"])
-        yield
-        superuser.execute(FORMER_VERSION, ["-31 days"])
+    superuser = database.connect()
+    superuser.execute(FORMER_VERSION, ["1 hour"])
+    yield
+    superuser.execute(FORMER_VERSION, ["-31 days"])
 
 
 def insert_session(connection: psycopg.Connection, user_id: str, token: str) -> None:
@@ -95,11 +95,10 @@ async def test_session_with_a_forged_proof_signs_nobody_in_and_is_recorded(
 
 
 async def test_proof_of_another_person_signs_nobody_in(cast: Cast) -> None:
-    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
-        superuser.execute(
-            "update user_session set user_id = %s where token_hash = %s",
-            [cast.gil.user_id, crypto.hash_token(cast.ann.cookie.partition("=")[2])],
-        )
+    database.connect().execute(
+        "update user_session set user_id = %s where token_hash = %s",
+        [cast.gil.user_id, crypto.hash_token(cast.ann.cookie.partition("=")[2])],
+    )
     assert not await is_signed_in(cast.ann.cookie.partition("=")[2])
 
 
@@ -133,8 +132,7 @@ async def test_session_of_the_former_version_stays_valid(
 async def test_session_without_a_proof_signs_nobody_in_where_no_former_version_ran(cast: Cast) -> None:
     """Not even one that the owner of the tables has written."""
     token = crypto.new_token()
-    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
-        insert_session(superuser, cast.ann.user_id, token)
+    insert_session(database.connect(), cast.ann.user_id, token)
     assert not await is_signed_in(token)
 
 
@@ -143,9 +141,9 @@ async def test_session_of_the_former_version_ends_a_month_after_it(
 ) -> None:
     token = crypto.new_token()
     insert_session(app_connection, cast.ann.user_id, token)
-    with psycopg.connect(session_rows.get_url(), autocommit=True) as superuser:
-        superuser.execute(FORMER_VERSION, ["-31 days"])
-        superuser.execute("update user_session set created_at = now() - interval '40 days' where proof = ''")
+    superuser = database.connect()
+    superuser.execute(FORMER_VERSION, ["-31 days"])
+    superuser.execute("update user_session set created_at = now() - interval '40 days' where proof = ''")
     assert not await is_signed_in(token)
 
 

@@ -22,7 +22,7 @@ from shared.identity import session_proofs
 from shared.identity.models import User, UserSession
 from shared.identity.realms import USER
 from shared.jobs import signatures
-from tests.support import factories, session_rows
+from tests.support import database, factories
 from tests.support.factories import SignedInUser
 
 NAMES = ("Ann", "Adam", "Max", "Gil", "Carl")
@@ -89,23 +89,11 @@ async def create() -> CastRecord:
     return CastRecord(accounts, TenantRecord(acme.id, acme.slug), TenantRecord(globex.id, globex.slug))
 
 
-def _is_alive(connection: psycopg.Connection) -> bool:
-    """False where its database was dropped; another one may have the name since."""
-    try:
-        connection.execute("select 1")
-        connection.rollback()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 class Original:
-    """A cast that no test uses, and of which there can be any number of copies. To be closed."""
+    """A cast that no test uses, and of which there can be any number of copies."""
 
     def __init__(self, record: CastRecord, rows: Mapping[str, str], jobs: str, recorded_at: datetime) -> None:
         """`rows`: by table, and like `jobs` as JSON."""
-        self._connection: psycopg.Connection | None = None
-        self._url = ""
         self._record = record
         self._parts = {table: PARTS.split(text) for table, text in {**rows, "jobs": jobs}.items()}
         self._recorded_at = recorded_at
@@ -118,12 +106,12 @@ class Original:
         """In the database that this process uses now."""
         record = await create()
         patterns = [f"%{owner_id}%" for owner_id in record.list_ids()]
-        with psycopg.connect(session_rows.get_url()) as connection:
-            rows = {
-                table: _fetch(connection, _compose(SELECT, table, order=order), patterns)
-                for table, order in {**TABLES, "audit_event": "tenant_id, transaction_id, at, id"}.items()
-            }
-            jobs = _fetch(connection, sql.SQL(TAKE_JOBS), patterns)
+        connection = database.connect()
+        rows = {
+            table: _fetch(connection, _compose(SELECT, table, order=order), patterns)
+            for table, order in {**TABLES, "audit_event": "tenant_id, transaction_id, at, id"}.items()
+        }
+        jobs = _fetch(connection, sql.SQL(TAKE_JOBS), patterns)
         return cls(record, rows, jobs, now())
 
     def copy(self) -> CastRecord:
@@ -136,7 +124,7 @@ class Original:
             TenantRecord(replacements[tenant.id], replacements[tenant.slug])
             for tenant in (self._record.acme, self._record.globex)
         )
-        connection = self._connect()
+        connection = database.connect()
         with connection.transaction(), connection.pipeline():
             for table in TABLES:
                 connection.execute(_compose(INSERT, table), [rows[table]])
@@ -149,18 +137,6 @@ class Original:
             for name, token in tokens.items()
         }
         return CastRecord(accounts, acme, globex)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    def _connect(self) -> psycopg.Connection:
-        """Kept from copy to copy: a new connection costs more than a copy."""
-        url = session_rows.get_url()
-        if self._connection is None or self._url != url or not _is_alive(self._connection):
-            self.close()
-            self._connection, self._url = psycopg.connect(url), url
-        return self._connection
 
     def _replace_ids(self) -> dict[str, str]:
         """In the same order."""

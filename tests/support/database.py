@@ -22,6 +22,7 @@ BUILD_LOCK = 4711
 WITHOUT_DISK = {"fsync": "off", "full_page_writes": "off"}
 POOLER = "TEST_POOLER"  # environment variable: host and port of a pooler before the test server
 MINE, TEMPLATE = "bulkhead_test_", "bulkhead_template_"
+_connections: dict[str, psycopg.Connection] = {}  # by name of the database
 
 
 def revision() -> str:
@@ -38,6 +39,31 @@ def admin_url(name: str = "postgres") -> str:
 def _server() -> EmbeddedPostgres:
     """The test server. It never waits for the disk: only a power failure can lose data."""
     return EmbeddedPostgres(settings().absolute_data_dir / "postgres", conf=WITHOUT_DISK)
+
+
+def connect(name: str = "") -> psycopg.Connection:
+    """A superuser's connection in autocommit, without `name` to the database that this process uses now.
+
+    Every caller gets the same one until its database is dropped: opening one costs more than most statements.
+    """
+    name = name or str(make_url(admin_url_in_use()).database)
+    connection = _connections.get(name)
+    if connection is None or connection.closed:
+        connection = _connections[name] = psycopg.connect(admin_url(name), autocommit=True)
+    return connection
+
+
+def admin_url_in_use() -> str:
+    """The URL of a superuser, in the database that this process uses now."""
+    config = settings()
+    database_url = config.database_direct_url or config.database_url
+    assert database_url is not None
+    return database_url.get_secret_value()
+
+
+def _disconnect(name: str) -> None:
+    if connection := _connections.pop(name, None):
+        connection.close()
 
 
 def build(name: str = "") -> str:
@@ -83,6 +109,7 @@ def copy(template: str, name: str) -> None:
 def clone(connection: psycopg.Connection, template: str, name: str) -> None:
     """Copy the template, which must have no connections, and make its logins. Replaces a database of that name."""
     _drop(connection, name)
+    _disconnect(template)
     command = sql.SQL("create database {} template {}")
     connection.execute(command.format(sql.Identifier(name), sql.Identifier(template)))
     _make_logins(connection, name)
@@ -90,6 +117,7 @@ def clone(connection: psycopg.Connection, template: str, name: str) -> None:
 
 def rename(connection: psycopg.Connection, name: str, new_name: str) -> None:
     """Logins are named after their database, so that the renamed one gets its own."""
+    _disconnect(name)
     command = sql.SQL("alter database {} rename to {}")
     connection.execute(command.format(sql.Identifier(name), sql.Identifier(new_name)))
     _drop_logins(connection, name)
@@ -156,6 +184,7 @@ def fingerprint() -> str:
 
 
 def _drop(connection: psycopg.Connection, name: str) -> None:
+    _disconnect(name)
     connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
     _drop_logins(connection, name)
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-import psycopg
-
 from shared.core.db import TenantRow
-from tests.support.database import admin_url
+from tests.support import database
 
 APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
@@ -82,8 +80,7 @@ class Reference:
 
 def run_query(query: LiteralString, *values: Any, name: str) -> list[tuple[Any, ...]]:
     """As a superuser, in the database of that name."""
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        return connection.execute(query, values or None).fetchall()
+    return database.connect(name).execute(query, values or None).fetchall()
 
 
 def list_tenant_tables(name: str) -> set[str]:

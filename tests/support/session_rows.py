@@ -3,12 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from shared.core import crypto
-from shared.core.config import settings
 from shared.identity.realms import OPERATOR, USER
+from tests.support import database
 
 
 class SessionTimes(NamedTuple):
@@ -40,14 +39,7 @@ def _get_table(cookie: str) -> sql.Identifier:
 def _fetch_row(statement: sql.Composed, *values: Any) -> tuple[Any, ...]:
     """The last value is a cookie."""
     *others, cookie = values
-    with psycopg.connect(get_url()) as connection:
-        row = connection.execute(statement, [*others, crypto.hash_token(cookie.partition("=")[2])]).fetchone()
+    parameters = [*others, crypto.hash_token(cookie.partition("=")[2])]
+    row = database.connect().execute(statement, parameters).fetchone()
     assert row is not None
     return row
-
-
-def get_url() -> str:
-    """Of a superuser, in the database that this process uses now."""
-    database_url = settings().database_url
-    assert database_url is not None
-    return database_url.get_secret_value()

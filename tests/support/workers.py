@@ -13,43 +13,38 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
-from sqlalchemy.engine import make_url
-
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.jobs import worker
 from shared.tenancy import entry, provisioning
-from tests.support import example_tasks, forked
+from tests.support import database, example_tasks, forked
 from tests.support.billing.scripted_provider import FakeProvider
-from tests.support.database import admin_url
 
 CRASH_MOMENTS = ("before", "inside", "committed")
+MAX_CONNECTIONS = 2  # a run is over in moments: opening more takes longer than waiting for one
 Handler = Callable[..., Awaitable[None]]
 
 
 def clear_queue(name: str) -> None:
     """Delete the jobs of other tests."""
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        connection.execute("truncate procrastinate_jobs, procrastinate_events cascade")
+    database.connect(name).execute("truncate procrastinate_jobs, procrastinate_events cascade")
 
 
 def list_jobs(name: str, *, due: bool = False) -> list[tuple[str, str]]:
     """Task and status of every job; with `due`, without jobs that wait for their next attempt."""
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        return connection.execute(
-            "select task_name, status::text from procrastinate_jobs"
-            " where not %s or scheduled_at is null or scheduled_at <= now() + interval '10 minutes' order by id",
-            [due],
-        ).fetchall()
+    rows = database.connect(name).execute(
+        "select task_name, status::text from procrastinate_jobs"
+        " where not %s or scheduled_at is null or scheduled_at <= now() + interval '10 minutes' order by id",
+        [due],
+    )
+    return rows.fetchall()
 
 
 def make_jobs_due(name: str) -> None:
     """Make the jobs due that wait for their next attempt."""
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        connection.execute("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
+    database.connect(name).execute("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
 
 
 async def run_until_killed(death: str) -> None:
@@ -61,10 +56,7 @@ async def run_until_killed(death: str) -> None:
 
 def _age_heartbeats() -> None:
     """Make every heartbeat an hour old, so that the queue treats the killed worker as lost at once."""
-    with psycopg.connect(
-        admin_url(make_url(db.login_url("app")).database or ""), autocommit=True
-    ) as connection:
-        connection.execute("update procrastinate_workers set last_heartbeat = now() - interval '1 hour'")
+    database.connect().execute("update procrastinate_workers set last_heartbeat = now() - interval '1 hour'")
 
 
 async def run_until_done(name: str) -> None:
@@ -79,7 +71,7 @@ async def run_until_done(name: str) -> None:
 
 async def run_due_jobs(tasks: dict[str, Handler] | None = None) -> None:
     """Run the jobs that are due."""
-    worker.HEARTBEAT_SECONDS = 0.1
+    worker.HEARTBEAT_SECONDS, worker.MAX_CONNECTIONS = 0.5, MAX_CONNECTIONS
     tenant_tasks = tasks or {**worker.list_tenant_tasks(), **example_tasks.TASKS}
     await worker.run(tenant_tasks, worker.list_platform_tasks(), entry.enter_job, wait=False)
 
@@ -92,8 +84,8 @@ async def run_until_failed(name: str) -> int:
         await run_until_done(name)
     finally:
         worker.RETRY = retry
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        ((job_id, status),) = connection.execute("select id, status::text from procrastinate_jobs").fetchall()
+    rows = database.connect(name).execute("select id, status::text from procrastinate_jobs")
+    ((job_id, status),) = rows.fetchall()
     assert status == "failed"
     return int(job_id)
 
@@ -129,7 +121,7 @@ async def _enter_deadly_job(tenant_id: str, task: str, request_id: str) -> Async
 def _run_until_death(death: str) -> None:
     log.configure("ERROR")
     db.log_in_as_worker()
-    worker.HEARTBEAT_SECONDS = 0.1
+    worker.HEARTBEAT_SECONDS, worker.MAX_CONNECTIONS = 0.5, MAX_CONNECTIONS
     provider_registry.register(PLATFORM, FakeProvider())
     tasks: dict[str, Handler] = {**worker.list_tenant_tasks(), **example_tasks.TASKS}
     kind, key, when = death.split(":")

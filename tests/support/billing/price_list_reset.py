@@ -1,8 +1,6 @@
 """The shop as the migrations leave it: what one test sells or pauses, no other one finds."""
 
-import psycopg
-
-from tests.support.database import admin_url
+from tests.support import database
 
 # As superuser, past the triggers that keep a price for ever. What was bought in a test keeps its rows: nobody looks.
 CLEAN_SQL = """
@@ -17,7 +15,6 @@ CLEAN_SQL = """
 """
 
 
-def clean_billing_rows(name: str) -> None:
-    """`name`: of the database."""
-    with psycopg.connect(admin_url(name), autocommit=True) as connection:
-        connection.execute(CLEAN_SQL)
+def clean_billing_rows() -> None:
+    """In the database that this process uses now."""
+    database.connect().execute(CLEAN_SQL)
