@@ -376,7 +376,7 @@ def test_row_locks_let_referring_rows_be_inserted() -> None:
     violations = [
         f"{path}:{call.lineno} {function.name}"
         for path, tree in source.load_trees().items()
-        for function in ast.walk(tree)
+        for function in source.list_nodes(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         and function.name not in FULL_ROW_LOCKS
         for call in ast.walk(function)

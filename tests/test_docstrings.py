@@ -12,14 +12,14 @@ RAISES = re.compile(r"\b[Rr]aises ((?:an? )?[A-Z]\w+)")
 
 def list_raised_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and name of every error that a docstring says is raised."""
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             for match in RAISES.finditer(ast.get_docstring(node) or ""):
                 yield node.lineno, match[1].rpartition(" ")[2]
 
 
 def list_known_names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         if isinstance(node, ast.ClassDef):
             yield node.name
         if isinstance(node, ast.ImportFrom):

@@ -119,7 +119,7 @@ def test_other_text_is_not_taken_for_a_parsed_sentence(code: str) -> None:
 
 def find_compared_limits(tree: ast.AST) -> Iterator[int]:
     """Lines where the name of a limit is one side of a comparison, or a case"""
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         if any(_is_limit_name(part) for part in _list_compared(node)):
             yield node.lineno  # type: ignore[attr-defined]
 
@@ -139,7 +139,7 @@ def list_parsed_sentences() -> Iterator[tuple[str, int, str]]:
 
 def find_parsed_sentences(tree: ast.AST, constants: set[str]) -> Iterator[tuple[int, str]]:
     """Line and words, wherever a sentence is searched for in a text or compared with one."""
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         parts = _list_compared(node)
         if isinstance(node, ast.Call) and _get_name(node.func) in PARSING_METHODS:
             parts = _flatten(node.args[:1])

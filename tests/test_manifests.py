@@ -76,7 +76,7 @@ def test_surfaces_are_the_pages_of_both_apps() -> None:
         keyword.value.value
         for path, tree in source.load_trees().items()
         if path.startswith(("tenant_app/", "admin_app/"))
-        for node in ast.walk(tree)
+        for node in source.list_nodes(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "rx.page"
         for keyword in node.keywords
         if keyword.arg == "route" and isinstance(keyword.value, ast.Constant)

@@ -53,7 +53,7 @@ TEMPLATE_FOLDERS = ("jobs/templates", "web/templates", "dev/stripe_sandbox/pages
 def list_texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and text of every string literal that isn't a docstring, with each constant part of f-strings."""
     docstring_ids = {id(node) for node in _docstring_nodes(tree)}
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstring_ids:
             yield node.lineno, " ".join(node.value.split())
 
@@ -157,6 +157,6 @@ def _matches(text: str) -> list[str]:
 
 
 def _docstring_nodes(tree: ast.AST) -> Iterator[ast.Constant]:
-    for node in ast.walk(tree):
+    for node in source.list_nodes(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node.value
