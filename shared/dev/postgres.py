@@ -202,6 +202,8 @@ class EmbeddedPostgres:
             "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-instructions",
         ]
         # fmt: on
+        if self.conf.get("fsync") == "off":
+            command.append("--no-sync")
         result = subprocess.run(command, capture_output=True, text=True, **self._run_as_options())
         if result.returncode:
             shutil.rmtree(scratch_dir, ignore_errors=True)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
@@ -25,25 +25,35 @@ WORDS = "We&#39;re back in a moment. Nothing is lost."
 LONGEST_WAIT_S = STATEMENT_TIMEOUTS_S["app"] or 0  # twice: for the statement, and for what comes around it
 
 
-@pytest.fixture
-async def server(
-    schema: str, app_login: None, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[EmbeddedPostgres]:
-    """A server of its own with the schema; this process works on it."""
-    await db.dispose()
+@pytest.fixture(scope="module")
+async def migrated_server(schema: str) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of its own with the schema."""
     with run_own_server() as server:
+        async with using(server):
+            await asyncio.to_thread(cli_database.prepare_database)
+        yield server
+    assert schema in os.environ["DATABASE_URL"]
+
+
+@asynccontextmanager
+async def using(server: EmbeddedPostgres) -> AsyncIterator[None]:
+    """This process works on that server."""
+    await db.dispose()
+    with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("DATABASE_URL", server.url(database="bulkhead"))
         settings.cache_clear()
-        db.login_url.cache_clear()
         try:
-            await asyncio.to_thread(cli_database.prepare_database)
-            yield server
+            yield
         finally:
             await db.dispose()
-            monkeypatch.undo()
-            settings.cache_clear()
-            db.login_url.cache_clear()
-    assert schema in os.environ["DATABASE_URL"]
+    settings.cache_clear()
+    db.login_url.cache_clear()
+
+
+@pytest.fixture
+async def server(migrated_server: EmbeddedPostgres, app_login: None) -> AsyncIterator[EmbeddedPostgres]:
+    async with using(migrated_server):
+        yield migrated_server
 
 
 @contextmanager

