@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +9,12 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from procrastinate.schema import SchemaManager
 from sqlalchemy.engine import make_url
 
 from shared import cli
 from shared.cli import database as cli_database
-from shared.core import db
+from shared.core import db, row_security
 from shared.core.config import ConfigurationError
 from shared.core.schema_fingerprint import require_published
 from tests.support import database, database_catalog, forked, landed_data, landed_migrations
@@ -26,15 +25,6 @@ What has landed is never edited: restore it as it was, and write a new migration
 NEW_QUEUE_SCHEMA = """
 The installed procrastinate has another schema than the migrations make. Write a migration with the SQL of its release
 (procrastinate/sql/migrations), then run python -m tests.support.landed_migrations."""
-# Runs in a child process: live code that landed migrations import, replaced by what they must not execute.
-WITHOUT_LIVE_CODE = """
-import procrastinate.schema, shared.core.row_security
-shared.core.row_security.protect = procrastinate.schema.SchemaManager.get_schema = None
-from shared.cli import database
-database.prepare_database()
-assert shared.core.row_security.protect is None
-assert procrastinate.schema.SchemaManager.get_schema is None
-"""
 
 ROOT = Path(__file__).parents[1]
 LEFT = """
@@ -70,6 +60,16 @@ def name() -> Iterator[str]:
     database.drop(made)
 
 
+@pytest.fixture
+def migrated(schema: str) -> Iterator[str]:
+    """A database of its own that the migrations of this tree made, empty otherwise: a copy of the template."""
+    made = f"{database.MINE}{os.getpid()}_migrated"
+    with database.building() as (connection, template):
+        database.clone(connection, template, made)
+    yield made
+    database.drop(made)
+
+
 # The verification of the version before the seals: events, and those that are wrong.
 FORMER_CHECK = """
     with links as (
@@ -82,25 +82,8 @@ FORMER_CHECK = """
 """
 
 
-def run_checked(name: str, *command: str) -> None:
-    process = run_command(name, *command)
-    assert process.returncode == 0, process.stderr[-2000:]
-
-
-def run_command(name: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: settings and engines of this one stay where they are."""
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": database.admin_url(name)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def run_forked(name: str, function: Callable[..., object], *arguments: str) -> None:
-    """In a process of its own as well, which need not load the product first."""
+    """In a process of its own: settings and engines of this one stay where they are."""
     child = forked.run(function, *arguments, environment={"DATABASE_URL": database.admin_url(name)})
     assert child.returncode == 0, child.output[-2000:]
 
@@ -116,6 +99,14 @@ def migrate_down(name: str) -> None:
 def run_cli(command: str) -> None:
     """Runs in the child."""
     cli.app([command], standalone_mode=False)
+
+
+def migrate_without_live_code() -> None:
+    """Runs in the child: live code that landed migrations import is replaced by what they must not execute."""
+    row_security.protect = SchemaManager.get_schema = None  # type: ignore[assignment,method-assign]
+    cli_database.prepare_database()
+    assert row_security.protect is None
+    assert SchemaManager.get_schema is None
 
 
 def downgrade(target: str = "base") -> None:
@@ -161,17 +152,15 @@ def test_migrations_run_up_down_and_up_on_an_empty_database(name: str) -> None:
         assert database_catalog.run_query(SHAPE, name=name) == before
 
 
-def test_migrations_run_down_and_up_with_demo_data(name: str) -> None:
-    migrate_up(name)
+def test_migrations_run_down_and_up_with_demo_data(migrated: str) -> None:
     for _ in range(2):  # who is there is not made again
-        run_forked(name, run_cli, "seed")
-        assert (
-            len(database_catalog.run_query("select 1 from membership where state = 'active'", name=name)) == 6
-        )
-    migrate_down(name)
-    assert list_leftovers(name) == set()
-    migrate_up(name)
-    assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
+        run_forked(migrated, run_cli, "seed")
+        active = database_catalog.run_query("select 1 from membership where state = 'active'", name=migrated)
+        assert len(active) == 6
+    migrate_down(migrated)
+    assert list_leftovers(migrated) == set()
+    migrate_up(migrated)
+    assert database_catalog.list_tenant_tables(migrated) == database_catalog.list_registered_tables()
 
 
 FORMER_SESSION = """
@@ -181,32 +170,29 @@ FORMER_SESSION = """
 """
 
 
-def test_sessions_of_the_former_version_go_on_and_its_processes_for_an_hour(name: str) -> None:
-    run_forked(name, run_cli, "migrate")
-    run_forked(name, downgrade, "0010")
-    execute(FORMER_SESSION, name=name)
-    run_forked(name, upgrade, "head")
-    assert database_catalog.run_query("select is_former_version_allowed()", name=name) == [(True,)]
-    assert database_catalog.run_query("select id from find_user_session('hash')", name=name) == [
+def test_sessions_of_the_former_version_go_on_and_its_processes_for_an_hour(migrated: str) -> None:
+    run_forked(migrated, downgrade, "0010")
+    execute(FORMER_SESSION, name=migrated)
+    run_forked(migrated, upgrade, "head")
+    assert database_catalog.run_query("select is_former_version_allowed()", name=migrated) == [(True,)]
+    assert database_catalog.run_query("select id from find_user_session('hash')", name=migrated) == [
         ("ses_former",)
     ]
 
 
-def test_new_installation_has_no_former_version(name: str) -> None:
-    migrate_up(name)
-    assert database_catalog.run_query("select is_former_version_allowed()", name=name) == [(False,)]
+def test_new_installation_has_no_former_version(migrated: str) -> None:
+    assert database_catalog.run_query("select is_former_version_allowed()", name=migrated) == [(False,)]
 
 
-def test_events_are_in_the_former_chain_again_after_a_downgrade(name: str) -> None:
+def test_events_are_in_the_former_chain_again_after_a_downgrade(migrated: str) -> None:
     """Those that were sealed and those that were not."""
-    migrate_up(name)
-    run_forked(name, run_cli, "seed")
-    execute("select seal_audit_logs(7)", name=name)
+    run_forked(migrated, run_cli, "seed")
+    execute("select seal_audit_logs(7)", name=migrated)
     ids = "select tenant_id, id from audit_event order by 1, 2"
-    before = database_catalog.run_query(ids, name=name)
-    run_forked(name, downgrade, "0008")
-    assert database_catalog.run_query(ids, name=name) == before
-    assert database_catalog.run_query(FORMER_CHECK, name=name) == [(len(before), 0)]
+    before = database_catalog.run_query(ids, name=migrated)
+    run_forked(migrated, downgrade, "0008")
+    assert database_catalog.run_query(ids, name=migrated) == before
+    assert database_catalog.run_query(FORMER_CHECK, name=migrated) == [(len(before), 0)]
 
 
 def test_landed_migrations_are_unchanged(name: str) -> None:
@@ -218,16 +204,15 @@ def test_landed_migrations_are_unchanged(name: str) -> None:
         assert not changed, f"migration {revision} has another {', '.join(changed)}.{WHAT_TO_DO}"
 
 
-def test_migrations_since_0005_name_the_code_that_works_with_them(name: str) -> None:
+def test_migrations_since_0005_name_the_code_that_works_with_them(migrated: str) -> None:
     """Or processes of the former version are taken out of service when a new one has migrated."""
     scripts = landed_migrations.list_scripts()
     revisions = [script.revision for script in scripts]
     for position, script in enumerate(scripts):
         if script.revision >= "0005":
             assert getattr(script.module, "works_with", None) in revisions[: position + 1], script.path
-    migrate_up(name)
     recorded = database_catalog.run_query(
-        "select revision, works_with from schema_version order by 1", name=name
+        "select revision, works_with from schema_version order by 1", name=migrated
     )
     assert recorded == [
         (script.revision, script.module.works_with) for script in scripts if script.revision >= "0005"
@@ -248,17 +233,17 @@ def test_migrations_create_the_schema_of_the_installed_procrastinate() -> None:
 
 
 def test_landed_migrations_execute_no_live_code(name: str) -> None:
-    run_checked(name, "-c", WITHOUT_LIVE_CODE)
+    run_forked(name, migrate_without_live_code)
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
 def test_migrate_refuses_data_of_an_unpublished_migration(name: str) -> None:
     landed_data.restore(name)
     execute("alter table mail_choice drop column changed_at", name=name)
-    process = run_command(name, "-m", "shared.cli", "migrate")
-    assert process.returncode == 2
-    assert "made by an unpublished version of migration 0003" in process.stderr
-    assert "differ from the published migration: table mail_choice." in process.stderr
+    child = forked.run_command("migrate", environment={"DATABASE_URL": database.admin_url(name)})
+    assert child.returncode == 2
+    assert "made by an unpublished version of migration 0003" in child.output
+    assert "differ from the published migration: table mail_choice." in child.output
 
 
 def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
@@ -270,8 +255,7 @@ def test_migrate_accepts_objects_that_no_migration_made(name: str) -> None:
 
 
 async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
-    command = ("-m", "shared.cli", "migrate")
-    await asyncio.gather(*(asyncio.to_thread(run_checked, name, *command) for _ in range(2)))
+    await asyncio.gather(*(asyncio.to_thread(migrate_up, name) for _ in range(2)))
     # An index that is cancelled while it is built concurrently stays behind, invalid.
     assert (
         database_catalog.run_query(
@@ -282,15 +266,14 @@ async def test_concurrent_migrations_wait_for_each_other(name: str) -> None:
     assert database_catalog.list_tenant_tables(name) == database_catalog.list_registered_tables()
 
 
-def test_app_role_cannot_block_a_migration(name: str) -> None:
+def test_app_role_cannot_block_a_migration(migrated: str) -> None:
     """7233 is the advisory lock of earlier versions."""
-    migrate_up(name)
-    app_url = db.derive_login_url(make_url(database.admin_url(name)), "app")
+    app_url = db.derive_login_url(make_url(database.admin_url(migrated)), "app")
     with psycopg.connect(app_url) as connection:
         connection.execute("select pg_advisory_lock(7233)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute("lock table alembic_version in share update exclusive mode")
-        migrate_up(name)
+        migrate_up(migrated)
 
 
 def test_migration_that_waits_for_a_lock_gives_up_and_says_for_whom(
@@ -336,14 +319,7 @@ def test_models_and_tables_have_the_same_columns(schema: str) -> None:
 
 
 def test_seed_is_refused_in_production(name: str) -> None:
-    environment = {**os.environ, "BULKHEAD_ENV": "prod", "DATABASE_URL": database.admin_url(name)}
-    process = subprocess.run(
-        [sys.executable, "-m", "shared.cli", "seed"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert "not ready for production" in process.stderr
+    variables = {"BULKHEAD_ENV": "prod", "DATABASE_URL": database.admin_url(name)}
+    child = forked.run_command("seed", environment=variables)
+    assert child.returncode == 2
+    assert "not ready for production" in child.output

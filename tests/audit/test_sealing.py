@@ -1,10 +1,6 @@
 """Events are written without a lock, and sealed once no older transaction is still writing."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -18,9 +14,8 @@ from shared.core import db
 from shared.core.ids import new_id
 from shared.tenancy import audit_reader, tenants
 from tests.conftest import Cast, Person
-from tests.support import audit_chains
+from tests.support import audit_chains, forked
 from tests.support.database import admin_url
-from tests.support.source import ROOT
 
 INSERT: LiteralString = """
 insert into audit_event (tenant_id, id, actor_type, actor_id, actor_name, action, object_id, before, after, details, request_id)
@@ -185,41 +180,14 @@ async def test_sealer_takes_a_large_transaction_in_several_batches(cast: Cast, s
     assert (await audit_chains.verify(cast.ann)).is_intact
 
 
-KILLED_SEALER = """
-import asyncio, os
-from shared.audit import sealing
-from shared.core import db
-
-async def main():
-    async with db.transaction() as session:
-        await sealing.seal_all(session)
-        print("sealed", flush=True)
-        await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
-
-
-def run_killed_sealer(name: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_SEALER],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": admin_url(name)},
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    with process:
-        assert process.stdout.readline() == b"sealed\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
 async def test_killed_sealer_loses_nothing(cast: Cast, schema: str) -> None:
     """Killed between the seals and the commit."""
     await audit_chains.seal_as_worker(schema, cast.acme)
     await record_event(cast.ann, "one")
     before = list_seals(schema, cast.acme)
-    await asyncio.to_thread(run_killed_sealer, schema)
+    with forked.run_piped(audit_chains.seal_without_commit) as sealer:
+        assert await sealer.read_line() == "sealed"
+        await asyncio.to_thread(sealer.kill)
     assert list_seals(schema, cast.acme) == before
     async with asyncio.timeout(10):
         while len(list_seals(schema, cast.acme)) == len(before):  # the server notices the dead session

@@ -95,5 +95,9 @@ async def main(how: str) -> None:
         listening.cancel()
 
 
+def run(how: str = "") -> None:
+    asyncio.run(main(how))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    run(*sys.argv[1:])

@@ -1,8 +1,6 @@
 """What a command says when it cannot use the database: a cause and a next step, and no traceback."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -10,7 +8,7 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from shared.cli import database_diagnosis, database_roles
-from tests.support import database, source
+from tests.support import database, forked
 
 
 @pytest.fixture
@@ -101,14 +99,8 @@ def test_migrate_makes_the_database_where_it_is_missing(server: URL, schema: str
 
 def test_command_ends_with_the_sentence_instead_of_a_traceback(server: URL) -> None:
     url = server.set(database="no_such_database").render_as_string(hide_password=False)
-    process = subprocess.run(
-        [sys.executable, "-m", "shared.cli", "operator", "create", "zoe@bulkhead.test", "--role", "owner"],
-        cwd=source.ROOT,
-        env=os.environ | {"DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 2
-    assert process.stderr.startswith("bulkhead: the server has no database no_such_database.")
-    assert process.stderr.count("\n") == 1
+    words = ("operator", "create", "zoe@bulkhead.test", "--role", "owner")
+    child = forked.run_command(*words, environment={"DATABASE_URL": url})
+    assert child.returncode == 2
+    assert child.output.startswith("bulkhead: the server has no database no_such_database.")
+    assert child.output.count("\n") == 1

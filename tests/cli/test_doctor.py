@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import socket
-import subprocess
-import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from shared.core import database_logins, db
 from shared.core.config import settings
 from shared.tenancy import provisioning
 from tests.conftest import Cast
-from tests.support import database, source
+from tests.support import database, forked, source
 
 SECRET = "very-secret-word"
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -348,15 +346,9 @@ def test_check_that_raises_is_a_failure_without_the_message() -> None:
 
 
 def test_command_prints_json_and_exits_with_one(environment: pytest.MonkeyPatch) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "shared.cli", "doctor", "--json"],
-        cwd=source.ROOT,
-        env=os.environ | {"DATABASE_URL": f"postgresql://ann:{SECRET}@127.0.0.1:1/bulkhead"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert SECRET not in process.stdout + process.stderr
-    results = json.loads(process.stdout)
+    url = f"postgresql://ann:{SECRET}@127.0.0.1:1/bulkhead"
+    child = forked.run_command("doctor", "--json", environment={"DATABASE_URL": url})
+    assert child.returncode == 1
+    assert SECRET not in child.output
+    results = json.loads(child.output)
     assert [each["status"] for each in results if each["name"] == "database"] == ["failed"]

@@ -1,14 +1,11 @@
 """Feature flags: rule kinds, percentages, required features, kill switch."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -33,10 +30,9 @@ from shared.entitlements.flags import FLAGS, Flag, list_expired
 from shared.entitlements.history import EntitlementHistory
 from shared.entitlements.models import FlagRow, FlagVersion
 from tests.conftest import Cast, Person
-from tests.support import factories
-from tests.support.entitlements import flag_fixtures
+from tests.support import factories, forked
+from tests.support.entitlements import decision_process, flag_fixtures
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 1.0  # seconds
 TOLERANCE = 0.03  # of the share, over two thousand
 
@@ -267,32 +263,14 @@ async def test_flag_may_require_another_feature_than_its_action(
 @asynccontextmanager
 async def another_process(person: Person) -> AsyncIterator[Any]:
     """Calls return the reason and the time of the answer, from the clock that all processes share."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.entitlements.decision_process"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env=dict(os.environ),
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    pipe, answers = child.stdin, child.stdout
-    pipe.write(f"{person.cookie}\n{person.slug}\n".encode())
+    with forked.run_piped(decision_process.answer_lines, person.cookie, person.slug) as child:
 
-    async def ask() -> tuple[str, float]:
-        pipe.write(b"now\n")
-        words = (await asyncio.wait_for(answers.readline(), 30)).decode().split()
-        return words[0], float(words[1])
+        async def ask() -> tuple[str, float]:
+            reason, answered_at = (await child.ask("now")).split()
+            return reason, float(answered_at)
 
-    try:
         yield ask
-        pipe.write(b"\n")
-        pipe.close()
-        assert await asyncio.wait_for(child.wait(), 10) == 0
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        assert await asyncio.to_thread(child.wait) == 0
 
 
 async def test_killed_flag_is_off_in_every_process_after_the_commit(cast: Cast) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import dataclasses
-from contextlib import AsyncExitStack
+import json
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
@@ -24,8 +25,9 @@ from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
 from shared.entitlements.models import Plan, PlanVersion
 from shared.tenancy import invitations, members
-from tests.bench.visible import asking
+from tests.bench import asker
 from tests.conftest import Cast, Person
+from tests.support import forked
 from tests.support.entitlements import flag_fixtures
 from tests.support.sizes import size
 
@@ -55,12 +57,15 @@ async def switch_feature(cast: Cast, on: bool, feature: str = "exports.csv") -> 
 async def count_stale_answers(cast: Cast, how: str, changes: int, *, processes: int) -> int:
     """Wrong answers of other processes, each asked right after a commit and without a notice."""
     wrong, chance = 0, Random(7)
-    async with AsyncExitStack() as stack:
-        others = [await stack.enter_async_context(asking(how)) for _ in range(processes)]
+    with ExitStack() as stack:
+        others = [stack.enter_context(forked.run_piped(asker.run, how)) for _ in range(processes)]
+        for process in others:
+            assert await process.read_line() == '{"listening": false}'
 
         async def ask() -> list[str]:
-            identity = {"cookie": cast.ann.cookie, "slug": cast.ann.slug}
-            return list(await asyncio.gather(*(process.says("reason", **identity) for process in others)))
+            question = json.dumps({"cookie": cast.ann.cookie, "slug": cast.ann.slug})
+            answers = await asyncio.gather(*(process.ask(question) for process in others))
+            return [json.loads(answer)["reason"] for answer in answers]
 
         await ask()
         for _ in range(changes):

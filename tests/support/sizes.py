@@ -35,7 +35,7 @@ SIZES: dict[str, Size] = {
     "entitlements.other_processes": Size(2, 3),
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
-    "tenancy.blast_radius_tenants": Size(1_000, 10_000),
+    "tenancy.blast_radius_tenants": Size(400, 10_000),
     # Guards that are removed besides the planted holes, chosen anew in each run
     "attack.removals": Size(3, 12),
     # Parts that are killed or frozen under load
