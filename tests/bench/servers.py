@@ -33,6 +33,11 @@ class Server:
 
     def is_ours(self) -> bool:
         """Nobody else listens at its port, and it knows what only the child was told."""
+        try:
+            with urllib.request.urlopen(self.url + nonce.PATH, timeout=2) as response:
+                answer = response.read().decode()
+        except OSError:
+            return False
         listeners = {
             connection.pid
             for connection in psutil.net_connections("tcp")
@@ -40,11 +45,6 @@ class Server:
             and connection.laddr
             and connection.laddr.port == self.port
         }
-        try:
-            with urllib.request.urlopen(self.url + nonce.PATH, timeout=2) as response:
-                answer = response.read().decode()
-        except OSError:
-            return False
         return listeners == {self.pid} and answer == self.word
 
     def require_ours(self) -> None:
