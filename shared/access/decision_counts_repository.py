@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,6 +12,18 @@ from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.ids import new_id
 
+# As text: every request that decides something new waits for it, and composing it takes longer than it does.
+ADD_COUNTS = text("""
+    insert into decision_count (tenant_id, id, hour, actor_id, action, reason, plan, count, at, request_id)
+    select :tenant_id, decided.* from unnest(
+        cast(:ids as text[]), cast(:hours as timestamptz[]), cast(:actors as text[]), cast(:actions as text[]),
+        cast(:reasons as text[]), cast(:plans as text[]), cast(:numbers as int[]), cast(:times as timestamptz[]),
+        cast(:requests as text[])) as decided
+    on conflict (tenant_id, hour, actor_id, action, reason, plan) do update set
+        count = decision_count.count + excluded.count, at = greatest(decision_count.at, excluded.at),
+        request_id = excluded.request_id
+""")
+
 
 async def add_counts(
     session: AsyncSession,
@@ -20,31 +31,23 @@ async def add_counts(
     counts: Mapping[tuple[datetime, str, str, str, str], tuple[int, datetime, str]],
 ) -> None:
     """By (hour, actor, action, reason, plan): how often, when last, and in which request."""
-    values = [
-        {
-            **{
-                "tenant_id": tenant_id,
-                "id": new_id("dec"),
-                "hour": hour,
-                "actor_id": actor,
-                "action": action,
-            },
-            **{"reason": reason, "plan": plan, "count": count, "at": at, "request_id": request},
-        }
-        # In one order, so that two processes that write at once never wait for each other in a circle.
-        for (hour, actor, action, reason, plan), (count, at, request) in sorted(counts.items())
-    ]
-    statement = insert(DecisionCount).values(values)
-    tally, new = DecisionCount, statement.excluded
-    update = statement.on_conflict_do_update(
-        index_elements=["tenant_id", "hour", "actor_id", "action", "reason", "plan"],
-        set_={
-            "count": col(tally.count) + new.count,
-            "at": func.greatest(col(tally.at), new.at),
-            "request_id": new.request_id,
+    # In one order, so that two processes that write at once never wait for each other in a circle.
+    in_order = sorted(counts.items())
+    keys, lasts = [key for key, _ in in_order], [last for _, last in in_order]
+    hours, actors, actions, reasons, plans = map(list, zip(*keys, strict=True))
+    numbers, times, requests = map(list, zip(*lasts, strict=True))
+    values = {
+        **{
+            "tenant_id": tenant_id,
+            "ids": [new_id("dec") for _ in in_order],
+            "hours": hours,
+            "actors": actors,
         },
-    )
-    await session.exec(update)
+        **{"actions": actions, "reasons": reasons, "plans": plans},
+        **{"numbers": numbers, "times": times, "requests": requests},
+    }
+    connection = await session.connection()
+    await connection.execute(ADD_COUNTS, values)
 
 
 async def delete_counts(session: AsyncSession, tenant_id: str, before: datetime) -> None:
