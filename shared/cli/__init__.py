@@ -16,6 +16,8 @@ from shared.core.errors import DomainError
 from shared.dev.postgres import EmbeddedPostgresError
 
 ROOT = Path(__file__).parents[2]
+# Commands that start nothing, have servers of their own, or ask for the database when they need it.
+WITHOUT_DATABASE = ("attack", "bench", "build", "docs", "doctor", "new-module")
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dev = typer.Typer(help="For development only.", no_args_is_help=True)
 operator = typer.Typer(help="People who run the platform.", no_args_is_help=True)
@@ -34,15 +36,9 @@ app.add_typer(docs, name="docs")
 @app.callback()
 def _use_database(context: typer.Context) -> None:
     """Run, migrate, seed and prove the platform."""
-    from shared.cli import database
+    if context.invoked_subcommand not in WITHOUT_DATABASE:
+        from shared.cli import database
 
-    if context.invoked_subcommand not in (
-        "attack",
-        "bench",
-        "docs",
-        "doctor",
-        "new-module",
-    ):  # the first two have servers of their own; the doctor starts nothing
         database.use_embedded_server()
 
 
@@ -65,11 +61,15 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to bind, where it is not the public address's")] = 0,
 ) -> None:
     """Serve one built app, or the stand-ins."""
-    from shared.cli import database
     from shared.cli.serve import serve as run
 
-    with database.running_server():
+    if part == "stand-ins":  # they use neither the database nor the modules
         run(part, host, port)
+    else:
+        from shared.cli import database
+
+        with database.running_server():
+            run(part, host, port)
 
 
 @app.command()
@@ -85,9 +85,14 @@ def worker() -> None:
 @app.command("build")  # the function is not called build: that is the module beside this file
 def build_frontends() -> None:
     """Build both frontends, where their sources changed."""
-    from shared.cli.frontend_build import build_all
+    from shared.cli import frontend_build
 
-    build_all()
+    if all(frontend_build.is_built(app) for app in frontend_build.APPS):
+        return
+    from shared.cli import database
+
+    database.use_embedded_server()  # the builders load the apps
+    frontend_build.build_all()
 
 
 @app.command()

@@ -4,6 +4,7 @@ A build is made in a folder of its own and takes the name of the old one when it
 counts, and no file of an earlier one stays behind to be served.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -11,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +54,26 @@ STEPS = (
 
 
 def build_all() -> None:
-    """Both at the same time. Raises ConfigurationError with the end of what the builder said."""
-    fingerprints = {app: source_fingerprint(app) for app in APPS if not is_built(app)}
-    if not fingerprints:
+    """Both at the same time. While another process builds them, this waits for it.
+
+    Raises ConfigurationError with the end of what the builder said.
+    """
+    if all(is_built(app) for app in APPS):
         return
+    with _hold_lock():
+        if fingerprints := {app: source_fingerprint(app) for app in APPS if not is_built(app)}:
+            _build(fingerprints)
+
+
+@contextmanager
+def _hold_lock() -> Iterator[None]:
+    settings().frontends_dir.mkdir(parents=True, exist_ok=True)
+    with (settings().frontends_dir / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(fingerprints: dict[str, str]) -> None:
     running: dict[str, subprocess.Popen[bytes]] = {}
     progress = ProgressLine(f"Frontend of {' and '.join(fingerprints)}")
     try:
@@ -194,6 +212,9 @@ def _build_environment(app: str) -> dict[str, str]:
     scripts = Path(sys.executable).parent
     env = os.environ | {
         "BULKHEAD_APP": app,
+        "NPM_CONFIG_AUDIT": "false",
+        "NPM_CONFIG_FUND": "false",
+        "NPM_CONFIG_UPDATE_NOTIFIER": "false",
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(ROOT),
         "REFLEX_CHECK_LATEST_VERSION": "0",
