@@ -4,11 +4,12 @@ The page is not loaded again for a look: the browser changes its colour scheme a
 who turns to night mode or makes the window narrow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.support import sizes
 
@@ -50,16 +51,20 @@ async (scheme) => {
 """
 # A toast that is leaving is half transparent, so that its contrast says nothing.
 # Without the rules whose findings are never serious, and without fetching style sheets, which no rule that runs needs.
+# `only`: the ids of the rules to judge by, all of them when it is empty.
 FIND_VIOLATIONS = """
-async (impacts) => {
-  const mild = axe._audit.rules.filter((rule) => !impacts.includes(rule.impact));
-  const rules = Object.fromEntries(mild.map((rule) => [rule.id, { enabled: false }]));
+async ([impacts, only]) => {
+  const judges = (rule) => impacts.includes(rule.impact) && (only.length === 0 || only.includes(rule.id));
+  const others = axe._audit.rules.filter((rule) => !judges(rule));
+  const rules = Object.fromEntries(others.map((rule) => [rule.id, { enabled: false }]));
   const leaving = [["[data-sonner-toast][data-removed=true]"], ["[data-sonner-toast][data-mounted=false]"]];
   const results = await axe.run({ exclude: leaving }, { resultTypes: ["violations"], preload: false, rules });
   return results.violations.filter((violation) => impacts.includes(violation.impact));
 }
 """
 SERIOUS = ("serious", "critical")
+# The rules that look at colours. The others read the same elements at the same places in light and in dark.
+COLOUR_RULES = ("color-contrast", "link-in-text-block")
 
 
 def list_looks() -> list[Look]:
@@ -79,24 +84,33 @@ def list_problems(
 ) -> list[str]:
     """The problems of the page as it is, in every look; each says the page and the look.
 
-    Makes `NAME-LOOK.png` of what is on the screen, and `NAME-LOOK{whole_suffix}.png` of the whole page where a suffix
-    is given. The page has the person's own look again afterwards.
+    Colours are judged in every look, everything else once at every width. In the long run it makes `NAME-LOOK.png` of
+    what is on the screen, and `NAME-LOOK{whole_suffix}.png` of the whole page where a suffix is given. The page has the
+    person's own look again afterwards.
     """
     expect(person.page.locator(".bone")).to_have_count(0)
     problems = []
+    judged_widths = set[int]()
     for look in list_looks():
         if problem := put_on(person.page, look):
             problems.append(f"{name} {look.name}: {problem}")
         shot_name = f"{name}-{look.name}"
         whole_names = [] if whole_suffix is None else [f"{shot_name}{whole_suffix}"]
         take_pictures(person, screen_names=[shot_name] if screen else [], whole_names=whole_names)
-        problems += judge_page(person.page, f"{name} {look.name}")
+        rules = COLOUR_RULES if look.width in judged_widths else ()
+        problems += judge_page(person.page, f"{name} {look.name}", rules=rules)
+        judged_widths.add(look.width)
     put_on(person.page, person.look)
     return problems
 
 
 def take_pictures(person: "Someone", *, screen_names: list[str], whole_names: list[str]) -> None:
-    """Of the screen and of the whole page: the same picture where the page is no longer than the screen."""
+    """Of the screen and of the whole page: the same picture where the page is no longer than the screen.
+
+    Only in the long run.
+    """
+    if not sizes.is_full():
+        return
     if whole_names and not person.page.evaluate("document.documentElement.scrollHeight > innerHeight"):
         screen_names, whole_names = screen_names + whole_names, []
     if screen_names:
@@ -108,22 +122,24 @@ def take_pictures(person: "Someone", *, screen_names: list[str], whole_names: li
 def put_on(page: Page, look: Look) -> str:
     """Gives the page this look and waits until it has it. The problem when it never does, else ""."""
     page.emulate_media(color_scheme="dark" if look.dark else "light")
-    page.set_viewport_size({"width": look.width, "height": HEIGHT})
+    size: ViewportSize = {"width": look.width, "height": HEIGHT}
+    if page.viewport_size != size:
+        page.set_viewport_size(size)
     return str(page.evaluate(SETTLE, "dark" if look.dark else "light"))
 
 
-def judge_page(page: Page, name: str) -> list[str]:
-    """The problems of the page as it looks now, in words that begin with `name`."""
+def judge_page(page: Page, name: str, *, rules: Sequence[str] = ()) -> list[str]:
+    """The problems of the page as it looks now, in words that begin with `name`. `rules`: by these of axe only."""
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     problems = [f"{name}: {wide} px wider than the screen"] if wide > 0 else []
-    for violation in find_violations(page):
+    for violation in find_violations(page, rules):
         problems += [f"{name}: {violation['id']}: {node['html'][:160]}" for node in violation["nodes"][:3]]
     return problems
 
 
-def find_violations(page: Page) -> list[dict[str, Any]]:
-    """Serious and critical violations as axe reports them."""
+def find_violations(page: Page, rules: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Serious and critical violations of these rules, or of all, as axe reports them."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    violations: list[dict[str, Any]] = page.evaluate(FIND_VIOLATIONS, SERIOUS)
+    violations: list[dict[str, Any]] = page.evaluate(FIND_VIOLATIONS, [SERIOUS, rules])
     return violations

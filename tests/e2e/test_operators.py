@@ -12,6 +12,7 @@ REASON = "Ticket 4471, cannot sign in"
 def test_operator_finds_visits_suspends_and_restores_a_tenant(someone: type[Newcomer]) -> None:
     ann, olga = someone(), someone()
     home = ann.founds("Ann Watched", "ann@watched.test", "Watched")
+    ann.page.goto(f"{home}/home")
     olga.operates("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/tenants")
     olga.page.get_by_role("searchbox").fill("ann@watched.test")

@@ -57,7 +57,10 @@ def add_style(page: Page, css: str) -> None:
 
 
 def test_page_checker_finds_planted_problems_in_their_looks(someone: type[Newcomer]) -> None:
-    """A label that is gone everywhere, one that nobody can read in the dark, and a page too wide for a phone."""
+    """A label that is gone everywhere, one that nobody can read in the dark, and a page too wide for a phone.
+
+    What is wrong whatever the colours is found once at every width.
+    """
     nobody = someone()
     assert open_page(nobody, "sign-in", DOORS["sign-in"]) == []
     nobody.page.evaluate("document.querySelector('label[for=password]').remove()")
@@ -69,7 +72,6 @@ def test_page_checker_finds_planted_problems_in_their_looks(someone: type[Newcom
     )
     assert set(found) == {
         ("spoilt light", "label"),
-        ("spoilt dark", "label"),
         ("spoilt dark", "color-contrast"),
         ("spoilt phone", "label"),
         ("spoilt phone", "px wider"),

@@ -4,11 +4,11 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import TENANT, Newcomer
+from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
 
 
 def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> None:
-    ann, max_ = someone(), someone()
+    ann, max_ = someone(still=False), someone(still=False)
 
     ann.signs_up("Ann Journey", "ann@journey.test", "Journey & Söhne")
     ann.shot("wizard-1")
@@ -27,7 +27,11 @@ def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> 
     home = f"{TENANT}/t/{slug.group(1)}"
     ann.shot("home")
 
-    max_.accepts(ann.house.link("max@journey.test", "/invitations/accept"), "Max Journey")
+    max_.page.goto(ann.house.link("max@journey.test", "/invitations/accept"))
+    max_.page.fill("input[name=name]", "Max Journey")
+    max_.page.fill("input[name=password]", PASSWORD)
+    max_.page.get_by_role("button", name=re.compile("^Join")).click()
+    max_.page.wait_for_url("**/home**")
     max_.shot("max-is-in")
     max_.page.goto(f"{home}/members")
     expect(max_.page.get_by_role("table", name="Members")).to_contain_text("Ann Journey")
@@ -68,8 +72,9 @@ def test_owner_builds_a_team_and_a_member_leaves_it(someone: type[Newcomer]) -> 
 
 def test_member_leaves_and_open_pages_show_it(someone: type[Newcomer]) -> None:
     ann, max_ = someone(), someone()
-    home = ann.founds("Ann Leaving", "ann@leaving.test", "Leaving")
-    max_.accepts(ann.invites(home, "max@leaving.test"), "Max Leaving")
+    home = ann.founds("Ann Leaving", "ann@leaving.test", "Leaving", invited="max@leaving.test")
+    max_.accepts(ann.house.link("max@leaving.test", "/invitations/accept"), "Max Leaving")
+    ann.page.goto(f"{home}/members")
     max_.page.goto(f"{home}/members")
     other = max_.another_tab()
     other.goto(f"{home}/home")

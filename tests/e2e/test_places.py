@@ -53,8 +53,7 @@ def test_person_without_a_tenant_and_stranger_see_no_tenant(someone: type[Newcom
 
 def test_brand_colour_is_shown_only_in_its_tenant(someone: type[Newcomer]) -> None:
     ann = someone()
-    ann.founds("Ann Brand", "ann@brand.test", "Brand")
-    home = ann.page.url.removesuffix("/home")
+    home = ann.founds("Ann Brand", "ann@brand.test", "Brand")
     ann.page.goto(f"{home}/settings")
     ann.page.get_by_label("Brand colour").fill("#00694b")
     ann.page.get_by_role("button", name="Save colour").click()
@@ -72,8 +71,8 @@ def test_brand_colour_is_shown_only_in_its_tenant(someone: type[Newcomer]) -> No
 
 def test_former_address_leads_members_to_the_present_one(someone: type[Newcomer]) -> None:
     ann, max_, carl = someone(), someone(), someone()
-    home = ann.founds("Ann Moving", "ann@moving.test", "Moving")
-    max_.accepts(ann.invites(home, "max@moving.test"), "Max Moving")
+    home = ann.founds("Ann Moving", "ann@moving.test", "Moving", invited="max@moving.test")
+    max_.accepts(ann.house.link("max@moving.test", "/invitations/accept"), "Max Moving")
     max_.page.goto(f"{home}/members")
     expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
     ann.page.goto(f"{home}/settings")
