@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -10,24 +9,19 @@ import time
 from collections.abc import Callable
 
 import psutil
-import pytest
 
 from tests.e2e.conftest import DATA, ROOT, TENANT, House, Newcomer, answers
+from tests.e2e.test_connection import find_tenant_app
 
-# Processor time of a restart, in loads of one app: it loads the parts, and builds no frontend. In seconds it would judge
+# Processor time of a restart, in starts of one app: it loads the parts, and builds no frontend. In seconds it would judge
 # the machine; on two idle cores it is under 10 seconds.
 MAX_RESTART_COST = 7.0
 
 
-@pytest.fixture(scope="module")
-def load_cost(house: House) -> float:
-    """Seconds of processor time that loading the tenant app takes on this machine now."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-c", "import tenant_app.tenant_app"], cwd=ROOT, env=house.env, check=True
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def restart_cost(house: House) -> float:
+    """Processor time of everything that was just started, divided by that of the tenant app alone."""
+    app_times = find_tenant_app(house).cpu_times()
+    return house.worked() / (app_times.user + app_times.system)
 
 
 def gone(house: House, seconds: float = 20) -> list[str]:
@@ -37,9 +31,7 @@ def gone(house: House, seconds: float = 20) -> list[str]:
     return house.processes()
 
 
-def test_restart_after_ctrl_c_is_quick_and_loses_nothing(
-    house: House, someone: type[Newcomer], load_cost: float
-) -> None:
+def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Lasting", "ann@lasting.test", "Lasting")
     assert house.processes()
@@ -47,12 +39,12 @@ def test_restart_after_ctrl_c_is_quick_and_loses_nothing(
     assert gone(house, 2) == []
 
     house.start()
-    assert house.worked() < MAX_RESTART_COST * load_cost
+    assert restart_cost(house) < MAX_RESTART_COST
     ann.page.goto(f"{home}/members")  # the session of before
     ann.sees("Ann Lasting")
 
 
-def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer], load_cost: float) -> None:
+def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Killed", "ann@killed.test", "Killed")
     assert house.process is not None
@@ -61,7 +53,7 @@ def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer
     assert gone(house) == []  # its parts notice and end by themselves
 
     house.start()
-    assert house.worked() < MAX_RESTART_COST * load_cost
+    assert restart_cost(house) < MAX_RESTART_COST
     ann.page.goto(f"{home}/members")
     ann.sees("Ann Killed")
 
