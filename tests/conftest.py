@@ -6,6 +6,7 @@ anything. Olga is an operator: another realm, another cookie.
 
 import gc
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 gc.disable()  # until the product is loaded, see `spare_loaded_code`
+# Where the shell forbids Python to keep compiled modules, each of our many processes would compile the product anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before anything of ours is imported: tests never touch the data of `make up`, nor its stand-ins.
 os.environ.setdefault("BULKHEAD_DATA_DIR", str(ROOT / ".bulkhead" / "test"))
 os.environ.setdefault(
@@ -44,6 +48,7 @@ from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
 # 3.8 do not reach its scheduler under pytest 9.2.
 TOGETHER = {
+    "tests/e2e/test_bench.py": "page rows",  # has servers of its own; needs the built frontends, but not the house
     "tests/e2e/": "e2e",
     "tests/test_landed_data.py": "landed data",
     "tests/test_isolation.py": "attack",

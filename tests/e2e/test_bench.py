@@ -1,15 +1,17 @@
-"""The bench of the pages at its tiny size. It needs a Chromium, and the frontend that the house is built with."""
+"""The bench of the pages at its tiny size. It needs a Chromium, and the frontend that the house is built with.
+
+It does not wait for the house: whoever comes first builds the frontends.
+"""
 
 import pytest
 
 from tests.bench import tiny
-from tests.e2e.conftest import House
 
 
-def test_page_rows_can_be_measured(house: House) -> None:
+def test_page_rows_can_be_measured() -> None:
     assert tiny.unmeasured("pages") == []
 
 
 @pytest.mark.long
-def test_page_rows_can_be_measured_beside_the_peers(house: House) -> None:
+def test_page_rows_can_be_measured_beside_the_peers() -> None:
     assert tiny.unmeasured("pages", peers=True) == []
