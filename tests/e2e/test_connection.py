@@ -80,10 +80,23 @@ def test_slow_server_is_announced_until_it_answers(house: House, someone: type[N
     ann.sees("No members match your search")
 
 
+def list_listeners(url: str) -> list[int | None]:
+    """Ids of the processes that listen at the port of this address."""
+    port = int(url.rpartition(":")[2])
+    return [
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == "LISTEN" and connection.laddr.port == port
+    ]
+
+
 def test_lost_server_is_announced_until_it_is_back(house: House, someone: type[Newcomer]) -> None:
-    ann, _ = found_with_member(someone, "Lost")
+    """`bulkhead up` starts it again, and says so."""
+    ann, home = found_with_member(someone, "Lost")
     notice = ann.page.get_by_test_id("connection")
-    os.kill(find_tenant_app(house).pid, signal.SIGKILL)
+    app = find_tenant_app(house)
+    assert list_listeners(TENANT) == [app.pid]  # no child of it would hold the port
+    os.kill(app.pid, signal.SIGKILL)
     expect(notice).to_have_text(LOST, timeout=12_000)
     assert "Cannot connect to server" not in ann.page.content()
     ann.shot("connection-lost")
@@ -95,3 +108,6 @@ def test_lost_server_is_announced_until_it_is_back(house: House, someone: type[N
     ann.sees("No members match your search")
     ann.page.get_by_label("Search members").fill("Ann Lo")
     expect(ann.page.get_by_text("ann@lost.test").first).to_be_visible()
+    ann.page.goto(f"{home}/members")
+    ann.sees("Ann Lost")
+    assert "The part tenant was killed (SIGKILL); it was started again." in house.log.read_text()

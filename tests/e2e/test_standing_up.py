@@ -58,27 +58,6 @@ def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer
     ann.sees("Ann Killed")
 
 
-def test_killed_process_is_restarted(house: House, someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Part", "ann@part.test", "Part")
-    port = int(TENANT.rpartition(":")[2])
-    listeners = [
-        connection
-        for connection in psutil.net_connections("tcp")
-        if connection.status == "LISTEN" and connection.laddr.port == port
-    ]
-    assert len(listeners) == 1
-    pid = listeners[0].pid
-    assert pid
-    os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 60
-    while (not answers(f"{TENANT}/healthz")) and time.monotonic() < until:
-        time.sleep(0.2)
-    ann.page.goto(f"{home}/members")
-    ann.sees("Ann Part")
-    wait_until(lambda: "The part tenant was killed (SIGKILL); it was started again." in house.log.read_text())
-
-
 def test_killed_database_is_restarted_and_belongs_to_up_alone(house: House, someone: type[Newcomer]) -> None:
     ann = someone()
     home = ann.founds("Ann Database", "ann@database.test", "Database")
