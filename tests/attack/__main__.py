@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import sys
 import time
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ os.environ.setdefault("BULKHEAD_DATA_DIR", str(Path(__file__).parents[2] / ".bul
 os.environ.setdefault("BULKHEAD_SANDBOX_URL", "http://localhost:1")  # nobody
 
 from shared.core import db, log
-from tests.attack import mutations, suite
+from tests.attack import mutations, suite, variety
 from tests.attack.world import close_connections
 from tests.support import database, sizes
 
 RECORD = Path(__file__).parents[2] / ".artifacts" / "isolation.json"
-SEED = "ATTACK_SEED"
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -40,12 +38,20 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--sample", type=_count, metavar="N", help="with --mutate: remove N guards chosen at random besides"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help=f"choose the sample of an earlier run; {SEED} does the same"
+        "--first",
+        action="store_true",
+        help="with --mutate: attack the product as it is first, in the same world",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=f"choose what an earlier run chose; {variety.SEED} does the same",
     )
     parser.add_argument("--list", action="store_true", help="print the names of what can be removed, and end")
     chosen = parser.parse_args(words)
-    if chosen.mutate is None and (chosen.sample is not None or chosen.seed is not None):
-        parser.error("--sample and --seed belong to --mutate")
+    if chosen.mutate is None and (chosen.sample is not None or chosen.first):
+        parser.error("--sample and --first belong to --mutate")
     if names := mutations.unknown(chosen.mutate or ()):
         parser.error(f"there is nothing called {', '.join(names)} to remove; --list prints all names")
     return chosen
@@ -61,9 +67,10 @@ async def main(chosen: argparse.Namespace) -> int:
     log.configure("CRITICAL")
     name = database.build()
     try:
-        if chosen.mutate is not None:
-            return await mutations.main(name, [*chosen.mutate, *_sample(chosen)])
-        return await _attack()
+        if chosen.seed is not None:
+            os.environ[variety.SEED] = str(chosen.seed)
+        print(f"the attempts have the seed {variety.seed()}", flush=True)
+        return await _run(name, chosen)
     finally:
         await db.dispose()
         close_connections()
@@ -74,21 +81,28 @@ async def main(chosen: argparse.Namespace) -> int:
 def _sample(chosen: argparse.Namespace) -> list[str]:
     if chosen.sample is None:
         return []
-    seed = chosen.seed
-    if seed is None:
-        seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(10**6))
-    print(f"the sample has the seed {seed}", flush=True)
-    return mutations.sample(chosen.sample, seed, besides=chosen.mutate)
+    print(f"the sample has the seed {variety.seed()}", flush=True)
+    return mutations.sample(chosen.sample, variety.seed(), besides=chosen.mutate)
 
 
-async def _attack() -> int:
+async def _run(name: str, chosen: argparse.Namespace) -> int:
+    """`name`: of the database in use."""
+    removals = None if chosen.mutate is None else [*chosen.mutate, *_sample(chosen)]
+    async with suite.built(name) as target:
+        if (chosen.first or not removals) and not await _is_clean(target):
+            return 1
+        return 0 if removals is None else await mutations.main(target, removals)
+
+
+async def _is_clean(target: suite.Target) -> bool:
+    """Attacks the product as it is, prints what was tried and writes it to the record."""
     began = time.monotonic()
-    report = await suite.run(await suite.build())
+    report = await suite.run(target)
     seconds = round(time.monotonic() - began, 1)
-    print("\n".join([*report.lines(), f"{seconds} seconds"]))
+    print("\n".join([*report.lines(), f"{seconds} seconds"]), flush=True)
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps({"clean": report.clean, "seconds": seconds, **report.record()}, indent=1))
-    return 0 if report.clean else 1
+    return report.clean
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -35,19 +36,90 @@ PATIENCE = 60  # seconds for an answer; a busy machine is no refusal
 
 def free_addresses() -> dict[str, str]:
     """One for each app. Held at the same time, so that they differ."""
-    with socket.socket() as tenant_socket, socket.socket() as admin_socket:
-        addresses = {}
-        for name, probe in (("tenant", tenant_socket), ("admin", admin_socket)):
-            probe.bind(("127.0.0.1", 0))
-            addresses[name] = f"http://localhost:{probe.getsockname()[1]}"
-        return addresses
+    with ExitStack() as stack:
+        return {name: stack.enter_context(held_address()) for name in ("tenant", "admin")}
+
+
+@contextmanager
+def held_address() -> Iterator[str]:
+    """An address at which an app of ours may serve, and nothing else on this machine, in this context."""
+    with socket.socket() as holder:
+        holder.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the server's own, which then listens
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://localhost:{holder.getsockname()[1]}"
+
+
+class Loaded:
+    """A process that has loaded an app, and forks one for each use of it: loading takes seconds of the processor."""
+
+    def __init__(self, app_name: str, addresses: dict[str, str]) -> None:
+        """Begins to load. `addresses`: of every use."""
+        self.app_name, self.addresses = app_name, addresses
+        self._turn = threading.Lock()
+        self._problems = tempfile.TemporaryFile("w+")  # noqa: SIM115  `close` closes it
+        self._process = subprocess.Popen(
+            _command(app_name, "--fork"),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._problems,
+            env=_environment(addresses),
+            text=True,
+        )
+
+    def ask(self, **request: Any) -> Any:
+        """The answer of the process, see `serve.fork_for_requests`. Raises RuntimeError when the app does not load."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        answer = ""
+        with self._turn, suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        if not answer:
+            self._problems.seek(0)
+            raise RuntimeError(f"the {self.app_name} app does not load: {self._problems.read()[-2000:]}")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.terminate()
+        self._process.communicate()
+        self._problems.close()
+
+
+class Fork:
+    """A process that a `Loaded` has forked, with the methods of `subprocess.Popen` that are used here."""
+
+    def __init__(self, loaded: Loaded, words: Sequence[str], output: str) -> None:
+        """`output`: path of the file for what it prints."""
+        self.loaded = loaded
+        self.process_id = loaded.ask(
+            arguments=[loaded.app_name, *words], environment=_environment(loaded.addresses), output=output
+        )
+
+    def poll(self) -> int | None:
+        return 0 if self.loaded.ask(ended=self.process_id) else None
+
+    def end(self) -> None:
+        self.loaded.ask(end=self.process_id)
 
 
 @asynccontextmanager
 async def serving(
-    app_name: str, addresses: dict[str, str], *holes: str, port: int = 0, **settings: str
+    app_name: str,
+    addresses: dict[str, str],
+    *holes: str,
+    port: int = 0,
+    loaded: Loaded | None = None,
+    **settings: str,
 ) -> AsyncIterator["App"]:
-    """Ready to answer. `port`: of this one of several processes. Raises RuntimeError when it does not start."""
+    """Ready to answer. `port`: of this one of several processes. `loaded`: of the same app and addresses, to be forked.
+
+    Raises RuntimeError when it does not start.
+    """
     with (
         tempfile.NamedTemporaryFile("w+") as output,
         tempfile.NamedTemporaryFile("r") as listing_file,
@@ -59,12 +131,10 @@ async def serving(
             *(["--port", str(port)] if port else []),
             *holes,
         ]
-        process = subprocess.Popen(  # noqa: ASYNC220  it only begins here
-            _command(app_name, *words),
-            cwd=ROOT,
-            stdout=output,
-            stderr=output,
-            env=_environment(addresses) | settings,
+        process: Fork | Started = (
+            Started(app_name, words, output, _environment(addresses) | settings)
+            if loaded is None
+            else await asyncio.to_thread(Fork, loaded, words, output.name)
         )
         try:
             until = time.monotonic() + START
@@ -77,12 +147,33 @@ async def serving(
             yield app
         finally:
             await app.client.aclose()
-            process.terminate()
-            await asyncio.to_thread(process.wait, 20)
+            await asyncio.to_thread(process.end)
 
 
-async def listing(app_name: str, addresses: dict[str, str], *holes: str) -> dict[str, Any]:
+class Started:
+    """A process that loads the app for itself."""
+
+    def __init__(
+        self, app_name: str, words: Sequence[str], output: IO[str], environment: dict[str, str]
+    ) -> None:
+        self._process = subprocess.Popen(
+            _command(app_name, *words), cwd=ROOT, stdout=output, stderr=output, env=environment
+        )
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+
+async def listing(
+    app_name: str, addresses: dict[str, str], *holes: str, loaded: Loaded | None = None
+) -> dict[str, Any]:
     """What there is to attack in an app that is not served. See `serve.listing`."""
+    if loaded is not None:
+        return await asyncio.to_thread(_list_in_fork, loaded, holes)
     process = await asyncio.create_subprocess_exec(
         *_command(app_name, *holes),
         "--list",
@@ -98,8 +189,21 @@ async def listing(app_name: str, addresses: dict[str, str], *holes: str) -> dict
     return inventory
 
 
-def _command(app_name: str, *holes: str) -> list[str]:
-    return [sys.executable, "-m", "tests.attack.serve", app_name, *holes]
+def _list_in_fork(loaded: Loaded, holes: Sequence[str]) -> dict[str, Any]:
+    with tempfile.NamedTemporaryFile("r") as output:
+        fork = Fork(loaded, ["--list", *holes], output.name)
+        while fork.poll() is None:
+            time.sleep(0.01)
+        lines = output.read().splitlines()
+    try:
+        inventory: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        raise RuntimeError(f"the {loaded.app_name} app does not list: {' '.join(lines)[-2000:]}") from None
+    return inventory
+
+
+def _command(app_name: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", "tests.attack.serve", app_name, *words]
 
 
 def _environment(addresses: dict[str, str]) -> dict[str, str]:
@@ -201,7 +305,12 @@ class App:
         headers = {"cookie": cookie} if cookie else {}
         origin_header: Any = self.url if origin == "" else origin
         async with connect(
-            address, additional_headers=headers, origin=origin_header, max_size=None, proxy=None
+            address,
+            additional_headers=headers,
+            origin=origin_header,
+            max_size=None,
+            proxy=None,
+            compression=None,  # browsers do compress; here it would only cost time
         ) as wire:
             await asyncio.wait_for(wire.recv(), PATIENCE)  # engine.io says hello
             if connects:

@@ -3,9 +3,11 @@
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache, cached_property
 from typing import Any
 
 import shared
@@ -63,13 +65,23 @@ class Call:
         module = self.name.rpartition(".")[0]
         return not module.endswith(("repository", ".tasks"))
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         return dict(list(inspect.signature(self.fn).parameters.items())[1:])
 
 
 def find() -> list[Call]:
-    calls = []
+    """With the functions as they are at the moment: marked copies may be in their place."""
+    return [
+        Call(f"{module}.{name}", getattr(sys.modules[f"shared.{module}"], name), operators)
+        for module, name, operators in _find_names()
+    ]
+
+
+@cache
+def _find_names() -> list[tuple[str, str, bool]]:
+    """Module, function, and whether it takes the context of an operator."""
+    names = []
     for module in sorted(_modules()):
         loaded = importlib.import_module(f"shared.{module}")
         for name, fn in vars(loaded).items():
@@ -80,8 +92,8 @@ def find() -> list[Call]:
             if first is None or first.annotation not in (Ctx, OperatorCtx):
                 continue
             if not any(full == prefix or full.startswith(f"{prefix}.") for prefix in NOT_CALLED):
-                calls.append(Call(full, fn, first.annotation is OperatorCtx))
-    return calls
+                names.append((module, name, first.annotation is OperatorCtx))
+    return names
 
 
 def _modules() -> Iterator[str]:

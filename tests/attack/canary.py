@@ -32,6 +32,7 @@ COOKIE, CLIENT_TOKEN, TOKEN, LINK, KEY, PASSWORD = (
     "password",
 )
 MIN_LENGTH = 20  # of a secret
+MAX_CLEAN_RUNS = 5_000
 RUN = re.compile(rf"[A-Za-z0-9_-]{{{MIN_LENGTH},}}")
 RUN_OF_SECRET = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -41,7 +42,8 @@ class Canary:
     kinds: dict[str, str] = field(default_factory=dict)  # of each secret
     leaks: Counter[str] = field(default_factory=Counter)  # by place and kind
     texts: Counter[str] = field(default_factory=Counter)  # that were searched, by place
-    _by_length: dict[int, set[str]] = field(default_factory=dict)
+    _beginnings: dict[str, set[str]] = field(default_factory=dict)  # secrets by their first characters
+    _clean_runs: set[str] = field(default_factory=set)  # that hold none of the secrets that are known by now
     _phrases: set[str] = field(default_factory=set)  # secrets that are more than one run of characters
 
     def add(self, kind: str, secret: str) -> None:
@@ -49,7 +51,8 @@ class Canary:
             return
         self.kinds[secret] = kind
         if RUN_OF_SECRET.fullmatch(secret):
-            self._by_length.setdefault(len(secret), set()).add(secret)
+            self._beginnings.setdefault(secret[:MIN_LENGTH], set()).add(secret)
+            self._clean_runs = {run for run in self._clean_runs if secret not in run}
         else:
             self._phrases.add(secret)
 
@@ -59,13 +62,20 @@ class Canary:
 
     def find(self, text: str) -> set[str]:
         found = {phrase for phrase in self._phrases if phrase in text}
-        for match in RUN.finditer(text):
-            run = match.group()
-            for length, secrets in self._by_length.items():
-                for start in range(len(run) - length + 1):
-                    if run[start : start + length] in secrets:
-                        found.add(run[start : start + length])
+        for run in set(RUN.findall(text)) - self._clean_runs:
+            found_in_run = self._find_in_run(run)
+            if not found_in_run and len(self._clean_runs) < MAX_CLEAN_RUNS:
+                self._clean_runs.add(run)
+            found |= found_in_run
         return found
+
+    def _find_in_run(self, run: str) -> set[str]:
+        return {
+            secret
+            for start in range(len(run) - MIN_LENGTH + 1)
+            for secret in self._beginnings.get(run[start : start + MIN_LENGTH], ())
+            if run.startswith(secret, start)
+        }
 
     def search(self, place: str, text: str, *, known: str = "", kinds: Iterable[str] = ()) -> None:
         """Counts what is found in `text`, but for what `known` contains and what is of one of these kinds."""
@@ -82,13 +92,22 @@ class Canary:
 canary = Canary()
 
 
-def record_issued(path: Path) -> None:
-    """In the process of an app: every token and link that it makes is written to this file."""
+issued_path: Path | None = None  # in the process of an app
+
+
+def record_issued(path: Path | None) -> None:
+    """In the process of an app: every token and link that it makes is written to the file at `issued_path`.
+
+    `path`: None until a fork of the process says which file is its own.
+    """
+    global issued_path
+    issued_path = path
     new_token, sign = crypto.new_token, crypto.sign
 
     def record(kind: str, secret: str) -> str:
-        with path.open("a") as file:
-            file.write(json.dumps([kind, secret]) + "\n")
+        if issued_path is not None:
+            with issued_path.open("a") as file:
+                file.write(json.dumps([kind, secret]) + "\n")
         return secret
 
     crypto.new_token = lambda: record(TOKEN, new_token())

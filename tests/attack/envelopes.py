@@ -6,7 +6,6 @@ Most are closed as malformed. What is still an event is an honest page's, or is 
 import asyncio
 import copy
 import json
-import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +15,15 @@ from websockets.exceptions import ConnectionClosed
 from shared.core.socket_frames import EVENT, PONG
 from shared.web.guarded_socket import MALFORMED, TOO_MANY
 from tests.attack.apps import OVER, App, Socket
-from tests.attack.frames import heard
+from tests.attack.frames import tells
 from tests.attack.malformed import TOO_LARGE
 from tests.attack.report import Report
 from tests.attack.sockets import own_cookie
+from tests.attack.variety import seed
 from tests.attack.world import World
 from tests.support.sizes import size
 
-KIND, SEED = "envelopes", "ATTACK_SEED"
+KIND = "envelopes"
 BUG = "Something went wrong."
 SECONDS = 20.0  # for the answer to one frame
 PING, ANSWERED = EVENT + '["ping"]', '["ping"'
@@ -87,10 +87,9 @@ def _change_text(choice: random.Random, text: str) -> str:
 
 
 async def attack(app: App, world: World, report: Report) -> None:
-    seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(10**6))
-    print(f"{app.name}: changed frames have the seed {seed}", flush=True)
+    number_of_run = seed()
     names = ["reflex___state____state.hydrate", *app.listing["pages"].values()]
-    frames = build_frames(seed, names, size("attack.changed_frames"))
+    frames = build_frames(number_of_run, names, size("attack.changed_frames"))
     cookie, foreign_words = own_cookie(app, world), world.words(world.globex)
     closed = answered = 0
     while frames:
@@ -98,9 +97,11 @@ async def attack(app: App, world: World, report: Report) -> None:
             while frames:
                 number = len(frames)
                 is_open, text = await _send(socket, frames.pop())
-                tells = app.name == "tenant" and any(word in heard(text) for word in foreign_words)
+                leaks = app.name == "tenant" and tells(text, foreign_words)
                 report.attempt(
-                    KIND, f"{app.name}: frame {number} of {seed}", refused=BUG not in text and not tells
+                    KIND,
+                    f"{app.name}: frame {number} of {number_of_run}",
+                    refused=BUG not in text and not leaks,
                 )
                 closed, answered = closed + (not is_open), answered + is_open
                 if not is_open:

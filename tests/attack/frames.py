@@ -2,6 +2,10 @@
 
 import json
 import re
+from collections.abc import Collection
+
+ESCAPED = re.compile(r"\\u00[0-7]")  # a letter that the words could have
+REQUEST = re.compile(r"req_\w+")
 
 
 def short(name: str) -> str:
@@ -19,5 +23,20 @@ def heard(text: str) -> str:
     return json.dumps(frames, sort_keys=True, ensure_ascii=False)
 
 
-def bare(text: str, word: str) -> str:
-    return re.sub(r"req_\w+", "REQUEST", heard(text)).replace(word, "WORD")
+def tells(text: str, words: Collection[str]) -> bool:
+    """Whether one of these words is in what `heard` gives. Reads the frames only where one can be: most hold none."""
+    if not any(word in text for word in words) and not ESCAPED.search(text):
+        return False
+    seen = heard(text)
+    return any(word in seen for word in words)
+
+
+def is_same(text: str, word: str, other_text: str, other_word: str) -> bool:
+    """Whether both answers are the same but for these words. The frames are read where their texts differ."""
+    if _mask(text, word) == _mask(other_text, other_word):
+        return True
+    return _mask(heard(text), word) == _mask(heard(other_text), other_word)
+
+
+def _mask(text: str, word: str) -> str:
+    return REQUEST.sub("REQUEST", text).replace(word, "WORD")

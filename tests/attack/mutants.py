@@ -40,6 +40,7 @@ class Mutants:
     decisive: set[str] = field(default_factory=set)  # without one of these a statement gave other rows
     _probe: str = ""
     _compares: bool = False
+    _compared: set[tuple[str, str]] = field(default_factory=set)  # statements with their parameters
 
     @contextmanager
     def watched(self, probe: str) -> Iterator[None]:
@@ -77,18 +78,29 @@ class Mutants:
     ) -> tuple[str, Any]:
         """As SQLAlchemy calls it. Gives the statement without the filter that is removed."""
         if not self._compares:
-            for name in MARK.findall(statement) if self._probe else ():
+            names = MARK.findall(statement) if self._probe else []
+            for name in names:
                 self.executed_by.setdefault(name, set()).add(self._probe)
-                if name not in self.decisive and self._decides(name, connection, statement, parameters):
-                    self.decisive.add(name)
+            if undecided := {*names} - self.decisive:
+                self.decisive |= self._list_decisive(undecided, connection, statement, parameters)
             statement = _without(statement, self.removed)
         return statement, parameters
 
-    def _decides(self, name: str, connection: sa.Connection, statement: str, parameters: Any) -> bool:
+    def _list_decisive(
+        self, names: set[str], connection: sa.Connection, statement: str, parameters: Any
+    ) -> set[str]:
+        """Those of these filters without which the statement gives other rows. A read that was compared gives nothing new."""
+        call = (statement, repr(parameters))
+        if call in self._compared:
+            return set()
+        if statement.lstrip().lower().startswith("select"):
+            self._compared.add(call)
         self._compares = True
         try:
             with_it = _rows(connection, statement, parameters)
-            return _rows(connection, _without(statement, name), parameters) != with_it
+            return {
+                name for name in names if _rows(connection, _without(statement, name), parameters) != with_it
+            }
         finally:
             self._compares = False
 

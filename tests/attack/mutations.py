@@ -14,13 +14,10 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 
-from shared.core import db
 from tests.attack import filters, holes, mutants, suite
 from tests.attack.mutants import Mutants
 from tests.attack.report import Report
-from tests.attack.suite import Worlds
-from tests.attack.world import close_connections
-from tests.support import database
+from tests.attack.suite import Target
 
 BOTH, TENANT, ADMIN = ("tenant", "admin"), ("tenant",), ("admin",)
 NOTICED_BY: dict[
@@ -55,9 +52,9 @@ LONG_PARTS = {"frames", "handlers", "routes"}
 
 
 class Mutations:
-    def __init__(self, name: str, worlds: Worlds, selection: list[str]) -> None:
-        """`name`: of the database that holds the worlds. `selection`: names, or nothing for all."""
-        self.name, self.worlds, self.selection = name, worlds, selection
+    def __init__(self, target: Target, selection: list[str]) -> None:
+        """`selection`: names, or nothing for all."""
+        self.target, self.selection = target, selection
         self.tried, self.missed = 0, list[str]()
 
     async def run(self) -> None:
@@ -76,16 +73,9 @@ class Mutations:
         return not self.selection or hole in self.selection
 
     async def open(self, hole: str, attack: Callable[[], Awaitable[Report]]) -> None:
-        """In a copy of its own, whatever it breaks."""
-        if not self.is_selected(hole):
-            return
-        await self._copy()
-        self.judge(hole, await attack())
-
-    async def _copy(self) -> None:
-        await db.dispose()
-        close_connections()
-        database.copy(self.name, f"{self.name}_hole")
+        """In copies of its own, whatever it breaks."""
+        if self.is_selected(hole):
+            self.judge(hole, await attack())
 
     def judge(self, hole: str, report: Report, reason: str = "") -> None:
         """`reason`: why nothing could be noticed, where that is known."""
@@ -100,7 +90,7 @@ class Mutations:
 
     async def _in_apps(self, hole: str, parts: Collection[str], app_names: Collection[str]) -> Report:
         report = Report()
-        attack = asyncio.create_task(suite.run(self.worlds, parts, [hole], app_names, report=report))
+        attack = asyncio.create_task(suite.run(self.target, parts, [hole], app_names, report=report))
         if not LONG_PARTS.isdisjoint(parts):
             report.on_passed = attack.cancel
         with suppress(asyncio.CancelledError):
@@ -108,20 +98,21 @@ class Mutations:
         return report
 
     async def _in_database(self, statement: str) -> Report:
-        with self.worlds.tenant.eye() as eye:
+        await self.target.renew()
+        with self.target.world.eye() as eye:
             eye.execute(statement)
-        return await suite.run(self.worlds, ("tables", "jobs", "logins"))
+        return await suite.run(self.target, ("tables", "jobs", "logins"), renews=False)
 
     async def _in_process(self, part: str, opened: Callable[[], object]) -> Report:
         with opened():  # type: ignore[attr-defined]
-            return await suite.run(self.worlds, (part,))
+            return await suite.run(self.target, (part,))
 
     async def _filters(self, filter_names: Collection[str]) -> None:
-        """Filters of every repository, with nothing else between Acme and Globex."""
-        await self._copy()
-        world = self.worlds.tenant
+        """Filters of repositories, with nothing else between Acme and Globex."""
+        await self.target.renew()
+        world = self.target.world
         with filters.nothing_counted():
-            deployed = await filters.once_as_deployed(world, Report())
+            deployed = await filters.once_as_deployed(world, Report(), self._list_probes(filter_names))
             with (
                 filters.without_policies(world),
                 filters.without_session_filter(),
@@ -129,13 +120,19 @@ class Mutations:
             ):
                 await self._without_filters(filter_names, deployed, marked)
 
+    def _list_probes(self, filter_names: Collection[str]) -> set[str] | None:
+        """Those that execute one of these filters; None before anybody has seen which."""
+        probes = self.target.probes
+        return set[str]().union(*(probes.get(name, ()) for name in filter_names)) if probes else None
+
     async def _without_filters(
         self, filter_names: Collection[str], deployed: filters.Seen, marked: Mutants
     ) -> None:
         """Whole statements first and last: red has to be the mutants' doing."""
-        alone = partial(filters.alone, world=self.worlds.tenant, marked=marked)
+        alone = partial(filters.alone, world=self.target.world, marked=marked)
         report = Report()
-        deployed = filters.same(deployed, await alone({}, report=report))
+        only = self._list_probes(filter_names)
+        deployed = filters.same(deployed, await alone({}, report=report, only=only))
         self._require_clean(report)
         reasons = marked.blind()
         probes = {name: marked.executed_by.get(name, set()) for name in filter_names}
@@ -179,25 +176,13 @@ def sample(count: int, seed: int, besides: Collection[str]) -> list[str]:
     return random.Random(seed).sample(others, min(count, len(others)))
 
 
-async def main(name: str, selection: list[str]) -> int:
+async def main(target: Target, selection: list[str]) -> int:
     """0 when every removal was noticed. `selection`: names, or nothing for all. Raises ValueError for an unknown name."""
     if names := unknown(selection):
         raise ValueError(f"There is nothing called {', '.join(names)} to remove.")
-    began, worlds = time.monotonic(), await suite.build()
-    run = Mutations(name, worlds, selection)
-    try:
-        if not selection:
-            await run._copy()
-            report = await suite.run(worlds)
-            print(f"{'nothing':<58} {len(report.bad)} of {report.attempts.total():,} passed", flush=True)
-            if not report.clean:
-                print("\n".join(report.lines()))
-                return 1
-        await run.run()
-    finally:
-        await db.dispose()
-        close_connections()
-        database.drop(f"{name}_hole")
+    began = time.monotonic()
+    run = Mutations(target, selection)
+    await run.run()
     seconds = round(time.monotonic() - began)
     print(f"{run.tried - len(run.missed)} of {run.tried} removals caught in {seconds} seconds")
     print("".join(f"  MISSED {hole}\n" for hole in run.missed), end="")

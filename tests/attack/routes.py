@@ -20,6 +20,7 @@ from shared.tenancy import entry
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
+from tests.attack.variety import some
 from tests.attack.world import World
 from tests.support import factories
 from tests.support.billing import webhooks
@@ -27,6 +28,7 @@ from tests.support.billing import webhooks
 KIND = "routes"
 AT_ONCE = 8
 FOREIGN = "This request came from another site."
+FOREIGN_SITES = ("cross-site", "same-site", "none")
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 JSON = {"accept": "application/json"}
 
@@ -187,10 +189,12 @@ class _Run:
                 f"{name}: {person}", name, use, cookie, world.acme, open=use.audience == "anybody"
             )
         if method in CHANGING:
-            for origin in foreign_origins(self.app):
-                yield self._foreign(name, use, {"origin": origin})
-            for site in ("cross-site", "same-site", "none"):
-                yield self._foreign(name, use, {"origin": None, "headers": {"sec-fetch-site": site}})
+            foreign: list[dict[str, Any]] = [
+                *({"origin": origin} for origin in foreign_origins(self.app)),
+                *({"origin": None, "headers": {"sec-fetch-site": site}} for site in FOREIGN_SITES),
+            ]
+            for how in some(foreign, 6, of=f"origins for {name}"):
+                yield self._foreign(name, use, how)
         else:
             yield self._no_cors(name, use)
         for other in set(CHANGING) - {method}:
@@ -203,12 +207,14 @@ class _Run:
             ("a person without a tenant", world.carl.cookie, world.acme),
         ):
             yield self._refused(f"{name}: {person}", name, use, cookie, tenant)
-            for alias in (world.former_slugs[tenant], tenant):
+            compared: list[tuple[str, dict[str, str], str]] = [
+                *((", another address", {}, alias) for alias in (world.former_slugs[tenant], tenant)),
+                *(("", accept, "") for accept in ({}, JSON)),
+            ]
+            for words, accept, alias in some(compared, 2, of=f"{person} for {name}"):
                 yield self._same_as_unknown(
-                    f"{name}: {person}, another address", name, use, cookie, tenant, {}, alias
+                    f"{name}: {person}{words}", name, use, cookie, tenant, accept, alias
                 )
-            for accept in ({}, JSON):
-                yield self._same_as_unknown(f"{name}: {person}", name, use, cookie, tenant, accept)
         for role, account in world.roles.items():
             if use.permission is not None and use.permission not in ROLES[role].permissions:
                 yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)

@@ -2,20 +2,28 @@
 
 With a hole in it, if one is named: that is how the suite shows that it would notice. `--list` prints what there is
 to attack instead of serving it, `--write-list FILE` writes it before serving.
+
+`--fork` loads the app once and then forks a process for each line of the standard input, because loading takes seconds.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
+import signal
+import sys
+import time
+import traceback
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 DONE = "done"
 LIBRARY_COOKIE = "q7Zt0AnaryXw-aP_2bK9vYd4LmN8cRfT1hGjU6eWiQxyz"  # a library logs it at every start
+ENDING = 20  # seconds for an app to end
 UNKNOWN = 0.1  # seconds in which nothing is answered to an event without a handler
 PAGE = "<!doctype html><title>A page of the app</title>"  # the compiled ones hold no data either
 
@@ -35,12 +43,20 @@ def load(app_name: str, hole_names: list[str]) -> Any:
         from admin_app.admin_app import app
     from shared.billing import provider_registry
     from shared.billing.models import PLATFORM
-    from tests.attack import billed, holes
+    from tests.attack import billed
 
     provider_registry.register(PLATFORM, billed.Shop())
+    open_holes(hole_names)
+    gc.freeze()  # nothing of it ever goes, so the collector need not look at it
+    return app
+
+
+def open_holes(hole_names: list[str]) -> None:
+    """Raises KeyError for an unknown name."""
+    from tests.attack import holes
+
     for hole in hole_names:
         (holes.IN_APPS | holes.IN_TESTS)[hole]()
-    return app
 
 
 def _frontend(app_name: str) -> Path:
@@ -175,7 +191,83 @@ def main(app_name: str, app: Any, port: int) -> None:
     run_server(app(), settings().tenant_url if app_name == "tenant" else settings().admin_url, port=port)
 
 
-if __name__ == "__main__":
+def run(chosen: argparse.Namespace, app: Any) -> None:
+    """Lists or serves the app, as the arguments say."""
+    if chosen.list:
+        print(json.dumps(listing(chosen.app_name, app)), flush=True)
+        return
+    if chosen.write_list:
+        chosen.write_list.write_text(json.dumps(listing(chosen.app_name, app)))
+    main(chosen.app_name, app, chosen.port)
+
+
+def fork_for_requests(app: Any, answers: TextIO) -> None:
+    """Answers each line of the standard input with a line in `answers`.
+
+    `{"arguments": …, "environment": …, "output": …}` starts a process, whose id is the answer; `{"ended": id}` is
+    answered with whether that process has ended, and `{"end": id}` after it has.
+    """
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "arguments" in request:
+            answer: Any = os.fork()
+            if answer == 0:
+                answers.close()
+                _run_in_fork(request, app)
+        else:
+            answer = _end(request["end"]) if "end" in request else _has_ended(request["ended"])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _end(process_id: int) -> bool:
+    """True when it ends by itself in time."""
+    until = time.monotonic() + ENDING
+    with suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGTERM)
+        while not _has_ended(process_id):
+            if time.monotonic() > until:
+                os.kill(process_id, signal.SIGKILL)
+                return False
+            time.sleep(0.02)
+    return True
+
+
+def _has_ended(process_id: int) -> bool:
+    try:
+        return os.waitpid(process_id, os.WNOHANG)[0] == process_id
+    except ChildProcessError:  # its end was told already
+        return True
+
+
+def _run_in_fork(request: dict[str, Any], app: Any) -> None:
+    """Ends the process. It reads its settings anew, and writes into the file that the request names."""
+    from shared.core import db
+    from shared.core.config import settings
+    from tests.attack import canary
+
+    status = 1
+    try:
+        with Path(request["output"]).open("w") as output, Path(os.devnull).open() as nothing:
+            for file, number in ((nothing, 0), (output, 1), (output, 2)):
+                os.dup2(file.fileno(), number)
+        os.environ |= request["environment"]
+        settings.cache_clear()
+        db.login_url.cache_clear()
+        db.engine.cache_clear()
+        chosen = parse(request["arguments"])
+        canary.issued_path = chosen.write_issued
+        open_holes(chosen.holes)
+        run(chosen, app)
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("app_name", choices=["tenant", "admin"])
     parser.add_argument("holes", nargs="*")
@@ -183,15 +275,19 @@ if __name__ == "__main__":
     parser.add_argument("--write-list", type=Path)
     parser.add_argument("--write-issued", type=Path)
     parser.add_argument("--port", type=int, default=0)
-    chosen = parser.parse_intermixed_args()
-    if chosen.write_issued:
+    parser.add_argument("--fork", action="store_true")
+    return parser.parse_intermixed_args(words)
+
+
+if __name__ == "__main__":
+    arguments = parse(sys.argv[1:])
+    if arguments.write_issued or arguments.fork:
         from tests.attack import canary
 
-        canary.record_issued(chosen.write_issued)
-    loaded = load(chosen.app_name, chosen.holes)
-    if chosen.list:
-        print(json.dumps(listing(chosen.app_name, loaded)))
+        canary.record_issued(arguments.write_issued)
+    if arguments.fork:
+        with os.fdopen(os.dup(1), "w") as pipe:
+            os.dup2(2, 1)  # what is printed while the app loads is no answer
+            fork_for_requests(load(arguments.app_name, arguments.holes), pipe)
     else:
-        if chosen.write_list:
-            chosen.write_list.write_text(json.dumps(listing(chosen.app_name, loaded)))
-        main(chosen.app_name, loaded, chosen.port)
+        run(arguments, load(arguments.app_name, arguments.holes))

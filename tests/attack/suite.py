@@ -1,13 +1,15 @@
-"""All kinds of attempts. Each of the apps is attacked in a world of its own, both at the same time.
+"""All kinds of attempts. The apps are attacked one after the other, each in a copy of the same world.
 
 Nothing else runs while `filters` does: it takes the policies of the database away.
 """
 
-import asyncio
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from shared.core import db
+from shared.entitlements import rights_cache
 from tests.attack import (
     apps,
     caches,
@@ -27,8 +29,10 @@ from tests.attack import (
     world,
 )
 from tests.attack.report import Report
-from tests.attack.world import World
+from tests.attack.world import World, close_connections
+from tests.support import database
 
+APP_NAMES = ("tenant", "admin")
 PARTS = (
     "caches",
     "tables",
@@ -65,32 +69,81 @@ IN_APPS = {
 }
 
 
+class LoadedApps:
+    """Both apps at addresses of their own. Each is loaded once, when it is needed first, and forked for every use."""
+
+    def __init__(self) -> None:
+        self._holders = ExitStack()
+        self.addresses = {name: self._holders.enter_context(apps.held_address()) for name in APP_NAMES}
+        self._loaded = dict[str, apps.Loaded]()
+
+    def load(self, name: str) -> apps.Loaded:
+        if name not in self._loaded:
+            self._loaded[name] = apps.Loaded(name, self.addresses)
+        return self._loaded[name]
+
+    def close(self) -> None:
+        for loaded in self._loaded.values():
+            loaded.close()
+        self._holders.close()
+
+
 @dataclass(frozen=True)
-class Worlds:
-    tenant: World
-    admin: World
+class Target:
+    """A world in a database that nobody changes, and copies of it that are attacked."""
+
+    database_name: str
+    world: World
+    loaded_apps: LoadedApps
+    probes: dict[str, set[str]] = field(default_factory=dict)  # of each filter, once the product was attacked
+
+    async def renew(self) -> None:
+        """From here on this process, and the apps that it starts, use a new copy."""
+        await db.dispose()
+        close_connections()
+        database.copy(self.database_name, self.copy_name)
+        rights_cache.invalidate()
+
+    @property
+    def copy_name(self) -> str:
+        return f"{self.database_name}_attacked"
 
 
-async def build() -> Worlds:
+@asynccontextmanager
+async def built(database_name: str) -> AsyncIterator[Target]:
+    """`database_name`: of the database in use, which gets the world. Its copies and the apps end with the context."""
     canary.add_own_secrets()
-    return Worlds(await world.build(), await world.build())
+    target = Target(database_name, await world.build(), LoadedApps())
+    try:
+        yield target
+    finally:
+        target.loaded_apps.close()
+        await db.dispose()
+        close_connections()
+        database.drop(target.copy_name)
 
 
 async def run(
-    worlds: Worlds,
+    target: Target,
     parts: Collection[str] = PARTS,
     holes: Collection[str] = (),
-    app_names: Collection[str] = ("tenant", "admin"),
+    app_names: Collection[str] = APP_NAMES,
     *,
     report: Report | None = None,
+    renews: bool = True,
 ) -> Report:
-    """`holes`: names in `holes.IN_APPS`. `app_names`: of the apps that are attacked. `report`: to add to."""
+    """`holes`: names in `holes.IN_APPS`. `app_names`: of the apps that are attacked. `report`: to add to.
+
+    `renews`: False for parts without apps, which then attack the copy as it is.
+    """
     report = Report() if report is None else report
-    await _at_home(worlds.tenant, parts, report)
+    if renews and not IN_APPS.issuperset(parts):
+        await target.renew()
+    await _at_home(target.world, parts, report)
     if "filters" in parts:
-        await filters.attack(worlds.tenant, report)
-    if IN_APPS & set(parts):
-        await _of_apps(worlds, set(parts) & IN_APPS, holes, app_names, report)
+        target.probes.update(await filters.attack(target.world, report))
+    if app_parts := IN_APPS & set(parts):
+        await _of_apps(target, app_parts, holes, app_names, report)
     return report
 
 
@@ -109,53 +162,47 @@ async def _at_home(made: World, parts: Collection[str], report: Report) -> None:
 
 
 async def _of_apps(
-    worlds: Worlds, parts: set[str], holes: Collection[str], app_names: Collection[str], report: Report
+    target: Target, parts: set[str], holes: Collection[str], app_names: Collection[str], report: Report
 ) -> None:
-    addresses = apps.free_addresses()
-    is_served = bool(parts - {"inventory", "gate"})
-    loop = asyncio.get_running_loop()
-    listed = {name: loop.create_future() for name in ("tenant", "admin")}
-
-    async def list_app(name: str) -> None:
-        listed[name].set_result(await apps.listing(name, addresses, *holes))
-
-    async def attack_app(name: str, made: World) -> None:
-        if is_served:
-            async with apps.serving(name, addresses, *holes) as app:
-                listed[name].set_result(app.listing)
-                await attack_served(app, {other: await listed[other] for other in listed}, made)
-        listings = {other: await listed[other] for other in listed}
+    """One app after the other, each in a copy of its own."""
+    addresses = target.loaded_apps.addresses
+    loaded_apps = {name: target.loaded_apps.load(name) for name in APP_NAMES}  # both begin to load
+    listings = {
+        name: await apps.listing(name, addresses, *holes, loaded=loaded_apps[name]) for name in APP_NAMES
+    }
+    for name in app_names:
         if "inventory" in parts:
             routes.inventory(name, listings[name], report)
-            handlers.Attack(apps.App(name, addresses), listings, made, report).inventory()
+            handlers.Attack(apps.App(name, addresses), listings, target.world, report).inventory()
+        if parts - {"inventory", "gate"}:
+            await target.renew()
+            async with apps.serving(name, addresses, *holes, loaded=loaded_apps[name]) as app:
+                await _attack_served(app, listings, target.world, parts, report)
         if "gate" in parts:
-            async with apps.serving(name, addresses, *{"service", *holes}) as app:
-                await handlers.Attack(app, listings, made, report).gate()
+            await target.renew()
+            opened = {"service", *holes}
+            async with apps.serving(name, addresses, *opened, loaded=loaded_apps[name]) as app:
+                await handlers.Attack(app, listings, target.world, report).gate()
 
-    async def attack_served(app: apps.App, listings: dict[str, Any], made: World) -> None:
-        if "unmarked" in parts:
-            await handlers.Attack(app, listings, made, report).unmarked_calls()
-        if "sockets" in parts:
-            await sockets.attack(app, made, report)
-        if "routes" in parts:
-            await routes.attack(app, listings, made, report)
-        if "hooks" in parts:
-            await hooks.attack(app, made, report)
-        if "handlers" in parts:
-            await handlers.Attack(app, listings, made, report).run()
-        if "people" in parts:
-            await people.attack(app, made, report)
-        if "frames" in parts:
-            await malformed.attack(app, made, report)
-        if "envelopes" in parts:
-            await envelopes.attack(app, made, report)
-        if "canary" in parts:
-            await canary.attack(app, made, report)
 
-    made = {"tenant": worlds.tenant, "admin": worlds.admin}
-    async with asyncio.TaskGroup() as group:
-        for name in listed:
-            if name in app_names:
-                group.create_task(attack_app(name, made[name]))
-            if name not in app_names or not is_served:
-                group.create_task(list_app(name))
+async def _attack_served(
+    app: apps.App, listings: dict[str, Any], made: World, parts: set[str], report: Report
+) -> None:
+    if "unmarked" in parts:
+        await handlers.Attack(app, listings, made, report).unmarked_calls()
+    if "sockets" in parts:
+        await sockets.attack(app, made, report)
+    if "routes" in parts:
+        await routes.attack(app, listings, made, report)
+    if "hooks" in parts:
+        await hooks.attack(app, made, report)
+    if "handlers" in parts:
+        await handlers.Attack(app, listings, made, report).run()
+    if "people" in parts:
+        await people.attack(app, made, report)
+    if "frames" in parts:
+        await malformed.attack(app, made, report)
+    if "envelopes" in parts:
+        await envelopes.attack(app, made, report)
+    if "canary" in parts:
+        await canary.attack(app, made, report)
