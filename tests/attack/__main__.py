@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -65,6 +66,7 @@ def _count(word: str) -> int:
 
 async def main(chosen: argparse.Namespace) -> int:
     log.configure("CRITICAL")
+    gc.freeze()  # what was imported stays
     name = database.build()
     try:
         if chosen.seed is not None:

@@ -316,7 +316,9 @@ class Attack:
         must = RELOAD if self.app.name == "tenant" else OTHER_OBJECT
         payload = filled(self.handlers[name], {})
         async with self.app.socket(cookie or self.owner_cookie) as socket:
-            loads = self._loads_of(name) if self.app.name == "tenant" else self._loads_of_object(name, loaded)
+            loads = self._loads_of_object(name, loaded)
+            if self.app.name == "tenant":
+                loads = some(self._loads_of(name), 1, of=f"loads of {name}")
             await self._load(socket, loads, loaded)
             answer = await socket.send(name, payload, other)
             attempt = f"{short(name)} at {other}, while {loaded} is loaded"

@@ -41,7 +41,7 @@ SIZES: dict[str, Size] = {
     # Parts that are killed or frozen under load
     "e2e.faults": Size(1, 10),
     # Frames of pages that are changed at random, of each app; `make attack` sends all of them
-    "attack.changed_frames": Size(150, 3_000),
+    "attack.changed_frames": Size(100, 3_000),
     # Frames that one member sends at once
     "web.flood_frames": Size(900, 3_000),
     # Input that Hypothesis makes up, by number of examples
