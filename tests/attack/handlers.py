@@ -188,21 +188,17 @@ class Attack:
     def outsiders(self) -> Iterator[Any]:
         if self.app.name == "admin":
             return
-        people = (
+        for person, cookie, tenant, slug in (
             ("the owner of Globex", self.world.gil.cookie, self.world.acme, self.world.acme_slug),
             ("the owner of Acme", self.world.ann.cookie, self.world.globex, self.world.globex_slug),
             ("a person without a tenant", self.world.carl.cookie, self.world.acme, self.world.acme_slug),
-        )
-        chosen = {name: some(people, 2, of=f"outsiders for {name}") for name in self.handlers}
-        for person in people:
-            names = [name for name, chosen_people in chosen.items() if person in chosen_people]
-            yield self._outsider(names, *person)
+        ):
+            yield self._outsider(person, cookie, tenant, slug)
 
-    async def _outsider(self, names: list[str], person: str, cookie: str, tenant: str, slug: str) -> None:
+    async def _outsider(self, person: str, cookie: str, tenant: str, slug: str) -> None:
         unknown = f"{slug[:-2]}zz"
         async with self.app.socket(cookie) as existing_socket, self.app.socket(cookie) as unknown_socket:
-            for name in names:
-                handler = self.handlers[name]
+            for name, handler in self.handlers.items():
                 answer = await self._call(existing_socket, name, handler, tenant)
                 self._judge(
                     KIND, f"{short(name)} by {person}", answer, hidden=(tenant,), must=entry.NOT_FOUND_MESSAGE
@@ -393,7 +389,7 @@ class Attack:
             for name, handler in self.handlers.items():
                 for argument in handler["arguments"]:
                     wrong = [value for value in WRONG if _is_wrong(argument, value)]
-                    for value in some(wrong, 2, of=f"{argument} of {name}"):
+                    for value in some(wrong, 3, of=f"{argument} of {name}"):
                         payload = filled(handler, {}) | {argument: value}
                         answer = await self._call_as_shown(socket, name, payload, self.world.acme)
                         attempt = f"{short(name)} with {argument} = {str(value)[:10]!r}"
