@@ -231,6 +231,7 @@ async def build() -> World:
     globex = await factories.create_tenant(gil, GLOBEX, plan="enterprise")
     ida = await factories.create_account("Ida")
     initech = await factories.create_tenant(ida, "Initech")
+    hooli = await factories.create_tenant(await factories.create_account("Hal"), "Hooli")
     roles = {role: await factories.create_account(role.title()) for role in ROLES if role != OWNER}
     for role, account in roles.items():
         await factories.join_tenant(ann, acme.slug, account, role)
@@ -278,7 +279,9 @@ async def build() -> World:
         await _declined(account.cookie, tenant.slug)
     await decision_counts.flush()
     # The last one leads elsewhere than the others: it is what a statement about all tenants would find.
+    # It is none of those that are attacked, or their own change would be the newest of all.
     states = {globex.id: "pending_verification", initech.id: "pending_verification", acme.id: "active"}
+    states[hooli.id] = "active"
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
     await _verified(((ann, acme.slug, acme.id), (gil, globex.slug, globex.id)))
