@@ -4,7 +4,6 @@ import base64
 import itertools
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 
 KEY_LENGTH = 32  # bytes
 # Of 32 random bytes about 30 are different, and so are about 30 of the steps between them. Fewer than this
@@ -16,11 +15,6 @@ HOW_TO_MAKE = "`openssl rand -base64 32` makes one"
 
 def parse_master_keys(text: str) -> dict[int, bytes]:
     """Keys by their number, newest first. Raises ValueError, which never holds the text."""
-    return dict(_parse_master_keys(text))
-
-
-@lru_cache(maxsize=4)  # every proof of a session and every signature asks for them
-def _parse_master_keys(text: str) -> Mapping[int, bytes]:
     keys_by_id: dict[int, bytes] = {}
     for part in text.split(","):
         number, _, encoded = part.strip().partition(":")
