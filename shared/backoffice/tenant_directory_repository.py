@@ -3,6 +3,7 @@
 The first half reads across tenants, in a transaction with a reason; the second half runs inside one tenant.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,7 @@ from shared.access.roles import OWNER
 from shared.audit.event_types import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
 from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
-from shared.core import rows
+from shared.core import ids, rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.entitlements.models import Plan, PlanVersion, TenantPlan
@@ -47,6 +48,10 @@ from shared.tenancy.models import (
     TenantState,
 )
 
+GRAM_LENGTH = (
+    3  # characters, as in migration 0013; shorter texts match so many tenants that a page is full soon
+)
+EMAIL_SHAPE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")  # such a text is no part of a name
 # Of one tenant: the statement counts only for the tenants that it shows.
 _membership_stats = (
     columns(
@@ -116,22 +121,31 @@ SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 }
 
 
-def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement[str]]:
-    """Conditions for a matching tenant, and for its matching member where only a member matches, former ones included.
+async def _match_tenants(session: AsyncSession, search_text: str) -> ColumnElement[bool]:
+    """A tenant with this id, with this text in its name or slug, or with a member of this email address.
 
-    People are found by their full email address only, not by a part of it or by their name.
+    People are found by their full email address only, not by a part of it or by their name. Former members count.
     """
-    tenant_matches = or_(
-        col(Tenant.id) == search_text,
-        func.strpos(col(Tenant.slug), search_text) > 0,
-        contains_text(col(Tenant.name), search_text),
-    )
-    tenant_ids_of_member = (
+    if ids.is_id("ten", search_text):
+        return col(Tenant.id) == search_text
+    if EMAIL_SHAPE.fullmatch(search_text):
+        # Looked up before: in one statement the planner reads every tenant to find a few.
+        return col(Tenant.id).in_(await _list_ids_by_email(session, search_text))
+    return or_(func.strpos(col(Tenant.slug), search_text) > 0, contains_text(col(Tenant.name), search_text))
+
+
+async def _list_ids_by_email(session: AsyncSession, email: str) -> Sequence[str]:
+    statement = (
         columns(col(Membership.tenant_id))
         .join(User, col(User.id) == col(Membership.user_id))
-        .where(col(User.email) == search_text)
+        .where(col(User.email) == email)
     )
-    matched_member = (
+    return [record[0] for record in await _fetch_all(session, statement)]
+
+
+def _find_matched_member(search_text: str) -> SQLColumnExpression[str]:
+    """The member with this email address, "" where there is none."""
+    member = (
         columns(func.concat(col(User.name), " <", col(User.email), ">"))
         .select_from(Membership)
         .join(User, col(User.id) == col(Membership.user_id))
@@ -141,12 +155,10 @@ def _match_tenants(search_text: str) -> tuple[ColumnElement[bool], ColumnElement
         .correlate(Tenant)
         .scalar_subquery()
     )
-    return or_(tenant_matches, col(Tenant.id).in_(tenant_ids_of_member)), case(
-        (tenant_matches, literal("")), else_=func.coalesce(matched_member, "")
-    )
+    return func.coalesce(member, "")
 
 
-def _select_summaries(matched: ColumnElement[str]) -> Select[Any]:
+def _select_summaries(matched: SQLColumnExpression[str]) -> Select[Any]:
     statement = columns(
         col(Tenant.id),
         col(Tenant.slug),
@@ -183,10 +195,11 @@ async def search_tenants(
     Raises Invalid for a page that doesn't exist.
     """
     conditions: list[ColumnElement[bool]] = []
-    matched: ColumnElement[str] = literal("")
+    matched: SQLColumnExpression[str] = literal("")
     if search_text:
-        condition, matched = _match_tenants(search_text)
-        conditions.append(condition)
+        conditions.append(await _match_tenants(session, search_text))
+    if EMAIL_SHAPE.fullmatch(search_text):
+        matched = _find_matched_member(search_text)
     if state is not None:
         conditions.append(col(Tenant.state) == state)
     key = (SORT_COLUMNS[sort], col(Tenant.id))

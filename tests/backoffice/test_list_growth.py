@@ -124,7 +124,7 @@ async def test_tenants_of_a_person_are_found_by_an_index(operator: Operating) ->
         )
         page = await tenant_directory.search_tenants(octx, "growth77@test.test")
     assert "membership_by_user" in find_used_indexes(nodes)
-    assert "membership" not in find_scanned_tables(nodes)
+    assert not find_scanned_tables(nodes) & {"membership", "tenant"}
     assert [tenant.id for tenant in page.rows] == ["ten_g77"]
 
 

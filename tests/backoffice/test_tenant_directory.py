@@ -56,6 +56,14 @@ async def test_tenant_is_found_by_name_id_and_a_members_whole_address(cast: Cast
         assert await search_names(octx, "%") == []
 
 
+async def test_name_with_an_at_sign_is_found_by_a_part_of_it(cast: Cast) -> None:
+    founder = await factories.create_account("Fay")
+    word = new_id("x")[-8:]
+    await factories.create_tenant(founder, f"R@D {word}")
+    async with cast.sam.octx() as octx:
+        assert await search_names(octx, f"r@d {word}") == [f"R@D {word}"]
+
+
 async def test_tenant_is_not_found_by_part_of_a_members_address(cast: Cast) -> None:
     email = cast.max.email
     async with cast.sam.octx() as octx:

@@ -61,6 +61,17 @@ GOALS = [
     *with_control(
         Goal("audit/verify-new@100x", 1.5), "whole"
     ),  # a log with 100 times the events, nothing new
+    # A page of a list in a database with 100 times the tenants.
+    *(
+        goal
+        for name in (
+            *("tenants", "newest-tenants", "tenants-of-user", "audit-all-tenants", "request-events"),
+            *("members", "member-search", "audit", "audit-search"),
+        )
+        for goal in with_control(Goal(f"growth/{name}", 1.5), "scan")
+    ),
+    # It reads the names of all tenants: under row security only comparisons that leak nothing may use an index.
+    *with_control(Goal("growth/tenant-search", 20), "scan"),
     *with_control(Goal("list/rls", 1.1), "scan"),
     *with_control(Goal("list/rls@1e6", 1.2), "scan"),
     *with_control(Goal("list/rls@one-large-tenant", 1.3), "scan"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.bench import audit, decisions, envelopes, lists, pages, storms, visible
+from tests.bench import audit, decisions, envelopes, growth, lists, pages, storms, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.goals import Goal
 from tests.bench.options import Options
@@ -31,6 +31,7 @@ PARTS: Mapping[str, Part] = {
     "envelopes": Part(("envelope/",), "µs", envelopes.measure),
     "intake": Part(("intake/", "intake-storm/"), "CPU µs", storms.measure),
     "audit": Part(("audit/",), "µs", audit.measure),
+    "growth": Part(("growth/",), "median in ms", growth.measure),
     "lists": Part(("list/",), "p95 in ms", lists.measure),
     "pages": Part(("page/", "filter/", "event/"), "ms and bytes", pages.measure),
 }

@@ -39,6 +39,7 @@ def options(page: Page, id: str) -> list[str]:
 def rights(page: Page, tenant: str) -> None:
     page.goto(f"{ADMIN}/tenants")
     page.get_by_role("table").get_by_role("link", name=tenant, exact=True).click()
+    expect(page.get_by_role("heading", level=1, name=tenant)).to_be_visible()
     page.get_by_role("tab", name="Rights").click()
     expect(page.get_by_test_id("features")).to_be_visible()
 
@@ -167,6 +168,7 @@ def test_access_pages_are_usable_in_every_look(someone: type[Newcomer]) -> None:
     check("operator-why")
     page.goto(f"{ADMIN}/tenants")
     page.get_by_role("link", name="Initech", exact=True).click()
+    expect(page.get_by_role("heading", level=1, name="Initech")).to_be_visible()
     page.get_by_role("tab", name="Rights").click()
     expect(page.get_by_test_id("limits")).to_be_visible()
     check("operator-rights")
