@@ -48,9 +48,6 @@ from shared.tenancy.models import (
     TenantState,
 )
 
-GRAM_LENGTH = (
-    3  # characters, as in migration 0013; shorter texts match so many tenants that a page is full soon
-)
 EMAIL_SHAPE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")  # such a text is no part of a name
 # Of one tenant: the statement counts only for the tenants that it shows.
 _membership_stats = (

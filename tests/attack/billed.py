@@ -91,11 +91,11 @@ def load_customer_state(customer_id: str) -> CustomerState:
     """As it was seen last, whosever it is."""
     from tests.attack.world import World
 
-    with World.eye() as eye:
+    with World.superuser() as superuser:
         of = [customer_id]
-        held = eye.execute("select * from billing_subscription where customer_id = %s", of).fetchall()
-        bills = eye.execute("select * from billing_invoice where customer_id = %s", of).fetchall()
-        standing = eye.execute(
+        held = superuser.execute("select * from billing_subscription where customer_id = %s", of).fetchall()
+        bills = superuser.execute("select * from billing_invoice where customer_id = %s", of).fetchall()
+        standing = superuser.execute(
             "select s.* from billing_snapshot s join billing_customer c using (tenant_id) where c.id = %s", of
         ).fetchone()
     return CustomerState(

@@ -139,13 +139,13 @@ async def attack(app: Any, world: World, report: Report) -> None:
 
 
 def search_rows(world: World) -> None:
-    with world.eye() as eye:
-        tables = eye.execute(
+    with world.superuser() as superuser:
+        tables = superuser.execute(
             "select relname as name from pg_class where relkind in ('r', 'p') and not relispartition"
             " and relnamespace = 'public'::regnamespace"
         ).fetchall()
         for table in tables:
-            rows = eye.execute(
+            rows = superuser.execute(
                 sql.SQL("select row_text::text as text from {} row_text").format(
                     sql.Identifier(table["name"])
                 )

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from shared.core.socket_frames import EVENT, PONG
 from shared.web.guarded_socket import MALFORMED, TOO_MANY
 from tests.attack.apps import OVER, App, Socket
-from tests.attack.frames import tells
+from tests.attack.frames import contains_words
 from tests.attack.malformed import TOO_LARGE
 from tests.attack.report import Report
 from tests.attack.sockets import own_cookie
@@ -97,7 +97,7 @@ async def attack(app: App, world: World, report: Report) -> None:
             while frames:
                 number = len(frames)
                 is_open, text = await _send(socket, frames.pop())
-                leaks = app.name == "tenant" and tells(text, foreign_words)
+                leaks = app.name == "tenant" and contains_words(text, foreign_words)
                 report.attempt(
                     KIND,
                     f"{app.name}: frame {number} of {number_of_run}",

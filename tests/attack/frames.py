@@ -13,7 +13,7 @@ def short(name: str) -> str:
     return ".".join(part.rpartition("____")[2] for part in name.split(".")[-2:])
 
 
-def heard(text: str) -> str:
+def normalise_frames(text: str) -> str:
     """Without the address of the page, which the caller has named; in one order."""
     frames = [json.loads(line.partition(",")[2])[1] for line in text.split("\n") if line.startswith("42")]
     for frame in frames:
@@ -23,11 +23,11 @@ def heard(text: str) -> str:
     return json.dumps(frames, sort_keys=True, ensure_ascii=False)
 
 
-def tells(text: str, words: Collection[str]) -> bool:
-    """Whether one of these words is in what `heard` gives. Reads the frames only where one can be: most hold none."""
+def contains_words(text: str, words: Collection[str]) -> bool:
+    """Whether one of these words is in what `normalise_frames` gives. Reads the frames only where one can be: most hold none."""
     if not any(word in text for word in words) and not ESCAPED.search(text):
         return False
-    seen = heard(text)
+    seen = normalise_frames(text)
     return any(word in seen for word in words)
 
 
@@ -35,7 +35,7 @@ def is_same(text: str, word: str, other_text: str, other_word: str) -> bool:
     """Whether both answers are the same but for these words. The frames are read where their texts differ."""
     if _mask(text, word) == _mask(other_text, other_word):
         return True
-    return _mask(heard(text), word) == _mask(heard(other_text), other_word)
+    return _mask(normalise_frames(text), word) == _mask(normalise_frames(other_text), other_word)
 
 
 def _mask(text: str, word: str) -> str:

@@ -18,7 +18,7 @@ from shared.core import crypto
 from shared.core.ids import new_id
 from shared.tenancy import entry
 from tests.attack.apps import RELOAD, App, Socket
-from tests.attack.frames import is_same, short, tells
+from tests.attack.frames import contains_words, is_same, short
 from tests.attack.payloads import EXTRA, HONEST, WRONG, Handler, filled, inputs, unknown_prefix
 from tests.attack.report import Report
 from tests.attack.sockets import fresh_session, strangers
@@ -143,8 +143,8 @@ class Attack:
     def _forget_session(self, cookie: str) -> None:
         """Without a word, or the socket would be closed."""
         table = "user_session" if self.app.name == "tenant" else "operator_session"
-        with self.world.eye() as eye:
-            gone = eye.execute(
+        with self.world.superuser() as superuser:
+            gone = superuser.execute(
                 f"delete from {table} where token_hash = %s", [crypto.hash_token(cookie.partition("=")[2])]
             )
             assert gone.rowcount == 1
@@ -510,7 +510,7 @@ class Attack:
 
     def _tells(self, answer: str, *hidden: str) -> bool:
         hidden = hidden or (self.world.acme, self.world.globex)
-        return tells(answer, self.world.words(*hidden))
+        return contains_words(answer, self.world.words(*hidden))
 
     def _unchanged(self, attempt: str, before: tuple[Print, Print]) -> None:
         changes = list_changes(before, self.world.prints())

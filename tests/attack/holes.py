@@ -113,8 +113,8 @@ def _tenant(slug: str) -> dict[str, Any] | None:
     from tests.support import database
 
     where = db.login_url("app").rsplit("/", 1)[1].partition("?")[0]
-    with psycopg.connect(database.admin_url(where), row_factory=dict_row) as eye:
-        return eye.execute("select * from tenant where slug = %s", [slug]).fetchone()
+    with psycopg.connect(database.admin_url(where), row_factory=dict_row) as superuser:
+        return superuser.execute("select * from tenant where slug = %s", [slug]).fetchone()
 
 
 def _not_yours() -> None:

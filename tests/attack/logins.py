@@ -136,12 +136,12 @@ def reaches(kind: LoginKind, statement: str, *values: Any) -> bool:
 
 def tables(kind: LoginKind, world: World, report: Report) -> None:
     """Every table that belongs to no tenant: read whole, and changed, unless it is stated."""
-    with world.eye() as eye:
-        names = [row["name"] for row in eye.execute(GLOBAL_TABLES).fetchall()]
+    with world.superuser() as superuser:
+        names = [row["name"] for row in superuser.execute(GLOBAL_TABLES).fetchall()]
         filled = [
             name
             for name in names
-            if eye.execute(sql.SQL("select 1 from {} limit 1").format(sql.Identifier(name))).fetchone()
+            if superuser.execute(sql.SQL("select 1 from {} limit 1").format(sql.Identifier(name))).fetchone()
         ]
     for name in sorted(READABLE[kind].keys() - names):
         report.unknown(KIND, f"{kind}: {name} is stated and not there")
@@ -209,8 +209,8 @@ def functions(kind: LoginKind, world: World, report: Report) -> None:
             for proof, factors in (("", "password+totp"), ("x", "password+totp"), ("0" * 63, "password"))
         ],
     }
-    with world.eye() as eye:
-        names = [row["name"] for row in eye.execute(DEFINER_FUNCTIONS, [role]).fetchall()]
+    with world.superuser() as superuser:
+        names = [row["name"] for row in superuser.execute(DEFINER_FUNCTIONS, [role]).fetchall()]
     for name in names:
         if name in TRIGGERS or name in HARMLESS:
             continue
@@ -228,8 +228,8 @@ def functions(kind: LoginKind, world: World, report: Report) -> None:
 
 
 def _session_of(realm: str, world: World) -> tuple[str, str, str]:
-    with world.eye() as eye:
-        row = eye.execute(
+    with world.superuser() as superuser:
+        row = superuser.execute(
             sql.SQL("select id, token_hash, {} as owner_id from {} where expires_at > now() limit 1").format(
                 sql.Identifier(f"{realm}_id"), sql.Identifier(f"{realm}_session")
             )
@@ -248,12 +248,12 @@ def touches(kind: LoginKind, world: World, report: Report) -> None:
     connection = login_connection(kind)
 
     def is_extended_by(name: str) -> bool:
-        with world.eye() as eye:
-            before = eye.execute(read, [session_id]).fetchone()
+        with world.superuser() as superuser:
+            before = superuser.execute(read, [session_id]).fetchone()
         connection.execute(f"select touch_{realm.name}_session(%s, '0', '30 days')".encode(), [name])
         connection.commit()
-        with world.eye() as eye:
-            return before != eye.execute(read, [session_id]).fetchone()
+        with world.superuser() as superuser:
+            return before != superuser.execute(read, [session_id]).fetchone()
 
     for guess in ("", "%", token_hash[:-1], session_id, owner_id):
         report.attempt(
@@ -306,17 +306,17 @@ async def _signs_in(kind: LoginKind, realm: Realm, owner_id: str, proof: str | N
         return False
     async with db.transaction(realm.db_role) as session:
         session_row = await sessions.find(session, realm, f"{realm.session_cookie}={token}")
-    with world.eye() as eye:
+    with world.superuser() as superuser:
         delete = sql.SQL("delete from {} where id = %s").format(sql.Identifier(f"{realm.name}_session"))
-        eye.execute(delete, [session_id])
+        superuser.execute(delete, [session_id])
     return session_row is not None
 
 
 def jobs(world: World, report: Report) -> None:
     """The queue: what waits for other tenants, read, taken, and added beside its function."""
     arguments = json.dumps({"tenant_id": world.globex, "request_id": ""})
-    with world.eye() as eye:
-        eye.execute(INSERT_JOB, [arguments])
+    with world.superuser() as superuser:
+        superuser.execute(INSERT_JOB, [arguments])
     statements: list[tuple[str, str, list[Any]]] = [
         ("reads jobs", "select args from procrastinate_jobs", []),
         ("takes a job", "update procrastinate_jobs set status = 'doing' returning id", []),
@@ -327,8 +327,8 @@ def jobs(world: World, report: Report) -> None:
     ]
     for description, statement, values in statements:
         report.attempt(KIND, f"app {description}", refused=not reaches("app", statement, *values))
-    with world.eye() as eye:
-        eye.execute("delete from procrastinate_jobs where queue_name = 'attack'")
+    with world.superuser() as superuser:
+        superuser.execute("delete from procrastinate_jobs where queue_name = 'attack'")
     works = reaches("app", "select 1 from count_jobs() having true")
     report.control(KIND, "app counts jobs", works=works)
 

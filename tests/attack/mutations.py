@@ -99,8 +99,8 @@ class Mutations:
 
     async def _in_database(self, statement: str) -> Report:
         await self.target.renew()
-        with self.target.world.eye() as eye:
-            eye.execute(statement)
+        with self.target.world.superuser() as superuser:
+            superuser.execute(statement)
         return await suite.run(self.target, ("tables", "jobs", "logins"), renews=False)
 
     async def _in_process(self, part: str, opened: Callable[[], object]) -> Report:

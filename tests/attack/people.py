@@ -58,8 +58,8 @@ def _list_people(app: App, world: World) -> dict[str, str]:
 def read_stored_secrets(world: World) -> dict[str, set[str]]:
     """Of each column of every table that holds secrets: its values, as text and in hexadecimal."""
     columns: dict[str, set[str]] = {}
-    with world.eye() as eye:
-        column_rows = eye.execute(
+    with world.superuser() as superuser:
+        column_rows = superuser.execute(
             "select c.relname as table_name, a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid"
             " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition"
             " and a.attnum > 0 and not a.attisdropped order by 1, 2"
@@ -70,7 +70,7 @@ def read_stored_secrets(world: World) -> dict[str, set[str]]:
             query = sql.SQL(
                 "select distinct {column} as value from {table} where {column} is not null"
             ).format(column=sql.Identifier(column["name"]), table=sql.Identifier(column["table_name"]))
-            values = {text for row in eye.execute(query) for text in _to_texts(row["value"])}
+            values = {text for row in superuser.execute(query) for text in _to_texts(row["value"])}
             if values := {value for value in values if len(value) >= MIN_LENGTH}:
                 columns[f"{column['table_name']}.{column['name']}"] = values
     return columns
@@ -203,7 +203,7 @@ def _hash_of(cookie: str) -> str:
 def _find_session_id(app: App, world: World, cookie: str) -> str:
     table = sql.Identifier("user_session" if app.name == "tenant" else "operator_session")
     query = sql.SQL("select id from {} where token_hash = %s").format(table)
-    with world.eye() as eye:
-        row = eye.execute(query, [_hash_of(cookie)]).fetchone()
+    with world.superuser() as superuser:
+        row = superuser.execute(query, [_hash_of(cookie)]).fetchone()
     assert row is not None
     return str(row["id"])

@@ -86,8 +86,8 @@ def attack(world: World, report: Report) -> None:
 
 def views(world: World, report: Report) -> None:
     """A view reads with its owner's rights unless it says otherwise, and row security asks the owner's."""
-    with world.eye() as eye:
-        views = eye.execute(
+    with world.superuser() as superuser:
+        views = superuser.execute(
             "select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid"
             " where a.attname = 'tenant_id' and c.relkind in ('v', 'm') and c.relnamespace = 'public'::regnamespace"
         ).fetchall()
@@ -101,9 +101,11 @@ def views(world: World, report: Report) -> None:
 def of_nobody(world: World, report: Report) -> None:
     """What belongs to no tenant and knows of some: what a webhook carried, whose a customer is, a price for one."""
     customer = world.claims("customer_id", world.globex)[0]
-    with world.eye() as eye:
-        carried = eye.execute("select 1 from inbound_webhook where customer_id = %s", [customer]).fetchall()
-        priced = eye.execute("select id from price where for_tenant = %s", [world.globex]).fetchall()
+    with world.superuser() as superuser:
+        carried = superuser.execute(
+            "select 1 from inbound_webhook where customer_id = %s", [customer]
+        ).fetchall()
+        priced = superuser.execute("select id from price where for_tenant = %s", [world.globex]).fetchall()
     report.control(KIND, "inbound_webhook: something of Globex came", works=bool(carried))
     sees = refused("app", sql.SQL("select 1 from price where for_tenant = %s"), [world.globex], world.globex)
     report.control(KIND, "price: Globex sees its own", works=bool(priced) and not sees)
@@ -200,15 +202,15 @@ def in_the_free(
 
     As the app in every respect but that its transaction was opened by somebody who can do that.
     """
-    with world.eye() as eye, eye.transaction(force_rollback=True):
-        eye.execute("set local session_replication_role = replica")  # no references, no triggers
+    with world.superuser() as superuser, superuser.transaction(force_rollback=True):
+        superuser.execute("set local session_replication_role = replica")  # no references, no triggers
         gone = sql.SQL("delete from {} where {} = %s").format(sql.Identifier(table), sql.Identifier(key))
-        eye.execute(gone, [world.globex])
-        eye.execute("set local session_replication_role = origin")
-        eye.execute("set local role bulkhead_app")
-        eye.execute("select set_config('app.tenant_id', %s, true)", [tenant_id])
+        superuser.execute(gone, [world.globex])
+        superuser.execute("set local session_replication_role = origin")
+        superuser.execute("set local role bulkhead_app")
+        superuser.execute("select set_config('app.tenant_id', %s, true)", [tenant_id])
         try:
-            eye.execute(statement, values)
+            superuser.execute(statement, values)
         except psycopg.Error as problem:
             return problem.sqlstate or "?"
     return ""
@@ -243,8 +245,8 @@ def references(
 
 
 def foreign_keys(world: World, table: str) -> list[tuple[str, list[str]]]:
-    with world.eye() as eye:
-        rows = eye.execute(
+    with world.superuser() as superuser:
+        rows = superuser.execute(
             "select confrelid::regclass::text as target, array(select attname::text from unnest(conkey) k"
             " join pg_attribute on attrelid = conrelid and attnum = k) as columns"
             " from pg_constraint where contype = 'f' and conrelid = %s::regclass",
@@ -255,8 +257,8 @@ def foreign_keys(world: World, table: str) -> list[tuple[str, list[str]]]:
 
 def unique_keys(table: str, key: str, acme_row: Row, globex_row: Row, world: World, report: Report) -> None:
     """A row of one's own with the other tenant's values: a duplicate would tell that they exist."""
-    with world.eye() as eye:
-        indexes = eye.execute(
+    with world.superuser() as superuser:
+        indexes = superuser.execute(
             "select array(select attname::text from unnest(indkey::int2[]) k join pg_attribute"
             " on attrelid = indrelid and attnum = k) as columns from pg_index where indrelid = %s::regclass and indisunique",
             [table],

@@ -1,4 +1,4 @@
-"""Two tenants with a row in every table, the people of both, and an eye that sees everything."""
+"""Two tenants with a row in every table, the people of both, and a superuser's connection, which sees everything."""
 
 import asyncio
 import hashlib
@@ -58,7 +58,7 @@ CLAIMED = {  # parameters that name a row: what of it
 CLAIMED |= {f"{table}_id": (table, "id") for table in registry.list_tables() if f"{table}_id" not in CLAIMED}
 
 
-Eye = psycopg.Connection[dict[str, Any]]
+Superuser = psycopg.Connection[dict[str, Any]]
 Print = dict[str, str]  # of one tenant, by table
 _connections: dict[str, psycopg.Connection[Any]] = {}  # by address
 
@@ -112,15 +112,15 @@ class World:
 
     @staticmethod
     @contextmanager
-    def eye() -> Iterator[Eye]:
+    def superuser() -> Iterator[Superuser]:
         """As superuser: row security does not apply."""
         url = database.admin_url(make_url(db.login_url("app")).database or "")
         yield connect(url, autocommit=True, row_factory=dict_row)
 
     def tables(self) -> dict[str, str]:
         """Every table that holds rows of tenants, from the catalog, with the column that says whose."""
-        with self.eye() as eye:
-            tables = eye.execute(
+        with self.superuser() as superuser:
+            tables = superuser.execute(
                 "select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid"
                 " where a.attname = 'tenant_id' and not a.attisdropped and c.relkind in ('r', 'p')"
                 " and not c.relispartition and c.relnamespace = 'public'::regnamespace order by 1"
@@ -128,9 +128,9 @@ class World:
         return {"tenant": "id"} | {row["name"]: "tenant_id" for row in tables}
 
     def rows(self, table: str, key: str, tenant_id: str) -> list[dict[str, Any]]:
-        with self.eye() as eye:
+        with self.superuser() as superuser:
             query = sql.SQL("select * from {} where {} = %s order by 1, 2")
-            return eye.execute(
+            return superuser.execute(
                 query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id]
             ).fetchall()
 
@@ -143,12 +143,14 @@ class World:
     def print_of(self, tenant_id: str) -> Print:
         """A fingerprint of everything that a tenant has, in any order of its rows; looking at it leaves no mark."""
         prints = {}
-        with self.eye() as eye:
+        with self.superuser() as superuser:
             for table, key in self.tables().items():
                 if table in COUNTED:
                     continue
                 query = sql.SQL("select * from {} where {} = %s")
-                rows = eye.execute(query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id])
+                rows = superuser.execute(
+                    query.format(sql.Identifier(table), sql.Identifier(key)), [tenant_id]
+                )
                 kept = sorted(
                     repr([(name, value) for name, value in row.items() if name not in MOVING]) for row in rows
                 )
@@ -157,10 +159,10 @@ class World:
 
     def object_paths(self) -> dict[str, tuple[str, str]]:
         """Of every operators' page about one object: the addresses of two, of Acme and of Globex where they have some."""
-        with self.eye() as eye:
+        with self.superuser() as superuser:
             webhooks = [
                 f"{row['account_id']}/{row['event_id']}"
-                for row in eye.execute(
+                for row in superuser.execute(
                     "select account_id, event_id from inbound_webhook order by event_id limit 2"
                 )
             ]
@@ -190,12 +192,12 @@ class World:
             if module.example is not None
             for model in module.tables
         ]
-        with self.eye() as eye:
-            eye.execute(
+        with self.superuser() as superuser:
+            superuser.execute(
                 "delete from role where tenant_id = %s and not builtin and name <> %s",
                 [self.acme, OWN_ROLES[ACME]],
             )
-            eye.execute(
+            superuser.execute(
                 "update tenant set name = %s where id = %s and name = any (%s)",
                 [self.names[self.acme], self.acme, list(words)],
             )
@@ -204,7 +206,7 @@ class World:
                     "delete from {table} where tenant_id = %s and exists"
                     " (select from unnest(%s::text[]) as word where position(word in {table}::text) > 0)"
                 )
-                eye.execute(command.format(table=sql.Identifier(table)), [self.acme, list(words)])
+                superuser.execute(command.format(table=sql.Identifier(table)), [self.acme, list(words)])
 
     def prints(self) -> tuple[Print, Print]:
         return self.print_of(self.acme), self.print_of(self.globex)
@@ -259,9 +261,9 @@ async def build() -> World:
                 await invitations.invite(ctx, iris.user.email, "member")
             await logos.save(ctx, await logos.redraw_image(_picture(COLOURS[tenant.name])), version=None)
     await run_jobs()
-    with World.eye() as eye:
-        eye.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
-        eye.execute(
+    with World.superuser() as superuser:
+        superuser.execute('update "user" set email_verified_at = null where id = %s', [ida.user.id])
+        superuser.execute(
             "update invitation set expires_at = now() - interval '1 day' where email = any(%s)",
             [list(LAPSED.values())],
         )
@@ -348,9 +350,9 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
 async def _former_slugs(*tenant_ids: str) -> dict[str, str]:
     """As if each had changed its address yesterday."""
     former_slugs = {tenant_id: f"former-{tenant_id[-12:].lower()}" for tenant_id in tenant_ids}
-    with World.eye() as eye:
+    with World.superuser() as superuser:
         for tenant_id, slug in former_slugs.items():
-            eye.execute(
+            superuser.execute(
                 "insert into former_slug values (%s, %s, now() + interval '89 days'),"
                 " (%s, %s, now() - interval '1 day')",
                 [tenant_id, slug, tenant_id, LEFT_BY_BOTH],
@@ -394,12 +396,12 @@ async def _declined(cookie: str, slug: str) -> None:
 
 async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
     """Out of a state in which not everybody has been, so that the trails differ."""
-    with World.eye() as eye:
-        eye.execute("update tenant set state = %s where id = %s", [state, tenant_id])
+    with World.superuser() as superuser:
+        superuser.execute("update tenant set state = %s where id = %s", [state, tenant_id])
         for act in (tenant_directory.suspend_tenant, tenant_directory.restore_tenant):
             async with entry.enter_operator(cookie) as octx:
                 await act(octx, tenant_id, state_reason(octx, "Ticket 4470", tenant_id=tenant_id))
-        eye.execute("update tenant set state = 'active' where id = %s", [tenant_id])
+        superuser.execute("update tenant set state = 'active' where id = %s", [tenant_id])
 
 
 async def _verified(owners: Sequence[tuple[factories.SignedInUser, str, str]]) -> None:
@@ -429,8 +431,8 @@ async def run_jobs() -> None:
                 entry.enter_job,
                 wait=False,
             )
-            with World.eye() as eye:
-                left = eye.execute(
+            with World.superuser() as superuser:
+                left = superuser.execute(
                     "select count(*) as n from procrastinate_jobs where status in ('todo', 'doing')"
                     " and coalesce(scheduled_at, now()) <= now()"
                 ).fetchone()

@@ -69,11 +69,11 @@ async def test_error_that_a_person_was_shown_is_found_with_its_place(cast: Cast)
     assert shown is not None
     request_id = shown.group(1)
     await bug_reports.store_new_bugs("tenant app")
-    (found,) = (await find(cast, f" {request_id} ")).bugs
-    assert (found.request_id, found.process, found.problem) == (request_id, "tenant app", "ValueError")
-    assert found.place.startswith("tests/backoffice/test_request_search.py:")
-    assert found.place.endswith(" in break_something")
-    assert "secret" not in str(found)
+    (bug,) = (await find(cast, f" {request_id} ")).bugs
+    assert (bug.request_id, bug.process, bug.problem) == (request_id, "tenant app", "ValueError")
+    assert bug.place.startswith("tests/backoffice/test_request_search.py:")
+    assert bug.place.endswith(" in break_something")
+    assert "secret" not in str(bug)
 
 
 async def test_everything_of_a_request_is_found_and_nothing_of_another(cast: Cast, schema: str) -> None:
@@ -99,15 +99,15 @@ async def test_everything_of_a_request_is_found_and_nothing_of_another(cast: Cas
     await bug_reports.store_new_bugs("worker")
     request_ids.begin()
 
-    found = await find(cast, request_id)
-    assert [bug.process for bug in found.bugs] == ["worker"]
-    assert [(refusal.tenant_id, refusal.action) for refusal in found.refusals] == [
+    findings = await find(cast, request_id)
+    assert [bug.process for bug in findings.bugs] == ["worker"]
+    assert [(refusal.tenant_id, refusal.action) for refusal in findings.refusals] == [
         (cast.acme, actions.MEMBER_SET_ROLE.name)
     ]
-    assert [(job.tenant_id, job.task) for job in found.jobs] == [(cast.acme, "tests.tell_late")]
-    assert {event.reason for event in found.operator_events} == {"a look"}
-    assert [event.actor_id for event in found.security_events] == [request_id]
-    assert found.tenant_names.keys() == {cast.acme}
+    assert [(job.tenant_id, job.task) for job in findings.jobs] == [(cast.acme, "tests.tell_late")]
+    assert {event.reason for event in findings.operator_events} == {"a look"}
+    assert [event.actor_id for event in findings.security_events] == [request_id]
+    assert findings.tenant_names.keys() == {cast.acme}
     workers.clear_queue(schema)
 
 

@@ -45,7 +45,7 @@ select id, 'rol_' || key, key, key, true from tenant, unnest(array['owner', 'adm
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class PageTenants:
     """What the pages are looked at with: a signed-in owner of two tenants of 2,000, whose pages differ in size."""
 
     cookie: str
@@ -128,7 +128,7 @@ def _fill_sized(name: str, size: Sized) -> None:
         connection.execute("vacuum analyze")
 
 
-async def house(name: str) -> House:
+async def create_page_tenants(name: str) -> PageTenants:
     """Its people come in through the product's own services where they act."""
     owner = await factories.create_account("Ann")
     tenant = await factories.create_tenant(owner, "Bench", plan="enterprise")
@@ -137,4 +137,4 @@ async def house(name: str) -> House:
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
         fill(connection, [tenant.id, heavy.id], MEMBERS - 1)
         connection.execute("vacuum analyze")
-    return House(owner.cookie, name, tenant.id, tenant.slug, heavy.id, heavy.slug)
+    return PageTenants(owner.cookie, name, tenant.id, tenant.slug, heavy.id, heavy.slug)

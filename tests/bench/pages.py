@@ -27,7 +27,7 @@ from shared.core import db
 from shared.core.config import settings
 from tests.bench import databases, environment
 from tests.bench.broken import Broken, reason, with_last_line
-from tests.bench.databases import House
+from tests.bench.databases import PageTenants
 from tests.bench.goals import Goal
 from tests.bench.options import Options
 from tests.bench.people import LAST, PAGE
@@ -84,21 +84,23 @@ CONTROLS: dict[str, Figure] = {"page/first-paint": lambda seen: seen.cold}
 class Pages:
     """Servers that stand, and what their pages showed so far. Without `peers` the figures of those are 1."""
 
-    def __init__(self, house: House, size: Size, *, peers: bool) -> None:
-        self.house, self.size, self.peers = house, size, peers
+    def __init__(self, page_tenants: PageTenants, size: Size, *, peers: bool) -> None:
+        self.page_tenants, self.size, self.peers = page_tenants, size, peers
         self.sites: dict[str, Site] = {}
         self.broken: dict[str, str] = {}  # site: why it is out
         self.rounds: list[dict[str, Seen]] = []
-        with psycopg.connect(database.admin_url(house.database)) as connection:
+        with psycopg.connect(database.admin_url(page_tenants.database)) as connection:
             self._names = {
                 (tenant, query): _truth(connection, tenant, query)
-                for tenant in (house.tenant_id, house.heavy_id)
+                for tenant in (page_tenants.tenant_id, page_tenants.heavy_id)
                 for query in ("", *(word.lower() for word in (*LAST, *HEAVY_QUERIES)))
             }
 
     def table(self, site: str, query: str = "", *, descending: bool = False) -> Table:
         tenant, most = (
-            (self.house.heavy_id, self.size.heavy_page) if site == HEAVY else (self.house.tenant_id, PAGE)
+            (self.page_tenants.heavy_id, self.size.heavy_page)
+            if site == HEAVY
+            else (self.page_tenants.tenant_id, PAGE)
         )
         names = self._names[tenant, query.lower()]
         shown = (names[::-1] if descending else names)[:most]
@@ -118,7 +120,7 @@ class Pages:
             try:
                 self.sites[name].server.require_ours()
                 seen[name] = visit(
-                    chromium, self.sites[name], self.house.cookie, self.table(name), searches, sorts
+                    chromium, self.sites[name], self.page_tenants.cookie, self.table(name), searches, sorts
                 )
                 self.sites[name].server.require_ours()
             except Exception as problem:
@@ -153,15 +155,15 @@ def _truth(connection: psycopg.Connection, tenant: str, query: str) -> list[str]
 
 
 @contextmanager
-def standing(house: House, options: Options) -> Iterator[Pages]:
+def standing(page_tenants: PageTenants, options: Options) -> Iterator[Pages]:
     """Ours and the peers. A peer that does not come costs its own rows only."""
-    pages = Pages(house, TINY if options.tiny else FULL, peers=options.peers)
+    pages = Pages(page_tenants, TINY if options.tiny else FULL, peers=options.peers)
     ports = {name: free_port() for name in PORTS} if options.tiny else PORTS
-    database.use(house.database)
+    database.use(page_tenants.database)
     env = {
-        "DATABASE_URL": database.admin_url(house.database),
+        "DATABASE_URL": database.admin_url(page_tenants.database),
         "BENCH_DATABASE": db.login_url("app"),
-        "BENCH_TENANT": house.tenant_id,
+        "BENCH_TENANT": page_tenants.tenant_id,
         "BULKHEAD_DATA_DIR": str(data_of_frontend(options)),
         "BULKHEAD_MASTER_KEYS": master_keys.render(
             settings().load_master_keys()
@@ -176,9 +178,9 @@ def standing(house: House, options: Options) -> Iterator[Pages]:
                 pages.broken[name] = str(problem)
                 return None
 
-        shown = (str(ports[OURS]), house.heavy_slug, str(pages.size.heavy_page))
+        shown = (str(ports[OURS]), page_tenants.heavy_slug, str(pages.size.heavy_page))
         if our_server := start(OURS, [sys.executable, "-m", "tests.bench.serve", *shown]):
-            for name, slug in ((OURS, house.slug), (HEAVY, house.heavy_slug)):
+            for name, slug in ((OURS, page_tenants.slug), (HEAVY, page_tenants.heavy_slug)):
                 pages.sites[name] = Site(
                     our_server,
                     f"/t/{slug}/members",
@@ -219,7 +221,7 @@ def measure(options: Options) -> Pages:
     build(options)
     chance = options.chance()
     with databases.built("pages") as name, ExitStack() as stack:
-        pages = stack.enter_context(standing(asyncio.run(databases.house(name)), options))
+        pages = stack.enter_context(standing(asyncio.run(databases.create_page_tenants(name)), options))
         chromium = browser.launch_browser(stack.enter_context(sync_playwright()), *_rules(pages))
         stack.callback(chromium.close)
         for _ in options.numbered("pages"):

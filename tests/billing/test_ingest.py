@@ -88,8 +88,8 @@ async def test_two_statements_with_the_same_events_do_not_deadlock(schema: str) 
 async def wait_until_blocked(schema: str, number: int) -> None:
     """Wait until `number` connections wait for a lock."""
     query = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
-    async with await psycopg.AsyncConnection.connect(database.admin_url(), autocommit=True) as eye:
-        while (await (await eye.execute(query, [schema])).fetchone()) != (number,):  # noqa: ASYNC110  as seen from outside
+    async with await psycopg.AsyncConnection.connect(database.admin_url(), autocommit=True) as superuser:
+        while (await (await superuser.execute(query, [schema])).fetchone()) != (number,):  # noqa: ASYNC110  as seen from outside
             await asyncio.sleep(0.02)
 
 

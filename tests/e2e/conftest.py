@@ -1,4 +1,4 @@
-"""The whole house, started by its own command, and people with browsers of their own in front of it."""
+"""The whole platform, started by its own command, and people with browsers of their own in front of it."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ expect.set_options(
 )  # a busy machine is no fault of the page; what is promised within a time says so
 
 
-def answers(address: str) -> bool:
+def is_answering(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=2) as response:
             return bool(response.status == 200)
@@ -53,7 +53,7 @@ def answers(address: str) -> bool:
 
 
 @dataclass
-class House:
+class Platform:
     tenant: str = TENANT
     admin: str = ADMIN
     sandbox: str = SANDBOX
@@ -81,8 +81,8 @@ class House:
     def start(self) -> float:
         """Seconds until everything answers. Raises AssertionError with what the command said."""
         began = time.monotonic()
-        if any(answers(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
-            raise AssertionError("the house of somebody else stands at our ports")
+        if any(is_answering(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
+            raise AssertionError("another platform answers at our ports")
         self.log.parent.mkdir(exist_ok=True)
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -93,9 +93,9 @@ class House:
                 stderr=out,
                 start_new_session=True,
             )
-        while not all(answers(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
+        while not all(is_answering(f"{url}/healthz") for url in (TENANT, ADMIN, SANDBOX)):
             if self.process.poll() is not None or time.monotonic() > began + 300:
-                raise AssertionError(f"the house does not stand:\n{self.log.read_text()[-3000:]}")
+                raise AssertionError(f"the platform does not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
         return time.monotonic() - began
 
@@ -105,13 +105,13 @@ class House:
         self.process.send_signal(how)
         return self.process.wait(40)
 
-    def worked(self) -> float:
+    def cpu_seconds(self) -> float:
         """Seconds of processor time of everything that runs now, since it was started."""
         times = [process.cpu_times() for process in self._running()]
         return sum(usage.user + usage.system + usage.children_user + usage.children_system for usage in times)
 
-    def processes(self) -> list[str]:
-        """Whatever of this house still runs, the database among it."""
+    def list_processes(self) -> list[str]:
+        """The running processes of this platform, with the database."""
         return [f"{process.name()} {process.pid}" for process in self._running()]
 
     def _running(self) -> list[psutil.Process]:
@@ -146,16 +146,16 @@ class House:
             word for word in ("malformed_frame", "event_flood", "too_many_sockets") if word in logs
         ]
 
-    def mails(self, to: str) -> list[dict[str, str]]:
+    def list_mails(self, to: str) -> list[dict[str, str]]:
         """Newest last: keys `to`, `subject`, `text`."""
         with urllib.request.urlopen(f"{self.sandbox}/mail.json", timeout=5) as response:
             return [mail for mail in json.load(response) if to in mail["to"]]
 
-    def link(self, to: str, part: str, *, seconds: float = 30) -> str:
+    def wait_for_link(self, to: str, part: str, *, seconds: float = 30) -> str:
         """The first address with `part` in the newest mail to this person that has one; waits for the mail."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            for mail in reversed(self.mails(to)):
+            for mail in reversed(self.list_mails(to)):
                 for word in mail["text"].split():
                     if word.startswith("http") and part in word and word not in self.used_links:
                         self.used_links.add(word)
@@ -163,7 +163,7 @@ class House:
             time.sleep(0.2)
         raise AssertionError(f"no mail with {part} for {to}")
 
-    def factor_code(self, email: str, realm: str) -> str:
+    def make_factor_code(self, email: str, realm: str) -> str:
         """What `bulkhead dev totp` prints, without the seconds that its process takes to load the product."""
         with psycopg.connect(EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")) as connection:
             row = connection.execute(
@@ -181,7 +181,7 @@ class House:
         step = max(int(time.time()) // mfa.STEP_SECONDS, last_step + 1)
         return pyotp.TOTP(base64.b32encode(seed).decode()).generate_otp(step)
 
-    def command(self, *words: str) -> str:
+    def run_command(self, *words: str) -> str:
         return subprocess.run(
             [sys.executable, "-m", "shared.cli", *words],
             cwd=ROOT,
@@ -193,7 +193,7 @@ class House:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One house, so one process for all who visit it."""
+    """One platform, so one process for all who visit it."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.xdist_group("e2e"))
@@ -201,7 +201,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def schema() -> None:
-    """The house brings its own database."""
+    """The platform brings its own database."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -211,10 +211,10 @@ def few_tenants() -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_limits() -> None:
-    """Those of the house are its own."""
+    """The platform counts its own."""
 
 
-def empty() -> None:
+def drop_data() -> None:
     """Nobody of an earlier run. The builds stay: they take half a minute and depend on the sources alone."""
     server = EmbeddedPostgres(DATA / "postgres").start()
     with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -225,7 +225,7 @@ def empty() -> None:
             file.unlink()
 
 
-def listen() -> None:
+def register_webhook_endpoint() -> None:
     """The tenant app hears of what happens at the stand-in for Stripe, with the secret of the demo."""
     sandbox = Sandbox(DATA / "stripe.sqlite", f"{SANDBOX}/stripe")
     account, url = sandbox.get_account(DEMO_STRIPE_KEY), f"{TENANT}/webhooks/stripe"
@@ -241,11 +241,11 @@ def listen() -> None:
 
 
 @pytest.fixture(scope="package")
-def house() -> Iterator[House]:
+def platform() -> Iterator[Platform]:
     """Stands while these tests run, and takes no processor time from later ones."""
-    empty()
-    listen()
-    made = House()
+    drop_data()
+    register_webhook_endpoint()
+    made = Platform()
     try:
         made.start()
         yield made
@@ -264,14 +264,14 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
-class Someone:
+class Visitor:
     context: BrowserContext
     page: Page
-    house: House
+    platform: Platform
     errors: list[str]
     look: Look = LIGHT
 
-    def shot(self, *names: str, whole: bool = False) -> None:
+    def take_picture(self, *names: str, whole: bool = False) -> None:
         """In the long run: one picture of the screen, or of the whole page, under each of these names."""
         if not sizes.is_full():
             return
@@ -280,45 +280,45 @@ class Someone:
         for name in names:
             (SHOTS / f"{name}.png").write_bytes(picture)
 
-    def signs_in(self, email: str, password: str = DEMO, app: str = TENANT) -> None:
+    def sign_in(self, email: str, password: str = DEMO, app: str = TENANT) -> None:
         self.page.goto(f"{app}/sign-in")
         self.page.fill("input[name=email]", email)
         self.page.fill("input[name=password]", password)
         self.page.click("button[type=submit]")
 
-    def enters(self, email: str) -> None:
+    def sign_in_as(self, email: str) -> None:
         """Signs in somebody of the demo cast: once for all tests, because only so many tries an account are let in.
 
         Opens no page, except for the first time.
         """
-        if email in self.house.people:
-            self.context.add_cookies(self.house.people[email])
+        if email in self.platform.people:
+            self.context.add_cookies(self.platform.people[email])
             return
-        self.signs_in(email)
+        self.sign_in(email)
         self.page.wait_for_url(re.compile("/organisations|/home"))
-        self.house.people[email] = self.context.cookies(TENANT)
+        self.platform.people[email] = self.context.cookies(TENANT)
 
-    def operates(self, email: str) -> None:
+    def sign_in_as_operator(self, email: str) -> None:
         """As `enters`, for an operator."""
-        if email in self.house.operators:
-            self.context.add_cookies(self.house.operators[email])
+        if email in self.platform.operators:
+            self.context.add_cookies(self.platform.operators[email])
             return
-        self.signs_in(email, app=ADMIN)
-        self.page.fill("input[name=code]", self.house.factor_code(email, "operator"))
+        self.sign_in(email, app=ADMIN)
+        self.page.fill("input[name=code]", self.platform.make_factor_code(email, "operator"))
         self.page.click("button[type=submit]")
         self.page.wait_for_url(f"{ADMIN}/")
-        self.house.operators[email] = self.context.cookies(ADMIN)
+        self.platform.operators[email] = self.context.cookies(ADMIN)
 
-    def another_tab(self) -> Page:
+    def open_tab(self) -> Page:
         """Of the same browser: the same cookie, another page."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         return page
 
-    def sees(self, text: str | re.Pattern[str], *, seconds: float = 10) -> None:
+    def expect_text(self, text: str | re.Pattern[str], *, seconds: float = 10) -> None:
         expect(self.page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
 
-    def signs_up(self, name: str, email: str, organisation: str) -> None:
+    def sign_up(self, name: str, email: str, organisation: str) -> None:
         """Sign-up, mail, verification; ends in the wizard."""
         page = self.page
         page.goto(f"{TENANT}/sign-up")
@@ -327,34 +327,34 @@ class Someone:
         page.fill("input[name=password]", PASSWORD)
         page.click("button[type=submit]")
         page.wait_for_url("**/verify**")
-        page.goto(self.house.link(email, "/verify"))
+        page.goto(self.platform.wait_for_link(email, "/verify"))
         page.click("button[type=submit]")
         page.wait_for_url("**/onboarding**")
 
-    def founds(self, name: str, email: str, organisation: str, *, invited: str = "") -> str:
+    def create_organisation(self, name: str, email: str, organisation: str, *, invited: str = "") -> str:
         """The same by the requests of those pages, and through the wizard to its end. The address of the organisation.
 
         Opens no page. `invited`: the address of somebody who is invited in the wizard.
         """
         fields = {"name": name, "email": email, "organisation": organisation, "password": PASSWORD}
-        self.posts("/auth/sign-up", **fields)
-        token = self.house.link(email, "/verify").partition("token=")[2]
-        wizard = self.posts("/auth/verify", token=token)
+        self.post_form("/auth/sign-up", **fields)
+        token = self.platform.wait_for_link(email, "/verify").partition("token=")[2]
+        wizard = self.post_form("/auth/verify", token=token)
         slug = re.fullmatch(r"/onboarding\?t=([^&]+)", wizard)
         assert slug is not None, wizard
         last_step = "people" if invited else "finish"
-        home = self.posts(f"/onboarding/{last_step}", t=slug.group(1), email1=invited)
+        home = self.post_form(f"/onboarding/{last_step}", t=slug.group(1), email1=invited)
         assert home == f"/t/{slug.group(1)}/home"
         return f"{TENANT}/t/{slug.group(1)}"
 
-    def posts(self, path: str, **fields: str) -> str:
+    def post_form(self, path: str, **fields: str) -> str:
         """Sends a form of the tenant app with this browser's cookies. The path that it leads to."""
         headers = {"origin": TENANT, "accept": "text/html"}
         answer = self.context.request.post(f"{TENANT}{path}", form=fields, headers=headers, max_redirects=0)
         assert answer.status == 303, answer.text()
         return answer.headers["location"]
 
-    def invites(self, home: str, email: str, role: str = "Member") -> str:
+    def invite(self, home: str, email: str, role: str = "Member") -> str:
         """The link of the mail."""
         self.page.goto(f"{home}/members")
         self.page.get_by_test_id("invite").click()
@@ -363,19 +363,21 @@ class Someone:
         dialog.get_by_role("radio", name=role).check()
         dialog.get_by_role("button", name="Send invitation").click()
         expect(self.page.get_by_test_id("invitations")).to_contain_text(email)
-        return self.house.link(email, "/invitations/accept")
+        return self.platform.wait_for_link(email, "/invitations/accept")
 
-    def accepts(self, link: str, name: str) -> None:
+    def accept_invitation(self, link: str, name: str) -> None:
         """As somebody without an account, by the request of the form; opens no page."""
         token = link.partition("token=")[2]
-        assert self.posts("/invitations/accept", token=token, name=name, password=PASSWORD).endswith("/home")
+        assert self.post_form("/invitations/accept", token=token, name=name, password=PASSWORD).endswith(
+            "/home"
+        )
 
 
 @pytest.fixture
-def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
-    made: list[Someone] = []
+def new_visitor(platform: Platform, browser: Browser) -> Iterator["type[NewVisitor]"]:
+    made: list[Visitor] = []
 
-    class Newcomer(Someone):
+    class NewVisitor(Visitor):
         """A person with a browser of their own.
 
         They asked for less motion, as our style sheets respect: nothing fades, so that nobody waits for it and no
@@ -391,17 +393,17 @@ def someone(house: House, browser: Browser) -> Iterator["type[Newcomer]"]:
             page = context.new_page()
             errors: list[str] = []
             page.on("pageerror", lambda error: errors.append(str(error)))
-            super().__init__(context, page, house, errors, look)
+            super().__init__(context, page, platform, errors, look)
             made.append(self)
 
-    yield Newcomer
+    yield NewVisitor
     for newcomer in made:
-        house.note_secrets(newcomer.context)
+        platform.note_secrets(newcomer.context)
         newcomer.context.close()
     assert [error for newcomer in made for error in newcomer.errors] == []
 
 
-class Newcomer(Someone):
+class NewVisitor(Visitor):
     """Only for annotations; see the fixture."""
 
     def __init__(self, look: Look = LIGHT, *, still: bool = True) -> None: ...

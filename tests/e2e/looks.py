@@ -14,7 +14,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from tests.support import sizes
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Someone
+    from tests.e2e.conftest import Visitor
 
 HEIGHT = 860
 
@@ -72,7 +72,7 @@ def list_looks() -> list[Look]:
     return [LIGHT, DARK, PHONE, *([PHONE_DARK] if sizes.is_full() else [])]
 
 
-def open_page(person: "Someone", name: str, address: str, *, whole_suffix: str | None = None) -> list[str]:
+def open_page(person: "Visitor", name: str, address: str, *, whole_suffix: str | None = None) -> list[str]:
     """Opens the page at this address; the rest as `list_problems`."""
     person.page.goto(address)
     expect(person.page.get_by_role("heading", level=1)).to_be_visible()
@@ -80,7 +80,7 @@ def open_page(person: "Someone", name: str, address: str, *, whole_suffix: str |
 
 
 def list_problems(
-    person: "Someone", name: str, *, screen: bool = True, whole_suffix: str | None = None
+    person: "Visitor", name: str, *, screen: bool = True, whole_suffix: str | None = None
 ) -> list[str]:
     """The problems of the page as it is, in every look; each says the page and the look.
 
@@ -104,7 +104,7 @@ def list_problems(
     return problems
 
 
-def take_pictures(person: "Someone", *, screen_names: list[str], whole_names: list[str]) -> None:
+def take_pictures(person: "Visitor", *, screen_names: list[str], whole_names: list[str]) -> None:
     """Of the screen and of the whole page: the same picture where the page is no longer than the screen.
 
     Only in the long run.
@@ -114,9 +114,9 @@ def take_pictures(person: "Someone", *, screen_names: list[str], whole_names: li
     if whole_names and not person.page.evaluate("document.documentElement.scrollHeight > innerHeight"):
         screen_names, whole_names = screen_names + whole_names, []
     if screen_names:
-        person.shot(*screen_names)
+        person.take_picture(*screen_names)
     if whole_names:
-        person.shot(*whole_names, whole=True)
+        person.take_picture(*whole_names, whole=True)
 
 
 def put_on(page: Page, look: Look) -> str:

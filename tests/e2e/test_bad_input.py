@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import APIResponse, expect
 
-from tests.e2e.conftest import PASSWORD, TENANT, Newcomer
+from tests.e2e.conftest import PASSWORD, TENANT, NewVisitor
 
 
-def sign_up(person: Newcomer, **changed: str) -> APIResponse:
+def sign_up(person: NewVisitor, **changed: str) -> APIResponse:
     """Sends the form past the browser's own checks."""
     fields = {
         "name": "Nora",
@@ -37,30 +37,30 @@ def sign_up(person: Newcomer, **changed: str) -> APIResponse:
     ],
 )
 def test_invalid_sign_up_form_shows_the_problem(
-    someone: type[Newcomer], changed: dict[str, str], message: str
+    new_visitor: type[NewVisitor], changed: dict[str, str], message: str
 ) -> None:
-    nora = someone()
+    nora = new_visitor()
     answer = sign_up(nora, **changed)
     assert answer.status == 422
     assert message in answer.text()
 
 
-def test_tenant_name_may_be_an_emoji(someone: type[Newcomer]) -> None:
-    ann = someone()
-    ann.signs_up("Ann 🚀", "ann@emoji.test", "🚀 Rockets 🪐")
+def test_tenant_name_may_be_an_emoji(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
+    ann.sign_up("Ann 🚀", "ann@emoji.test", "🚀 Rockets 🪐")
     ann.page.goto(f"{ann.page.url}&step=people")
     ann.page.get_by_role("button", name="Skip for now").click()
     ann.page.wait_for_url("**/home**")
-    ann.sees("🚀 Rockets 🪐")
+    ann.expect_text("🚀 Rockets 🪐")
     assert re.search(r"/t/[a-z0-9-]+/home", ann.page.url)
-    ann.shot("emoji")
+    ann.take_picture("emoji")
 
 
 def test_refused_slug_stays_in_the_form_with_its_reason(
-    someone: type[Newcomer],
+    new_visitor: type[NewVisitor],
 ) -> None:
-    ann = someone()
-    home = ann.founds("Ann Slug", "ann@slug.test", "Slug")
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Slug", "ann@slug.test", "Slug")
     ann.page.goto(f"{home}/settings")
     for wished, message in (
         ("acme", "The address “acme” is taken."),
@@ -72,25 +72,25 @@ def test_refused_slug_stays_in_the_form_with_its_reason(
         dialog = ann.page.get_by_role("dialog")
         dialog.get_by_role("textbox").fill(wished)
         dialog.get_by_role("button", name="Change address").click()
-        ann.sees(re.compile(re.escape(message)))
+        ann.expect_text(re.compile(re.escape(message)))
         expect(dialog.get_by_role("textbox")).to_have_value(wished)
-    ann.shot("slug-refused")
+    ann.take_picture("slug-refused")
     dialog.get_by_role("textbox").fill("slug-of-ann")
     dialog.get_by_role("button", name="Change address").click()
     ann.page.wait_for_url("**/t/slug-of-ann/settings**")
 
 
-def picture(kind: str = "PNG", side: int = 64) -> bytes:
+def make_picture(kind: str = "PNG", side: int = 64) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (side, side), "#7a3cff").save(out, kind)
     return out.getvalue()
 
 
-def test_logo_is_stored_as_a_small_picture_or_refused(someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Logo", "ann@logo.test", "Logo")
+def test_logo_is_stored_as_a_small_picture_or_refused(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Logo", "ann@logo.test", "Logo")
     for name, content, message in (
-        ("huge.png", picture() + b"\0" * 2_200_000, "This image is larger than 2 MB."),
+        ("huge.png", make_picture() + b"\0" * 2_200_000, "This image is larger than 2 MB."),
         ("note.png", b"this is no picture", "This file isn't a PNG, JPEG or WebP image."),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "isn't a PNG, JPEG"),
     ):
@@ -98,38 +98,38 @@ def test_logo_is_stored_as_a_small_picture_or_refused(someone: type[Newcomer]) -
         file = {"name": name, "mimeType": "image/png", "buffer": content}
         ann.page.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
         ann.page.get_by_role("button", name="Upload logo").click()
-        ann.sees(re.compile(re.escape(message)))
+        ann.expect_text(re.compile(re.escape(message)))
         ann.page.get_by_role("link", name="Back").click()
         ann.page.wait_for_url("**/settings**")
-    file = {"name": "logo.png", "mimeType": "image/png", "buffer": picture()}
+    file = {"name": "logo.png", "mimeType": "image/png", "buffer": make_picture()}
     ann.page.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
     ann.page.get_by_role("button", name="Upload logo").click()
     expect(ann.page.get_by_role("button", name="Remove logo")).to_be_visible()
-    ann.shot("logo")
+    ann.take_picture("logo")
 
 
-def test_invitation_link_works_once_for_one_person(someone: type[Newcomer]) -> None:
-    ann, zoe, carl = someone(), someone(), someone()
-    home = ann.founds("Ann Once", "ann@once.test", "Once")
-    link = ann.invites(home, "zoe@once.test")
+def test_invitation_link_works_once_for_one_person(new_visitor: type[NewVisitor]) -> None:
+    ann, zoe, carl = new_visitor(), new_visitor(), new_visitor()
+    home = ann.create_organisation("Ann Once", "ann@once.test", "Once")
+    link = ann.invite(home, "zoe@once.test")
 
-    carl.enters("carl@nowhere.test")
+    carl.sign_in_as("carl@nowhere.test")
     carl.page.goto(link)
-    carl.sees("This invitation is for z…@once.test. You're signed in as carl@nowhere.test.")
-    carl.shot("wrong-person")
+    carl.expect_text("This invitation is for z…@once.test. You're signed in as carl@nowhere.test.")
+    carl.take_picture("wrong-person")
 
-    zoe.accepts(link, "Zoe Once")
-    again = someone()
+    zoe.accept_invitation(link, "Zoe Once")
+    again = new_visitor()
     again.page.goto(link)
-    again.sees("This invitation has already been accepted.")
+    again.expect_text("This invitation has already been accepted.")
 
     ann.page.goto(f"{home}/members")
     expect(ann.page.get_by_role("row", name=re.compile("Zoe Once"))).to_have_count(1)
 
 
-def test_double_click_invites_once(someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Double", "ann@double.test", "Double")
+def test_double_click_invites_once(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Double", "ann@double.test", "Double")
     ann.page.goto(f"{home}/members")
     ann.page.get_by_test_id("invite").click()
     dialog = ann.page.get_by_role("dialog")
@@ -138,7 +138,7 @@ def test_double_click_invites_once(someone: type[Newcomer]) -> None:
     expect(ann.page.get_by_test_id("invitations").get_by_role("row")).to_have_count(
         2
     )  # its head, and the one
-    ann.house.link("yves@double.test", "/invitations/accept")
+    ann.platform.wait_for_link("yves@double.test", "/invitations/accept")
     first_mail_at = time.monotonic()
 
     ann.page.goto(f"{TENANT}/organisations")
@@ -148,19 +148,19 @@ def test_double_click_invites_once(someone: type[Newcomer]) -> None:
     ann.page.goto(f"{TENANT}/organisations")
     expect(ann.page.get_by_role("link", name="Twice", exact=True)).to_have_count(1)
     time.sleep(max(0.0, first_mail_at + 1.5 - time.monotonic()))  # a second mail would have come by now
-    assert len(ann.house.mails("yves@double.test")) == 1
+    assert len(ann.platform.list_mails("yves@double.test")) == 1
 
 
-def test_outdated_tab_is_told_that_the_member_is_gone(someone: type[Newcomer]) -> None:
+def test_outdated_tab_is_told_that_the_member_is_gone(new_visitor: type[NewVisitor]) -> None:
     """Two tabs of Ann: what one removed, the other cannot change."""
-    ann, zoe = someone(), someone()
-    home = ann.founds("Ann Stale", "ann@stale.test", "Stale", invited="zoe@stale.test")
-    zoe.accepts(ann.house.link("zoe@stale.test", "/invitations/accept"), "Zoe Stale")
+    ann, zoe = new_visitor(), new_visitor()
+    home = ann.create_organisation("Ann Stale", "ann@stale.test", "Stale", invited="zoe@stale.test")
+    zoe.accept_invitation(ann.platform.wait_for_link("zoe@stale.test", "/invitations/accept"), "Zoe Stale")
     ann.page.goto(f"{home}/members")
     ann.page.get_by_role("button", name="Actions for Zoe Stale").click()
     ann.page.get_by_role("menuitem", name="Change role").click()
     expect(ann.page.get_by_role("dialog")).to_be_visible()
-    other = ann.another_tab()
+    other = ann.open_tab()
     other.goto(f"{home}/members")
     other.get_by_role("button", name="Actions for Zoe Stale").click()
     other.get_by_role("menuitem", name="Remove").click()
@@ -171,4 +171,4 @@ def test_outdated_tab_is_told_that_the_member_is_gone(someone: type[Newcomer]) -
     stale = ann.page.get_by_role("dialog")
     stale.get_by_role("radio", name="Admin").check()
     stale.get_by_role("button", name="Change role").click()
-    ann.sees("This person is no longer a member.")
+    ann.expect_text("This person is no longer a member.")

@@ -1,6 +1,6 @@
-"""The bench of the pages at its tiny size. It needs a Chromium, and the frontend that the house is built with.
+"""The bench of the pages at its tiny size. It needs a Chromium, and the frontends that the platform is built with.
 
-It does not wait for the house: whoever comes first builds the frontends.
+It does not wait for the platform: whoever comes first builds the frontends.
 """
 
 import pytest

@@ -10,7 +10,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from shared.core.config import DEMO_STRIPE_KEY
-from tests.e2e.conftest import SANDBOX, TENANT, Newcomer
+from tests.e2e.conftest import SANDBOX, TENANT, NewVisitor
 from tests.e2e.looks import DARK, LIGHT, PHONE, list_problems, open_page, put_on
 
 PAYS, FAILS = "4242424242424242", "4000000000000341"
@@ -49,13 +49,13 @@ class Till:
         return answer
 
 
-def opens(person: Newcomer, home: str) -> Page:
+def open_billing(person: NewVisitor, home: str) -> Page:
     person.page.goto(f"{home}/billing")
     expect(person.page.get_by_test_id("plan").first).to_be_visible(timeout=SOON)
     return person.page
 
 
-def pays(page: Page, card: str, button: str | re.Pattern[str]) -> None:
+def pay(page: Page, card: str, button: str | re.Pattern[str]) -> None:
     """On the stand-in's page for checkout."""
     page.wait_for_url("**/stripe/c/**")
     page.get_by_label("Card number").fill(card)
@@ -63,51 +63,51 @@ def pays(page: Page, card: str, button: str | re.Pattern[str]) -> None:
     page.wait_for_url("**/billing?session=**")
 
 
-def fact(page: Page, label: str) -> Any:
+def get_fact(page: Page, label: str) -> Any:
     return page.get_by_role("region", name="Billing facts").locator(".stat", has_text=label)
 
 
-def shot(person: Newcomer, name: str) -> None:
+def take_pictures_of(person: NewVisitor, name: str) -> None:
     put_on(person.page, person.look)
-    person.shot(f"billing-{name}")
+    person.take_picture(f"billing-{name}")
 
 
-def test_subscription_from_sign_up_to_its_last_paid_period(someone: type[Newcomer]) -> None:
-    nora = someone()
-    home = nora.founds("Nora Lind", "nora@harbour.test", "Harbour")
+def test_subscription_from_sign_up_to_its_last_paid_period(new_visitor: type[NewVisitor]) -> None:
+    nora = new_visitor()
+    home = nora.create_organisation("Nora Lind", "nora@harbour.test", "Harbour")
     till = Till.of("nora@harbour.test")
 
     # Reports are not in what Free gives; the page stays open beside.
-    gated = nora.another_tab()
+    gated = nora.open_tab()
     gated.goto(f"{home}/reports")
     expect(gated.get_by_test_id("upsell")).to_be_visible(timeout=SOON)
     gated.get_by_role("link", name="See plans and prices").wait_for()
 
-    page = opens(nora, home)
-    shot(nora, "free")
+    page = open_billing(nora, home)
+    take_pictures_of(nora, "free")
     page.get_by_role("button", name="Try Business for 14 days").click()
     order = page.get_by_test_id("order-form")
     order.get_by_role("button", name="One more").click()
     order.get_by_role("button", name="One more").click()
-    shot(nora, "order")
+    take_pictures_of(nora, "order")
     order.get_by_role("button", name="Continue to payment").click()
-    pays(page, PAYS, re.compile("^Start trial$"))
+    pay(page, PAYS, re.compile("^Start trial$"))
     expect(page.get_by_text("Business is active.")).to_be_visible(timeout=SOON)
-    expect(fact(page, "After the trial")).to_contain_text("$244.00")
-    expect(fact(page, "Paid with")).to_contain_text("Visa ending in 4242")
-    shot(nora, "active")
+    expect(get_fact(page, "After the trial")).to_contain_text("$244.00")
+    expect(get_fact(page, "Paid with")).to_contain_text("Visa ending in 4242")
+    take_pictures_of(nora, "active")
     expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)  # nobody touched it
 
     # The trial ends, the first period is paid; then more seats, seen before they are paid.
     till.pull("renew")
-    expect(fact(page, "Next invoice")).to_contain_text("$244.00", timeout=SOON)
+    expect(get_fact(page, "Next invoice")).to_contain_text("$244.00", timeout=SOON)
     expect(page.get_by_test_id("invoices")).to_contain_text("$244.00", timeout=SOON)
     page.get_by_test_id("change-seats").click()
     change = page.get_by_test_id("change-form")
     change.get_by_label("Seats").fill("5")
     expect(change.get_by_test_id("sum")).to_contain_text("Added to the next invoice", timeout=SOON)
     expect(change).to_contain_text("$274.00 a month")
-    shot(nora, "preview")
+    take_pictures_of(nora, "preview")
     change.get_by_role("button", name="Change seats").click()
     expect(change).to_have_count(0, timeout=SOON)
     expect(page.get_by_text("5 seats are paid for")).to_be_visible(timeout=SOON)
@@ -118,8 +118,8 @@ def test_subscription_from_sign_up_to_its_last_paid_period(someone: type[Newcome
     expect(page.locator(".banner").first).to_contain_text("A payment is overdue.", timeout=SOON)
     expect(page.get_by_role("link", name=re.compile(r"^Pay \$"))).to_be_visible(timeout=SOON)
     expect(page.get_by_test_id("invoices")).to_contain_text("Overdue")
-    shot(nora, "grace")
-    assert nora.house.link("nora@harbour.test", "/billing")
+    take_pictures_of(nora, "grace")
+    assert nora.platform.wait_for_link("nora@harbour.test", "/billing")
     gated.reload()
     expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)
     gated.locator(".banner").get_by_role("link", name="Open billing").wait_for()
@@ -134,28 +134,28 @@ def test_subscription_from_sign_up_to_its_last_paid_period(someone: type[Newcome
     page.wait_for_url("**/billing?back=portal")
     expect(page.get_by_test_id("invoices")).not_to_contain_text("Overdue", timeout=SOON)
     expect(page.locator(".banner")).to_have_count(0, timeout=SOON)
-    shot(nora, "recovered")
+    take_pictures_of(nora, "recovered")
 
     # Cancelled: everything works until the period ends, and then no more.
     page.get_by_test_id("cancel").click()
     leaving = page.get_by_test_id("cancel-form")
     leaving.get_by_label("We only needed it temporarily").check()
-    shot(nora, "cancel")
+    take_pictures_of(nora, "cancel")
     leaving.get_by_role("button", name="Cancel subscription").click()
     expect(page.get_by_text("Business ends on")).to_be_visible(timeout=SOON)
-    shot(nora, "cancelled")
+    take_pictures_of(nora, "cancelled")
     gated.reload()
     expect(gated.get_by_test_id("weeks")).to_be_visible(timeout=SOON)
     till.pull("renew")
     expect(gated.get_by_test_id("upsell")).to_be_visible(timeout=SOON)
     expect(page.get_by_text("The subscription ended on")).to_be_visible(timeout=SOON)
-    expect(fact(page, "Plan")).to_contain_text("Free")
-    shot(nora, "ended")
+    expect(get_fact(page, "Plan")).to_contain_text("Free")
+    take_pictures_of(nora, "ended")
 
 
-def test_billing_page_is_usable_in_every_look(someone: type[Newcomer]) -> None:
-    gil = someone(PHONE)
-    gil.enters("gil@globex.test")
+def test_billing_page_is_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
+    gil = new_visitor(PHONE)
+    gil.sign_in_as("gil@globex.test")
     problems = open_page(gil, "billing", f"{TENANT}/t/globex/billing")
     gil.page.get_by_label("Yearly").click()
     expect(gil.page.get_by_text("$290")).to_be_visible()
@@ -165,18 +165,18 @@ def test_billing_page_is_usable_in_every_look(someone: type[Newcomer]) -> None:
     assert problems == []
 
 
-def test_subscription_page_is_usable_in_every_look(someone: type[Newcomer]) -> None:
+def test_subscription_page_is_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
     """With seats, an add-on, a dialog with its sum, and an invoice. Bought on a phone; the add-on at a desk."""
-    owner = someone(PHONE)
-    home = owner.founds("Olof Ek", "olof@quay.test", "Quay")
+    owner = new_visitor(PHONE)
+    home = owner.create_organisation("Olof Ek", "olof@quay.test", "Quay")
     till = Till.of("olof@quay.test")
-    page = opens(owner, home)
+    page = open_billing(owner, home)
     page.get_by_role("button", name="Try Pro for 14 days").click()
     page.get_by_test_id("order-form").get_by_role("button", name="Continue to payment").click()
-    pays(page, PAYS, re.compile("^Start trial$"))
+    pay(page, PAYS, re.compile("^Start trial$"))
     expect(page.get_by_text("Pro is active.")).to_be_visible(timeout=SOON)
     till.pull("renew")
-    expect(fact(page, "Next invoice")).to_contain_text("$20.00", timeout=SOON)
+    expect(get_fact(page, "Next invoice")).to_contain_text("$20.00", timeout=SOON)
     problems = open_page(owner, "billing-subscribed", f"{home}/billing")
     page.get_by_role("button", name="Change to Business").click()
     change = page.get_by_test_id("change-form")
@@ -202,9 +202,9 @@ def test_subscription_page_is_usable_in_every_look(someone: type[Newcomer]) -> N
     assert problems == []
 
 
-def test_billing_page_is_hidden_and_refused_without_permission(someone: type[Newcomer]) -> None:
-    adam = someone()
-    adam.enters("adam@acme.test")
+def test_billing_page_is_hidden_and_refused_without_permission(new_visitor: type[NewVisitor]) -> None:
+    adam = new_visitor()
+    adam.sign_in_as("adam@acme.test")
     adam.page.goto(f"{TENANT}/t/acme/home")
     expect(adam.page.get_by_role("navigation").get_by_role("link", name="Members").first).to_be_visible()
     expect(adam.page.get_by_role("navigation").get_by_role("link", name="Billing")).to_have_count(0)

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import ADMIN, TENANT, Newcomer
+from tests.e2e.conftest import ADMIN, TENANT, NewVisitor
 
 NOTE_VIOLATIONS = """
     window.violations = [];
@@ -22,22 +22,22 @@ def list_violations(page: Page, address: str) -> list[str]:
     return [f"{address}: {violation}" for violation in page.evaluate("window.violations")]
 
 
-def test_no_page_violates_its_policy(someone: type[Newcomer]) -> None:
-    ann, olga = someone(), someone()
+def test_no_page_violates_its_policy(new_visitor: type[NewVisitor]) -> None:
+    ann, olga = new_visitor(), new_visitor()
     for person in (ann, olga):
         person.page.add_init_script(NOTE_VIOLATIONS)
-    ann.enters("ann@acme.test")
-    olga.operates("olga@bulkhead.test")
+    ann.sign_in_as("ann@acme.test")
+    olga.sign_in_as_operator("olga@bulkhead.test")
     addresses = [(ann, f"{TENANT}/t/acme/{name}") for name in MEMBER_PAGES]
     addresses += [(olga, f"{ADMIN}/{name}") for name in OPERATOR_PAGES]
     assert [each for person, address in addresses for each in list_violations(person.page, address)] == []
 
 
-def test_inline_script_that_is_not_ours_is_refused(someone: type[Newcomer]) -> None:
+def test_inline_script_that_is_not_ours_is_refused(new_visitor: type[NewVisitor]) -> None:
     """The control: violations are noticed."""
-    ann = someone()
+    ann = new_visitor()
     ann.page.add_init_script(NOTE_VIOLATIONS)
-    ann.enters("ann@acme.test")
+    ann.sign_in_as("ann@acme.test")
     ann.page.goto(f"{TENANT}/t/acme/home")
     expect(ann.page.get_by_role("heading", level=1)).to_be_visible()
     ann.page.evaluate(

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, ROOT, SANDBOX, TENANT, House, answers
+from tests.e2e.conftest import ADMIN, DATA, ROOT, SANDBOX, TENANT, Platform, is_answering
 from tests.support.billing.webhooks import build_body, build_signature
 from tests.support.sizes import size
 
@@ -99,22 +99,22 @@ class Load:
             thread.join(40)
 
 
-def find_processes(house: House, part: str) -> list[psutil.Process]:
+def find_processes(platform: Platform, part: str) -> list[psutil.Process]:
     """The process of a part; of the database with those of its connections."""
     if part == "database":
         pid = int((DATA / "postgres" / "pgdata" / "postmaster.pid").read_text().split()[0])
         server = psutil.Process(pid)
         return [server, *server.children()]
     words = ["worker"] if part == "worker" else ["serve", part]
-    return [process for process in house._running() if process.cmdline()[-len(words) :] == words]
+    return [process for process in platform._running() if process.cmdline()[-len(words) :] == words]
 
 
-def kill(house: House, part: str) -> None:
-    find_processes(house, part)[0].kill()
+def kill(platform: Platform, part: str) -> None:
+    find_processes(platform, part)[0].kill()
 
 
-def freeze(house: House, part: str) -> None:
-    processes = find_processes(house, part)
+def freeze(platform: Platform, part: str) -> None:
+    processes = find_processes(platform, part)
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGSTOP)
@@ -124,7 +124,7 @@ def freeze(house: House, part: str) -> None:
             process.send_signal(signal.SIGCONT)
 
 
-Fault = tuple[str, Callable[[House, str], None]]
+Fault = tuple[str, Callable[[Platform, str], None]]
 FAULTS: list[Fault] = [
     ("worker", kill),
     *((part, kill) for part in ("database", "tenant", "admin", "stand-ins")),
@@ -140,8 +140,8 @@ def database() -> Iterator[Any]:
 
 def count_webhooks(event_ids: set[str]) -> tuple[int, int]:
     """How many are stored, and how many of these still wait."""
-    with database() as eye:
-        row = eye.execute(
+    with database() as superuser:
+        row = superuser.execute(
             "select count(*), count(*) filter (where status in ('pending', 'working')) from inbound_webhook"
             " where event_id = any(%s)",
             [list(event_ids)],
@@ -168,8 +168,10 @@ def ask_for_reset(email: str) -> None:
 
 
 def list_people() -> list[str]:
-    with database() as eye:
-        rows = eye.execute('select email from "user" where email_verified_at is not null order by email')
+    with database() as superuser:
+        rows = superuser.execute(
+            'select email from "user" where email_verified_at is not null order by email'
+        )
         return [row[0] for row in rows]
 
 
@@ -205,29 +207,29 @@ def table() -> Iterator[list[str]]:
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_fault_under_load_loses_nothing_and_doubles_nothing(
-    house: House, table: list[str], part: str, fault: Callable[[House, str], None]
+    platform: Platform, table: list[str], part: str, fault: Callable[[Platform, str], None]
 ) -> None:
     people = list_people()  # so many that nobody asks for more resets than a person may
     email = people[FAULTS.index((part, fault)) % len(people)]
-    mails_before = len(house.mails(email))
+    mails_before = len(platform.list_mails(email))
     with Load() as load:
         time.sleep(BEFORE_SECONDS)
         began = time.monotonic()
-        fault(house, part)
+        fault(platform, part)
         ask_for_reset(email)
         wait_until(lambda: is_ready(TENANT) and is_ready(ADMIN), "the apps are not ready again")
-        wait_until(lambda: bool(find_processes(house, "worker")), "there is no worker")
+        wait_until(lambda: bool(find_processes(platform, "worker")), "there is no worker")
         back_after = time.monotonic() - began
         time.sleep(1)
         failures = {kind: len(counted.failed_at) for kind, counted in load.answers.items()}
         time.sleep(1)
         assert failures == {kind: len(counted.failed_at) for kind, counted in load.answers.items()}
     wait_until(lambda: count_webhooks(load.accepted_events)[1] == 0, "webhooks wait for ever", 90)
-    wait_until(lambda: answers(SANDBOX), "the stand-ins do not answer")
-    wait_until(lambda: len(house.mails(email)) > mails_before, "the mail has not arrived", 90)
+    wait_until(lambda: is_answering(SANDBOX), "the stand-ins do not answer")
+    wait_until(lambda: len(platform.list_mails(email)) > mails_before, "the mail has not arrived", 90)
     stored, _ = count_webhooks(load.accepted_events)
     lost = len(load.accepted_events) - stored
-    doubled = len(house.mails(email)) - mails_before - 1
+    doubled = len(platform.list_mails(email)) - mails_before - 1
     shown = "; ".join(f"{kind}: {counted.describe()}" for kind, counted in load.answers.items())
     table.append(f"| {part} | {fault.__name__} | {shown} | {back_after:.1f} s | {lost} | {doubled} |")
     assert load.accepted_events

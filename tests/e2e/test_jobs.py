@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, Newcomer
+from tests.e2e.conftest import ADMIN, DATA, NewVisitor
 from tests.e2e.looks import open_page
 
 REASON = "The mail server is back"
@@ -18,7 +18,7 @@ ERROR = "MailServerAway: The mail server does not answer (TimeoutError)."
 
 
 @pytest.fixture
-def job_ids(house: Any) -> list[int]:
+def list_job_ids(platform: Any) -> list[int]:
     """Two jobs that are out of retries."""
     server = EmbeddedPostgres(DATA / "postgres")
     with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
@@ -36,10 +36,10 @@ def job_ids(house: Any) -> list[int]:
 
 
 def test_failed_jobs_are_retried_and_dropped_with_a_reason(
-    someone: type[Newcomer], job_ids: list[int]
+    new_visitor: type[NewVisitor], job_ids: list[int]
 ) -> None:
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     problems = open_page(olga, "jobs-failed", f"{ADMIN}/jobs")
     to_retry, to_drop = job_ids
     row = olga.page.get_by_test_id("jobs").get_by_role("row").filter(has_text=f"Job {to_retry}")
@@ -51,13 +51,13 @@ def test_failed_jobs_are_retried_and_dropped_with_a_reason(
     expect(dialog).to_contain_text(f"platform.planted, job {to_retry}")
     dialog.get_by_label("Reason").fill(REASON)
     dialog.get_by_role("button", name="Retry").click()
-    olga.sees("Job queued again.")
+    olga.expect_text("Job queued again.")
     expect(row).to_contain_text("Waiting")
 
     dropped = olga.page.get_by_test_id("jobs").get_by_role("row").filter(has_text=f"Job {to_drop}")
     dropped.get_by_role("button", name=f"Drop job {to_drop}").click()
     dialog.get_by_label("Reason").fill(REASON)
     dialog.get_by_role("button", name="Drop job").click()
-    olga.sees("Job dropped.")
+    olga.expect_text("Job dropped.")
     expect(dropped).to_have_count(0)
     assert problems == []

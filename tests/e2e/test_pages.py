@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import ADMIN, TENANT, Newcomer
+from tests.e2e.conftest import ADMIN, TENANT, NewVisitor
 from tests.e2e.looks import DARK, LIGHT, PHONE, list_problems, open_page
 
 DOORS = {
@@ -35,10 +35,14 @@ OPERATORS_PAGES = {
 }
 
 
-def test_every_page_is_usable_in_every_look(someone: type[Newcomer]) -> None:
-    nobody, ann, olga = someone(LIGHT), someone(PHONE), someone(DARK)  # as it is loaded differs too
-    ann.enters("ann@acme.test")
-    olga.operates("olga@bulkhead.test")
+def test_every_page_is_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
+    nobody, ann, olga = (
+        new_visitor(LIGHT),
+        new_visitor(PHONE),
+        new_visitor(DARK),
+    )  # as it is loaded differs too
+    ann.sign_in_as("ann@acme.test")
+    olga.sign_in_as_operator("olga@bulkhead.test")
     problems = [
         problem
         for person, pages in ((nobody, DOORS), (ann, MEMBERS_PAGES), (olga, OPERATORS_PAGES))
@@ -56,12 +60,12 @@ def add_style(page: Page, css: str) -> None:
     )
 
 
-def test_page_checker_finds_planted_problems_in_their_looks(someone: type[Newcomer]) -> None:
+def test_page_checker_finds_planted_problems_in_their_looks(new_visitor: type[NewVisitor]) -> None:
     """A label that is gone everywhere, one that nobody can read in the dark, and a page too wide for a phone.
 
     What is wrong whatever the colours is found once at every width.
     """
-    nobody = someone()
+    nobody = new_visitor()
     assert open_page(nobody, "sign-in", DOORS["sign-in"]) == []
     nobody.page.evaluate("document.querySelector('label[for=password]').remove()")
     add_style(nobody.page, "@media (prefers-color-scheme: dark) { label { color: #222 !important } }")
@@ -78,10 +82,10 @@ def test_page_checker_finds_planted_problems_in_their_looks(someone: type[Newcom
     }
 
 
-def test_page_checker_finds_problems_of_the_dark_app(someone: type[Newcomer]) -> None:
+def test_page_checker_finds_problems_of_the_dark_app(new_visitor: type[NewVisitor]) -> None:
     """There a script follows the browser, and the style sheet follows the script."""
-    ann = someone()
-    ann.enters("ann@acme.test")
+    ann = new_visitor()
+    ann.sign_in_as("ann@acme.test")
     ann.page.goto(f"{ACME}/home")
     expect(ann.page.get_by_role("heading", level=1)).to_be_visible()
     add_style(ann.page, ".dark h1 { color: #222 !important }")
@@ -89,8 +93,8 @@ def test_page_checker_finds_problems_of_the_dark_app(someone: type[Newcomer]) ->
     assert re.findall(r"^(\w+ \w+): color-contrast", report, re.MULTILINE) == ["home dark"]
 
 
-def test_main_task_can_be_done_by_keyboard(someone: type[Newcomer]) -> None:
-    ann = someone()
+def test_main_task_can_be_done_by_keyboard(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
     ann.page.goto(f"{TENANT}/sign-in")
     expect(ann.page.get_by_label("Email")).to_be_focused()
     ann.page.keyboard.type("ann@acme.test")
@@ -114,11 +118,11 @@ def test_main_task_can_be_done_by_keyboard(someone: type[Newcomer]) -> None:
     expect(ann.page.get_by_test_id("invite")).to_be_focused()  # where it came from
 
 
-def test_every_page_has_its_title_and_no_frame_carries_a_secret(someone: type[Newcomer]) -> None:
-    ann = someone()
+def test_every_page_has_its_title_and_no_frame_carries_a_secret(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
     frames: list[str] = []
     ann.page.on("websocket", lambda ws: ws.on("framereceived", lambda frame: frames.append(str(frame))))
-    ann.signs_in("ann@acme.test")
+    ann.sign_in("ann@acme.test")
     ann.page.wait_for_url("**/organisations")
     titles = {"home": "Home", "members": "Members", "settings": "Settings", "audit": "Audit log"}
     for name, title in titles.items():

@@ -2,20 +2,20 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import ADMIN, Newcomer
+from tests.e2e.conftest import ADMIN, NewVisitor
 from tests.e2e.looks import PHONE, judge_page, list_problems
 
 
-def opens(page: Page) -> None:
+def open_prices(page: Page) -> None:
     page.goto(f"{ADMIN}/prices")
     expect(page.get_by_role("table", name="Prices of Starter")).to_contain_text("$29.00")
 
 
-def test_price_list_is_usable_in_every_look(someone: type[Newcomer]) -> None:
-    olga = someone(PHONE)
-    olga.operates("olga@bulkhead.test")
+def test_price_list_is_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor(PHONE)
+    olga.sign_in_as_operator("olga@bulkhead.test")
     page = olga.page
-    opens(page)
+    open_prices(page)
     problems = list_problems(olga, "prices", whole_suffix="-full")
     page.get_by_role("button", name="Set price of Pro").click()
     dialog = page.get_by_role("dialog")
@@ -26,28 +26,28 @@ def test_price_list_is_usable_in_every_look(someone: type[Newcomer]) -> None:
     assert problems == []
 
 
-def test_scheduled_price_is_shown_beside_the_current_one(someone: type[Newcomer]) -> None:
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+def test_scheduled_price_is_shown_beside_the_current_one(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     page = olga.page
-    opens(page)
-    other = olga.another_tab()
-    opens(other)
+    open_prices(page)
+    other = olga.open_tab()
+    open_prices(other)
     page.bring_to_front()
     page.get_by_role("button", name="Set price of Priority support").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Price", exact=True).fill("a lot")
     dialog.get_by_label("Reason", exact=True).fill("More people answer at night")
     dialog.get_by_role("button", name="Set price").click()
-    olga.sees("isn't an amount in USD")
+    olga.expect_text("isn't an amount in USD")
     dialog.get_by_label("Price", exact=True).fill("169.00")
     dialog.get_by_label("In force from").fill("2030-01-01T00:00")
     dialog.get_by_role("button", name="Set price").click()
-    olga.sees("Current subscriptions change at their next renewal")
+    olga.expect_text("Current subscriptions change at their next renewal")
     table = page.get_by_role("table", name="Prices of Priority support")
     for text in ("$149.00", "$169.00", "Scheduled", "More people answer at night"):
         expect(table).to_contain_text(text)
-    olga.shot("prices-coming")
+    olga.take_picture("prices-coming")
     assert judge_page(olga.page, "prices-coming") == []
     other.bring_to_front()
     expect(other.get_by_role("table", name="Prices of Priority support")).to_contain_text(
@@ -60,23 +60,23 @@ def test_scheduled_price_is_shown_beside_the_current_one(someone: type[Newcomer]
     expect(line).to_contain_text("$169.00")
 
 
-def test_prices_are_pushed_and_compared(someone: type[Newcomer]) -> None:
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+def test_prices_are_pushed_and_compared(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     page = olga.page
-    opens(page)
+    open_prices(page)
     page.get_by_role("button", name="Push now").click()
     expect(page.get_by_text("Pushed ").first).to_be_visible(timeout=30_000)
     expect(page.get_by_role("table", name="Prices of Business")).not_to_contain_text("Not pushed")
     page.get_by_role("button", name="Compare now").click()
     expect(page.get_by_text("No differences").first).to_be_visible(timeout=30_000)
-    olga.shot("prices-pushed")
+    olga.take_picture("prices-pushed")
     assert judge_page(olga.page, "prices-pushed") == []
 
 
-def test_prices_are_read_only_for_support(someone: type[Newcomer]) -> None:
-    sam = someone()
-    sam.operates("sam@bulkhead.test")
-    opens(sam.page)
+def test_prices_are_read_only_for_support(new_visitor: type[NewVisitor]) -> None:
+    sam = new_visitor()
+    sam.sign_in_as_operator("sam@bulkhead.test")
+    open_prices(sam.page)
     expect(sam.page.get_by_role("button", name="Push now")).to_have_attribute("aria-disabled", "true")
     expect(sam.page.get_by_role("button", name="Set price of Starter")).to_have_count(0)

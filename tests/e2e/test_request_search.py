@@ -4,21 +4,21 @@ import psycopg
 from playwright.sync_api import expect
 
 from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, Newcomer
+from tests.e2e.conftest import ADMIN, DATA, NewVisitor
 from tests.e2e.looks import list_problems
 
 REFERENCE = "req_of_a_broken_page"
 
 
-def test_operator_finds_an_error_by_its_reference(someone: type[Newcomer]) -> None:
+def test_operator_finds_an_error_by_its_reference(new_visitor: type[NewVisitor]) -> None:
     server = EmbeddedPostgres(DATA / "postgres")
     with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
         connection.execute(
             "select record_bug('bug_of_a_broken_page', %s, 'tenant app', 'KeyError', 'tenant_app/pages/home.py:1 in load')",
             [REFERENCE],
         )
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/audit")
     olga.page.fill("input[name=reason]", "ticket 4471")
     olga.page.get_by_role("button", name="Read across tenants").click()
@@ -31,4 +31,4 @@ def test_operator_finds_an_error_by_its_reference(someone: type[Newcomer]) -> No
     assert list_problems(olga, "operator-request") == []
     form.get_by_label("Request").fill("req_unknown")
     form.get_by_role("button", name="Filter", exact=True).click()
-    olga.sees("Nothing else has this reference")
+    olga.expect_text("Nothing else has this reference")

@@ -4,19 +4,19 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import TENANT, Newcomer
+from tests.e2e.conftest import TENANT, NewVisitor
 from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
 
 ACME, GLOBEX, INITECH = (f"{TENANT}/t/{slug}" for slug in ("acme", "globex", "initech"))
 
 
-def entering(someone: type[Newcomer], email: str, look: Look = LIGHT) -> Newcomer:
-    person = someone(look)
-    person.enters(email)
+def open_as(new_visitor: type[NewVisitor], email: str, look: Look = LIGHT) -> NewVisitor:
+    person = new_visitor(look)
+    person.sign_in_as(email)
     return person
 
 
-def why_of(person: Newcomer, label: str) -> str:
+def read_reason(person: NewVisitor, label: str) -> str:
     """What a closed control says to a screen reader."""
     control = person.page.get_by_role("button", name=label).first
     expect(control).to_have_attribute("aria-disabled", "true")
@@ -24,9 +24,9 @@ def why_of(person: Newcomer, label: str) -> str:
     return person.page.locator(f"[id='{description_id}']").first.inner_text()
 
 
-def test_pages_inside_and_outside_the_plan_are_usable_in_every_look(someone: type[Newcomer]) -> None:
+def test_pages_inside_and_outside_the_plan_are_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
     gil, ann, ida = (
-        entering(someone, f"{name}.test", PHONE) for name in ("gil@globex", "ann@acme", "ida@initech")
+        open_as(new_visitor, f"{name}.test", PHONE) for name in ("gil@globex", "ann@acme", "ida@initech")
     )
     problems = open_page(gil, "upsell", f"{GLOBEX}/reports")
     problems += open_page(gil, "refused-control", f"{GLOBEX}/roles")
@@ -39,8 +39,8 @@ def test_pages_inside_and_outside_the_plan_are_usable_in_every_look(someone: typ
     assert problems == []
 
 
-def test_reports_are_offered_on_starter_and_shown_on_business(someone: type[Newcomer]) -> None:
-    gil = entering(someone, "gil@globex.test")
+def test_reports_are_offered_on_starter_and_shown_on_business(new_visitor: type[NewVisitor]) -> None:
+    gil = open_as(new_visitor, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/home")
     reports = gil.page.get_by_role("navigation").get_by_role("link", name=re.compile("Reports"))
     expect(reports).to_contain_text("not in your plan")
@@ -52,30 +52,30 @@ def test_reports_are_offered_on_starter_and_shown_on_business(someone: type[Newc
     expect(offer).to_contain_text("Choose a larger plan in Billing.")
     expect(offer.get_by_role("button")).to_have_count(0)
 
-    ann = entering(someone, "ann@acme.test")
+    ann = open_as(new_visitor, "ann@acme.test")
     ann.page.goto(f"{ACME}/reports")
     expect(ann.page.get_by_test_id("weeks")).to_be_visible()
     expect(ann.page.get_by_role("img", name=re.compile("Seats in use, 12 weeks"))).to_be_visible()
     expect(ann.page.get_by_test_id("changers")).to_contain_text("Ann Keller")
 
 
-def test_disabled_control_explains_itself_to_everybody(someone: type[Newcomer]) -> None:
-    gil = entering(someone, "gil@globex.test")
+def test_disabled_control_explains_itself_to_everybody(new_visitor: type[NewVisitor]) -> None:
+    gil = open_as(new_visitor, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/members")
     expect(gil.page.get_by_role("table", name="Members")).to_be_visible()
-    assert "Starter doesn't include CSV export." in why_of(gil, "Export CSV")
+    assert "Starter doesn't include CSV export." in read_reason(gil, "Export CSV")
     gil.page.get_by_role("button", name="Export CSV").focus()
     expect(gil.page.get_by_role("tooltip")).to_contain_text("Pro, Business and Enterprise do.")
-    gil.shot("refused-control-tooltip")
+    gil.take_picture("refused-control-tooltip")
     gil.page.goto(f"{GLOBEX}/roles")
-    assert "Starter doesn't include Custom roles." in why_of(gil, "New role")
+    assert "Starter doesn't include Custom roles." in read_reason(gil, "New role")
 
 
-def test_custom_role_takes_effect_at_once_when_assigned_or_changed(someone: type[Newcomer]) -> None:
-    ann, max_ = entering(someone, "ann@acme.test"), entering(someone, "max@acme.test")
+def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: type[NewVisitor]) -> None:
+    ann, max_ = open_as(new_visitor, "ann@acme.test"), open_as(new_visitor, "max@acme.test")
     max_.page.goto(f"{ACME}/members")
     expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
-    assert "You don't have permission to invite people." in why_of(max_, "Invite member")
+    assert "You don't have permission to invite people." in read_reason(max_, "Invite member")
 
     ann.page.goto(f"{ACME}/roles")
     ann.page.get_by_test_id("create-role").click()
@@ -108,14 +108,14 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(someone: type
     listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
     expect(listed).to_contain_text("1 person")
     expect(listed.get_by_role("button", name="Delete")).to_have_attribute("aria-disabled", "true")
-    ann.shot("role-held")
+    ann.take_picture("role-held")
     listed.get_by_role("button", name="Change").click()
     editor = ann.page.get_by_test_id("change-form")
     editor.get_by_role("checkbox", name=re.compile("Invite people")).uncheck()
     editor.get_by_role("button", name="Change role").click()
     expect(editor).to_have_count(0)
     expect(max_.page.get_by_test_id("invite")).to_have_count(0, timeout=15_000)
-    assert "You don't have permission to invite people." in why_of(max_, "Invite member")
+    assert "You don't have permission to invite people." in read_reason(max_, "Invite member")
 
     give("Member")
     ann.page.goto(f"{ACME}/roles")
@@ -124,14 +124,14 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(someone: type
     confirm = ann.page.get_by_test_id("delete-form")
     confirm.get_by_label("confirm").fill("Recruit")
     confirm.get_by_role("button", name="Delete role").click()
-    ann.sees("That doesn’t match.")
+    ann.expect_text("That doesn’t match.")
     confirm.get_by_label("confirm").fill("Recruiter")
     confirm.get_by_role("button", name="Delete role").click()
     expect(listed).to_have_count(0)
 
 
-def test_member_list_is_exported_as_filtered(someone: type[Newcomer]) -> None:
-    ann = entering(someone, "ann@acme.test")
+def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> None:
+    ann = open_as(new_visitor, "ann@acme.test")
     ann.page.goto(f"{ACME}/members")
     ann.page.get_by_label("Search members").fill("adam")
     table = ann.page.get_by_role("table", name="Members")
@@ -156,8 +156,8 @@ def test_member_list_is_exported_as_filtered(someone: type[Newcomer]) -> None:
     assert len(lines) > 1
 
 
-def test_overdue_invoice_is_announced_on_every_page(someone: type[Newcomer]) -> None:
-    ida = entering(someone, "ida@initech.test")
+def test_overdue_invoice_is_announced_on_every_page(new_visitor: type[NewVisitor]) -> None:
+    ida = open_as(new_visitor, "ida@initech.test")
     for name in ("home", "members", "settings"):
         ida.page.goto(f"{INITECH}/{name}")
         notice = ida.page.locator(".banner")

@@ -5,7 +5,7 @@ from typing import Any
 import stripe
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import SANDBOX, TENANT, Newcomer
+from tests.e2e.conftest import SANDBOX, TENANT, NewVisitor
 from tests.e2e.looks import PHONE, open_page
 
 BACK = f"{TENANT}/sign-in"
@@ -43,8 +43,8 @@ class Shop:
         return self.v1.billing_portal.sessions.create({"customer": self.customer.id, "return_url": BACK}).url
 
 
-def test_subscription_is_declined_paid_cancelled_and_resumed(someone: type[Newcomer]) -> None:
-    ann, shop = someone(), Shop()
+def test_subscription_is_declined_paid_cancelled_and_resumed(new_visitor: type[NewVisitor]) -> None:
+    ann, shop = new_visitor(), Shop()
     ann.page.goto(shop.checkout())
     ann.page.get_by_label("Card number").fill("4000 0000 0000 0002")
     ann.page.get_by_role("button", name="Pay $60.00").click()
@@ -55,15 +55,15 @@ def test_subscription_is_declined_paid_cancelled_and_resumed(someone: type[Newco
     ann.page.goto(shop.portal())
     ann.page.get_by_role("link", name="Cancel subscription").click()
     ann.page.get_by_role("button", name="Cancel subscription").click()
-    ann.sees("not renewed")
+    ann.expect_text("not renewed")
     ann.page.get_by_role("button", name="Don't cancel").click()
-    ann.sees("Renews on")
+    ann.expect_text("Renews on")
     ann.page.get_by_role("link", name="Return to Bulkhead").click()
     ann.page.wait_for_url(f"{BACK}**")
 
 
-def test_hosted_pages_are_usable_in_every_look(someone: type[Newcomer]) -> None:
-    ann, shop = someone(PHONE), Shop()
+def test_hosted_pages_are_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
+    ann, shop = new_visitor(PHONE), Shop()
     ann.page.goto(shop.checkout())
     ann.page.get_by_label("Card number").fill("4242424242424242")
     ann.page.get_by_role("button", name="Pay $60.00").click()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.e2e.conftest import DATA, ROOT, TENANT, House, Newcomer, answers
+from tests.e2e.conftest import DATA, ROOT, TENANT, NewVisitor, Platform, is_answering
 from tests.e2e.test_connection import find_tenant_app
 
 # Processor time of a restart, in starts of one app: it loads the parts, and builds no frontend. In seconds it would judge
@@ -18,60 +18,64 @@ from tests.e2e.test_connection import find_tenant_app
 MAX_RESTART_COST = 7.0
 
 
-def restart_cost(house: House) -> float:
+def measure_restart_cost(platform: Platform) -> float:
     """Processor time of everything that was just started, divided by that of the tenant app alone."""
-    app_times = find_tenant_app(house).cpu_times()
-    return house.worked() / (app_times.user + app_times.system)
+    app_times = find_tenant_app(platform).cpu_times()
+    return platform.cpu_seconds() / (app_times.user + app_times.system)
 
 
-def gone(house: House, seconds: float = 20) -> list[str]:
+def wait_for_processes(platform: Platform, seconds: float = 20) -> list[str]:
     until = time.monotonic() + seconds
-    while house.processes() and time.monotonic() < until:
+    while platform.list_processes() and time.monotonic() < until:
         time.sleep(0.2)
-    return house.processes()
+    return platform.list_processes()
 
 
-def test_restart_after_ctrl_c_is_quick_and_loses_nothing(house: House, someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Lasting", "ann@lasting.test", "Lasting")
-    assert house.processes()
-    assert house.stop() in (0, -signal.SIGINT, 130)
-    assert gone(house, 2) == []
+def test_restart_after_ctrl_c_is_quick_and_loses_nothing(
+    platform: Platform, new_visitor: type[NewVisitor]
+) -> None:
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Lasting", "ann@lasting.test", "Lasting")
+    assert platform.list_processes()
+    assert platform.stop() in (0, -signal.SIGINT, 130)
+    assert wait_for_processes(platform, 2) == []
 
-    house.start()
-    assert restart_cost(house) < MAX_RESTART_COST
+    platform.start()
+    assert measure_restart_cost(platform) < MAX_RESTART_COST
     ann.page.goto(f"{home}/members")  # the session of before
-    ann.sees("Ann Lasting")
+    ann.expect_text("Ann Lasting")
 
 
-def test_restart_after_a_kill_loses_nothing(house: House, someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Killed", "ann@killed.test", "Killed")
-    assert house.process is not None
-    house.process.send_signal(signal.SIGKILL)
-    house.process.wait(10)
-    assert gone(house) == []  # its parts notice and end by themselves
+def test_restart_after_a_kill_loses_nothing(platform: Platform, new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Killed", "ann@killed.test", "Killed")
+    assert platform.process is not None
+    platform.process.send_signal(signal.SIGKILL)
+    platform.process.wait(10)
+    assert wait_for_processes(platform) == []  # its parts notice and end by themselves
 
-    house.start()
-    assert restart_cost(house) < MAX_RESTART_COST
+    platform.start()
+    assert measure_restart_cost(platform) < MAX_RESTART_COST
     ann.page.goto(f"{home}/members")
-    ann.sees("Ann Killed")
+    ann.expect_text("Ann Killed")
 
 
-def test_killed_database_is_restarted_and_belongs_to_up_alone(house: House, someone: type[Newcomer]) -> None:
-    ann = someone()
-    home = ann.founds("Ann Database", "ann@database.test", "Database")
+def test_killed_database_is_restarted_and_belongs_to_up_alone(
+    platform: Platform, new_visitor: type[NewVisitor]
+) -> None:
+    ann = new_visitor()
+    home = ann.create_organisation("Ann Database", "ann@database.test", "Database")
     killed = database_pid()
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: database_pid() not in (0, killed) and answers(f"{TENANT}/readyz"))
+    wait_until(lambda: database_pid() not in (0, killed) and is_answering(f"{TENANT}/readyz"))
     ann.page.goto(f"{home}/members")
-    ann.sees("Ann Database")
+    ann.expect_text("Ann Database")
 
-    restarted, (worker,) = database_pid(), find_workers(house)
+    restarted, (worker,) = database_pid(), find_workers(platform)
     worker.terminate()
-    wait_until(lambda: find_workers(house) not in ([], [worker]))
+    wait_until(lambda: find_workers(platform) not in ([], [worker]))
     assert database_pid() == restarted
-    assert "The database ended unexpectedly. It is started again." in house.log.read_text()
+    assert "The database ended unexpectedly. It is started again." in platform.log.read_text()
 
 
 def database_pid() -> int:
@@ -81,8 +85,8 @@ def database_pid() -> int:
     return int(words[0]) if words else 0
 
 
-def find_workers(house: House) -> list[psutil.Process]:
-    return [process for process in house._running() if process.cmdline()[-1:] == ["worker"]]
+def find_workers(platform: Platform) -> list[psutil.Process]:
+    return [process for process in platform._running() if process.cmdline()[-1:] == ["worker"]]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -92,11 +96,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def test_taken_port_is_named_with_its_setting(house: House) -> None:
+def test_taken_port_is_named_with_its_setting(platform: Platform) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "shared.cli", "up"],
         cwd=ROOT,
-        env=house.env | {"BULKHEAD_DATA_DIR": str(ROOT / ".bulkhead" / "e2e-second")},
+        env=platform.env | {"BULKHEAD_DATA_DIR": str(ROOT / ".bulkhead" / "e2e-second")},
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, Newcomer
+from tests.e2e.conftest import ADMIN, DATA, NewVisitor
 from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
 
 REASON = "Ticket 4471, paid and still read-only"
@@ -22,32 +22,34 @@ DEAD, DONE = "evt_planted_dead", "evt_planted_done"
 
 
 @pytest.fixture(scope="module")
-def globex(house: Any) -> str:
+def get_globex_id(platform: Any) -> str:
     """Id of Globex, with a history of billing."""
     server = EmbeddedPostgres(DATA / "postgres")
-    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as eye:
-        row = eye.execute("select id from tenant where slug = 'globex'").fetchone()
+    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as superuser:
+        row = superuser.execute("select id from tenant where slug = 'globex'").fetchone()
         assert row is not None
-        plant(eye, row[0])
+        add_webhooks(superuser, row[0])
         return str(row[0])
 
 
-def plant(eye: Any, tenant: str) -> None:
+def add_webhooks(superuser: Any, tenant: str) -> None:
     def add(table: str, **values: Any) -> None:
         names = ", ".join(values)
         marks = ", ".join(["%s"] * len(values))
-        eye.execute(
+        superuser.execute(
             f"insert into {table} ({names}) values ({marks}) on conflict do nothing", list(values.values())
         )
 
     at = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     add("billing_customer", tenant_id=tenant, id="cus_planted", account_id="platform")
-    (customer,) = eye.execute(
+    (customer,) = superuser.execute(
         "select id from billing_customer where tenant_id = %s and account_id = 'platform'", [tenant]
     ).fetchone()
     # Seen just now, so that no comparison by the clock looks for it at a provider that does not know it.
-    eye.execute("update customer_sync set synced_at = now(), ticket = 41 where customer_id = %s", [customer])
+    superuser.execute(
+        "update customer_sync set synced_at = now(), ticket = 41 where customer_id = %s", [customer]
+    )
     mine = {"tenant_id": tenant, "account_id": "platform", "customer_id": customer}
     line = {
         **{"id": "si_1", "price_id": "prc_starter_month", "external_price_id": "price_x", "quantity": 3},
@@ -126,20 +128,22 @@ def plant(eye: Any, tenant: str) -> None:
         )  # fmt: skip
 
 
-def operating(someone: type[Newcomer], email: str = "olga@bulkhead.test", look: Look = LIGHT) -> Newcomer:
-    person = someone(look)
-    person.operates(email)
+def open_as_operator(
+    new_visitor: type[NewVisitor], email: str = "olga@bulkhead.test", look: Look = LIGHT
+) -> NewVisitor:
+    person = new_visitor(look)
+    person.sign_in_as_operator(email)
     return person
 
 
-def gives_reason(page: Page) -> None:
+def give_reason(page: Page) -> None:
     form = page.get_by_test_id("reason-form")
     form.get_by_label("Reason", exact=True).fill(REASON)
     form.get_by_role("button").click()
 
 
-def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex: str) -> None:
-    olga = operating(someone, look=PHONE)
+def test_webhook_pages_are_usable_in_every_look(new_visitor: type[NewVisitor], globex: str) -> None:
+    olga = open_as_operator(new_visitor, look=PHONE)
     page = olga.page
     problems = open_page(olga, "operator-webhooks", f"{ADMIN}/webhooks", whole_suffix="-whole")
     page.get_by_role("tab", name="Dead letters").click()
@@ -149,16 +153,16 @@ def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex:
     expect(page.get_by_test_id("replay-form")).to_be_visible()
     problems += list_problems(olga, "operator-replay", whole_suffix="-whole")
     problems += open_page(olga, "operator-webhook", f"{ADMIN}/webhooks/platform/{DONE}")
-    gives_reason(page)
+    give_reason(page)
     expect(page.get_by_test_id("payload")).to_contain_text("sub_planted")
     problems += list_problems(olga, "operator-webhook-inside", whole_suffix="-whole")
     problems += open_page(olga, "operator-drift", f"{ADMIN}/drift")
     problems += open_page(olga, "operator-invoices-door", f"{ADMIN}/invoices")
-    gives_reason(page)
+    give_reason(page)
     expect(page.get_by_test_id("invoices")).to_contain_text("Globex")
     problems += list_problems(olga, "operator-invoices", whole_suffix="-whole")
     page.goto(f"{ADMIN}/tenants/{globex}?tab=billing")
-    gives_reason(page)
+    give_reason(page)
     expect(page.get_by_test_id("bills")).to_contain_text("GLB-0002")
     problems += list_problems(olga, "operator-tenant-billing", whole_suffix="-whole")
     page.get_by_test_id("adjust").click()
@@ -167,8 +171,8 @@ def test_webhook_pages_are_usable_in_every_look(someone: type[Newcomer], globex:
     assert problems == []
 
 
-def test_dead_webhook_is_found_read_and_replayed(someone: type[Newcomer], globex: str) -> None:
-    olga = operating(someone)
+def test_dead_webhook_is_found_read_and_replayed(new_visitor: type[NewVisitor], globex: str) -> None:
+    olga = open_as_operator(new_visitor)
     page = olga.page
     page.goto(f"{ADMIN}/webhooks")
     expect(page.get_by_test_id("dead")).to_have_text(re.compile("[3-9]"))
@@ -185,7 +189,7 @@ def test_dead_webhook_is_found_read_and_replayed(someone: type[Newcomer], globex
     form = page.get_by_test_id("replay-form")
     form.get_by_label("Reason", exact=True).fill(REASON)
     form.get_by_role("button", name="Replay").click()
-    olga.sees("Webhook queued again.")
+    olga.expect_text("Webhook queued again.")
     # The page follows by itself: the worker finds that nobody has this customer.
     expect(page.get_by_text("Parked", exact=True)).to_be_visible(timeout=15_000)
     page.goto(f"{ADMIN}/audit")
@@ -193,27 +197,27 @@ def test_dead_webhook_is_found_read_and_replayed(someone: type[Newcomer], globex
     expect(page.get_by_test_id("events")).to_contain_text(f"replayed the webhook {DEAD}")
 
 
-def test_effects_of_a_webhook_are_shown_for_a_reason(someone: type[Newcomer], globex: str) -> None:
-    olga = operating(someone)
+def test_effects_of_a_webhook_are_shown_for_a_reason(new_visitor: type[NewVisitor], globex: str) -> None:
+    olga = open_as_operator(new_visitor)
     page = olga.page
     page.goto(f"{ADMIN}/webhooks/platform/{DONE}")
     expect(page.get_by_role("heading", level=1)).to_contain_text("customer.subscription.updated")
     expect(page.get_by_test_id("payload")).to_have_count(0)
-    gives_reason(page)
+    give_reason(page)
     effects = page.get_by_test_id("effects")
     expect(effects).to_contain_text("Access updated")
     expect(effects.locator("dl")).to_contain_text("active")
     expect(effects.locator("dl")).to_contain_text("grace")
     page.goto(f"{ADMIN}/tenants/{globex}?tab=audit")
-    gives_reason(page)
+    give_reason(page)
     expect(page.get_by_test_id("events")).to_contain_text(REASON)
 
 
-def test_adjustment_requires_code_reason_and_tenant_name(someone: type[Newcomer], globex: str) -> None:
-    olga = operating(someone)
+def test_adjustment_requires_code_reason_and_tenant_name(new_visitor: type[NewVisitor], globex: str) -> None:
+    olga = open_as_operator(new_visitor)
     page = olga.page
     page.goto(f"{ADMIN}/tenants/{globex}?tab=billing")
-    gives_reason(page)
+    give_reason(page)
     page.get_by_test_id("adjust").click()
     form = page.get_by_test_id("adjust-form")
     form.get_by_label("Amount").fill("12.50")
@@ -221,24 +225,24 @@ def test_adjustment_requires_code_reason_and_tenant_name(someone: type[Newcomer]
     form.get_by_label("Reason", exact=True).fill(REASON)
     form.get_by_label("confirm").fill("Glob")
     form.get_by_role("button", name="Adjust").click()
-    olga.sees("That doesn’t match.")
+    olga.expect_text("That doesn’t match.")
     form.get_by_label("confirm").fill("Globex")
     form.get_by_role("button", name="Adjust").click()
-    olga.sees("Credit of $12.50 submitted to Stripe.")
+    olga.expect_text("Credit of $12.50 submitted to Stripe.")
     listed = page.get_by_test_id("adjustments")
     expect(listed).to_contain_text("Credit of $12.50")
     expect(listed).to_contain_text(REASON)
 
 
-def test_webhook_pages_are_read_only_for_support(someone: type[Newcomer], globex: str) -> None:
-    sam = operating(someone, email="sam@bulkhead.test")
+def test_webhook_pages_are_read_only_for_support(new_visitor: type[NewVisitor], globex: str) -> None:
+    sam = open_as_operator(new_visitor, email="sam@bulkhead.test")
     page = sam.page
     page.goto(f"{ADMIN}/webhooks")
     page.get_by_role("tab", name="Dead letters").click()
     control = page.get_by_role("button", name="Replay")
     expect(control).to_have_attribute("aria-disabled", "true")
     page.goto(f"{ADMIN}/tenants/{globex}?tab=billing")
-    gives_reason(page)
+    give_reason(page)
     for name in ("Adjust", "Compare now"):
         expect(page.get_by_role("button", name=name)).to_have_attribute("aria-disabled", "true")
     page.goto(f"{ADMIN}/drift")

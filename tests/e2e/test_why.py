@@ -6,14 +6,14 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import ADMIN, TENANT, Newcomer
+from tests.e2e.conftest import ADMIN, TENANT, NewVisitor
 from tests.e2e.looks import PHONE, list_problems
 
 REASON = "Ticket 4480, needs the list for an audit"
 LOCAL = "%Y-%m-%dT%H:%M"  # as a browser writes it; ours is in UTC
 
 
-def opens(olga: Newcomer, tenant: str) -> Page:
+def open_question(olga: NewVisitor, tenant: str) -> Page:
     """The page of questions, at this tenant."""
     olga.page.goto(f"{ADMIN}/access")
     olga.page.get_by_role("searchbox", name=re.compile("Search by tenant")).fill(tenant)
@@ -22,9 +22,9 @@ def opens(olga: Newcomer, tenant: str) -> Page:
     return olga.page
 
 
-def asks(page: Page, person: str, action: str, plan: str = "") -> None:
+def ask(page: Page, person: str, action: str, plan: str = "") -> None:
     page.get_by_label("Person").select_option(
-        label=next(option for option in options(page, "person") if person in option)
+        label=next(option for option in list_options(page, "person") if person in option)
     )
     page.get_by_label("Action").select_option(action)
     if plan:
@@ -32,11 +32,11 @@ def asks(page: Page, person: str, action: str, plan: str = "") -> None:
     page.get_by_test_id("ask").click()
 
 
-def options(page: Page, id: str) -> list[str]:
+def list_options(page: Page, id: str) -> list[str]:
     return [text.strip() for text in page.locator(f"#{id} option").all_text_contents()]
 
 
-def rights(page: Page, tenant: str) -> None:
+def open_rights(page: Page, tenant: str) -> None:
     page.goto(f"{ADMIN}/tenants")
     page.get_by_role("table").get_by_role("link", name=tenant, exact=True).click()
     expect(page.get_by_role("heading", level=1, name=tenant)).to_be_visible()
@@ -44,17 +44,17 @@ def rights(page: Page, tenant: str) -> None:
     expect(page.get_by_test_id("features")).to_be_visible()
 
 
-def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> None:
-    max_, olga = someone(), someone()
-    max_.enters("max@acme.test")
+def test_refusal_leads_to_the_layer_that_refused(new_visitor: type[NewVisitor]) -> None:
+    max_, olga = new_visitor(), new_visitor()
+    max_.sign_in_as("max@acme.test")
     max_.page.goto(f"{TENANT}/t/acme/audit")
-    max_.sees("You don't have permission to view the audit log.")
+    max_.expect_text("You don't have permission to view the audit log.")
 
-    olga.operates("olga@bulkhead.test")
-    page = opens(olga, "Acme")
+    olga.sign_in_as_operator("olga@bulkhead.test")
+    page = open_question(olga, "Acme")
     line = page.get_by_test_id("refusals").get_by_role("row").filter(has_text="View the audit log").first
     expect(line).to_contain_text("Max Brandt")
-    olga.shot("operator-why-refusals")
+    olga.take_picture("operator-why-refusals")
     line.get_by_role("link", name=re.compile("Why")).click()
     answer = page.get_by_test_id("answer")
     expect(answer.get_by_test_id("verdict")).to_contain_text(
@@ -64,18 +64,18 @@ def test_refusal_leads_to_the_layer_that_refused(someone: type[Newcomer]) -> Non
     expect(page).to_have_url(re.compile("at=20"))
     expect(page.get_by_label("Action")).to_have_value("audit:read")
 
-    asks(page, "Ann Keller", "audit:export")
+    ask(page, "Ann Keller", "audit:export")
     expect(answer.get_by_test_id("verdict")).to_contain_text("Allowed")
-    asks(page, "Ann Keller", "audit:export", "free")
+    ask(page, "Ann Keller", "audit:export", "free")
     expect(answer.get_by_test_id("verdict")).to_contain_text("Free doesn't include CSV export.")
     expect(answer.locator("[data-decides=true]")).to_contain_text("Does the plan include it?")
 
 
-def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+def test_access_change_is_named_as_the_cause(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     page = olga.page
-    rights(page, "Globex")
+    open_rights(page, "Globex")
     export = page.get_by_test_id("features").get_by_role("row").filter(has_text="CSV export")
     expect(export).to_contain_text("No")
     began = datetime.now(UTC)
@@ -85,9 +85,9 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     dialog.get_by_label("Until").fill("2020-01-01T10:00")
     dialog.get_by_label("Reason", exact=True).fill(REASON)
     dialog.get_by_role("button", name="Override").click()
-    olga.sees("Until must be in the future.")
+    olga.expect_text("Until must be in the future.")
     dialog.get_by_label("Until").fill((began + timedelta(days=1)).strftime(LOCAL))
-    olga.shot("operator-override")
+    olga.take_picture("operator-override")
     dialog.get_by_role("button", name="Override").click()
     expect(export).to_contain_text("Yes")
     expect(page.get_by_test_id("overrides")).to_contain_text(REASON)
@@ -108,7 +108,7 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     page.goto(f"{ADMIN}/access?{urlencode(exact)}".replace("%253A", "%3A"))
     expect(changed).to_contain_text("CSV export was set to on.")
     expect(changed).to_contain_text(f"Reason: {REASON}")
-    olga.shot("operator-why-compared")
+    olga.take_picture("operator-why-compared")
     page.get_by_text("Both answers, layer by layer").click()
     expect(page.get_by_role("list", name="Why, layer by layer")).to_have_count(2)
     changed.get_by_role("link", name="Audit log").first.click()
@@ -119,7 +119,7 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     page.get_by_role("button", name="Clear filters").click()
     expect(page.get_by_test_id("events")).to_contain_text("plan.assigned")
 
-    rights(page, "Globex")
+    open_rights(page, "Globex")
     page.get_by_test_id("overrides").get_by_role("button", name="End now").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason", exact=True).fill("They have it")
@@ -127,18 +127,18 @@ def test_access_change_is_named_as_the_cause(someone: type[Newcomer]) -> None:
     expect(export).to_contain_text("No")
 
 
-def test_access_tab_is_read_only_for_support(someone: type[Newcomer]) -> None:
-    sam = someone()
-    sam.operates("sam@bulkhead.test")
-    rights(sam.page, "Acme")
+def test_access_tab_is_read_only_for_support(new_visitor: type[NewVisitor]) -> None:
+    sam = new_visitor()
+    sam.sign_in_as_operator("sam@bulkhead.test")
+    open_rights(sam.page, "Acme")
     refused = sam.page.get_by_role("button", name="Change plan")
     expect(refused).to_have_attribute("aria-disabled", "true")
-    sam.shot("operator-rights-support")
+    sam.take_picture("operator-rights-support")
 
 
-def test_unanswerable_explanation_link_shows_the_problem(someone: type[Newcomer]) -> None:
-    olga = someone()
-    olga.operates("olga@bulkhead.test")
+def test_unanswerable_explanation_link_shows_the_problem(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor()
+    olga.sign_in_as_operator("olga@bulkhead.test")
     for query, message in {
         "tenant=nonsense": "contains no valid tenant",
         "tenant=ten_nobody&action=member:invite": "This tenant doesn't exist.",
@@ -147,13 +147,13 @@ def test_unanswerable_explanation_link_shows_the_problem(someone: type[Newcomer]
         "plan=" + "x" * 500: "too long",
     }.items():
         olga.page.goto(f"{ADMIN}/access?{query}")
-        olga.sees(re.compile(re.escape(message)))
+        olga.expect_text(re.compile(re.escape(message)))
         expect(olga.page.get_by_role("searchbox", name=re.compile("Search by tenant"))).to_be_visible()
 
 
-def test_access_pages_are_usable_in_every_look(someone: type[Newcomer]) -> None:
-    olga = someone(PHONE)
-    olga.operates("olga@bulkhead.test")
+def test_access_pages_are_usable_in_every_look(new_visitor: type[NewVisitor]) -> None:
+    olga = new_visitor(PHONE)
+    olga.sign_in_as_operator("olga@bulkhead.test")
     page, problems = olga.page, list[str]()
 
     def check(name: str) -> None:
@@ -162,8 +162,8 @@ def test_access_pages_are_usable_in_every_look(someone: type[Newcomer]) -> None:
     page.goto(f"{ADMIN}/access")
     expect(page.get_by_test_id("tenants")).to_be_visible()
     check("operator-why-tenants")
-    opens(olga, "Globex")
-    asks(page, "Gil Marchetti", "role:create")
+    open_question(olga, "Globex")
+    ask(page, "Gil Marchetti", "role:create")
     expect(page.get_by_test_id("verdict")).to_contain_text("Starter doesn't include Custom roles.")
     check("operator-why")
     page.goto(f"{ADMIN}/tenants")

@@ -32,7 +32,7 @@ FEATURES = ("advanced_reports", "audit_log", "custom_roles", "exports.csv")
 
 
 @dataclass(frozen=True)
-class House:
+class ObservedTenant:
     """A tenant and the people whose decisions are logged: the owner and up to two others."""
 
     tenant_id: str
@@ -46,31 +46,31 @@ class House:
 
 @dataclass(frozen=True)
 class Logged:
-    house: House
+    observed: ObservedTenant
     since: datetime  # and nothing changed until
     until: datetime
     decisions: dict[tuple[str, str], Decision]  # by person and action
 
 
-async def log_decisions(house: House) -> Logged:
+async def log_decisions(observed: ObservedTenant) -> Logged:
     """The decisions of every action with its real usage."""
     since, decisions = now(), {}
-    for person in house.people:
+    for person in observed.people:
         async with person.ctx() as ctx:
             seats = len(await member_repository.list_seat_emails(ctx))
             used = {"members": seats, "roles": 0}
             for action in ACTIONS.values():
                 decisions[person.user_id, action.name] = decide(ctx, action, used=used.get(action.limit))
-    return Logged(house, since, now(), decisions)
+    return Logged(observed, since, now(), decisions)
 
 
-async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
+async def make_random_change(chance: Random, cast: Cast, observed: ObservedTenant) -> None:
     """One change by the service that people use."""
     soon = now() + timedelta(days=chance.randrange(1, 30))
     kind = chance.randrange(9)
-    if kind == 0 and house.others:
-        async with house.owner.ctx() as ctx:
-            other = chance.choice(house.others)
+    if kind == 0 and observed.others:
+        async with observed.owner.ctx() as ctx:
+            other = chance.choice(observed.others)
             membership = await member_repository.get_membership_of_user(ctx, other.user_id)
             assert membership is not None
             await members.set_role(
@@ -78,14 +78,14 @@ async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
             )
         return
     if kind == 1:
-        async with house.owner.ctx() as ctx:
+        async with observed.owner.ctx() as ctx:
             if decide(
                 ctx, actions.MEMBER_INVITE, used=len(await member_repository.list_seat_emails(ctx))
             ).allowed:
                 await invitations.invite(ctx, f"guest{chance.randrange(10**9)}@acme.test", "viewer")
         return
     async with cast.olga.octx() as octx:
-        tenant = house.tenant_id
+        tenant = observed.tenant_id
         if kind == 2:
             amount = chance.choice((0, 3, 4, 8, None))
             hard = chance.random() < 0.6
@@ -147,44 +147,44 @@ async def make_random_change(chance: Random, cast: Cast, house: House) -> None:
                 )
 
 
-async def restore_tenant(cast: Cast, house: House) -> None:
+async def restore_tenant(cast: Cast, observed: ObservedTenant) -> None:
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(
-            octx, house.tenant_id, state_reason(octx, LOOK, tenant_id=house.tenant_id)
+            octx, observed.tenant_id, state_reason(octx, LOOK, tenant_id=observed.tenant_id)
         )
 
 
-async def log_random_changes(chance: Random, cast: Cast, house: House) -> list[Logged]:
-    logged = [await log_decisions(house)]
+async def log_random_changes(chance: Random, cast: Cast, observed: ObservedTenant) -> list[Logged]:
+    logged = [await log_decisions(observed)]
     for _ in range(size("entitlements.time_travel_changes")):
-        await make_random_change(chance, cast, house)
-        logged.append(await log_decisions(house))
-        async with house.owner.ctx() as ctx:
+        await make_random_change(chance, cast, observed)
+        logged.append(await log_decisions(observed))
+        async with observed.owner.ctx() as ctx:
             suspended = ctx.tenant_state == "suspended"
         if suspended:
-            await restore_tenant(cast, house)
-            logged.append(await log_decisions(house))
+            await restore_tenant(cast, observed)
+            logged.append(await log_decisions(observed))
     return logged
 
 
 @pytest.fixture
-async def houses(cast: Cast) -> tuple[House, House]:
+async def houses(cast: Cast) -> tuple[ObservedTenant, ObservedTenant]:
     return (
-        House(cast.acme, cast.ann, (cast.adam, cast.max)),
-        House(cast.globex, cast.gil, ()),
+        ObservedTenant(cast.acme, cast.ann, (cast.adam, cast.max)),
+        ObservedTenant(cast.globex, cast.gil, ()),
     )
 
 
 async def test_explanation_of_the_past_equals_the_decision_of_that_time(
-    cast: Cast, houses: tuple[House, House]
+    cast: Cast, houses: tuple[ObservedTenant, ObservedTenant]
 ) -> None:
     chance = Random(20261124)
-    logged = [entry for house in houses for entry in await log_random_changes(chance, cast, house)]
+    logged = [entry for observed in houses for entry in await log_random_changes(chance, cast, observed)]
     reasons = {decision.reason for entry in logged for decision in entry.decisions.values()}
     assert len(reasons) >= 7, reasons
-    for house in houses:
-        mine = [entry for entry in logged if entry.house == house]
-        async with cast.olga.octx() as octx, entry.enter_as_operator(octx, house.tenant_id, LOOK) as ctx:
+    for observed in houses:
+        mine = [entry for entry in logged if entry.observed == observed]
+        async with cast.olga.octx() as octx, entry.enter_as_operator(octx, observed.tenant_id, LOOK) as ctx:
             for _ in range(size("entitlements.time_travel_questions") // len(houses)):
                 then = chance.choice(mine)
                 at = then.since + (then.until - then.since) * chance.random()

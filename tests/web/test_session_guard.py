@@ -122,12 +122,12 @@ async def test_socket_is_refused_for_a_foreign_origin(cast: Cast, origin: str | 
 
 
 async def test_socket_is_refused_without_a_live_session_of_the_realm(cast: Cast) -> None:
-    house, token = GuardedApp(), cast.ann.cookie.partition("=")[2]
+    guarded_app, token = GuardedApp(), cast.ann.cookie.partition("=")[2]
     for cookie in ("", "x=1", cast.ann.cookie + "x", cast.olga.cookie, f"__Host-bulkhead-admin={token}"):
-        assert await house.socket(cookie) == "4403"
+        assert await guarded_app.socket(cookie) == "4403"
     assert await GuardedApp(ADMIN).socket(cast.ann.cookie) == "4403"
     await end_session(cast.ann.cookie)
-    assert await house.socket(cast.ann.cookie) == "4403"
+    assert await guarded_app.socket(cast.ann.cookie) == "4403"
 
 
 @pytest.mark.parametrize("token", ["", "short", "x" * 200, "a b c d e f g h", "é" * 20, "../../../../etc"])
@@ -136,12 +136,12 @@ async def test_socket_is_refused_for_a_malformed_token(cast: Cast, token: str) -
 
 
 async def test_socket_on_another_path_and_polling_are_refused(cast: Cast) -> None:
-    house = GuardedApp()
-    assert await house.socket(cast.ann.cookie, path="/other") == "4403"
-    assert await house.socket(cast.ann.cookie, path="/_upload") == "4403"
-    await house.socket(cast.ann.cookie)
+    guarded_app = GuardedApp()
+    assert await guarded_app.socket(cast.ann.cookie, path="/other") == "4403"
+    assert await guarded_app.socket(cast.ann.cookie, path="/_upload") == "4403"
+    await guarded_app.socket(cast.ann.cookie)
     for method in ("GET", "POST"):
-        polled = await house.ask(
+        polled = await guarded_app.ask(
             "/_event/",
             method=method,
             cookie=cast.ann.cookie,
@@ -151,32 +151,32 @@ async def test_socket_on_another_path_and_polling_are_refused(cast: Cast) -> Non
 
 
 async def test_client_token_belongs_to_its_first_session(cast: Cast) -> None:
-    house = GuardedApp()
-    assert await house.socket(cast.ann.cookie) == "accepted"
-    assert await house.socket(cast.gil.cookie) == "4403"
-    assert await house.socket(cast.ann.cookie) == "accepted"
+    guarded_app = GuardedApp()
+    assert await guarded_app.socket(cast.ann.cookie) == "accepted"
+    assert await guarded_app.socket(cast.gil.cookie) == "4403"
+    assert await guarded_app.socket(cast.ann.cookie) == "accepted"
     await end_session(cast.ann.cookie)
-    assert await house.socket(cast.gil.cookie) == "accepted"
+    assert await guarded_app.socket(cast.gil.cookie) == "accepted"
 
 
 async def test_upload_requires_the_session_of_the_client_token(cast: Cast) -> None:
-    house = GuardedApp()
-    await house.socket(cast.ann.cookie)
+    guarded_app = GuardedApp()
+    await guarded_app.socket(cast.ann.cookie)
     for cookie, status in (("", 403), (cast.gil.cookie, 403), (cast.ann.cookie, 200)):
-        answer = await house.ask(
+        answer = await guarded_app.ask(
             "/_upload", method="POST", cookie=cookie, body=b"x" * 1000, **{"reflex_client_token": TOKEN}
         )
         assert answer.status == status
-    assert (await house.ask("/_upload", method="POST", cookie=cast.ann.cookie)).status == 403
-    assert (await house.ask("/_upload/secret.txt", cookie=cast.ann.cookie)).status == 403
+    assert (await guarded_app.ask("/_upload", method="POST", cookie=cast.ann.cookie)).status == 403
+    assert (await guarded_app.ask("/_upload/secret.txt", cookie=cast.ann.cookie)).status == 403
 
 
 async def test_page_without_a_session_leads_to_sign_in_and_back(cast: Cast) -> None:
-    house = GuardedApp()
-    answer = await house.ask(f"/t/{cast.ann.slug}/home")
+    guarded_app = GuardedApp()
+    answer = await guarded_app.ask(f"/t/{cast.ann.slug}/home")
     assert (answer.status, answer.headers["location"]) == (303, f"/sign-in?next=/t/{cast.ann.slug}/home")
-    assert (await house.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)).body == REACHED
-    assert (await house.ask("/anything", cookie=cast.ann.cookie)).body == REACHED
+    assert (await guarded_app.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)).body == REACHED
+    assert (await guarded_app.ask("/anything", cookie=cast.ann.cookie)).body == REACHED
     assert (await GuardedApp(ADMIN).ask("/tenants")).headers["location"] == "/sign-in?next=/tenants"
     assert (await GuardedApp(ADMIN).ask("/tenants", cookie=cast.olga.cookie)).body == REACHED
 
@@ -198,9 +198,9 @@ async def test_webhook_routes_are_open_in_the_tenant_app_only(cast: Cast) -> Non
 
 
 async def test_foreign_and_unknown_tenants_get_the_same_page(cast: Cast) -> None:
-    house = GuardedApp()
+    guarded_app = GuardedApp()
     answers = [
-        await house.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
+        await guarded_app.ask(f"/t/{slug}/home", cookie=cast.ann.cookie)
         for slug in (cast.gil.slug, "nobody-has-this", "UPPER", "x" * 300, "ten_1", "")
     ]
     assert {answer.status for answer in answers} == {404}
@@ -234,11 +234,11 @@ async def test_suspended_tenant_is_refused_with_its_state(cast: Cast) -> None:
 
 
 async def test_compiled_files_are_public_and_tenant_paths_are_not(cast: Cast) -> None:
-    house = GuardedApp()
+    guarded_app = GuardedApp()
     for path in ("/assets/root-1.js", "/look.css", "/favicon.svg", "/fonts/inter.woff2"):
-        assert (await house.ask(path, accept="*/*")).body == REACHED
+        assert (await guarded_app.ask(path, accept="*/*")).body == REACHED
     for path in (f"/t/{cast.ann.slug}/x.js", f"/t/{cast.ann.slug}/assets/x.js", "/a/look.css"):
-        assert (await house.ask(path, accept="*/*")).status == 303
+        assert (await guarded_app.ask(path, accept="*/*")).status == 303
 
 
 @pytest.mark.parametrize("path", ["/_all_routes", "/_health", "/auth-codespace", "/ping"])
@@ -269,30 +269,36 @@ async def test_path_in_another_spelling_is_not_found(cast: Cast, path: str, raw:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_form_from_a_foreign_origin_is_refused(cast: Cast, method: str) -> None:
-    house = GuardedApp()
+    guarded_app = GuardedApp()
     path = "/auth/sign-in"
-    for origin in ("http://evil.test", "null", house.site.origin + "/", None):
-        answer = await house.ask(path, method=method, origin=origin, body=b"x", accept="application/json")
+    for origin in ("http://evil.test", "null", guarded_app.site.origin + "/", None):
+        answer = await guarded_app.ask(
+            path, method=method, origin=origin, body=b"x", accept="application/json"
+        )
         assert (answer.status, b'"reason":"foreign_origin"' in answer.body) == (403, True)
         assert (
-            await house.ask(path, method=method, origin=origin, body=b"x", sec_fetch_site="cross-site")
+            await guarded_app.ask(path, method=method, origin=origin, body=b"x", sec_fetch_site="cross-site")
         ).status == 403
-    forged = await house.ask(path, method=method, origin="http://evil.test", sec_fetch_site="same-origin")
+    forged = await guarded_app.ask(
+        path, method=method, origin="http://evil.test", sec_fetch_site="same-origin"
+    )
     assert forged.status == 403
-    assert (await house.ask(path, method=method)).status == 200
-    assert (await house.ask(path, method=method, origin=None, sec_fetch_site="same-origin")).status == 200
+    assert (await guarded_app.ask(path, method=method)).status == 200
+    assert (
+        await guarded_app.ask(path, method=method, origin=None, sec_fetch_site="same-origin")
+    ).status == 200
 
 
 async def test_every_answer_has_a_request_id_and_security_headers(cast: Cast) -> None:
-    house, seen = GuardedApp(), set()
+    guarded_app, seen = GuardedApp(), set()
     for path in ("/", "/t/x/home", "/ping", "/look.css", "/_upload"):
-        answer = await house.ask(path)
+        answer = await guarded_app.ask(path)
         seen.add(answer.headers["x-request-id"])
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
         assert answer.headers["referrer-policy"] == "same-origin"
     assert len(seen) == 5
-    page = await house.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
+    page = await guarded_app.ask(f"/t/{cast.ann.slug}/home", cookie=cast.ann.cookie)
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     assert "connect-src 'self' ws://localhost:3000" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
@@ -318,11 +324,11 @@ async def end_session(cookie: str) -> None:
 
 async def test_page_request_extends_the_idle_time_and_a_socket_does_not(cast: Cast) -> None:
     """A socket reconnects by itself, whether or not a person is there."""
-    house = GuardedApp()
+    guarded_app = GuardedApp()
     before = session_rows.age_session(cast.ann.cookie, "last_seen_at", timedelta(minutes=5))
-    assert await house.socket(cast.ann.cookie) == "accepted"
+    assert await guarded_app.socket(cast.ann.cookie) == "accepted"
     assert session_rows.read_times(cast.ann.cookie).last_seen_at == before
-    await house.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
+    await guarded_app.ask(f"/t/{cast.ann.slug}/members", cookie=cast.ann.cookie)
     assert session_rows.read_times(cast.ann.cookie).last_seen_at > before
 
 
@@ -330,13 +336,13 @@ async def test_former_slug_redirects_members_and_is_unknown_to_strangers(cast: C
     slug = f"works-{cast.acme[-10:]}"
     async with cast.ann.ctx() as ctx:
         await tenants.change_slug(ctx, slug, version=None)
-    house, former = GuardedApp(), cast.ann.slug
+    guarded_app, former = GuardedApp(), cast.ann.slug
     for alias in (former, cast.acme):
-        answer = await house.ask(f"/t/{alias}/billing", query="back=portal", cookie=cast.max.cookie)
+        answer = await guarded_app.ask(f"/t/{alias}/billing", query="back=portal", cookie=cast.max.cookie)
         assert (answer.status, answer.headers["location"]) == (307, f"/t/{slug}/billing?back=portal")
-    answer = await house.ask(f"/t/{former}/members.csv", method="POST", cookie=cast.max.cookie)
+    answer = await guarded_app.ask(f"/t/{former}/members.csv", method="POST", cookie=cast.max.cookie)
     assert (answer.status, answer.headers["location"]) == (307, f"/t/{slug}/members.csv")
     for alias in (former, cast.acme):
-        answer_to_stranger = await house.ask(f"/t/{alias}/home", cookie=cast.gil.cookie)
-        unknown = await house.ask("/t/nobody-has-it/home", cookie=cast.gil.cookie)
+        answer_to_stranger = await guarded_app.ask(f"/t/{alias}/home", cookie=cast.gil.cookie)
+        unknown = await guarded_app.ask("/t/nobody-has-it/home", cookie=cast.gil.cookie)
         assert (answer_to_stranger.status, answer_to_stranger.body) == (404, unknown.body)

@@ -1,6 +1,6 @@
 """`python -m tests.bench.peers.deciders`: engines that decide role, plan and billing status, asked through a pipe.
 
-The first line is the house: roles, actions, plans and tenants. Every line after that names an engine and requests; the
+The first line is the dataset: roles, actions, plans and tenants. Every line after that names an engine and requests; the
 answer holds CPU nanoseconds and what was allowed. Each engine is set up as its documentation recommends, its policy
 read once, and told role, plan and status of the tenant, which it looks up like everybody else.
 """
@@ -36,7 +36,7 @@ m = r.role == p.role && r.act == p.act && (p.cleans == "yes" || ((p.writes == "n
 """
 
 
-class House:
+class Dataset:
     def __init__(self, message: dict[str, Any]) -> None:
         self.roles: dict[str, list[str]] = message["roles"]  # permissions
         self.actions: dict[str, dict[str, Any]] = message["actions"]
@@ -57,10 +57,10 @@ class House:
 class Lines(persist.Adapter):
     """A policy from memory: what a file would hold."""
 
-    def __init__(self, house: House) -> None:
-        self._lines = [f"g, {plan}, {feature}" for plan, has in house.plans.items() for feature in has]
-        for role, name in house.granted():
-            action = house.actions[name]
+    def __init__(self, dataset: Dataset) -> None:
+        self._lines = [f"g, {plan}, {feature}" for plan, has in dataset.plans.items() for feature in has]
+        for role, name in dataset.granted():
+            action = dataset.actions[name]
             words = ("yes" if action["writes"] else "no", "yes" if action["allowed_when_unpaid"] else "no")
             self._lines.append(f"p, {role}, {name}, {action['feature'] or 'none'}, {words[0]}, {words[1]}")
 
@@ -69,15 +69,15 @@ class Lines(persist.Adapter):
             persist.load_policy_line(line, model)
 
 
-def with_casbin(house: House) -> Ask:
-    return _enforcing(casbin.Enforcer(_read(Model()), Lines(house)), house)
+def with_casbin(dataset: Dataset) -> Ask:
+    return _enforcing(casbin.Enforcer(_read(Model()), Lines(dataset)), dataset)
 
 
-def with_fast_casbin(house: House) -> Ask:
+def with_fast_casbin(dataset: Dataset) -> Ask:
     """Its policy indexed by role and action, so that one line is weighed."""
     order = [0, 1]
     model = _read(FastModel(order))
-    return _enforcing(casbin.FastEnforcer(model, Lines(house), cache_key_order=order), house)
+    return _enforcing(casbin.FastEnforcer(model, Lines(dataset), cache_key_order=order), dataset)
 
 
 def _read(model: Model) -> Model:
@@ -85,8 +85,8 @@ def _read(model: Model) -> Model:
     return model
 
 
-def _enforcing(enforcer: Any, house: House) -> Ask:
-    tenants = house.tenants
+def _enforcing(enforcer: Any, dataset: Dataset) -> Ask:
+    tenants = dataset.tenants
 
     def ask(tenant_id: str, action: str) -> bool:
         role, plan, status = tenants[tenant_id]
@@ -95,15 +95,15 @@ def _enforcing(enforcer: Any, house: House) -> Ask:
     return ask
 
 
-def with_cedar(house: House) -> Ask:
+def with_cedar(dataset: Dataset) -> Ask:
     def listed(names: Sequence[str]) -> str:
         return ", ".join(f'Action::"{name}"' for name in names)
 
-    names, actions = list(house.actions), house.actions
+    names, actions = list(dataset.actions), dataset.actions
     writing = [name for name in names if actions[name]["writes"] and not actions[name]["allowed_when_unpaid"]]
     text = [
-        f'permit (principal == Role::"{role}", action in [{listed([a for r, a in house.granted() if r == role])}], resource);'
-        for role in house.roles
+        f'permit (principal == Role::"{role}", action in [{listed([a for r, a in dataset.granted() if r == role])}], resource);'
+        for role in dataset.roles
     ]
     text.append(
         f'forbid (principal, action in [{listed(writing)}], resource) when {{ resource.status == "read_only" }};'
@@ -123,16 +123,16 @@ def with_cedar(house: House) -> Ask:
             [
                 {
                     "uid": {"type": "Tenant", "id": tenant_id},
-                    "attrs": {"status": status, "features": house.plans[plan]},
+                    "attrs": {"status": status, "features": dataset.plans[plan]},
                     "parents": [],
                 }
-                for tenant_id, (_, plan, status) in house.tenants.items()
+                for tenant_id, (_, plan, status) in dataset.tenants.items()
             ]
         )
     )
 
     def ask(tenant_id: str, action: str) -> bool:
-        role, _, _ = house.tenants[tenant_id]
+        role, _, _ = dataset.tenants[tenant_id]
         request = {
             "principal": f'Role::"{role}"',
             "action": f'Action::"{action}"',
@@ -143,9 +143,9 @@ def with_cedar(house: House) -> Ask:
     return ask
 
 
-def with_openfeature(house: House) -> Ask:
-    roles = {role: frozenset(held) for role, held in house.roles.items()}
-    plans = {plan: frozenset(features) for plan, features in house.plans.items()}
+def with_openfeature(dataset: Dataset) -> Ask:
+    roles = {role: frozenset(held) for role, held in dataset.roles.items()}
+    plans = {plan: frozenset(features) for plan, features in dataset.plans.items()}
 
     def flag(action: dict[str, Any]) -> InMemoryFlag[bool]:
         def evaluate(flag: InMemoryFlag[bool], context: EvaluationContext) -> FlagResolutionDetails[bool]:
@@ -159,8 +159,8 @@ def with_openfeature(house: House) -> Ask:
 
         return InMemoryFlag("off", {"on": True, "off": False}, context_evaluator=evaluate)
 
-    api.set_provider(InMemoryProvider({name: flag(action) for name, action in house.actions.items()}))
-    client, tenants = api.get_client(), house.tenants
+    api.set_provider(InMemoryProvider({name: flag(action) for name, action in dataset.actions.items()}))
+    client, tenants = api.get_client(), dataset.tenants
 
     def ask(tenant_id: str, action: str) -> bool:
         role, plan, status = tenants[tenant_id]
@@ -170,7 +170,7 @@ def with_openfeature(house: House) -> Ask:
     return ask
 
 
-ENGINES: dict[str, Callable[[House], Ask]] = {
+ENGINES: dict[str, Callable[[Dataset], Ask]] = {
     "casbin": with_casbin,
     "casbin-fast": with_fast_casbin,
     "cedar": with_cedar,
@@ -188,13 +188,13 @@ def timed(ask: Ask, requests: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    house = House(json.loads(sys.stdin.readline()))
+    dataset = Dataset(json.loads(sys.stdin.readline()))
     engines: dict[str, Ask] = {}
     for line in sys.stdin:
         message = json.loads(line)
         try:
             name = message["engine"]
-            ask = engines.get(name) or engines.setdefault(name, ENGINES[name](house))
+            ask = engines.get(name) or engines.setdefault(name, ENGINES[name](dataset))
             answer = timed(ask, [tuple(request) for request in message["requests"]])
         except Exception as problem:  # the row says so
             answer = {"problem": f"{type(problem).__name__}: {problem}"}
