@@ -48,7 +48,6 @@ from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 # Tests that share what is costly to make: one process for all of a group. By path, because the marks of pytest-xdist
 # 3.8 do not reach its scheduler under pytest 9.2.
 TOGETHER = {
-    "tests/e2e/test_bench.py": "page rows",  # has servers of its own; needs the built frontends, but not the house
     "tests/e2e/": "e2e",
     "tests/test_landed_data.py": "landed data",
     "tests/test_isolation.py": "attack",
@@ -234,7 +233,7 @@ async def schema(anyio_backend: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def few_tenants(schema: str | None) -> AsyncIterator[None]:
+async def few_tenants(anyio_backend: str, schema: str | None) -> AsyncIterator[None]:
     """After a module, makes the database of this process anew when it has many tenants: much of the product reads them all."""
     if schema and contents.operators is None:
         olga, sam = await factories.create_operator("Olga"), await factories.create_operator("Sam", "support")

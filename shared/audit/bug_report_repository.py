@@ -1,16 +1,27 @@
 """SQL of reports of bugs. Migration 0013 has the function."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core.ids import new_id
 from shared.core.log import Bug
 
-RECORD_BUG = text("select record_bug(:id, :request_id, :process, :problem, :place)")
+RECORD_BUGS = text("""
+    select record_bugs(cast(:ids as text[]), cast(:times as timestamptz[]), cast(:requests as text[]), :process,
+        cast(:problems as text[]), cast(:places as text[]))
+""")
 
 
-async def record_bug(session: AsyncSession, bug: Bug, process: str) -> None:
-    """Without a tenant. The function bounds lengths and the number of reports."""
-    values = {"request_id": bug.request_id, "process": process, "problem": bug.problem, "place": bug.place}
+async def record_bugs(session: AsyncSession, bugs: Sequence[Bug], process: str) -> None:
+    """Without a tenant. The function bounds lengths and the number of equal reports; a bug that came before is kept once."""
+    values = {
+        "ids": [bug.id for bug in bugs],
+        "times": [bug.at for bug in bugs],
+        "requests": [bug.request_id for bug in bugs],
+        "process": process,
+        "problems": [bug.problem for bug in bugs],
+        "places": [bug.place for bug in bugs],
+    }
     connection = await session.connection()
-    await connection.execute(RECORD_BUG, {"id": new_id("bug"), **values})
+    await connection.execute(RECORD_BUGS, values)

@@ -28,8 +28,9 @@ async def store_new_bugs(process: str, role: db.DatabaseRole = "app") -> None:
         return
     try:
         async with db.transaction(role) as session:
-            for bug in bugs:
-                await repository.record_bug(session, bug, process)
-    except Exception as problem:  # the writer has to survive until the database is back
+            await repository.record_bugs(session, bugs, process)
+    except BaseException as problem:  # the writer has to survive until the database is back
         log.put_back(bugs)
+        if not isinstance(problem, Exception):
+            raise
         log.get_logger(__name__).warning("bugs_not_stored", problem=type(problem).__name__)

@@ -12,20 +12,23 @@ from shared.backoffice.reasons import Reason, use_reason
 from shared.billing.models import BillingEvent
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
+from shared.core.ids import is_id
 from shared.jobs import queue_status
 from shared.jobs.queue_status import QueuedJob
 from shared.tenancy import entry
 
 MAX_ROWS = 50  # of each kind
-MAX_ID_LENGTH = 40  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFindings:
-    """What is stored under one request, apart from the tenants' audit events. The newest first."""
+    """What is stored under one request, apart from the tenants' audit events. The newest first.
+
+    Refusals and security events are counted by the hour, and keep the id of the last request only.
+    """
 
     bugs: Sequence[BugReport]
-    refusals: Sequence[DecisionCount]  # whose last request it was
+    refusals: Sequence[DecisionCount]
     jobs: Sequence[QueuedJob]  # those that have not succeeded
     syncs: Sequence[BillingEvent]
     operator_events: Sequence[OperatorEvent]
@@ -34,9 +37,9 @@ class RequestFindings:
 
 
 def parse_request_id(text: str) -> str:
-    """Raises Invalid for a text that can't be the id of a request."""
+    """The id, "" for an empty text. Raises Invalid for another text that can't be the id of a request."""
     request_id = text.strip()
-    if not request_id.isascii() or not request_id.isprintable() or len(request_id) > MAX_ID_LENGTH:
+    if request_id and not is_id("req", request_id):
         raise Invalid("This isn't a reference.", "Copy it again. It starts with req_.")
     return request_id
 
@@ -48,7 +51,8 @@ async def find_request(octx: OperatorCtx, reason: Reason, request_id: str) -> Re
     """
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     reason_text = use_reason(octx, reason)
-    request_id = parse_request_id(request_id)
+    if not (request_id := parse_request_id(request_id)):
+        raise Invalid("A reference is missing.", "Enter one that starts with req_.")
     async with entry.read_across_tenants(octx, reason_text) as session:
         refusals = await repository.list_refusals(session, request_id, MAX_ROWS)
         jobs = await queue_status.list_jobs_of_request(session, request_id, MAX_ROWS)

@@ -17,7 +17,7 @@ async def list_bugs(session: AsyncSession, request_id: str, limit: int) -> Seque
 
 
 async def list_refusals(session: AsyncSession, request_id: str, limit: int) -> Sequence[DecisionCount]:
-    """Also errors."""
+    """Counts of refusals and of errors."""
     statement = select(DecisionCount).where(
         col(DecisionCount.request_id) == request_id,
         col(DecisionCount.reason).not_in(sorted(ALLOWED_REASONS)),

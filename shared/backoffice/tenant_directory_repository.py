@@ -48,7 +48,7 @@ from shared.tenancy.models import (
     TenantState,
 )
 
-EMAIL_SHAPE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")  # such a text is no part of a name
+EMAIL_SHAPE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 # Of one tenant: the statement counts only for the tenants that it shows.
 _membership_stats = (
     columns(
@@ -118,17 +118,25 @@ SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 }
 
 
-async def _match_tenants(session: AsyncSession, search_text: str) -> ColumnElement[bool]:
+async def _match_tenants(
+    session: AsyncSession, search_text: str
+) -> tuple[ColumnElement[bool], SQLColumnExpression[str]]:
     """A tenant with this id, with this text in its name or slug, or with a member of this email address.
 
-    People are found by their full email address only, not by a part of it or by their name. Former members count.
+    And the member, "" where none is sought. People are found by their full email address only, not by a part of it or
+    by their name. Former members count.
     """
     if ids.is_id("ten", search_text):
-        return col(Tenant.id) == search_text
+        return col(Tenant.id) == search_text, literal("")
     if EMAIL_SHAPE.fullmatch(search_text):
         # Looked up before: in one statement the planner reads every tenant to find a few.
-        return col(Tenant.id).in_(await _list_ids_by_email(session, search_text))
-    return or_(func.strpos(col(Tenant.slug), search_text) > 0, contains_text(col(Tenant.name), search_text))
+        tenant_ids = await _list_ids_by_email(session, search_text)
+        if tenant_ids:
+            return col(Tenant.id).in_(tenant_ids), _find_matched_member(search_text)
+    contains = or_(
+        func.strpos(col(Tenant.slug), search_text) > 0, contains_text(col(Tenant.name), search_text)
+    )
+    return contains, literal("")
 
 
 async def _list_ids_by_email(session: AsyncSession, email: str) -> Sequence[str]:
@@ -194,9 +202,8 @@ async def search_tenants(
     conditions: list[ColumnElement[bool]] = []
     matched: SQLColumnExpression[str] = literal("")
     if search_text:
-        conditions.append(await _match_tenants(session, search_text))
-    if EMAIL_SHAPE.fullmatch(search_text):
-        matched = _find_matched_member(search_text)
+        condition, matched = await _match_tenants(session, search_text)
+        conditions.append(condition)
     if state is not None:
         conditions.append(col(Tenant.state) == state)
     key = (SORT_COLUMNS[sort], col(Tenant.id))

@@ -11,7 +11,9 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import structlog
 
 from shared.core import request_ids
 from shared.core.context import Ctx, OperatorCtx
+from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
 SECRET_TEXT = re.compile(
@@ -180,8 +183,10 @@ def report_outage(exception: BaseException, **facts: Any) -> None:
     get_logger("outage").warning("unavailable", problem=type(exception).__name__, **facts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bug:
+    id: str
+    at: datetime
     request_id: str
     problem: str  # the type of the exception; its text may hold data of a tenant
     place: str  # the last line of ours, as "shared/tenancy/members.py:120 in remove_member"; "" for none
@@ -194,14 +199,25 @@ def report_bug(exception: BaseException, **facts: Any) -> str:
     """Logs a bug with its traceback and returns the id of the request, under which operators find it."""
     request_id = str(facts.pop("request_id", "")) or request_ids.current()
     get_logger("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
-    _new_bugs.append(Bug(request_id, type(exception).__name__, _find_place(exception)))
+    while isinstance(exception, BaseExceptionGroup):
+        exception = exception.exceptions[0]
+    bug = Bug(
+        id=new_id("bug"),
+        at=datetime.now(UTC),
+        request_id=request_id,
+        problem=type(exception).__name__,
+        place=_find_place(exception),
+    )
+    _new_bugs.append(bug)
     return request_id
 
 
 def take_new_bugs() -> list[Bug]:
     """Bugs that were reported since the last call, the oldest first."""
-    bugs = list(_new_bugs)
-    _new_bugs.clear()
+    bugs = []
+    with suppress(IndexError):  # another thread may be adding some
+        while True:
+            bugs.append(_new_bugs.popleft())
     return bugs
 
 

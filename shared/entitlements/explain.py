@@ -112,6 +112,8 @@ def _describe_state(traced: TracedLine) -> str:
 
 
 def _describe_allowed_state(traced: TracedLine) -> str:
+    if traced.inputs.subject.state == "suspended":
+        return f"{_describe_state(traced)} This action is allowed meanwhile."
     return f"{_describe_state(traced)} This action is allowed before verification."
 
 

@@ -78,7 +78,7 @@ async def list_jobs(
 
 
 async def list_jobs_of_request(session: AsyncSession, request_id: str, limit: int) -> Sequence[QueuedJob]:
-    """Newest first, of every status."""
+    """Those that have not succeeded, the newest first."""
     connection = await session.connection()
     values = {"request_id": request_id, "limit": limit}
     return [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS_OF_REQUEST, values)).all()]

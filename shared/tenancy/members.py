@@ -20,9 +20,10 @@ from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
 from shared.tenancy import invitations, member_repository, membership_end, notifications, roles, seats
-from shared.tenancy.models import Membership, MembershipState
+from shared.tenancy.models import Membership, MembershipState, TenantState
 
 ACCESS_ENDED_TASK = "tenancy.send_access_ended"
+TRANSFER_FIRST = "Transfer ownership on the Members page first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,7 @@ async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:
     if not other_owners:
         raise Conflict(
             "An organisation needs at least one owner.",
-            "Transfer ownership on the Members page first.",
+            "Contact support." if ctx.tenant_state == TenantState.SUSPENDED else TRANSFER_FIRST,
             reason="last_owner",
         )
 

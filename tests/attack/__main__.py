@@ -103,7 +103,11 @@ async def _is_clean(target: suite.Target) -> bool:
     seconds = round(time.monotonic() - began, 1)
     print("\n".join([*report.lines(), f"{seconds} seconds"]), flush=True)
     RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps({"clean": report.clean, "seconds": seconds, **report.record()}, indent=1))
+    RECORD.write_text(
+        json.dumps(
+            {"clean": report.clean, "seconds": seconds, "seed": variety.seed(), **report.record()}, indent=1
+        )
+    )
     return report.clean
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -70,14 +71,15 @@ class Loaded:
         )
 
     def ask(self, **request: Any) -> Any:
-        """The answer of the process, see `serve.fork_for_requests`. Raises RuntimeError when the app does not load."""
+        """The answer of the process, see `serve.fork_for_requests`. Raises RuntimeError when the app does not load in time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         answer = ""
         with self._turn, suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            if select.select([self._process.stdout], [], [], START)[0]:  # an answer is one line
+                answer = self._process.stdout.readline()
         if not answer:
             self._problems.seek(0)
             raise RuntimeError(f"the {self.app_name} app does not load: {self._problems.read()[-2000:]}")
@@ -104,7 +106,9 @@ class Fork:
         return 0 if self.loaded.ask(ended=self.process_id) else None
 
     def end(self) -> None:
-        self.loaded.ask(end=self.process_id)
+        """Raises RuntimeError when it does not end by itself in time."""
+        if not self.loaded.ask(end=self.process_id):
+            raise RuntimeError(f"the {self.loaded.app_name} app did not end")
 
 
 @asynccontextmanager

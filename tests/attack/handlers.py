@@ -278,15 +278,20 @@ class Attack:
         for names in self._share_tabs():
             cookie = await fresh_session(self.app, self.world.bea.user.id)
             async with self.app.socket(cookie) as socket:
-                for load in self._loads_of(names[0]):
-                    await self._call(socket, load, self.handlers[load], self.world.acme)
+                await self._load_acme(socket, names[0])
                 everything = await socket.send(HYDRATE, {}, self._path(self.world.globex, names[0]))
                 self._judge_tab(f"{short(names[0])}: the tab of Acme on a page of Globex", everything)
                 for name in names:
+                    await self._load_acme(socket, name)  # again: the call before has moved the tab
                     answer = await self._call(socket, name, self.handlers[name], self.world.globex)
                     self._judge_tab(f"{short(name)} in a tab that was Acme's", answer)
         refused = self.world.print_of(self.world.acme) == before
         self.report.attempt(KIND, "what somebody did in Globex left Acme as it was", refused=refused)
+
+    async def _load_acme(self, socket: Socket, name: str) -> None:
+        """What the page of this handler shows of Acme."""
+        for load in self._loads_of(name):
+            await self._call(socket, load, self.handlers[load], self.world.acme)
 
     def _share_tabs(self) -> list[list[str]]:
         """Handlers that are called one after another in one tab: each in its own, in `make test` those of one page."""
@@ -314,7 +319,7 @@ class Attack:
         async with self.app.socket(cookie or self.owner_cookie) as socket:
             loads = self._loads_of_object(name, loaded)
             if self.app.name == "tenant":
-                loads = some(self._loads_of(name), 1, of=f"loads of {name}")
+                loads = some(self._loads_of(name), 1, of=f"loads of {name}", always=1)
             await self._load(socket, loads, loaded)
             answer = await socket.send(name, payload, other)
             attempt = f"{short(name)} at {other}, while {loaded} is loaded"
@@ -428,7 +433,7 @@ class Attack:
                 for argument in inputs(handler):
                     if isinstance(HONEST.get(argument), bool):
                         continue
-                    for value in some(values, 1, of=f"words for {argument} of {name}"):
+                    for value in some(values, 2, of=f"words for {argument} of {name}", always=1):
                         answer = await self._call(socket, name, handler, world.acme, {argument: value})
                         refused = not self._tells(answer.replace(value, ""), world.globex)
                         world.forget_rows_with(values)  # or every answer from here on would contain the word
@@ -482,11 +487,8 @@ class Attack:
     def _loads_of(self, name: str) -> list[str]:
         """The load of its own page, and one that shows people."""
         state = name.rpartition(".")[0]
-        return [
-            load
-            for load in self.pages.values()
-            if load.rpartition(".")[0] == state or "members_state" in load
-        ]
+        own = [load for load in self.pages.values() if load.rpartition(".")[0] == state]
+        return own + [load for load in self.pages.values() if "members_state" in load and load not in own]
 
     def _path(self, tenant: str, name: str = "", slug: str = "") -> str:
         """Of the page that has this handler; of any page for a handler of all."""

@@ -69,7 +69,7 @@ HARMLESS = {
     "count_jobs": "numbers alone",
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",
-    "record_bug": "adds a report, and reads nothing",
+    "record_bugs": "adds reports, and reads nothing",
     "record_security_event": "adds to a count, and reads nothing",
     "procrastinate_defer_jobs_v1": "adds a job; see below whether it runs",
     "retry_job": "operators run the queue",

@@ -172,11 +172,11 @@ async def _name_rows(
         is_unchanged = row in world.rows(table, "tenant_id", world.acme)
         attempt = f"{short(name)} with {argument} of another person, by the {person}"
         report.attempt(KIND, attempt, refused=is_hidden and is_unchanged)
-    own_rows = [row["id"] for row in rows if row["user_id"] == own_id and row["read_at"] is None]
-    await socket.send(name, filled(handler, {argument: own_rows[0]}), path)
+    own_row_id = next((row["id"] for row in rows if row["user_id"] == own_id and row["read_at"] is None), "")
+    await socket.send(name, filled(handler, {argument: own_row_id}), path)
     read_ids = [row["id"] for row in world.rows(table, "tenant_id", world.acme) if row["read_at"] is not None]
     attempt = f"{short(name)} with {argument} of one's own, by the {person}"
-    report.control(KIND, attempt, works=own_rows[0] in read_ids)
+    report.control(KIND, attempt, works=own_row_id in read_ids)
 
 
 async def _end_sessions_of_others(app: App, world: World, report: Report) -> None:

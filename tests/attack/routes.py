@@ -193,7 +193,7 @@ class _Run:
                 *({"origin": origin} for origin in foreign_origins(self.app)),
                 *({"origin": None, "headers": {"sec-fetch-site": site}} for site in FOREIGN_SITES),
             ]
-            for how in some(foreign, 6, of=f"origins for {name}"):
+            for how in some(foreign, 6, of=f"origins for {name}", always=3):
                 yield self._foreign(name, use, how)
         else:
             yield self._no_cors(name, use)
@@ -208,10 +208,12 @@ class _Run:
         ):
             yield self._refused(f"{name}: {person}", name, use, cookie, tenant)
             compared: list[tuple[str, dict[str, str], str]] = [
-                *((", another address", {}, alias) for alias in (world.former_slugs[tenant], tenant)),
-                *(("", accept, "") for accept in ({}, JSON)),
+                ("", {}, ""),
+                (", another address", {}, world.former_slugs[tenant]),
+                (", another address", {}, tenant),
+                ("", JSON, ""),
             ]
-            for words, accept, alias in some(compared, 2, of=f"{person} for {name}"):
+            for words, accept, alias in some(compared, 3, of=f"{person} for {name}", always=2):
                 yield self._same_as_unknown(
                     f"{name}: {person}{words}", name, use, cookie, tenant, accept, alias
                 )

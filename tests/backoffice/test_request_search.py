@@ -1,18 +1,25 @@
 """The reference that a person was shown leads operators to everything that is stored under it."""
 
+import asyncio
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from admin_app.pages.audit.rows import finding_rows
 from admin_app.pages.audit.state import AuditPageState
 from shared.access import actions, decision_counts
-from shared.audit import audit_log, bug_reports
+from shared.audit import audit_log, bug_report_repository, bug_reports
 from shared.backoffice import request_search
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.request_search import RequestFindings
 from shared.core import db, log, request_ids
+from shared.core.db import now
 from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
 from shared.jobs import queue
@@ -24,9 +31,15 @@ from tests.support import database, database_catalog, workers
 REASON = "ticket 4471"
 ADD_REPORTS: LiteralString = """
     insert into bug_report (id, at, request_id, process, problem, place)
-    select 'bug_' || %(word)s || n, now() - %(age)s::interval, %(word)s, 'tenant app', 'KeyError', ''
+    select 'bug_' || %(word)s || n, now() - %(age)s::interval, %(word)s, 'tenant app', 'KeyError', %(place)s
     from generate_series(1, %(count)s) n
 """
+ADD_SYNC: LiteralString = """
+    insert into billing_event (tenant_id, id, at, account_id, customer_id, cause, event_ids, ticket, previous, next,
+        recalculated, request_id)
+    values (%s, 'bev_found', now(), 'platform', 'cus_x', 'webhook', '{}', 1, '{}', '{}', true, %s)
+"""
+FLOODED = "tenant_app/pages/home.py:1 in load"
 COUNT_REPORTS: LiteralString = "select count(*) from bug_report where request_id = %s"
 
 
@@ -43,7 +56,7 @@ def report_bug(request_id: str, secret: str = "x") -> None:
 
 def add_reports(name: str, word: str, count: int, age: str) -> None:
     with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
-        connection.execute(ADD_REPORTS, {"word": word, "count": count, "age": age})
+        connection.execute(ADD_REPORTS, {"word": word, "count": count, "age": age, "place": FLOODED})
 
 
 def count_reports(name: str, request_id: str) -> int:
@@ -108,6 +121,20 @@ async def test_everything_of_a_request_is_found_and_nothing_of_another(cast: Cas
     assert {event.reason for event in findings.operator_events} == {"a look"}
     assert [event.actor_id for event in findings.security_events] == [request_id]
     assert findings.tenant_names.keys() == {cast.acme}
+    titles = {row.title: (row.note, row.url) for row in finding_rows(findings)}
+    assert titles.keys() == {
+        *(
+            "Unexpected error",
+            "Refused to change member roles",
+            "Job tests.tell_late",
+            "Cross-tenant attempts",
+        ),
+        "Olga read across tenants",
+    }
+    assert titles["Job tests.tell_late"] == ("Acme · Waiting", "/jobs")
+    note, url = titles["Refused to change member roles"]
+    assert note == f"Acme · missing permission · {cast.max.user_id}"
+    assert url.startswith("/access?")
     workers.clear_queue(schema)
 
 
@@ -126,7 +153,7 @@ async def test_page_lists_what_is_found_below_its_filter(cast: Cast) -> None:
     assert (page.request, page.findings) == ("", [])
 
 
-@pytest.mark.parametrize("text", ["req_\0", "req_é", "x" * 41, "req_\n1"])
+@pytest.mark.parametrize("text", ["req_\0", "req_é", "req_" + "x" * 41, "req_\n1", "acme"])
 async def test_text_that_is_no_reference_is_refused(cast: Cast, text: str) -> None:
     with pytest.raises(Invalid, match="isn't a reference"):
         await find(cast, text)
@@ -146,8 +173,36 @@ async def test_search_is_recorded_with_its_reason(cast: Cast) -> None:
     assert REASON in {event.reason for event in events}
 
 
+async def test_search_without_a_reference_is_refused(cast: Cast) -> None:
+    with pytest.raises(Invalid, match="reference is missing"):
+        await find(cast, "  ")
+
+
+async def test_error_of_a_tenant_is_listed_once(cast: Cast) -> None:
+    request_id = request_ids.begin()
+    with pytest.raises(ValueError, match="x"):
+        async with cast.ann.ctx():
+            break_something("x")
+    await decision_counts.flush()
+    (row,) = finding_rows(await find(cast, request_id))  # the count, as nothing was reported
+    assert (row.title, row.note) == ("Unexpected error", "Acme")
+    report_bug(request_id)
+    await bug_reports.store_new_bugs("tenant app")
+    (row,) = finding_rows(await find(cast, request_id))
+    assert row.note.startswith("ValueError in the tenant app")
+
+
+async def test_changes_of_a_sync_are_found(cast: Cast, schema: str) -> None:
+    request_id = new_id("req")
+    with psycopg.connect(database.admin_url(schema), autocommit=True) as connection:
+        connection.execute(ADD_SYNC, [cast.acme, request_id])
+    (row,) = finding_rows(await find(cast, request_id))
+    assert (row.title, row.note) == ("Billing updated", "Acme · Cause: webhook")
+    assert cast.acme in row.url
+
+
 async def test_old_reports_go_when_new_ones_come(schema: str) -> None:
-    add_reports(schema, "old", 120, "31 days")
+    add_reports(schema, "old", 1_020, "31 days")
     add_reports(schema, "kept", 1, "29 days")
     for left in (20, 0):
         report_bug(new_id("req"))
@@ -156,16 +211,13 @@ async def test_old_reports_go_when_new_ones_come(schema: str) -> None:
     assert count_reports(schema, "kept") == 1
 
 
-async def test_flood_of_bugs_is_stored_up_to_a_number(schema: str) -> None:
-    add_reports(schema, "flood", 5_000, "1 minute")
-    try:
-        request_id = new_id("req")
-        report_bug(request_id)
-        await bug_reports.store_new_bugs("worker")
-        assert count_reports(schema, request_id) == 0
-    finally:
-        with psycopg.connect(database.admin_url(schema), autocommit=True) as connection:
-            connection.execute("delete from bug_report where request_id = 'flood'")
+async def test_flood_of_one_bug_is_cut_and_hides_no_other(schema: str) -> None:
+    add_reports(schema, "flood", 200, "1 minute")
+    request_id, other_id = new_id("req"), new_id("req")
+    bug = log.Bug(id=new_id("bug"), at=now(), request_id=request_id, problem="KeyError", place=FLOODED)
+    log.put_back([bug, replace(bug, id=new_id("bug"), request_id=other_id, place="elsewhere")])
+    await bug_reports.store_new_bugs("worker")
+    assert (count_reports(schema, request_id), count_reports(schema, other_id)) == (0, 1)
 
 
 def test_reports_in_memory_are_limited_and_the_newest_are_kept() -> None:
@@ -179,17 +231,39 @@ def test_reports_in_memory_are_limited_and_the_newest_are_kept() -> None:
     assert (len(bugs), bugs[-1].request_id) == (log.MAX_NEW_BUGS, "req_new")
 
 
-async def test_bug_is_stored_after_an_outage(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [OSError("the database is away"), asyncio.CancelledError()])
+async def test_bug_that_could_not_be_stored_is_stored_later_and_once(
+    schema: str, monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    """Also when the process ends meanwhile, and when only the answer of the database was lost."""
     request_id = new_id("req")
     report_bug(request_id)
-    async with db.transaction() as session:  # an outage for the function alone
-        connection = await session.connection()
-        monkeypatch.setattr(connection.dialect, "do_execute", None)
+    record_bugs = bug_report_repository.record_bugs
+
+    async def record_and_fail(session: AsyncSession, bugs: Sequence[log.Bug], process: str) -> None:
+        await record_bugs(session, bugs, process)
+        await session.commit()
+        raise problem
+
+    monkeypatch.setattr(bug_report_repository, "record_bugs", record_and_fail)
+    with suppress(asyncio.CancelledError):
         await bug_reports.store_new_bugs("worker")
-        monkeypatch.undo()
-    assert count_reports(schema, request_id) == 0
+    monkeypatch.undo()
     await bug_reports.store_new_bugs("worker")
     assert count_reports(schema, request_id) == 1
+    assert log.take_new_bugs() == []
+
+
+def test_error_of_a_group_is_reported_with_its_own_place() -> None:
+    try:
+        try:
+            break_something("x")
+        except ValueError as bug:
+            raise ExceptionGroup("several", [bug]) from None
+    except ExceptionGroup as group:
+        log.report_bug(group)
+    (bug,) = log.take_new_bugs()
+    assert (bug.problem, bug.place.endswith(" in break_something")) == ("ValueError", True)
 
 
 async def test_admin_app_stores_its_bugs_as_operator(schema: str) -> None:

@@ -59,9 +59,11 @@ async def test_tenant_is_found_by_name_id_and_a_members_whole_address(cast: Cast
 async def test_name_with_an_at_sign_is_found_by_a_part_of_it(cast: Cast) -> None:
     founder = await factories.create_account("Fay")
     word = new_id("x")[-8:]
-    await factories.create_tenant(founder, f"R@D {word}")
+    for name in (f"R@D {word}", f"{word}@shop.test"):
+        await factories.create_tenant(founder, name)
     async with cast.sam.octx() as octx:
         assert await search_names(octx, f"r@d {word}") == [f"R@D {word}"]
+        assert await search_names(octx, f"{word}@shop.test") == [f"{word}@shop.test"]
 
 
 async def test_tenant_is_not_found_by_part_of_a_members_address(cast: Cast) -> None:

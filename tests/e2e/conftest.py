@@ -40,7 +40,7 @@ TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 31
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
 expect.set_options(
-    timeout=15_000
+    timeout=10_000
 )  # a busy machine is no fault of the page; what is promised within a time says so
 
 

@@ -84,7 +84,7 @@ def list_problems(
 ) -> list[str]:
     """The problems of the page as it is, in every look; each says the page and the look.
 
-    Colours are judged in every look, everything else once at every width. In the long run it makes `NAME-LOOK.png` of
+    Colours are judged in every look, everything else once at every width, and in the long run in every look. That makes `NAME-LOOK.png` of
     what is on the screen, and `NAME-LOOK{whole_suffix}.png` of the whole page where a suffix is given. The page has the
     person's own look again afterwards.
     """
@@ -97,7 +97,7 @@ def list_problems(
         shot_name = f"{name}-{look.name}"
         whole_names = [] if whole_suffix is None else [f"{shot_name}{whole_suffix}"]
         take_pictures(person, screen_names=[shot_name] if screen else [], whole_names=whole_names)
-        rules = COLOUR_RULES if look.width in judged_widths else ()
+        rules = COLOUR_RULES if look.width in judged_widths and not sizes.is_full() else ()
         problems += judge_page(person.page, f"{name} {look.name}", rules=rules)
         judged_widths.add(look.width)
     put_on(person.page, person.look)

@@ -110,4 +110,7 @@ def test_lost_server_is_announced_until_it_is_back(platform: Platform, new_visit
     expect(ann.page.get_by_text("ann@lost.test").first).to_be_visible()
     ann.page.goto(f"{home}/members")
     ann.expect_text("Ann Lost")
-    assert "The part tenant was killed (SIGKILL); it was started again." in platform.log.read_text()
+    until = time.monotonic() + 20
+    while "The part tenant was killed (SIGKILL); it was started again." not in platform.log.read_text():
+        assert time.monotonic() < until, "`up` does not say what happened"
+        time.sleep(0.2)

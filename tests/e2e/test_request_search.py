@@ -14,7 +14,8 @@ def test_operator_finds_an_error_by_its_reference(new_visitor: type[NewVisitor])
     server = EmbeddedPostgres(DATA / "postgres")
     with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
         connection.execute(
-            "select record_bug('bug_of_a_broken_page', %s, 'tenant app', 'KeyError', 'tenant_app/pages/home.py:1 in load')",
+            "select record_bugs(array['bug_of_a_broken_page'], array[now()], array[%s], 'tenant app', array['KeyError'],"
+            " array['tenant_app/pages/home.py:1 in load'])",
             [REFERENCE],
         )
     olga = new_visitor()

@@ -35,6 +35,19 @@ async def test_suspended_organisation_can_be_left(cast: Cast) -> None:
     assert await entry.list_user_tenants(cast.max.cookie) == []
 
 
+async def test_last_owner_of_a_suspended_organisation_is_sent_to_support(cast: Cast) -> None:
+    """They can't transfer ownership meanwhile."""
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "ticket 4471", tenant_id=cast.acme)
+        await tenant_directory.suspend_tenant(octx, cast.acme, reason)
+    client = browser(cookie=cast.ann.cookie)
+    page = await client.get("/organisations/leave", params={"t": cast.ann.slug})
+    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
+    answer = await client.post("/organisations/leave", data=fields)
+    assert answer.status_code == 409
+    assert "Contact support." in alerts(answer)
+
+
 async def test_leaving_without_the_confirmed_membership_is_refused(cast: Cast) -> None:
     client = browser(cookie=cast.max.cookie)
     answer = await client.post("/organisations/leave", data={"t": cast.max.slug})

@@ -94,6 +94,7 @@ def question_panel() -> rx.Component:
         fields,
         buttons,
         on_submit=AccessState.ask_question,
+        data_asks="true",
         class_name="stack",
         data_testid="question",
         key=state.key,

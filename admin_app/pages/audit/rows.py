@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from admin_app import addresses, labels
+from shared.access import decision_counts
 from shared.access.actions import ACTIONS
 from shared.access.models import DecisionCount
 from shared.audit.event_types import AuditObject, AuditText, OperatorAuditAction
@@ -45,7 +46,7 @@ def operator_event_row(event: OperatorEvent) -> EventRow:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FindingRow:
     """Something that is stored under a request, beside the events of tenants. `url`: of its page, "" for none."""
 
@@ -53,17 +54,22 @@ class FindingRow:
     at: str
     title: str
     note: str
-    url: str
+    url: str = ""
 
 
 def finding_rows(findings: RequestFindings) -> list[FindingRow]:
-    """Newest first."""
+    """Newest first. An error that was reported is not shown as a count of its tenant as well."""
     names = findings.tenant_names
+    counted = [
+        refusal
+        for refusal in findings.refusals
+        if not (findings.bugs and refusal.reason == decision_counts.ERROR_REASON)
+    ]
     rows = [
         *map(_bug_row, findings.bugs),
-        *(_refusal_row(refusal, names[refusal.tenant_id]) for refusal in findings.refusals),
+        *(_refusal_row(refusal, names.get(refusal.tenant_id, refusal.tenant_id)) for refusal in counted),
         *(_job_row(job, names.get(job.tenant_id, job.tenant_id)) for job in findings.jobs),
-        *(_sync_row(sync, names[sync.tenant_id]) for sync in findings.syncs),
+        *(_sync_row(sync, names.get(sync.tenant_id, sync.tenant_id)) for sync in findings.syncs),
         *map(_operator_row, findings.operator_events),
         *map(_security_row, findings.security_events),
     ]
@@ -72,38 +78,56 @@ def finding_rows(findings: RequestFindings) -> list[FindingRow]:
 
 def _bug_row(bug: BugReport) -> FindingRow:
     note = _join(f"{bug.problem} in the {bug.process}", bug.place)
-    return FindingRow(bug.id, bug.at.isoformat(), "Unexpected error", note, "")
+    return FindingRow(id=bug.id, at=bug.at.isoformat(), title="Unexpected error", note=note)
 
 
 def _refusal_row(refusal: DecisionCount, tenant_name: str) -> FindingRow:
+    if refusal.reason == decision_counts.ERROR_REASON:
+        return FindingRow(
+            id=refusal.id, at=refusal.at.isoformat(), title="Unexpected error", note=tenant_name
+        )
     action = ACTIONS.get(refusal.action)
-    title = f"Refused to {action.description}" if action else "Unexpected error"
-    reason = refusal.reason.replace("_", " ").capitalize() if action else ""
-    note = _join(tenant_name, reason, refusal.actor_id)
-    url = addresses.explain_url(refusal.tenant_id, refusal.actor_id, refusal.action) if action else ""
-    return FindingRow(refusal.id, refusal.at.isoformat(), title, note, url)
+    reason = labels.REFUSAL_LABELS.get(refusal.reason, refusal.reason.replace("_", " "))
+    return FindingRow(
+        id=refusal.id,
+        at=refusal.at.isoformat(),
+        title=f"Refused to {action.description if action else refusal.action}",
+        note=_join(tenant_name, reason, refusal.actor_id),
+        url=addresses.explain_url(refusal.tenant_id, refusal.actor_id, refusal.action) if action else "",
+    )
 
 
 def _job_row(job: QueuedJob, tenant_name: str) -> FindingRow:
     at = job.changed_at or job.scheduled_at
-    note = _join(tenant_name, labels.JOB_STATUS_LABELS[job.status], job.error)
-    return FindingRow(f"job_{job.id}", at.isoformat() if at else "", f"Job {job.task}", note, "/jobs")
+    return FindingRow(
+        id=f"job_{job.id}",
+        at=at.isoformat() if at else "",
+        title=f"Job {job.task}",
+        note=_join(tenant_name, labels.JOB_STATUS_LABELS[job.status], job.error),
+        url="/jobs",
+    )
 
 
 def _sync_row(sync: BillingEvent, tenant_name: str) -> FindingRow:
-    title, note = "Billing updated", _join(tenant_name, f"Cause: {sync.cause}")
-    return FindingRow(sync.id, sync.at.isoformat(), title, note, addresses.billing_url(sync.tenant_id))
+    return FindingRow(
+        id=sync.id,
+        at=sync.at.isoformat(),
+        title="Billing updated",
+        note=_join(tenant_name, f"Cause: {sync.cause}"),
+        url=addresses.billing_url(sync.tenant_id),
+    )
 
 
 def _operator_row(event: OperatorEvent) -> FindingRow:
     row = operator_event_row(event)
-    return FindingRow(row.id, row.at, f"{row.actor} {row.action_text} {row.subject}".strip(), row.context, "")
+    title = f"{row.actor} {row.action_text} {row.subject}".strip()
+    return FindingRow(id=row.id, at=row.at, title=title, note=row.context)
 
 
 def _security_row(event: SecurityEvent) -> FindingRow:
     title, _ = labels.SECURITY_EVENT_LABELS.get(event.kind, (event.kind.replace("_", " ").capitalize(), ""))
     note = _join(event.actor_id, f"Requested {event.subject}" if event.subject else "")
-    return FindingRow(event.id, event.at.isoformat(), title, note, "")
+    return FindingRow(id=event.id, at=event.at.isoformat(), title=title, note=note)
 
 
 def _join(*texts: str) -> str:

@@ -49,6 +49,7 @@ def filter_form() -> rx.Component:
     return rx.form(
         rx.el.div(*fields, buttons, class_name="filters"),
         on_submit=AuditPageState.apply_filter,
+        data_asks="true",
         data_testid="audit-filter",
     )
 
@@ -73,7 +74,8 @@ def request_panel() -> rx.Component:
 
     no_findings = empty_state(
         "Nothing else has this reference",
-        "Events of tenants are listed below. Unexpected errors are kept for 30 days.",
+        "Events of tenants are listed below. Errors are kept for 30 days, at most 200 of one kind an hour. "
+        "Refusals are counted by the hour and keep their last reference.",
         glyph="search-x",
     )
     findings = rx.el.ol(

@@ -140,6 +140,7 @@ def filter_form() -> rx.Component:
     return rx.form(
         rx.el.div(*fields, buttons, class_name="filters"),
         on_submit=WebhooksState.apply_filter,
+        data_asks="true",
         data_testid="webhook-filter",
     )
 
