@@ -18,7 +18,7 @@ ERROR = "MailServerAway: The mail server does not answer (TimeoutError)."
 
 
 @pytest.fixture
-def list_job_ids(platform: Any) -> list[int]:
+def job_ids(platform: Any) -> list[int]:
     """Two jobs that are out of retries."""
     server = EmbeddedPostgres(DATA / "postgres")
     with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:

@@ -22,7 +22,7 @@ DEAD, DONE = "evt_planted_dead", "evt_planted_done"
 
 
 @pytest.fixture(scope="module")
-def get_globex_id(platform: Any) -> str:
+def globex(platform: Any) -> str:
     """Id of Globex, with a history of billing."""
     server = EmbeddedPostgres(DATA / "postgres")
     with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as superuser:
