@@ -5,7 +5,9 @@ queued again, and what a closed tab has queued or holds is dropped.
 """
 
 import asyncio
+import inspect
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import reflex as rx
@@ -45,8 +47,8 @@ class EventEntry(EventNamespace):
         except OversizedEvent:
             await self._answer(sid, TOO_LONG)
             return
-        handlers: Any = self.app._registration_context.event_handlers
-        if data["name"] not in handlers:
+        registered: Any = self.app._registration_context.event_handlers.get(data["name"])
+        if registered is None or not _accepts(registered.handler.fn, data.get("payload", {})):
             await self._answer(sid, OLD_PAGE)
             return
         if data["name"] == ERROR_REPORT and not self._may_report_error(sid):
@@ -113,6 +115,20 @@ class EventEntry(EventNamespace):
             self._schedule_forgetting(token)
         else:
             manager._purge_token(state_token)
+
+
+def _accepts(handler: Any, payload: dict[str, Any]) -> bool:
+    """Whether the handler has these arguments: those of a page of an older version may have had others."""
+    names, required_names = _list_arguments(handler)
+    return required_names <= payload.keys() <= names
+
+
+@cache
+def _list_arguments(handler: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of its arguments, and of those without a default."""
+    _, *arguments = inspect.signature(handler).parameters.values()
+    names = frozenset(argument.name for argument in arguments)
+    return names, frozenset(argument.name for argument in arguments if argument.default is argument.empty)
 
 
 def _is_load(name: str, handler: Any) -> bool:

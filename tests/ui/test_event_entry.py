@@ -21,20 +21,28 @@ LOAD, SEARCH, SAVE = "page.load", "page.search", "page.save"
 
 
 @needs(actions.HOME_READ, page=True)
-async def load() -> None: ...
+async def load(self: Any) -> None: ...
 
 
 @needs(actions.HOME_READ)
-async def search() -> None: ...
+async def search(self: Any, query: str = "") -> None: ...
 
 
 @needs(actions.MEMBER_INVITE)
-async def save() -> None: ...
+async def save(self: Any, text: str) -> None: ...
+
+
+async def report_error(self: Any, info: str, component_stack: str) -> None: ...
 
 
 HANDLERS = {
     name: SimpleNamespace(handler=SimpleNamespace(fn=handler))
-    for name, handler in {LOAD: load, SEARCH: search, SAVE: save, event_entry.ERROR_REPORT: search}.items()
+    for name, handler in {
+        LOAD: load,
+        SEARCH: search,
+        SAVE: save,
+        event_entry.ERROR_REPORT: report_error,
+    }.items()
 }
 
 
@@ -99,6 +107,34 @@ async def test_handler_that_is_gone_is_answered_with_a_reload(entry: Entry) -> N
     assert "Reload it." in entry.answers[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "payload"),
+    [
+        (LOAD, {"": 1}),
+        (LOAD, {"self": 1}),
+        (SEARCH, {"text": "x"}),
+        (SAVE, {}),
+        (SAVE, {"text": "x", "more": 1}),
+    ],
+)
+async def test_event_with_other_arguments_is_told_to_reload(
+    entry: Entry, name: str, payload: dict[str, Any]
+) -> None:
+    """An older version of the handler may have had them. Without the check the handler breaks."""
+    data = {"name": name, "payload": payload, "router_data": {"pathname": "/", "asPath": "/"}}
+    await entry.entry.on_event("sid", data)
+    assert entry.passed == []
+    assert "This page is from an older version." in entry.answers[0]
+
+
+@pytest.mark.parametrize(("name", "payload"), [(SEARCH, {}), (SEARCH, {"query": "x"}), (SAVE, {"text": "x"})])
+async def test_event_with_the_arguments_of_its_handler_passes(
+    entry: Entry, name: str, payload: dict[str, Any]
+) -> None:
+    await entry.send(name, **payload)
+    assert entry.passed == [name]
+
+
 async def test_event_that_is_too_long_is_answered_in_words(entry: Entry) -> None:
     await entry.send(SAVE, text="x" * 30_000)
     await entry.send(LOAD, path="/" + "x" * 3_000)
@@ -121,7 +157,7 @@ async def test_load_passes_unless_the_tab_has_queued_it(
     entry: Entry, queued: list[str], sent: str, passes: bool
 ) -> None:
     entry.processor.queue("tab", *queued)
-    await entry.send(sent)
+    await entry.send(sent, **({"text": "x"} if sent == SAVE else {}))
     assert bool(entry.passed) is passes
     await entry.send(LOAD, path="/t/acme/members")
     assert entry.passed[-1] == LOAD, "another page"
@@ -129,7 +165,7 @@ async def test_load_passes_unless_the_tab_has_queued_it(
 
 async def test_event_waits_while_the_queue_of_its_tab_is_full(entry: Entry) -> None:
     entry.processor.queue("tab", *[SEARCH] * event_entry.MAX_QUEUED)
-    sending = asyncio.create_task(entry.send(SAVE))
+    sending = asyncio.create_task(entry.send(SAVE, text="x"))
     await asyncio.sleep(0.1)
     assert entry.passed == []
     entry.processor._token_queues.clear()
