@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -133,7 +133,8 @@ async def attack(app: App, world: World, report: Report) -> None:
     all_frames = frames(left_token)
     for name, frame in all_frames.items():
         async with app.socket(cookie) as socket:
-            await socket.wire.send(frame)
+            with suppress(ConnectionClosed):  # before a large one has left
+                await socket.wire.send(frame)
             refused = await _is_closed(socket.wire)
         report.attempt(KIND, f"{app.name}: {name}", refused=refused)
     async with app.socket(cookie, connects=False) as socket:
