@@ -163,8 +163,9 @@ OBSTACLE_LINE = TraceLine(
 )
 
 
+# A named tuple by its fields in order, in half the time of its own constructor.
+_new_tuple = tuple.__new__
 # Bound once: Python 3.11 looks a member of an enum up slowly.
-_new_tuple = tuple.__new__  # a named one by its fields in order, in half the time
 _YES, _NO, _WARN, _ALLOWED = Verdict.YES, Verdict.NO, Verdict.WARN, Reason.ALLOWED
 
 

@@ -218,7 +218,7 @@ class Attack:
             yield self._lower_role(kind, role, cookie, names)
 
     def _list_lower_roles(self) -> dict[str, tuple[str, frozenset[str]]]:
-        """Role: the cookie of somebody who has it, and its permissions."""
+        """By role: the cookie of a member or operator with this role, and the permissions of the role."""
         if self.app.name == "tenant":
             accounts = self.world.roles.items()
             return {role: (account.cookie, ROLES[role].permissions) for role, account in accounts}

@@ -366,6 +366,22 @@ def test_decision_and_trace_agree_for_actions_that_need_less(action: Action) -> 
             assert reason == (Reason.ALLOWED if action is actions.MEMBER_LEAVE else Reason.TENANT_SUSPENDED)
 
 
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ("suspended", "The organisation is suspended. This action is allowed meanwhile."),
+        (
+            "pending_verification",
+            "The organisation is pending verification. This action is allowed before verification.",
+        ),
+    ],
+)
+def test_state_that_an_action_ignores_is_explained(state: str, sentence: str) -> None:
+    trace = World(state=state).trace(actions.MEMBER_LEAVE)
+    (line,) = [line for line in trace.lines if line.layer is Layer.TENANT]
+    assert explain.describe_line(line, trace.inputs) == sentence
+
+
 # ── from when to when ────────────────────────────────────────────────────────────────────────────────────────────
 
 

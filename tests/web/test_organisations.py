@@ -2,6 +2,8 @@
 
 import re
 
+import httpx
+
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.tenancy import entry
@@ -9,41 +11,44 @@ from tests.conftest import Cast
 from tests.support.http_visitor import alerts, browser
 
 
+async def suspend_acme(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "ticket 4471", tenant_id=cast.acme)
+        await tenant_directory.suspend_tenant(octx, cast.acme, reason)
+
+
+async def read_leave_form(client: httpx.AsyncClient, slug: str) -> dict[str, str]:
+    """The hidden fields of the page that asks for confirmation."""
+    page = await client.get("/organisations/leave", params={"t": slug})
+    return dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
+
+
 async def test_leaving_asks_and_then_ends_the_membership(cast: Cast) -> None:
     client = browser(cookie=cast.max.cookie)
     page = await client.get("/organisations/leave", params={"t": cast.max.slug})
     assert "Leave Acme?" in page.text
-    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
-    left = await client.post("/organisations/leave", data=fields)
+    left = await client.post("/organisations/leave", data=await read_leave_form(client, cast.max.slug))
     assert left.headers["location"] == "/organisations?notice=left"
     assert (await client.get(f"/t/{cast.max.slug}/home")).status_code == 403
     assert await entry.list_user_tenants(cast.max.cookie) == []
 
 
 async def test_suspended_organisation_can_be_left(cast: Cast) -> None:
-    async with cast.olga.octx() as octx:
-        reason = state_reason(octx, "ticket 4471", tenant_id=cast.acme)
-        await tenant_directory.suspend_tenant(octx, cast.acme, reason)
+    await suspend_acme(cast)
     client = browser(cookie=cast.max.cookie)
     listed = await client.get("/organisations")
     assert "Suspended" in listed.text
     assert f"/organisations/leave?t={cast.max.slug}" in listed.text
-    page = await client.get("/organisations/leave", params={"t": cast.max.slug})
-    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
-    left = await client.post("/organisations/leave", data=fields)
+    left = await client.post("/organisations/leave", data=await read_leave_form(client, cast.max.slug))
     assert left.headers["location"] == "/organisations?notice=left"
     assert await entry.list_user_tenants(cast.max.cookie) == []
 
 
 async def test_last_owner_of_a_suspended_organisation_is_sent_to_support(cast: Cast) -> None:
     """They can't transfer ownership meanwhile."""
-    async with cast.olga.octx() as octx:
-        reason = state_reason(octx, "ticket 4471", tenant_id=cast.acme)
-        await tenant_directory.suspend_tenant(octx, cast.acme, reason)
+    await suspend_acme(cast)
     client = browser(cookie=cast.ann.cookie)
-    page = await client.get("/organisations/leave", params={"t": cast.ann.slug})
-    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
-    answer = await client.post("/organisations/leave", data=fields)
+    answer = await client.post("/organisations/leave", data=await read_leave_form(client, cast.ann.slug))
     assert answer.status_code == 409
     assert "Contact support." in alerts(answer)
 
@@ -58,9 +63,7 @@ async def test_leaving_without_the_confirmed_membership_is_refused(cast: Cast) -
 
 async def test_leaving_tells_the_last_owner_what_to_do_first(cast: Cast) -> None:
     client = browser(cookie=cast.ann.cookie)
-    page = await client.get("/organisations/leave", params={"t": cast.ann.slug})
-    fields = dict(re.findall(r'name="(t|membership)" value="([^"]+)"', page.text))
-    answer = await client.post("/organisations/leave", data=fields)
+    answer = await client.post("/organisations/leave", data=await read_leave_form(client, cast.ann.slug))
     assert answer.status_code == 409
     assert "Transfer ownership on the Members page first." in alerts(answer)
 
