@@ -4,18 +4,17 @@ A person's events take turns at a bounded rate, and so do the events of all peop
 A session with too many waiting frames is flooding, and its socket is closed.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from shared.core.config import settings
+from shared.core.token_buckets import TokenBuckets
 
 MAX_SOCKETS, MAX_TABS = 30, 20  # of one session; a tab that reconnects has two sockets for a while
 BURST_SECONDS = 1.5  # events that may be sent at once, in seconds of the rate
 TENANT_SHARE, TENANT_BURST_SECONDS = 2.5, 2  # of a tenant, in shares of the rate of one person
 WAITING_SECONDS = 6  # cost of the frames of one session that wait for their turn, in seconds of the rate
 COST_BYTES = 8_192  # a frame costs 1, and 1 more for each of these
-FORGET_SECONDS = 60.0  # after which a bucket that nobody used is full again
 
 
 class TooManySockets(Exception):
@@ -24,27 +23,6 @@ class TooManySockets(Exception):
 
 class TooManyFrames(Exception):
     """The session sends more than is worked off."""
-
-
-@dataclass(slots=True)
-class TokenBucket:
-    """May be in debt: who takes from an empty bucket is told how long to wait, and later ones wait longer."""
-
-    rate: float  # per second
-    burst: float
-    level: float = 0.0
-    filled_at: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.level = self.burst
-
-    def take(self, cost: float) -> float:
-        """Seconds to wait before going on."""
-        now = time.monotonic()
-        self.level = min(self.burst, self.level + (now - self.filled_at) * self.rate)
-        self.filled_at = now
-        self.level -= cost
-        return max(0.0, -self.level / self.rate)
 
 
 @dataclass(slots=True)
@@ -59,8 +37,7 @@ class SocketLimits:
 
     def __init__(self) -> None:
         self._sessions: dict[str, SessionSockets] = {}
-        self._buckets: dict[str, TokenBucket] = {}
-        self._swept_at = 0.0
+        self._buckets = TokenBuckets()
 
     def open_socket(self, session_hash: str, client_token: str) -> None:
         """Raises TooManySockets. Pair with `close_socket`."""
@@ -98,26 +75,10 @@ class SocketLimits:
     def take_turn(self, session_hash: str, person_id: str, slug: str, cost: float) -> float:
         """Seconds that the frame has to wait before it goes on."""
         rate = float(settings().events_per_second)
-        wait = self._bucket(f"person {person_id}", rate, rate * BURST_SECONDS).take(cost)
+        wait = self._buckets.get(f"person {person_id}", rate, rate * BURST_SECONDS).take(cost)
         if tenant_id := self._sessions[session_hash].tenant_by_slug.get(slug, ""):
             rate *= TENANT_SHARE
             wait = max(
-                wait, self._bucket(f"tenant {tenant_id}", rate, rate * TENANT_BURST_SECONDS).take(cost)
+                wait, self._buckets.get(f"tenant {tenant_id}", rate, rate * TENANT_BURST_SECONDS).take(cost)
             )
         return wait
-
-    def _bucket(self, name: str, rate: float, burst: float) -> TokenBucket:
-        self._forget_full_buckets()
-        if name not in self._buckets:
-            self._buckets[name] = TokenBucket(rate, burst)
-        return self._buckets[name]
-
-    def _forget_full_buckets(self) -> None:
-        """Buckets of people who have left; one that is missing is a full one."""
-        now = time.monotonic()
-        if now - self._swept_at < FORGET_SECONDS:
-            return
-        self._swept_at = now
-        for name, bucket in list(self._buckets.items()):
-            if bucket.level + (now - bucket.filled_at) * bucket.rate >= bucket.burst:
-                del self._buckets[name]

@@ -9,8 +9,9 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from shared.core import crypto, db
 from shared.core.config import settings
@@ -46,7 +47,7 @@ class PendingSignUp:
     sign_up_id: str = ""
 
 
-def get_client_address(request: Request) -> str:
+def get_client_address(request: HTTPConnection) -> str:
     """The client's address: the last one that is not a trusted proxy. Earlier entries could be forged.
 
     Proxies append to the line, or add a line of their own; some add the port. What is no address counts as the peer's.
@@ -72,8 +73,13 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
 
 
-def get_cookie_header(request: Request) -> str:
+def get_cookie_header(request: HTTPConnection) -> str:
     return "; ".join(request.headers.getlist("cookie"))
+
+
+def note_live_session(scope: Scope, session_hash: str) -> None:
+    """For the limits: the request has a live session."""
+    scope["state"]["live_session_hash"] = session_hash
 
 
 async def find_visitor(request: Request) -> SignedInVisitor | None:
@@ -82,6 +88,7 @@ async def find_visitor(request: Request) -> SignedInVisitor | None:
         live_session = await sessions.find(session, realm, get_cookie_header(request))
         if live_session is None:
             return None
+        note_live_session(request.scope, live_session.session_hash)
         await sessions.touch(session, realm, live_session)
         return SignedInVisitor(live_session.person, live_session)
 

@@ -16,6 +16,8 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import content_security, metrics, problem_responses
 from shared.web.app_sites import Site
+from shared.web.request_limits import RequestLimits, TooManyRequests
+from shared.web.session_guard import is_static_file
 
 SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
@@ -39,6 +41,7 @@ class BodyTimedOut(DomainError):
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, site: Site) -> None:
         self.app, self.site = app, site
+        self.limits = RequestLimits(site.realm)
         app_folder = settings().frontends_dir / ("admin" if site.is_operator_app else "tenant")
         self.policy = content_security.build_policy(app_folder / "build" / "client", site.socket_origin)
 
@@ -48,7 +51,7 @@ class RequestMiddleware:
         request_id, began = request_ids.begin(), time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state.update(request_id=request_id, site=self.site)
-        status = 0
+        status, is_logged = 0, True
 
         async def receive_tracked() -> Message:
             if scope["type"] == "http" and not state.get("body_read"):
@@ -61,6 +64,8 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
+            if session_hash := state.pop("live_session_hash", ""):
+                self.limits.note_live_session(session_hash)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if status == BodyTimedOut.status:
@@ -73,6 +78,7 @@ class RequestMiddleware:
             await send(message)
 
         try:
+            await self.limits.wait_for_turn(scope, is_static=is_static_file(scope["path"]))
             if _has_canonical_path(scope):
                 async with rate_limits.not_counted_in_an_outage():
                     await self.app(scope, receive_tracked, send_with_headers)
@@ -84,6 +90,7 @@ class RequestMiddleware:
                     NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP),
                 )
         except Exception as problem:  # the last place where it can become a response
+            is_logged = not isinstance(problem, TooManyRequests)  # a flood is not copied to the disk
             _report_problem(problem, request_id, scope["path"])
             if status or scope["type"] == "websocket":
                 raise
@@ -91,16 +98,17 @@ class RequestMiddleware:
         finally:
             seconds = time.perf_counter() - began
             metrics.count_request(scope, status, seconds)
-            log.get_logger("http").info(
-                "request",
-                method=scope.get("method", "WEBSOCKET"),
-                path=_path_for_log(scope["path"]),  # never the query: links carry tokens
-                status=status,
-                ms=round(seconds * 1000, 1),
-                tenant_id=state.get("tenant_id", "-"),
-                request_id=request_id,
-                **_client_request_id(scope),
-            )
+            if is_logged:
+                log.get_logger("http").info(
+                    "request",
+                    method=scope.get("method", "WEBSOCKET"),
+                    path=_path_for_log(scope["path"]),  # never the query: links carry tokens
+                    status=status,
+                    ms=round(seconds * 1000, 1),
+                    tenant_id=state.get("tenant_id", "-"),
+                    request_id=request_id,
+                    **_client_request_id(scope),
+                )
             request_ids.end()
 
     async def _receive_body(self, receive: Receive, state: dict[str, Any], began: float) -> Message:

@@ -64,6 +64,10 @@ STATIC_FILE_PATTERN = re.compile(
 TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{8,100}")
 
 
+def is_static_file(path: str) -> bool:
+    return path.startswith(STATIC_PREFIXES) or STATIC_FILE_PATTERN.fullmatch(path) is not None
+
+
 async def _authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001
     return await entry.authenticate_operator(cookies, touches=touches)
 
@@ -121,13 +125,19 @@ class SessionGuard:
                 return
         await self.app(scope, receive, send)
 
+    async def _find_principal(
+        self, scope: Scope, cookies: str, slug: str, *, touches: bool
+    ) -> Principal | None:
+        principal = await self._authenticate(cookies, slug, touches=touches)
+        if principal is not None:
+            request_identity.note_live_session(scope, principal.session_hash)
+        return principal
+
     def is_public(self, path: str) -> bool:
         """True for public pages, which authorise themselves, and for static files."""
-        if path in PUBLIC_PATHS or path.startswith(
-            (*PUBLIC_PREFIXES, *self.site.api_prefixes, *STATIC_PREFIXES)
-        ):
+        if path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, *self.site.api_prefixes)):
             return True
-        return STATIC_FILE_PATTERN.fullmatch(path) is not None
+        return is_static_file(path)
 
     async def find_connecting(self, scope: Scope, headers: Headers, cookies: str) -> Principal | None:
         """Who may open this socket, or upload into a tab's state; None when it is refused. Refuses the polling transport."""
@@ -137,7 +147,7 @@ class SessionGuard:
         if path.startswith(UPLOAD_PATH) and (is_socket or scope["method"] != "POST"):
             return None  # Reflex serves uploaded files without authorisation
         # A socket reconnects without user action whenever the network breaks, so it is no activity.
-        principal = await self._authenticate(cookies, "", touches=not is_socket)
+        principal = await self._find_principal(scope, cookies, "", touches=not is_socket)
         if principal is None:
             return None
         if not self.has_own_origin(headers):
@@ -190,7 +200,7 @@ class SessionGuard:
         parts = scope["path"].split("/")
         of_tenant = parts[1] == "t" and not self.site.is_operator_app
         slug = parts[2] if of_tenant and len(parts) > 2 else ""
-        principal = await self._authenticate(cookies, slug, touches=True)
+        principal = await self._find_principal(scope, cookies, slug, touches=True)
         if principal is None:
             if (
                 of_tenant

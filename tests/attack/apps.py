@@ -214,7 +214,9 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     return os.environ | {
         "BULKHEAD_TENANT_URL": addresses["tenant"],
         "BULKHEAD_ADMIN_URL": addresses["admin"],
-        "BULKHEAD_EVENTS_PER_SECOND": "1000000",  # attempts don't wait for each other
+        # Attempts don't wait for each other.
+        "BULKHEAD_EVENTS_PER_SECOND": "1000000",
+        "BULKHEAD_REQUESTS_PER_SECOND": "1000000",
     }
 
 

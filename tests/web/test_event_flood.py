@@ -1,9 +1,11 @@
-"""One member floods the app over real sockets: the people of other tenants do not notice.
+"""One member floods the app over real sockets, or strangers over HTTP: the people of other tenants do not notice.
 
 The same with the limits taken out is the control.
 """
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -38,7 +40,7 @@ class Latencies:
 
 @asynccontextmanager
 async def tenant_app(*opened_holes: str) -> AsyncIterator[App]:
-    rate = {"BULKHEAD_EVENTS_PER_SECOND": str(RATE)}
+    rate = {"BULKHEAD_EVENTS_PER_SECOND": str(RATE), "BULKHEAD_REQUESTS_PER_SECOND": str(RATE)}
     async with serving("tenant", free_addresses(), *opened_holes, **rate) as app:
         yield app
 
@@ -121,23 +123,18 @@ async def test_flooding_member_is_served_when_the_limits_are_removed(cast: Cast)
     assert flooder.close_codes == []
 
 
+@dataclass(frozen=True)
 class Strangers:
-    """Without a session: handshakes, pages and sign-ins with wrong passwords, as fast as they are answered."""
+    """Without a session; `url` is the app's."""
 
-    def __init__(self, app: App) -> None:
-        self.app, self.answered = app, 0
+    url: str
 
     async def run(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*(self._ask_again(n) for n in range(SOCKETS))), seconds)
-
-    async def _ask_again(self, number: int) -> None:
-        while True:
-            assert not await self.app.opens("")
-            await self.app.ask("GET", "/t/acme/members")
-            form = {"email": f"nobody{number}@flood.test", "password": "wrong horse battery"}
-            await self.app.ask("POST", "/auth/sign-in", data=form)
-            self.answered += 3
+        words = ("-m", "tests.support.strangers", self.url, str(seconds), str(SOCKETS))
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.PIPE)
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        print(f"strangers got {output.decode().strip()}")
 
 
 def flood_of_a_member(app: App, cast: Cast) -> list[Flooder | Strangers]:
@@ -149,7 +146,7 @@ def flood_of_a_tenant(app: App, cast: Cast) -> list[Flooder | Strangers]:
 
 
 def flood_of_strangers(app: App, cast: Cast) -> list[Flooder | Strangers]:
-    return [Strangers(app)]
+    return [Strangers(app.url)]
 
 
 @pytest.mark.long

@@ -14,10 +14,10 @@ from shared.core.socket_limits import (
     MAX_TABS,
     TENANT_SHARE,
     SocketLimits,
-    TokenBucket,
     TooManyFrames,
     TooManySockets,
 )
+from shared.core.token_buckets import TokenBucket
 from shared.web.guarded_socket import MALFORMED, TOO_MANY, GuardedSocket
 
 LOAD = EVENT + json.dumps(["event", {"name": "a.load", "router_data": {"asPath": "/t/acme/home"}}])

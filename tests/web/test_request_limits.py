@@ -1,0 +1,82 @@
+"""Requests without a live session are limited by address: a flood waits, and whoever is signed in does not notice."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from shared.core.config import settings
+from shared.web import http_app, request_limits
+from shared.web.app_sites import TENANT
+from tests.conftest import Cast
+
+RATE = 5
+BURST = RATE * request_limits.BURST_SECONDS
+STRANGER, OTHER = "203.0.113.7", "198.51.100.9"
+
+
+@pytest.fixture(autouse=True)
+def rate(environment: Callable[[str, str], None]) -> None:
+    environment("BULKHEAD_REQUESTS_PER_SECOND", str(RATE))
+
+
+@pytest.fixture
+def app() -> object:
+    """Of its own: nobody has asked it yet."""
+    return http_app.build_app(TENANT)
+
+
+async def ask(
+    app: object, peer: str, cookie: str = "", path: str = "/nothing"
+) -> tuple[httpx.Response, float]:
+    """The answer, and seconds until it came."""
+    transport = httpx.ASGITransport(app=app, client=(peer, 1))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=settings().tenant_url) as client:
+        began = time.monotonic()
+        answer = await client.get(path, headers={"accept": "text/html", "cookie": cookie})
+        return answer, time.monotonic() - began
+
+
+async def flood(app: object, count: int, cookie: str = "") -> list[tuple[httpx.Response, float]]:
+    return await asyncio.gather(*(ask(app, STRANGER, cookie) for _ in range(count)))
+
+
+async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answered(
+    app: object, cast: Cast
+) -> None:
+    answer, _ = await ask(app, STRANGER, cast.ann.cookie, f"/t/{cast.ann.slug}/nothing")
+    assert answer.status_code != 303  # signed in
+    flooding = asyncio.create_task(flood(app, BURST + 10 * RATE, "__Host-bulkhead-session=forged"))
+    await asyncio.sleep(1)
+    for peer, cookie in ((OTHER, ""), (STRANGER, cast.ann.cookie)):
+        answer, seconds = await ask(app, peer, cookie)
+        assert answer.status_code != 429
+        assert seconds < 1
+    answers = await flooding
+    refused = [answer for answer, _ in answers if answer.status_code == 429]
+    assert len(refused) == pytest.approx(10 * RATE - RATE * request_limits.MAX_WAIT_SECONDS, abs=RATE)
+    waits = sorted(seconds for answer, seconds in answers if answer.status_code != 429)
+    assert waits[BURST - 1] < 2 < 4 < waits[-1] < request_limits.MAX_WAIT_SECONDS + 2
+
+
+async def test_refused_flood_hears_when_to_try_again_but_the_load_balancer_is_answered(
+    app: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_limits, "MAX_WAITING", 0)
+    answers = [answer for answer, _ in await flood(app, 4 * BURST)]
+    refusal = next(answer for answer in answers if answer.status_code == 429)
+    assert refusal.headers["retry-after"] == "1"
+    assert "Too many requests." in refusal.text
+    assert "Try again in 1 second." in refusal.text
+    answer, _ = await ask(app, STRANGER, path="/healthz")
+    assert answer.status_code == 404  # this app has no such route; it was not refused
+
+
+async def test_static_files_count_less(app: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_limits, "MAX_WAITING", 0)
+    statuses = [
+        (await ask(app, STRANGER, path="/assets/nothing.js"))[0].status_code for _ in range(3 * BURST)
+    ]
+    assert set(statuses) == {404}
