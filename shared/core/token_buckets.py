@@ -1,4 +1,4 @@
-"""Token buckets by name, kept in one process: how much somebody may do at once, and how much a second."""
+"""Token buckets by name, kept in one process: what may be done at once, and how much a second."""
 
 import time
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class TokenBuckets:
         self._swept_at = 0.0
 
     def get(self, name: str, rate: float, burst: float) -> TokenBucket:
-        """A full one, if nobody has used the name lately."""
+        """A full one, if the name has not been used lately."""
         self._forget_full_buckets()
         if name not in self._buckets:
             self._buckets[name] = TokenBucket(rate, burst)

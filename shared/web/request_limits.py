@@ -21,7 +21,7 @@ from shared.web import request_identity
 
 BURST_SECONDS = 3  # requests that may be sent at once, in seconds of the rate
 MAX_WAIT_SECONDS = 5.0
-MAX_WAITING = 1_000  # requests of everybody; each holds a connection
+MAX_WAITING = 1_000  # requests of all senders; each holds a connection
 STATIC_COST = 0.1  # of a request; a page that is opened for the first time loads many files
 KNOWN_SECONDS, MOST_KNOWN = 300.0, 50_000
 # Load balancers ask for their own sake, and webhooks have a limit of their own, by account.
@@ -29,7 +29,7 @@ UNLIMITED = ("/healthz", "/readyz", "/webhooks/stripe/")
 
 
 class TooManyRequests(Refused):
-    """Its sender waits long enough already."""
+    """Too many requests of its sender wait already."""
 
     def __init__(self, seconds: float) -> None:
         retry_after = math.ceil(seconds)
@@ -51,7 +51,7 @@ class RequestLimits:
         self._seen_live: OrderedDict[str, float] = OrderedDict()  # when, by session hash; oldest first
 
     async def wait_for_turn(self, scope: Scope, *, is_static: bool) -> None:
-        """Raises TooManyRequests when too many of its sender, or of everybody, wait already."""
+        """Raises TooManyRequests when too many requests of its sender, or of all senders, wait already."""
         if scope["path"].startswith(UNLIMITED):
             return
         cost, rate = STATIC_COST if is_static else 1.0, float(settings().requests_per_second)
@@ -68,14 +68,14 @@ class RequestLimits:
                 self._waiting -= 1
 
     def note_live_session(self, session_hash: str) -> None:
-        """It was found live just now: its requests no longer count for its address."""
+        """Requests of a session that was found live just now no longer count for their address."""
         self._seen_live[session_hash] = time.monotonic()
         self._seen_live.move_to_end(session_hash)
         if len(self._seen_live) > MOST_KNOWN:
             self._seen_live.popitem(last=False)
 
     def _name_sender(self, scope: Scope) -> str:
-        """A cookie that is no live session, or was none lately, tells nothing about its sender."""
+        """The sender of a cookie is its session only if that was found live lately, else its address."""
         request = HTTPConnection(scope)
         session_hash = sessions.get_token_hash(self._realm, request_identity.get_cookie_header(request))
         if session_hash and self._seen_live.get(session_hash, -math.inf) > time.monotonic() - KNOWN_SECONDS:

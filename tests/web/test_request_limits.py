@@ -24,7 +24,7 @@ def rate(environment: Callable[[str, str], None]) -> None:
 
 @pytest.fixture
 def app() -> object:
-    """Of its own: nobody has asked it yet."""
+    """An app of its own, which has not been asked yet."""
     return http_app.build_app(TENANT)
 
 
