@@ -4,6 +4,7 @@ The page is not loaded again for a look: the browser changes its colour scheme a
 who turns to night mode or makes the window narrow.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.support import sizes
+from tests.support.sizes import size
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Visitor
@@ -51,11 +53,9 @@ async (scheme) => {
 """
 # A toast that is leaving is half transparent, so that its contrast says nothing.
 # Without the rules whose findings are never serious, and without fetching style sheets, which no rule that runs needs.
-# `only`: the ids of the rules to judge by, all of them when it is empty.
 FIND_VIOLATIONS = """
-async ([impacts, only]) => {
-  const judges = (rule) => impacts.includes(rule.impact) && (only.length === 0 || only.includes(rule.id));
-  const others = axe._audit.rules.filter((rule) => !judges(rule));
+async ([impacts]) => {
+  const others = axe._audit.rules.filter((rule) => !impacts.includes(rule.impact));
   const rules = Object.fromEntries(others.map((rule) => [rule.id, { enabled: false }]));
   const leaving = [["[data-sonner-toast][data-removed=true]"], ["[data-sonner-toast][data-mounted=false]"]];
   const results = await axe.run({ exclude: leaving }, { resultTypes: ["violations"], preload: false, rules });
@@ -63,13 +63,16 @@ async ([impacts, only]) => {
 }
 """
 SERIOUS = ("serious", "critical")
-# The rules that look at colours. The others read the same elements at the same places in light and in dark.
-COLOUR_RULES = ("color-contrast", "link-in-text-block")
 
 
 def list_looks() -> list[Look]:
     """The looks of this run."""
     return [LIGHT, DARK, PHONE, *([PHONE_DARK] if sizes.is_full() else [])]
+
+
+def draw_looks() -> list[Look]:
+    """Looks to judge a page in, others each time."""
+    return random.sample(list_looks(), size("e2e.looks"))
 
 
 def open_page(person: "Visitor", name: str, address: str, *, whole_suffix: str | None = None) -> list[str]:
@@ -80,26 +83,34 @@ def open_page(person: "Visitor", name: str, address: str, *, whole_suffix: str |
 
 
 def list_problems(
-    person: "Visitor", name: str, *, screen: bool = True, whole_suffix: str | None = None
+    person: "Visitor",
+    name: str,
+    *,
+    screen: bool = True,
+    whole_suffix: str | None = None,
+    judged: Sequence[Look] | None = None,
 ) -> list[str]:
-    """The problems of the page as it is, in every look; each says the page and the look.
+    """The problems of the page as it is; each says the page and the look.
 
-    Colours are judged in every look, everything else once at every width, and in the long run in every look. That makes `NAME-LOOK.png` of
-    what is on the screen, and `NAME-LOOK{whole_suffix}.png` of the whole page where a suffix is given. The page has the
-    person's own look again afterwards.
+    The width is checked in every look. Colours and what a screen reader gets are checked in the looks `judged`, which are
+    drawn anew in every run; the long run checks all of them. It also makes `NAME-LOOK.png` of what is on the screen, and
+    `NAME-LOOK{whole_suffix}.png` of the whole page where a suffix is given. The page has the person's own look again
+    afterwards.
     """
     expect(person.page.locator(".bone")).to_have_count(0)
     problems = []
-    judged_widths = set[int]()
+    judged = draw_looks() if judged is None else judged
     for look in list_looks():
+        if look not in judged and look.dark:
+            continue  # as wide as in light
         if problem := put_on(person.page, look):
             problems.append(f"{name} {look.name}: {problem}")
         shot_name = f"{name}-{look.name}"
         whole_names = [] if whole_suffix is None else [f"{shot_name}{whole_suffix}"]
         take_pictures(person, screen_names=[shot_name] if screen else [], whole_names=whole_names)
-        rules = COLOUR_RULES if look.width in judged_widths and not sizes.is_full() else ()
-        problems += judge_page(person.page, f"{name} {look.name}", rules=rules)
-        judged_widths.add(look.width)
+        problems += check_width(person.page, f"{name} {look.name}")
+        if look in judged:
+            problems += check_rules(person.page, f"{name} {look.name}")
     put_on(person.page, person.look)
     return problems
 
@@ -128,18 +139,27 @@ def put_on(page: Page, look: Look) -> str:
     return str(page.evaluate(SETTLE, "dark" if look.dark else "light"))
 
 
-def judge_page(page: Page, name: str, *, rules: Sequence[str] = ()) -> list[str]:
-    """The problems of the page as it looks now, in words that begin with `name`. `rules`: by these of axe only."""
+def judge_page(page: Page, name: str) -> list[str]:
+    """The problems of the page as it looks now, in words that begin with `name`."""
+    return check_width(page, name) + check_rules(page, name)
+
+
+def check_width(page: Page, name: str) -> list[str]:
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    problems = [f"{name}: {wide} px wider than the screen"] if wide > 0 else []
-    for violation in find_violations(page, rules):
-        problems += [f"{name}: {violation['id']}: {node['html'][:160]}" for node in violation["nodes"][:3]]
-    return problems
+    return [f"{name}: {wide} px wider than the screen"] if wide > 0 else []
 
 
-def find_violations(page: Page, rules: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Serious and critical violations of these rules, or of all, as axe reports them."""
+def check_rules(page: Page, name: str) -> list[str]:
+    return [
+        f"{name}: {violation['id']}: {node['html'][:160]}"
+        for violation in find_violations(page)
+        for node in violation["nodes"][:3]
+    ]
+
+
+def find_violations(page: Page) -> list[dict[str, Any]]:
+    """Serious and critical violations, as axe reports them."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
-    violations: list[dict[str, Any]] = page.evaluate(FIND_VIOLATIONS, [SERIOUS, rules])
+    violations: list[dict[str, Any]] = page.evaluate(FIND_VIOLATIONS, [SERIOUS])
     return violations

@@ -38,6 +38,8 @@ SIZES: dict[str, Size] = {
     "tenancy.blast_radius_tenants": Size(400, 10_000),
     # Guards that are removed besides the planted holes, chosen anew in each run
     "attack.removals": Size(3, 12),
+    # Looks in which a page is judged by colours and by what a screen reader gets
+    "e2e.looks": Size(1, 4),
     # Parts that are killed or frozen under load
     "e2e.faults": Size(1, 10),
     # Frames of pages that are changed at random, of each app; `make attack` sends all of them
