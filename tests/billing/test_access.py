@@ -141,6 +141,24 @@ def test_read_only_tenant_keeps_its_addons() -> None:
     assert schedule.addons == (ActiveAddon("ver_extra", 1),)
 
 
+def test_addon_with_quantity_zero_gives_nothing() -> None:
+    """The provider bills nothing for it, so the page and the access agree on none."""
+    plan = build_subscription()
+    lines = (*plan.lines, replace(plan.lines[0], price_id=EXTRA, quantity=0))
+    schedule = access_schedule.schedule_for([replace(plan, lines=lines)], PRICED, EPOCH)
+    assert schedule is not None
+    assert schedule.addons == ()
+
+
+def test_addon_with_a_metered_price_counts_once() -> None:
+    priced = PRICED | {"prc_calls": PRICED[EXTRA]._replace(is_metered=True)}
+    line = replace(build_subscription().lines[0], price_id="prc_calls", quantity=0)
+    assert access_schedule.count_addons([line], priced) == {"ver_extra": 1}
+    assert access_schedule.count_addons([line, replace(line, price_id=EXTRA, quantity=2)], priced) == {
+        "ver_extra": 2
+    }
+
+
 # ── the property can fail ────────────────────────────────────────────────────────────────────────────────────────
 
 Planted = tuple[Any, str, Any]
@@ -264,7 +282,17 @@ def given_up_adds_up() -> Planted:
     return access_schedule, "_active_addons", addons
 
 
+def none_is_one() -> Planted:
+    was = access_schedule.count_addons
+
+    def count(lines: Any, priced: Any) -> Any:
+        return was([replace(line, quantity=max(line.quantity, 1)) for line in lines], priced)
+
+    return access_schedule, "count_addons", count
+
+
 MUTANTS = (
+    none_is_one,
     *(
         eight_days_of_grace,
         six_days_of_grace,

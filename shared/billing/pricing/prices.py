@@ -137,7 +137,7 @@ def map_catalog_prices(
     """As `get_catalog_prices`, of prices that have been read."""
     return {
         price.id: access_schedule.CatalogPrice(
-            version.id, plan.kind == "addon", price.kind == "seat", plan.position
+            version.id, plan.kind == "addon", price.kind == "seat", plan.position, price.kind == "metered"
         )
         for price, version, plan in priced_versions
     }

@@ -132,11 +132,6 @@ def build_plan_subscription(records: SubscriptionRecords) -> PlanSubscription | 
     our_lines = [line for line in snapshot.lines if line.price_id in prices_by_id]
     plan_lines = [line for line in our_lines if not catalog_prices[line.price_id].is_addon]
     seat_quantities = [line.quantity for line in plan_lines if catalog_prices[line.price_id].is_per_seat]
-    addons: dict[str, int] = {}
-    for line in our_lines:
-        if catalog_prices[line.price_id].is_addon:
-            version_id = catalog_prices[line.price_id].version_id
-            addons[version_id] = addons.get(version_id, 0) + line.quantity
     plan_line = max(plan_lines, key=lambda line: catalog_prices[line.price_id].position, default=None)
     return PlanSubscription(
         row.id,
@@ -145,7 +140,7 @@ def build_plan_subscription(records: SubscriptionRecords) -> PlanSubscription | 
         records.catalog.offers.get(catalog_prices[plan_line.price_id].version_id) if plan_line else None,
         prices_by_id[plan_line.price_id].period if plan_line else "month",
         sum(seat_quantities) if seat_quantities else None,
-        addons,
+        access_schedule.count_addons(our_lines, catalog_prices),
         {
             catalog_prices[addon.price_id].version_id: addon
             for addon in sorted(snapshot.kept, key=lambda addon: addon.quantity)

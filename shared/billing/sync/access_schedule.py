@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from shared.billing.provider import Subscription
+from shared.billing.provider import Subscription, SubscriptionItem
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)
@@ -52,6 +52,7 @@ class CatalogPrice(NamedTuple):
     is_addon: bool
     is_per_seat: bool  # its quantity is the number of seats
     position: int  # of the plan, from the smallest to the largest
+    is_metered: bool = False  # has no quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,27 @@ def _count_seats(subscription: Subscription, catalog_prices: Mapping[str, Catalo
     return sum(seat_quantities) if seat_quantities else None
 
 
+def count_addons(
+    lines: Sequence[SubscriptionItem], catalog_prices: Mapping[str, CatalogPrice]
+) -> dict[str, int]:
+    """Quantities of add-ons by version: what is billed, so a quantity of 0 is none.
+
+    An add-on that has metered prices only has no quantity and counts once.
+    """
+    quantities, metered_versions = dict[str, int](), list[str]()
+    for line in lines:
+        price = catalog_prices.get(line.price_id)
+        if price is None or not price.is_addon:
+            continue
+        if price.is_metered:
+            metered_versions.append(price.version_id)
+        else:
+            quantities[price.version_id] = quantities.get(price.version_id, 0) + line.quantity
+    return {version: 1 for version in metered_versions if version not in quantities} | {
+        version: number for version, number in quantities.items() if number
+    }
+
+
 def _active_addons(
     live_subscriptions: Sequence[Subscription], catalog_prices: Mapping[str, CatalogPrice], at: datetime
 ) -> tuple[ActiveAddon, ...]:
@@ -286,11 +308,7 @@ def _active_addons(
     """
     quantities = Counter[tuple[str, datetime | None]]()
     for subscription in live_subscriptions:
-        current_quantities = Counter[str]()
-        for line in subscription.lines:
-            price = catalog_prices.get(line.price_id)
-            if price is not None and price.is_addon:
-                current_quantities[price.version_id] += max(line.quantity, 1)
+        current_quantities = Counter(count_addons(subscription.lines, catalog_prices))
         quantities.update({(version, None): number for version, number in current_quantities.items()})
         for canceled_addon in sorted(subscription.kept, key=lambda addon: addon.until, reverse=True):
             price = catalog_prices.get(canceled_addon.price_id)
@@ -299,7 +317,9 @@ def _active_addons(
             if (extra := canceled_addon.quantity - current_quantities[price.version_id]) > 0:
                 quantities[price.version_id, canceled_addon.until] += extra
                 current_quantities[price.version_id] = canceled_addon.quantity
-    addons = [ActiveAddon(version, number, until) for (version, until), number in quantities.items()]
+    addons = [
+        ActiveAddon(version, number, until) for (version, until), number in quantities.items() if number
+    ]
     return tuple(
         sorted(addons, key=lambda addon: (addon.version_id, addon.until is not None, addon.until or at))
     )

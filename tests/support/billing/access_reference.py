@@ -124,7 +124,7 @@ def _draw_subscription(rng: random.Random, at: datetime, number: int) -> Subscri
         else [_build_line(started_at, FOREIGN)]
     )
     if rng.random() < 0.4:
-        lines.append(_build_line(started_at, EXTRA, rng.choice((1, 2, 5))))
+        lines.append(_build_line(started_at, EXTRA, rng.choice((0, 1, 2, 5))))
     kept = (
         [CanceledAddon(EXTRA, rng.choice((1, 3, 6)), at + rng.choice((-1, 1, 9)) * DAY)]
         if rng.random() < 0.3
