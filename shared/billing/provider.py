@@ -15,6 +15,7 @@ STATUSES = (  # of a subscription, keys of `access_schedule.ACCESS_TABLE`; any o
     *("trialing", "active", "past_due", "unpaid", "incomplete", "incomplete_expired", "canceled", "paused"),
 )
 AfterTrial = Literal["cancel", "pause", "invoice"]
+CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 
 class ProviderDown(Exception):
@@ -138,7 +139,24 @@ class CheckoutOrder:
     return_url: str  # after paying; the provider replaces {CHECKOUT_SESSION_ID} with the session's id
     cancel_url: str  # for people who leave without paying
     key: str  # idempotency key of this order
+    fingerprint: str = ""  # equal for equal orders
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A payment page of the provider."""
+
+    id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCheckouts:
+    """A customer's payment pages after closing. `newest_id`: of the newest page, open or not, "" without one."""
+
+    kept: Checkout | None
+    newest_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +211,16 @@ class Provider(Protocol):
         """
         ...
 
-    async def create_checkout(self, order: CheckoutOrder) -> str:
-        """Address of the provider's page."""
+    async def create_checkout(self, order: CheckoutOrder) -> Checkout:
+        """A payment page that can be paid for less than an hour."""
+        ...
+
+    async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
+        """Closes the customer's open payment pages; afterwards no one can pay on them.
+
+        `keep`: fingerprint of the order whose newest page stays open. Raises ProviderRefused with code
+        `CHECKOUT_PAID` where one was paid meanwhile.
+        """
         ...
 
     async def create_portal(self, customer_id: str, return_url: str) -> str: ...

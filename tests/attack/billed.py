@@ -17,10 +17,12 @@ from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription,
 from shared.billing.pricing import prices_repository
 from shared.billing.provider import (
     ChangePreview,
+    Checkout,
     CheckoutOrder,
     CustomerState,
     Invoice,
     InvoiceLine,
+    OpenCheckouts,
     OrderLine,
     PriceTag,
     RemotePrice,
@@ -53,8 +55,11 @@ class Shop(FakeProvider):
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         return self.state.get(customer_id) or load_customer_state(customer_id)
 
-    async def create_checkout(self, order: CheckoutOrder) -> str:
-        return f"{PAGE}/{order.customer_id}"
+    async def create_checkout(self, order: CheckoutOrder) -> Checkout:
+        return Checkout(f"cs_{order.customer_id}", f"{PAGE}/{order.customer_id}")
+
+    async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
+        return OpenCheckouts(None, "")
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         return f"{PAGE}/{customer_id}"

@@ -76,7 +76,12 @@ ASKED_BEFORE = {
     **dict.fromkeys(
         (
             f"billing.subscriptions.subscriptions.{name}"
-            for name in ("get_plan_subscription", "find_seat_obstacle", "get_incomplete_subscription")
+            for name in (
+                "get_plan_subscription",
+                "list_plan_subscriptions",
+                "find_seat_obstacle",
+                "get_incomplete_subscription",
+            )
         ),
         "by the verbs and pages of billing",
     ),

@@ -10,6 +10,7 @@ import pytest
 from shared.billing.provider import (
     CanceledAddon,
     CheckoutOrder,
+    OpenCheckouts,
     OrderLine,
     PriceTag,
     Provider,
@@ -18,6 +19,7 @@ from shared.billing.provider import (
     Subscription,
 )
 from shared.billing.stripe_adapter.gateway import StripeGateway
+from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Sandbox
 from tests.support.billing import provider_scenarios
 from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, SEAT_YEAR, SUPPORT, ProviderWorld
@@ -55,7 +57,8 @@ class Shop:
         return OrderLine(tag.id, external_price_id, None if tag.kind == "metered" else quantity)
 
     async def subscribe(self, *lines: OrderLine, trial: int = 0, card: bool | None = True) -> Subscription:
-        self.world.pay(await self.provider.create_checkout(self.order(*lines, trial=trial)), card=card)
+        page = await self.provider.create_checkout(self.order(*lines, trial=trial))
+        self.world.pay(page.url, card=card)
         return await self.only()
 
     def order(self, *lines: OrderLine, trial: int = 0, key: str = "order_1") -> CheckoutOrder:
@@ -153,9 +156,9 @@ async def test_price_with_another_amount_is_replaced_by_a_push(world: ProviderWo
 async def test_checkout_is_created_once_and_paid(shop: Shop) -> None:
     lines = [await shop.line(SEAT, 3), await shop.line(SUPPORT), await shop.line(CALLS)]
     order = shop.order(*lines)
-    url = await shop.provider.create_checkout(order)
-    assert await shop.provider.create_checkout(order) == url  # asked twice, it is one
-    shop.world.pay(url)
+    page = await shop.provider.create_checkout(order)
+    assert await shop.provider.create_checkout(order) == page  # asked twice, it is one
+    shop.world.pay(page.url)
     state = await shop.provider.fetch_customer(shop.customer)
     (subscription,) = state.subscriptions
     assert subscription.status == "active"
@@ -185,6 +188,32 @@ async def test_checkout_is_created_once_and_paid(shop: Shop) -> None:
     assert bill.page_url.startswith("http")
     assert state.method
     assert (await shop.provider.create_portal(shop.customer, "http://localhost:3000")).startswith("http")
+
+
+async def test_closed_checkout_cannot_be_paid(shop: Shop) -> None:
+    line = await shop.line(FLAT)
+    assert await shop.provider.close_checkouts(shop.customer) == OpenCheckouts(None, "")
+    orders = [
+        replace(shop.order(line, key=key), fingerprint=fingerprint)
+        for key, fingerprint in (("order_1", "starter"), ("order_2", "starter"), ("order_3", "pro"))
+    ]
+    first, second, third = [await shop.provider.create_checkout(order) for order in orders]
+    assert await shop.provider.close_checkouts(shop.customer, keep="starter") == OpenCheckouts(
+        second, third.id
+    )
+    for closed in (first, third):
+        with pytest.raises((ApiError, AssertionError)):
+            shop.world.pay(closed.url)
+    shop.world.pay(second.url)
+    assert (await shop.provider.close_checkouts(shop.customer, keep="starter")).kept is None
+    assert (await shop.only()).status == "active"  # a paid page is left alone
+
+
+async def test_checkout_closes_by_itself_within_an_hour(shop: Shop) -> None:
+    page = await shop.provider.create_checkout(shop.order(await shop.line(FLAT)))
+    shop.world.advance(timedelta(hours=1))
+    with pytest.raises((ApiError, AssertionError)):
+        shop.world.pay(page.url)
 
 
 async def test_checkout_is_refused_for_an_unknown_price(shop: Shop) -> None:

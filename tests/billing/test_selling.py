@@ -1,13 +1,14 @@
 """Checkout, changes, add-ons and cancellation: prepared under the tenant's lock, submitted outside of it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from shared.billing import customers
-from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.billing.provider import Checkout, CheckoutOrder, ProviderDown, ProviderRefused
 from shared.billing.subscriptions import (
     cancellation,
     changes,
@@ -93,6 +94,97 @@ async def test_order_sent_twice_is_one_checkout(cast: Cast, seller: MemoryProvid
     assert await start_checkout(cast.gil, PRO) == await start_checkout(cast.gil, PRO)
     assert len(seller.carts) == before + 1
     assert await start_checkout(cast.gil, PRO, seats=5) != await start_checkout(cast.gil, PRO)
+
+
+async def test_other_order_closes_the_page_of_the_earlier_one(cast: Cast, seller: MemoryProvider) -> None:
+    first = await start_checkout(cast.gil, PRO)
+    for second in (await start_checkout(cast.gil, STARTER), await start_checkout(cast.gil, PRO)):
+        with pytest.raises(AssertionError, match="closed"):
+            seller.pay(first)
+        first = second
+    seller.pay(first)
+
+
+async def test_two_tabs_with_two_plans_lead_to_one_subscription(cast: Cast, seller: MemoryProvider) -> None:
+    """The second tab is ordered before our records know of the payment in the first one."""
+    url = await start_checkout(cast.gil, STARTER)
+    async with cast.gil.ctx() as ctx:
+        second_order = await checkout.prepare(ctx, PRO, "month", seats=3)
+    seller.pay(url)
+    before = len(seller.carts)
+    with pytest.raises(Conflict, match="already have a subscription") as caught:
+        await checkout.submit(second_order)
+    assert "Reload the page" in caught.value.next_step
+    assert len(seller.carts) == before
+    held = (await get_overview(cast.gil)).subscription
+    assert held is not None  # the refusal has brought our records up to date
+
+
+async def test_page_paid_while_it_is_being_closed_refuses_the_next_order(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    url = await start_checkout(cast.gil, STARTER)
+    async with cast.gil.ctx() as ctx:
+        second_order = await checkout.prepare(ctx, PRO, "month", seats=3)
+    seller.pay(url)
+    seller.paid_while_closing.add(url)
+    before = len(seller.carts)
+    with pytest.raises(Conflict, match="already have a subscription"):
+        await checkout.submit(second_order)
+    assert len(seller.carts) == before
+
+
+async def test_page_is_closed_again_when_another_was_paid_meanwhile(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await start_checkout(cast.gil, STARTER)
+    create = seller.create_checkout
+
+    async def create_while_paid(order: CheckoutOrder) -> Checkout:
+        seller.closed_carts.pop(url)
+        seller.pay(url)
+        return await create(order)
+
+    monkeypatch.setattr(seller, "create_checkout", create_while_paid)
+    with pytest.raises(Conflict, match="already have a subscription"):
+        await start_checkout(cast.gil, PRO)
+    with pytest.raises(AssertionError, match="closed"):
+        seller.pay(list(seller.carts)[-1])
+
+
+async def subscribe_twice(seller: MemoryProvider, person: Person) -> tuple[str, str]:
+    """As two subscriptions that were made elsewhere: in the provider's dashboard, or by an older version."""
+    first = await subscribe_person(seller, person, STARTER)
+    other = seller.deals[first]
+    second = replace(other, id=f"{first}_2", positions=list(other.positions), pending=[])
+    seller.deals[second.id] = second
+    await shared_provider.return_from_provider(person)
+    return first, second.id
+
+
+async def test_cancellation_ends_every_subscription(cast: Cast, seller: MemoryProvider) -> None:
+    deals = await subscribe_twice(seller, cast.gil)
+    async with cast.gil.ctx() as ctx:
+        ending = await cancellation.prepare_cancel(ctx, "unused")
+    assert await cancellation.submit(ending)
+    assert all(seller.deals[deal].stops == seller.deals[deal].ends for deal in deals)
+    async with cast.gil.ctx() as ctx:
+        with pytest.raises(Conflict, match="already cancelled"):
+            await cancellation.prepare_cancel(ctx, "unused")
+        resumed = await cancellation.prepare_resume(ctx)
+    assert await cancellation.submit(resumed)
+    assert len([deal for deal in deals if seller.deals[deal].stops is None]) == 1, "or both are charged again"
+
+
+async def test_change_of_one_of_two_subscriptions_is_refused(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribe_twice(seller, cast.gil)
+    shown = await get_overview(cast.gil)
+    assert len(shown.other_subscriptions) == 1
+    with pytest.raises(Conflict, match="have 2 subscriptions") as caught:
+        await quote_change(cast.gil, ChangeRequest(version_id=PRO, seats=3))
+    assert "Contact support" in caught.value.next_step
+    with pytest.raises(Conflict, match="already have a subscription"):
+        await start_checkout(cast.gil, PRO)
 
 
 async def test_order_is_refused_beside_a_live_subscription(cast: Cast, seller: MemoryProvider) -> None:

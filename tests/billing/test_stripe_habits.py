@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import stripe
 
-from shared.billing.provider import CheckoutOrder, OrderLine, PriceTag, ProviderRefused
+from shared.billing.provider import CHECKOUT_PAID, CheckoutOrder, OrderLine, PriceTag, ProviderRefused
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox.store import Sandbox
 from tests.support.billing import provider_scenarios
@@ -78,11 +78,8 @@ async def test_items_and_lines_beyond_the_first_page_are_fetched(
 ) -> None:
     tags = [replace(FLAT, id=f"prc_{n}", amount=n) for n in range(1, 13)]
     prices = [await world.provider.push_price(tag) for tag in tags]
-    world.pay(
-        await world.provider.create_checkout(
-            _order(customer, *(OrderLine(tag.id, price, 1) for tag, price in zip(tags, prices, strict=True)))
-        )
-    )
+    lines = (OrderLine(tag.id, price, 1) for tag, price in zip(tags, prices, strict=True))
+    world.pay((await world.provider.create_checkout(_order(customer, *lines))).url)
     state = await world.provider.fetch_customer(customer)
     (subscription,), (bill,) = state.subscriptions, state.invoices
     assert {line.price_id for line in subscription.lines} == {tag.id for tag in tags}
@@ -94,9 +91,7 @@ async def test_checkout_session_names_tenant_and_trial(
 ) -> None:
     price = await world.provider.push_price(FLAT)
     order = replace(_order(customer, OrderLine(FLAT.id, price, 1)), trial_days=14)
-    session = await sdk.v1.checkout.sessions.retrieve_async(
-        (await world.provider.create_checkout(order)).rpartition("/")[2]
-    )
+    session = await sdk.v1.checkout.sessions.retrieve_async((await world.provider.create_checkout(order)).id)
     assert session.client_reference_id == "ten_acme"
     assert session.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
     assert session.payment_method_collection == "if_required"
@@ -105,12 +100,27 @@ async def test_checkout_session_names_tenant_and_trial(
     assert remote_subscription.to_dict()["metadata"] == {"tenant_id": "ten_acme", "order": "7"}
 
 
+async def test_checkout_that_was_paid_before_it_could_be_closed_is_reported(
+    world: StripeWorld, customer: str
+) -> None:
+    """A list can say "open" a moment before the payment: https://docs.stripe.com/api/checkout/sessions/expire"""
+    price = await world.provider.push_price(FLAT)
+    order = _order(customer, OrderLine(FLAT.id, price, 1))
+    paid, closed = [await world.provider.create_checkout(replace(order, key=key)) for key in ("a", "b")]
+    world.pay(paid.url)
+    with pytest.raises(ProviderRefused) as caught:
+        await world.provider._expire_checkout(paid.id)
+    assert caught.value.code == CHECKOUT_PAID
+    await world.provider._expire_checkout(closed.id)
+    await world.provider._expire_checkout(closed.id)  # by somebody else, which is as good
+
+
 async def test_repeated_change_after_another_one_is_refused(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     """Only the last key is stored. A request with an older key is refused rather than repeated."""
     price = await world.provider.push_price(SEAT)
-    world.pay(await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1))))
+    world.pay((await world.provider.create_checkout(_order(customer, OrderLine(SEAT.id, price, 1)))).url)
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
 
     async def change_quantity(quantity: int, key: str) -> int:

@@ -6,21 +6,25 @@ Every write has an idempotency key of the caller, so that a retry after a crash 
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import stripe
 
 from shared.billing.provider import (
+    CHECKOUT_PAID,
     CanceledAddon,
     ChangePreview,
+    Checkout,
     CheckoutOrder,
     CustomerState,
+    OpenCheckouts,
     OrderLine,
     PriceTag,
     Provider,
+    ProviderBusy,
     ProviderRefused,
     RemotePrice,
 )
@@ -31,15 +35,25 @@ from shared.billing.stripe_adapter.transport import StripeTransport
 
 PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
 TENANT_KEY = "tenant_id"  # in a customer's metadata
+ORDER_KEY = "bulkhead_order"  # in a checkout session's metadata: the order's fingerprint
 CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
 ADJUSTMENT_KEY = "bulkhead_adjustment"  # in metadata of balance entries and credit notes: the idempotency key
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+# Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create
+CHECKOUT_LIFETIME = timedelta(minutes=40)
+CHECKOUT_ROUNDING_S = 600  # two equal orders within it are one request
+
+
+def _get_time() -> datetime:
+    return datetime.now(UTC)
 
 
 class StripeGateway:
     """One Stripe account, or a stand-in at the address `base`, which replaces all four addresses of the SDK."""
 
-    def __init__(self, key: str, base: str | None = None) -> None:
+    def __init__(
+        self, key: str, base: str | None = None, *, get_time: Callable[[], datetime] = _get_time
+    ) -> None:
         if base is not None and not key.startswith(TEST_KEY_PREFIXES):
             raise ValueError("a live key must not be sent to a stand-in")
         self._transport = StripeTransport(RateLimiter(_hash_key(key)))
@@ -52,6 +66,7 @@ class StripeGateway:
             max_network_retries=2,
         )
         self._v1 = self._client.v1
+        self._get_time = get_time
 
     async def close(self) -> None:
         await self._transport.close_async()
@@ -90,8 +105,9 @@ class StripeGateway:
         return mapping.to_customer_state(customer, subscriptions, invoices)
 
     @translate_stripe_errors
-    async def create_checkout(self, order: CheckoutOrder) -> str:
+    async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         about = dict(order.metadata)
+        about_page = about | ({ORDER_KEY: order.fingerprint} if order.fingerprint else {})
         params: stripe.params.checkout.SessionCreateParams = {
             "mode": "subscription",
             "customer": order.customer_id,
@@ -102,10 +118,11 @@ class StripeGateway:
                 else {"price": line.external_price_id, "quantity": line.quantity}
                 for line in order.lines
             ],
-            "metadata": about,
+            "metadata": about_page,
             "subscription_data": {"metadata": about},
             "success_url": order.return_url,
             "cancel_url": order.cancel_url,
+            "expires_at": self._compute_checkout_end(),
         }
         if order.trial_days:
             params["payment_method_collection"] = "if_required"
@@ -113,10 +130,32 @@ class StripeGateway:
                 "trial_period_days": order.trial_days,
                 "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
             }
-        session = await self._v1.checkout.sessions.create_async(params, {"idempotency_key": order.key})
+        try:
+            session = await self._v1.checkout.sessions.create_async(params, {"idempotency_key": order.key})
+        except stripe.IdempotencyError:  # the same order was sent at another time and is being worked on
+            raise ProviderBusy from None
         if not session.url:
             raise ProviderRefused("This checkout was completed or has expired. Start again.", "session_over")
-        return session.url
+        return Checkout(session.id, session.url)
+
+    @translate_stripe_errors
+    async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
+        page = await self._v1.checkout.sessions.list_async({"customer": customer_id, "limit": PAGE_SIZE})
+        newest_id = page.data[0].id if page.data else ""
+        if page.has_more:  # open ones are less than a day old, but there may be many
+            page = await self._v1.checkout.sessions.list_async(
+                {"customer": customer_id, "status": "open", "limit": PAGE_SIZE}
+            )
+        kept: Checkout | None = None
+        async for session in page.auto_paging_iter():
+            if session.status != "open":
+                continue
+            order = (session.to_dict().get("metadata") or {}).get(ORDER_KEY)
+            if kept is None and session.url and keep and order == keep:
+                kept = Checkout(session.id, session.url)
+            else:
+                await self._expire_checkout(session.id)
+        return OpenCheckouts(kept, newest_id)
 
     @translate_stripe_errors
     async def create_portal(self, customer_id: str, return_url: str) -> str:
@@ -270,6 +309,22 @@ class StripeGateway:
         except stripe.InvalidRequestError as problem:
             if not is_duplicate_usage(problem):
                 raise
+
+    async def _expire_checkout(self, session_id: str) -> None:
+        """Raises ProviderRefused with `CHECKOUT_PAID` for one that was paid meanwhile."""
+        try:
+            await self._v1.checkout.sessions.expire_async(session_id)
+        except stripe.InvalidRequestError:
+            session = await self._v1.checkout.sessions.retrieve_async(session_id)
+            if session.status == "complete":
+                raise ProviderRefused("This checkout was completed.", CHECKOUT_PAID) from None
+            if session.status != "expired":
+                raise
+
+    def _compute_checkout_end(self) -> int:
+        """Rounded up, so that a request that is sent again with its key is the same request."""
+        ends_at = int((self._get_time() + CHECKOUT_LIFETIME).timestamp())
+        return -(-ends_at // CHECKOUT_ROUNDING_S) * CHECKOUT_ROUNDING_S
 
     async def _fetch_customer(self, customer_id: str) -> dict[str, Any]:
         try:

@@ -1,5 +1,6 @@
 """Cancelling a subscription at the end of its period, and resuming it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,14 +32,16 @@ PAUSED = "paused"
 class CancellationRequest:
     tenant_id: str
     customer_id: str
-    subscription_id: str
+    keys: Mapping[str, str]  # idempotency keys by subscription
     cancels: bool  # False for resuming
     paid_until: datetime | None  # end of the paid period
-    key: str
 
 
 async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> CancellationRequest:
-    """Prepares cancelling at the end of the paid period. Raises Invalid, Conflict without an active subscription."""
+    """Prepares cancelling all subscriptions at the end of what is paid.
+
+    Raises Invalid, Conflict without an active subscription.
+    """
     policy.require(ctx, actions.BILLING_CHANGE)
     comment = clean_line(
         comment, noun="comment", missing="", max_length=MAX_COMMENT_LENGTH, fields=("comment",)
@@ -49,32 +52,36 @@ async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> Cance
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
-    subscription = await _require_subscription(ctx)
-    if subscription.snapshot.cancel_at is not None:
-        raise Conflict("The subscription is already cancelled.", "You won't be charged again.")
-    until = subscription.renews_at
-    after = {"until": until.isoformat()} if until else {}
-    audit_log.record(
-        ctx,
-        "billing.cancel_asked",
-        subscription.id,
-        after=after,
-        reason=CANCELLATION_REASONS[reason_code],
-        comment=comment,
-    )
-    return _build_request(ctx, subscription, ends=True, until=until)
+    live_subscriptions = await _require_subscriptions(ctx)
+    renewing = [subscription for subscription in live_subscriptions if not subscription.snapshot.cancel_at]
+    if not renewing:
+        raise Conflict("The subscription is already cancelled.", "It won't be renewed.")
+    until = max((subscription.renews_at for subscription in renewing if subscription.renews_at), default=None)
+    for subscription in renewing:
+        audit_log.record(
+            ctx,
+            "billing.cancel_asked",
+            subscription.id,
+            after={"until": subscription.renews_at.isoformat()} if subscription.renews_at else {},
+            reason=CANCELLATION_REASONS[reason_code],
+            comment=comment,
+        )
+    return _build_request(ctx, renewing, ends=True, until=until)
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
-    """Prepares resuming a cancelled or paused subscription. Raises Conflict."""
+    """Prepares resuming a cancelled or paused subscription. Raises Conflict.
+
+    Of several only the one that gives access is resumed: the others would be charged beside it.
+    """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
-    subscription = await _require_subscription(ctx)
+    subscription = (await _require_subscriptions(ctx))[0]
     if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
         raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
-    return _build_request(ctx, subscription, ends=False, until=subscription.renews_at)
+    return _build_request(ctx, [subscription], ends=False, until=subscription.renews_at)
 
 
 async def submit(cancellation: CancellationRequest) -> bool:
@@ -84,25 +91,29 @@ async def submit(cancellation: CancellationRequest) -> bool:
     """
     provider = await provider_registry.get(PLATFORM)
     async with provider_errors.translate_provider_errors():
-        if cancellation.cancels:
-            await provider.cancel_subscription(
-                cancellation.subscription_id, at_period_end=True, key=cancellation.key
-            )
-        else:
-            await provider.resume_subscription(cancellation.subscription_id, cancellation.key)
+        for subscription_id, key in cancellation.keys.items():
+            if cancellation.cancels:
+                await provider.cancel_subscription(subscription_id, at_period_end=True, key=key)
+            else:
+                await provider.resume_subscription(subscription_id, key)
     return await provider_errors.try_sync_customer(cancellation.tenant_id, cancellation.customer_id)
 
 
-async def _require_subscription(ctx: Ctx) -> subscriptions.PlanSubscription:
-    subscription = await subscriptions.get_plan_subscription(ctx)
-    if subscription is None:
+async def _require_subscriptions(ctx: Ctx) -> list[subscriptions.PlanSubscription]:
+    """All live ones, the one that gives access first. Raises Conflict without one."""
+    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
+    if not live_subscriptions:
         raise Conflict("You don't have a subscription.", "Choose a plan first.")
-    return subscription
+    return live_subscriptions
 
 
 def _build_request(
-    ctx: Ctx, subscription: subscriptions.PlanSubscription, *, ends: bool, until: datetime | None
+    ctx: Ctx, targets: Sequence[subscriptions.PlanSubscription], *, ends: bool, until: datetime | None
 ) -> CancellationRequest:
     # The ticket changes the key: cancelling, resuming and cancelling again are three requests.
-    key = f"{'cancel' if ends else 'resume'}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
-    return CancellationRequest(ctx.tenant_id, subscription.customer_id, subscription.id, ends, until, key)
+    verb = "cancel" if ends else "resume"
+    keys = {
+        subscription.id: f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
+        for subscription in targets
+    }
+    return CancellationRequest(ctx.tenant_id, targets[0].customer_id, keys, ends, until)

@@ -4,7 +4,7 @@ The confirmed order is the quoted one: a quote is valid for a while and for an u
 starts at the time of the quote.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -227,16 +227,26 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
 
 
 async def _require_changeable(ctx: Ctx) -> PlanSubscription:
-    subscription = await subscriptions.get_plan_subscription(ctx)
-    if subscription is None:
+    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
+    if not live_subscriptions:
         raise Conflict("You don't have a subscription.", "Choose a plan first.")
-    if (obstacle := find_obstacle(subscription)) is not None:
+    if (obstacle := find_obstacle(live_subscriptions)) is not None:
         raise Conflict(*obstacle)
-    return subscription
+    return live_subscriptions[0]
 
 
-def find_obstacle(subscription: PlanSubscription) -> tuple[str, str] | None:
-    """Why the subscription can't be changed now, and the next step; None where it can."""
+def find_obstacle(live_subscriptions: Sequence[PlanSubscription]) -> tuple[str, str] | None:
+    """Why the first subscription can't be changed now, and the next step; None where it can.
+
+    A change of one of two subscriptions would leave the other one charged for the previous plan.
+    """
+    subscription, *others = live_subscriptions
+    renewing_others = [other for other in others if other.snapshot.cancel_at is None]
+    if renewing_others:
+        return (
+            f"You have {len(renewing_others) + 1} subscriptions.",
+            "Contact support to end one of them and refund it.",
+        )
     if subscription.snapshot.cancel_at is not None:
         return "The subscription is cancelled.", "Resume it first."
     return STATUS_OBSTACLES.get(subscription.snapshot.status)

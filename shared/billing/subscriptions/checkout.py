@@ -3,6 +3,7 @@
 A plan is assigned when the provider reports the subscription, never because the browser returned from its page.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.access import actions, policy
@@ -10,8 +11,17 @@ from shared.audit import audit_log
 from shared.billing import customers, provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
-from shared.billing.provider import CheckoutOrder, OrderLine
+from shared.billing.provider import (
+    CHECKOUT_PAID,
+    CheckoutOrder,
+    OpenCheckouts,
+    OrderLine,
+    Provider,
+    ProviderRefused,
+)
 from shared.billing.subscriptions import subscriptions
+from shared.billing.sync import access_schedule
+from shared.billing.sync.access_schedule import CatalogPrice
 from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -31,13 +41,15 @@ class CheckoutRequest:
     lines: tuple[OrderLine, ...]
     trial_days: int
     return_url: str  # of the page to return to
-    key: str
+    fingerprint: str  # equal for equal orders
+    catalog_prices: Mapping[str, CatalogPrice]
 
 
 async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> CheckoutRequest:
     """Raises Invalid, NotFound for a plan that isn't sold, Conflict with a subscription or too few seats.
 
-    Equal orders within an hour, by any member, lead to the same checkout page.
+    Equal orders, by any member, lead to the same checkout page while it is open. The records can be older than
+    what happened at the provider, so `submit` asks it again.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
@@ -47,9 +59,7 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
     if await subscriptions.get_plan_subscription(ctx) is not None:
         raise Conflict("You already have a subscription.", "Change its plan instead.")
     if await subscriptions.get_incomplete_subscription(ctx) is not None:
-        raise Conflict(
-            "The first payment of an earlier checkout is still open.", "Finish that payment, or wait a day."
-        )
+        raise _build_incomplete_error()
     bought_seats = await check_seats(ctx, offer, period, seats)
     capacity = subscriptions.get_seat_capacity(offer, bought_seats, {}, catalogue)
     if (obstacle := await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)) is not None:
@@ -64,31 +74,82 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
     }
     audit_log.record(ctx, "billing.checkout_started", version_id, after=after)
     line_values = [[line.price_id, line.quantity] for line in lines]
-    hour = int(now().timestamp()) // 3600
     return CheckoutRequest(
         ctx.tenant_id,
         lines,
         trial_days,
         links.build_link(ctx.tenant_id, "billing"),
-        f"checkout-{subscriptions.short_hash(ctx.tenant_id, line_values, trial_days, len(past_subscriptions), hour)}",
+        subscriptions.short_hash(ctx.tenant_id, line_values, trial_days, len(past_subscriptions)),
+        await prices.get_catalog_prices(ctx.session),
     )
 
 
 async def submit(order: CheckoutRequest) -> str:
-    """Creates the checkout, outside of any transaction. Returns the address of the provider's page. Raises Conflict."""
+    """Creates the checkout, outside of any transaction. Returns the address of the provider's page.
+
+    Afterwards it is the only page on which this tenant can subscribe, and nothing is subscribed yet: open pages are
+    closed before the subscriptions are fetched, so that none can be paid unseen. Raises Conflict.
+    """
     async with provider_errors.translate_provider_errors():
+        provider = await provider_registry.get(PLATFORM)
         customer_id = await customers.ensure(order.tenant_id)
-        return await (await provider_registry.get(PLATFORM)).create_checkout(
+        open_pages = await _close_checkouts(provider, order, customer_id)
+        await _require_unsubscribed(provider, order, customer_id)
+        page = open_pages.kept or await provider.create_checkout(
             CheckoutOrder(
                 customer_id,
                 order.lines,
                 order.trial_days,
                 f"{order.return_url}?session={{CHECKOUT_SESSION_ID}}",
                 f"{order.return_url}?left=checkout",
-                order.key,
+                # Equal orders at the same time are one request. A later one follows another page.
+                f"checkout-{subscriptions.short_hash(order.fingerprint, open_pages.newest_id)}",
+                order.fingerprint,
                 {"tenant_id": order.tenant_id},
             )
         )
+        # Another order can have opened a page meanwhile, and even have been paid.
+        await _close_checkouts(provider, order, customer_id)
+        try:
+            await _require_unsubscribed(provider, order, customer_id)
+        except Conflict:
+            await provider.close_checkouts(customer_id)
+            raise
+    return page.url
+
+
+async def _close_checkouts(provider: Provider, order: CheckoutRequest, customer_id: str) -> OpenCheckouts:
+    """Closes the pages of other orders. Raises Conflict where one of them was just paid."""
+    try:
+        return await provider.close_checkouts(customer_id, keep=order.fingerprint)
+    except ProviderRefused as refusal:
+        if refusal.code != CHECKOUT_PAID:
+            raise
+        await provider.close_checkouts(customer_id)
+        await provider_errors.try_sync_customer(order.tenant_id, customer_id)
+        raise _build_subscribed_error() from refusal
+
+
+async def _require_unsubscribed(provider: Provider, order: CheckoutRequest, customer_id: str) -> None:
+    """Asks the provider. Raises Conflict, and the billing page then shows what was found."""
+    state = await provider.fetch_customer(customer_id)
+    live_subscriptions = access_schedule.list_live_subscriptions(state.subscriptions, order.catalog_prices)
+    if not live_subscriptions:
+        return
+    await provider_errors.try_sync_customer(order.tenant_id, customer_id)
+    if all(subscription.status == subscriptions.INCOMPLETE for subscription in live_subscriptions):
+        raise _build_incomplete_error()
+    raise _build_subscribed_error()
+
+
+def _build_subscribed_error() -> Conflict:
+    return Conflict("You already have a subscription.", "Reload the page and change its plan instead.")
+
+
+def _build_incomplete_error() -> Conflict:
+    return Conflict(
+        "The first payment of an earlier checkout is still open.", "Finish that payment, or wait a day."
+    )
 
 
 def get_offer_on_sale(ctx: Ctx, catalogue: Catalog, version_id: str) -> PlanOffer:

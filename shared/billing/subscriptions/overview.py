@@ -34,6 +34,7 @@ class PurchaseOption:
 @dataclass(frozen=True, slots=True)
 class BillingOverview:
     subscription: PlanSubscription | None
+    other_subscriptions: Sequence[PlanSubscription]  # charged beside it until they are cancelled
     obstacle: tuple[str, str] | None  # why it can't be changed now, and the next step
     renewal_amount: int  # of every period, without metered prices
     incomplete: Subscription | None  # its first payment is open
@@ -53,14 +54,16 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
     policy.require(ctx, actions.BILLING_READ)
     records = await subscriptions.read_records(ctx)
     snapshot, catalogue = records.snapshot, records.catalog
-    subscription = subscriptions.build_plan_subscription(records)
+    live_subscriptions = subscriptions.build_plan_subscriptions(records)
+    subscription = live_subscriptions[0] if live_subscriptions else None
     unpaid_invoices = await repository.list_open_invoices(ctx)
     used_seats = await seats.count(ctx)
     plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
     last_ended_at = max((row.state.get("ended_at") or "" for row in records.subscriptions), default="")
     return BillingOverview(
         subscription,
-        changes.find_obstacle(subscription) if subscription else None,
+        [other for other in live_subscriptions[1:] if other.snapshot.cancel_at is None],
+        changes.find_obstacle(live_subscriptions) if live_subscriptions else None,
         subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
         if subscription
         else 0,

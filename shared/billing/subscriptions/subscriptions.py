@@ -121,11 +121,36 @@ async def get_plan_subscription(ctx: Ctx) -> PlanSubscription | None:
     return build_plan_subscription(await read_records(ctx))
 
 
+async def list_plan_subscriptions(ctx: Ctx) -> list[PlanSubscription]:
+    """All live subscriptions to a plan, the one that gives access first. More than one is charged twice."""
+    return build_plan_subscriptions(await read_records(ctx))
+
+
+def build_plan_subscriptions(records: SubscriptionRecords) -> list[PlanSubscription]:
+    """As `list_plan_subscriptions`; [] without one that gives access."""
+    main_row = _find_live_subscription(records)
+    if main_row is None:
+        return []
+    rows_by_id = {row.id: row for row in records.subscriptions}
+    live_subscriptions = access_schedule.list_live_subscriptions(
+        (provider_records.to_subscription(row) for row in records.subscriptions),
+        prices.map_catalog_prices(records.priced_versions),
+    )
+    other_rows = [
+        rows_by_id[subscription.id]
+        for subscription in live_subscriptions
+        if subscription.id != main_row.id and subscription.status != INCOMPLETE
+    ]
+    return [_build_plan_subscription(records, row) for row in (main_row, *other_rows)]
+
+
 def build_plan_subscription(records: SubscriptionRecords) -> PlanSubscription | None:
     """The subscription that gives access; None without one."""
     row = _find_live_subscription(records)
-    if row is None:
-        return None
+    return _build_plan_subscription(records, row) if row else None
+
+
+def _build_plan_subscription(records: SubscriptionRecords, row: BillingSubscription) -> PlanSubscription:
     snapshot = provider_records.to_subscription(row)
     prices_by_id = {price.id: price for price, _, _ in records.priced_versions}
     catalog_prices = prices.map_catalog_prices(records.priced_versions)

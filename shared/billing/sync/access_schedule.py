@@ -14,6 +14,7 @@ from shared.billing.provider import Subscription, SubscriptionItem
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)
+ENDED_STATUSES = ("canceled", "incomplete_expired")  # nothing is charged any more
 STATUSES_BEST_FIRST: tuple[AccessStatus, ...] = ("active", "grace", "read_only", "none")
 
 
@@ -203,6 +204,23 @@ def schedule_for(
         trial_ends_at,
         alerts=_find_alerts(ordered_subscriptions, catalog_prices),
     )
+
+
+def list_live_subscriptions(
+    subscriptions: Iterable[Subscription], catalog_prices: Mapping[str, CatalogPrice]
+) -> list[Subscription]:
+    """Those that are charged for a plan or will be, the oldest first. Callers act on all of them, not on one.
+
+    Subscriptions to other products of the account don't count beside one to a plan.
+    """
+    live_subscriptions = [
+        subscription
+        for subscription in sorted(subscriptions, key=lambda each: (each.created_at, each.id))
+        if subscription.status not in ENDED_STATUSES
+    ]
+    return [
+        subscription for subscription in live_subscriptions if _plan_prices(subscription, catalog_prices)
+    ] or live_subscriptions
 
 
 def phases_of(

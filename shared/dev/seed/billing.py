@@ -122,8 +122,8 @@ async def _subscribe(account: Account, demo_subscription: DemoSubscription, tena
         key=f"demo-{tenant_id}",
         metadata={"tenant_id": tenant_id},
     )
-    url = await (await provider_registry.get(PLATFORM)).create_checkout(order)
-    result = checkout.pay_with_card(account, url.rpartition("/")[2], PAYING_CARD)
+    page = await (await provider_registry.get(PLATFORM)).create_checkout(order)
+    result = checkout.pay_with_card(account, page.id, PAYING_CARD)
     assert result.paid, result.message
 
 

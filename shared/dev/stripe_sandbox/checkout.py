@@ -49,7 +49,7 @@ def create_session(call: ApiCall) -> Object:
         "client_reference_id": params.get("client_reference_id"),
         "customer_creation": None if customer else "always",
         "customer_email": params.get("customer_email"),
-        "expires_at": _compute_expiry(now, params.get("expires_at")),
+        "expires_at": _compute_expiry(account, now, params.get("expires_at")),
         "locale": params.get("locale"),
         "metadata": {},
         "payment_method_collection": params.get("payment_method_collection", "always"),
@@ -105,7 +105,8 @@ def expire_session_on_request(call: ApiCall) -> Object:
     session = fetch_object(call.account, "checkout.session", call.ids["id"], "session")
     if session["status"] != "open":
         raise ApiError(
-            f'Only Checkout Sessions with a status in ["open"] can be expired. This one is {session["status"]}.'
+            'Only Checkout Sessions with a status in ["open"] can be expired.'
+            f" This Checkout Session has a status of `{session['status']}`."
         )
     return expire_session(call.account, session)
 
@@ -221,12 +222,14 @@ def _build_subscription_params(params: Object) -> Object:
     return subscription_params
 
 
-def _compute_expiry(now: int, requested_time: int | None) -> int:
+def _compute_expiry(account: Account, now: int, requested_time: int | None) -> int:
+    """`requested_time`: on the clock of whoever asks, who doesn't know how far ours was moved."""
     if requested_time is None:
         return now + DAY
-    if not now + 1800 <= requested_time <= now + DAY:
+    lifetime = requested_time - int(account.sandbox.clock())
+    if not 1800 <= lifetime <= DAY:
         raise ApiError("expires_at has to lie between 30 minutes and 24 hours from now.", param="expires_at")
-    return requested_time
+    return now + lifetime
 
 
 def _fill_subscription_session(account: Account, session: Object, params: Object) -> None:

@@ -65,6 +65,7 @@ class BillingState(OrderState, ListState, PageState):
     method: str = ""
     method_note: str = ""
     ends_at: str = ""
+    subscription_count: int = 0  # that are charged; more than one needs support
     paused: bool = False
     ended_at: str = ""
     is_first_payment_open: bool = False  # the first payment is open
@@ -160,6 +161,7 @@ class BillingState(OrderState, ListState, PageState):
     def _show_subscription(self, ctx: Ctx, billing: BillingOverview) -> None:
         subscription, self.is_first_payment_open = billing.subscription, billing.incomplete is not None
         self.subscribed = subscription is not None
+        self.subscription_count = len(billing.other_subscriptions) + int(self.subscribed)
         plan_name = billing.fallback_offer.name if billing.ended_at else ctx.rights.plan_name
         self.plan, self.fallback_plan = (
             subscription.offer.name if subscription and subscription.offer else plan_name,

@@ -78,6 +78,20 @@ def activation_banner() -> rx.Component:
     )
 
 
+def duplicate_banner() -> rx.Component:
+    """For customers who are charged more than once."""
+    count: Any = BillingState.subscription_count
+    warning = status_banner(
+        rx.fragment(
+            rx.el.b("You’re paying for ", count, " subscriptions."),
+            " Contact support to end one of them and refund it. Cancelling ends all of them.",
+        ),
+        tone="warn",
+        glyph="triangle-alert",
+    )
+    return rx.cond(count > 1, warning)
+
+
 def subscription_banner() -> rx.Component:
     """At most one banner: what the customer has to do."""
     day: Any = local_time(BillingState.ends_at, "", "day")

@@ -17,12 +17,15 @@ from fractions import Fraction
 from dateutil.relativedelta import relativedelta
 
 from shared.billing.provider import (
+    CHECKOUT_PAID,
     CanceledAddon,
     ChangePreview,
+    Checkout,
     CheckoutOrder,
     CustomerState,
     Invoice,
     InvoiceLine,
+    OpenCheckouts,
     OrderLine,
     PriceTag,
     ProviderRefused,
@@ -115,6 +118,9 @@ class MemoryProvider:
         self.transactions: dict[str, Transaction] = {}
         self.offers: dict[str, MemoryOffer] = {}
         self.carts: dict[str, CheckoutOrder] = {}
+        self.opened_at: dict[str, datetime] = {}
+        self.closed_carts: dict[str, str] = {}  # by address: "paid" or "closed"
+        self.paid_while_closing: set[str] = set()  # pages that are found open and turn out to be paid
         self._results_by_key: dict[str, str] = {}  # by idempotency key
         self._usage: dict[str, tuple[str, str, int, datetime]] = {}
         self._fixed_subscriptions: dict[str, tuple[Subscription, ...]] = {}
@@ -145,6 +151,10 @@ class MemoryProvider:
 
     def pay(self, url: str, *, card: bool | None = True) -> str:
         """Somebody pays on the page. `card`: whether it will go on paying; None: without one. The subscription."""
+        opened_at = self.opened_at.get(url, self.clock)
+        assert url not in self.closed_carts, f"this page is {self.closed_carts[url]}"
+        assert self.clock - opened_at < timedelta(hours=1), "this page is too old"
+        self.closed_carts[url] = "paid"
         order = self.carts[url]
         buyer = self.buyers[order.customer_id]
         buyer.card = card if card is not None else buyer.card
@@ -211,7 +221,7 @@ class MemoryProvider:
             await hold.go.wait()
         return state
 
-    async def create_checkout(self, order: CheckoutOrder) -> str:
+    async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         self._record_call("checkout")
         self._get_buyer(order.customer_id)
         for line in order.lines:
@@ -220,10 +230,26 @@ class MemoryProvider:
 
         def open_cart() -> str:
             url = f"{PAGES_URL}/{self._new_id('cart')}"
-            self.carts[url] = order
+            self.carts[url], self.opened_at[url] = order, self.clock
             return url
 
-        return self._run_once(order.key, open_cart)
+        url = self._run_once(order.key, open_cart)
+        return Checkout(url, url)
+
+    async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
+        self._record_call("close_checkouts")
+        carts = [url for url, order in self.carts.items() if order.customer_id == customer_id]
+        kept: Checkout | None = None
+        for url in reversed(carts):
+            is_open = url not in self.closed_carts
+            if kept is None and is_open and keep and self.carts[url].fingerprint == keep:
+                kept = Checkout(url, url)
+                continue
+            self.closed_carts.setdefault(url, "closed")
+            if url in self.paid_while_closing:
+                self.paid_while_closing.discard(url)
+                raise ProviderRefused("This was paid.", CHECKOUT_PAID)
+        return OpenCheckouts(kept, carts[-1] if carts else "")
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         self._record_call("portal")

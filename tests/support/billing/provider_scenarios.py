@@ -70,7 +70,9 @@ class StripeWorld:
 
     def __init__(self, sandbox: Sandbox, base: str) -> None:
         key = f"sk_test_world_{next(_accounts)}"
-        self.provider = StripeGateway(key, base)
+        self.provider = StripeGateway(
+            key, base, get_time=lambda: datetime.fromtimestamp(sandbox.clock(), UTC)
+        )
         self.account: Account = sandbox.get_account(key)
 
     @property
