@@ -231,8 +231,13 @@ class Provider(Protocol):
         subscription_id: str,
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
+        *,
+        bill_now: bool = False,
     ) -> ChangePreview:
-        """`lines`: all lines of the new subscription."""
+        """`lines`: all lines of the new subscription.
+
+        `bill_now`: the invoice that the change makes at once, instead of the next one.
+        """
         ...
 
     async def change_subscription(
@@ -242,9 +247,12 @@ class Provider(Protocol):
         *,
         as_of: datetime | None,
         prorate: bool,
+        bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
-    ) -> None: ...
+    ) -> None:
+        """`bill_now`: the proration is invoiced at once, instead of with the next period."""
+        ...
 
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
 

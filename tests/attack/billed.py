@@ -65,7 +65,7 @@ class Shop(FakeProvider):
         return f"{PAGE}/{customer_id}"
 
     async def preview_change(
-        self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine]
+        self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine], *_: Any, **__: Any
     ) -> ChangePreview:
         return ChangePreview("usd", 100, (), now())
 

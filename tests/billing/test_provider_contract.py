@@ -266,6 +266,30 @@ async def test_previewed_change_is_billed_as_shown(shop: Shop) -> None:
     assert [line.amount for line in newest.lines if line.proration] in ([-4000, 6667], [6667, -4000])
 
 
+async def test_change_of_a_year_is_billed_at_once_as_shown(shop: Shop) -> None:
+    seat = await shop.line(SEAT_YEAR, 1)
+    subscription = await shop.subscribe(seat)
+    shop.world.advance(73 * DAY)
+    more = [replace(seat, quantity=3)]
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, more, bill_now=True)
+    # four fifths of the year are left: back 200.00 x 4/5, and 3 x 200.00 x 4/5
+    assert sorted(line.amount for line in shown.lines) == [-16000, 48000]
+    assert shown.due == 32000
+    for _ in range(2):
+        await shop.provider.change_subscription(
+            subscription.id, more, as_of=shown.as_of, prorate=True, bill_now=True, key="change_1"
+        )
+    state = await shop.provider.fetch_customer(shop.customer)
+    newest = max(state.invoices, key=lambda bill: bill.created_at)
+    assert (newest.total, newest.status, newest.created_at) == (shown.due, "paid", shop.world.now)
+    changed = await shop.only()
+    assert _quantities(changed) == {SEAT_YEAR.id: 3}
+    assert changed.lines[0].ends_at == subscription.lines[0].ends_at
+    shop.world.advance(292 * DAY + A_WHILE)
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert max(state.invoices, key=lambda bill: bill.created_at).total == 3 * 20000
+
+
 async def test_preview_separates_open_amounts_of_an_earlier_change(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     subscription = await shop.subscribe(seat)

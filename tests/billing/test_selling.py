@@ -234,6 +234,34 @@ async def test_confirmed_change_costs_what_was_shown(cast: Cast, seller: MemoryP
         assert ctx.rights.plan == "business"
 
 
+async def test_yearly_upgrade_is_charged_today_and_yearly_credit_later(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, "year", seats=3)
+    paid = len(seller.transactions)
+    shown = await quote_change(cast.gil, ChangeRequest(version_id=BUSINESS, seats=10))
+    assert shown.bill_now
+    assert shown.is_due_today
+    assert await confirm_change(cast.gil, shown)
+    (bill,) = list(seller.transactions.values())[paid:]
+    assert (bill.sum, bill.state) == (shown.preview.due, "settled")
+    assert bill.sum > 100_000
+    assert seller.deals[deal].pending == []
+    fewer = await quote_change(cast.gil, ChangeRequest(seats=5))
+    assert not fewer.bill_now
+    assert await confirm_change(cast.gil, fewer)
+    assert sum(line.amount for line in seller.deals[deal].pending) < 0
+
+
+async def test_monthly_upgrade_joins_the_next_invoice(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribe_person(seller, cast.gil)
+    paid = len(seller.transactions)
+    shown = await quote_change(cast.gil, ChangeRequest(seats=9))
+    assert not shown.is_due_today
+    assert await confirm_change(cast.gil, shown)
+    assert len(seller.transactions) == paid, "or there are 26 invoices in 7 weeks"
+
+
 async def test_confirmation_sent_twice_changes_nothing_more(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribe_person(seller, cast.gil)
     shown = await quote_change(cast.gil, ChangeRequest(seats=5))

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import stripe
@@ -171,11 +171,13 @@ class StripeGateway:
         subscription_id: str,
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
+        *,
+        bill_now: bool = False,
     ) -> ChangePreview:
         items = await self._list_items(subscription_id)
         details: stripe.params.InvoiceCreatePreviewParamsSubscriptionDetails = {
             "items": subscription_items.build_item_updates(items, lines),
-            "proration_behavior": "create_prorations",
+            "proration_behavior": _get_proration_behavior(prorate=True, bill_now=bill_now),
         }
         if as_of is not None:
             details["proration_date"] = int(as_of.timestamp())
@@ -192,6 +194,7 @@ class StripeGateway:
         *,
         as_of: datetime | None,
         prorate: bool,
+        bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
     ) -> None:
@@ -205,7 +208,7 @@ class StripeGateway:
         params: stripe.params.SubscriptionUpdateParams = {
             "items": subscription_items.build_item_updates(await self._list_items(subscription_id), lines),
             "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata) | {CHANGE_KEY: key},
-            "proration_behavior": "create_prorations" if prorate else "none",
+            "proration_behavior": _get_proration_behavior(prorate=prorate, bill_now=bill_now),
         }
         if prorate and as_of is not None:
             params["proration_date"] = int(as_of.timestamp())
@@ -374,6 +377,14 @@ class StripeGateway:
             {"subscription": subscription_id, "limit": PAGE_SIZE}
         )
         return [item.to_dict() async for item in page.auto_paging_iter()]
+
+
+def _get_proration_behavior(
+    *, prorate: bool, bill_now: bool
+) -> Literal["always_invoice", "create_prorations", "none"]:
+    if not prorate:
+        return "none"
+    return "always_invoice" if bill_now else "create_prorations"
 
 
 async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:

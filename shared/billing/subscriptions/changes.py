@@ -14,7 +14,7 @@ from shared.billing import provider_errors, provider_registry
 from shared.billing.models import PLATFORM, Price
 from shared.billing.pricing import prices, prices_repository
 from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine
-from shared.billing.subscriptions import checkout, subscriptions
+from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
 from shared.core.context import Ctx
@@ -76,11 +76,17 @@ class PlannedChange:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A change with its price, as shown at `quoted_at`."""
+    """A change with its price, as shown at `quoted_at`. `bill_now`: the difference is charged today."""
 
     change: PlannedChange
     preview: ChangePreview
     quoted_at: datetime
+    bill_now: bool = False
+
+    @property
+    def is_due_today(self) -> bool:
+        """Whether `preview` is the invoice of today."""
+        return self.bill_now or self.change.starts_new_period
 
 
 async def plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:
@@ -96,10 +102,16 @@ async def quote_change(change: PlannedChange) -> Quote:
     if not change.prorate:
         return Quote(change, ChangePreview(change.currency, 0, (), at), at)
     async with provider_errors.translate_provider_errors():
-        change_preview = await (await provider_registry.get(PLATFORM)).preview_change(
-            change.customer_id, change.subscription_id, change.lines
+        provider = await provider_registry.get(PLATFORM)
+        preview = await provider.preview_change(change.customer_id, change.subscription_id, change.lines)
+        bill_now = not change.starts_new_period and proration.is_billed_now(
+            change.period, proration.sum_new_prorations(preview)
         )
-    return Quote(change, change_preview, at)
+        if bill_now:
+            preview = await provider.preview_change(
+                change.customer_id, change.subscription_id, change.lines, preview.as_of, bill_now=True
+            )
+    return Quote(change, preview, at, bill_now)
 
 
 async def prepare(ctx: Ctx, quote: Quote) -> Quote:
@@ -150,6 +162,7 @@ async def submit(quote: Quote) -> bool:
             change.lines,
             as_of=quote.preview.as_of if change.prorate else None,
             prorate=change.prorate,
+            bill_now=quote.bill_now,
             canceled_addons=change.canceled_addons,
             key=f"change-{digest}",
         )

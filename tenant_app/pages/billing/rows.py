@@ -7,9 +7,9 @@ from datetime import datetime
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
-from shared.billing.provider import InvoiceLine
 from shared.billing.subscriptions import (
     changes,
+    proration,
 )
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
@@ -129,25 +129,17 @@ def preview_rows(quote: changes.Quote) -> tuple[list[InvoiceLineRow], str, str]:
     """Lines, their sum, and what the sum is. What earlier changes left for the next invoice is not this one's price."""
     change, preview = quote.change, quote.preview
     currency = preview.currency or change.currency
-    lines = [
-        line
-        for line in preview.lines
-        if change.starts_new_period or (line.proration and _is_since(line, preview.as_of))
-    ]
+    lines = preview.lines if quote.is_due_today else proration.list_new_prorations(preview)
     shown_lines = [
         InvoiceLineRow(line.said, money.format_amount(line.amount, currency)) for line in lines if line.amount
     ]
     if not lines:
         return [], "", ""
-    if change.starts_new_period:
+    if quote.is_due_today:
         return shown_lines, money.format_amount(preview.due, currency), "Due today"
     total = sum(line.amount for line in lines)
     label = "Credited on the next invoice" if total < 0 else "Added to the next invoice"
     return shown_lines, money.format_amount(total, currency), label
-
-
-def _is_since(line: InvoiceLine, at: datetime) -> bool:
-    return line.starts_at is None or line.starts_at >= at
 
 
 def describe_next_price(quote: changes.Quote) -> tuple[str, str]:

@@ -261,6 +261,8 @@ class MemoryProvider:
         subscription_id: str,
         lines: Sequence[OrderLine],
         as_of: datetime | None = None,
+        *,
+        bill_now: bool = False,
     ) -> ChangePreview:
         self._record_call("preview")
         deal, at = self._get_deal(subscription_id), as_of or self.clock
@@ -269,6 +271,9 @@ class MemoryProvider:
             changed.pending += self._compute_proration(deal, changed, at)
         if _get_period(self, changed) != _get_period(self, deal):
             changed.ends = at  # another period begins at once
+        elif bill_now:
+            due = max(0, sum(row.amount for row in changed.pending) - self.buyers[deal.buyer].wallet)
+            return ChangePreview("usd", due, tuple(changed.pending), at)
         rows = self._build_rows(changed, changed.ends)
         due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
         return ChangePreview("usd", due, tuple(rows), at)
@@ -280,6 +285,7 @@ class MemoryProvider:
         *,
         as_of: datetime | None,
         prorate: bool,
+        bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
     ) -> None:
@@ -294,6 +300,9 @@ class MemoryProvider:
             deal.positions, deal.notes = after.positions, tuple(canceled_addons)
             if other and deal.state != "trial":
                 self._start_period(deal, self.clock)
+            elif bill_now and deal.pending:
+                self._bill_rows(deal, deal.pending)
+                deal.pending = []
             return deal.id
 
         self._run_once(key, do)
@@ -380,7 +389,12 @@ class MemoryProvider:
         deal.pending, deal.starts, deal.ends = [], at, at + _get_period(self, deal)
         if deal.state == "trial":
             deal.state = "running"
-        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
+        self._bill_rows(deal, rows, at, pays=pays)
+
+    def _bill_rows(
+        self, deal: Deal, rows: list[InvoiceLine], at: datetime | None = None, *, pays: bool = False
+    ) -> None:
+        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at or self.clock, rows)
         self.transactions[bill.id] = bill
         self._charge_transaction(bill, pays=pays)
 

@@ -64,11 +64,12 @@ class RecordingProvider:
         *,
         as_of: datetime | None,
         prorate: bool,
+        bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
     ) -> None:
         self._record_call()
-        assert (as_of, prorate) == (None, False)
+        assert (as_of, prorate, bill_now) == (None, False, False)
         self.changes.append((subscription_id, tuple(lines), key))
         subscription = self.subscriptions[subscription_id]
         line_pairs = zip(subscription.lines, lines, strict=True)
