@@ -15,6 +15,10 @@ from shared.core.errors import Invalid
         (-129_900, "usd", "−$1,299.00"),
         (1_250, "chf", "CHF 12.50"),
         (50_000, "jpy", "¥50,000"),
+        (1_000, "inr", "₹10.00"),
+        (12_340, "kwd", "KWD 12.340"),
+        (500, "ugx", "UGX 5.00"),
+        (1_000, "xaf", "FCFA 1,000"),
         (7, "xyz", "XYZ 7"),
     ],
 )
@@ -30,6 +34,8 @@ def test_amount_is_formatted_with_its_currency(amount: int, currency: str, text:
         (" 1,299.00 ", "usd", 129_900),
         ("0.05", "eur", 5),
         ("50,000", "jpy", 50_000),
+        ("12.34", "kwd", 12_340),
+        ("5", "ugx", 500),
     ],
 )
 def test_typed_amount_is_parsed_exactly(text: str, currency: str, amount: int) -> None:
@@ -45,9 +51,21 @@ def test_ambiguous_amount_is_refused(text: str) -> None:
         money.parse_amount(text, "usd")
 
 
-def test_amount_with_decimals_is_refused_in_yen() -> None:
-    with pytest.raises(Invalid):
-        money.parse_amount("100.50", "jpy")
+@pytest.mark.parametrize(
+    ("text", "currency", "example"),
+    [("100.50", "jpy", "29"), ("5.50", "ugx", "29"), ("1.005", "kwd", "29.000"), ("1.005", "usd", "29.00")],
+)
+def test_amount_that_the_provider_would_refuse_is_refused(text: str, currency: str, example: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        money.parse_amount(text, currency)
+    assert refusal.value.next_step == f"Write it as in {example}."
+
+
+def test_digits_differ_from_the_currency_only_where_the_provider_says_so() -> None:
+    """Of those that Stripe treats as its own documentation says; ISO 4217 has other digits for these two."""
+    differing = {code for code, currency in money.CURRENCIES.items() if currency.step == 100}
+    assert differing == {"isk", "ugx"}
+    assert {code for code, currency in money.CURRENCIES.items() if currency.digits == 0} == money.ZERO_DECIMAL
 
 
 def test_unknown_currency_is_refused() -> None:

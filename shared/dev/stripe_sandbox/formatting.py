@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 CURRENCY_SIGNS = {"eur": "€", "gbp": "£", "usd": "$"}
-# https://docs.stripe.com/currencies: an amount of these is whole units, not hundredths.
-ZERO_DECIMAL_CURRENCIES = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
+# https://docs.stripe.com/currencies: an amount of these is in whole units, or in thousandths. Others are in hundredths, also
+# UGX, which that page lists as a special case.
+ZERO_DECIMAL_CURRENCIES = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
+THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
 SUBSCRIPTION_LABELS = {
     "active": ("Active", "ok"),
     "canceled": ("Canceled", ""),
@@ -29,7 +31,7 @@ BRAND_NAMES = {"amex": "American Express", "mastercard": "Mastercard", "visa": "
 
 def format_money(amount: int | Decimal, currency: str) -> str:
     """`-2050` of dollars is "−$20.50"; parts of a cent are kept, as unit prices have them."""
-    places = 0 if currency in ZERO_DECIMAL_CURRENCIES else 2
+    places = 0 if currency in ZERO_DECIMAL_CURRENCIES else 3 if currency in THREE_DECIMAL_CURRENCIES else 2
     value = abs(Decimal(amount)).scaleb(-places)
     decimals = max(places, -int(value.normalize().as_tuple().exponent))
     sign = CURRENCY_SIGNS.get(currency) or f"{currency.upper()} "
