@@ -223,7 +223,15 @@ class Provider(Protocol):
         """
         ...
 
-    async def create_portal(self, customer_id: str, return_url: str) -> str: ...
+    async def create_portal(self, customer_id: str, return_url: str) -> str:
+        """A page where the customer replaces the payment method and finds invoices."""
+        ...
+
+    async def save_portal_settings(self) -> bool:
+        """Saves what customers may do on that page. False where it was saved already."""
+        ...
+
+    async def has_portal_settings(self) -> bool: ...
 
     async def preview_change(
         self,

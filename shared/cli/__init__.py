@@ -239,6 +239,15 @@ def jobs_drop(
         typer.echo(asyncio.run(queued_jobs.drop_job(job_id, reason)))
 
 
+@app.command("stripe-setup")
+def stripe_setup() -> None:
+    """Save the settings of Stripe's customer portal in our account. Can be repeated; changes nothing the second time."""
+    from shared.cli import database, stripe_accounts
+
+    with database.running_server():
+        typer.echo(asyncio.run(stripe_accounts.set_up()))
+
+
 @stripe_account.command("add")
 def stripe_account_add(
     name: str,
@@ -305,9 +314,11 @@ def rotate_keys(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> None:
-    """Check settings, database, keys, jobs, Redis, mail and files. Exits with 1 where something failed."""
+    """Check settings, database, keys, jobs, Redis, mail, Stripe and files. Exits with 1 where something failed."""
     from shared.cli.doctor import check_results, diagnosis
+    from shared.core import log
 
+    log.configure("CRITICAL")  # the results say what went wrong, and programs read them
     results = diagnosis.examine()
     typer.echo(check_results.render_json(results) if as_json else check_results.render_lines(results))
     raise typer.Exit(1 if check_results.has_failed(results) else 0)

@@ -4,9 +4,27 @@ from collections.abc import Sequence
 
 from shared.backoffice import provider_accounts
 from shared.backoffice.reasons import state_reason
+from shared.billing import provider_registry
+from shared.billing.models import PLATFORM
+from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
+from shared.core.config import ConfigurationError
 from shared.tenancy import entry
 
 ACTOR_NAME = "command line"
+
+
+async def set_up() -> str:
+    """Saves in our own account what the product needs there. Idempotent. Raises ConfigurationError."""
+    try:
+        provider = await provider_registry.get(PLATFORM)
+        is_changed = await provider.save_portal_settings()
+    except (KeyRefused, ProviderDown, ProviderRefused) as problem:
+        raise ConfigurationError(
+            f"Stripe refused the settings of the customer portal: {problem}"
+        ) from problem
+    finally:
+        await provider_registry.close()
+    return f"The settings of Stripe's customer portal {'are saved' if is_changed else 'were saved already'}."
 
 
 async def add(name: str, key: str, secrets: Sequence[str], reason: str) -> str:

@@ -190,6 +190,13 @@ async def test_checkout_is_created_once_and_paid(shop: Shop) -> None:
     assert (await shop.provider.create_portal(shop.customer, "http://localhost:3000")).startswith("http")
 
 
+async def test_portal_settings_are_saved_once(shop: Shop) -> None:
+    assert not await shop.provider.has_portal_settings()
+    assert await shop.provider.save_portal_settings()
+    assert not await shop.provider.save_portal_settings()
+    assert await shop.provider.has_portal_settings()
+
+
 async def test_closed_checkout_cannot_be_paid(shop: Shop) -> None:
     line = await shop.line(FLAT)
     assert await shop.provider.close_checkouts(shop.customer) == OpenCheckouts(None, "")

@@ -204,3 +204,31 @@ def _order(customer: str, *lines: OrderLine) -> CheckoutOrder:
         key="order_1",
         metadata={"tenant_id": "ten_acme", "order": "7"},
     )
+
+
+async def test_portal_of_a_new_account_offers_what_our_settings_say(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    """Without settings Stripe refuses; those that were deactivated in the dashboard are replaced."""
+    assert (await world.provider.create_portal(customer, "http://localhost:3000")).startswith("http")
+    (configuration,) = (await sdk.v1.billing_portal.configurations.list_async()).data
+    enabled = {name for name, feature in configuration.features.to_dict().items() if feature.get("enabled")}
+    assert enabled == {"invoice_history", "payment_method_update", "subscription_cancel"}
+    assert not await world.provider.save_portal_settings()
+    await sdk.v1.billing_portal.configurations.update_async(configuration.id, {"active": False})
+    assert (await world.provider.create_portal(customer, "http://localhost:3000")).startswith("http")
+    assert len((await sdk.v1.billing_portal.configurations.list_async({"active": True})).data) == 1
+
+
+async def test_portal_settings_of_another_version_are_replaced(
+    world: StripeWorld, sdk: stripe.StripeClient
+) -> None:
+    features = {"subscription_cancel": {"enabled": True, "mode": "immediately"}}
+    former = await sdk.v1.billing_portal.configurations.create_async(
+        {"features": features, "metadata": {"bulkhead_portal": "former"}}
+    )
+    assert not await world.provider.has_portal_settings()
+    assert await world.provider.save_portal_settings()
+    present = await sdk.v1.billing_portal.configurations.retrieve_async(former.id)
+    assert present.features.subscription_cancel.mode == "at_period_end"
+    assert await world.provider.has_portal_settings()

@@ -40,7 +40,14 @@ class Shop:
         return str(session.url)
 
     def portal(self) -> str:
-        return self.v1.billing_portal.sessions.create({"customer": self.customer.id, "return_url": BACK}).url
+        features = {
+            **{name: {"enabled": True} for name in ("invoice_history", "payment_method_update")},
+            "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+        }
+        configuration = self.v1.billing_portal.configurations.create({"features": features})
+        return self.v1.billing_portal.sessions.create(
+            {"customer": self.customer.id, "return_url": BACK, "configuration": configuration.id}
+        ).url
 
 
 def test_subscription_is_declined_paid_cancelled_and_resumed(new_visitor: type[NewVisitor]) -> None:

@@ -28,7 +28,7 @@ from shared.billing.provider import (
     ProviderRefused,
     RemotePrice,
 )
-from shared.billing.stripe_adapter import mapping, prices, subscription_items
+from shared.billing.stripe_adapter import mapping, portal_settings, prices, subscription_items
 from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing, translate_stripe_errors
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
@@ -67,6 +67,7 @@ class StripeGateway:
         )
         self._v1 = self._client.v1
         self._get_time = get_time
+        self._portal_settings_id = ""  # once they were saved or found
 
     async def close(self) -> None:
         await self._transport.close_async()
@@ -159,10 +160,37 @@ class StripeGateway:
 
     @translate_stripe_errors
     async def create_portal(self, customer_id: str, return_url: str) -> str:
+        if not self._portal_settings_id:
+            self._portal_settings_id = (await portal_settings.save(self._v1)).id
+        try:
+            return await self._create_portal_session(customer_id, return_url)
+        except stripe.InvalidRequestError as problem:
+            if problem.param != "configuration":
+                raise
+        # The settings were deactivated in the dashboard.
+        self._portal_settings_id = (await portal_settings.save(self._v1)).id
+        return await self._create_portal_session(customer_id, return_url)
+
+    async def _create_portal_session(self, customer_id: str, return_url: str) -> str:
         session = await self._v1.billing_portal.sessions.create_async(
-            {"customer": customer_id, "return_url": return_url}
+            {
+                "customer": customer_id,
+                "return_url": return_url,
+                "configuration": self._portal_settings_id,
+            }
         )
         return session.url
+
+    @translate_stripe_errors
+    async def save_portal_settings(self) -> bool:
+        saved_settings = await portal_settings.save(self._v1)
+        self._portal_settings_id = saved_settings.id
+        return saved_settings.is_changed
+
+    @translate_stripe_errors
+    async def has_portal_settings(self) -> bool:
+        own_settings = await portal_settings.find(self._v1)
+        return own_settings is not None and own_settings[1]
 
     @translate_stripe_errors
     async def preview_change(

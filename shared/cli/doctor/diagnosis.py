@@ -11,6 +11,7 @@ from shared.cli.doctor.database_checks import NAME as DATABASE
 from shared.cli.doctor.database_checks import check_database
 from shared.cli.doctor.job_checks import check_jobs
 from shared.cli.doctor.key_checks import check_keys
+from shared.cli.doctor.stripe_checks import check_stripe
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 
@@ -44,6 +45,7 @@ def _examine_parts() -> Iterator[CheckResult]:
         yield from run_check("jobs", lambda: _wait_for(check_jobs))
     yield from run_check("redis", service_checks.check_redis)
     yield from run_check("mail", service_checks.check_smtp)
+    yield from run_check("stripe", lambda: _wait_for(check_stripe))
     yield from run_check("disk", file_checks.check_disk)
     yield from run_check("files", file_checks.check_files)
     yield from run_check("last runs", file_checks.check_last_runs)

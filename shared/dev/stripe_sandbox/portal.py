@@ -1,5 +1,7 @@
 """Portal sessions, and what a person does on their hosted page. Verbs raise Refusal when it cannot be done."""
 
+from collections.abc import Sequence
+
 from shared.dev.stripe_sandbox import cards, changes, collection, endings, payment_methods, subscriptions
 from shared.dev.stripe_sandbox.contract import build_skeleton
 from shared.dev.stripe_sandbox.customers import get_customer
@@ -18,6 +20,17 @@ ACCEPTED_PARAMS = (
     f"{FEATURE_PARAMS} business_profile.headline business_profile.privacy_policy_url"
     " business_profile.terms_of_service_url default_return_url metadata name"
 )
+DEFAULT_FEATURES = (
+    "invoice_history",
+    "payment_method_update",
+    "subscription_cancel",
+)  # as the dashboard proposes
+# Until the default settings were saved in the dashboard. The sentence is Stripe's.
+NO_SETTINGS = (
+    "No configuration provided and your test mode default configuration has not been created. Provide a configuration or"
+    " create your default by saving your customer portal settings in test mode at"
+    " https://dashboard.stripe.com/test/settings/billing/portal."
+)
 
 
 @route(
@@ -35,8 +48,12 @@ def create_session(call: ApiCall) -> Object:
         configuration = fetch_object(
             account, "billing_portal.configuration", call.get("configuration"), "configuration"
         )
+    elif (default := _find_default_configuration(account)) is not None:
+        configuration = default
     else:
-        configuration = _get_default_configuration(account)
+        raise ApiError(NO_SETTINGS)
+    if not configuration["active"]:
+        raise ApiError("The portal configuration is not active.", param="configuration")
     session = make_object(
         account,
         "billing_portal.session",
@@ -56,7 +73,7 @@ def create_session(call: ApiCall) -> Object:
     "POST", "/v1/billing_portal/configurations", "billing_portal.ConfigurationCreateParams", ACCEPTED_PARAMS
 )
 def create_configuration(call: ApiCall) -> Object:
-    configuration = _build_configuration(call.account)
+    configuration = _build_configuration(call.account, enabled=())
     _fill_configuration(configuration, call.params)
     call.account.put(configuration)
     call.account.emit("billing_portal.configuration.created", configuration)
@@ -120,9 +137,10 @@ def replace_card(account: Account, customer_id: str, card_number: str) -> None:
 
 
 def cancel_subscription(account: Account, subscription_id: str, configuration: Object | None = None) -> None:
-    """At the end of the period, or now: as the portal's configuration says; without one, the account's default."""
+    """At the end of the period, or now: as this configuration says, else the default one."""
     live_subscription = _fetch_live_subscription(account, subscription_id)
-    feature = (configuration or _get_default_configuration(account))["features"]["subscription_cancel"]
+    configuration = configuration or _find_default_configuration(account) or _build_configuration(account)
+    feature = configuration["features"]["subscription_cancel"]
     if not feature["enabled"]:
         raise ApiError("Canceling isn't available in this portal.")
     if feature["mode"] == "immediately":
@@ -155,22 +173,26 @@ def _is_collected(account: Account, invoice: Object) -> bool:
     return subscription is None or subscription["status"] not in endings.ENDED_STATUSES
 
 
-def _get_default_configuration(account: Account) -> Object:
-    """The one of an account that was never given one offers everything but changes of plan."""
-    for existing in account.list_objects("billing_portal.configuration"):
-        if existing["is_default"]:
-            return existing
-    configuration = _build_configuration(account)
+def save_default_settings(account: Account) -> Object:
+    """What a merchant does on the dashboard's page of the portal; the API has no call for it."""
+    configuration = _find_default_configuration(account) or _build_configuration(account)
     configuration["is_default"] = True
     return account.put(configuration)
 
 
-def _build_configuration(account: Account) -> Object:
+def _find_default_configuration(account: Account) -> Object | None:
+    for existing in account.list_objects("billing_portal.configuration"):
+        if existing["is_default"]:
+            return existing
+    return None
+
+
+def _build_configuration(account: Account, *, enabled: Sequence[str] = DEFAULT_FEATURES) -> Object:
     configuration = make_object(
         account, "billing_portal.configuration", active=True, metadata={}, updated=account.now()
     )
     features = build_skeleton("billing_portal.configuration")["features"]
-    for name in ("invoice_history", "payment_method_update", "subscription_cancel"):
+    for name in enabled:
         features[name]["enabled"] = True
     features["subscription_cancel"]["proration_behavior"] = "none"
     configuration["features"] = features

@@ -9,6 +9,7 @@ import pytest
 import stripe
 
 from shared.dev.stripe_sandbox import formatting
+from shared.dev.stripe_sandbox.portal import save_default_settings
 from tests.dev.stripe_sandbox.sandbox_server import RunningSandbox, run_sandbox
 from tests.dev.stripe_sandbox.test_invoice_pdf import extract_texts
 
@@ -42,6 +43,7 @@ class HostedMerchant:
 
     async def set_up(self, name: str = "Business") -> None:
         v1 = self.client.v1
+        save_default_settings(self.server.account)
         product = await self.server.call_sdk(v1.products.create, {"name": name})
         self.seat_price = await self.server.call_sdk(
             v1.prices.create,

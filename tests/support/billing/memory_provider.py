@@ -118,6 +118,7 @@ class MemoryProvider:
         self.transactions: dict[str, Transaction] = {}
         self.offers: dict[str, MemoryOffer] = {}
         self.carts: dict[str, CheckoutOrder] = {}
+        self.has_wallet_rules = False
         self.opened_at: dict[str, datetime] = {}
         self.closed_carts: dict[str, str] = {}  # by address: "paid" or "closed"
         self.paid_while_closing: set[str] = set()  # pages that are found open and turn out to be paid
@@ -254,6 +255,13 @@ class MemoryProvider:
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         self._record_call("portal")
         return f"{PAGES_URL}/wallet/{self._get_buyer(customer_id).id}"
+
+    async def save_portal_settings(self) -> bool:
+        is_changed, self.has_wallet_rules = not self.has_wallet_rules, True
+        return is_changed
+
+    async def has_portal_settings(self) -> bool:
+        return self.has_wallet_rules
 
     async def preview_change(
         self,

@@ -114,8 +114,26 @@ def test_checkout_quantity_is_refused_for_metered_and_required_for_other_prices(
             create_session(merchant, line_items=[item])
 
 
+def test_portal_is_refused_until_its_settings_are_saved(merchant: SdkMerchant, account: Account) -> None:
+    """https://docs.stripe.com/customer-management/integrate-customer-portal"""
+    customer, sessions = merchant.create_customer(), merchant.v1.billing_portal.sessions
+    with pytest.raises(stripe.InvalidRequestError, match="default configuration has not been created"):
+        sessions.create({"customer": customer.id})
+    features = {"invoice_history": {"enabled": True}}
+    configuration = merchant.v1.billing_portal.configurations.create({"features": features})
+    assert not configuration.features.subscription_cancel.enabled
+    assert sessions.create({"customer": customer.id, "configuration": configuration.id}).url
+    merchant.v1.billing_portal.configurations.update(configuration.id, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError) as refusal:
+        sessions.create({"customer": customer.id, "configuration": configuration.id})
+    assert refusal.value.param == "configuration"
+    portal.save_default_settings(account)
+    assert sessions.create({"customer": customer.id}).url
+
+
 def test_portal_cancels_as_configured(merchant: SdkMerchant, account: Account) -> None:
     customer = merchant.create_customer()
+    portal.save_default_settings(account)
     session = merchant.v1.billing_portal.sessions.create(
         {"customer": customer.id, "return_url": "https://acme.test"}
     )

@@ -91,8 +91,10 @@ def test_objects_of_every_kind_satisfy_the_contract(
     v1.invoice_items.create({"customer": customer.id, "amount": 500, "currency": "usd"})
     v1.subscription_items.list({"subscription": subscription.id})
     v1.payment_methods.list({"customer": customer.id})
-    v1.billing_portal.configurations.create({"features": {"invoice_history": {"enabled": True}}})
-    v1.billing_portal.sessions.create({"customer": customer.id})
+    configuration = v1.billing_portal.configurations.create(
+        {"features": {"invoice_history": {"enabled": True}}}
+    )
+    v1.billing_portal.sessions.create({"customer": customer.id, "configuration": configuration.id})
     session = v1.checkout.sessions.create(
         {"mode": "setup", "currency": "usd", "customer": customer.id, "success_url": "https://a.test"}
     )

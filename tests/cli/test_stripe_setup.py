@@ -1,0 +1,44 @@
+"""`bulkhead stripe-setup` and the part of `bulkhead doctor` that asks Stripe, against the stand-in."""
+
+from collections.abc import Callable
+
+import pytest
+
+from shared.billing import provider_registry
+from shared.billing.models import PLATFORM
+from shared.cli import stripe_accounts
+from shared.cli.doctor.stripe_checks import check_stripe
+from shared.core.config import ConfigurationError
+from tests.dev.stripe_sandbox.sandbox_server import run_sandbox
+
+SetVariable = Callable[[str, str], None]
+KEY = "sk_test_setup"
+
+
+@pytest.fixture(autouse=True)
+def own_account(environment: SetVariable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe, as the commands find it, instead of the provider of the other tests."""
+    environment("STRIPE_SECRET_KEY", KEY)
+    monkeypatch.delitem(provider_registry._providers, PLATFORM)
+
+
+async def test_setup_saves_the_portal_settings_once_and_doctor_sees_them(environment: SetVariable) -> None:
+    async with run_sandbox() as server:
+        environment("STRIPE_API_BASE", server.url)
+        (before,) = await check_stripe()
+        assert (before.status, "bulkhead stripe-setup" in before.next_step) == ("warning", True)
+        assert await stripe_accounts.set_up() == "The settings of Stripe's customer portal are saved."
+        assert (
+            await stripe_accounts.set_up() == "The settings of Stripe's customer portal were saved already."
+        )
+        (after,) = await check_stripe()
+    assert after.status == "ok"
+
+
+async def test_stripe_that_does_not_answer_is_named(environment: SetVariable) -> None:
+    environment("STRIPE_API_BASE", "http://localhost:1")
+    (result,) = await check_stripe()
+    assert "doesn't answer" in result.detail
+    assert KEY not in result.detail
+    with pytest.raises(ConfigurationError):
+        await stripe_accounts.set_up()
