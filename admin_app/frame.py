@@ -37,11 +37,12 @@ def page(
 
 
 def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
-    """A banner on every page while a payment account is paused or Stripe doesn't respond."""
-    action = shell.link("Webhooks", "/webhooks", class_name="link")
+    """A banner on every page while a payment account has a problem."""
+    webhooks_link = shell.link("Webhooks", "/webhooks", class_name="link")
+    prices_link = shell.link("Prices", "/prices", class_name="link")
     paused_text = rx.fragment(
         rx.el.b(account_trouble.account, " is paused. "),
-        account_trouble.reason,
+        account_trouble.detail,
         ", since ",
         local_time(account_trouble.since, "", "moment"),
         ". Webhooks are stored; nothing is synced until you change its key and resume it.",
@@ -54,9 +55,16 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         local_time(account_trouble.since, "", "moment"),
         ". Customers keep their current access; waiting webhooks are processed when Stripe responds.",
     )
-    return notice(
-        rx.cond(account_trouble.paused, paused_text, silent_text),
-        action=action,
-        tone=rx.cond(account_trouble.paused, "bad", "warn"),
-        glyph="plug-zap",
+    price_text = rx.fragment(
+        rx.el.b("Prices differ from Stripe. "),
+        account_trouble.account,
+        ": ",
+        rx.cond(account_trouble.detail == "1", "1 price was", f"{account_trouble.detail} prices were"),
+        " changed or archived in Stripe. Customers may be unable to buy. Push our prices to restore them.",
+    )
+    return rx.match(
+        account_trouble.kind,
+        ("paused", notice(paused_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
+        ("prices", notice(price_text, action=prices_link, tone="bad", glyph="scale")),
+        notice(silent_text, action=webhooks_link, tone="warn", glyph="plug-zap"),
     )

@@ -24,12 +24,12 @@ live = LiveUpdates("operator")
 
 @dataclass(frozen=True, kw_only=True)
 class TroubleRow:
-    """A payment account that is paused or doesn't respond."""
+    """A problem of a payment account."""
 
     account: str
-    reason: str
+    kind: str  # as in `webhook_inbox.AccountProblem`
+    detail: str
     since: str
-    paused: bool
 
 
 class Shell(OperatorState):
@@ -52,9 +52,9 @@ class Shell(OperatorState):
         self.troubles = [
             TroubleRow(
                 account=trouble.account_name,
-                reason=trouble.reason,
+                kind=trouble.kind,
+                detail=trouble.detail,
                 since=trouble.since.isoformat(),
-                paused=trouble.is_paused,
             )
             for trouble in troubles
         ]

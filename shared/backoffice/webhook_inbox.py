@@ -120,7 +120,7 @@ async def get_inbox_status(octx: OperatorCtx) -> InboxStatus:
 
 
 async def list_account_problems(octx: OperatorCtx) -> Sequence[AccountProblem]:
-    """Accounts that are paused or don't respond, as of the worker's last request, for the banner on every page."""
+    """Problems of our accounts, as of the worker's last request, for the banner on every page."""
     policy.require_operator(octx, actions.OP_HOME_READ)
     return await repository.list_account_problems(octx.session, processing.PROVIDER_DOWN_ERROR)
 
@@ -130,7 +130,7 @@ async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: Reas
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
     reason_text = use_reason(octx, reason)
     webhook = await get_webhook(octx, account_id, event_id)
-    if not webhook.customer_id:
+    if webhook.status == "ignored" and not webhook.customer_id:
         raise Conflict("This webhook has no customer.", "There is nothing to replay.")
     if not await processing.replay(octx.session, account_id, event_id):
         raise Conflict("This webhook is already queued.", "Reload the page to see its status.")

@@ -6,7 +6,7 @@ Columns that name a tenant are read in a transaction with a reason, or inside th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ARRAY, ColumnElement, Text, and_, cast, func, text
 from sqlalchemy import select as columns
@@ -43,18 +43,34 @@ ACCOUNT_STATUSES = text(f"""
     left join inbound_webhook b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
     group by a.id order by a.id <> 'platform', a.id
 """)  # noqa: S608  our own words
+# An account is either paused or silent. Differences of prices that were replaced stop nobody from buying.
 ACCOUNT_PROBLEMS = text(f"""
-    select a.name, a.paused_at is not null, a.pause_reason, coalesce(a.paused_at, (
-        select min(b.received_at) from inbound_webhook b
-        where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down)))
-    from provider_account a
-    where a.paused_at is not null or exists (
-        select 1 from inbound_webhook b where b.account_id = a.id and b.{OPEN_CONDITION} and starts_with(b.error, :down))
-    order by a.id <> 'platform', a.id
+    with problem as (
+        select id as account_id, 'paused' as kind, pause_reason as detail, paused_at as since
+        from provider_account where paused_at is not null
+        union all
+        select b.account_id, 'silent', '', min(b.received_at) from inbound_webhook b
+        join provider_account a on a.id = b.account_id and a.paused_at is null
+        where b.{OPEN_CONDITION} and starts_with(b.error, :down) group by 1
+        union all
+        select d.account_id, 'prices', count(*)::text, min(d.checked_at) from provider_price d
+        join price p on p.id = d.price_id
+        join plan_version v on v.id = p.plan_version_id
+        join plan l on l.id = v.plan_id and l.retired_at is null
+        where d.drift <> '{{}}' and not exists (
+            select from price newer
+            where newer.plan_version_id = p.plan_version_id and newer.period = p.period and newer.kind = p.kind
+                and newer.meter = p.meter and newer.effective_at > p.effective_at
+                and newer.effective_at <= clock_timestamp())
+        group by 1
+    )
+    select a.name, problem.kind, problem.detail, problem.since
+    from problem join provider_account a on a.id = problem.account_id
+    order by a.id <> 'platform', a.id, problem.kind
 """)  # noqa: S608
 REPLAY_DEAD = text("""
     update inbound_webhook set status = 'pending', due_at = clock_timestamp(), attempts = 0, error = '', done_at = null
-    where status = 'dead' and customer_id <> '' and (:type = '' or type = :type)
+    where status = 'dead' and (:type = '' or type = :type)
     returning event_id
 """)
 
@@ -95,9 +111,9 @@ class AccountStatus:
 @dataclass(frozen=True, slots=True)
 class AccountProblem:
     account_name: str
-    is_paused: bool
-    reason: str
-    since: datetime
+    kind: Literal["paused", "silent", "prices"]
+    detail: str  # why it is paused; how many prices differ
+    since: datetime  # of a difference: when it was last seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,20 @@ class KeyRefused(Exception):
     """The provider rejected our key. All requests fail until the key is replaced."""
 
 
-class ProviderRefused(Exception):
-    """The provider declined the request, such as a declined card. `message` can be shown to the person."""
+# What a refusal is about. "card": the payment method; "price": a price that can't be bought; "customer" and
+# "subscription": they were deleted or have ended; "checkout": it was completed or has expired.
+RefusalKind = Literal["card", "price", "customer", "subscription", "checkout", "other"]
 
-    def __init__(self, message: str, code: str = "") -> None:
+
+class ProviderRefused(Exception):
+    """The provider declined the request. `message`: in its words, for logs and operators.
+
+    Only messages of the kind "card" are meant for customers. `provider_errors` has our sentences for the others.
+    """
+
+    def __init__(self, message: str, code: str = "", *, kind: RefusalKind = "other") -> None:
         super().__init__(f"{code}: {message}")
-        self.message, self.code = message, code
+        self.message, self.code, self.kind = message, code, kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,50 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shared.billing.models import PLATFORM
-from shared.billing.provider import KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
+from shared.billing.pricing import comparison
+from shared.billing.provider import KeyRefused, ProviderBusy, ProviderDown, ProviderRefused, RefusalKind
 from shared.billing.sync import customer_sync
-from shared.core import log
+from shared.core import db, log
 from shared.core.errors import Conflict
+
+CARD_STEP = "Nothing was changed. Use another payment method, or contact your bank."
+REFUSAL_SENTENCES: dict[RefusalKind, tuple[str, str]] = {  # what happened, next step
+    "card": ("The payment method was declined.", CARD_STEP),
+    "checkout": ("This checkout was completed or has expired.", "Reload the page and start again."),
+    "customer": (
+        "Your billing account at the payment provider was deleted.",
+        "Nothing was changed. Try again: a new one is set up for you.",
+    ),
+    "other": (
+        "The payment provider couldn't process this request.",
+        "Nothing was changed. Reload the page and try again. If it happens again, contact support.",
+    ),
+    "price": (
+        "This price can't be bought right now because of a problem on our side.",
+        "Nothing was changed. Our team has been alerted. Try again later, or choose another plan.",
+    ),
+    "subscription": ("This subscription has ended.", "Reload the page to see the current state."),
+}
 
 
 @asynccontextmanager
 async def translate_provider_errors() -> AsyncIterator[None]:
     """Turns provider errors into Conflict. The next sync finds out whether an unanswered request took effect.
 
-    Every order has an idempotency key at the provider, so that a retry never charges twice.
+    Every order has an idempotency key at the provider, so that a retry never charges twice. A refusal because of a
+    price starts a comparison of all prices, whose differences alert the operators.
     """
     try:
         yield
     except ProviderRefused as refusal:
-        raise Conflict(
-            refusal.message or "The payment provider declined the request.",
-            "Nothing was changed. Check the payment method, or contact support.",
-            reason="provider_refused",
-        ) from refusal
+        if refusal.kind != "card":
+            log.get_logger(__name__).error(
+                "provider_refused", kind=refusal.kind, code=refusal.code, said=refusal.message
+            )
+        if refusal.kind == "price":
+            async with db.transaction() as session:
+                await comparison.request_comparison(session)
+        raise Conflict(*_describe_refusal(refusal), reason="provider_refused") from refusal
     except ProviderBusy as problem:
         raise Conflict(
             "The payment provider is busy.", "Try again in a few seconds.", reason="provider_down"
@@ -41,6 +65,13 @@ async def translate_provider_errors() -> AsyncIterator[None]:
             "Nothing was changed. Try again later, or contact support.",
             reason="provider_down",
         ) from problem
+
+
+def _describe_refusal(refusal: ProviderRefused) -> tuple[str, str]:
+    """What happened and the next step, for a customer."""
+    if refusal.kind == "card" and refusal.message:
+        return refusal.message, CARD_STEP
+    return REFUSAL_SENTENCES[refusal.kind]
 
 
 async def try_sync_customer(tenant_id: str, customer_id: str) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from shared.billing import customers, dunning
+from shared.billing.pricing import comparison, price_sync
+from shared.billing.provider import ProviderDown
 from shared.billing.sync import reconcile
 from shared.jobs import mail, worker
 from shared.jobs.worker import ExternalJob
@@ -29,9 +31,20 @@ async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
 
+@worker.external_job
+async def compare_prices(_: ExternalJob) -> None:
+    """Raises ProviderDown, so that the comparison is retried, where the provider didn't answer for a price."""
+    result = await price_sync.compare_prices()
+    if result.failures:
+        raise ProviderDown("; ".join(result.failures))
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     customers.CREATE_TASK: create_customer,
     dunning.TASK: dunning.send_due_notices,
     dunning.MAIL_TASK: send_notice_mail,
 }
-PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {reconcile.RECONCILE_ALL_TASK: reconcile_all}
+PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    comparison.COMPARE_TASK: compare_prices,
+    reconcile.RECONCILE_ALL_TASK: reconcile_all,
+}

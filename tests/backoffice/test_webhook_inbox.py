@@ -61,10 +61,12 @@ async def update_webhooks(customer: str, **values: Any) -> None:
         )
 
 
-async def store_webhook(payload: bytes, customer: str = "", kind: str = "ping") -> str:
+async def store_webhook(
+    payload: bytes, customer: str = "", kind: str = "ping", status: str = "pending"
+) -> str:
     row = InboundWebhook(
         account_id=PLATFORM, event_id=new_id("evt"), type=kind, livemode=False, created_at=now(),
-        customer_id=customer, payload=payload,
+        customer_id=customer, payload=payload, status=status,
     )  # fmt: skip
     async with db.transaction() as session:
         connection = await session.connection()
@@ -245,7 +247,7 @@ async def test_replay_is_refused_for_support(cast: Cast, stripe: scripted_provid
 
 
 async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) -> None:
-    event = await store_webhook(b"{}")
+    event = await store_webhook(b"{}", status="ignored")
     with pytest.raises(Conflict, match="has no customer"):
         async with cast.olga.octx() as octx:
             await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
@@ -313,7 +315,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
     (account,) = health.accounts
     assert (account.id, account.waiting, account.dead, account.paused_at) == (PLATFORM, 2, 1, None)
     assert account.unreachable_since is not None
-    assert [(trouble.account_name, trouble.is_paused) for trouble in troubles] == [("Bulkhead", False)]
+    assert [(trouble.account_name, trouble.kind) for trouble in troubles] == [("Bulkhead", "silent")]
     stripe.failure = None
     await events.make_webhooks_due(customer)
     await processing.drain()
@@ -330,6 +332,5 @@ async def test_refused_api_key_is_listed_as_an_account_problem(
     await processing.drain()
     async with entry.enter_platform("Olga") as octx:
         (trouble,) = await webhook_inbox.list_account_problems(octx)
-    assert trouble.is_paused
-    assert trouble.reason == processing.KEY_REFUSED_ERROR
+    assert (trouble.kind, trouble.detail) == ("paused", processing.KEY_REFUSED_ERROR)
     assert now() - trouble.since < timedelta(minutes=1)

@@ -1,6 +1,7 @@
 """Processing of webhooks: fairness, dead workers, failing webhooks, customers that become known late."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -11,15 +12,19 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from shared.billing import customers, provider_registry
-from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
+from shared.billing.inbound_webhooks import inbound_webhook_repository, ingest, processing
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
+from shared.billing.inbound_webhooks.signature import verify_event
 from shared.billing.models import PLATFORM, BillingEvent
+from shared.billing.pricing import comparison
 from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
 from shared.core import db
+from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.ids import new_id
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast
-from tests.support.billing import events, scripted_provider
+from tests.support import workers
+from tests.support.billing import events, scripted_provider, webhooks
 
 
 @pytest.fixture
@@ -128,6 +133,18 @@ async def test_webhook_is_claimed_by_one_of_many_workers(
         for job in claimed_jobs
     ]
     assert sorted(event_id for work in jobs for event_id in work.event_ids) == sorted(ids)
+
+
+async def test_price_webhook_starts_a_comparison(schema: str, stripe: scripted_provider.FakeProvider) -> None:
+    workers.clear_queue(schema)
+    for kind in ("price.updated", "product.updated", "price.created"):
+        body = webhooks.build_body_about({"object": kind.partition(".")[0]}, type=kind)
+        event = verify_event(body, webhooks.build_signature(body), [DEMO_STRIPE_SECRET], time.time())
+        await ingest.store_webhook(PLATFORM, event, body)
+    assert await events.count_by_status("") == {"pending": 2, "ignored": 1}
+    await processing.drain()
+    assert await events.count_by_status("") == {"done": 2, "ignored": 1}
+    assert workers.list_jobs(schema) == [(comparison.COMPARE_TASK, "todo")]
 
 
 # ── workers that die ─────────────────────────────────────────────────────────────────────────────────────────────

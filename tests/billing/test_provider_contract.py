@@ -228,6 +228,40 @@ async def test_checkout_is_refused_for_an_unknown_price(shop: Shop) -> None:
         await shop.provider.create_checkout(shop.order(OrderLine("prc_none", "price_none", 1)))
 
 
+async def test_archived_price_is_refused_as_such(shop: Shop) -> None:
+    line = await shop.line(FLAT)
+    shop.world.stop_selling(line.external_price_id)
+    with pytest.raises(ProviderRefused) as raised:
+        await shop.provider.create_checkout(shop.order(line))
+    assert raised.value.kind == "price"
+
+
+async def test_deleted_customer_is_refused_as_such(shop: Shop) -> None:
+    line = await shop.line(FLAT)
+    shop.world.delete_customer(shop.customer)
+    for call in (
+        shop.provider.create_checkout(shop.order(line)),
+        shop.provider.create_portal(shop.customer, "http://localhost:3000"),
+    ):
+        with pytest.raises(ProviderRefused) as raised:
+            await call
+        assert raised.value.kind == "customer"
+
+
+async def test_changes_of_an_ended_subscription_are_refused_as_such(shop: Shop) -> None:
+    line = await shop.line(SEAT, 3)
+    subscription = await shop.subscribe(line)
+    await shop.provider.cancel_subscription(subscription.id, at_period_end=False, key="cancel_1")
+    more = [replace(line, quantity=4)]
+    for call in (
+        shop.provider.change_subscription(subscription.id, more, as_of=None, prorate=False, key="change_1"),
+        shop.provider.resume_subscription(subscription.id, "resume_1"),
+    ):
+        with pytest.raises(ProviderRefused) as raised:
+            await call
+        assert raised.value.kind == "subscription"
+
+
 async def test_trial_without_a_card_ends_by_itself(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14, card=None)
     assert (subscription.status, subscription.pays, subscription.after_trial) == ("trialing", False, "cancel")

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from shared.billing import customers
-from shared.billing.provider import Checkout, CheckoutOrder, ProviderDown, ProviderRefused
+from shared.backoffice import webhook_inbox
+from shared.billing import customers, tasks
+from shared.billing.pricing import comparison, price_sync
+from shared.billing.provider import Checkout, CheckoutOrder, ProviderDown, ProviderRefused, RefusalKind
 from shared.billing.subscriptions import (
     cancellation,
     changes,
@@ -20,7 +22,9 @@ from shared.billing.subscriptions import (
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.entitlements import assignments
+from shared.jobs.worker import ExternalJob
 from tests.conftest import Cast, Person
+from tests.support import workers
 from tests.support.billing import shared_provider
 from tests.support.billing.memory_provider import MemoryProvider
 
@@ -354,9 +358,42 @@ async def test_change_is_refused_when_the_provider_is_down(cast: Cast, seller: M
     assert (await get_overview(cast.gil)).subscription.seats == 3  # type: ignore[union-attr]
     assert await confirm_change(cast.gil, shown)  # the same once more
     assert seller.deals[deal].positions[0].count == 6
-    seller.fail_next(ProviderRefused("Your card was declined.", "card_declined"), verb="change")
-    with pytest.raises(Conflict, match=r"Your card was declined\."):
-        await confirm_change(cast.gil, await quote_change(cast.gil, ChangeRequest(seats=7)))
+
+
+@pytest.mark.parametrize("kind", sorted(get_args(RefusalKind)))
+async def test_only_card_refusals_are_shown_in_the_words_of_the_provider(
+    cast: Cast, seller: MemoryProvider, kind: RefusalKind
+) -> None:
+    await subscribe_person(seller, cast.gil)
+    shown = await quote_change(cast.gil, ChangeRequest(seats=6))
+    raw_sentence = "No such price: 'price_1RaW'; the request log has more."
+    seller.fail_next(ProviderRefused(raw_sentence, "resource_missing", kind=kind), verb="change")
+    with pytest.raises(Conflict) as caught:
+        await confirm_change(cast.gil, shown)
+    assert (caught.value.detail == raw_sentence) == (kind == "card")
+    assert "payment method" not in caught.value.next_step or kind == "card"
+    assert caught.value.next_step
+
+
+async def test_archived_price_is_compared_at_once_and_alerts_operators(
+    cast: Cast, seller: MemoryProvider, schema: str
+) -> None:
+    workers.clear_queue(schema)
+    offer_id = next(id_ for id_, offer in seller.offers.items() if offer.tag.id == "prc_starter_flat_month")
+    seller.offers[offer_id].sold = False
+    with pytest.raises(Conflict, match="can't be bought right now") as caught:
+        await start_checkout(cast.gil, STARTER)
+    assert "alerted" in caught.value.next_step
+    assert workers.list_jobs(schema) == [(comparison.COMPARE_TASK, "todo")]
+    await tasks.compare_prices(ExternalJob("", "req_1"))
+    seller.offers[offer_id].sold = True
+    async with cast.olga.octx() as octx:
+        problems = await webhook_inbox.list_account_problems(octx)
+    assert ("prices", "1") in [(problem.kind, problem.detail) for problem in problems]
+    await price_sync.compare_prices()
+    async with cast.olga.octx() as octx:
+        problems = await webhook_inbox.list_account_problems(octx)
+    assert "prices" not in [problem.kind for problem in problems]
 
 
 async def test_change_confirmed_without_an_answer_is_applied_by_the_next_sync(

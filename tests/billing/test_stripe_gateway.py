@@ -192,6 +192,33 @@ async def test_declined_card_is_reported_with_its_message(
 
 
 @pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (build_error(402, "card_declined", kind="card_error"), "card"),
+        (build_error(402, "expired_card", kind="card_error", param="exp_month"), "card"),
+        (build_error(402, "invoice_payment_intent_requires_action", param="invoice"), "other"),
+        (build_error(400, param="line_items[0][price]"), "price"),
+        (build_error(400, "resource_missing", param="items[1][price]"), "price"),
+        (build_error(400, param="subscription_details[items][0][price]"), "price"),
+        (build_error(400, param="line_items[0]"), "price"),
+        (build_error(400, param="line_items[0][quantity]"), "other"),
+        (build_error(400, "resource_missing", param="customer"), "customer"),
+        (build_error(400, "email_invalid", param="customer"), "other"),
+        (build_error(404, "resource_missing", param="subscription"), "subscription"),
+        (build_error(404, "resource_missing", param="id"), "other"),
+        (build_error(501, kind="api_error", stripe_should_retry="false"), "other"),
+    ],
+)
+async def test_refusal_is_classified_by_the_fields_of_the_error(
+    gateway: StripeGateway, stub_server: StubServer, answer: StubResponse, kind: str
+) -> None:
+    stub_server.responses = [answer]
+    with pytest.raises(ProviderRefused) as raised:
+        await gateway.create_portal("cus_1", "http://localhost:3000")
+    assert raised.value.kind == kind
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         StubResponse(200, "this is no JSON"),

@@ -65,7 +65,8 @@ def webhook_detail(received: WebhookSummary) -> WebhookDetail:
         tries=str(received.attempts),
         error=received.error,
         is_waiting=is_waiting,
-        can_replay=bool(received.customer_id) and received.status not in ("pending", "working"),
+        can_replay=received.status not in ("pending", "working")
+        and (received.status != "ignored" or received.customer_id != ""),
     )
 
 

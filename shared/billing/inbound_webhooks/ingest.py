@@ -25,6 +25,9 @@ CUSTOMER_EVENT_PREFIXES = (
     *("refund.", "subscription_schedule."),
 )
 
+# Somebody may have changed or archived a price or its product, so that nobody can buy it.
+PRICE_EVENTS = ("price.deleted", "price.updated", "product.deleted", "product.updated")
+
 
 class WebhookNotStored(Exception):
     """The webhook is not stored; the sender has to send it again."""
@@ -94,7 +97,9 @@ _batcher = WebhookBatcher()
 
 async def store_webhook(account_id: str, event: WebhookEvent, body: bytes) -> bool:
     """Stores a webhook. Returns whether it was new. Raises WebhookNotStored."""
-    concerns = event.customer_id and event.type.startswith(CUSTOMER_EVENT_PREFIXES)
+    concerns = event.type in PRICE_EVENTS or (
+        event.customer_id and event.type.startswith(CUSTOMER_EVENT_PREFIXES)
+    )
     return await _batcher.add(
         ReceivedWebhook(
             account_id,

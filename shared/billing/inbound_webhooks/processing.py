@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.billing import accounts
 from shared.billing.inbound_webhooks import inbound_webhook_repository as repository
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
+from shared.billing.pricing import comparison
 from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db, live_events, log, request_ids
@@ -79,7 +80,10 @@ async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) ->
 
 
 async def process(claim: WebhookClaim) -> None:
-    """Syncs the claim's customer, or schedules a retry. Raises nothing but CancelledError."""
+    """Syncs the claim's customer, or schedules a retry. Raises nothing but CancelledError.
+
+    Webhooks without a customer are about prices: they start a comparison of all prices.
+    """
     request_ids.begin()
     logger = log.get_logger(__name__).bind(
         account_id=claim.account_id, customer_id=claim.customer_id, events=len(claim.event_ids)
@@ -90,6 +94,9 @@ async def process(claim: WebhookClaim) -> None:
         )
         return
     try:
+        if not claim.customer_id:
+            await _compare_prices(claim)
+            return
         async with db.transaction() as session:
             tenant_id = await repository.get_customer_tenant_id(session, claim.account_id, claim.customer_id)
         if not tenant_id:
@@ -130,6 +137,13 @@ async def process(claim: WebhookClaim) -> None:
         await _release_claim(
             claim, _retry_delay(claim, MAX_RETRY_DELAY), error, counts_as_attempt=counts_as_attempt
         )
+
+
+async def _compare_prices(claim: WebhookClaim) -> None:
+    async with db.transaction() as session:
+        if await repository.mark_processed(session, claim):
+            await comparison.request_comparison(session)
+            await live_events.refresh_pages(session, "*", "webhooks")
 
 
 async def replay(session: AsyncSession, account_id: str, event_id: str) -> bool:

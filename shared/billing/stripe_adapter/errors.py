@@ -1,16 +1,29 @@
 """Stripe's errors translated to ours. Methods with `translate_stripe_errors` raise no exceptions of the SDK."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import stripe
 
-from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
+from shared.billing.provider import (
+    MAX_CALL_S,
+    KeyRefused,
+    ProviderBusy,
+    ProviderDown,
+    ProviderRefused,
+    RefusalKind,
+)
 from shared.billing.stripe_adapter.transport import read_retry_after
 from shared.core import log
 
+CARD_ERROR = (
+    "card_error"  # the only type whose messages Stripe writes for customers: docs.stripe.com/api/errors
+)
+# Parameters that name prices: price, line_items[0][price], items[1], subscription_details[items][0][price].
+PRICE_PARAM = re.compile(r"(?:^|\[)price\]?$|^line_items(?:\[\d+\])?$|(?:^|\[)items\]?(?:\[\d+\])?$")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -66,4 +79,17 @@ def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
     # 409: another request holds the object. Only the stand-in sends 501, and retrying doesn't help.
     if status is None or status == 409 or (status >= 500 and status != 501) or status < 400:
         return ProviderDown(message)
-    return ProviderRefused(message, problem.code or "")
+    return ProviderRefused(message, problem.code or "", kind=_get_refusal_kind(problem))
+
+
+def _get_refusal_kind(problem: stripe.StripeError) -> RefusalKind:
+    """By the fields of the error, because Stripe may change its sentences at any time."""
+    error: Any = problem.error
+    param = str(getattr(error, "param", None) or "")
+    if getattr(error, "type", None) == CARD_ERROR:
+        return "card"
+    if PRICE_PARAM.search(param):
+        return "price"
+    if is_missing(problem) and param in ("customer", "subscription"):
+        return "customer" if param == "customer" else "subscription"
+    return "other"

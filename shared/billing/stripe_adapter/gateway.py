@@ -136,7 +136,7 @@ class StripeGateway:
         except stripe.IdempotencyError:  # the same order was sent at another time and is being worked on
             raise ProviderBusy from None
         if not session.url:
-            raise ProviderRefused("This checkout was completed or has expired. Start again.", "session_over")
+            raise ProviderRefused("The session is complete or has expired.", "session_over", kind="checkout")
         return Checkout(session.id, session.url)
 
     @translate_stripe_errors
@@ -233,6 +233,7 @@ class StripeGateway:
         metadata = subscription.to_dict().get("metadata") or {}
         if metadata.get(CHANGE_KEY) == key:
             return
+        _require_unended(subscription)
         params: stripe.params.SubscriptionUpdateParams = {
             "items": subscription_items.build_item_updates(await self._list_items(subscription_id), lines),
             "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata) | {CHANGE_KEY: key},
@@ -259,6 +260,7 @@ class StripeGateway:
     @translate_stripe_errors
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        _require_unended(subscription)
         options: stripe.RequestOptions = {"idempotency_key": key}
         if subscription.status == "paused":
             # Stripe's default creates an invoice without collecting it, and pauses again a day later.
@@ -413,6 +415,12 @@ def _get_proration_behavior(
     if not prorate:
         return "none"
     return "always_invoice" if bill_now else "create_prorations"
+
+
+def _require_unended(subscription: stripe.Subscription) -> None:
+    """Stripe refuses changes of ended subscriptions without an error code."""
+    if subscription.to_dict().get("ended_at") is not None:
+        raise ProviderRefused(f"{subscription.id} has ended.", "subscription_ended", kind="subscription")
 
 
 async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:

@@ -224,10 +224,10 @@ class MemoryProvider:
 
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         self._record_call("checkout")
-        self._get_buyer(order.customer_id)
+        self._get_present_buyer(order.customer_id)
         for line in order.lines:
-            if line.external_price_id not in self.offers:
-                raise ProviderRefused("This is not sold.", "no_offer")
+            if line.external_price_id not in self.offers or not self.offers[line.external_price_id].sold:
+                raise ProviderRefused("This is not sold.", "no_offer", kind="price")
 
         def open_cart() -> str:
             url = f"{PAGES_URL}/{self._new_id('cart')}"
@@ -254,7 +254,7 @@ class MemoryProvider:
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         self._record_call("portal")
-        return f"{PAGES_URL}/wallet/{self._get_buyer(customer_id).id}"
+        return f"{PAGES_URL}/wallet/{self._get_present_buyer(customer_id).id}"
 
     async def save_portal_settings(self) -> bool:
         is_changed, self.has_wallet_rules = not self.has_wallet_rules, True
@@ -299,6 +299,8 @@ class MemoryProvider:
     ) -> None:
         self._record_call("change")
         deal = self._get_deal(subscription_id)
+        if key not in self._results_by_key:
+            self._require_open(deal)
 
         def do() -> str:
             after = replace(deal, positions=self._build_positions(deal, lines))
@@ -326,6 +328,7 @@ class MemoryProvider:
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         self._record_call("resume")
         deal = self._get_deal(subscription_id)
+        self._require_open(deal)
         deal.stops = None
         if deal.state == "frozen":
             self._start_period(deal, self.clock)
@@ -559,12 +562,21 @@ class MemoryProvider:
     def _get_buyer(self, id_: str) -> Buyer:
         with suppress(KeyError):
             return self.buyers[id_]
-        raise ProviderRefused("Nobody knows this customer.", "no_buyer")
+        raise ProviderRefused("Nobody knows this customer.", "no_buyer", kind="customer")
+
+    def _get_present_buyer(self, id_: str) -> Buyer:
+        if self._get_buyer(id_).gone:
+            raise ProviderRefused("This customer has left.", "no_buyer", kind="customer")
+        return self.buyers[id_]
 
     def _get_deal(self, id_: str) -> Deal:
         with suppress(KeyError):
             return self.deals[id_]
-        raise ProviderRefused("Nobody knows this subscription.", "no_deal")
+        raise ProviderRefused("Nobody knows this subscription.", "no_deal", kind="subscription")
+
+    def _require_open(self, deal: Deal) -> None:
+        if deal.state == "over":
+            raise ProviderRefused("This deal is over.", "deal_over", kind="subscription")
 
     def _build_position(self, line: OrderLine) -> Position:
         return Position(self._new_id("pos"), line.external_price_id, line.quantity)

@@ -23,10 +23,17 @@ class StubResponse:
 
 
 def build_error(
-    status: int, code: str = "", message: str = "No.", kind: str = "invalid_request_error", **headers: str
+    status: int,
+    code: str = "",
+    message: str = "No.",
+    kind: str = "invalid_request_error",
+    *,
+    param: str = "",
+    **headers: str,
 ) -> StubResponse:
     header_values = {name.replace("_", "-"): value for name, value in headers.items()}
-    return StubResponse(status, {"error": {"type": kind, "code": code, "message": message}}, header_values)
+    error = {"type": kind, "code": code, "message": message, **({"param": param} if param else {})}
+    return StubResponse(status, {"error": error}, header_values)
 
 
 @dataclass
