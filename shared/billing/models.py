@@ -32,6 +32,8 @@ class ProviderAccount(SQLModel, table=True):
     wrapped: bytes | None = None
     paused_at: datetime | None = Field(default=None, sa_type=timestamptz())
     pause_reason: str = ""
+    signature_failures: int = 0  # webhooks whose signature didn't match
+    signature_failed_at: datetime | None = Field(default=None, sa_type=timestamptz())  # the last of them
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
@@ -49,6 +51,7 @@ class InboundWebhook(SQLModel, table=True):
         sa_type=timestamptz()
     )  # at the provider, in whole seconds: not usable for ordering
     customer_id: str = ""  # "" without a customer
+    object_id: str = ""  # what an event is about whose customer has to be found out
     payload: bytes
     received_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     status: str = "pending"
@@ -113,12 +116,16 @@ class ProviderPrice(SQLModel, table=True):
 
 
 class BillingCustomer(TenantRow, table=True):
-    """The one customer of a tenant at the provider. `id` is the provider's."""
+    """A customer of a tenant at the provider. `id` is the provider's.
+
+    The one with the highest generation is current. Earlier ones were deleted at the provider; their invoices stay.
+    """
 
     __tablename__ = "billing_customer"
 
     id: str = Field(primary_key=True)
     account_id: str = PLATFORM
+    generation: int = 0
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
@@ -181,6 +188,7 @@ class BillingSnapshot(TenantRow, table=True):
     balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider
     currency: str = ""
     alert: str = ""  # a problem that operators should review
+    deleted_customer_id: str = ""  # the current customer where it was deleted at the provider
     ticket: int = Field(sa_type=BigInteger)
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 

@@ -85,6 +85,7 @@ class Subscription:
     ended_at: datetime | None = None
     failed_since: datetime | None = None  # when the first invoice that is still unpaid fell due
     currency: str = ""
+    paused_collection: str = ""  # what happens to its invoices instead of charging them; "": they are charged
 
 
 @dataclass(frozen=True, slots=True)

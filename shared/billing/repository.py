@@ -20,12 +20,21 @@ DRAFT, OPEN = "draft", "open"  # statuses of invoices at the provider
 
 
 async def get_customer(ctx: Ctx, account_id: str) -> BillingCustomer | None:
+    """The current customer."""
     statement = (
         select(BillingCustomer)
         .where(BillingCustomer.tenant_id == ctx.tenant_id)
         .where(BillingCustomer.account_id == account_id)
+        .order_by(col(BillingCustomer.generation).desc())
+        .limit(1)
     )
     return await rows.one(ctx, statement)
+
+
+async def has_customer(ctx: Ctx, account_id: str, customer_id: str) -> bool:
+    """Whether this customer is or was the tenant's."""
+    customer = await ctx.session.get(BillingCustomer, (ctx.tenant_id, customer_id))
+    return customer is not None and customer.account_id == account_id
 
 
 async def get_billing_snapshot(ctx: Ctx) -> BillingSnapshot | None:

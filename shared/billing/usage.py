@@ -60,6 +60,8 @@ async def report() -> int:
 async def _report_customer(account_id: str, customer_id: str, tenant_id: str) -> int:
     at = now()
     async with db.transaction(tenant_id=tenant_id) as session:
+        if not await repository.is_current_customer(session, tenant_id, account_id, customer_id):
+            return 0  # deleted at the provider: the rows wait for the next customer
         rows = await repository.list_unreported(session, tenant_id, at - IDENTIFIER_LIFETIME, BATCH_SIZE)
         await repository.mark_tried(session, tenant_id, [row.id for row in rows], at)
         doubtful = await repository.count_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)

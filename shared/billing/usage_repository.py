@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing.models import BillingUsage
+from shared.billing.models import BillingCustomer, BillingSnapshot, BillingUsage
 from shared.core.context import Ctx
 
 
@@ -19,6 +19,20 @@ async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
     statement = statement.on_conflict_do_nothing(index_elements=["tenant_id", "meter", "identifier"])
     connection = await ctx.session.connection()
     return (await connection.execute(statement.returning(col(BillingUsage.id)))).first() is not None
+
+
+async def is_current_customer(
+    session: AsyncSession, tenant_id: str, account_id: str, customer_id: str
+) -> bool:
+    """Whether it is the tenant's newest customer in this account, and not deleted."""
+    newest = (
+        select(BillingCustomer.id)
+        .where(BillingCustomer.tenant_id == tenant_id, BillingCustomer.account_id == account_id)
+        .order_by(col(BillingCustomer.generation).desc())
+        .limit(1)
+    )
+    deleted = select(BillingSnapshot.deleted_customer_id).where(BillingSnapshot.tenant_id == tenant_id)
+    return (await session.exec(newest)).first() == customer_id != (await session.exec(deleted)).first()
 
 
 async def list_unreported(

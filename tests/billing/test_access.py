@@ -108,6 +108,14 @@ def test_only_subscription_with_a_foreign_price_keeps_access() -> None:
     assert (schedule.status_at(EPOCH), schedule.version_id) == ("active", "")
 
 
+def test_paused_collection_alerts_operators() -> None:
+    free = replace(build_subscription(), paused_collection="void")
+    schedule = access_schedule.schedule_for([free], PRICED, EPOCH)
+    assert schedule is not None
+    assert (schedule.status_at(EPOCH), len(schedule.alerts)) == ("active", 1)
+    assert "paused in Stripe (void)" in schedule.alerts[0]
+
+
 def test_unknown_status_grants_nothing_without_previous_access() -> None:
     assert access_schedule.schedule_for([build_subscription("frozen")], PRICED, EPOCH) is None
 

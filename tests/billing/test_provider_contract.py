@@ -96,6 +96,14 @@ async def test_create_customer_returns_the_same_customer_for_a_tenant(shop: Shop
     assert await ask("ten_globex", "Globex", "ann@acme.test", "cus:ten_globex") != shop.customer
 
 
+async def test_create_customer_makes_another_one_after_a_deletion(shop: Shop) -> None:
+    shop.world.delete_customer(shop.customer)
+    ask = shop.provider.create_customer
+    new_id = await ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme-1")
+    assert new_id != shop.customer
+    assert not (await shop.provider.fetch_customer(new_id)).deleted
+
+
 async def test_concurrent_create_customer_makes_one_customer(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
     customer_ids = await asyncio.gather(

@@ -9,6 +9,7 @@ import pytest
 
 from shared.backoffice import webhook_inbox
 from shared.billing import customers, tasks
+from shared.billing.models import PLATFORM, BillingSnapshot
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import Checkout, CheckoutOrder, ProviderDown, ProviderRefused, RefusalKind
 from shared.billing.subscriptions import (
@@ -18,8 +19,10 @@ from shared.billing.subscriptions import (
     invoices,
     overview,
     portal,
+    subscriptions,
 )
 from shared.billing.subscriptions.changes import ChangeRequest
+from shared.billing.sync import customer_sync
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.entitlements import assignments
 from shared.jobs.worker import ExternalJob
@@ -452,6 +455,56 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
             with pytest.raises(Refused):
                 await verb
     assert seller.calls == []
+
+
+async def get_customer_id(person: Person) -> str:
+    async with person.ctx() as ctx:
+        return await customers.find_id(ctx)
+
+
+async def get_snapshot(person: Person) -> BillingSnapshot:
+    async with person.ctx() as ctx:
+        snapshot = await subscriptions.get_snapshot(ctx)
+    assert snapshot is not None
+    return snapshot
+
+
+async def test_deleted_customer_buys_again_as_a_new_one(cast: Cast, seller: MemoryProvider) -> None:
+    await subscribe_person(seller, cast.gil)
+    old_id = await get_customer_id(cast.gil)
+    seller.delete_customer(old_id)
+    await shared_provider.return_from_provider(cast.gil)
+    assert old_id in (await get_snapshot(cast.gil)).alert
+    seller.pay(await start_checkout(cast.gil, STARTER))
+    await shared_provider.return_from_provider(cast.gil)
+    new_id = await get_customer_id(cast.gil)
+    assert new_id != old_id
+    async with cast.gil.ctx() as ctx:
+        assert ctx.rights.plan == "starter"
+        invoice_page = await invoices.list_invoices(ctx)
+    assert {invoice.customer_id for invoice in invoice_page.rows} == {old_id, new_id}
+    seller.buyers[old_id].card = None
+    before = await get_snapshot(cast.gil)
+    await customer_sync.sync_customer(PLATFORM, old_id, cast.globex, cause="webhook")
+    after = await get_snapshot(cast.gil)
+    assert (before.alert, before.method) == (after.alert, after.method) == ("", "Card on file")
+
+
+async def test_deletion_that_nobody_noticed_is_found_by_the_next_call(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    await subscribe_person(seller, cast.gil)
+    old_id = await get_customer_id(cast.gil)
+    seller.delete_customer(old_id)
+    async with cast.gil.ctx() as ctx:
+        visit = await portal.prepare(ctx)
+    url = await portal.submit(visit)
+    assert url.endswith(await get_customer_id(cast.gil))
+    assert not url.endswith(old_id)
+    seller.fail_next(ProviderRefused("Not this one.", kind="customer"), verb="checkout")
+    with pytest.raises(Conflict, match="was deleted"):
+        await start_checkout(cast.gil, STARTER)
+    assert url.endswith(await get_customer_id(cast.gil)), "a customer that exists is not replaced"
 
 
 async def test_portal_returns_to_the_billing_page(cast: Cast, seller: MemoryProvider) -> None:

@@ -175,6 +175,13 @@ def test_cancel_at_period_end_is_the_last_end_of_its_items() -> None:
     assert mapping.to_subscription(other).cancel_at == at(ENDS + 9)
 
 
+def test_paused_collection_is_mapped() -> None:
+    paused = {**SUBSCRIPTION, "pause_collection": {"behavior": "void", "resumes_at": None}}
+    assert mapping.to_subscription(paused).paused_collection == "void"
+    for raw in (SUBSCRIPTION, {**SUBSCRIPTION, "pause_collection": None}):
+        assert mapping.to_subscription(raw).paused_collection == ""
+
+
 def test_unknown_words_pass_through() -> None:
     strange = {
         **SUBSCRIPTION,

@@ -79,6 +79,7 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
             default=None,
         ),
         currency=raw.get("currency") or "",
+        paused_collection=str(_get_path(raw, "pause_collection", "behavior") or ""),
     )
 
 

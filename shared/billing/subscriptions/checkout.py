@@ -13,6 +13,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    Checkout,
     CheckoutOrder,
     OpenCheckouts,
     OrderLine,
@@ -92,30 +93,37 @@ async def submit(order: CheckoutRequest) -> str:
     """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        customer_id = await customers.ensure(order.tenant_id)
-        open_pages = await _close_checkouts(provider, order, customer_id)
-        await _require_unsubscribed(provider, order, customer_id)
-        page = open_pages.kept or await provider.create_checkout(
-            CheckoutOrder(
-                customer_id,
-                order.lines,
-                order.trial_days,
-                f"{order.return_url}?session={{CHECKOUT_SESSION_ID}}",
-                f"{order.return_url}?left=checkout",
-                # Equal orders at the same time are one request. A later one follows another page.
-                f"checkout-{subscriptions.short_hash(order.fingerprint, open_pages.newest_id)}",
-                order.fingerprint,
-                {"tenant_id": order.tenant_id},
-            )
+        page = await customers.call_with_customer(
+            order.tenant_id, lambda customer_id: _open_page(provider, order, customer_id)
         )
-        # Another order can have opened a page meanwhile, and even have been paid.
-        await _close_checkouts(provider, order, customer_id)
-        try:
-            await _require_unsubscribed(provider, order, customer_id)
-        except Conflict:
-            await provider.close_checkouts(customer_id)
-            raise
     return page.url
+
+
+async def _open_page(provider: Provider, order: CheckoutRequest, customer_id: str) -> Checkout:
+    """Raises Conflict, and the provider's errors."""
+    open_pages = await _close_checkouts(provider, order, customer_id)
+    await _require_unsubscribed(provider, order, customer_id)
+    page = open_pages.kept or await provider.create_checkout(
+        CheckoutOrder(
+            customer_id,
+            order.lines,
+            order.trial_days,
+            f"{order.return_url}?session={{CHECKOUT_SESSION_ID}}",
+            f"{order.return_url}?left=checkout",
+            # Equal orders at the same time are one request. A later one, or one of another customer, is another one.
+            f"checkout-{subscriptions.short_hash(order.fingerprint, customer_id, open_pages.newest_id)}",
+            order.fingerprint,
+            {"tenant_id": order.tenant_id},
+        )
+    )
+    # Another order can have opened a page meanwhile, and even have been paid.
+    await _close_checkouts(provider, order, customer_id)
+    try:
+        await _require_unsubscribed(provider, order, customer_id)
+    except Conflict:
+        await provider.close_checkouts(customer_id)
+        raise
+    return page
 
 
 async def _close_checkouts(provider: Provider, order: CheckoutRequest, customer_id: str) -> OpenCheckouts:
@@ -131,8 +139,12 @@ async def _close_checkouts(provider: Provider, order: CheckoutRequest, customer_
 
 
 async def _require_unsubscribed(provider: Provider, order: CheckoutRequest, customer_id: str) -> None:
-    """Asks the provider. Raises Conflict, and the billing page then shows what was found."""
+    """Asks the provider. Raises Conflict, and the billing page then shows what was found; ProviderRefused for a deleted
+    customer.
+    """
     state = await provider.fetch_customer(customer_id)
+    if state.deleted:
+        raise ProviderRefused(f"{customer_id} was deleted.", kind="customer")
     live_subscriptions = access_schedule.list_live_subscriptions(state.subscriptions, order.catalog_prices)
     if not live_subscriptions:
         return

@@ -28,5 +28,7 @@ async def prepare(ctx: Ctx) -> PortalRequest:
 async def submit(visit: PortalRequest) -> str:
     """Returns the address of the provider's page. Outside of any transaction. Raises Conflict."""
     async with provider_errors.translate_provider_errors():
-        customer_id = await customers.ensure(visit.tenant_id)
-        return await (await provider_registry.get(PLATFORM)).create_portal(customer_id, visit.return_url)
+        provider = await provider_registry.get(PLATFORM)
+        return await customers.call_with_customer(
+            visit.tenant_id, lambda customer_id: provider.create_portal(customer_id, visit.return_url)
+        )

@@ -368,4 +368,9 @@ def _find_alerts(
         for line in subscription.lines
         if line.price_id not in catalog_prices
     ]
+    alerts += [
+        f"Collection of {subscription.id} is paused in Stripe ({subscription.paused_collection})"
+        for subscription in live_subscriptions
+        if subscription.paused_collection
+    ]
     return tuple(alerts)

@@ -16,7 +16,7 @@ from shared.billing.pricing import prices
 from shared.billing.provider import CustomerState
 from shared.billing.sync import access_schedule, provider_records
 from shared.billing.sync.access_schedule import AccessSchedule, AccessStatus
-from shared.core import live_events, money
+from shared.core import live_events, log, money
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import NotFound
@@ -56,16 +56,17 @@ async def apply_customer_state(
         ctx.session, account_id, customer_id, ticket
     ):
         return SyncResult(written=False)
-    customer = await repository.get_customer(ctx, account_id)
-    if customer is None or customer.id != customer_id:
+    if not await repository.has_customer(ctx, account_id, customer_id):
         # A customer without subscriptions would pass every foreign key, and its payment method would go to another tenant.
         raise NotFound(
             "This customer doesn't belong to this organisation.", "Use the customer of this organisation."
         )
     await tenants.lock(ctx)
+    current_customer = await repository.get_customer(ctx, account_id)
+    is_current = current_customer is not None and current_customer.id == customer_id
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
     snapshot = await repository.get_billing_snapshot(ctx)
-    changes = [*differences, *_compare_customer(snapshot, state)]
+    changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]
     previous_json = snapshot.schedule if snapshot else {}
     at = now()
     subscriptions = [
@@ -85,7 +86,10 @@ async def apply_customer_state(
         recalculated = await _apply_schedule(ctx, schedule)
         if recalculated and schedule_json == previous_json:
             differences = [*differences, LOCAL_DRIFT]
-    await _save_snapshot(ctx, snapshot, schedule, state, schedule_json, ticket, at)
+    snapshot = snapshot or BillingSnapshot(tenant_id=ctx.tenant_id, schedule={}, status="", ticket=ticket)
+    if is_current:
+        _set_customer_values(snapshot, customer_id, state)
+    await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at)
     if changes or event_ids or recalculated:
         ctx.session.add(
             BillingEvent(
@@ -130,6 +134,7 @@ def _compare_customer(
     sides = (
         ("method", method, state.method),
         ("balance", _format_balance(balance, currency), _format_balance(state.balance, state.currency)),
+        ("deleted", bool(snapshot and snapshot.deleted_customer_id), state.deleted),
     )
     return tuple(provider_records.Difference(*side) for side in sides if side[1] != side[2])
 
@@ -154,21 +159,29 @@ async def _apply_schedule(ctx: Ctx, schedule: AccessSchedule) -> bool:
     )
 
 
+def _set_customer_values(row: BillingSnapshot, customer_id: str, state: CustomerState) -> None:
+    """Values of the current customer. Those of earlier ones, which were deleted, say nothing about the tenant."""
+    if state.deleted and not row.deleted_customer_id:
+        log.get_logger(__name__).error("customer_deleted", tenant_id=row.tenant_id, customer_id=customer_id)
+    row.deleted_customer_id = customer_id if state.deleted else ""
+    row.method, row.balance, row.currency = state.method, state.balance, state.currency
+
+
 async def _save_snapshot(
     ctx: Ctx,
-    row: BillingSnapshot | None,
+    row: BillingSnapshot,
     schedule: AccessSchedule | None,
-    state: CustomerState,
     schedule_json: dict[str, Any],
     ticket: int,
     at: datetime,
 ) -> None:
-    row = row or BillingSnapshot(tenant_id=ctx.tenant_id, schedule={}, status="", ticket=ticket)
     if row.schedule != schedule_json:
         row.changed_at = at
     row.schedule, row.status = schedule_json, schedule.provider_status if schedule else ""
-    row.alert = "; ".join(schedule.alerts) if schedule else ""
-    row.method, row.balance, row.currency, row.ticket = state.method, state.balance, state.currency, ticket
+    alerts = schedule.alerts if schedule else ()
+    if row.deleted_customer_id:
+        alerts = (f"The customer {row.deleted_customer_id} was deleted in Stripe", *alerts)
+    row.alert, row.ticket = "; ".join(alerts), ticket
     ctx.session.add(row)
     await ctx.session.flush()
 

@@ -135,11 +135,13 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         ended_at=_parse_optional_time(state["ended_at"]) or row.absent_at,
         failed_since=_parse_optional_time(state["failed_since"]),
         currency=state["currency"],
+        paused_collection=state.get("paused_collection", ""),
     )
 
 
 def _compare(name: str, stored: dict[str, Any], fetched: dict[str, Any]) -> list[Difference]:
-    keys = [key for key in fetched if stored.get(key) != fetched[key]]
+    """Fields that the version which stored the row didn't know are no differences while they are empty."""
+    keys = [key for key in fetched if (stored.get(key) or None) != (fetched[key] or None)]
     return [Difference(f"{name}.{key}", stored.get(key), fetched[key]) for key in keys]
 
 
