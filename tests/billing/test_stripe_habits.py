@@ -1,7 +1,7 @@
 """Behaviour that only Stripe has: paused trials, nested lists of ten, moving lookup keys, unique meters."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,9 +9,16 @@ from decimal import Decimal
 import pytest
 import stripe
 
-from shared.billing.provider import CHECKOUT_PAID, CheckoutOrder, OrderLine, PriceTag, ProviderRefused
+from shared.billing.provider import (
+    CHECKOUT_PAID,
+    CheckoutOrder,
+    OrderLine,
+    PriceTag,
+    ProviderRefused,
+    Subscription,
+)
 from shared.billing.stripe_adapter.gateway import StripeGateway
-from shared.dev.stripe_sandbox.store import Sandbox
+from shared.dev.stripe_sandbox.store import Fault, Sandbox
 from tests.support.billing import provider_scenarios
 from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, StripeWorld
 
@@ -192,6 +199,92 @@ async def test_stripe_accounts_are_separate(
         await other.fetch_customer(customer)
     assert await other.get_account_id() != await world.provider.get_account_id()
     await other.close()
+
+
+# ── answers that Stripe saved under an idempotency key ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture(params=["500", "500-done"])
+def break_next(request: pytest.FixtureRequest, world: StripeWorld) -> Callable[..., None]:
+    """Plants a server error that is saved under the key, without or with the effect of the request."""
+    return lambda path, method="POST": world.account.faults.append(
+        Fault(request.param, path=path, method=method)
+    )
+
+
+async def subscribe(world: StripeWorld, customer: str) -> tuple[Subscription, OrderLine]:
+    line = OrderLine(SEAT.id, await world.provider.push_price(SEAT), 1)
+    world.pay((await world.provider.create_checkout(_order(customer, line))).url)
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    return subscription, line
+
+
+async def test_customer_is_created_once_after_a_saved_server_error(
+    world: StripeWorld, break_next: Callable[..., None]
+) -> None:
+    break_next("/v1/customers")
+    customers = {
+        await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
+        for _ in range(3)
+    }
+    assert [customer["id"] for customer in world.account.list_objects("customer")] == list(customers)
+
+
+async def test_adjustment_is_booked_once_after_a_saved_server_error(
+    world: StripeWorld, customer: str, break_next: Callable[..., None]
+) -> None:
+    await subscribe(world, customer)
+    (bill,) = (await world.provider.fetch_customer(customer)).invoices
+    break_next("/balance_transactions")
+    entries = {await world.provider.add_credit(customer, 500, "usd", "Outage", "adj_1") for _ in range(2)}
+    assert (len(entries), (await world.provider.fetch_customer(customer)).balance) == (1, -500)
+    break_next("/v1/credit_notes")
+    notes = {await world.provider.refund_invoice(bill.id, 100, "adj_2") for _ in range(2)}
+    assert [note["id"] for note in world.account.list_objects("credit_note")] == list(notes)
+
+
+async def test_changes_are_made_once_after_a_saved_server_error(
+    world: StripeWorld, customer: str, break_next: Callable[..., None]
+) -> None:
+    subscription, line = await subscribe(world, customer)
+    path, provider = f"/v1/subscriptions/{subscription.id}", world.provider
+    for quantity, key in ((5, "change_1"), (7, "change_2")):
+        break_next(path)
+        await provider.change_subscription(
+            subscription.id, [replace(line, quantity=quantity)], as_of=None, prorate=True, key=key
+        )
+        (changed,) = (await provider.fetch_customer(customer)).subscriptions
+        assert changed.lines[0].quantity == quantity
+    break_next(path)
+    await provider.cancel_subscription(subscription.id, at_period_end=True, key="cancel_1")
+    assert (await provider.fetch_customer(customer)).subscriptions[0].cancel_at is not None
+    break_next(path)
+    await provider.resume_subscription(subscription.id, "resume_1")
+    assert (await provider.fetch_customer(customer)).subscriptions[0].cancel_at is None
+    break_next(path, "DELETE")
+    await provider.cancel_subscription(subscription.id, at_period_end=False, key="cancel_2")
+    assert (await provider.fetch_customer(customer)).subscriptions[0].status == "canceled"
+
+
+async def test_price_is_pushed_once_after_a_saved_server_error(
+    world: StripeWorld, break_next: Callable[..., None]
+) -> None:
+    break_next("/v1/prices")
+    pushed = {await world.provider.push_price(FLAT) for _ in range(2)}
+    assert [price["id"] for price in world.account.list_objects("price")] == list(pushed)
+
+
+async def test_refusal_that_stripe_saved_is_asked_again(world: StripeWorld, customer: str) -> None:
+    """A price that was archived for a minute may be bought again under the same key."""
+    price = await world.provider.push_price(FLAT)
+    order = _order(customer, OrderLine(FLAT.id, price, 1))
+    world.stop_selling(price)
+    for _ in range(2):
+        with pytest.raises(ProviderRefused):
+            await world.provider.create_checkout(order)
+    await world.provider.push_price(FLAT)
+    url = await world.provider.create_checkout(order)
+    assert await world.provider.create_checkout(order) == url
 
 
 def _order(customer: str, *lines: OrderLine) -> CheckoutOrder:

@@ -30,10 +30,12 @@ from shared.billing.provider import (
 )
 from shared.billing.stripe_adapter import mapping, portal_settings, prices, subscription_items
 from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing, translate_stripe_errors
+from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
 PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
+MAX_RECENT_CUSTOMERS = 1_000  # among which a customer without an email is looked for
 TENANT_KEY = "tenant_id"  # in a customer's metadata
 ORDER_KEY = "bulkhead_order"  # in a checkout session's metadata: the order's fingerprint
 CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
@@ -87,8 +89,10 @@ class StripeGateway:
             if (customer.to_dict().get("metadata") or {}).get(TENANT_KEY) == tenant_id:
                 return customer.id
         # Name and email can differ between attempts, but requests with one key must be equal.
-        new_customer = await self._v1.customers.create_async(
-            {"metadata": {TENANT_KEY: tenant_id}}, {"idempotency_key": key}
+        new_customer = await send_once(
+            key,
+            lambda options: self._v1.customers.create_async({"metadata": {TENANT_KEY: tenant_id}}, options),
+            lambda: self._find_recent_customer(tenant_id),
         )
         await self._v1.customers.update_async(new_customer.id, {"name": name, "email": email})
         return new_customer.id
@@ -131,10 +135,19 @@ class StripeGateway:
                 "trial_period_days": order.trial_days,
                 "trial_settings": {"end_behavior": {"missing_payment_method": "cancel"}},
             }
+
+        async def create_session(options: stripe.RequestOptions) -> stripe.checkout.Session:
+            return await self._v1.checkout.sessions.create_async(params, options)
+
+        async def find_session() -> stripe.checkout.Session | None:
+            return await self._find_open_session(order)
+
         try:
-            session = await self._v1.checkout.sessions.create_async(params, {"idempotency_key": order.key})
-        except stripe.IdempotencyError:  # the same order was sent at another time and is being worked on
-            raise ProviderBusy from None
+            session = await send_once(order.key, create_session, find_session)
+        except stripe.IdempotencyError:  # the same order was sent at another time
+            if await find_session() is not None:
+                raise ProviderBusy from None
+            session = await send_once(f"{order.key}-{params['expires_at']}", create_session, find_session)
         if not session.url:
             raise ProviderRefused("The session is complete or has expired.", "session_over", kind="checkout")
         return Checkout(session.id, session.url)
@@ -241,17 +254,29 @@ class StripeGateway:
         }
         if prorate and as_of is not None:
             params["proration_date"] = int(as_of.timestamp())
-        await self._v1.subscriptions.update_async(subscription_id, params, {"idempotency_key": key})
+        await self._update_subscription(
+            subscription_id,
+            params,
+            key,
+            lambda changed: (changed.to_dict().get("metadata") or {}).get(CHANGE_KEY) == key,
+        )
 
     @translate_stripe_errors
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
         if at_period_end:
-            await self._v1.subscriptions.update_async(
-                subscription_id, {"cancel_at_period_end": True}, {"idempotency_key": key}
+            await self._update_subscription(
+                subscription_id,
+                {"cancel_at_period_end": True},
+                key,
+                lambda changed: changed.cancel_at_period_end,
             )
             return
         try:
-            await self._v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
+            await send_once(
+                key,
+                lambda options: self._v1.subscriptions.cancel_async(subscription_id, {}, options),
+                lambda: self._find_subscription(subscription_id, lambda ended: ended.ended_at is not None),
+            )
         except stripe.InvalidRequestError:
             subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
             if subscription.ended_at is None:  # otherwise it has already ended
@@ -261,18 +286,25 @@ class StripeGateway:
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
         _require_unended(subscription)
-        options: stripe.RequestOptions = {"idempotency_key": key}
         if subscription.status == "paused":
             # Stripe's default creates an invoice without collecting it, and pauses again a day later.
-            await self._v1.subscriptions.resume_async(
-                subscription_id, {"payment_behavior": "resume_on_payment_success"}, options
+            params: stripe.params.SubscriptionResumeParams = {"payment_behavior": "resume_on_payment_success"}
+            await send_once(
+                key,
+                lambda options: self._v1.subscriptions.resume_async(subscription_id, params, options),
+                lambda: self._find_subscription(subscription_id, lambda resumed: resumed.status != "paused"),
             )
         elif subscription.cancel_at_period_end:
-            await self._v1.subscriptions.update_async(
-                subscription_id, {"cancel_at_period_end": False}, options
+            await self._update_subscription(
+                subscription_id,
+                {"cancel_at_period_end": False},
+                key,
+                lambda changed: not changed.cancel_at_period_end,
             )
         elif subscription.cancel_at is not None:
-            await self._v1.subscriptions.update_async(subscription_id, {"cancel_at": ""}, options)
+            await self._update_subscription(
+                subscription_id, {"cancel_at": ""}, key, lambda changed: changed.cancel_at is None
+            )
 
     @translate_stripe_errors
     async def push_price(self, tag: PriceTag) -> str:
@@ -290,54 +322,61 @@ class StripeGateway:
         too.
         """
         entries = self._v1.customers.balance_transactions
-        if existing_id := await _find_by_key(
-            key, await entries.list_async(customer_id, {"limit": PAGE_SIZE})
-        ):
-            return existing_id
-        entry = await entries.create_async(
-            customer_id,
-            {
+
+        async def find_entry() -> str | None:
+            return await _find_by_key(key, await entries.list_async(customer_id, {"limit": PAGE_SIZE}))
+
+        async def create_entry(options: stripe.RequestOptions) -> str:
+            params: stripe.params.CustomerBalanceTransactionCreateParams = {
                 "amount": -amount,  # Stripe's sign is the amount owed
                 "currency": currency,
                 "description": description,
                 "metadata": {ADJUSTMENT_KEY: key},
-            },
-            {"idempotency_key": key},
-        )
-        return entry.id
+            }
+            return (await entries.create_async(customer_id, params, options)).id
+
+        if (existing_id := await find_entry()) is not None:
+            return existing_id
+        return await send_once(key, create_entry, find_entry)
 
     @translate_stripe_errors
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         """Refunds by a credit note, so that the invoice shows it. Idempotent in the same way as `add_credit`."""
         notes = self._v1.credit_notes
-        if existing_id := await _find_by_key(
-            key, await notes.list_async({"invoice": invoice_id, "limit": PAGE_SIZE})
-        ):
-            return existing_id
-        note = await notes.create_async(
-            {
+
+        async def find_note() -> str | None:
+            return await _find_by_key(
+                key, await notes.list_async({"invoice": invoice_id, "limit": PAGE_SIZE})
+            )
+
+        async def create_note(options: stripe.RequestOptions) -> str:
+            params: stripe.params.CreditNoteCreateParams = {
                 "invoice": invoice_id,
                 "amount": amount,
                 "refund_amount": amount,
                 "metadata": {ADJUSTMENT_KEY: key},
-            },
-            {"idempotency_key": key},
-        )
-        return note.id
+            }
+            return (await notes.create_async(params, options)).id
+
+        if (existing_id := await find_note()) is not None:
+            return existing_id
+        return await send_once(key, create_note, find_note)
 
     @translate_stripe_errors
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
     ) -> None:
+        params: stripe.params.billing.MeterEventCreateParams = {
+            "event_name": meter,
+            "identifier": identifier,
+            "payload": {"stripe_customer_id": customer_id, "value": str(quantity)},
+            "timestamp": int(at.timestamp()),
+        }
         try:
-            await self._v1.billing.meter_events.create_async(
-                {
-                    "event_name": meter,
-                    "identifier": identifier,
-                    "payload": {"stripe_customer_id": customer_id, "value": str(quantity)},
-                    "timestamp": int(at.timestamp()),
-                },
-                {"idempotency_key": f"usage:{identifier}"},
+            await send_once(
+                f"usage:{identifier}",
+                lambda options: self._v1.billing.meter_events.create_async(params, options),
+                find_nothing,  # Stripe counts an identifier once
             )
         except stripe.InvalidRequestError as problem:
             if not is_duplicate_usage(problem):
@@ -371,6 +410,47 @@ class StripeGateway:
                 customer_id
             )  # a deleted customer can't be expanded
         return customer.to_dict()
+
+    async def _find_open_session(self, order: CheckoutOrder) -> stripe.checkout.Session | None:
+        page = await self._v1.checkout.sessions.list_async(
+            {"customer": order.customer_id, "status": "open", "limit": PAGE_SIZE}
+        )
+        async for session in page.auto_paging_iter():
+            if (session.to_dict().get("metadata") or {}).get(ORDER_KEY) == order.fingerprint:
+                return session
+        return None
+
+    async def _find_recent_customer(self, tenant_id: str) -> stripe.Customer | None:
+        """The tenant's customer among the newest. Its email can still be missing."""
+        page = await self._v1.customers.list_async({"limit": PAGE_SIZE})
+        count = 0
+        async for customer in page.auto_paging_iter():
+            if (customer.to_dict().get("metadata") or {}).get(TENANT_KEY) == tenant_id:
+                return customer
+            count += 1
+            if count == MAX_RECENT_CUSTOMERS:
+                break
+        return None
+
+    async def _update_subscription(
+        self,
+        subscription_id: str,
+        params: stripe.params.SubscriptionUpdateParams,
+        key: str,
+        has_effect: Callable[[stripe.Subscription], bool],
+    ) -> None:
+        await send_once(
+            key,
+            lambda options: self._v1.subscriptions.update_async(subscription_id, params, options),
+            lambda: self._find_subscription(subscription_id, has_effect),
+        )
+
+    async def _find_subscription(
+        self, subscription_id: str, has_effect: Callable[[stripe.Subscription], bool]
+    ) -> stripe.Subscription | None:
+        """The subscription where it shows the effect of a request."""
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        return subscription if has_effect(subscription) else None
 
     async def _list_subscriptions(self, customer_id: str) -> list[dict[str, Any]]:
         page = await self._v1.subscriptions.list_async(
@@ -423,12 +503,12 @@ def _require_unended(subscription: stripe.Subscription) -> None:
         raise ProviderRefused(f"{subscription.id} has ended.", "subscription_ended", kind="subscription")
 
 
-async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str:
-    """Id of the object with this key; "" without one."""
+async def _find_by_key(key: str, page: stripe.ListObject[Any]) -> str | None:
+    """Id of the object with this key; None without one."""
     async for record in page.auto_paging_iter():
         if (record.to_dict().get("metadata") or {}).get(ADJUSTMENT_KEY) == key:
             return str(record.id)
-    return ""
+    return None
 
 
 def _is_truncated(inner: Any) -> bool:

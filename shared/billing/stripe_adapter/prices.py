@@ -7,6 +7,7 @@ import stripe
 
 from shared.billing.provider import PriceTag, RemotePrice
 from shared.billing.stripe_adapter.errors import is_duplicate_object, is_missing
+from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.mapping import PRICE_ID_KEY
 
 KIND_KEY = "bulkhead_kind"  # Stripe doesn't distinguish flat and per seat
@@ -19,17 +20,23 @@ async def push_price(client: stripe.StripeClient, tag: PriceTag) -> str:
     if stripe_price is not None and await _is_same_price(client, stripe_price, tag):
         await _repair_price(client, stripe_price, tag)
         return str(stripe_price["id"])
-    new = await client.v1.prices.create_async(
-        await _to_params(client, tag),
-        {"idempotency_key": f"price:{tag.id}:{stripe_price['id'] if stripe_price else ''}"},
-    )
+    params, previous_id = await _to_params(client, tag), stripe_price["id"] if stripe_price else ""
+
+    async def create_price(options: stripe.RequestOptions) -> str:
+        return (await client.v1.prices.create_async(params, options)).id
+
+    async def find_new_price() -> str | None:
+        found_price = await _find_price(client, tag)
+        return found_price["id"] if found_price is not None and found_price["id"] != previous_id else None
+
+    new_id = await send_once(f"price:{tag.id}:{previous_id}", create_price, find_new_price)
     current_price = await _find_price(client, tag)
     # A repeated idempotency key returns an old answer, and the price can have lost its lookup key since.
-    if current_price is None or current_price["id"] != new.id:
+    if current_price is None or current_price["id"] != new_id:
         await client.v1.prices.update_async(
-            new.id, {"lookup_key": tag.id, "transfer_lookup_key": True, "active": True}
+            new_id, {"lookup_key": tag.id, "transfer_lookup_key": True, "active": True}
         )
-    return new.id
+    return new_id
 
 
 async def read_price(client: stripe.StripeClient, tag: PriceTag) -> RemotePrice:

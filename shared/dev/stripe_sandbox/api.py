@@ -32,10 +32,10 @@ def build_app(sandbox: Sandbox) -> Starlette:
         headers = {"request-id": request_info.id or "", "stripe-version": API_VERSION}
         try:
             account = _authenticate(sandbox, request)
-            fault = _take_fault(account, request.url.path)
+            fault = _take_fault(account, request.method, request.url.path)
             await _apply_fault_before(fault)
             body = await request.body()
-            status, payload, replayed = _execute_request(account, request_info, request, body)
+            status, payload, replayed = _execute_request(account, request_info, request, body, fault)
             await _apply_fault_after(fault)
             if request_info.idempotency_key:
                 headers["idempotency-key"] = request_info.idempotency_key
@@ -56,13 +56,15 @@ NO_RETRY_CODES = {"duplicate_meter_event"}
 
 
 def _execute_request(
-    account: Account, request_info: RequestInfo, request: Request, body: bytes
+    account: Account, request_info: RequestInfo, request: Request, body: bytes, fault: Fault | None
 ) -> tuple[int, Object, bool]:
     method, path = request.method, request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     raw_params = _read_params(request, body, path)
     key = request_info.idempotency_key if method == "POST" else None
     if key and (stored_response := idempotency.find_response(account, key, method, path, raw_params)):
         return stored_response["status"], stored_response["body"], True
+    if fault is not None and fault.kind == "500":
+        return _fail_request(account, key, (method, path, raw_params))
     timeline.run_due_steps(account)
     account.request = request_info
     try:
@@ -75,6 +77,8 @@ def _execute_request(
             raise
         except ApiError as error:
             status, payload = error.status, error.body
+        if fault is not None and fault.kind == "500-done":
+            return _fail_request(account, key, (method, path, raw_params))
         if key:
             idempotency.save_response(account, key, method, path, raw_params, status, payload)
     except UnsupportedError as unsupported:
@@ -83,6 +87,16 @@ def _execute_request(
     finally:
         account.request = RequestInfo()
     return status, payload, False
+
+
+def _fail_request(
+    account: Account, key: str | None, call: tuple[str, str, dict[str, Any]]
+) -> tuple[int, Object, bool]:
+    """A server error is kept under the key like any other answer."""
+    error = _build_fault_error("500")
+    if key:
+        idempotency.save_response(account, key, *call, error.status, error.body)
+    return error.status, error.body, False
 
 
 def _read_params(request: Request, body: bytes, path: str) -> dict[str, Any]:
@@ -136,9 +150,9 @@ def _parse_api_key(header: str) -> str:
     return ""
 
 
-def _take_fault(account: Account, path: str) -> Fault | None:
+def _take_fault(account: Account, method: str, path: str) -> Fault | None:
     for fault in account.faults:
-        if fault.path in path:
+        if fault.path in path and fault.method in ("", method):
             fault.times -= 1
             if fault.times <= 0:
                 account.faults.remove(fault)
@@ -147,7 +161,7 @@ def _take_fault(account: Account, path: str) -> Fault | None:
 
 
 async def _apply_fault_before(fault: Fault | None) -> None:
-    if fault is None or fault.kind == "lost":
+    if fault is None or fault.kind in ("lost", "500", "500-done"):
         return
     if fault.kind == "timeout":
         await asyncio.sleep(fault.seconds)
@@ -155,7 +169,7 @@ async def _apply_fault_before(fault: Fault | None) -> None:
 
 
 async def _apply_fault_after(fault: Fault | None) -> None:
-    if fault is not None:
+    if fault is not None and fault.kind == "lost":
         await asyncio.sleep(fault.seconds)
         raise _build_fault_error("500")
 

@@ -178,9 +178,9 @@ class RollSigningSecret(Control):
 
 
 class AddFault(Control):
-    """The next requests whose path contains `path` fail. "timeout" does not run them; "lost" runs them and responds 500."""
+    """The next requests whose path contains `path` fail, as `Fault` says."""
 
-    kind: Literal["429", "500", "401", "timeout", "lost"]
+    kind: Literal["429", "500", "500-done", "401", "timeout", "lost"]
     times: int = Field(1, ge=1, le=100_000)
     path: str = ""
     seconds: float = Field(0, ge=0, le=600)

@@ -29,8 +29,9 @@ class RequestInfo:
 
 @dataclass
 class Fault:
-    """An error for the next requests. `kind`: 429, 500, 401, timeout, or lost.
+    """An error for the next requests. `kind`: 429, 500, 500-done, 401, timeout, or lost.
 
+    "500" does not run the request, "500-done" runs it; both save the error under the idempotency key.
     "timeout" does not run the request, "lost" runs it; both respond with an error after `seconds`.
     """
 
@@ -38,6 +39,7 @@ class Fault:
     times: int = 1
     path: str = ""  # only paths that contain this
     seconds: float = 0.0  # before a timeout or a lost answer is given up
+    method: str = ""  # only requests with this method
 
 
 @dataclass

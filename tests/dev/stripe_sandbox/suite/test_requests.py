@@ -148,6 +148,22 @@ def test_error_is_replayed_for_its_key_but_not_for_a_malformed_request(merchant:
     assert merchant.v1.subscriptions.create(params, {"idempotency_key": f"{base}-3"}).status == "active"
 
 
+@pytest.mark.parametrize(("kind", "count"), [("500", 0), ("500-done", 1)])
+def test_server_error_is_replayed_for_its_key(
+    sandbox_server: ThreadedSandbox, account: Account, key: str, kind: str, count: int
+) -> None:
+    client = sandbox_server.build_client(key)
+    account.faults.append(Fault(kind, path="/v1/customers"))
+    for is_replayed in (False, True, True):
+        with pytest.raises(stripe.APIError) as excinfo:
+            client.v1.customers.create({"name": "Acme"}, {"idempotency_key": "k-1"})
+        assert excinfo.value.http_status == 500
+        assert ("idempotent-replayed" in (excinfo.value.headers or {})) == is_replayed
+    assert len(client.v1.customers.list().data) == count
+    client.v1.customers.create({"name": "Acme"}, {"idempotency_key": "k-2"})
+    assert len(client.v1.customers.list().data) == count + 1
+
+
 def test_request_with_a_lost_answer_is_executed_once(
     sandbox_server: ThreadedSandbox, account: Account, key: str
 ) -> None:
