@@ -220,6 +220,10 @@ class Provider(Protocol):
         """
         ...
 
+    async def get_tenant_id(self, customer_id: str) -> str:
+        """The tenant that a customer was created for; "" for a customer of another product, or a deleted one."""
+        ...
+
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         """A payment page that can be paid for less than an hour."""
         ...

@@ -17,7 +17,7 @@ from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookCl
 from shared.billing.inbound_webhooks.signature import verify_event
 from shared.billing.models import PLATFORM, BillingEvent
 from shared.billing.pricing import comparison
-from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
+from shared.billing.provider import CustomerState, KeyRefused, ProviderDown, ProviderRefused
 from shared.core import db
 from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.ids import new_id
@@ -305,6 +305,35 @@ async def test_customer_known_during_processing_does_not_park_its_webhooks(
     )
     await processing.drain()
     assert [row[0] for row in await list_webhook_rows(stripe.next_id)] == ["done"]
+
+
+async def test_customer_of_another_product_is_ignored_and_asked_about_once(
+    stripe: scripted_provider.FakeProvider,
+) -> None:
+    customer = f"cus_{new_id('x')[-8:]}"
+    stripe.foreign_ids.add(customer)
+    for _ in range(3):
+        await events.store_webhooks(customer, 2)
+        await processing.drain()
+    assert await events.count_by_status(customer) == {"ignored": 6}
+    assert stripe.owner_count == 1
+
+
+async def test_owner_of_an_unknown_customer_is_asked_again_after_an_outage(
+    stripe: scripted_provider.FakeProvider,
+) -> None:
+    customer = f"cus_{new_id('x')[-8:]}"
+    stripe.foreign_ids.add(customer)
+    await events.store_webhooks(customer)
+    for failure, status in (
+        (ProviderDown("no answer"), "pending"),
+        (ProviderRefused("No such customer", "resource_missing"), "parked"),
+        (None, "ignored"),
+    ):
+        stripe.failure = failure
+        await processing.drain()
+        assert await events.count_by_status(customer) == {status: 1}
+        await events.make_webhooks_due(customer)
 
 
 @pytest.mark.parametrize("tries", [processing.MAX_ATTEMPTS + 1, processing.MAX_PARKED_ATTEMPTS])

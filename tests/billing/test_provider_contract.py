@@ -104,6 +104,14 @@ async def test_create_customer_makes_another_one_after_a_deletion(shop: Shop) ->
     assert not (await shop.provider.fetch_customer(new_id)).deleted
 
 
+async def test_tenant_of_a_customer_is_known(shop: Shop) -> None:
+    assert await shop.provider.get_tenant_id(shop.customer) == "ten_acme"
+    with pytest.raises(ProviderRefused):
+        await shop.provider.get_tenant_id("cus_nobody")
+    shop.world.delete_customer(shop.customer)
+    assert await shop.provider.get_tenant_id(shop.customer) == ""
+
+
 async def test_concurrent_create_customer_makes_one_customer(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
     customer_ids = await asyncio.gather(

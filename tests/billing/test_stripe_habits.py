@@ -58,6 +58,13 @@ async def test_stripe_customer_carries_the_tenant_in_its_metadata(
     assert len(world.account.list_objects("customer")) == 1
 
 
+async def test_customer_of_another_product_has_no_tenant(
+    world: StripeWorld, sdk: stripe.StripeClient
+) -> None:
+    other = await sdk.v1.customers.create_async({"metadata": {"shop": "books"}})
+    assert await world.provider.get_tenant_id(other.id) == ""
+
+
 async def test_paused_trial_is_resumed(world: StripeWorld, sdk: stripe.StripeClient, customer: str) -> None:
     price = await world.provider.push_price(FLAT)
     made = await sdk.v1.subscriptions.create_async(

@@ -52,6 +52,20 @@ MARK_PROCESSED = text(f"""
     update inbound_webhook set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {CLAIM_CONDITION}
     returning event_id
 """)  # noqa: S608
+# For customers of another product in the same account.
+MARK_FOREIGN = text(f"""
+    update inbound_webhook set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = ''
+    where {CLAIM_CONDITION}
+""")  # noqa: S608
+# A customer that was once synced without having a tenant. The caller has looked for its tenant.
+RECORD_FOREIGN = text("""
+    insert into customer_sync as s (account_id, customer_id, synced_at) values (:account_id, :customer_id, clock_timestamp())
+    on conflict (account_id, customer_id) do update set synced_at = excluded.synced_at
+""")
+IS_FOREIGN = text("""
+    select exists (select from customer_sync where account_id = :account_id and customer_id = :customer_id
+        and synced_at > clock_timestamp() - cast(:age as interval))
+""")
 # `counts`: whether it was an attempt. Outages and rate limits of the provider don't count.
 RELEASE_WEBHOOKS = text(f"""
     update inbound_webhook set
@@ -134,6 +148,22 @@ async def mark_processed(session: AsyncSession, claim: WebhookClaim) -> tuple[st
     connection = await session.connection()
     result = await connection.execute(MARK_PROCESSED, _claim_values(claim))
     return tuple(sorted(result.scalars()))
+
+
+async def is_known_as_foreign(session: AsyncSession, claim: WebhookClaim, max_age: timedelta) -> bool:
+    """Whether the provider said lately that this customer, which has no tenant, is none of ours."""
+    connection = await session.connection()
+    values = {"account_id": claim.account_id, "customer_id": claim.customer_id, "age": max_age}
+    return bool((await connection.execute(IS_FOREIGN, values)).scalar_one())
+
+
+async def ignore_foreign_webhooks(session: AsyncSession, claim: WebhookClaim) -> None:
+    """Marks the claim's webhooks as none of ours, and remembers their customer."""
+    connection = await session.connection()
+    await connection.execute(MARK_FOREIGN, _claim_values(claim))
+    await connection.execute(
+        RECORD_FOREIGN, {"account_id": claim.account_id, "customer_id": claim.customer_id}
+    )
 
 
 async def release_webhooks(

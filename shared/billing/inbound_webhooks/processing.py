@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing import accounts
+from shared.billing import accounts, provider_registry
 from shared.billing.inbound_webhooks import inbound_webhook_repository as repository
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
 from shared.billing.pricing import comparison
-from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown
+from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
 from shared.billing.sync import customer_sync
 from shared.core import db, live_events, log, request_ids
 from shared.core.ids import new_id
@@ -29,6 +29,7 @@ MAX_WORKER_DEATHS = 2 * MAX_ATTEMPTS  # before the webhooks become dead letters
 MAX_PARKED_ATTEMPTS = 14  # for unknown customers: two days
 MAX_RETRY_DELAY, MAX_PARKED_DELAY = timedelta(minutes=10), timedelta(hours=6)
 MAX_OUTAGE_DELAY = timedelta(seconds=30)  # between attempts while the provider is down
+FOREIGN_MAX_AGE = timedelta(days=1)  # how long a customer of another product is known as such
 KEY_REFUSED_ERROR = "The provider no longer takes our key"
 PROVIDER_DOWN_ERROR = "The provider does not answer"
 
@@ -100,14 +101,8 @@ async def process(claim: WebhookClaim) -> None:
         async with db.transaction() as session:
             tenant_id = await repository.get_customer_tenant_id(session, claim.account_id, claim.customer_id)
         if not tenant_id:
-            delay = _retry_delay(claim, MAX_PARKED_DELAY)
-            await _release_claim(
-                claim,
-                delay,
-                "No organisation has this customer",
-                max_attempts=MAX_PARKED_ATTEMPTS,
-                is_parked=True,
-            )
+            if not await _ignore_foreign_customer(claim):
+                await _park_claim(claim)
             return
         await customer_sync.sync_customer(
             claim.account_id, claim.customer_id, tenant_id, cause="webhook", claim=claim
@@ -137,6 +132,37 @@ async def process(claim: WebhookClaim) -> None:
         await _release_claim(
             claim, _retry_delay(claim, MAX_RETRY_DELAY), error, counts_as_attempt=counts_as_attempt
         )
+
+
+async def _ignore_foreign_customer(claim: WebhookClaim) -> bool:
+    """Ignores the webhooks of a customer of another product in the same account: it has no tenant in its metadata.
+
+    The provider is asked once a day for each such customer. False for a customer of ours, whose tenant commits soon, and
+    for one that the provider doesn't know. Raises the provider's other errors.
+    """
+    async with db.transaction() as session:
+        is_foreign = await repository.is_known_as_foreign(session, claim, FOREIGN_MAX_AGE)
+    if not is_foreign:
+        try:
+            provider = await provider_registry.get(claim.account_id)
+            is_foreign = not await provider.get_tenant_id(claim.customer_id)
+        except ProviderRefused:
+            return False
+    if is_foreign:
+        async with db.transaction() as session:
+            await repository.ignore_foreign_webhooks(session, claim)
+            await live_events.refresh_pages(session, "*", "webhooks")
+    return is_foreign
+
+
+async def _park_claim(claim: WebhookClaim) -> None:
+    await _release_claim(
+        claim,
+        _retry_delay(claim, MAX_PARKED_DELAY),
+        "No organisation has this customer",
+        max_attempts=MAX_PARKED_ATTEMPTS,
+        is_parked=True,
+    )
 
 
 async def _compare_prices(claim: WebhookClaim) -> None:

@@ -110,6 +110,11 @@ class StripeGateway:
         return mapping.to_customer_state(customer, subscriptions, invoices)
 
     @translate_stripe_errors
+    async def get_tenant_id(self, customer_id: str) -> str:
+        customer = (await self._v1.customers.retrieve_async(customer_id)).to_dict()
+        return str((customer.get("metadata") or {}).get(TENANT_KEY) or "")
+
+    @translate_stripe_errors
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         about = dict(order.metadata)
         about_page = about | ({ORDER_KEY: order.fingerprint} if order.fingerprint else {})

@@ -93,6 +93,9 @@ class FileProvider:
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         return f"cus_{tenant_id[4:]}"
 
+    async def get_tenant_id(self, customer_id: str) -> str:
+        return f"ten_{customer_id[4:]}"
+
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         state = await _read(self.directory / customer_id)
         await asyncio.sleep(self.rng.choice((0, 0.005, 0.03)))

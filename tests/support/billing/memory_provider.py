@@ -222,6 +222,11 @@ class MemoryProvider:
             await hold.go.wait()
         return state
 
+    async def get_tenant_id(self, customer_id: str) -> str:
+        self._record_call("get_tenant_id")
+        buyer = self._get_buyer(customer_id)
+        return "" if buyer.gone else buyer.owner
+
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         self._record_call("checkout")
         self._get_present_buyer(order.customer_id)

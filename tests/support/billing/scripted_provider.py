@@ -24,6 +24,8 @@ class FakeProvider:
     customers_by_key: dict[str, str] = field(
         default_factory=dict
     )  # customers, by the key they were asked for with
+    foreign_ids: set[str] = field(default_factory=set)  # customers of another product
+    owner_count: int = 0  # how often it was asked whose customer one is
     has_fetched: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
@@ -34,6 +36,12 @@ class FakeProvider:
         if self.failure is not None:
             raise self.failure
         return self.customers_by_key.setdefault(key, self.next_id or f"cus_{new_id('x')[-10:]}")
+
+    async def get_tenant_id(self, customer_id: str) -> str:
+        self.owner_count += 1
+        if self.failure is not None:
+            raise self.failure
+        return "" if customer_id in self.foreign_ids else "ten_that_comes_later"
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         self.fetch_count += 1
