@@ -62,9 +62,18 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         rx.cond(account_trouble.detail == "1", "1 price was", f"{account_trouble.detail} prices were"),
         " changed or archived in Stripe. Customers may be unable to buy. Push our prices to restore them.",
     )
+    signature_text = rx.fragment(
+        rx.el.b("Webhooks are rejected. "),
+        "Their signatures don't match the secret of ",
+        account_trouble.account,
+        ", last ",
+        local_time(account_trouble.since, "", "moment"),
+        ". Replace the signing secret with the one that Stripe shows at the endpoint.",
+    )
     return rx.match(
         account_trouble.kind,
         ("paused", notice(paused_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
         ("prices", notice(price_text, action=prices_link, tone="bad", glyph="scale")),
+        ("signatures", notice(signature_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
         notice(silent_text, action=webhooks_link, tone="warn", glyph="plug-zap"),
     )

@@ -38,12 +38,13 @@ FAILING_TYPES = text("""
 ACCOUNT_STATUSES = text(f"""
     select a.id, a.name, a.livemode, a.paused_at, a.pause_reason,
         count(b.event_id) filter (where b.status <> 'dead'), count(b.event_id) filter (where b.status = 'dead'),
-        min(b.received_at) filter (where b.{OPEN_CONDITION} and starts_with(b.error, :down))
+        min(b.received_at) filter (where b.{OPEN_CONDITION} and starts_with(b.error, :down)),
+        a.signature_failures, a.signature_failed_at
     from provider_account a
     left join inbound_webhook b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
     group by a.id order by a.id <> 'platform', a.id
 """)  # noqa: S608  our own words
-# An account is either paused or silent. Differences of prices that were replaced stop nobody from buying.
+# An account is either paused or silent. A signature that fails is no problem once a webhook arrived after it. Differences of prices that were replaced stop nobody from buying.
 ACCOUNT_PROBLEMS = text(f"""
     with problem as (
         select id as account_id, 'paused' as kind, pause_reason as detail, paused_at as since
@@ -63,6 +64,10 @@ ACCOUNT_PROBLEMS = text(f"""
                 and newer.meter = p.meter and newer.effective_at > p.effective_at
                 and newer.effective_at <= clock_timestamp())
         group by 1
+        union all
+        select a.id, 'signatures', a.signature_failures::text, a.signature_failed_at from provider_account a
+        where a.signature_failed_at > clock_timestamp() - interval '1 day' and not exists (
+            select from inbound_webhook b where b.account_id = a.id and b.received_at > a.signature_failed_at)
     )
     select a.name, problem.kind, problem.detail, problem.since
     from problem join provider_account a on a.id = problem.account_id
@@ -106,14 +111,16 @@ class AccountStatus:
     waiting: int
     dead: int
     unreachable_since: datetime | None  # about when the provider stopped responding
+    signature_failures: int
+    signature_failed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class AccountProblem:
     account_name: str
-    kind: Literal["paused", "silent", "prices"]
-    detail: str  # why it is paused; how many prices differ
-    since: datetime  # of a difference: when it was last seen
+    kind: Literal["paused", "silent", "prices", "signatures"]
+    detail: str  # why it is paused; how many prices differ, or signatures failed
+    since: datetime  # of a difference or a failed signature: when it was last seen
 
 
 @dataclass(frozen=True, slots=True)

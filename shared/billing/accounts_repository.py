@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -37,6 +37,18 @@ async def list_active_accounts(session: AsyncSession) -> Sequence[tuple[str, str
         col(ProviderAccount.paused_at).is_(None)
     )
     return (await session.exec(statement.order_by(col(ProviderAccount.id)))).all()
+
+
+async def add_signature_failures(session: AsyncSession, account_id: str, count: int) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        update(ProviderAccount)
+        .where(col(ProviderAccount.id) == account_id)
+        .values(
+            signature_failures=ProviderAccount.signature_failures + count,
+            signature_failed_at=func.clock_timestamp(),
+        )
+    )
 
 
 async def save_external_id(session: AsyncSession, account_id: str, external_id: str) -> None:

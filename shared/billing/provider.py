@@ -224,6 +224,10 @@ class Provider(Protocol):
         """The tenant that a customer was created for; "" for a customer of another product, or a deleted one."""
         ...
 
+    async def find_customer_id(self, object_id: str) -> str:
+        """The customer of an object that an event named, such as a subscription or an invoice; "" without one."""
+        ...
+
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         """A payment page that can be paid for less than an hour."""
         ...

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from shared.billing import accounts
 from shared.billing.accounts import AccountCredentials
-from shared.billing.inbound_webhooks import ingest
-from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
+from shared.billing.inbound_webhooks import ingest, signature_failures
+from shared.billing.inbound_webhooks.signature import InvalidWebhook, WrongSignature, verify_event
 from shared.core import db, log, rate_limits
 from shared.core.errors import DomainError, NotFound, Refused
 from shared.core.rate_limits import RateLimit
@@ -89,6 +89,8 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
         event = verify_event(body, request.headers.get("stripe-signature"), account.secrets, time.time())
     except InvalidWebhook as problem:
         _log_refusal(request, account, str(problem))
+        if isinstance(problem, WrongSignature):
+            await signature_failures.record(account.id)
         raise WebhookRejected(
             "The signature doesn't match this endpoint, or its timestamp is too old.",
             "Check the endpoint's signing secret and the clock, and send the body unchanged.",

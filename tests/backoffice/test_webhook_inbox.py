@@ -12,7 +12,7 @@ from shared.backoffice import webhook_inbox
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.webhook_inbox_repository import WebhookFilter
 from shared.billing import customers, provider_registry
-from shared.billing.inbound_webhooks import processing
+from shared.billing.inbound_webhooks import processing, signature_failures
 from shared.billing.models import PLATFORM, InboundWebhook
 from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
 from shared.core import db
@@ -321,6 +321,27 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
     await processing.drain()
     async with entry.enter_platform("Olga") as octx:
         assert await webhook_inbox.list_account_problems(octx) == []
+
+
+async def test_wrong_signatures_are_listed_until_a_webhook_arrives(
+    separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    signature_failures._written_at.clear()
+    for _ in range(3):
+        await signature_failures.record(PLATFORM)
+    async with entry.enter_platform("Olga") as octx:
+        (trouble,) = await webhook_inbox.list_account_problems(octx)
+        (account,) = (await webhook_inbox.get_inbox_status(octx)).accounts
+    assert (trouble.kind, trouble.detail) == ("signatures", "1"), "later ones are written together"
+    assert account.signature_failures == 1
+    assert account.signature_failed_at is not None
+    signature_failures._written_at.clear()
+    await signature_failures.record(PLATFORM)
+    await store_webhook(b"{}", status="ignored")
+    async with entry.enter_platform("Olga") as octx:
+        assert await webhook_inbox.list_account_problems(octx) == []
+        (account,) = (await webhook_inbox.get_inbox_status(octx)).accounts
+    assert account.signature_failures == 4
 
 
 async def test_refused_api_key_is_listed_as_an_account_problem(

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from shared.billing.accounts import WEBHOOK_PATH
 from shared.billing.inbound_webhooks import ingest, ingest_repository
-from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook, to_datetime
+from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook
 from shared.billing.inbound_webhooks.signature import InvalidWebhook, verify_event
 from shared.billing.models import PLATFORM
 from shared.cli import parent_watch
@@ -100,7 +100,7 @@ async def bare(request: Request) -> Response:
     event = msgspec.json.decode(body, type=Event)
     row = ReceivedWebhook(
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
-        *(to_datetime(event.created), event.data.object.customer, body, "pending"),
+        *(datetime.fromtimestamp(event.created, UTC), event.data.object.customer, body, "pending"),
     )
     await ingest._batcher.add(row)
     return Response()
@@ -119,7 +119,7 @@ async def single(request: Request) -> Response:
         return Response(status_code=400)
     row = ReceivedWebhook(
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version or ""),
-        *(to_datetime(event.created), event.customer_id, body, "pending"),
+        *(event.created_at, event.customer_id, body, "pending"),
     )
     async with _slots(), db.raw_connection() as connection:
         await ingest_repository.insert_webhooks(connection, [row])
@@ -134,7 +134,7 @@ async def sdk(request: Request) -> Response:
         return Response(status_code=400)
     row = ReceivedWebhook(
         *(PLATFORM, event.id, event.type, event.livemode, event.api_version),
-        *(to_datetime(event.created), event.data.object["customer"], body, "pending"),
+        *(datetime.fromtimestamp(event.created, UTC), event.data.object["customer"], body, "pending"),
     )
     await ingest._batcher.add(row)
     return Response()
@@ -161,7 +161,7 @@ async def orm(request: Request) -> Response:
                     type=event.type,
                     livemode=event.livemode,
                     api_version=event.api_version,
-                    created_at=to_datetime(event.created),
+                    created_at=datetime.fromtimestamp(event.created, UTC),
                     customer_id=event.data.object["customer"],
                     payload=body,
                 )

@@ -1,7 +1,6 @@
 """Batched storing of webhooks: few statements, and one true answer per request."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,7 +12,7 @@ from shared.billing.inbound_webhooks import ingest_repository as repository
 from shared.billing.inbound_webhooks.ingest import WebhookBatcher, WebhookNotStored
 from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook
 from shared.core import db
-from shared.core.db import RawConnection
+from shared.core.db import RawConnection, now
 from shared.core.ids import new_id
 from tests.support import database
 
@@ -24,7 +23,7 @@ def build_webhook(
     event_id: str = "", *, account: str = "platform", payload: bytes = b"{}", status: str = "pending"
 ) -> ReceivedWebhook:
     event_id = event_id or new_id("evt")
-    at = repository.to_datetime(int(time.time()))
+    at = now().replace(microsecond=0)
     return ReceivedWebhook(account, event_id, "customer.updated", False, "", at, "cus_1", payload, status)
 
 

@@ -14,12 +14,13 @@ from sqlmodel import select
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import inbound_webhook_repository, ingest, processing
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
-from shared.billing.inbound_webhooks.signature import verify_event
+from shared.billing.inbound_webhooks.signature import RelatedObject, ThinEvent, verify_event
 from shared.billing.models import PLATFORM, BillingEvent
 from shared.billing.pricing import comparison
 from shared.billing.provider import CustomerState, KeyRefused, ProviderDown, ProviderRefused
 from shared.core import db
 from shared.core.config import DEMO_STRIPE_SECRET
+from shared.core.db import now
 from shared.core.ids import new_id
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast
@@ -334,6 +335,44 @@ async def test_owner_of_an_unknown_customer_is_asked_again_after_an_outage(
         await processing.drain()
         assert await events.count_by_status(customer) == {status: 1}
         await events.make_webhooks_due(customer)
+
+
+async def store_thin_event(object_id: str, kind: str = "v1.customer.subscription.updated") -> str:
+    event = ThinEvent(new_id("evt"), "v2.core.event", kind, now(), False, RelatedObject(object_id, "any"))
+    await ingest.store_webhook(PLATFORM, event, b"{}")
+    return event.id
+
+
+async def get_webhook_status(event_id: str) -> str:
+    async with db.transaction() as session:
+        statement = text("select status from inbound_webhook where event_id = :id")
+        result = await (await session.connection()).execute(statement, {"id": event_id})
+        return str(result.scalar_one())
+
+
+async def test_thin_event_syncs_the_customer_of_its_object(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await create_subscribed_customer(cast, stripe)
+    stripe.customers_by_object["sub_thin"] = customer
+    event_id, other_id = await store_thin_event("sub_thin"), await store_thin_event("in_nobody")
+    ping_id = await store_thin_event("ed_1", "v2.core.event_destination.ping")
+    assert len(await claim_webhooks(lease=0)) == 2
+    await processing.drain()
+    statuses = [await get_webhook_status(id_) for id_ in (event_id, other_id, ping_id)]
+    assert statuses == ["done", "ignored", "ignored"]
+    assert stripe.fetch_count == 1
+    assert event_id in await list_recorded_webhooks(cast)
+
+
+async def test_thin_event_of_an_unknown_customer_is_parked_or_ignored(
+    stripe: scripted_provider.FakeProvider,
+) -> None:
+    stripe.customers_by_object |= {"sub_ours": "cus_of_tomorrow", "sub_theirs": "cus_of_a_shop"}
+    stripe.foreign_ids.add("cus_of_a_shop")
+    ours, theirs = await store_thin_event("sub_ours"), await store_thin_event("sub_theirs")
+    await processing.drain()
+    assert [await get_webhook_status(id_) for id_ in (ours, theirs)] == ["parked", "ignored"]
 
 
 @pytest.mark.parametrize("tries", [processing.MAX_ATTEMPTS + 1, processing.MAX_PARKED_ATTEMPTS])

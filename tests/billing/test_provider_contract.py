@@ -112,6 +112,15 @@ async def test_tenant_of_a_customer_is_known(shop: Shop) -> None:
     assert await shop.provider.get_tenant_id(shop.customer) == ""
 
 
+async def test_customer_of_an_object_is_found(shop: Shop) -> None:
+    subscription = await shop.subscribe(await shop.line(FLAT))
+    (bill,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    for object_id in (subscription.id, bill.id):
+        assert await shop.provider.find_customer_id(object_id) == shop.customer
+    for object_id in ("sub_nobody", "ed_1", "../customers/x", ""):
+        assert await shop.provider.find_customer_id(object_id) == ""
+
+
 async def test_concurrent_create_customer_makes_one_customer(world: ProviderWorld) -> None:
     ask = world.provider.create_customer
     customer_ids = await asyncio.gather(

@@ -6,7 +6,13 @@ from collections.abc import Callable
 import pytest
 import stripe
 
-from shared.billing.inbound_webhooks.signature import InvalidWebhook, WebhookEvent, verify_event
+from shared.billing.inbound_webhooks.signature import (
+    InvalidWebhook,
+    ThinEvent,
+    WebhookEvent,
+    WrongSignature,
+    verify_event,
+)
 from tests.support.billing.webhooks import build_body, build_body_about, build_signature, compute_digest
 
 NOW = 1_800_000_000.0
@@ -14,14 +20,18 @@ OURS, OTHER, OLD = "whsec_ours", "whsec_other", "whsec_old"
 SUBSCRIPTION = {"object": "subscription", "id": "sub_1"}
 
 
-def verify_body(body: bytes, header: str | None, secrets: tuple[str, ...] = (OURS,)) -> WebhookEvent | None:
+def verify_body(
+    body: bytes, header: str | None, secrets: tuple[str, ...] = (OURS,)
+) -> WebhookEvent | ThinEvent | None:
     try:
         return verify_event(body, header, secrets, NOW)
     except InvalidWebhook:
         return None
 
 
-def verify_signed_body(body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float) -> WebhookEvent | None:
+def verify_signed_body(
+    body: bytes, secrets: tuple[str, ...] = (OURS,), **how: float
+) -> WebhookEvent | ThinEvent | None:
     """Signed with our secret, now unless `ago` is given."""
     return verify_body(body, build_signature(body, OURS, at=NOW, **how), secrets)
 
@@ -139,6 +149,66 @@ BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
     assert verify_signed_body(body) is None
+
+
+def build_thin_body(related: object = None, **changed: object) -> bytes:
+    event = {
+        "id": "evt_thin",
+        "object": "v2.core.event",
+        "type": "v1.customer.subscription.updated",
+        "created": "2026-11-30T10:00:00.000Z",
+        "livemode": False,
+        "context": None,
+        "related_object": related
+        or {"id": "sub_1", "type": "subscription", "url": "/v1/subscriptions/sub_1"},
+    }
+    return json.dumps(event | changed).encode()
+
+
+@pytest.mark.parametrize(
+    ("related", "customer", "object_id"),
+    [
+        (None, "", "sub_1"),
+        ({"id": "cus_1", "type": "customer", "url": "/v1/customers/cus_1"}, "cus_1", ""),
+    ],
+)
+def test_thin_event_names_its_object(related: object, customer: str, object_id: str) -> None:
+    event = verify_signed_body(build_thin_body(related))
+    assert event is not None
+    assert (event.customer_id, event.object_id, event.api_version) == (customer, object_id, None)
+    assert event.created_at.isoformat() == "2026-11-30T10:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"created": 1_800_000_000},
+        {"created": "2026-11-30T10:00:00"},
+        {"related_object": {"id": "sub_\0", "type": "subscription"}},
+        {"related_object": {"id": "s" * 256, "type": "subscription"}},
+        {"related_object": "sub_1"},
+        {"object": "event"},
+        {"livemode": "false"},
+    ],
+    ids=str,
+)
+def test_malformed_thin_event_is_refused(changed: dict[str, object]) -> None:
+    assert verify_signed_body(build_thin_body(**changed)) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "is_wrong"),
+    [
+        (build_signature(BODY, OTHER, at=NOW), True),
+        (build_signature(BODY, OURS, at=NOW - 1_000), False),
+        ("t=1,v1=x", False),
+        ("", False),
+    ],
+)
+def test_only_signatures_by_another_secret_count_as_wrong(header: str, is_wrong: bool) -> None:
+    with pytest.raises(InvalidWebhook) as caught:
+        verify_event(BODY, header, (OURS,), NOW)
+    assert isinstance(caught.value, WrongSignature) == is_wrong
 
 
 CUSTOMERS: dict[str, tuple[bytes, str]] = {

@@ -45,6 +45,8 @@ class AccountRow:
     status_text: str
     since: str
     is_paused: bool
+    signature_failures: str  # "" for none
+    signature_failed_at: str
 
 
 def webhook_row(webhook: WebhookSummary) -> WebhookRow:
@@ -97,4 +99,10 @@ def account_row(account: AccountStatus) -> AccountRow:
         status_text=f"{account.pause_reason}. {waiting}{dead}." if account.paused_at else f"{waiting}{dead}.",
         since=labels.iso_or_empty(since),
         is_paused=account.paused_at is not None,
+        signature_failures=labels.plural(
+            account.signature_failures, "webhook with a wrong signature", "webhooks with a wrong signature"
+        )
+        if account.signature_failures
+        else "",
+        signature_failed_at=labels.iso_or_empty(account.signature_failed_at),
     )

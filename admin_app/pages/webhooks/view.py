@@ -95,6 +95,13 @@ def accounts_panel() -> rx.Component:
         since_text = rx.cond(
             account.since != "", rx.fragment(" Since ", local_time(account.since, "", "moment"), ".")
         )
+        signature_text = rx.cond(
+            account.signature_failures != "",
+            rx.fragment(
+                *(" ", account.signature_failures, ", last "),
+                *(local_time(account.signature_failed_at, "", "moment"), "."),
+            ),
+        )
         resume_button = rx.cond(
             account.is_paused,
             guard_control(
@@ -110,7 +117,10 @@ def accounts_panel() -> rx.Component:
         return rx.el.li(
             text_with_note(
                 name,
-                small(account.mode, " mode. ", account.status_text, since_text, class_name="cut-anywhere"),
+                small(
+                    *(account.mode, " mode. ", account.status_text, since_text, signature_text),
+                    class_name="cut-anywhere",
+                ),
             ),
             resume_button,
         )

@@ -19,41 +19,45 @@ DUE_CONDITION = """(
     or (i.status = 'working' and i.leased_until < clock_timestamp())
 )"""
 # Accounts take turns; customers in progress count as turns of their account. In an account the customer with the oldest
-# webhook is first. Many webhooks of one customer are one piece of work, which isn't started twice.
+# webhook is first. Many webhooks of one customer are one piece of work, which isn't started twice, and so are those of
+# one object whose customer has to be found out.
 CLAIM_WEBHOOKS = text(f"""
     with waiting as (
-        select i.account_id, i.customer_id, min(i.received_at) as first from inbound_webhook i
+        select i.account_id, i.customer_id, i.object_id, min(i.received_at) as first from inbound_webhook i
         join provider_account a on a.id = i.account_id and a.paused_at is null
-        where {DUE_CONDITION} and (i.account_id, i.customer_id) not in (
-            select * from unnest(cast(:busy_accounts as text[]), cast(:busy_customers as text[]))
+        where {DUE_CONDITION} and (i.account_id, i.customer_id, i.object_id) not in (
+            select * from unnest(
+                cast(:busy_accounts as text[]), cast(:busy_customers as text[]), cast(:busy_objects as text[]))
         )
-        group by 1, 2
+        group by 1, 2, 3
     ), busy as (
-        select account_id, count(distinct customer_id) as number from inbound_webhook
+        select account_id, count(distinct (customer_id, object_id)) as number from inbound_webhook
         where status = 'working' and leased_until >= clock_timestamp() group by 1
     ), due as (
-        select account_id, customer_id from waiting left join busy using (account_id)
-        order by coalesce(number, 0) + row_number() over (partition by account_id order by first, customer_id), first
+        select account_id, customer_id, object_id from waiting left join busy using (account_id)
+        order by coalesce(number, 0)
+            + row_number() over (partition by account_id order by first, customer_id, object_id), first
         limit :most
     ), taken as (
-        select i.account_id, i.event_id from inbound_webhook i join due using (account_id, customer_id)
+        select i.account_id, i.event_id from inbound_webhook i join due using (account_id, customer_id, object_id)
         where {DUE_CONDITION} for update of i skip locked
     )
     update inbound_webhook b set status = 'working', claim = :claim, attempts = b.attempts + 1,
         leased_until = clock_timestamp() + cast(:lease as interval)
     from taken t where b.account_id = t.account_id and b.event_id = t.event_id
-    returning b.account_id, b.customer_id, b.event_id, b.attempts,
+    returning b.account_id, b.customer_id, b.object_id, b.event_id, b.attempts,
         extract(epoch from clock_timestamp() - b.received_at)
 """)  # noqa: S608  our own words
 CLAIM_CONDITION = (
-    "claim = :claim and account_id = :account_id and customer_id = :customer_id and status = 'working'"
+    "claim = :claim and account_id = :account_id and customer_id = :customer_id and object_id = :object_id"
+    " and status = 'working'"
 )
 MARK_PROCESSED = text(f"""
     update inbound_webhook set status = 'done', done_at = clock_timestamp(), leased_until = null, error = '' where {CLAIM_CONDITION}
     returning event_id
 """)  # noqa: S608
 # For customers of another product in the same account.
-MARK_FOREIGN = text(f"""
+MARK_IGNORED = text(f"""
     update inbound_webhook set status = 'ignored', done_at = clock_timestamp(), leased_until = null, error = ''
     where {CLAIM_CONDITION}
 """)  # noqa: S608
@@ -93,16 +97,27 @@ DELETE_OLD_WEBHOOKS = text("""
 STALE_CUSTOMERS = text("select account, customer, tenant from list_unsynced_customers(:since, :most)")
 
 
+ClaimKey = tuple[str, str, str]  # account, customer and object
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookClaim:
-    """The webhooks of one customer, claimed by this worker."""
+    """The webhooks of one customer, claimed by this worker.
+
+    Without a customer: of one object, or those of prices.
+    """
 
     claim_id: str
     account_id: str
     customer_id: str
+    object_id: str  # "" with a customer
     event_ids: tuple[str, ...]
     attempts: int  # the maximum of its webhooks, this one included
     waited_s: float  # seconds, of the oldest
+
+    @property
+    def key(self) -> ClaimKey:
+        return self.account_id, self.customer_id, self.object_id
 
 
 async def claim_webhooks(
@@ -110,34 +125,41 @@ async def claim_webhooks(
     claim_id: str,
     limit: int,
     lease: timedelta,
-    busy: Collection[tuple[str, str]] = (),
+    busy: Collection[ClaimKey] = (),
 ) -> list[WebhookClaim]:
     """Claims the due webhooks of up to `limit` customers.
 
-    `claim_id`: unique. `busy`: (account, customer) in progress, skipped.
+    `claim_id`: unique. `busy`: in progress, skipped.
     """
     connection = await session.connection()
     values = {"claim": claim_id, "most": limit, "lease": lease}
     values |= {
-        "busy_accounts": [customer_key[0] for customer_key in busy],
-        "busy_customers": [customer_key[1] for customer_key in busy],
+        "busy_accounts": [claim_key[0] for claim_key in busy],
+        "busy_customers": [claim_key[1] for claim_key in busy],
+        "busy_objects": [claim_key[2] for claim_key in busy],
     }
     rows = await connection.execute(CLAIM_WEBHOOKS, values)
-    events_by_customer: dict[tuple[str, str], dict[str, tuple[int, float]]] = {}
-    for account_id, customer_id, event_id, attempts, waited in rows.all():
-        events_by_customer.setdefault((account_id, customer_id), {})[event_id] = (attempts, float(waited))
+    events_by_key: dict[ClaimKey, dict[str, tuple[int, float]]] = {}
+    for account_id, customer_id, object_id, event_id, attempts, waited in rows.all():
+        claim_key = account_id, customer_id, object_id
+        events_by_key.setdefault(claim_key, {})[event_id] = (attempts, float(waited))
     return [
         WebhookClaim(
             *(claim_id, *key, tuple(sorted(events))),
             max(attempts for attempts, _ in events.values()),
             max(waited for _, waited in events.values()),
         )
-        for key, events in sorted(events_by_customer.items())
+        for key, events in sorted(events_by_key.items())
     ]
 
 
 def _claim_values(claim: WebhookClaim) -> dict[str, object]:
-    return {"claim": claim.claim_id, "account_id": claim.account_id, "customer_id": claim.customer_id}
+    return {
+        "claim": claim.claim_id,
+        "account_id": claim.account_id,
+        "customer_id": claim.customer_id,
+        "object_id": claim.object_id,
+    }
 
 
 async def mark_processed(session: AsyncSession, claim: WebhookClaim) -> tuple[str, ...]:
@@ -150,20 +172,24 @@ async def mark_processed(session: AsyncSession, claim: WebhookClaim) -> tuple[st
     return tuple(sorted(result.scalars()))
 
 
-async def is_known_as_foreign(session: AsyncSession, claim: WebhookClaim, max_age: timedelta) -> bool:
+async def is_known_as_foreign(
+    session: AsyncSession, account_id: str, customer_id: str, max_age: timedelta
+) -> bool:
     """Whether the provider said lately that this customer, which has no tenant, is none of ours."""
     connection = await session.connection()
-    values = {"account_id": claim.account_id, "customer_id": claim.customer_id, "age": max_age}
+    values = {"account_id": account_id, "customer_id": customer_id, "age": max_age}
     return bool((await connection.execute(IS_FOREIGN, values)).scalar_one())
 
 
-async def ignore_foreign_webhooks(session: AsyncSession, claim: WebhookClaim) -> None:
-    """Marks the claim's webhooks as none of ours, and remembers their customer."""
+async def record_foreign_customer(session: AsyncSession, account_id: str, customer_id: str) -> None:
     connection = await session.connection()
-    await connection.execute(MARK_FOREIGN, _claim_values(claim))
-    await connection.execute(
-        RECORD_FOREIGN, {"account_id": claim.account_id, "customer_id": claim.customer_id}
-    )
+    await connection.execute(RECORD_FOREIGN, {"account_id": account_id, "customer_id": customer_id})
+
+
+async def ignore_webhooks(session: AsyncSession, claim: WebhookClaim) -> None:
+    """Marks the claim's webhooks as none of ours."""
+    connection = await session.connection()
+    await connection.execute(MARK_IGNORED, _claim_values(claim))
 
 
 async def release_webhooks(

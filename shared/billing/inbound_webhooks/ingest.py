@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from shared.billing.inbound_webhooks import ingest_repository as repository
 from shared.billing.inbound_webhooks.ingest_repository import CHANNEL as CHANNEL
 from shared.billing.inbound_webhooks.ingest_repository import ReceivedWebhook
-from shared.billing.inbound_webhooks.signature import WebhookEvent
+from shared.billing.inbound_webhooks.signature import ThinEvent, WebhookEvent
 from shared.core import db, log
 from shared.core.db import RawConnection
 
@@ -19,6 +19,7 @@ MAX_FLUSHES = 2  # one statement fills while the other commits
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 200, 8 << 20  # of one statement
 MAX_PENDING_BYTES = 64 << 20  # bytes
 STORE_TIMEOUT_S = 8.0  # Stripe gives up soon after
+THIN_PREFIX = "v1."  # thin events have the types of snapshots with it
 # Types that can change our records of a customer. Others are stored and need no work.
 CUSTOMER_EVENT_PREFIXES = (
     *("charge.refund", "checkout.session.", "credit_note.", "customer.", "invoice.", "payment_method."),
@@ -95,11 +96,11 @@ class WebhookBatcher:
 _batcher = WebhookBatcher()
 
 
-async def store_webhook(account_id: str, event: WebhookEvent, body: bytes) -> bool:
+async def store_webhook(account_id: str, event: WebhookEvent | ThinEvent, body: bytes) -> bool:
     """Stores a webhook. Returns whether it was new. Raises WebhookNotStored."""
-    concerns = event.type in PRICE_EVENTS or (
-        event.customer_id and event.type.startswith(CUSTOMER_EVENT_PREFIXES)
-    )
+    kind = event.type.removeprefix(THIN_PREFIX)
+    is_about_customer = kind.startswith(CUSTOMER_EVENT_PREFIXES)
+    concerns = kind in PRICE_EVENTS or (is_about_customer and (event.customer_id or event.object_id))
     return await _batcher.add(
         ReceivedWebhook(
             account_id,
@@ -107,10 +108,11 @@ async def store_webhook(account_id: str, event: WebhookEvent, body: bytes) -> bo
             event.type,
             event.livemode,
             event.api_version or "",
-            repository.to_datetime(event.created),
+            event.created_at,
             event.customer_id,
             body,
             "pending" if concerns else "ignored",
+            event.object_id if is_about_customer else "",
         )
     )
 

@@ -1,7 +1,7 @@
 """The statement that stores webhooks. It bypasses the ORM to keep the cost of a webhook low."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
@@ -15,12 +15,12 @@ CHANNEL = "bulkhead_inbox"  # notifies of new webhooks; polling finds missed one
 INSERT_WEBHOOKS = """
 with stored as (
     insert into inbound_webhook (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload,
-        status, done_at)
-    select account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status,
+        status, object_id, done_at)
+    select account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status, object_id,
         case when status = 'ignored' then clock_timestamp() end
     from unnest(%b::text[], %b::text[], %b::text[], %b::bool[], %b::text[], %b::timestamptz[], %b::text[], %b::bytea[],
-        %b::text[])
-        as came (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status)
+        %b::text[], %b::text[])
+        as came (account_id, event_id, type, livemode, api_version, created_at, customer_id, payload, status, object_id)
     on conflict (account_id, event_id) do nothing
     returning account_id, event_id, status
 )
@@ -40,10 +40,7 @@ class ReceivedWebhook(NamedTuple):
     customer_id: str
     payload: bytes
     status: str  # "pending" or "ignored"
-
-
-def to_datetime(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    object_id: str = ""  # where its customer has to be found out
 
 
 async def insert_webhooks(connection: RawConnection, rows: Sequence[ReceivedWebhook]) -> set[tuple[str, str]]:

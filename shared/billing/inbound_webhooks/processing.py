@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing import accounts, provider_registry
 from shared.billing.inbound_webhooks import inbound_webhook_repository as repository
-from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
+from shared.billing.inbound_webhooks.inbound_webhook_repository import ClaimKey, WebhookClaim
 from shared.billing.pricing import comparison
 from shared.billing.provider import MAX_CALL_S, KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
 from shared.billing.sync import customer_sync
@@ -36,7 +36,7 @@ PROVIDER_DOWN_ERROR = "The provider does not answer"
 
 async def run(max_concurrency: int = MAX_CONCURRENCY) -> None:
     """Until cancelled."""
-    tasks: dict[asyncio.Task[None], tuple[str, str]] = {}
+    tasks: dict[asyncio.Task[None], ClaimKey] = {}
     try:
         async with _listen_for_webhooks() as wake_event:
             while True:
@@ -44,17 +44,14 @@ async def run(max_concurrency: int = MAX_CONCURRENCY) -> None:
                 claims = []
                 if len(tasks) < max_concurrency:
                     claims = await _claim_webhooks(max_concurrency - len(tasks), tasks.values())
-                tasks |= {
-                    asyncio.create_task(process(claim)): (claim.account_id, claim.customer_id)
-                    for claim in claims
-                }
+                tasks |= {asyncio.create_task(process(claim)): claim.key for claim in claims}
                 if not claims:
                     pending_tasks = [asyncio.create_task(wake_event.wait()), *tasks]
                     await asyncio.wait(
                         pending_tasks, timeout=POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
                     )
                     pending_tasks[0].cancel()
-                tasks = {task: customer_key for task, customer_key in tasks.items() if not task.done()}
+                tasks = {task: claim_key for task, claim_key in tasks.items() if not task.done()}
     finally:
         for task in tasks:
             task.cancel()
@@ -70,7 +67,7 @@ async def drain() -> int:
     return count
 
 
-async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) -> list[WebhookClaim]:
+async def _claim_webhooks(limit: int, busy: Collection[ClaimKey] = ()) -> list[WebhookClaim]:
     try:
         async with db.transaction() as session:
             return await repository.claim_webhooks(session, new_id("clm"), limit, LEASE, busy)
@@ -83,7 +80,8 @@ async def _claim_webhooks(limit: int, busy: Collection[tuple[str, str]] = ()) ->
 async def process(claim: WebhookClaim) -> None:
     """Syncs the claim's customer, or schedules a retry. Raises nothing but CancelledError.
 
-    Webhooks without a customer are about prices: they start a comparison of all prices.
+    The customer of thin events is found out first. Other webhooks without a customer are about prices: they start a
+    comparison of all prices.
     """
     request_ids.begin()
     logger = log.get_logger(__name__).bind(
@@ -95,18 +93,22 @@ async def process(claim: WebhookClaim) -> None:
         )
         return
     try:
-        if not claim.customer_id:
+        if not claim.customer_id and not claim.object_id:
             await _compare_prices(claim)
             return
-        async with db.transaction() as session:
-            tenant_id = await repository.get_customer_tenant_id(session, claim.account_id, claim.customer_id)
-        if not tenant_id:
-            if not await _ignore_foreign_customer(claim):
-                await _park_claim(claim)
+        if not (customer_id := claim.customer_id or await _find_customer_id(claim)):
+            await _ignore_claim(claim)
             return
-        await customer_sync.sync_customer(
-            claim.account_id, claim.customer_id, tenant_id, cause="webhook", claim=claim
-        )
+        async with db.transaction() as session:
+            tenant_id = await repository.get_customer_tenant_id(session, claim.account_id, customer_id)
+        if tenant_id:
+            await customer_sync.sync_customer(
+                claim.account_id, customer_id, tenant_id, cause="webhook", claim=claim
+            )
+        elif await _is_foreign_customer(claim.account_id, customer_id):
+            await _ignore_claim(claim)
+        else:
+            await _park_claim(claim)
     except KeyRefused:
         async with db.transaction() as session:
             await accounts.pause(session, claim.account_id, KEY_REFUSED_ERROR)
@@ -134,25 +136,34 @@ async def process(claim: WebhookClaim) -> None:
         )
 
 
-async def _ignore_foreign_customer(claim: WebhookClaim) -> bool:
-    """Ignores the webhooks of a customer of another product in the same account: it has no tenant in its metadata.
+async def _find_customer_id(claim: WebhookClaim) -> str:
+    """The customer of the claim's object; "" without one. Raises the provider's errors."""
+    return await (await provider_registry.get(claim.account_id)).find_customer_id(claim.object_id)
+
+
+async def _is_foreign_customer(account_id: str, customer_id: str) -> bool:
+    """Whether it is a customer of another product in the same account: it has no tenant in its metadata.
 
     The provider is asked once a day for each such customer. False for a customer of ours, whose tenant commits soon, and
     for one that the provider doesn't know. Raises the provider's other errors.
     """
     async with db.transaction() as session:
-        is_foreign = await repository.is_known_as_foreign(session, claim, FOREIGN_MAX_AGE)
-    if not is_foreign:
-        try:
-            provider = await provider_registry.get(claim.account_id)
-            is_foreign = not await provider.get_tenant_id(claim.customer_id)
-        except ProviderRefused:
-            return False
-    if is_foreign:
+        if await repository.is_known_as_foreign(session, account_id, customer_id, FOREIGN_MAX_AGE):
+            return True
+    try:
+        tenant_id = await (await provider_registry.get(account_id)).get_tenant_id(customer_id)
+    except ProviderRefused:
+        return False
+    if not tenant_id:
         async with db.transaction() as session:
-            await repository.ignore_foreign_webhooks(session, claim)
-            await live_events.refresh_pages(session, "*", "webhooks")
-    return is_foreign
+            await repository.record_foreign_customer(session, account_id, customer_id)
+    return not tenant_id
+
+
+async def _ignore_claim(claim: WebhookClaim) -> None:
+    async with db.transaction() as session:
+        await repository.ignore_webhooks(session, claim)
+        await live_events.refresh_pages(session, "*", "webhooks")
 
 
 async def _park_claim(claim: WebhookClaim) -> None:

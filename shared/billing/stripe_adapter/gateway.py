@@ -6,6 +6,7 @@ Every write has an idempotency key of the caller, so that a retry after a crash 
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -40,6 +41,18 @@ TENANT_KEY = "tenant_id"  # in a customer's metadata
 ORDER_KEY = "bulkhead_order"  # in a checkout session's metadata: the order's fingerprint
 CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
 ADJUSTMENT_KEY = "bulkhead_adjustment"  # in metadata of balance entries and credit notes: the idempotency key
+OBJECT_ID_PATTERN = re.compile(r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{1,200}")
+OBJECT_NOUNS = {  # prefix of an id: path of its objects, which have a customer
+    "ch": "charges",
+    "cn": "credit_notes",
+    "cs": "checkout/sessions",
+    "ii": "invoiceitems",
+    "in": "invoices",
+    "pi": "payment_intents",
+    "pm": "payment_methods",
+    "sub": "subscriptions",
+    "sub_sched": "subscription_schedules",
+}
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 # Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create
 CHECKOUT_LIFETIME = timedelta(minutes=40)
@@ -113,6 +126,21 @@ class StripeGateway:
     async def get_tenant_id(self, customer_id: str) -> str:
         customer = (await self._v1.customers.retrieve_async(customer_id)).to_dict()
         return str((customer.get("metadata") or {}).get(TENANT_KEY) or "")
+
+    @translate_stripe_errors
+    async def find_customer_id(self, object_id: str) -> str:
+        if not OBJECT_ID_PATTERN.fullmatch(object_id):
+            return ""
+        noun = OBJECT_NOUNS.get(object_id.rpartition("_")[0].removesuffix("_test").removesuffix("_live"))
+        if noun is None:
+            return ""
+        try:
+            answer = await self._client.raw_request_async("get", f"/v1/{noun}/{object_id}")
+        except stripe.InvalidRequestError as problem:
+            if is_missing(problem):
+                return ""
+            raise
+        return mapping.get_object_id(answer.data.get("customer"))
 
     @translate_stripe_errors
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:

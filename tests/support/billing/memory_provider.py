@@ -227,6 +227,11 @@ class MemoryProvider:
         buyer = self._get_buyer(customer_id)
         return "" if buyer.gone else buyer.owner
 
+    async def find_customer_id(self, object_id: str) -> str:
+        self._record_call("find_customer_id")
+        owned: dict[str, Deal | Transaction] = {**self.deals, **self.transactions}
+        return owned[object_id].buyer if object_id in owned else ""
+
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
         self._record_call("checkout")
         self._get_present_buyer(order.customer_id)

@@ -25,6 +25,7 @@ class FakeProvider:
         default_factory=dict
     )  # customers, by the key they were asked for with
     foreign_ids: set[str] = field(default_factory=set)  # customers of another product
+    customers_by_object: dict[str, str] = field(default_factory=dict)
     owner_count: int = 0  # how often it was asked whose customer one is
     has_fetched: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
@@ -42,6 +43,11 @@ class FakeProvider:
         if self.failure is not None:
             raise self.failure
         return "" if customer_id in self.foreign_ids else "ten_that_comes_later"
+
+    async def find_customer_id(self, object_id: str) -> str:
+        if self.failure is not None:
+            raise self.failure
+        return self.customers_by_object.get(object_id, "")
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         self.fetch_count += 1
