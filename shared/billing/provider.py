@@ -15,6 +15,7 @@ STATUSES = (  # of a subscription, keys of `access_schedule.ACCESS_TABLE`; any o
     *("trialing", "active", "past_due", "unpaid", "incomplete", "incomplete_expired", "canceled", "paused"),
 )
 AfterTrial = Literal["cancel", "pause", "invoice"]
+PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not paused
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 
@@ -85,6 +86,7 @@ class Subscription:
     ended_at: datetime | None = None
     failed_since: datetime | None = None  # when the first invoice that is still unpaid fell due
     currency: str = ""
+    pause_cause: PauseCause = ""
     paused_collection: str = ""  # what happens to its invoices instead of charging them; "": they are charged
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.provider import PauseCause, Subscription, SubscriptionItem
 from shared.billing.sync import access_schedule
 from shared.billing.sync.access_schedule import (
     ACCESS_TABLE,
@@ -18,6 +18,7 @@ from shared.billing.sync.access_schedule import (
     Phase,
     StatusMeaning,
 )
+from tenant_app.pages.billing.rows import PAUSE_SENTENCES
 from tests.support.billing import access_reference
 from tests.support.billing.access_reference import BASIC, DAY, EPOCH, EXTRA, PLUS, SEATED
 from tests.support.sizes import size
@@ -106,6 +107,18 @@ def test_only_subscription_with_a_foreign_price_keeps_access() -> None:
     )
     assert schedule is not None
     assert (schedule.status_at(EPOCH), schedule.version_id) == ("active", "")
+
+
+@pytest.mark.parametrize("cause", get_args(PauseCause))
+def test_pause_tells_its_own_cause(cause: PauseCause) -> None:
+    paused = build_subscription("paused", pause_cause=cause)
+    (phase,) = access_schedule.phases_of(paused, EPOCH)
+    assert phase.status == "read_only"
+    assert ("trial" in phase.why) == (cause == "trial")
+    assert ("payment" in phase.why) == (cause == "payment")
+    text, step = PAUSE_SENTENCES[cause]
+    assert ("trial" in text) == (cause == "trial")
+    assert ("payment" in step) == (cause == "payment")
 
 
 def test_paused_collection_alerts_operators() -> None:

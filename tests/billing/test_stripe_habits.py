@@ -79,12 +79,12 @@ async def test_paused_trial_is_resumed(world: StripeWorld, sdk: stripe.StripeCli
     assert subscription.after_trial == "pause"
     world.advance(timedelta(days=7, hours=2))
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
-    assert subscription.status == "paused"
+    assert (subscription.status, subscription.pause_cause) == ("paused", "trial")
     world.set_card(customer, pays=True)
     for _ in range(2):
         await world.provider.resume_subscription(made.id, "resume_1")
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
-    assert subscription.status == "active"
+    assert (subscription.status, subscription.pause_cause) == ("active", "")
 
 
 async def test_items_and_lines_beyond_the_first_page_are_fetched(

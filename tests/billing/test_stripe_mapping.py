@@ -175,6 +175,24 @@ def test_cancel_at_period_end_is_the_last_end_of_its_items() -> None:
     assert mapping.to_subscription(other).cancel_at == at(ENDS + 9)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "cause"),
+    [
+        ("paused", "trial_end_without_payment_method", "trial"),
+        ("paused", "first_payment_failure", "payment"),
+        ("paused", "final_payment_failure", "payment"),
+        ("paused", "pause_requested", "request"),
+        ("paused", "system", ""),
+        ("paused", None, ""),
+        ("active", "pause_requested", ""),
+    ],
+)
+def test_pause_is_explained(status: str, kind: str | None, cause: str) -> None:
+    details = {"paused": {"type": "subscription", "subscription": {"type": kind}}} if kind else None
+    raw = {**SUBSCRIPTION, "status": status, "status_details": details}
+    assert mapping.to_subscription(raw).pause_cause == cause
+
+
 def test_paused_collection_is_mapped() -> None:
     paused = {**SUBSCRIPTION, "pause_collection": {"behavior": "void", "resumes_at": None}}
     assert mapping.to_subscription(paused).paused_collection == "void"

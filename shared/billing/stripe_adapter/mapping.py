@@ -15,6 +15,7 @@ from shared.billing.provider import (
     CustomerState,
     Invoice,
     InvoiceLine,
+    PauseCause,
     Subscription,
     SubscriptionItem,
 )
@@ -23,6 +24,13 @@ Raw = Mapping[str, Any]
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
 CANCELED_ADDON_PREFIX = "kept."  # plus our price id, in a subscription's metadata: "<quantity>:<unix time>"
 AFTER_TRIAL: dict[str, AfterTrial] = {"cancel": "cancel", "pause": "pause", "create_invoice": "invoice"}
+# By `status_details.paused.subscription.type`; "system" and later ones stay unknown.
+PAUSE_CAUSES: dict[str, PauseCause] = {
+    "final_payment_failure": "payment",
+    "first_payment_failure": "payment",
+    "pause_requested": "request",
+    "trial_end_without_payment_method": "trial",
+}
 SEND_INVOICE = "send_invoice"  # collection method: the invoice has a due date and isn't charged automatically
 CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
 
@@ -79,8 +87,15 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
             default=None,
         ),
         currency=raw.get("currency") or "",
+        pause_cause=_get_pause_cause(raw),
         paused_collection=str(_get_path(raw, "pause_collection", "behavior") or ""),
     )
+
+
+def _get_pause_cause(raw: Raw) -> PauseCause:
+    """The details stay after a subscription was resumed."""
+    cause = _get_path(raw, "status_details", "paused", "subscription", "type")
+    return PAUSE_CAUSES.get(str(cause), "") if raw.get("status") == "paused" else ""
 
 
 def to_invoice(raw: Raw) -> Invoice:

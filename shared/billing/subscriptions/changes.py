@@ -31,7 +31,7 @@ QUOTE_OUTDATED = "preview_stale"
 STATUS_OBSTACLES = {  # status: why it can't be changed, next step
     "past_due": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "unpaid": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
-    "paused": ("The subscription is paused.", "Add a payment method and resume it first."),
+    "paused": ("The subscription is paused.", "Resume it first."),
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.provider import PauseCause, Subscription, SubscriptionItem
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)
@@ -35,7 +35,11 @@ ACCESS_TABLE = {
         "grace",
     ),
     "unpaid": StatusMeaning("All tries are used up", "Read-only", "read_only"),
-    "paused": StatusMeaning("The trial ended without a way to pay", "Read-only; resumable", "read_only"),
+    "paused": StatusMeaning(
+        "A trial ended without a way to pay, a payment failed, or it was paused on request",
+        "Read-only; resumable",
+        "read_only",
+    ),
     "incomplete": StatusMeaning(
         "The first payment is open", "None: finish the payment", "none", affects_newcomers=False
     ),
@@ -43,6 +47,15 @@ ACCESS_TABLE = {
         "The first payment never came", "None", "none", affects_newcomers=False
     ),
     "canceled": StatusMeaning("Ended", "Free plan only; data is kept", "none"),
+}
+
+
+TRIAL_END_EXPLANATION = "The trial ended without a way to pay"
+PAUSE_EXPLANATIONS: dict[PauseCause, str] = {
+    "trial": TRIAL_END_EXPLANATION,
+    "payment": "Paused after a failed payment",
+    "request": "Paused on request",
+    "": "The subscription is paused",
 }
 
 
@@ -249,9 +262,11 @@ def phases_of(
         phases = [Phase(at, "active", meaning.description)] if at < subscription.trial_ends_at else []
         ends = max(at, subscription.trial_ends_at)
         if subscription.after_trial == "pause":
-            phases.append(Phase(ends, "read_only", ACCESS_TABLE["paused"].description))
+            phases.append(Phase(ends, "read_only", TRIAL_END_EXPLANATION))
         else:
-            phases.append(Phase(ends, "none", "The trial ended without a way to pay", is_trial_end=True))
+            phases.append(Phase(ends, "none", TRIAL_END_EXPLANATION, is_trial_end=True))
+    elif subscription.status == "paused":
+        phases = [Phase(at, meaning.status, PAUSE_EXPLANATIONS[subscription.pause_cause])]
     else:
         phases = [Phase(at, meaning.status, meaning.description)]
     if subscription.cancel_at is not None and phases[0].status != "none":

@@ -135,6 +135,7 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         ended_at=_parse_optional_time(state["ended_at"]) or row.absent_at,
         failed_since=_parse_optional_time(state["failed_since"]),
         currency=state["currency"],
+        pause_cause=state.get("pause_cause", ""),
         paused_collection=state.get("paused_collection", ""),
     )
 

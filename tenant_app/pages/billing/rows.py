@@ -7,6 +7,7 @@ from datetime import datetime
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
+from shared.billing.provider import PauseCause
 from shared.billing.subscriptions import (
     changes,
     proration,
@@ -17,6 +18,16 @@ from shared.ui.tables import TONE_BY_LABEL
 from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
 
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
+
+PAUSE_SENTENCES: Mapping[PauseCause, tuple[str, str]] = {  # why the subscription is paused, next step
+    "trial": ("The trial ended without a payment method.", "Add one, then resume the subscription."),
+    "payment": (
+        "The subscription is paused because a payment failed.",
+        "Update the payment method, then resume it.",
+    ),
+    "request": ("The subscription was paused on request.", "Resume it to continue."),
+    "": ("The subscription is paused.", "Resume it to continue."),
+}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from shared.ui.list_state import ListState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
 from tenant_app.pages.billing.rows import (
+    PAUSE_SENTENCES,
     InvoiceRow,
     addon_rows,
     describe_next_invoice,
@@ -67,6 +68,8 @@ class BillingState(OrderState, ListState, PageState):
     ends_at: str = ""
     subscription_count: int = 0  # that are charged; more than one needs support
     paused: bool = False
+    pause_text: str = ""  # why it is paused
+    pause_step: str = ""
     ended_at: str = ""
     is_first_payment_open: bool = False  # the first payment is open
     open_invoice: InvoiceRow = InvoiceRow()
@@ -173,6 +176,9 @@ class BillingState(OrderState, ListState, PageState):
         self.method_note = "Auto-pay on" if billing.method else "Added at checkout"
         self.ends_at = iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
         self.paused = subscription is not None and subscription.snapshot.status == PAUSED
+        self.pause_text, self.pause_step = PAUSE_SENTENCES[
+            subscription.snapshot.pause_cause if subscription else ""
+        ]
         self.ended_at = iso_or_empty(billing.ended_at)
         self.open_invoice = invoice_row(billing.unpaid_invoice) if billing.unpaid_invoice else InvoiceRow()
         self.open_amount = (

@@ -119,7 +119,7 @@ def subscription_banner() -> rx.Component:
         glyph="credit-card",
     )
     paused = status_banner(
-        rx.fragment(rx.el.b("The subscription is paused."), " Add a payment method, then resume it."),
+        rx.fragment(rx.el.b(BillingState.pause_text), " ", BillingState.pause_step),
         action=resume,
         tone="warn",
         glyph="circle-pause",

@@ -515,6 +515,7 @@ class MemoryProvider:
             trial_ends_at=deal.trial_until,
             after_trial="cancel",
             pays=self.buyers[deal.buyer].card is not None,
+            pause_cause="trial" if deal.state == "frozen" else "",
             cancel_at=deal.stops,
             ended_at=deal.over_at,
             failed_since=min(owed, default=None),
