@@ -9,7 +9,7 @@ from admin_app.shell import Shell, TroubleRow
 from shared.ui import shell
 from shared.ui.admission import Admission
 from shared.ui.banners import banner as notice
-from shared.ui.banners import local_time
+from shared.ui.banners import local_time, test_mode_banner
 from shared.ui.menus import MenuContext
 
 MENU_CONTEXT = MenuContext("Bulkhead", "Operator", Shell.user, Shell.role, Shell.initials, is_operator=True)
@@ -29,7 +29,9 @@ def page(
         current=current,
         menu_context=MENU_CONTEXT,
         banner=rx.fragment(
-            *([banner] if banner is not None else []), rx.foreach(Shell.troubles, provider_trouble_banner)
+            test_mode_banner(Shell.test_mode),
+            *([banner] if banner is not None else []),
+            rx.foreach(Shell.troubles, provider_trouble_banner),
         ),
         admission=Admission,
         retry=load,

@@ -12,6 +12,7 @@ from shared.access.actions import OperatorAction
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES
 from shared.backoffice import webhook_inbox
+from shared.core.config import settings
 from shared.core.context import OperatorCtx
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button
@@ -40,6 +41,7 @@ class Shell(OperatorState):
     role: str = ""
     permissions: list[str] = []
     troubles: list[TroubleRow] = []
+    test_mode: bool = False
 
     @rx.event
     @needs(actions.OP_HOME_READ)
@@ -58,6 +60,7 @@ class Shell(OperatorState):
             )
             for trouble in troubles
         ]
+        self.test_mode = settings().shows_test_mode
         self.user, self.initials = octx.actor.name, initials_of(octx.actor.name)
         self.role = f"{OPERATOR_ROLES[octx.role].name}"
         self.permissions = sorted(octx.permissions)

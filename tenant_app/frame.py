@@ -7,7 +7,7 @@ import reflex as rx
 from shared.access import actions
 from shared.ui import shell
 from shared.ui.admission import Admission
-from shared.ui.banners import banner, local_time
+from shared.ui.banners import banner, local_time, test_mode_banner
 from shared.ui.menus import MenuContext
 from shared.ui.shell import link
 from tenant_app.nav import NAV, page_href
@@ -62,7 +62,7 @@ def page(
         nav=NAV,
         current=current,
         menu_context=MENU_CONTEXT,
-        banner=plan_notice(current),
+        banner=rx.fragment(test_mode_banner(Shell.test_mode), plan_notice(current)),
         admission=Admission,
         retry=load,
         upsell_action=rx.cond(

@@ -9,6 +9,7 @@ import reflex as rx
 
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.tenancy import entry, notifications, plan_notice, tenants
 from shared.tenancy.entry import UserTenant
@@ -41,6 +42,7 @@ class Shell(TenantState):
     locked_actions: list[str] = []  # actions that are refused because of the plan
     hidden_actions: list[str] = []  # actions that are refused because of the role
     notice: plan_notice.PlanNotice = NO_NOTICE
+    test_mode: bool = False
     unread: str = ""
     organisations: list[OrganisationLink] = []
 
@@ -55,6 +57,7 @@ class Shell(TenantState):
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
         """`places`: None leaves the list of organisations as it is."""
         branding, unread, self.notice = frame_data
+        self.test_mode = settings().shows_test_mode
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
         self.logo_url = f"/t/{ctx.slug}/logo?v={branding.logo_digest[:12]}" if branding.logo_digest else ""
         self.brand_css = theme.brand_css(branding.colour)

@@ -116,6 +116,12 @@ def _clean_key(text: str) -> str:
             "Copy the key that starts with sk_test_, sk_live_, rk_test_ or rk_live_.",
             fields={"key": "Not a secret key"},
         )
+    if settings().is_production and not accounts.is_live_key(key) and not settings().stripe_allow_test_key:
+        raise Invalid(
+            "This is a test key: customers would get plans without paying.",
+            "Use the live key, or set STRIPE_ALLOW_TEST_KEY=1 where this is a rehearsal.",
+            fields={"key": "Test key"},
+        )
     return key
 
 

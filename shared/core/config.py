@@ -223,6 +223,11 @@ class Settings(BaseSettings):
         return "" if self.is_production else DEMO_STRIPE_KEY
 
     @property
+    def shows_test_mode(self) -> bool:
+        """Whether production runs with a test key, by `STRIPE_ALLOW_TEST_KEY`, so that every page has to say it."""
+        return self.is_production and self.stripe_key.startswith(TEST_KEY_PREFIXES)
+
+    @property
     def stripe_secrets(self) -> tuple[str, ...]:
         """The signing secrets of its webhooks, newest first: two while one is being replaced. Empty refuses every webhook."""
         if self.stripe_webhook_secrets is not None:

@@ -45,6 +45,12 @@ def banner(
     )
 
 
+def test_mode_banner(is_shown: Any) -> rx.Component:
+    """Shown on every page while production runs with a test key."""
+    text = rx.fragment(rx.el.b("Stripe test mode. "), "Only test cards pay, and no one is charged.")
+    return rx.cond(is_shown, banner(text, tone="warn", glyph="flask-conical"))
+
+
 def empty_state(
     title: str, description: str, action: rx.Component | None = None, glyph: str = "inbox"
 ) -> rx.Component:

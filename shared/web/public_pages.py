@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
+from shared.core.config import settings
 from shared.core.errors import DomainError
 from shared.web.app_sites import Site
 
@@ -54,7 +55,10 @@ def render_page(scope: Scope | Request, template: str, status: int = 200, **valu
     """`wrong` maps fields to errors, "" for the whole form. `typed` holds the values to keep in the fields."""
     scope = scope.scope if isinstance(scope, Request) else scope
     site: Site = scope["state"]["site"]
-    context: dict[str, Any] = {"wrong": {}, "typed": {}, "notice": "", **values}
+    context: dict[str, Any] = {
+        **{"wrong": {}, "typed": {}, "notice": "", "is_test_mode": settings().shows_test_mode},
+        **values,
+    }
     text = _templates().get_template(template).render(site=site, **context)
     return HTMLResponse(text, status, {"cache-control": "no-store", "content-security-policy": PAGE_POLICY})
 

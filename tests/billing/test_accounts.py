@@ -96,6 +96,19 @@ async def test_account_is_found_by_its_token_and_stored_sealed(
         assert secret not in repr(account)
 
 
+async def test_test_key_is_refused_in_production_unless_a_setting_allows_it(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production = settings().model_copy(update={"env": "prod"})
+    monkeypatch.setattr(provider_accounts, "settings", lambda: production)
+    with pytest.raises(Invalid, match="test key"):
+        await add_account(cast)
+    await add_account(cast, key=new_key("live"))
+    rehearsal = production.model_copy(update={"stripe_allow_test_key": True})
+    monkeypatch.setattr(provider_accounts, "settings", lambda: rehearsal)
+    await add_account(cast)
+
+
 @pytest.mark.parametrize("token", ["", "x", "A" * 43, "é" * 43, "A" * 42 + "\0", "'" * 43])
 async def test_unknown_token_finds_no_account(token: str) -> None:
     async with db.transaction() as session:

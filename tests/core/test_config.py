@@ -264,8 +264,14 @@ def test_production_accepts_sound_choices(environment: pytest.MonkeyPatch, name:
 
 def test_production_accepts_a_test_key_where_a_setting_allows_it(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, **SOUND)
+    assert not settings().shows_test_mode
     set_environment(environment, STRIPE_SECRET_KEY="sk_test_1", STRIPE_ALLOW_TEST_KEY="1")
     assert settings().stripe_key == "sk_test_1"
+    assert settings().shows_test_mode
+
+
+def test_development_shows_no_test_mode() -> None:
+    assert not settings().shows_test_mode
 
 
 def test_random_keys_are_never_called_weak() -> None:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from admin_app import addresses
+from admin_app import shell as admin_shell
 from admin_app.pages.drift import DriftState
 from admin_app.pages.invoices import InvoicesState
 from admin_app.pages.tenant.state import TenantPageState
@@ -22,7 +24,12 @@ from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
+from shared.core.config import settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.web import public_pages
+from shared.web.app_sites import ADMIN
+from tenant_app import shell as tenant_shell
+from tenant_app.pages.home import HomeState
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating
@@ -137,6 +144,24 @@ async def test_paused_account_is_shown_on_every_page_until_resumed(
     await send_event(sam, "open_dialog", "resume", PLATFORM)
     with pytest.raises(Refused):
         await send_event(sam, "resume_account", {"reason": REASON})
+
+
+async def test_test_mode_is_shown_on_every_page_of_both_apps(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal = settings().model_copy(
+        update={"env": "prod", "stripe_secret_key": SecretStr("sk_test_1"), "stripe_allow_test_key": True}
+    )
+    drift, home = cast.sam.opens(DriftState, path="/drift"), cast.ann.opens(HomeState)
+    for is_shown in (False, True):
+        for page, frame in ((drift, Shell), (home, tenant_shell.Shell)):
+            await send_event(page, "load")
+            assert (await page.get_state(frame)).test_mode == is_shown
+        scope = {"type": "http", "state": {"site": ADMIN}}
+        sign_in = public_pages.render_page(scope, "forgot.html", sent=False).body.decode()
+        assert ("Stripe test mode" in sign_in) == is_shown
+        for module in (admin_shell, tenant_shell, public_pages):
+            monkeypatch.setattr(module, "settings", lambda: rehearsal)
 
 
 async def test_provider_outage_is_shown_on_every_page(cast: Cast, provider: AdjustmentProvider) -> None:
