@@ -204,6 +204,7 @@ def test_malformed_thin_event_is_refused(changed: dict[str, object]) -> None:
         ("t=1,v1=x", False),
         ("", False),
     ],
+    ids=("another secret", "too old", "malformed", "none"),
 )
 def test_only_signatures_by_another_secret_count_as_wrong(header: str, is_wrong: bool) -> None:
     with pytest.raises(InvalidWebhook) as caught:
