@@ -57,7 +57,7 @@ async def test_statement_is_limited_in_bytes(statements: list[int], monkeypatch:
     made = WebhookBatcher()
     assert all(await asyncio.gather(*(made.add(build_webhook(payload=b"x" * 400)) for _ in range(7))))
     assert all(await asyncio.gather(made.add(build_webhook(payload=b"x" * 4_000)), made.add(build_webhook())))
-    assert statements[:4] == [2, 2, 2, 1]
+    assert sorted(statements[:4]) == [1, 2, 2, 2]  # several connections store at the same time
 
 
 async def test_duplicate_webhooks_in_one_statement_are_new_once() -> None:

@@ -15,6 +15,7 @@ from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.pricing.prices import Tier
 from shared.billing.provider import OrderLine
+from shared.billing.sync.access_schedule import CatalogPrice
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -71,7 +72,9 @@ async def test_first_price_list_is_the_published_one(cast: Cast) -> None:
 async def test_catalog_price_names_its_version_and_kind(cast: Cast) -> None:
     async with db.transaction() as session:
         catalog_prices = await prices.get_catalog_prices(session)
-    assert catalog_prices["prc_pro_seat_month"] == ("plv_pro_1", False, True, 2)
+    assert catalog_prices["prc_pro_seat_month"] == CatalogPrice(
+        "plv_pro_1", is_addon=False, is_per_seat=True, position=2, is_metered=False
+    )
     assert catalog_prices["prc_extra_seats_flat_year"][:3] == ("plv_extra_seats_1", True, False)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.entitlements import assignments, compiled_rights, rights_cache
 from shared.entitlements import repository as entitlements
+from shared.entitlements.flag_evaluation import EvaluatedFlags
 from shared.entitlements.models import Plan, PlanVersion
 from shared.tenancy import invitations, members
 from tests.bench import asker
@@ -282,6 +284,15 @@ async def test_lines_of_a_trace_go_with_the_cached_facts(cast: Cast) -> None:
 # ── shared by tenants ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture
+def no_flags() -> Iterator[None]:
+    """Flags that other tests left may be on for one tenant and off for another."""
+    rights_cache.set_provider(EvaluatedFlags({}))
+    yield
+    rights_cache.set_provider(None)
+
+
+@pytest.mark.usefixtures("no_flags")
 async def test_tenants_with_equal_facts_share_one_rights_object(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx, cast.gil.ctx() as other:
         assert ctx.rights is other.rights
