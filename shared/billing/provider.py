@@ -73,6 +73,14 @@ class CanceledAddon:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingChange:
+    """A change that takes effect when its invoice is paid, and is dropped at `expires_at`."""
+
+    invoice_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     id: str
     status: str
@@ -88,6 +96,7 @@ class Subscription:
     currency: str = ""
     pause_cause: PauseCause = ""
     paused_collection: str = ""  # what happens to its invoices instead of charging them; "": they are charged
+    pending_change: PendingChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +286,11 @@ class Provider(Protocol):
         bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
-    ) -> None:
-        """`bill_now`: the proration is invoiced at once, instead of with the next period."""
+    ) -> PendingChange | None:
+        """`bill_now`: the proration is invoiced at once, instead of with the next period.
+
+        Returns None where it took effect. A change that is due today and not paid leaves everything as it was.
+        """
         ...
 
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...

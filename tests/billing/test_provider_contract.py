@@ -356,6 +356,54 @@ async def test_change_of_a_year_is_billed_at_once_as_shown(shop: Shop) -> None:
     assert max(state.invoices, key=lambda bill: bill.created_at).total == 3 * 20000
 
 
+@pytest.mark.parametrize("target", [SEAT, SEAT_YEAR], ids=["another period", "more"])
+async def test_change_that_is_not_paid_leaves_everything_as_it_was(shop: Shop, target: PriceTag) -> None:
+    """And takes effect, once, as soon as it is paid."""
+    year = await shop.line(SEAT_YEAR, 1)
+    subscription = await shop.subscribe(year if target is SEAT_YEAR else await shop.line(SEAT, 1))
+    shop.world.advance(10 * DAY)
+    shop.world.set_card(shop.customer, pays=False)
+    lines = [replace(year, quantity=3)]
+    shown = await shop.provider.preview_change(shop.customer, subscription.id, lines, bill_now=True)
+    pending = [
+        await shop.provider.change_subscription(
+            subscription.id, lines, as_of=shown.as_of, prorate=True, bill_now=True, key="change_1"
+        )
+        for _ in range(2)
+    ]
+    assert pending[0] is not None
+    assert pending[0] == pending[1]
+    assert pending[0].expires_at == shop.world.now + timedelta(hours=23)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (waiting,) = state.subscriptions
+    assert (waiting.status, waiting.lines, waiting.failed_since) == ("active", subscription.lines, None)
+    assert waiting.pending_change == pending[0]
+    (bill,) = [bill for bill in state.invoices if bill.id == pending[0].invoice_id]
+    assert (bill.status, bill.due) == ("open", shown.due)
+    shop.world.set_card(shop.customer, pays=True)
+    changed = await shop.only()
+    assert (_quantities(changed), changed.pending_change) == ({SEAT_YEAR.id: 3}, None)
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert [bill.status for bill in state.invoices] == ["paid", "paid"]
+
+
+async def test_unpaid_change_is_dropped_after_a_day(shop: Shop) -> None:
+    seat = await shop.line(SEAT_YEAR, 1)
+    subscription = await shop.subscribe(seat)
+    shop.world.advance(10 * DAY)
+    shop.world.set_card(shop.customer, pays=False)
+    await shop.provider.change_subscription(
+        subscription.id, [replace(seat, quantity=3)], as_of=None, prorate=True, bill_now=True, key="change_1"
+    )
+    shop.world.advance(DAY)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (kept,) = state.subscriptions
+    assert (kept.status, kept.lines, kept.pending_change) == ("active", subscription.lines, None)
+    assert sorted(bill.status for bill in state.invoices) == ["paid", "void"]
+    shop.world.set_card(shop.customer, pays=True)
+    assert (await shop.only()).lines == subscription.lines
+
+
 async def test_preview_separates_open_amounts_of_an_earlier_change(shop: Shop) -> None:
     seat = await shop.line(SEAT, 3)
     subscription = await shop.subscribe(seat)

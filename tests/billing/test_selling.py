@@ -260,6 +260,28 @@ async def test_yearly_upgrade_is_charged_today_and_yearly_credit_later(
     assert sum(line.amount for line in seller.deals[deal].pending) < 0
 
 
+async def test_upgrade_is_granted_after_its_payment(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, "year", seats=3)
+    buyer = seller.deals[deal].buyer
+    seller.set_card(buyer, pays=False)
+    shown = await quote_change(cast.gil, ChangeRequest(version_id=BUSINESS, seats=25))
+    with pytest.raises(Conflict, match="Your plan is unchanged") as caught:
+        await confirm_change(cast.gil, shown)
+    assert caught.value.reason == changes.PAYMENT_OPEN
+    assert "Complete the payment" in caught.value.next_step
+    async with cast.gil.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("pro", 3)
+    held = await get_overview(cast.gil)
+    assert held.pending_change is not None
+    assert held.pending_invoice is not None
+    assert (held.pending_invoice.due, held.unpaid_invoice) == (shown.preview.due, None)
+    seller.set_card(buyer, pays=True)
+    await shared_provider.return_from_provider(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        assert (ctx.rights.plan, ctx.rights.limits["members"].amount) == ("business", 25)
+    assert (await get_overview(cast.gil)).pending_change is None
+
+
 async def test_monthly_upgrade_joins_the_next_invoice(cast: Cast, seller: MemoryProvider) -> None:
     await subscribe_person(seller, cast.gil)
     paid = len(seller.transactions)

@@ -7,7 +7,7 @@ Every write has an idempotency key of the caller, so that a retry after a crash 
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -23,6 +23,7 @@ from shared.billing.provider import (
     CustomerState,
     OpenCheckouts,
     OrderLine,
+    PendingChange,
     PriceTag,
     Provider,
     ProviderBusy,
@@ -271,14 +272,17 @@ class StripeGateway:
         bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
-    ) -> None:
+    ) -> PendingChange | None:
         """The update depends on the current items, but requests with one idempotency key must be equal, so the
         request is stored by key.
         """
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
-        metadata = subscription.to_dict().get("metadata") or {}
-        if metadata.get(CHANGE_KEY) == key:
-            return
+        raw = subscription.to_dict()
+        metadata = raw.get("metadata") or {}
+        if _get_change_key(raw) == key:
+            return None
+        if _get_pending_key(raw) == key:
+            return mapping.to_pending_change(raw)
         _require_unended(subscription)
         params: stripe.params.SubscriptionUpdateParams = {
             "items": subscription_items.build_item_updates(await self._list_items(subscription_id), lines),
@@ -287,12 +291,17 @@ class StripeGateway:
         }
         if prorate and as_of is not None:
             params["proration_date"] = int(as_of.timestamp())
-        await self._update_subscription(
+        if prorate and raw.get("collection_method") != mapping.SEND_INVOICE:
+            # Access after the money. Metadata is kept with the update since 2026-05-27.
+            # https://docs.stripe.com/billing/subscriptions/pending-updates
+            params["payment_behavior"] = "pending_if_incomplete"
+        changed = await self._update_subscription(
             subscription_id,
             params,
             key,
-            lambda changed: (changed.to_dict().get("metadata") or {}).get(CHANGE_KEY) == key,
+            lambda changed: key in (_get_change_key(changed.to_dict()), _get_pending_key(changed.to_dict())),
         )
+        return mapping.to_pending_change(changed.to_dict())
 
     @translate_stripe_errors
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
@@ -471,8 +480,8 @@ class StripeGateway:
         params: stripe.params.SubscriptionUpdateParams,
         key: str,
         has_effect: Callable[[stripe.Subscription], bool],
-    ) -> None:
-        await send_once(
+    ) -> stripe.Subscription:
+        return await send_once(
             key,
             lambda options: self._v1.subscriptions.update_async(subscription_id, params, options),
             lambda: self._find_subscription(subscription_id, has_effect),
@@ -528,6 +537,16 @@ def _get_proration_behavior(
     if not prorate:
         return "none"
     return "always_invoice" if bill_now else "create_prorations"
+
+
+def _get_change_key(subscription: Mapping[str, Any]) -> str:
+    """The key of the last change that took effect."""
+    return str((subscription.get("metadata") or {}).get(CHANGE_KEY) or "")
+
+
+def _get_pending_key(subscription: Mapping[str, Any]) -> str:
+    """The key of the change that waits for its payment."""
+    return _get_change_key(subscription.get("pending_update") or {})
 
 
 def _require_unended(subscription: stripe.Subscription) -> None:

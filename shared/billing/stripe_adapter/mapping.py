@@ -16,6 +16,7 @@ from shared.billing.provider import (
     Invoice,
     InvoiceLine,
     PauseCause,
+    PendingChange,
     Subscription,
     SubscriptionItem,
 )
@@ -60,6 +61,7 @@ def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Ite
 def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) -> Subscription:
     """`pays`: the customer has a payment method, even if the subscription has none."""
     lines = tuple(_to_item(item, raw) for item in _get_data(raw.get("items")))
+    pending_change = to_pending_change(raw)
     cancel_at = to_datetime(raw.get("cancel_at"))
     if cancel_at is None and raw.get("cancel_at_period_end"):
         cancel_at = max((line.ends_at for line in lines if line.ends_at), default=None)
@@ -82,13 +84,16 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
             (
                 _get_due_time(raw_invoice)
                 for raw_invoice in invoices
-                if _has_failed(raw_invoice) and get_subscription_id(raw_invoice) == raw["id"]
+                if _has_failed(raw_invoice)
+                and get_subscription_id(raw_invoice) == raw["id"]
+                and not (pending_change and raw_invoice["id"] == pending_change.invoice_id)
             ),
             default=None,
         ),
         currency=raw.get("currency") or "",
         pause_cause=_get_pause_cause(raw),
         paused_collection=str(_get_path(raw, "pause_collection", "behavior") or ""),
+        pending_change=pending_change,
     )
 
 
@@ -96,6 +101,12 @@ def _get_pause_cause(raw: Raw) -> PauseCause:
     """The details stay after a subscription was resumed."""
     cause = _get_path(raw, "status_details", "paused", "subscription", "type")
     return PAUSE_CAUSES.get(str(cause), "") if raw.get("status") == "paused" else ""
+
+
+def to_pending_change(raw: Raw) -> PendingChange | None:
+    """The change of a subscription that waits for its payment; None without one."""
+    expires_at = to_datetime(_get_path(raw, "pending_update", "expires_at"))
+    return PendingChange(get_object_id(raw.get("latest_invoice")), expires_at) if expires_at else None
 
 
 def to_invoice(raw: Raw) -> Invoice:

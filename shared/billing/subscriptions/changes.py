@@ -28,6 +28,7 @@ from shared.tenancy import tenants
 QUOTE_LIFETIME = timedelta(minutes=15)  # how long a quote can be confirmed
 MAX_ADDONS = 100
 QUOTE_OUTDATED = "preview_stale"
+PAYMENT_OPEN = "payment_open"
 STATUS_OBSTACLES = {  # status: why it can't be changed, next step
     "past_due": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
     "unpaid": ("A payment is overdue.", "Pay the open invoice, then change the plan."),
@@ -147,7 +148,10 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
 
 
 async def submit(quote: Quote) -> bool:
-    """Submits the change, outside of any transaction. Returns whether our records show it already. Raises Conflict."""
+    """Submits the change, outside of any transaction. Returns whether our records show it already.
+
+    Raises Conflict, with reason `PAYMENT_OPEN` where the change waits for its payment.
+    """
     change = quote.change
     lines = [[line.price_id, line.quantity] for line in change.lines]
     canceled_addons = [
@@ -157,7 +161,7 @@ async def submit(quote: Quote) -> bool:
         change.subscription_id, change.fingerprint, lines, canceled_addons, quote.preview.as_of.isoformat()
     )
     async with provider_errors.translate_provider_errors():
-        await (await provider_registry.get(PLATFORM)).change_subscription(
+        pending_change = await (await provider_registry.get(PLATFORM)).change_subscription(
             change.subscription_id,
             change.lines,
             as_of=quote.preview.as_of if change.prorate else None,
@@ -166,7 +170,14 @@ async def submit(quote: Quote) -> bool:
             canceled_addons=change.canceled_addons,
             key=f"change-{digest}",
         )
-    return await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
+    is_shown = await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
+    if pending_change is not None:
+        raise Conflict(
+            "The payment failed, or your bank needs your confirmation. Your plan is unchanged.",
+            "Complete the payment from the billing page within a day; the change then takes effect.",
+            reason=PAYMENT_OPEN,
+        )
+    return is_shown
 
 
 async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:

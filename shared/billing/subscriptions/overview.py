@@ -9,7 +9,7 @@ from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
-from shared.billing.provider import Subscription
+from shared.billing.provider import PendingChange, Subscription
 from shared.billing.subscriptions import changes, checkout, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core.context import Ctx
@@ -39,6 +39,8 @@ class BillingOverview:
     renewal_amount: int  # of every period, without metered prices
     incomplete: Subscription | None  # its first payment is open
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
+    pending_change: PendingChange | None  # waits for its payment
+    pending_invoice: BillingInvoice | None  # of that payment
     method: str
     balance: int  # credit is negative
     currency: str
@@ -56,7 +58,12 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
     snapshot, catalogue = records.snapshot, records.catalog
     live_subscriptions = subscriptions.build_plan_subscriptions(records)
     subscription = live_subscriptions[0] if live_subscriptions else None
-    unpaid_invoices = await repository.list_open_invoices(ctx)
+    pending_change = subscription.snapshot.pending_change if subscription else None
+    open_invoices = await repository.list_open_invoices(ctx)
+    pending_invoices = [
+        invoice for invoice in open_invoices if pending_change and invoice.id == pending_change.invoice_id
+    ]
+    unpaid_invoices = [invoice for invoice in open_invoices if invoice not in pending_invoices]
     used_seats = await seats.count(ctx)
     plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
     last_ended_at = max((row.state.get("ended_at") or "" for row in records.subscriptions), default="")
@@ -69,6 +76,8 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         else 0,
         subscriptions.find_incomplete_subscription(records.subscriptions),
         unpaid_invoices[0] if unpaid_invoices else None,
+        pending_change,
+        pending_invoices[0] if pending_invoices else None,
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",

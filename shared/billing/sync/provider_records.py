@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 
 from shared.billing import repository
 from shared.billing.models import BillingInvoice, BillingSubscription
-from shared.billing.provider import CanceledAddon, CustomerState, Invoice, Subscription, SubscriptionItem
+from shared.billing.provider import (
+    CanceledAddon,
+    CustomerState,
+    Invoice,
+    PendingChange,
+    Subscription,
+    SubscriptionItem,
+)
 from shared.core.context import Ctx
 from shared.core.db import now
 
@@ -137,6 +144,9 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         currency=state["currency"],
         pause_cause=state.get("pause_cause", ""),
         paused_collection=state.get("paused_collection", ""),
+        pending_change=PendingChange(pending["invoice_id"], _parse_time(pending["expires_at"]))
+        if (pending := state.get("pending_change"))
+        else None,
     )
 
 

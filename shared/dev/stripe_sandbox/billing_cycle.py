@@ -71,12 +71,13 @@ def bill_first_period(
     return None if invoice is None else _finalize_and_collect(account, invoice, charge_now=charge_now)
 
 
-def bill_pending_items(account: Account, subscription: Object, reason: str) -> Object | None:
+def bill_pending_items(
+    account: Account, subscription: Object, reason: str, *, charge_now: bool = True
+) -> Object | None:
     if not drafts.list_pending_items(account, subscription["customer"], subscription):
         return None
-    return _finalize_and_collect(
-        account, _draft_invoice(account, subscription, [], reason, None, delay_finalization=False)
-    )
+    invoice = _draft_invoice(account, subscription, [], reason, None, delay_finalization=False)
+    return _finalize_and_collect(account, invoice, charge_now=charge_now)
 
 
 def restart_periods(account: Account, subscription: Object, now: int) -> None:

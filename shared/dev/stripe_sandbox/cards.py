@@ -12,6 +12,7 @@ class Card:
     brand: str = "visa"
     is_attachable: bool = True
     is_chargeable: bool = True
+    needs_confirmation: bool = False  # by the person, at every payment
     decline_code: str = "generic_decline"
     message: str = "Your card was declined."
 
@@ -30,6 +31,7 @@ CARDS = (
         message="Your card has insufficient funds.",
     ),
     Card("4000000000000341", "chargeCustomerFail", is_chargeable=False),
+    Card("4000002760003184", "authenticationRequired", needs_confirmation=True),
 )
 BY_NUMBER = {card.number: card for card in CARDS}
 BY_NAME = {f"{prefix}{card.name}": card for card in CARDS for prefix in ("pm_card_", "tok_")}

@@ -1,9 +1,20 @@
 """Changing a running subscription: what it has, what that costs for the rest of the period, and when it is billed."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.stripe_sandbox import billing_cycle, coupons, endings, items, payments, periods, prorations
+from shared.dev.stripe_sandbox import (
+    billing_cycle,
+    collection,
+    coupons,
+    endings,
+    items,
+    payments,
+    pending_updates,
+    periods,
+    prorations,
+)
 from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, restore_on_error, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
@@ -31,6 +42,9 @@ class ItemChange:
 def apply_change(account: Account, subscription: Object, params: Object) -> Object | None:
     """The invoice, if the change is billed at once."""
     _require_allowed(subscription, params)
+    waits_for_payment = params.get("payment_behavior") == pending_updates.BEHAVIOR
+    if waits_for_payment:
+        pending_updates.require_supported(params)
     previous, now = copy_visible(subscription), account.now(subscription)
     item_changes = _build_item_changes(account, subscription, params.get("items", []))
     restarts_period = _is_period_restarted(subscription, item_changes, params)
@@ -39,6 +53,9 @@ def apply_change(account: Account, subscription: Object, params: Object) -> Obje
     if _would_payment_fail(account, subscription, params, item_changes, restarts_period):
         raise card_declined_error("Your card was declined.", "generic_decline")
     is_trialing = subscription["status"] == "trialing"
+    if params.keys() & pending_updates.CHANGING_PARAMS and not account.is_preview:
+        discard_pending_update(account, subscription)
+    before = deepcopy(subscription) if waits_for_payment else subscription
     with restore_on_error(subscription):  # from here on nothing is refused any more
         subscription["items"]["data"] = [
             item_change.new for item_change in item_changes if item_change.new is not None
@@ -56,12 +73,47 @@ def apply_change(account: Account, subscription: Object, params: Object) -> Obje
             reset_credit_basis(item_change.new)
     if restarts_period:
         billing_cycle.restart_periods(account, subscription, now)
+    if waits_for_payment and (restarts_period or (behavior == "always_invoice" and not is_trialing)):
+        return _bill_before_change(account, subscription, before, restarts_period=restarts_period)
     save_change(account, subscription, "customer.subscription.updated", previous)
     if restarts_period:
         return billing_cycle.bill_first_period(account, subscription, "subscription_update")
     if behavior == "always_invoice" and not is_trialing:
         return billing_cycle.bill_pending_items(account, subscription, "subscription_update")
     return None
+
+
+def discard_pending_update(account: Account, subscription: Object) -> None:
+    """Voids the invoice that a pending update waits for, which drops the update."""
+    invoice = account.get("invoice", pending_updates.get_held_invoice_id(subscription))
+    if invoice is not None and invoice["status"] == "open":
+        collection.close_invoice(account, invoice, "void")
+
+
+def _bill_before_change(
+    account: Account, subscription: Object, before: Object, *, restarts_period: bool
+) -> Object | None:
+    """Bills a change and tries to collect it; without a payment the subscription stays as it was `before`."""
+    previous = copy_visible(before)
+    if restarts_period:
+        invoice = billing_cycle.bill_first_period(
+            account, subscription, "subscription_update", charge_now=False
+        )
+    else:
+        invoice = billing_cycle.bill_pending_items(
+            account, subscription, "subscription_update", charge_now=False
+        )
+    is_open = invoice is not None and invoice["status"] == "open"
+    if invoice is not None and is_open:
+        method = payments.get_invoice_method(account, invoice)
+        if not payments.can_pay(account, subscription["customer"], method):
+            invoice["auto_advance"] = False  # tried again only by the customer
+            account.put(invoice)
+            pending_updates.hold_change(account, subscription, before, invoice)
+    save_change(account, subscription, "customer.subscription.updated", previous)
+    if invoice is not None and is_open:
+        collection.attempt_payment(account, invoice)
+    return invoice
 
 
 def reset_credit_basis(item: Object) -> None:

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dev.stripe_sandbox import amounts, cards, intents, lines, payment_methods, subscriptions
+from shared.dev.stripe_sandbox import (
+    amounts,
+    cards,
+    collection,
+    intents,
+    lines,
+    payment_methods,
+    subscriptions,
+)
 from shared.dev.stripe_sandbox.customers import create_customer, get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
@@ -31,6 +39,7 @@ class CheckoutResult:
     paid: bool
     message: str = ""
     url: str = ""
+    needs_confirmation: bool = False
 
 
 @route("POST", "/v1/checkout/sessions", "checkout.SessionCreateParams", ACCEPTED_PARAMS)
@@ -118,8 +127,13 @@ def expire_session(account: Account, session: Object) -> Object:
     return session
 
 
-def pay_with_card(account: Account, session_id: str, card_number: str) -> CheckoutResult:
-    """Enter this card number and press the button. Raises ApiError for a session that is not open."""
+def pay_with_card(
+    account: Account, session_id: str, card_number: str, *, is_confirmed: bool = False
+) -> CheckoutResult:
+    """Enter this card number and press the button. Raises ApiError for a session that is not open.
+
+    `is_confirmed`: the person has confirmed the payment with the bank.
+    """
     session = _fetch_open_session(account, session_id)
     try:
         test_card = cards.find_by_number(card_number)
@@ -130,6 +144,8 @@ def pay_with_card(account: Account, session_id: str, card_number: str) -> Checko
             and not test_card.is_chargeable
         ):
             return CheckoutResult(False, test_card.message)
+        if test_card.needs_confirmation and not is_confirmed:
+            return CheckoutResult(False, "Your bank needs your confirmation.", needs_confirmation=True)
     except ApiError as refusal:
         return CheckoutResult(False, refusal.message)
     customer = _get_or_create_customer(account, session)
@@ -169,7 +185,13 @@ def _complete_session(
         params = dict(session["_sent"])
         if method is not None:
             params["default_payment_method"] = method["id"]
+        needs_confirmation = method is not None and payment_methods.get_card(method).needs_confirmation
+        if needs_confirmation:
+            params["payment_behavior"] = "default_incomplete"
         subscription = subscriptions.start_subscription(account, {**params, "customer": customer["id"]})
+        invoice = account.get("invoice", subscription["latest_invoice"])
+        if needs_confirmation and invoice is not None and invoice["status"] == "open":
+            collection.attempt_payment(account, invoice, method, is_confirmed=True)
         session |= {"subscription": subscription["id"], "invoice": subscription["latest_invoice"]}
         session["payment_status"] = (
             "paid" if compute_amount_due(account, session["id"]) else "no_payment_required"

@@ -45,10 +45,12 @@ def finalize_invoice(account: Account, invoice: Object) -> None:
         _mark_paid(account, invoice, attempted=True)
 
 
-def attempt_payment(account: Account, invoice: Object, method: Object | None = None) -> bool:
+def attempt_payment(
+    account: Account, invoice: Object, method: Object | None = None, *, is_confirmed: bool = False
+) -> bool:
     """Charge it. When that fails, it is tried again later, until the schedule ends."""
     method = method or payments.get_invoice_method(account, invoice)
-    if payments.charge_invoice(account, invoice, method):
+    if payments.charge_invoice(account, invoice, method, is_confirmed=is_confirmed):
         invoice["attempt_count"] += 1
         invoice["amount_paid"] = invoice["amount_due"]
         _mark_paid(account, invoice, attempted=True)
@@ -58,6 +60,8 @@ def attempt_payment(account: Account, invoice: Object, method: Object | None = N
     is_last_attempt = _schedule_retry(account, invoice)
     account.put(invoice)
     account.emit("invoice.payment_failed", invoice)
+    if payments.get_method_to_confirm(account, invoice) is not None:
+        account.emit("invoice.payment_action_required", invoice)
     save_change(account, invoice, "invoice.updated", previous)
     standing.apply_failed_payment(account, invoice)
     if is_last_attempt:
@@ -77,6 +81,13 @@ def pay_invoice(account: Account, invoice: Object, method: Object | None = None)
         )
     if not attempt_payment(account, invoice, method):
         card = get_card(method)
+        if card.needs_confirmation:
+            raise ApiError(
+                "The payment for this invoice requires additional user action before it can be completed.",
+                code="invoice_payment_intent_requires_action",
+                status=402,
+                kind="card_error",
+            )
         raise card_declined_error(card.message, card.decline_code)
 
 

@@ -49,7 +49,10 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
             if await read_field(request, "without"):
                 outcome = checkout.complete_without_card(account, session["id"])
             else:
-                outcome = checkout.pay_with_card(account, session["id"], card_number)
+                is_confirmed = bool(await read_field(request, "confirm"))
+                outcome = checkout.pay_with_card(
+                    account, session["id"], card_number, is_confirmed=is_confirmed
+                )
         except ApiError as error:  # what was to be bought is not there any more
             return _render_page(
                 request, account, session, error.status, error_message=error.message, card_number=card_number
@@ -58,7 +61,13 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
             sandbox.save()
         if not outcome.paid:
             return _render_page(
-                request, account, session, 402, error_message=outcome.message, card_number=card_number
+                request,
+                account,
+                session,
+                402,
+                error_message=outcome.message,
+                card_number=card_number,
+                confirms=outcome.needs_confirmation,
             )
         url = allow_web_url(outcome.url)
         return RedirectResponse(url, 303) if url else _render_closed(request, session, 200)
@@ -74,6 +83,7 @@ def _render_page(
     *,
     error_message: str = "",
     card_number: str = "",
+    confirms: bool = False,
 ) -> Response:
     customer = account.get("customer", session["customer"]) or {}
     return pages.render_page(
@@ -86,6 +96,7 @@ def _render_page(
         email=customer.get("email") or session["customer_email"] or "",
         wrong=error_message,
         typed=card_number,
+        confirms=confirms,
         **(_build_setup_view() if session["mode"] == "setup" else _build_subscription_view(account, session)),
     )
 

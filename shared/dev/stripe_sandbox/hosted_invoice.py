@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import invoice_pdf, pages, portal
+from shared.dev.stripe_sandbox import collection, invoice_pdf, pages, payments, portal
 from shared.dev.stripe_sandbox.formatting import INVOICE_LABELS
 from shared.dev.stripe_sandbox.hosted import SELLER_NAME, find_page_object, read_field, render_closed
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -42,12 +42,26 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
                 return _render_page(request, account, invoice, error.status, error_message=error.message)
             finally:
                 sandbox.save()
+            if payments.get_method_to_confirm(account, invoice) is not None:
+                return _render_page(request, account, invoice, 402)
             if invoice["status"] == "open":
                 return _render_page(request, account, invoice, 402, error_message=CHARGE_FAILED_TEXT)
         return RedirectResponse(f"{request.scope.get('root_path', '')}/i/{invoice['id']}", 303)
 
+    async def confirm(request: Request) -> Response:
+        match = find_page_object(sandbox, request, "invoice")
+        if match is None:
+            return _render_not_found(request)
+        account, invoice = match
+        method = payments.get_method_to_confirm(account, invoice)
+        if method is not None:
+            collection.attempt_payment(account, invoice, method, is_confirmed=True)
+            sandbox.save()
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/i/{invoice['id']}", 303)
+
     return [
         Route("/i/{id}", page),
+        Route("/i/{id}/confirm", confirm, methods=["POST"]),
         Route("/i/{id}/pdf", paper),
         Route("/i/{id}/pay", pay, methods=["POST"]),
     ]
@@ -67,6 +81,7 @@ def _render_page(
         tone=tone,
         totals=invoice_pdf.compute_totals(invoice),
         payable=invoice["status"] == "open" and account.get("customer", invoice["customer"]) is not None,
+        confirms=payments.get_method_to_confirm(account, invoice) is not None,
         wrong=error_message,
     )
 

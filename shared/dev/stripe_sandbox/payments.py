@@ -30,10 +30,12 @@ def get_default_method_id(account: Account, subscription: Object) -> str | None:
     return method_id
 
 
-def can_pay(account: Account, customer: str, method: Object | None) -> bool:
+def can_pay(account: Account, customer: str, method: Object | None, *, is_confirmed: bool = False) -> bool:
+    """`is_confirmed`: the person has just confirmed the payment with the bank."""
     return (
         method is not None
         and get_card(method).is_chargeable
+        and (is_confirmed or not get_card(method).needs_confirmation)
         and not account.objects["customer"][customer].get("_declines")
     )
 
@@ -77,13 +79,21 @@ def get_payment(account: Account, invoice: Object) -> tuple[Object, Object]:
     return payment, account.objects["payment_intent"][payment["payment"]["payment_intent"]]
 
 
-def charge_invoice(account: Account, invoice: Object, method: Object | None) -> bool:
+def charge_invoice(
+    account: Account, invoice: Object, method: Object | None, *, is_confirmed: bool = False
+) -> bool:
     """Try this card. True: paid."""
     payment, intent = get_payment(account, invoice)
     customer = account.objects["customer"][invoice["customer"]]
-    paid = can_pay(account, customer["id"], method)
+    paid = can_pay(account, customer["id"], method, is_confirmed=is_confirmed)
     if method is None:
         account.emit("payment_intent.payment_failed", intent)
+        return False
+    if get_card(method).needs_confirmation and not is_confirmed:
+        intent |= {"status": "requires_action", "payment_method": method["id"]}
+        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+        account.put(intent)
+        account.emit("payment_intent.requires_action", intent)
         return False
     if customer.get("_declines"):
         customer["_declines"] -= 1
@@ -93,11 +103,12 @@ def charge_invoice(account: Account, invoice: Object, method: Object | None) -> 
     intent["latest_charge"] = new_charge["id"]
     if paid:
         intent |= {"status": "succeeded", "amount_received": intent["amount"], "payment_method": method["id"]}
-        intent["last_payment_error"] = None
+        intent |= {"last_payment_error": None, "next_action": None}
         now = account.now(invoice)
         payment |= {"status": "paid", "amount_paid": intent["amount"]}
         payment["status_transitions"] = {"canceled_at": None, "paid_at": now}
     else:
+        intent |= {"status": "requires_payment_method", "next_action": None}
         intent["last_payment_error"] = {
             "type": "card_error",
             "code": "card_declined",
@@ -112,6 +123,14 @@ def charge_invoice(account: Account, invoice: Object, method: Object | None) -> 
     if paid:
         account.emit("invoice_payment.paid", payment)
     return paid
+
+
+def get_method_to_confirm(account: Account, invoice: Object) -> Object | None:
+    """The payment method with which the person has to confirm the payment; None where that is not asked."""
+    if invoice["status"] != "open" or "_payment" not in invoice:
+        return None
+    _, intent = get_payment(account, invoice)
+    return account.get("payment_method", intent["payment_method"]) if intent["next_action"] else None
 
 
 def cancel_payment(account: Account, invoice: Object) -> None:

@@ -1,5 +1,6 @@
 """The status of a subscription after an invoice was paid, or was not."""
 
+from shared.dev.stripe_sandbox import pending_updates
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -13,7 +14,12 @@ def apply_closed_invoice(account: Account, invoice: Object) -> None:
     """Paid, void or uncollectible: nothing is open on it any more."""
     subscription = get_subscription(account, invoice)
     is_paid = invoice["status"] == "paid"
-    if subscription is not None:
+    if subscription is not None and pending_updates.get_held_invoice_id(subscription) == invoice["id"]:
+        if is_paid:
+            pending_updates.apply_held_change(account, subscription)
+        else:
+            pending_updates.drop_held_change(account, subscription)
+    elif subscription is not None:
         status, previous = subscription["status"], copy_visible(subscription)
         if (status == "incomplete" and is_paid and invoice["billing_reason"] == "subscription_create") or (
             status in ("past_due", "unpaid") and subscription["latest_invoice"] == invoice["id"]
@@ -29,7 +35,7 @@ def apply_closed_invoice(account: Account, invoice: Object) -> None:
 
 def apply_failed_payment(account: Account, invoice: Object) -> None:
     subscription = get_subscription(account, invoice)
-    if subscription is not None:
+    if subscription is not None and pending_updates.get_held_invoice_id(subscription) != invoice["id"]:
         previous = copy_visible(subscription)
         if subscription["status"] == "active":
             subscription["status"] = "past_due"

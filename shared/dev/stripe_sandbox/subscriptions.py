@@ -35,7 +35,7 @@ CREATE_PARAMS = (
 UPDATE_PARAMS = (
     f"{SHARED_PARAMS} items.id items.deleted proration_date pause_collection cancellation_details.comment"
     " cancellation_details.feedback billing_cycle_anchor.type"
-    " payment_behavior=allow_incomplete|error_if_incomplete"
+    " payment_behavior=allow_incomplete|error_if_incomplete|pending_if_incomplete"
 )
 
 
@@ -116,6 +116,7 @@ def cancel_on_request(call: ApiCall) -> Object:
 
 
 def cancel_subscription(account: Account, subscription: Object, *, prorate: bool, invoice_now: bool) -> None:
+    changes.discard_pending_update(account, subscription)
     now = account.now(subscription)
     if subscription["status"] in ("active", "past_due"):
         for item in subscription["items"]["data"]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 
-from shared.dev.stripe_sandbox import checkout, collection, endings, renewals, resumptions
+from shared.dev.stripe_sandbox import changes, checkout, collection, endings, renewals, resumptions
 from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -97,6 +97,12 @@ def _list_subscription_steps(account: Account, subscription: Object) -> Iterator
             lambda: renewals.expire_incomplete(account, subscription),
         )
         return
+    if subscription["pending_update"]:
+        yield (
+            subscription["pending_update"]["expires_at"],
+            1,
+            lambda: changes.discard_pending_update(account, subscription),
+        )
     if subscription["cancel_at"]:
         yield subscription["cancel_at"], 2, lambda: renewals.end_as_scheduled(account, subscription)
     if subscription["pause_collection"] and subscription["pause_collection"]["resumes_at"]:

@@ -208,11 +208,19 @@ class OrderState(DialogState, PageState, mixin=True):
                 f"{refusal.detail} {refusal.next_step}",
                 description="Nothing has been charged. Confirm the new total to continue.",
             )
-        with self._skip_own_tab():
-            is_applied = await changes.submit(quote)
+        is_applied, payment_problem = False, None
+        try:
+            with self._skip_own_tab():
+                is_applied = await changes.submit(quote)
+        except Conflict as refusal:
+            if refusal.reason != changes.PAYMENT_OPEN:
+                raise
+            payment_problem = refusal
         self._close_dialog()
         self._quote, self._is_period_chosen = None, False
         await self._show_change()
+        if payment_problem is not None:
+            return rx.toast.warning(payment_problem.detail, description=payment_problem.next_step)
         detail = "New features are available." if quote.change.prorate else "No charge now."
         return success_toast("Plan updated.", detail, is_applied)
 

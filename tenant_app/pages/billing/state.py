@@ -66,6 +66,8 @@ class BillingState(OrderState, ListState, PageState):
     method: str = ""
     method_note: str = ""
     ends_at: str = ""
+    pending_until: str = ""  # a change waits for its payment
+    pending_invoice: InvoiceRow = InvoiceRow()
     subscription_count: int = 0  # that are charged; more than one needs support
     paused: bool = False
     pause_text: str = ""  # why it is paused
@@ -185,6 +187,10 @@ class BillingState(OrderState, ListState, PageState):
             money.format_amount(billing.unpaid_invoice.due, billing.unpaid_invoice.currency)
             if billing.unpaid_invoice
             else ""
+        )
+        self.pending_until = iso_or_empty(billing.pending_change and billing.pending_change.expires_at)
+        self.pending_invoice = (
+            invoice_row(billing.pending_invoice) if billing.pending_invoice else InvoiceRow()
         )
         self.change_obstacle = " ".join(billing.obstacle or ())
         self.by_seat = subscription is not None and subscription.seats is not None

@@ -92,6 +92,25 @@ def duplicate_banner() -> rx.Component:
     return rx.cond(count > 1, warning)
 
 
+def pending_change_banner() -> rx.Component:
+    """For a change whose payment failed or has to be confirmed."""
+    invoice: Any = BillingState.pending_invoice
+    warning = status_banner(
+        rx.fragment(
+            rx.el.b("A change waits for its payment of ", invoice.amount, "."),
+            " Your plan is unchanged. Pay or confirm it by ",
+            local_time(BillingState.pending_until, "", "moment"),
+            ", or the change is dropped.",
+        ),
+        action=rx.cond(
+            invoice.page_url != "", external_link("Complete the payment", invoice.page_url, kind="primary")
+        ),
+        tone="warn",
+        glyph="credit-card",
+    )
+    return rx.cond(BillingState.pending_until != "", warning)
+
+
 def subscription_banner() -> rx.Component:
     """At most one banner: what the customer has to do."""
     day: Any = local_time(BillingState.ends_at, "", "day")

@@ -14,6 +14,7 @@ from tenant_app.pages.billing.subscription import (
     cancel_section,
     duplicate_banner,
     header_actions,
+    pending_change_banner,
     seats_section,
     subscription_banner,
 )
@@ -29,6 +30,7 @@ def billing_page() -> rx.Component:
         ),
         activation_banner(),
         duplicate_banner(),
+        pending_change_banner(),
         subscription_banner(),
         billing_stats(),
         plans_section(),

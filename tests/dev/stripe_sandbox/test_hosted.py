@@ -14,6 +14,7 @@ from tests.dev.stripe_sandbox.sandbox_server import RunningSandbox, run_sandbox
 from tests.dev.stripe_sandbox.test_invoice_pdf import extract_texts
 
 pytestmark = pytest.mark.anyio
+CONFIRMED_CARD = "4000002760003184"
 PAYING_CARD, DECLINED_CARD, LATER_FAILING_CARD = (
     "4242 4242 4242 4242",
     "4000000000000002",
@@ -107,6 +108,27 @@ def extract_text(page: httpx.Response) -> str:
 
 
 # Checkout
+
+
+async def test_payment_is_confirmed_on_the_pages_of_checkout_and_invoice(merchant: HostedMerchant) -> None:
+    session = await merchant.create_session()
+    response = await merchant.submit_card(session, CONFIRMED_CARD)
+    assert response.status_code == 402
+    assert "Confirm the payment" in response.text
+    assert await merchant.list_subscriptions() == []
+    data = {"card": CONFIRMED_CARD, "confirm": "yes"}
+    assert (await merchant.server.http.post(str(session.url), data=data)).status_code == 303
+    [subscription] = await merchant.list_subscriptions()
+    assert subscription.status == "active"
+    await merchant.server.apply_control("renew", customer=merchant.customer.id)
+    assert (await merchant.list_subscriptions())[0].status == "past_due"
+    invoice = (await merchant.list_invoices())[0]
+    page = await merchant.get_page(str(invoice.hosted_invoice_url))
+    assert "Your bank needs your confirmation." in page.text
+    page = await merchant.server.http.post(f"{invoice.hosted_invoice_url}/confirm", follow_redirects=True)
+    assert page.status_code == 200
+    assert "Confirm this payment" not in page.text
+    assert (await merchant.list_subscriptions())[0].status == "active"
 
 
 async def test_checkout_page_shows_items_and_amount_due(merchant: HostedMerchant) -> None:

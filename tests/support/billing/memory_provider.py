@@ -27,6 +27,7 @@ from shared.billing.provider import (
     InvoiceLine,
     OpenCheckouts,
     OrderLine,
+    PendingChange,
     PriceTag,
     ProviderRefused,
     RemotePrice,
@@ -76,6 +77,18 @@ class Transaction:
 
 
 @dataclass
+class HeldChange:
+    """What becomes of a deal when its transaction is paid."""
+
+    transaction: str
+    until: datetime
+    positions: list[Position]
+    notes: tuple[CanceledAddon, ...]
+    starts: datetime
+    ends: datetime
+
+
+@dataclass
 class Deal:
     id: str
     buyer: str
@@ -89,6 +102,7 @@ class Deal:
     over_at: datetime | None = None
     notes: tuple[CanceledAddon, ...] = ()
     pending: list[InvoiceLine] = field(default_factory=list)
+    held: "HeldChange | None" = None
 
 
 @dataclass
@@ -186,8 +200,10 @@ class MemoryProvider:
             if not due or min(due)[0] > until:
                 break
             self.clock, deal_id = min(due)
+            self._drop_held_changes()
             self._end_period(self.deals[deal_id])
         self.clock = until
+        self._drop_held_changes()
 
     # The provider's verbs.
 
@@ -306,7 +322,7 @@ class MemoryProvider:
         bill_now: bool = False,
         canceled_addons: Sequence[CanceledAddon] = (),
         key: str,
-    ) -> None:
+    ) -> PendingChange | None:
         self._record_call("change")
         deal = self._get_deal(subscription_id)
         if key not in self._results_by_key:
@@ -317,15 +333,14 @@ class MemoryProvider:
             if prorate and deal.state != "trial":
                 deal.pending += self._compute_proration(deal, after, as_of or self.clock)
             other = _get_period(self, after) != _get_period(self, deal)
-            deal.positions, deal.notes = after.positions, tuple(canceled_addons)
-            if other and deal.state != "trial":
-                self._start_period(deal, self.clock)
-            elif bill_now and deal.pending:
-                self._bill_rows(deal, deal.pending)
-                deal.pending = []
+            if prorate and deal.state != "trial" and (other or (bill_now and deal.pending)):
+                self._bill_change(deal, replace(after, notes=tuple(canceled_addons)), other=other)
+            else:
+                deal.positions, deal.notes = after.positions, tuple(canceled_addons)
             return deal.id
 
         self._run_once(key, do)
+        return self._build_pending_change(deal)
 
     async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
         self._record_call("cancel")
@@ -412,12 +427,38 @@ class MemoryProvider:
             deal.state = "running"
         self._bill_rows(deal, rows, at, pays=pays)
 
-    def _bill_rows(
-        self, deal: Deal, rows: list[InvoiceLine], at: datetime | None = None, *, pays: bool = False
-    ) -> None:
-        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at or self.clock, rows)
+    def _bill_rows(self, deal: Deal, rows: list[InvoiceLine], at: datetime, *, pays: bool = False) -> None:
+        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
         self.transactions[bill.id] = bill
         self._charge_transaction(bill, pays=pays)
+
+    def _bill_change(self, deal: Deal, after: Deal, *, other: bool) -> None:
+        """Money first: what was agreed stays until the bill is settled, a day at most."""
+        at, ends = self.clock, deal.ends
+        if other:
+            ends = at + _get_period(self, after)
+        rows = self._build_rows(after, at) if other else list(deal.pending)
+        bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
+        self.transactions[bill.id] = bill
+        deal.pending = []
+        deal.held = HeldChange(
+            bill.id,
+            min(at + timedelta(hours=23), deal.ends),
+            after.positions,
+            after.notes,
+            at if other else deal.starts,
+            ends,
+        )
+        self._charge_transaction(bill)
+
+    def _drop_held_changes(self) -> None:
+        for deal in self.deals.values():
+            if deal.held and deal.held.until <= self.clock:
+                self.transactions[deal.held.transaction].state = "waived"
+                deal.held = None
+
+    def _build_pending_change(self, deal: Deal) -> PendingChange | None:
+        return PendingChange(deal.held.transaction, deal.held.until) if deal.held else None
 
     def _build_rows(self, deal: Deal, at: datetime, *, past: bool = True) -> list[InvoiceLine]:
         ends = at + _get_period(self, deal)
@@ -476,10 +517,13 @@ class MemoryProvider:
         bill.tries += 1
         if pays or buyer.card or bill.sum <= bill.from_wallet:
             bill.state = "settled"
+            if deal.held and deal.held.transaction == bill.id:
+                deal.positions, deal.notes = deal.held.positions, deal.held.notes
+                deal.starts, deal.ends, deal.held = deal.held.starts, deal.held.ends, None
         owed = any(
             transaction.state == "owed"
             for transaction in self.transactions.values()
-            if transaction.deal == deal.id
+            if transaction.deal == deal.id and not (deal.held and deal.held.transaction == transaction.id)
         )
         if deal.state in ("running", "behind", "frozen"):
             deal.state = "behind" if owed else "running"
@@ -494,7 +538,9 @@ class MemoryProvider:
         owed = [
             transaction.at
             for transaction in self.transactions.values()
-            if transaction.deal == deal.id and transaction.state == "owed"
+            if transaction.deal == deal.id
+            and transaction.state == "owed"
+            and not (deal.held and deal.held.transaction == transaction.id)
         ]
         return Subscription(
             id=deal.id,
@@ -520,6 +566,7 @@ class MemoryProvider:
             ended_at=deal.over_at,
             failed_since=min(owed, default=None),
             currency="usd",
+            pending_change=self._build_pending_change(deal),
         )
 
     def _build_invoices(self, customer_id: str) -> list[Invoice]:
