@@ -5,7 +5,7 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app import labels
+from admin_app import addresses, labels
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
@@ -92,6 +92,7 @@ class OverviewState(PageState):
     deleted: str = ""
     failed_jobs: int = 0
     waiting_resets: int = 0
+    paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -100,7 +101,7 @@ class OverviewState(PageState):
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(
-            OverviewState.load, "tenant", "provisioning", "jobs", factor_resets.TOPIC
+            OverviewState.load, "tenant", "provisioning", "jobs", "billing", factor_resets.TOPIC
         ) as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
@@ -115,6 +116,10 @@ class OverviewState(PageState):
         self.suspended = count_by_state[TenantState.SUSPENDED]
         self.failed_jobs = platform.failed_jobs
         self.waiting_resets = platform.waiting_resets
+        self.paying_twice = [
+            (f"{row.name} ({row.extra + 1} subscriptions)", addresses.billing_url(row.tenant_id))
+            for row in platform.paying_twice
+        ]
         self.deleted = count_by_state[TenantState.DELETED]
         self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
         kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
@@ -171,6 +176,20 @@ def waiting_resets_banner() -> rx.Component:
     )
     content = rx.el.p(sentence, " ", link("Answer them", "/recovery"), data_testid="waiting-resets")
     return rx.cond(OverviewState.waiting_resets > 0, panel(content, title="Recovery", body=True))
+
+
+def paying_twice_banner() -> rx.Component:
+    """Shown only while there are some."""
+
+    def line(row: Any) -> rx.Component:
+        return rx.el.li(link(row[0], row[1]))
+
+    content = rx.el.div(
+        rx.el.p("These customers are charged for more than one subscription. End one of them and refund it."),
+        rx.el.ul(rx.foreach(OverviewState.paying_twice, line)),
+        data_testid="paying-twice",
+    )
+    return rx.cond(has_items(OverviewState.paying_twice), panel(content, title="Paying twice", body=True))
 
 
 def unfinished_panel() -> rx.Component:
@@ -255,6 +274,7 @@ def overview_page() -> rx.Component:
         state_stats(),
         failed_jobs_banner(),
         waiting_resets_banner(),
+        paying_twice_banner(),
         unfinished_panel(),
         security_panels(),
         current="Overview",

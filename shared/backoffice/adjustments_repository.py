@@ -44,6 +44,18 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:
     return await ctx.session.get(BillingInvoice, (ctx.tenant_id, invoice_id))
 
 
+async def list_paid_invoices(ctx: Ctx, subscription_id: str) -> Sequence[BillingInvoice]:
+    """Invoices of a subscription with a payment, newest first."""
+    statement = (
+        select(BillingInvoice)
+        .where(BillingInvoice.tenant_id == ctx.tenant_id)
+        .where(BillingInvoice.subscription_id == subscription_id)
+        .where(BillingInvoice.paid > 0)
+        .order_by(col(BillingInvoice.created_at).desc(), BillingInvoice.id)
+    )
+    return await rows.all(ctx, statement)
+
+
 async def get_currency(ctx: Ctx) -> str:
     """The currency in which the tenant pays; "" while it is unknown."""
     statement = select(BillingSnapshot.currency).where(BillingSnapshot.tenant_id == ctx.tenant_id)

@@ -5,7 +5,7 @@ They run in every state of the tenant, so that a suspended tenant gets its refun
 
 from collections.abc import Awaitable, Callable
 
-from shared.backoffice import adjustments, tenant_billing
+from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing
 from shared.jobs import worker
 from shared.jobs.worker import ExternalJob
 
@@ -20,7 +20,13 @@ async def execute_reconcile(ctx: ExternalJob, *, customer_id: str, run_id: str) 
     await tenant_billing.execute_reconcile(ctx.tenant_id, customer_id, run_id)
 
 
+@worker.external_job
+async def execute_end(ctx: ExternalJob, *, subscription_id: str) -> None:
+    await duplicate_subscriptions.execute_end(ctx.tenant_id, subscription_id, ctx.request_id)
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     adjustments.TASK: execute_adjustment,
+    duplicate_subscriptions.TASK: execute_end,
     tenant_billing.RECONCILE_TASK: execute_reconcile,
 }

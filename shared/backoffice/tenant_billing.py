@@ -57,6 +57,7 @@ class BillingDetails:
     events: Sequence[BillingEvent]
     drift: Sequence[BillingDrift]
     adjustments: Sequence[BillingAdjustment]
+    duplicate_ids: Sequence[str]  # live subscriptions, where there are several
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -69,6 +70,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant_customers = await tenant_billing_repository.list_customers(ctx)
+        live_ids = [live.id for live in await subscriptions.list_plan_subscriptions(ctx)]
         return BillingDetails(
             ctx.tenant_name,
             tenant_customers,
@@ -87,6 +89,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await tenant_billing_repository.list_events(ctx, RECENT_ROWS),
             await tenant_billing_repository.list_drift(ctx, RECENT_ROWS),
             await adjustments.list_adjustments(ctx, RECENT_ROWS),
+            live_ids if len(live_ids) > 1 else [],
         )
 
 

@@ -14,7 +14,12 @@ from shared.audit import audit_log
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import tenant_directory_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
-from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
+from shared.backoffice.tenant_directory_rows import (
+    PayingTwice,
+    TenantMember,
+    TenantSummary,
+    UnfinishedProvisioning,
+)
 from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
@@ -57,6 +62,7 @@ class PlatformOverview:
     unfinished: Sequence[UnfinishedProvisioning]
     failed_jobs: int  # out of retries, until an operator retries or drops them
     waiting_resets: int  # requests to remove a lost second factor, without an answer
+    paying_twice: Sequence[PayingTwice]  # the longest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             unfinished=await repository.list_unfinished_provisioning(session, 20),
             failed_jobs=(await queue_status.count_by_status(session))["failed"],
             waiting_resets=await factor_resets.count_waiting(session),
+            paying_twice=await repository.list_paying_twice(session, 20),
         )
 
 

@@ -29,7 +29,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access.roles import OWNER
 from shared.audit.event_types import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
-from shared.backoffice.tenant_directory_rows import TenantMember, TenantSummary, UnfinishedProvisioning
+from shared.backoffice.tenant_directory_rows import (
+    PayingTwice,
+    TenantMember,
+    TenantSummary,
+    UnfinishedProvisioning,
+)
+from shared.billing.models import BillingSnapshot
 from shared.core import ids, rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
@@ -239,6 +245,18 @@ async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
     state = col(Tenant.state)
     statement = columns(state, func.count()).group_by(state).order_by(state)
     return dict(await _fetch_all(session, statement))
+
+
+async def list_paying_twice(session: AsyncSession, limit: int) -> Sequence[PayingTwice]:
+    """Tenants that are charged for more than one subscription, the longest first."""
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name), col(BillingSnapshot.extra_subscriptions))
+        .join(BillingSnapshot, col(BillingSnapshot.tenant_id) == col(Tenant.id))
+        .where(col(BillingSnapshot.extra_subscriptions) > 0)
+        .order_by(col(BillingSnapshot.changed_at), col(BillingSnapshot.tenant_id))
+        .limit(limit)
+    )
+    return [PayingTwice(*row) for row in await _fetch_all(session, statement)]
 
 
 async def list_unfinished_provisioning(session: AsyncSession, limit: int) -> Sequence[UnfinishedProvisioning]:

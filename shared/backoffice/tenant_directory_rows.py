@@ -42,6 +42,15 @@ class UnfinishedProvisioning:
 
 
 @dataclass(frozen=True, slots=True)
+class PayingTwice:
+    """A tenant that is charged for more than one subscription. `extra`: those beside the first."""
+
+    tenant_id: str
+    name: str
+    extra: int
+
+
+@dataclass(frozen=True, slots=True)
 class TenantMember:
     """A person in a tenant, former members included."""
 

@@ -189,6 +189,7 @@ class BillingSnapshot(TenantRow, table=True):
     currency: str = ""
     alert: str = ""  # a problem that operators should review
     deleted_customer_id: str = ""  # the current customer where it was deleted at the provider
+    extra_subscriptions: int = 0  # that are charged beside the one that gives access
     ticket: int = Field(sa_type=BigInteger)
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 

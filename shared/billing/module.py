@@ -35,6 +35,7 @@ MODULE = Module(
         AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
         AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
         AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
+        AuditAction.BILLING_DUPLICATE_ENDED: "ended a second subscription",
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
@@ -72,7 +73,18 @@ MODULE = Module(
             ),
         ),
         models.BillingInvoice: TableContract(export=True, retention="accounting"),
-        models.BillingSnapshot: TableContract(export=True, personal=("method",)),
+        models.BillingSnapshot: TableContract(
+            export=True,
+            personal=("method",),
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_snapshot_paying_twice_of_all_tenants",
+                    columns=("changed_at", "tenant_id"),
+                    reason="Operators find customers who pay twice",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+            ),
+        ),
         models.BillingSubscription: TableContract(export=True, retention="accounting"),
         models.BillingUsage: TableContract(export=True, retention="accounting"),
         models.DunningNotice: TableContract(export=False),

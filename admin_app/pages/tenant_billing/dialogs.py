@@ -47,7 +47,16 @@ def billing_dialogs() -> rx.Component:
         confirm="Retry",
         submit=state.retry_adjustment,
     )
-    return rx.fragment(adjust_dialog(), compare, retry)
+    end = billing_dialog(
+        "end",
+        rx.fragment("End ", state.subject),
+        "Ends now, and what was paid for its current period is refunded. The other subscription stays.",
+        reason_field("end"),
+        confirm="End and refund",
+        submit=state.end_duplicate,
+        kind="danger-fill",
+    )
+    return rx.fragment(adjust_dialog(), compare, retry, end)
 
 
 def adjust_dialog() -> rx.Component:

@@ -57,6 +57,7 @@ class SubscriptionRow:
     ticket: str
     seen_at: str
     is_absent: bool
+    is_duplicate: bool  # charged beside another one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,7 @@ def phase_rows(billing: tenant_billing.BillingDetails) -> list[AccessPhaseRow]:
     return rows
 
 
-def subscription_row(subscription: BillingSubscription) -> SubscriptionRow:
+def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = False) -> SubscriptionRow:
     provider_state = subscription.state
     word, tone = labels.subscription_badge(subscription.status)
     parts = [
@@ -165,6 +166,7 @@ def subscription_row(subscription: BillingSubscription) -> SubscriptionRow:
         ticket=str(subscription.ticket),
         seen_at=subscription.seen_at.isoformat(),
         is_absent=subscription.absent_at is not None,
+        is_duplicate=is_duplicate,
     )
 
 

@@ -27,7 +27,7 @@ from admin_app.tenant_header import TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import adjustments, tenant_billing
+from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing
 from shared.core import money
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict
@@ -52,7 +52,7 @@ class AdjustForm(ConfirmReasonForm):
 class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare")
-    row_dialogs: ClassVar[Sequence[str]] = ("again",)  # about an adjustment
+    row_dialogs: ClassVar[Sequence[str]] = ("again", "end")  # about an adjustment or a subscription
     loaded: bool = False
     name: str = ""  # of the tenant
     summary: BillingSummary = BillingSummary()
@@ -67,6 +67,7 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     currency: str = "usd"
     subject: str = ""  # what the dialog is about, in words
     _draft_id: str = ""  # id of the adjustment in the open dialog, so that sending it twice has one effect
+    _subscription_id: str = ""  # id of the subscription that the dialog is about
     _adjustment_id: str = ""  # id of the adjustment that the dialog is about
 
     @rx.event
@@ -109,7 +110,10 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             )
             for customer in billing.customers
         ]
-        self.subscriptions = [subscription_row(subscription) for subscription in billing.subscriptions]
+        self.subscriptions = [
+            subscription_row(subscription, is_duplicate=subscription.id in billing.duplicate_ids)
+            for subscription in billing.subscriptions
+        ]
         self.invoices = [tenant_invoice_row(invoice) for invoice in billing.invoices]
         self.events, self.drift = (
             [event_row(event) for event in billing.events],
@@ -142,6 +146,22 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             }
             self._adjustment_id = parse_choice(row_id, titles)
             self.subject = titles[self._adjustment_id]
+
+        elif dialog == "end":
+            duplicate_ids = [row.id for row in self.subscriptions if row.is_duplicate]
+            self._subscription_id = self.subject = parse_choice(row_id, duplicate_ids)
+
+    @rx.event
+    @needs(actions.OP_BILLING_ADJUST)
+    async def end_duplicate(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._change_page() as octx:
+            refunded = await duplicate_subscriptions.request_end(
+                octx, self._tenant_id(), self._subscription_id, self._state_reason(octx, form.reason)
+            )
+            billing = await self._read(octx)
+        detail = f"{refunded} is being refunded." if refunded else "Nothing was paid for the current period."
+        return self._finish(billing, "The subscription is being ended.", detail)
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)

@@ -128,6 +128,19 @@ def subscriptions_panel() -> rx.Component:
                 ),
                 small(subscription.lines_text, end_text, class_name="cut-anywhere"),
             ),
+            rx.cond(
+                subscription.is_duplicate,
+                guard_control(
+                    actions.OP_BILLING_ADJUST,
+                    button(
+                        "End and refund",
+                        kind="quiet",
+                        **dialog_opener(TenantBillingState, "end", subscription.id),
+                    ),
+                    "End and refund",
+                    id=f"end-{subscription.id}",
+                ),
+            ),
             small(
                 "Ticket ",
                 subscription.ticket,

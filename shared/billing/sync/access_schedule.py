@@ -236,6 +236,18 @@ def list_live_subscriptions(
     ] or live_subscriptions
 
 
+def count_extra_subscriptions(
+    subscriptions: Iterable[Subscription], catalog_prices: Mapping[str, CatalogPrice]
+) -> int:
+    """Subscriptions that will be charged beside a first one; 0 is right."""
+    charged = [
+        subscription
+        for subscription in list_live_subscriptions(subscriptions, catalog_prices)
+        if subscription.status != "incomplete" and subscription.cancel_at is None
+    ]
+    return max(0, len(charged) - 1)
+
+
 def phases_of(
     subscription: Subscription, at: datetime, previous_status: AccessStatus | None = None
 ) -> list[Phase]:

@@ -76,9 +76,11 @@ async def apply_customer_state(
     previous_status = cast(
         AccessStatus | None, await subscription_grants.get_granted_status(ctx)
     )  # the database checks its values
+    catalog_prices = await prices.get_catalog_prices(ctx.session)
     schedule = access_schedule.schedule_for(
-        subscriptions, await prices.get_catalog_prices(ctx.session), at, previous_status=previous_status
+        subscriptions, catalog_prices, at, previous_status=previous_status
     )
+    extra_subscriptions = access_schedule.count_extra_subscriptions(subscriptions, catalog_prices)
     schedule_json = schedule.as_json() if schedule else {}
     recalculated = False
     # Reconciliation also repairs differences that only exist on our side.
@@ -90,6 +92,9 @@ async def apply_customer_state(
     if is_current:
         _set_customer_values(snapshot, customer_id, state)
     await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at)
+    if snapshot.extra_subscriptions != extra_subscriptions:
+        snapshot.extra_subscriptions = extra_subscriptions
+        await _report_extra_subscriptions(ctx, extra_subscriptions)
     if changes or event_ids or recalculated:
         ctx.session.add(
             BillingEvent(
@@ -184,6 +189,13 @@ async def _save_snapshot(
     row.alert, row.ticket = "; ".join(alerts), ticket
     ctx.session.add(row)
     await ctx.session.flush()
+
+
+async def _report_extra_subscriptions(ctx: Ctx, number: int) -> None:
+    """Operators see these customers on their home page."""
+    if number:
+        log.get_logger(__name__).error("customer_pays_twice", tenant_id=ctx.tenant_id, extra=number)
+    await live_events.refresh_pages(ctx.session, "*", "billing")
 
 
 def _summarise(

@@ -1,7 +1,7 @@
 """A provider that says what it is told to say, for tests of what follows from it."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ class FakeProvider:
     customers_by_object: dict[str, str] = field(default_factory=dict)
     owner_count: int = 0  # how often it was asked whose customer one is
     has_fetched: asyncio.Event = field(default_factory=asyncio.Event)
+    canceled_ids: list[str] = field(default_factory=list)
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
     async def get_account_id(self) -> str:
@@ -58,6 +59,22 @@ class FakeProvider:
         if self.gate is not None:
             await self.gate.wait()
         return seen
+
+    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+        assert not at_period_end
+        self.canceled_ids.append(subscription_id)
+        self.state = {
+            customer_id: replace(
+                state,
+                subscriptions=tuple(
+                    replace(subscription, status="canceled")
+                    if subscription.id == subscription_id
+                    else subscription
+                    for subscription in state.subscriptions
+                ),
+            )
+            for customer_id, state in self.state.items()
+        }
 
 
 async def add_price(price_id: str, plan: str, kind: str = "flat") -> None:
