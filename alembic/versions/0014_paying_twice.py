@@ -6,7 +6,7 @@ A new column with a default; code of the version before this one leaves it at 0 
 from alembic import op
 
 revision = "0014"
-down_revision = "0016"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 works_with = "0004"
