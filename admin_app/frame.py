@@ -72,10 +72,12 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         local_time(account_trouble.since, "", "moment"),
         ". Replace the signing secret with the one that Stripe shows at the endpoint.",
     )
-    return rx.match(
-        account_trouble.kind,
-        ("paused", notice(paused_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
-        ("prices", notice(price_text, action=prices_link, tone="bad", glyph="scale")),
-        ("signatures", notice(signature_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
-        notice(silent_text, action=webhooks_link, tone="warn", glyph="plug-zap"),
+    return rx.fragment(
+        rx.match(
+            account_trouble.kind,
+            ("paused", notice(paused_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
+            ("prices", notice(price_text, action=prices_link, tone="bad", glyph="scale")),
+            ("signatures", notice(signature_text, action=webhooks_link, tone="bad", glyph="plug-zap")),
+            notice(silent_text, action=webhooks_link, tone="warn", glyph="plug-zap"),
+        )
     )

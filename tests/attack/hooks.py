@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from shared.billing import accounts, provider_registry
 from shared.billing.inbound_webhooks import processing
+from shared.core import db
 from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.ids import new_id
 from tests.attack import billed
@@ -94,6 +96,10 @@ async def _of_another_account(app: App, world: World, customer: str, report: Rep
     status = await _send(
         app, f"/webhooks/stripe/{world.shop}", body, webhooks.build_signature(body, billed.SECRET)
     )
+    async with db.transaction() as session:
+        account = await accounts.find_by_token(session, world.shop)
+    assert account is not None
+    provider_registry.register(account.id, billed.Shop())  # which is asked whose customer it is
     await processing.drain()
     with world.superuser() as superuser:
         row = superuser.execute(
