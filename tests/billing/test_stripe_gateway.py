@@ -159,6 +159,19 @@ async def test_repeated_rate_limit_is_reported_as_busy(
     assert len(stub_server.requests) == 3
 
 
+async def test_repeated_server_error_is_answered_by_another_key_and_opens_no_breaker(
+    gateway: StripeGateway, stub_server: StubServer, recorded_sleeps: list[float]
+) -> None:
+    repeated = build_error(500, kind="api_error", idempotent_replayed="true")
+    entry = StubResponse(body={"id": "cbtxn_1", "object": "customer_balance_transaction"})
+    stub_server.responses = [NOTHING, *[repeated, NOTHING] * 6, entry]
+    assert await gateway.add_credit("cus_1", 500, "usd", "An hour of outage", "adj_1") == "cbtxn_1"
+    keys = [headers["idempotency-key"] for method, _, headers in stub_server.requests if method == "POST"]
+    assert keys == ["adj_1", *(f"adj_1~{generation}" for generation in range(1, 7))]
+    assert recorded_sleeps == []
+    assert await gateway.get_account_id() == "acct_1"
+
+
 async def test_rate_limit_without_a_time_backs_off(
     gateway: StripeGateway,
     stub_server: StubServer,

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import stripe
 
+from shared.billing.stripe_adapter.transport import is_repeated
+
 MAX_GENERATIONS = 8  # of one key, each of them with an error that Stripe repeats
 T = TypeVar("T")
 Send = Callable[[stripe.RequestOptions], Awaitable[T]]
@@ -27,7 +29,7 @@ async def send_once(key: str, send: Send[T], find_effect: FindEffect[T]) -> T:
         try:
             return await send({"idempotency_key": build_key(key, generation)})
         except stripe.StripeError as error:
-            if not _is_repeated(error):
+            if not is_repeated(error.headers or {}):
                 raise
             problem = error
         # A refused request took no effect. A server error says nothing about it.
@@ -44,8 +46,3 @@ async def find_nothing() -> None:
 
 def build_key(key: str, generation: int) -> str:
     return f"{key}~{generation}" if generation else key
-
-
-def _is_repeated(error: stripe.StripeError) -> bool:
-    """Whether Stripe answered with what it had saved under the key."""
-    return (error.headers or {}).get("idempotent-replayed") == "true"

@@ -59,6 +59,8 @@ class StripeTransport(stripe.HTTPClient):
             if attempt == MAX_ATTEMPTS or delay > MAX_RETRY_WAIT_S:
                 break
             await self.sleep_async(delay)
+        if is_repeated(answer.headers):
+            answer.headers["stripe-should-retry"] = "false"  # the same key gets the same answer
         return answer.content, answer.status_code, answer.headers
 
     async def sleep_async(self, secs: float) -> None:
@@ -75,7 +77,7 @@ class StripeTransport(stripe.HTTPClient):
             with self._circuit_breaker.attempt(httpx.HTTPError, TimeoutError, _ServerFailed):
                 async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # httpx's timeouts apply between bytes
                     answer = await self._http.request(method, url, headers=headers, content=post_data)
-                if answer.status_code >= 500:
+                if answer.status_code >= 500 and not is_repeated(answer.headers):
                     raise _ServerFailed(answer)
         except CircuitOpen:
             raise ProviderDown("no requests for a moment after repeated failures") from None
@@ -101,6 +103,11 @@ def _get_retry_delay(answer: httpx.Response, attempt: int) -> float | None:
     if answer.status_code != 429 or answer.headers.get("stripe-should-retry") == "false":
         return None
     return read_retry_after(answer.headers) or 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+
+
+def is_repeated(headers: Mapping[str, str]) -> bool:
+    """Whether Stripe answered with what it had saved under the idempotency key."""
+    return headers.get("idempotent-replayed") == "true"
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float:
