@@ -109,6 +109,17 @@ def format_amount(value: int, currency: str) -> str:
     return money.format_amount(value, currency) if currency else f"{value:,}"
 
 
+def describe_usage_problem(problem: str, count: int) -> str:
+    """Why usage isn't billed, as in `BillingUsage.problem`."""
+    records = plural(count, "record")
+    texts = {
+        "doubtful": f"{records} sent more than 23 hours ago without an answer. See in Stripe whether it was counted.",
+        "ended": f"{records} from before the last invoice. Another subscription bills it; otherwise send an invoice.",
+        "refused": f"{records} refused by Stripe. The worker's log has Stripe's answer (usage_refused).",
+    }
+    return texts.get(problem, records)
+
+
 def iso_or_empty(at: datetime | None) -> str:
     return at.isoformat() if at else ""
 

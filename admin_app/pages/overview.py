@@ -93,6 +93,7 @@ class OverviewState(PageState):
     failed_jobs: int = 0
     waiting_resets: int = 0
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
+    unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -119,6 +120,14 @@ class OverviewState(PageState):
         self.paying_twice = [
             (f"{row.name} ({row.extra + 1} subscriptions)", addresses.billing_url(row.tenant_id))
             for row in platform.paying_twice
+        ]
+        self.unbilled_usage = [
+            (
+                usage.name,
+                addresses.billing_url(usage.tenant_id),
+                labels.describe_usage_problem(usage.problem, usage.count),
+            )
+            for usage in platform.unbilled_usage
         ]
         self.deleted = count_by_state[TenantState.DELETED]
         self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
@@ -190,6 +199,18 @@ def paying_twice_banner() -> rx.Component:
         data_testid="paying-twice",
     )
     return rx.cond(has_items(OverviewState.paying_twice), panel(content, title="Paying twice", body=True))
+
+
+def unbilled_usage_banner() -> rx.Component:
+    """Shown only while there is some."""
+
+    def line(usage: Any) -> rx.Component:
+        return rx.el.li(link(usage[0], usage[1]), ": ", usage[2])
+
+    content = rx.el.ul(rx.foreach(OverviewState.unbilled_usage, line), data_testid="unbilled-usage")
+    return rx.cond(
+        has_items(OverviewState.unbilled_usage), panel(content, title="Usage that isn't billed", body=True)
+    )
 
 
 def unfinished_panel() -> rx.Component:
@@ -275,6 +296,7 @@ def overview_page() -> rx.Component:
         failed_jobs_banner(),
         waiting_resets_banner(),
         paying_twice_banner(),
+        unbilled_usage_banner(),
         unfinished_panel(),
         security_panels(),
         current="Overview",

@@ -18,6 +18,7 @@ from shared.backoffice.tenant_directory_rows import (
     PayingTwice,
     TenantMember,
     TenantSummary,
+    UnbilledUsage,
     UnfinishedProvisioning,
 )
 from shared.core import live_events
@@ -63,6 +64,7 @@ class PlatformOverview:
     failed_jobs: int  # out of retries, until an operator retries or drops them
     waiting_resets: int  # requests to remove a lost second factor, without an answer
     paying_twice: Sequence[PayingTwice]  # the longest first
+    unbilled_usage: Sequence[UnbilledUsage]  # by tenant and problem, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             failed_jobs=(await queue_status.count_by_status(session))["failed"],
             waiting_resets=await factor_resets.count_waiting(session),
             paying_twice=await repository.list_paying_twice(session, 20),
+            unbilled_usage=await repository.list_unbilled_usage(session, 20),
         )
 
 

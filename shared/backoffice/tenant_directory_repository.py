@@ -33,9 +33,10 @@ from shared.backoffice.tenant_directory_rows import (
     PayingTwice,
     TenantMember,
     TenantSummary,
+    UnbilledUsage,
     UnfinishedProvisioning,
 )
-from shared.billing.models import BillingSnapshot
+from shared.billing.models import BillingSnapshot, BillingUsage
 from shared.core import ids, rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
@@ -296,6 +297,20 @@ async def list_tenant_names(session: AsyncSession, tenant_ids: Sequence[str]) ->
         .order_by(col(Tenant.id))
     )
     return dict(await _fetch_all(session, statement))
+
+
+async def list_unbilled_usage(session: AsyncSession, limit: int) -> Sequence[UnbilledUsage]:
+    """By tenant and problem, the oldest usage first."""
+    oldest_at = func.min(col(BillingUsage.at))
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name), col(BillingUsage.problem), func.count(), oldest_at)
+        .join(BillingUsage, col(BillingUsage.tenant_id) == col(Tenant.id))
+        .where(col(BillingUsage.problem) != "")
+        .group_by(col(Tenant.id), col(Tenant.name), col(BillingUsage.problem))
+        .order_by(oldest_at, col(Tenant.id))
+        .limit(limit)
+    )
+    return [UnbilledUsage(*row) for row in await _fetch_all(session, statement)]
 
 
 async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:

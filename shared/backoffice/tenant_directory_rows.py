@@ -51,6 +51,17 @@ class PayingTwice:
 
 
 @dataclass(frozen=True, slots=True)
+class UnbilledUsage:
+    """Usage of one tenant that can't be billed. `problem`: as in `BillingUsage`."""
+
+    tenant_id: str
+    name: str
+    problem: str
+    count: int  # of records
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TenantMember:
     """A person in a tenant, former members included."""
 

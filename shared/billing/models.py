@@ -263,7 +263,8 @@ class DunningNotice(TenantRow, table=True):
 class BillingUsage(TenantRow, table=True):
     """Recorded usage in units of its meter. Quantities never change.
 
-    `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it.
+    `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it. `counted_at`: the
+    time it was reported under, where its own period had been invoiced. `problem`: why it can't be billed, "" else.
     """
 
     __tablename__ = "billing_usage"
@@ -276,3 +277,5 @@ class BillingUsage(TenantRow, table=True):
     recorded_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     tried_at: datetime | None = Field(default=None, sa_type=timestamptz())
     reported_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    counted_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    problem: str = ""

@@ -86,7 +86,18 @@ MODULE = Module(
             ),
         ),
         models.BillingSubscription: TableContract(export=True, retention="accounting"),
-        models.BillingUsage: TableContract(export=True, retention="accounting"),
+        models.BillingUsage: TableContract(
+            export=True,
+            retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_usage_problems_of_all_tenants",
+                    columns=("at", "tenant_id"),
+                    reason="Operators find usage that can't be billed",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+            ),
+        ),
         models.DunningNotice: TableContract(export=False),
     },
 )

@@ -1,17 +1,22 @@
 """Record metered usage and report it to the provider.
 
 Each row is sent with its own identifier until the provider confirms it. The provider forgets identifiers after a day,
-so rows that are unconfirmed for that long are left to an operator rather than billed twice.
+so rows that are unconfirmed for that long are left to an operator rather than billed twice. Usage of a period that was
+invoiced already is billed with the running one; where nothing will be invoiced any more, operators are told.
 """
 
 from datetime import datetime, timedelta
 
-from shared.billing import provider_registry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing import provider_registry, usage_periods
 from shared.billing import usage_repository as repository
 from shared.billing.models import BillingUsage
 from shared.billing.pricing import prices_repository
 from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
+from shared.billing.sync import provider_records
+from shared.billing.usage_periods import MeterPeriod
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -20,6 +25,7 @@ from shared.core.errors import Invalid
 IDENTIFIER_LIFETIME = timedelta(hours=23)  # less than the day for which Stripe remembers identifiers
 BATCH_SIZE = 500
 MAX_IDENTIFIER_LENGTH = 100  # characters
+REFUSED = "refused"  # problem of usage that the provider declined; it is tried again
 
 
 async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: str) -> bool:
@@ -62,25 +68,51 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
     async with db.transaction(tenant_id=tenant_id) as session:
         if not await repository.is_current_customer(session, tenant_id, account_id, customer_id):
             return 0  # deleted at the provider: the rows wait for the next customer
-        rows = await repository.list_unreported(session, tenant_id, at - IDENTIFIER_LIFETIME, BATCH_SIZE)
-        await repository.mark_tried(session, tenant_id, [row.id for row in rows], at)
-        doubtful = await repository.count_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
+        periods = await _find_periods(session, tenant_id, customer_id, at)
+        rows = await repository.list_unreported(
+            session,
+            tenant_id,
+            tried_after=at - IDENTIFIER_LIFETIME,
+            live_meters=[meter for meter, period in periods.items() if period.is_live],
+            limit=BATCH_SIZE,
+        )
+        for row in rows:
+            if row.tried_at is None:
+                placement = usage_periods.place_usage(row.at, periods.get(row.meter), at)
+                row.counted_at, row.problem = placement.counted_at, placement.problem
+                row.tried_at = None if row.problem else at
+        doubtful = await repository.mark_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
     if doubtful:
         log.get_logger(__name__).error("usage_doubtful", tenant_id=tenant_id, rows=doubtful)
-    sent = list[str]()
+    sent, refused = list[str](), list[str]()
     try:
         for row in rows:
+            if row.problem == usage_periods.ENDED:
+                continue
             try:
                 await (await provider_registry.get(account_id)).report_usage(
-                    customer_id, row.meter, row.quantity, row.at, row.id
+                    customer_id, row.meter, row.quantity, row.counted_at or row.at, row.id
                 )
                 sent.append(row.id)
             except ProviderRefused as refusal:
+                refused.append(row.id)
                 log.get_logger(__name__).error(
                     "usage_refused", tenant_id=tenant_id, usage=row.id, said=refusal.message
                 )
     finally:
-        if sent:
+        if sent or refused:
             async with db.transaction(tenant_id=tenant_id) as session:
                 await repository.mark_reported(session, tenant_id, sent, now())
+                await repository.set_problem(session, tenant_id, refused, REFUSED)
     return len(sent)
+
+
+async def _find_periods(
+    session: AsyncSession, tenant_id: str, customer_id: str, at: datetime
+) -> dict[str, MeterPeriod]:
+    subscriptions = await repository.list_subscriptions(session, tenant_id, customer_id)
+    return usage_periods.find_periods(
+        [provider_records.to_subscription(row) for row in subscriptions],
+        await prices_repository.get_meters_by_price_id(session),
+        at,
+    )

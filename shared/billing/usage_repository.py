@@ -8,8 +8,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing.models import BillingCustomer, BillingSnapshot, BillingUsage
+from shared.billing.models import BillingCustomer, BillingSnapshot, BillingSubscription, BillingUsage
+from shared.billing.usage_periods import ENDED
 from shared.core.context import Ctx
+
+DOUBTFUL = "doubtful"  # problem of usage that may have been billed
 
 
 async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
@@ -36,15 +39,24 @@ async def is_current_customer(
 
 
 async def list_unreported(
-    session: AsyncSession, tenant_id: str, tried_after: datetime, limit: int
+    session: AsyncSession,
+    tenant_id: str,
+    *,
+    tried_after: datetime,
+    live_meters: Sequence[str],
+    limit: int,
 ) -> Sequence[BillingUsage]:
-    """Unconfirmed rows that were first tried after `tried_after`, in order of recording."""
+    """Unconfirmed rows that were first tried after `tried_after`, in order of recording.
+
+    Usage that came after the last invoice of its meter is among them only when the meter is in `live_meters`.
+    """
     statement = (
         select(BillingUsage)
         .where(
             BillingUsage.tenant_id == tenant_id,
             col(BillingUsage.reported_at).is_(None),
             sa.or_(col(BillingUsage.tried_at).is_(None), col(BillingUsage.tried_at) > tried_after),
+            sa.or_(col(BillingUsage.problem) != ENDED, col(BillingUsage.meter).in_(live_meters)),
         )
         .order_by(col(BillingUsage.id))
         .limit(limit)
@@ -52,27 +64,38 @@ async def list_unreported(
     return (await session.exec(statement)).all()
 
 
-async def count_doubtful(session: AsyncSession, tenant_id: str, tried_before: datetime) -> int:
-    statement = select(sa.func.count()).where(
-        BillingUsage.tenant_id == tenant_id,
-        col(BillingUsage.reported_at).is_(None),
-        col(BillingUsage.tried_at) <= tried_before,
+async def mark_doubtful(session: AsyncSession, tenant_id: str, tried_before: datetime) -> int:
+    """Rows that were first tried before that and are unconfirmed. Returns how many there are."""
+    statement = (
+        update(BillingUsage)
+        .where(
+            col(BillingUsage.tenant_id) == tenant_id,
+            col(BillingUsage.reported_at).is_(None),
+            col(BillingUsage.tried_at) <= tried_before,
+        )
+        .values(problem=DOUBTFUL)
     )
-    return int((await session.exec(statement)).one())
+    return int((await session.exec(statement)).rowcount)
 
 
-async def mark_tried(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
-    """Sets the time of the first try."""
+async def list_subscriptions(
+    session: AsyncSession, tenant_id: str, customer_id: str
+) -> Sequence[BillingSubscription]:
+    statement = select(BillingSubscription).where(
+        BillingSubscription.tenant_id == tenant_id, BillingSubscription.customer_id == customer_id
+    )
+    return (await session.exec(statement.order_by(col(BillingSubscription.id)))).all()
+
+
+async def set_problem(session: AsyncSession, tenant_id: str, ids: Sequence[str], problem: str) -> None:
     statement = update(BillingUsage).where(
-        col(BillingUsage.tenant_id) == tenant_id,
-        col(BillingUsage.id).in_(ids),
-        col(BillingUsage.tried_at).is_(None),
+        col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
     )
-    await session.exec(statement.values(tried_at=at))
+    await session.exec(statement.values(problem=problem))
 
 
 async def mark_reported(session: AsyncSession, tenant_id: str, ids: Sequence[str], at: datetime) -> None:
     statement = update(BillingUsage).where(
         col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
     )
-    await session.exec(statement.values(reported_at=at))
+    await session.exec(statement.values(reported_at=at, problem=""))

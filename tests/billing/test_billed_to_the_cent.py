@@ -17,7 +17,7 @@ hybrid  $199.00            used 5,400                  used 6,000               
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,9 +132,10 @@ class Buyer:
         )
         await self.looked_at()
 
-    async def uses(self, meter: str, quantity: int) -> None:
+    async def uses(self, meter: str, quantity: int, used_at: datetime | None = None) -> None:
         async with entry.enter_billing_sync(self.tenant_id, "tests") as ctx:
-            assert await usage.record(ctx, meter, quantity, self.world.now, self.world.now.isoformat())
+            moment = used_at or self.world.now
+            assert await usage.record(ctx, meter, quantity, moment, moment.isoformat())
 
     async def looked_at(self) -> None:
         """As a webhook would have asked for."""
@@ -245,6 +246,21 @@ async def test_invoices_of_three_plans_equal_the_amounts_computed_by_hand(world:
     assert sorted((line.amount, line.proration) for line in february.lines) == [
         *((-6_774, True), (10_839, True), (16_000, False)),
     ]
+
+
+async def test_usage_that_comes_after_the_draft_hour_is_billed_with_the_running_period(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stripe leaves it out of the invoice that is final, and would never bill it under its own time."""
+    monkeypatch.setattr(usage, "now", lambda: world.now)
+    use = world.buyers["usage"]
+    await use.buys()
+    await world.until(at(2, 1, 1) + timedelta(minutes=2))
+    await use.uses("api_calls", 300, used_at=at(1, 31, 23) + timedelta(minutes=50))
+    await world.until(at(2, 14))
+    await world.until(at(3, 1, 2))
+    # January: nothing arrived in time. February, which began under the old price: (300 − 100) × 10
+    assert [bill.total for bill in await use.bills()] == [0, 2_000]
 
 
 async def test_price_archived_at_the_provider_is_noticed_and_restored(world: World) -> None:

@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from admin_app.pages.overview import OverviewState
 from shared.billing import usage
 from shared.billing.models import PLATFORM, BillingCustomer, BillingUsage
+from shared.billing.pricing import prices_repository
+from shared.billing.provider import CustomerState, Subscription, SubscriptionItem
+from shared.billing.sync import provider_records
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
+from shared.tenancy import entry
 from tests.conftest import Cast, Person
 from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
@@ -48,6 +53,12 @@ async def list_usage_rows(cast: Cast) -> list[Any]:
     async with db.transaction(tenant_id=cast.acme) as session:
         columns = sa.select(BillingUsage.id, BillingUsage.quantity, BillingUsage.reported_at)  # type: ignore[call-overload]
         return list((await (await session.connection()).execute(columns.order_by("id"))).all())
+
+
+async def list_problems(cast: Cast) -> list[str]:
+    async with db.transaction(tenant_id=cast.acme) as session:
+        statement = sa.select(BillingUsage.problem).order_by("id")  # type: ignore[call-overload]
+        return list((await (await session.connection()).execute(statement)).scalars())
 
 
 async def test_usage_is_recorded_once_per_identifier_meter_and_tenant(cast: Cast) -> None:
@@ -101,9 +112,11 @@ async def test_refused_usage_does_not_block_the_rest(
     provider.refused_ids.add("api_calls")
     await usage.report()
     assert list_reported_usage(provider, customer) == [("usage_events", 5)]
+    assert await list_problems(cast) == ["refused", ""]
     provider.refused_ids.clear()
     await usage.report()
     assert list_reported_usage(provider, customer) == [("api_calls", 3), ("usage_events", 5)]
+    assert await list_problems(cast) == ["", ""]
 
 
 async def test_usage_older_than_the_identifier_lifetime_is_left_to_an_operator(
@@ -118,6 +131,45 @@ async def test_usage_older_than_the_identifier_lifetime_is_left_to_an_operator(
     provider.loses_answers = False
     await usage.report()
     assert [row.reported_at for row in await list_usage_rows(cast)] == [None]
+    assert await list_problems(cast) == ["doubtful"]
+
+
+async def test_usage_after_the_last_invoice_waits_for_another_subscription(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        assert await usage.record(ctx, "api_calls", 3, now() - timedelta(days=1, minutes=10), "late")
+    await add_subscription(cast, customer, "sub_ended", ended_at=now() - timedelta(days=1))
+    await usage.report()
+    assert list_reported_usage(provider, customer) == []
+    assert await list_problems(cast) == ["ended"]
+    page = cast.olga.opens(OverviewState)
+    await page.load()
+    lines = [line for line in page.unbilled_usage if f"/tenants/{cast.acme}" in line[1]]
+    assert [text for _, _, text in lines] == [
+        "1 record from before the last invoice. Another subscription bills it; otherwise send an invoice."
+    ]
+    await add_subscription(cast, customer, "sub_live")
+    await usage.report()
+    assert list_reported_usage(provider, customer) == [("api_calls", 3)]
+    assert await list_problems(cast) == [""]
+
+
+async def add_subscription(
+    cast: Cast, customer: str, subscription_id: str, ended_at: datetime | None = None
+) -> None:
+    """As a sync stores it, with a metered price of the demo's price list."""
+    async with db.transaction() as session:
+        meters = await prices_repository.get_meters_by_price_id(session)
+    price_id = next(price_id for price_id, meter in meters.items() if meter == "api_calls")
+    starts_at = now() - timedelta(hours=20)
+    item = SubscriptionItem("si_1", price_id, "price_1", 0, starts_at, starts_at + timedelta(days=30))
+    subscription = Subscription(
+        subscription_id, "canceled" if ended_at else "active", now(), (item,), ended_at=ended_at
+    )
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        state = CustomerState(customer, subscriptions=(subscription,))
+        await provider_records.write_records(ctx, PLATFORM, customer, state, ticket=1)
 
 
 async def test_recorded_usage_cannot_be_changed(cast: Cast) -> None:

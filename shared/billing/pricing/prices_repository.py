@@ -32,6 +32,12 @@ async def list_version_prices(session: AsyncSession, version_ids: Iterable[str])
     return (await session.exec(statement.order_by(*OLDEST_FIRST))).all()
 
 
+async def get_meters_by_price_id(session: AsyncSession) -> dict[str, str]:
+    """Of all metered prices."""
+    statement = select(Price.id, Price.meter).where(Price.kind == "metered")
+    return dict((await session.exec(statement)).all())
+
+
 async def lock_version(session: AsyncSession, version_id: str) -> tuple[PlanVersion, Plan] | None:
     """Locks the prices of a version."""
     version = await session.get(
