@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from admin_app.pages.overview import OverviewState
+from admin_app.pages.overview.state import OverviewState
 from shared.billing import usage
 from shared.billing.models import PLATFORM, BillingCustomer, BillingUsage
 from shared.billing.pricing import prices_repository

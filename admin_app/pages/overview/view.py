@@ -1,20 +1,12 @@
 """/: overview of the platform: tenants by state, unfinished provisioning, suspicious requests."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import reflex as rx
 
-from admin_app import addresses, labels
 from admin_app.frame import page
-from admin_app.shell import PageState
-from shared.access import actions
-from shared.backoffice import tenant_directory
-from shared.backoffice.tenant_directory_rows import UnfinishedProvisioning
-from shared.identity import factor_resets
-from shared.tenancy import provisioning
-from shared.tenancy.models import StepState, TenantState
-from shared.ui.authorize import needs
+from admin_app.pages.overview.rows import AttemptRow, UnfinishedStepRow
+from admin_app.pages.overview.state import OverviewState
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.panels import code, panel, small, stat_grid, strong, text_with_note
 from shared.ui.shell import link, page_header
@@ -26,122 +18,6 @@ UNFINISHED_COLUMNS = [
     Column("State"),
     Column("Since", align_end=True, hidden_on_phone=True),
 ]
-ALWAYS_SHOWN = (
-    "cross_tenant_attempt",
-    "missing_tenant_context",
-)  # shown at 0 too, which is the good value
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnfinishedStepRow:
-    tenant_id: str
-    name: str
-    step: str
-    note: str
-    state: str
-    tone: str
-    since: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptRow:
-    id: str
-    title: str
-    note: str
-    actor: str
-    request_id: str
-    count: str
-    at: str
-
-
-def unfinished_step_row(step: UnfinishedProvisioning) -> UnfinishedStepRow:
-    state = labels.STEP_STATE_LABELS[step.state]
-    tries = labels.plural(step.attempts, "try", "tries")
-    note = f"{step.error} {tries}." if step.state is StepState.FAILED else ""
-    step_title = provisioning.STEP_TITLES.get(step.step_key, step.step_key)
-    return UnfinishedStepRow(
-        tenant_id=step.tenant_id,
-        name=step.name,
-        step=step_title,
-        note=note,
-        state=state,
-        tone=labels.tone_of(state),
-        since=step.created_at.isoformat(),
-    )
-
-
-def attempt_row(event: Any) -> AttemptRow:
-    title, _ = labels.SECURITY_EVENT_LABELS.get(event.kind, (event.kind.replace("_", " ").capitalize(), ""))
-    note = f"Requested {event.subject}" if event.subject else ""
-    return AttemptRow(
-        id=event.id,
-        title=title,
-        note=note,
-        actor=event.actor_id,
-        request_id=event.request_id,
-        count=f"{event.count:,}",
-        at=event.at.isoformat(),
-    )
-
-
-class OverviewState(PageState):
-    loaded: bool = False
-    active: str = ""
-    unverified: str = ""
-    suspended: str = ""
-    deleted: str = ""
-    failed_jobs: int = 0
-    waiting_resets: int = 0
-    paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
-    unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
-    unfinished: list[UnfinishedStepRow] = []
-    counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
-    attempts: list[AttemptRow] = []
-
-    @rx.event
-    @needs(actions.OP_HOME_READ, page=True)
-    async def load(self) -> None:
-        async with self._open_page(
-            OverviewState.load, "tenant", "provisioning", "jobs", "billing", factor_resets.TOPIC
-        ) as octx:
-            platform = await tenant_directory.get_overview(octx)
-            security = await tenant_directory.get_security_overview(octx)
-        self._show(platform, security)
-
-    def _show(
-        self, platform: tenant_directory.PlatformOverview, security: tenant_directory.SecurityOverview
-    ) -> None:
-        count_by_state = {state: f"{platform.tenants_by_state.get(state, 0):,}" for state in TenantState}
-        self.active = count_by_state[TenantState.ACTIVE]
-        self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
-        self.suspended = count_by_state[TenantState.SUSPENDED]
-        self.failed_jobs = platform.failed_jobs
-        self.waiting_resets = platform.waiting_resets
-        self.paying_twice = [
-            (f"{row.name} ({row.extra + 1} subscriptions)", addresses.billing_url(row.tenant_id))
-            for row in platform.paying_twice
-        ]
-        self.unbilled_usage = [
-            (
-                usage.name,
-                addresses.billing_url(usage.tenant_id),
-                labels.describe_usage_problem(usage.problem, usage.count),
-            )
-            for usage in platform.unbilled_usage
-        ]
-        self.deleted = count_by_state[TenantState.DELETED]
-        self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
-        kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
-        self.counters = [counter_row(kind, security.counts.get(kind, 0)) for kind in kinds]
-        self.attempts = [attempt_row(event) for event in security.events]
-        self.loaded = True
-
-
-def counter_row(kind: str, count: int) -> tuple[str, str, str, bool]:
-    title, description = labels.SECURITY_EVENT_LABELS.get(
-        kind, (kind.replace("_", " ").capitalize(), "Refused.")
-    )
-    return title, f"{count:,}", description, count > 0
 
 
 def state_stat(label: str, value: Any, note: str, state: str) -> rx.Component:

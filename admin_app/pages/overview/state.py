@@ -1,0 +1,76 @@
+"""State of the overview."""
+
+import reflex as rx
+
+from admin_app import addresses, labels
+from admin_app.pages.overview.rows import (
+    AttemptRow,
+    UnfinishedStepRow,
+    attempt_row,
+    counter_row,
+    unfinished_step_row,
+)
+from admin_app.shell import PageState
+from shared.access import actions
+from shared.backoffice import tenant_directory
+from shared.identity import factor_resets
+from shared.tenancy.models import TenantState
+from shared.ui.authorize import needs
+
+ALWAYS_SHOWN = (
+    "cross_tenant_attempt",
+    "missing_tenant_context",
+)  # shown at 0 too, which is the good value
+
+
+class OverviewState(PageState):
+    loaded: bool = False
+    active: str = ""
+    unverified: str = ""
+    suspended: str = ""
+    deleted: str = ""
+    failed_jobs: int = 0
+    waiting_resets: int = 0
+    paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
+    unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
+    unfinished: list[UnfinishedStepRow] = []
+    counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
+    attempts: list[AttemptRow] = []
+
+    @rx.event
+    @needs(actions.OP_HOME_READ, page=True)
+    async def load(self) -> None:
+        async with self._open_page(
+            OverviewState.load, "tenant", "provisioning", "jobs", "billing", factor_resets.TOPIC
+        ) as octx:
+            platform = await tenant_directory.get_overview(octx)
+            security = await tenant_directory.get_security_overview(octx)
+        self._show(platform, security)
+
+    def _show(
+        self, platform: tenant_directory.PlatformOverview, security: tenant_directory.SecurityOverview
+    ) -> None:
+        count_by_state = {state: f"{platform.tenants_by_state.get(state, 0):,}" for state in TenantState}
+        self.active = count_by_state[TenantState.ACTIVE]
+        self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
+        self.suspended = count_by_state[TenantState.SUSPENDED]
+        self.failed_jobs = platform.failed_jobs
+        self.waiting_resets = platform.waiting_resets
+        self.paying_twice = [
+            (f"{row.name} ({row.extra + 1} subscriptions)", addresses.billing_url(row.tenant_id))
+            for row in platform.paying_twice
+        ]
+        self.unbilled_usage = [
+            (
+                usage.name,
+                addresses.billing_url(usage.tenant_id),
+                labels.describe_usage_problem(usage.problem, usage.count),
+            )
+            for usage in platform.unbilled_usage
+        ]
+        self.deleted = count_by_state[TenantState.DELETED]
+        self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]
+        kinds = [*ALWAYS_SHOWN, *sorted(kind for kind in security.counts if kind not in ALWAYS_SHOWN)]
+        self.counters = [counter_row(kind, security.counts.get(kind, 0)) for kind in kinds]
+        self.attempts = [attempt_row(event) for event in security.events]
+        self.loaded = True
