@@ -2,9 +2,11 @@
 
 Each row is sent with its own identifier until the provider confirms it. The provider forgets identifiers after a day,
 so rows that are unconfirmed for that long are left to an operator rather than billed twice. Usage of a period that was
-invoiced already is billed with the running one; where nothing will be invoiced any more, operators are told.
+invoiced already is billed with the running one; where nothing will be invoiced any more, operators are told. Usage from before
+a subscription was sold, or of its trial, stays free.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,7 +18,8 @@ from shared.billing.pricing import prices_repository
 from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
 from shared.billing.sync import provider_records
-from shared.billing.usage_periods import MeterPeriod
+from shared.billing.usage_periods import MeterTerm
+from shared.billing.usage_repository import ENDED, REFUSED
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -25,7 +28,6 @@ from shared.core.errors import Invalid
 IDENTIFIER_LIFETIME = timedelta(hours=23)  # less than the day for which Stripe remembers identifiers
 BATCH_SIZE = 500
 MAX_IDENTIFIER_LENGTH = 100  # characters
-REFUSED = "refused"  # problem of usage that the provider declined; it is tried again
 
 
 async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: str) -> bool:
@@ -68,27 +70,21 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
     async with db.transaction(tenant_id=tenant_id) as session:
         if not await repository.is_current_customer(session, tenant_id, account_id, customer_id):
             return 0  # deleted at the provider: the rows wait for the next customer
-        periods = await _find_periods(session, tenant_id, customer_id, at)
-        rows = await repository.list_unreported(
+        terms = await _find_terms(session, tenant_id, customer_id, at)
+        rows = await repository.lock_unreported(
             session,
             tenant_id,
             tried_after=at - IDENTIFIER_LIFETIME,
-            live_meters=[meter for meter, period in periods.items() if period.is_live],
+            live_meters=[meter for meter in terms if any(term.is_live for term in terms[meter])],
             limit=BATCH_SIZE,
         )
-        for row in rows:
-            if row.tried_at is None:
-                placement = usage_periods.place_usage(row.at, periods.get(row.meter), at)
-                row.counted_at, row.problem = placement.counted_at, placement.problem
-                row.tried_at = None if row.problem else at
+        sendable_rows = [row for row in rows if _place(row, terms.get(row.meter, ()), at)]
         doubtful = await repository.mark_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
     if doubtful:
         log.get_logger(__name__).error("usage_doubtful", tenant_id=tenant_id, rows=doubtful)
     sent, refused = list[str](), list[str]()
     try:
-        for row in rows:
-            if row.problem == usage_periods.ENDED:
-                continue
+        for row in sendable_rows:
             try:
                 await (await provider_registry.get(account_id)).report_usage(
                     customer_id, row.meter, row.quantity, row.counted_at or row.at, row.id
@@ -107,12 +103,27 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
     return len(sent)
 
 
-async def _find_periods(
+async def _find_terms(
     session: AsyncSession, tenant_id: str, customer_id: str, at: datetime
-) -> dict[str, MeterPeriod]:
-    subscriptions = await repository.list_subscriptions(session, tenant_id, customer_id)
-    return usage_periods.find_periods(
-        [provider_records.to_subscription(row) for row in subscriptions],
+) -> dict[str, list[MeterTerm]]:
+    subscriptions = await repository.list_subscriptions(session, tenant_id)
+    return usage_periods.find_terms(
+        [(row.customer_id, provider_records.to_subscription(row)) for row in subscriptions],
         await prices_repository.get_meters_by_price_id(session),
+        customer_id,
         at,
     )
+
+
+def _place(row: BillingUsage, terms: Sequence[MeterTerm], at: datetime) -> bool:
+    """Whether the row is sent now. Its time is decided again at each try: the draft may have become final meanwhile."""
+    placement = usage_periods.place_usage(row.at, terms, at, row.counted_at)
+    if placement.outcome == "free":
+        row.reported_at = at
+    if placement.outcome != "send":
+        row.problem = ENDED if placement.outcome == "ended" else row.problem
+        return False
+    row.problem = "" if row.problem == ENDED else row.problem
+    row.tried_at = row.tried_at or at
+    row.counted_at = placement.counted_at if placement.counted_at != row.at else None
+    return True

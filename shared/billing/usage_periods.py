@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from shared.billing.provider import Subscription, SubscriptionItem
 
@@ -11,60 +12,91 @@ from shared.billing.provider import Subscription, SubscriptionItem
 # https://docs.stripe.com/api/billing/meter-event/create
 DRAFT_TIME = timedelta(minutes=45)
 OLDEST_USAGE = timedelta(days=34)
-ENDED = "ended"  # problem of usage that came after the last invoice
 ENDED_STATUSES = ("canceled", "incomplete_expired")
+IDLE_STATUSES = ("incomplete", "paused")  # nothing is invoiced until they go on
 
 
-@dataclass(frozen=True, slots=True)
-class MeterPeriod:
-    """What is invoiced of one meter of a customer. `closed_until`: usage before it can't join its own period any more."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterTerm:
+    """One subscription that charges for a meter."""
 
-    closed_until: datetime | None
-    is_live: bool  # later usage is still invoiced
+    sold_from: datetime  # after its trial
+    ended_at: datetime | None
+    closed_until: datetime | None  # earlier usage can't join its own period any more
+    is_current: bool  # of the customer that usage is reported for
+    is_idle: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Later usage is still invoiced."""
+        return self.is_current and self.ended_at is None and not self.is_idle
+
+    def has_sold(self, used_at: datetime) -> bool:
+        return self.sold_from <= used_at and (self.ended_at is None or used_at < self.ended_at)
+
+    def accepts(self, counted_at: datetime) -> bool:
+        """Whether usage of this time is still invoiced with its own period."""
+        is_open = self.is_current and not self.is_idle
+        return is_open and (self.closed_until is None or counted_at >= self.closed_until)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """When usage counts. `counted_at`: None for its own time. `problem`: "" where it is billed."""
+    """What happens to recorded usage.
 
-    counted_at: datetime | None = None
-    problem: str = ""
+    "send": it counts at `counted_at`. "free": it was used when nothing was charged for it, and is too old to be sent.
+    "wait": until its subscription goes on. "ended": its last invoice is final, and no other subscription bills it.
+    """
+
+    outcome: Literal["send", "free", "wait", "ended"]
+    counted_at: datetime
 
 
-def find_periods(
-    subscriptions: Iterable[Subscription], meters_by_price_id: Mapping[str, str], at: datetime
-) -> dict[str, MeterPeriod]:
-    """By meter. A meter without a price in a subscription is missing: its usage is counted, and never billed."""
-    periods = dict[str, MeterPeriod]()
-    for subscription in subscriptions:
+def find_terms(
+    subscriptions: Iterable[tuple[str, Subscription]],
+    meters_by_price_id: Mapping[str, str],
+    customer_id: str,
+    at: datetime,
+) -> dict[str, list[MeterTerm]]:
+    """By meter. `subscriptions`: of the tenant, each with the id of its customer. `customer_id`: of the current one."""
+    terms = dict[str, list[MeterTerm]]()
+    for owner_id, subscription in subscriptions:
         for item in subscription.lines:
             if meter := meters_by_price_id.get(item.price_id):
-                period = _find_period(subscription, item, at)
-                periods[meter] = _join([periods[meter], period]) if meter in periods else period
-    return periods
+                term = _build_term(subscription, item, at, is_current=owner_id == customer_id)
+                terms.setdefault(meter, []).append(term)
+    return terms
 
 
-def place_usage(used_at: datetime, period: MeterPeriod | None, at: datetime) -> Placement:
-    is_late = period is not None and period.closed_until is not None and used_at < period.closed_until
-    if is_late and period is not None and not period.is_live:
-        return Placement(problem=ENDED)
-    return Placement(counted_at=at if is_late or used_at < at - OLDEST_USAGE else None)
+def place_usage(
+    used_at: datetime, terms: Sequence[MeterTerm], at: datetime, counted_at: datetime | None = None
+) -> Placement:
+    """`counted_at`: of an earlier try, None before the first."""
+    own_time = counted_at or used_at
+    is_young = own_time >= at - OLDEST_USAGE
+    selling_terms = [term for term in terms if term.has_sold(used_at)]
+    if not selling_terms:
+        return Placement("send" if is_young else "free", own_time)
+    if is_young and any(term.accepts(own_time) for term in (selling_terms if counted_at is None else terms)):
+        return Placement("send", own_time)
+    if any(term.is_live for term in terms):
+        return Placement("send", at)
+    return Placement("wait" if any(term.is_idle and term.is_current for term in terms) else "ended", own_time)
 
 
-def _find_period(subscription: Subscription, item: SubscriptionItem, at: datetime) -> MeterPeriod:
-    if subscription.ended_at is not None or subscription.status in ENDED_STATUSES:
-        ended_at = subscription.ended_at or item.ends_at
-        return MeterPeriod(ended_at if ended_at and ended_at + DRAFT_TIME <= at else None, is_live=False)
+def _build_term(
+    subscription: Subscription, item: SubscriptionItem, at: datetime, *, is_current: bool
+) -> MeterTerm:
+    ended_at = subscription.ended_at
+    if ended_at is None and subscription.status in ENDED_STATUSES:
+        ended_at = item.ends_at or at
     # The record is of the last sync: its period can be over.
-    starts = [start for start in (item.starts_at, item.ends_at) if start and start + DRAFT_TIME <= at]
-    return MeterPeriod(max(starts, default=None), is_live=True)
-
-
-def _join(periods: Sequence[MeterPeriod]) -> MeterPeriod:
-    """Of several subscriptions, a live one takes the usage."""
-    live_periods = [period for period in periods if period.is_live] or list(periods)
-    ends = [period.closed_until for period in live_periods]
-    return MeterPeriod(
-        None if None in ends else min(end for end in ends if end is not None),
-        is_live=live_periods[0].is_live,
+    boundaries = (ended_at,) if ended_at is not None else (item.starts_at, item.ends_at)
+    passed = [boundary for boundary in boundaries if boundary is not None and boundary + DRAFT_TIME <= at]
+    return MeterTerm(
+        sold_from=max(subscription.created_at, subscription.trial_ends_at or subscription.created_at),
+        ended_at=ended_at,
+        closed_until=max(passed, default=None),
+        is_current=is_current,
+        is_idle=subscription.status in IDLE_STATUSES,
     )

@@ -9,10 +9,12 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingCustomer, BillingSnapshot, BillingSubscription, BillingUsage
-from shared.billing.usage_periods import ENDED
 from shared.core.context import Ctx
 
-DOUBTFUL = "doubtful"  # problem of usage that may have been billed
+# Problems of usage
+DOUBTFUL = "doubtful"  # sent without an answer; it may have been billed
+ENDED = "ended"  # came after the last invoice
+REFUSED = "refused"  # declined by the provider; tried again for as long as its identifier lives
 
 
 async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:
@@ -38,7 +40,7 @@ async def is_current_customer(
     return (await session.exec(newest)).first() == customer_id != (await session.exec(deleted)).first()
 
 
-async def list_unreported(
+async def lock_unreported(
     session: AsyncSession,
     tenant_id: str,
     *,
@@ -46,7 +48,7 @@ async def list_unreported(
     live_meters: Sequence[str],
     limit: int,
 ) -> Sequence[BillingUsage]:
-    """Unconfirmed rows that were first tried after `tried_after`, in order of recording.
+    """Unconfirmed rows that were first tried after `tried_after`, in order of recording, and that no other worker places.
 
     Usage that came after the last invoice of its meter is among them only when the meter is in `live_meters`.
     """
@@ -60,36 +62,38 @@ async def list_unreported(
         )
         .order_by(col(BillingUsage.id))
         .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     return (await session.exec(statement)).all()
 
 
 async def mark_doubtful(session: AsyncSession, tenant_id: str, tried_before: datetime) -> int:
-    """Rows that were first tried before that and are unconfirmed. Returns how many there are."""
+    """Rows that were first tried before that and have no answer. Returns how many became doubtful now."""
     statement = (
         update(BillingUsage)
         .where(
             col(BillingUsage.tenant_id) == tenant_id,
             col(BillingUsage.reported_at).is_(None),
             col(BillingUsage.tried_at) <= tried_before,
+            col(BillingUsage.problem) == "",
         )
         .values(problem=DOUBTFUL)
     )
     return int((await session.exec(statement)).rowcount)
 
 
-async def list_subscriptions(
-    session: AsyncSession, tenant_id: str, customer_id: str
-) -> Sequence[BillingSubscription]:
-    statement = select(BillingSubscription).where(
-        BillingSubscription.tenant_id == tenant_id, BillingSubscription.customer_id == customer_id
-    )
+async def list_subscriptions(session: AsyncSession, tenant_id: str) -> Sequence[BillingSubscription]:
+    """Of all customers that the tenant has had."""
+    statement = select(BillingSubscription).where(BillingSubscription.tenant_id == tenant_id)
     return (await session.exec(statement.order_by(col(BillingSubscription.id)))).all()
 
 
 async def set_problem(session: AsyncSession, tenant_id: str, ids: Sequence[str], problem: str) -> None:
+    """Of rows that no other worker has reported meanwhile."""
     statement = update(BillingUsage).where(
-        col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
+        col(BillingUsage.tenant_id) == tenant_id,
+        col(BillingUsage.id).in_(ids),
+        col(BillingUsage.reported_at).is_(None),
     )
     await session.exec(statement.values(problem=problem))
 

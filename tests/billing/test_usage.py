@@ -147,7 +147,7 @@ async def test_usage_after_the_last_invoice_waits_for_another_subscription(
     await page.load()
     lines = [line for line in page.unbilled_usage if f"/tenants/{cast.acme}" in line[1]]
     assert [text for _, _, text in lines] == [
-        "1 record from before the last invoice. Another subscription bills it; otherwise send an invoice."
+        "1 record from before the last invoice. A new subscription would bill it; otherwise send an invoice."
     ]
     await add_subscription(cast, customer, "sub_live")
     await usage.report()
@@ -165,7 +165,11 @@ async def add_subscription(
     starts_at = now() - timedelta(hours=20)
     item = SubscriptionItem("si_1", price_id, "price_1", 0, starts_at, starts_at + timedelta(days=30))
     subscription = Subscription(
-        subscription_id, "canceled" if ended_at else "active", now(), (item,), ended_at=ended_at
+        subscription_id,
+        "canceled" if ended_at else "active",
+        now() - timedelta(days=30 if ended_at else 0),
+        (item,),
+        ended_at=ended_at,
     )
     async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
         state = CustomerState(customer, subscriptions=(subscription,))

@@ -416,7 +416,7 @@ class StripeGateway:
         }
         try:
             await send_once(
-                f"usage:{identifier}",
+                f"usage:{identifier}:{params['timestamp']}",  # late usage is tried under another time
                 lambda options: self._v1.billing.meter_events.create_async(params, options),
                 find_nothing,  # Stripe counts an identifier once
             )
