@@ -5,7 +5,6 @@ More wait for their turn, so that a flood slows only whoever sends it; who would
 
 import asyncio
 import math
-import time
 from collections import OrderedDict
 
 from starlette.requests import HTTPConnection
@@ -16,16 +15,18 @@ from shared.core.errors import Refused
 from shared.core.plurals import plural
 from shared.core.token_buckets import TokenBuckets
 from shared.identity import sessions
-from shared.identity.realms import Realm
 from shared.web import request_identity
+from shared.web.app_sites import Site
 
 BURST_SECONDS = 3  # requests that may be sent at once, in seconds of the rate
 MAX_WAIT_SECONDS = 5.0
 MAX_WAITING = 1_000  # requests of all senders; each holds a connection
 STATIC_COST = 0.1  # of a request; a page that is opened for the first time loads many files
-KNOWN_SECONDS, MOST_KNOWN = 300.0, 50_000
-# Load balancers ask for their own sake, and webhooks have a limit of their own, by account.
-UNLIMITED = ("/healthz", "/readyz", "/webhooks/stripe/")
+MOST_KNOWN = 100_000  # sessions
+# Requests with a cookie that isn't known here: after a deployment, all people of an office at once.
+CLAIM_SHARE = 5  # of the rate
+WEBHOOKS_PER_SECOND = 300  # from one address, as of one account
+LIVENESS, READINESS, WEBHOOKS = "/healthz", "/readyz", "/webhooks/stripe"
 
 
 class TooManyRequests(Refused):
@@ -44,18 +45,19 @@ class TooManyRequests(Refused):
 class RequestLimits:
     """The HTTP requests and handshakes of one app in this process. One event loop uses it."""
 
-    def __init__(self, realm: Realm) -> None:
-        self._realm = realm
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._buckets = TokenBuckets()
         self._waiting = 0
-        self._seen_live: OrderedDict[str, float] = OrderedDict()  # when, by session hash; oldest first
+        self._seen_live: OrderedDict[str, None] = OrderedDict()  # session hashes, the least recent first
 
     async def wait_for_turn(self, scope: Scope, *, is_static: bool) -> None:
         """Raises TooManyRequests when too many requests of its sender, or of all senders, wait already."""
-        if scope["path"].startswith(UNLIMITED):
-            return
-        cost, rate = STATIC_COST if is_static else 1.0, float(settings().requests_per_second)
-        bucket = self._buckets.get(self._name_sender(scope), rate, rate * BURST_SECONDS)
+        if scope["path"] == LIVENESS:
+            return  # it costs nothing
+        cost = STATIC_COST if is_static else 1.0
+        name, rate = self._find_bucket(scope)
+        bucket = self._buckets.get(name, rate, rate * BURST_SECONDS)
         seconds = bucket.take(cost)
         if seconds > MAX_WAIT_SECONDS or (seconds and self._waiting >= MAX_WAITING):
             bucket.give_back(cost)
@@ -68,16 +70,24 @@ class RequestLimits:
                 self._waiting -= 1
 
     def note_live_session(self, session_hash: str) -> None:
-        """Requests of a session that was found live just now no longer count for their address."""
-        self._seen_live[session_hash] = time.monotonic()
+        """Requests of a session that was found live no longer count for their address."""
+        self._seen_live[session_hash] = None
         self._seen_live.move_to_end(session_hash)
         if len(self._seen_live) > MOST_KNOWN:
             self._seen_live.popitem(last=False)
 
-    def _name_sender(self, scope: Scope) -> str:
-        """The sender of a cookie is its session only if that was found live lately, else its address."""
-        request = HTTPConnection(scope)
-        session_hash = sessions.get_token_hash(self._realm, request_identity.get_cookie_header(request))
-        if session_hash and self._seen_live.get(session_hash, -math.inf) > time.monotonic() - KNOWN_SECONDS:
-            return f"session {session_hash}"
-        return f"address {request_identity.get_client_address(request)}"
+    def _find_bucket(self, scope: Scope) -> tuple[str, float]:
+        """Its name and its rate. One for each session that was found live, several for each address."""
+        request, path = HTTPConnection(scope), scope["path"]
+        rate = float(settings().requests_per_second)
+        session_hash = sessions.get_token_hash(self._site.realm, request_identity.get_cookie_header(request))
+        if session_hash in self._seen_live:
+            return f"session {session_hash}", rate
+        address = request_identity.get_client_address(request)
+        if path == READINESS:  # a load balancer, whose address may be that of every visitor
+            return f"readiness {address}", rate
+        if not self._site.is_operator_app and (path == WEBHOOKS or path.startswith(f"{WEBHOOKS}/")):
+            return f"webhooks {address}", max(rate, WEBHOOKS_PER_SECOND)
+        if session_hash:
+            return f"claims {address}", rate * CLAIM_SHARE
+        return f"address {address}", rate

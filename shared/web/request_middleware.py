@@ -41,7 +41,7 @@ class BodyTimedOut(DomainError):
 class RequestMiddleware:
     def __init__(self, app: ASGIApp, *, site: Site) -> None:
         self.app, self.site = app, site
-        self.limits = RequestLimits(site.realm)
+        self.limits = RequestLimits(site)
         app_folder = settings().frontends_dir / ("admin" if site.is_operator_app else "tenant")
         self.policy = content_security.build_policy(app_folder / "build" / "client", site.socket_origin)
 
@@ -92,7 +92,7 @@ class RequestMiddleware:
         except Exception as problem:  # the last place where it can become a response
             is_logged = not isinstance(problem, TooManyRequests)  # a flood is not copied to the disk
             _report_problem(problem, request_id, scope["path"])
-            if status or scope["type"] == "websocket":
+            if status or (scope["type"] == "websocket" and is_logged):
                 raise
             await problem_responses.send_refusal(scope, receive_tracked, send_with_headers, problem)
         finally:

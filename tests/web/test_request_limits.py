@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -39,8 +40,10 @@ async def ask(
         return answer, time.monotonic() - began
 
 
-async def flood(app: object, count: int, cookie: str = "") -> list[tuple[httpx.Response, float]]:
-    return await asyncio.gather(*(ask(app, STRANGER, cookie) for _ in range(count)))
+async def flood(
+    app: object, count: int, cookie: str = "", path: str = "/nothing"
+) -> list[tuple[httpx.Response, float]]:
+    return await asyncio.gather(*(ask(app, STRANGER, cookie, path) for _ in range(count)))
 
 
 async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answered(
@@ -48,9 +51,9 @@ async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answer
 ) -> None:
     answer, _ = await ask(app, STRANGER, cast.ann.cookie, f"/t/{cast.ann.slug}/nothing")
     assert answer.status_code != 303  # signed in
-    flooding = asyncio.create_task(flood(app, BURST + 10 * RATE, "__Host-bulkhead-session=forged"))
+    flooding = asyncio.create_task(flood(app, BURST + 10 * RATE))
     await asyncio.sleep(1)
-    for peer, cookie in ((OTHER, ""), (STRANGER, cast.ann.cookie)):
+    for peer, cookie in ((OTHER, ""), (STRANGER, cast.ann.cookie), (STRANGER, cast.gil.cookie)):
         answer, seconds = await ask(app, peer, cookie)
         assert answer.status_code != 429
         assert seconds < 1
@@ -61,21 +64,75 @@ async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answer
     assert waits[BURST - 1] < 2 < 4 < waits[-1] < request_limits.MAX_WAIT_SECONDS + 2
 
 
-async def test_refused_flood_hears_when_to_try_again_but_the_load_balancer_is_answered(
-    app: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_forged_cookies_are_limited_by_address_too(app: object, no_waiting: None) -> None:
+    count = 2 * BURST * request_limits.CLAIM_SHARE
+    answers = await flood(app, count, "__Host-bulkhead-session=forged")
+    assert sum(answer.status_code == 429 for answer, _ in answers) > BURST
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "MAX_WAITING", 0)
+
+
+async def test_refused_flood_hears_when_to_try_again_but_the_load_balancer_is_answered(
+    app: object, no_waiting: None
+) -> None:
     answers = [answer for answer, _ in await flood(app, 4 * BURST)]
     refusal = next(answer for answer in answers if answer.status_code == 429)
     assert refusal.headers["retry-after"] == "1"
     assert "Too many requests." in refusal.text
     assert "Try again in 1 second." in refusal.text
-    answer, _ = await ask(app, STRANGER, path="/healthz")
-    assert answer.status_code == 404  # this app has no such route; it was not refused
+    for path in ("/healthz", "/readyz"):
+        answer, _ = await ask(app, STRANGER, path=path)
+        assert answer.status_code == 404  # this app has no such route; it was not refused
 
 
-async def test_static_files_count_less(app: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_limits, "MAX_WAITING", 0)
+@pytest.mark.parametrize(
+    ("path", "has_own_limit"),
+    [
+        ("/webhooks/stripe", True),
+        ("/webhooks/stripe/account", True),
+        ("/webhooks/stripes", False),
+        ("/readyz", True),
+        ("/healthz", True),
+        ("/readyzz", False),
+        ("/healthz/more", False),
+    ],
+)
+async def test_only_these_paths_are_answered_beside_a_flood(
+    app: object, no_waiting: None, path: str, has_own_limit: bool
+) -> None:
+    await flood(app, 4 * BURST)
+    statuses = [(await ask(app, STRANGER, path=path))[0].status_code for _ in range(3)]
+    assert (429 not in statuses) is has_own_limit
+
+
+@pytest.mark.parametrize("path", ["/webhooks/stripe", "/readyz"])
+async def test_flood_of_webhooks_and_of_probes_is_refused(
+    app: object, no_waiting: None, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(request_limits, "WEBHOOKS_PER_SECOND", RATE)
+    answers = await flood(app, 4 * BURST, path=path)
+    assert 429 in [answer.status_code for answer, _ in answers]
+
+
+async def test_refused_handshake_is_closed_without_an_error(app: object, no_waiting: None) -> None:
+    await flood(app, 4 * BURST)
+    scope = {"type": "websocket", "path": "/_event/", "headers": [], "client": (STRANGER, 1), "app": app}
+    sent = list[MutableMapping[str, Any]]()
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)  # type: ignore[operator]
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def test_static_files_count_less(app: object, no_waiting: None) -> None:
     statuses = [
         (await ask(app, STRANGER, path="/assets/nothing.js"))[0].status_code for _ in range(3 * BURST)
     ]
