@@ -1,6 +1,7 @@
 """Money as people write it. Inside it is always a whole number of the smallest unit, and the currency beside it."""
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 from babel import Locale
@@ -43,6 +44,16 @@ def _define_currency(code: str) -> Currency:
 
 
 CURRENCIES = _list_currencies()
+
+
+@cache
+def _find_currency(currency: str) -> Currency | None:
+    """Former currencies as well: old invoices are in them."""
+    code = currency.upper()
+    is_known = currency.islower() and code in LOCALE.currencies
+    return _define_currency(code) if is_known else None
+
+
 _AMOUNT_PATTERN = re.compile(r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,12})(?:\.(?P<part>[0-9]{1,3}))?")
 
 
@@ -51,14 +62,14 @@ def format_amount(amount: int, currency: str, *, short: bool = False) -> str:
 
     `short`: a whole amount without its decimal places, as in "$1,299".
     """
-    definition = CURRENCIES.get(currency)
+    definition = _find_currency(currency)
     prefix = definition.symbol if definition else f"{currency.upper()} "
     return f"{'−' if amount < 0 else ''}{prefix}{format_number(abs(amount), currency, short=short)}"
 
 
 def format_number(amount: int, currency: str, *, short: bool = False) -> str:
     """Without the currency, as in a field of a form that names it elsewhere."""
-    definition = CURRENCIES.get(currency)
+    definition = _find_currency(currency)
     if definition is None or not definition.digits:
         return f"{amount:,}"
     whole, fraction = divmod(amount, 10**definition.digits)

@@ -332,3 +332,15 @@ async def test_portal_settings_of_another_version_are_replaced(
     present = await sdk.v1.billing_portal.configurations.retrieve_async(former.id)
     assert present.features.subscription_cancel.mode == "at_period_end"
     assert await world.provider.has_portal_settings()
+
+
+async def test_portal_settings_that_were_edited_in_the_dashboard_are_noticed(
+    world: StripeWorld, sdk: stripe.StripeClient
+) -> None:
+    await world.provider.save_portal_settings()
+    (configuration,) = (await sdk.v1.billing_portal.configurations.list_async()).data
+    edited = {"features": {"payment_method_update": {"enabled": False}}}
+    await sdk.v1.billing_portal.configurations.update_async(configuration.id, edited)
+    assert not await world.provider.has_portal_settings()
+    assert await world.provider.save_portal_settings()
+    assert await world.provider.has_portal_settings()

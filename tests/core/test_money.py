@@ -19,6 +19,7 @@ from shared.core.errors import Invalid
         (12_340, "kwd", "KWD 12.340"),
         (500, "ugx", "UGX 5.00"),
         (1_000, "xaf", "FCFA 1,000"),
+        (200_000, "bgn", "BGN 2,000.00"),  # replaced by the euro
         (7, "xyz", "XYZ 7"),
     ],
 )

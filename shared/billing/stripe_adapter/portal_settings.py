@@ -7,7 +7,7 @@ may let customers change plans past our rules. https://docs.stripe.com/customer-
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import stripe
 from stripe.params.billing_portal import ConfigurationUpdateParamsFeatures as UpdatedFeatures
@@ -30,12 +30,21 @@ class SavedSettings:
 
 
 async def find(v1: "stripe.V1Services") -> tuple[str, bool] | None:
-    """Id of our active settings, and whether they are those of this version."""
+    """Id of our active settings, and whether they are those of this version; they may be edited in the dashboard."""
     configurations = await v1.billing_portal.configurations.list_async({"active": True, "limit": 100})
     async for configuration in configurations.auto_paging_iter():
-        if digest := (configuration.to_dict().get("metadata") or {}).get(DIGEST_KEY):
-            return configuration.id, digest == DIGEST
+        values = configuration.to_dict()
+        if digest := (values.get("metadata") or {}).get(DIGEST_KEY):
+            return configuration.id, digest == DIGEST and _has_our_features(values["features"])
     return None
+
+
+def _has_our_features(features: dict[str, dict[str, Any]]) -> bool:
+    return all(
+        features.get(name, {}).get(key) == value
+        for name, feature in cast(dict[str, dict[str, Any]], FEATURES).items()
+        for key, value in feature.items()
+    )
 
 
 async def save(v1: "stripe.V1Services") -> SavedSettings:
