@@ -6,7 +6,7 @@ INSTALL := $(PY) -m shared.dev.install_packages
 # Full runs that succeeded, for `bulkhead doctor`.
 RECORD = mkdir -p .bulkhead/last-runs && touch .bulkhead/last-runs/$(1)
 
-.PHONY: up test test-fast test-long test-pooler check bench attack lock clean
+.PHONY: up test test-fast test-long test-pooler stripe-live check bench attack lock clean
 up: .venv/up
 	@$(PY) -m shared.cli up --with-parent
 
@@ -27,6 +27,11 @@ test-long: .venv/test
 test-pooler: .venv/test
 	@$(PY) -m tests.support.pooler $(PY) -m pytest -n 0 tests/core/test_db.py tests/core/test_tenant_filter.py tests/cli/test_pooler.py
 	@$(PY) -m tests.support.pooler $(PY) -m tests.attack
+
+# The suite that certifies the Stripe stand-in, against the test mode of a Stripe account of your own.
+stripe-live: .venv/test
+	@test -n "$(KEY)" || { echo "make stripe-live needs a test key: make stripe-live KEY=sk_test_…" >&2; exit 1; }
+	@STRIPE_TEST_KEY="$(KEY)" $(PY) -m pytest -n 0 tests/dev/stripe_sandbox/suite
 
 check: .venv/test
 	@.venv/bin/ruff check .
