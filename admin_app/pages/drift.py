@@ -14,7 +14,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
 from shared.backoffice.reasons import state_reason
-from shared.backoffice.tenant_billing import TenantDrift
+from shared.backoffice.tenant_billing import TenantAlert, TenantDrift
 from shared.billing.models import ReconcileRun
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
@@ -65,6 +65,17 @@ class DriftRow:
     changes: list[Change] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AlertRow:
+    tenant: str
+    href: str
+    alert: str
+
+
+def alert_row(alert: TenantAlert) -> AlertRow:
+    return AlertRow(tenant=alert.tenant_name, href=addresses.billing_url(alert.tenant_id), alert=alert.alert)
+
+
 def run_row(run: ReconcileRun) -> RunRow:
     by_operator = run.cause == "operator"
     return RunRow(
@@ -101,6 +112,7 @@ class DriftState(DialogState, ListState, PageState):
     loaded: bool = False
     runs: list[RunRow] = []
     rows: list[DriftRow] = []
+    alerts: list[AlertRow] = []
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
@@ -109,13 +121,19 @@ class DriftState(DialogState, ListState, PageState):
             page_data = await self._read(octx)
         self._show(*page_data)
 
-    async def _read(self, octx: OperatorCtx) -> tuple[Sequence[ReconcileRun], Page[TenantDrift]]:
+    async def _read(
+        self, octx: OperatorCtx
+    ) -> tuple[Sequence[ReconcileRun], Page[TenantDrift], Sequence[TenantAlert]]:
         return (
             await tenant_billing.list_reconcile_runs(octx, RUNS_SHOWN),
             await tenant_billing.list_drift(octx, after=self._cursor(), limit=PAGE_SIZE),
+            await tenant_billing.list_alerts(octx),
         )
 
-    def _show(self, runs: Sequence[ReconcileRun], drift_page: Page[TenantDrift]) -> None:
+    def _show(
+        self, runs: Sequence[ReconcileRun], drift_page: Page[TenantDrift], alerts: Sequence[TenantAlert]
+    ) -> None:
+        self.alerts = [alert_row(alert) for alert in alerts]
         self.runs = [run_row(run) for run in runs]
         self.rows = [drift_row(listed_drift) for listed_drift in drift_page.rows]
         self._show_page(drift_page, "customer differed", "customers differed")
@@ -162,6 +180,21 @@ def drift_line(drift: DriftRow) -> rx.Component:
     )
 
 
+def alert_line(alert: AlertRow) -> rx.Component:
+    return rx.el.li(
+        text_with_note(
+            link(alert.tenant, alert.href, class_name="strong"), small(alert.alert, class_name="cut-anywhere")
+        )
+    )
+
+
+def alerts_panel() -> rx.Component:
+    alert_list = rx.el.ul(
+        rx.foreach(DriftState.alerts, alert_line), class_name="list", data_testid="billing-alerts"
+    )
+    return rx.cond(has_items(DriftState.alerts), panel(alert_list, title="Needs attention"))
+
+
 def runs_panel() -> rx.Component:
     state = DriftState
     no_runs = empty_state(
@@ -205,6 +238,7 @@ def drift_page() -> rx.Component:
             description="Differences between our data and Stripe, fixed automatically.",
             actions=[compare_button],
         ),
+        alerts_panel(),
         runs_panel(),
         drift_panel(),
         form_dialog(

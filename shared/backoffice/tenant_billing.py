@@ -13,7 +13,7 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import adjustments, tenant_billing_repository
 from shared.backoffice.reasons import Reason, use_reason
-from shared.backoffice.tenant_billing_repository import TenantDrift, TenantInvoice
+from shared.backoffice.tenant_billing_repository import TenantAlert, TenantDrift, TenantInvoice
 from shared.billing import accounts, customers
 from shared.billing.models import (
     PLATFORM,
@@ -134,6 +134,13 @@ async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> 
             session, after=after, limit=limit + 1
         )
     return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.get_drift_cursor)
+
+
+async def list_alerts(octx: OperatorCtx, limit: int = 50) -> Sequence[TenantAlert]:
+    """Tenants whose billing needs a review: a deleted customer, two subscriptions, a price of another product."""
+    policy.require_operator(octx, actions.OP_BILLING_READ)
+    async with entry.read_across_tenants(octx, DRIFT_REASON) as session:
+        return await tenant_billing_repository.list_alerts_of_all_tenants(session, clamp_limit(limit))
 
 
 async def list_invoices(

@@ -16,6 +16,7 @@ from shared.billing.models import (
     BillingDrift,
     BillingEvent,
     BillingInvoice,
+    BillingSnapshot,
     ProviderAccount,
     ReconcileRun,
 )
@@ -41,6 +42,13 @@ class TenantInvoice:
 class TenantDrift:
     drift: BillingDrift
     tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantAlert:
+    tenant_id: str
+    tenant_name: str
+    alert: str
 
 
 async def list_customers(ctx: Ctx) -> Sequence[BillingCustomer]:
@@ -119,6 +127,18 @@ async def list_drift_of_all_tenants(
         .limit(limit)
     )
     return [TenantDrift(*row) for row in (await session.exec(statement)).all()]
+
+
+async def list_alerts_of_all_tenants(session: AsyncSession, limit: int) -> Sequence[TenantAlert]:
+    """Newest change first."""
+    statement = (
+        select(BillingSnapshot.tenant_id, Tenant.name, BillingSnapshot.alert)
+        .join(Tenant, col(Tenant.id) == col(BillingSnapshot.tenant_id))
+        .where(BillingSnapshot.alert != "")
+        .order_by(col(BillingSnapshot.changed_at).desc(), col(BillingSnapshot.tenant_id))
+        .limit(limit)
+    )
+    return [TenantAlert(*row) for row in (await session.exec(statement)).all()]
 
 
 async def list_invoices_of_all_tenants(

@@ -146,6 +146,21 @@ async def test_paused_account_is_shown_on_every_page_until_resumed(
         await send_event(sam, "resume_account", {"reason": REASON})
 
 
+async def test_customer_deleted_in_stripe_is_listed_for_operators(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
+    customer = await subscribe_acme(cast, provider)
+    page = cast.sam.opens(DriftState, path="/drift")
+    await send_event(page, "load")
+    assert customer not in str(page.alerts)
+    provider.state[customer] = CustomerState(customer, deleted=True)
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    await send_event(page, "load")
+    (alert,) = [alert for alert in page.alerts if customer in alert.alert]
+    assert alert.href == addresses.billing_url(cast.acme)
+    assert "deleted in Stripe" in alert.alert
+
+
 async def test_test_mode_is_shown_on_every_page_of_both_apps(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
