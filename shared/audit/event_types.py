@@ -54,6 +54,7 @@ class AuditAction(StrEnum):
     BILLING_CHANGE_ASKED = "billing.change_asked"
     BILLING_CHECKOUT_STARTED = "billing.checkout_started"
     BILLING_CUSTOMER_CREATED = "billing.customer_created"
+    BILLING_DETAILS_CHANGED = "billing.details_changed"
     BILLING_DUPLICATE_ENDED = "billing.duplicate_ended"
     BILLING_PORTAL_OPENED = "billing.portal_opened"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"

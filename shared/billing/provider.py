@@ -36,8 +36,8 @@ class KeyRefused(Exception):
 
 
 # What a refusal is about. "card": the payment method; "price": a price that can't be bought; "customer" and
-# "subscription": they were deleted or have ended; "checkout": it was completed or has expired.
-RefusalKind = Literal["card", "price", "customer", "subscription", "checkout", "other"]
+# "subscription": they were deleted or have ended; "checkout": it was completed or has expired; "tax_id": it is malformed.
+RefusalKind = Literal["card", "price", "customer", "subscription", "checkout", "tax_id", "other"]
 
 
 class ProviderRefused(Exception):
@@ -142,6 +142,22 @@ class CustomerState:
     invoices: tuple[Invoice, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingDetails:
+    """What is on a customer's invoices. Empty fields are not set."""
+
+    name: str = ""
+    email: str = ""
+    line1: str = ""
+    line2: str = ""
+    postal_code: str = ""
+    city: str = ""
+    state: str = ""
+    country: str = ""  # two letters, as in "DE"
+    tax_id_type: str = ""  # as in "eu_vat"
+    tax_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderLine:
     """`quantity` None: metered."""
@@ -229,6 +245,12 @@ class Provider(Protocol):
 
         A customer that no longer exists is `deleted`.
         """
+        ...
+
+    async def fetch_billing_details(self, customer_id: str) -> BillingDetails: ...
+
+    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
+        """Replaces all fields. Nothing was changed where the tax id is refused."""
         ...
 
     async def get_tenant_id(self, customer_id: str) -> str:

@@ -16,6 +16,7 @@ from shared.billing.inbound_webhooks.signature import verify_event
 from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price
 from shared.billing.pricing import prices_repository
 from shared.billing.provider import (
+    BillingDetails,
     ChangePreview,
     Checkout,
     CheckoutOrder,
@@ -63,6 +64,11 @@ class Shop(FakeProvider):
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         return f"{PAGE}/{customer_id}"
+
+    async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
+        return BillingDetails(name=customer_id, email="bills@example.test")
+
+    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None: ...
 
     async def preview_change(
         self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine], *_: Any, **__: Any

@@ -17,7 +17,7 @@ from shared.audit.models import AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingUsage
-from shared.billing.provider import ChangePreview
+from shared.billing.provider import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
@@ -287,6 +287,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "capacity": lambda *_: 3,
     "reason_code": lambda *_: "other",
     "change_request": lambda *_: ChangeRequest(seats=120),
+    "details": lambda *_: BillingDetails(name="Acme", email="eve@evil.test"),
     "previous_date": lambda *_: now().date(),
     "device": lambda *_: "Chrome on macOS",
     "within": lambda *_: timedelta(hours=1),

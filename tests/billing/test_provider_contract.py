@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared.billing.provider import (
+    BillingDetails,
     CanceledAddon,
     CheckoutOrder,
     OpenCheckouts,
@@ -102,6 +103,42 @@ async def test_create_customer_makes_another_one_after_a_deletion(shop: Shop) ->
     new_id = await ask("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme-1")
     assert new_id != shop.customer
     assert not (await shop.provider.fetch_customer(new_id)).deleted
+
+
+async def test_billing_details_are_replaced_and_read_as_they_were_written(shop: Shop) -> None:
+    provider = shop.provider
+    assert await provider.fetch_billing_details(shop.customer) == BillingDetails(
+        name="Acme", email="ann@acme.test"
+    )
+    full = BillingDetails(
+        name="Acme GmbH",
+        email="bills@acme.test",
+        line1="Hauptstr. 1",
+        line2="2nd floor",
+        postal_code="10115",
+        city="Berlin",
+        state="BE",
+        country="DE",
+        tax_id_type="eu_vat",
+        tax_id="DE123456789",
+    )
+    for details in (full, full, replace(full, tax_id="DE987654321", line2=""), BillingDetails(name="A")):
+        changed = replace(details, email="bills@acme.test")
+        await provider.update_billing_details(shop.customer, changed)
+        assert await provider.fetch_billing_details(shop.customer) == changed
+    await provider.update_billing_details(shop.customer, full)
+    with pytest.raises(ProviderRefused) as raised:
+        await provider.update_billing_details(shop.customer, replace(full, name="B", tax_id="123456789"))
+    assert raised.value.kind == "tax_id"
+    assert await provider.fetch_billing_details(shop.customer) == full
+    shop.world.delete_customer(shop.customer)
+    for call in (
+        provider.fetch_billing_details(shop.customer),
+        provider.update_billing_details(shop.customer, full),
+    ):
+        with pytest.raises(ProviderRefused) as raised:
+            await call
+        assert raised.value.kind == "customer"
 
 
 async def test_tenant_of_a_customer_is_known(shop: Shop) -> None:

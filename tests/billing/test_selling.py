@@ -7,12 +7,21 @@ from typing import Any, get_args
 
 import pytest
 
+from shared.audit import audit_log
 from shared.backoffice import webhook_inbox
 from shared.billing import customers, tasks
 from shared.billing.models import PLATFORM, BillingSnapshot
 from shared.billing.pricing import comparison, price_sync
-from shared.billing.provider import Checkout, CheckoutOrder, ProviderDown, ProviderRefused, RefusalKind
+from shared.billing.provider import (
+    BillingDetails,
+    Checkout,
+    CheckoutOrder,
+    ProviderDown,
+    ProviderRefused,
+    RefusalKind,
+)
 from shared.billing.subscriptions import (
+    billing_details,
     cancellation,
     changes,
     checkout,
@@ -468,6 +477,8 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
             cancellation.prepare_cancel(ctx, "unused"),
             cancellation.prepare_resume(ctx),
             portal.prepare(ctx),
+            billing_details.prepare_view(ctx),
+            billing_details.prepare_change(ctx, BillingDetails(name="A", email="a@a.test")),
             overview.get_overview(ctx),
             invoices.list_invoices(ctx),
         ]
@@ -527,6 +538,52 @@ async def test_deletion_that_nobody_noticed_is_found_by_the_next_call(
     with pytest.raises(Conflict, match="was deleted"):
         await start_checkout(cast.gil, STARTER)
     assert url.endswith(await get_customer_id(cast.gil)), "a customer that exists is not replaced"
+
+
+async def save_details(person: Person, details: BillingDetails) -> BillingDetails:
+    """Returns what is at the provider then."""
+    async with person.ctx() as ctx:
+        change = await billing_details.prepare_change(ctx, details)
+    await billing_details.submit(change)
+    async with person.ctx() as ctx:
+        tenant_id = await billing_details.prepare_view(ctx)
+    return await billing_details.fetch(tenant_id)
+
+
+async def test_billing_details_are_saved_at_the_provider(cast: Cast, seller: MemoryProvider) -> None:
+    typed = BillingDetails(name=" Globex  AG ", email="Bills@Globex.test", country="ch", city="Bern")
+    saved = await save_details(cast.gil, typed)
+    assert saved == BillingDetails(name="Globex AG", email="bills@globex.test", country="CH", city="Bern")
+    seller.buyers[await get_customer_id(cast.gil)].details = replace(saved, city="Basel")  # in the portal
+    assert (await billing_details.fetch(cast.globex)).city == "Basel"
+    with_tax_id = replace(typed, tax_id_type="eu_vat", tax_id="de 123456789")
+    assert (await save_details(cast.gil, with_tax_id)).tax_id == "DE123456789"
+    with pytest.raises(Conflict, match="tax ID isn't valid"):
+        await save_details(cast.gil, replace(with_tax_id, tax_id="1234"))
+    async with cast.gil.ctx() as ctx:
+        (event, *_) = (await audit_log.list_events(ctx, limit=1)).rows
+        assert event.action == "billing.details_changed"
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"name": " "}, "name"),
+        ({"email": "nobody"}, "email"),
+        ({"country": "Germany"}, "country"),
+        ({"tax_id": "DE1"}, "tax_id"),
+        ({"tax_id_type": "eu_vat"}, "tax_id"),
+        ({"tax_id": "1", "tax_id_type": "moon"}, "tax_id"),
+        ({"line1": "x" * 201}, "line1"),
+    ],
+)
+async def test_invalid_billing_details_name_their_field(
+    cast: Cast, seller: MemoryProvider, changed: dict[str, str], field: str
+) -> None:
+    details = replace(BillingDetails(name="Globex", email="bills@globex.test"), **changed)
+    with pytest.raises(Invalid) as caught:
+        await save_details(cast.gil, details)
+    assert list(caught.value.fields) == [field]
 
 
 async def test_portal_returns_to_the_billing_page(cast: Cast, seller: MemoryProvider) -> None:

@@ -239,6 +239,8 @@ async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryPr
     await send_event(page, "load")
     assert not page.loaded
     for name, payload in (
+        ("open_details", ()),
+        ("save_details", ({"name": "Acme", "email": "bills@acme.test"},)),
         ("open_portal", ()),
         ("resume_subscription", ()),
         ("check_payment", ()),

@@ -88,6 +88,8 @@ def _get_refusal_kind(problem: stripe.StripeError) -> RefusalKind:
     param = str(getattr(error, "param", None) or "")
     if getattr(error, "type", None) == CARD_ERROR:
         return "card"
+    if problem.code == "tax_id_invalid":
+        return "tax_id"
     if PRICE_PARAM.search(param):
         return "price"
     if is_missing(problem) and param in ("customer", "subscription"):

@@ -9,13 +9,14 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 import stripe
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    BillingDetails,
     CanceledAddon,
     ChangePreview,
     Checkout,
@@ -122,6 +123,36 @@ class StripeGateway:
                 raise
             subscriptions, invoices = [], []
         return mapping.to_customer_state(customer, subscriptions, invoices)
+
+    @translate_stripe_errors
+    async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
+        customer = (await self._v1.customers.retrieve_async(customer_id)).to_dict()
+        if customer.get("deleted"):
+            raise ProviderRefused(f"{customer_id} was deleted.", kind="customer")
+        tax_ids = await self._v1.customers.tax_ids.list_async(customer_id, {"limit": 1})
+        return mapping.to_billing_details(customer, [tax_id.to_dict() for tax_id in tax_ids.data])
+
+    @translate_stripe_errors
+    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
+        """The tax id that the form showed, the newest, is replaced; others were added in the portal and stay."""
+        tax_ids = self._v1.customers.tax_ids
+        shown = (await tax_ids.list_async(customer_id, {"limit": 1})).data
+        is_kept = bool(shown) and (shown[0].type, shown[0].value) == (details.tax_id_type, details.tax_id)
+        if details.tax_id and not is_kept:
+            kind = cast(Any, details.tax_id_type)  # of the types that the form offers
+            await tax_ids.create_async(customer_id, {"type": kind, "value": details.tax_id})
+        address: stripe.params.CustomerUpdateParamsAddress = {
+            "line1": details.line1,
+            "line2": details.line2,
+            "postal_code": details.postal_code,
+            "city": details.city,
+            "state": details.state,
+            "country": details.country,
+        }
+        params: stripe.params.CustomerUpdateParams = {"name": details.name, "email": details.email}
+        await self._v1.customers.update_async(customer_id, {**params, "address": address})
+        if shown and not is_kept:
+            await tax_ids.delete_async(customer_id, shown[0].id)
 
     @translate_stripe_errors
     async def get_tenant_id(self, customer_id: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.billing.provider import (
     AfterTrial,
+    BillingDetails,
     CanceledAddon,
     ChangePreview,
     CustomerState,
@@ -32,6 +33,7 @@ PAUSE_CAUSES: dict[str, PauseCause] = {
     "pause_requested": "request",
     "trial_end_without_payment_method": "trial",
 }
+ADDRESS_FIELDS = ("line1", "line2", "postal_code", "city", "state", "country")
 SEND_INVOICE = "send_invoice"  # collection method: the invoice has a due date and isn't charged automatically
 CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
 
@@ -55,6 +57,19 @@ def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Ite
             to_subscription(raw, raw_invoices, pays=bool(default_method)) for raw in raw_subscriptions
         ),
         invoices=tuple(to_invoice(raw) for raw in raw_invoices),
+    )
+
+
+def to_billing_details(customer: Raw, tax_ids: Iterable[Raw]) -> BillingDetails:
+    """`tax_ids`: the first is taken."""
+    address = customer.get("address") or {}
+    tax_id: Raw = next(iter(tax_ids), {})
+    return BillingDetails(
+        name=customer.get("name") or "",
+        email=customer.get("email") or "",
+        tax_id_type=str(tax_id.get("type") or ""),
+        tax_id=tax_id.get("value") or "",
+        **{field: address.get(field) or "" for field in ADDRESS_FIELDS},
     )
 
 

@@ -132,11 +132,15 @@ def _fill_customer(account: Account, customer: Object, params: Object) -> None:
     for name in PLAIN_FIELDS:
         if name in params:
             value = params.get(name) or None
-            customer[name] = EMPTY_ADDRESS | value if isinstance(value, dict) else value
+            customer[name] = _fill_address(value) if isinstance(value, dict) else value
     for name in ("preferred_locales", "invoice_prefix", "balance"):
         if name in params:
             customer[name] = params.get(name)
     merge_metadata(customer, params.get("metadata"))
+
+
+def _fill_address(value: Object) -> Object:
+    return EMPTY_ADDRESS | {field: text or None for field, text in value.items()}
 
 
 EMPTY_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))

@@ -34,6 +34,7 @@ ID_PREFIXES = {
     "setup_intent": "seti",
     "subscription": "sub",
     "subscription_item": "si",
+    "tax_id": "txi",
     "test_helpers.test_clock": "clock",
     "webhook_endpoint": "we",
 }

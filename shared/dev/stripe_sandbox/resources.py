@@ -21,6 +21,7 @@ from shared.dev.stripe_sandbox import (
     resumptions,
     subscription_items,
     subscriptions,
+    tax_ids,
     test_clocks,
     webhook_endpoints,
 )
@@ -44,6 +45,7 @@ RESOURCES: tuple[ModuleType, ...] = (
     resumptions,
     subscription_items,
     subscriptions,
+    tax_ids,
     test_clocks,
     webhook_endpoints,
 )

@@ -4,11 +4,13 @@ from typing import Any
 
 import reflex as rx
 
+from shared.billing.subscriptions.billing_details import MAX_LINE_LENGTH
 from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.ui.banners import local_time
-from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper, text_area
+from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper, text_area, text_input
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
+from tenant_app.pages.billing.details import TAX_ID_CHOICES
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import external_link
@@ -134,5 +136,38 @@ def invoice_dialog() -> rx.Component:
     )
 
 
+def details_dialog() -> rx.Component:
+    details: Any = BillingState.details
+
+    def line(label: str, name: str, **props: Any) -> rx.Component:
+        control = text_input(name, default_value=details[name], max_length=MAX_LINE_LENGTH, **props)
+        return dialog_field(label, control, id=name)
+
+    type_select = rx.el.select(
+        *[rx.el.option(label, value=key) for key, label in TAX_ID_CHOICES],
+        name="tax_id_type",
+        class_name="input",
+        default_value=details["tax_id_type"],
+        custom_attrs={"id": "tax_id_type"},
+    )
+    return billing_dialog(
+        "details",
+        "Billing details",
+        "They appear on your invoices.",
+        line("Name", "name"),
+        line("Email", "email", type="email"),
+        line("Address", "line1"),
+        line("Address, second line", "line2"),
+        line("Postal code", "postal_code"),
+        line("City", "city"),
+        line("State or region", "state"),
+        line("Country", "country", placeholder="DE"),
+        dialog_field("Tax ID type", type_select, id="tax_id_type"),
+        line("Tax ID", "tax_id", placeholder="DE123456789"),
+        confirm="Save",
+        submit=BillingState.save_details,
+    )
+
+
 def billing_dialogs() -> rx.Component:
-    return rx.fragment(order_dialog(), change_dialog(), cancel_dialog(), invoice_dialog())
+    return rx.fragment(order_dialog(), change_dialog(), cancel_dialog(), invoice_dialog(), details_dialog())

@@ -27,6 +27,7 @@ from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.forms import Form, parse_choice
 from shared.ui.list_state import ListState
+from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
 from tenant_app.pages.billing.rows import (
@@ -49,7 +50,7 @@ class CancelForm(Form):
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
 
 
-class BillingState(OrderState, ListState, PageState):
+class BillingState(DetailsState, OrderState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
     dialogs: ClassVar[Sequence[str]] = ("cancel",)

@@ -176,8 +176,10 @@ def header_actions() -> list[rx.Component]:
     method = button(
         "Manage payment method", glyph="external-link", on_click=BillingState.open_portal, data_once="true"
     )
+    details = button("Billing details", on_click=BillingState.open_details, data_testid="billing-details")
     return [
         invoice,
+        guard_control(actions.BILLING_CHANGE, details, "Billing details"),
         guard_control(actions.BILLING_CHANGE, method, "Manage payment method", glyph="external-link"),
     ]
 

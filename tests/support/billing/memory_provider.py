@@ -18,6 +18,7 @@ from dateutil.relativedelta import relativedelta
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    BillingDetails,
     CanceledAddon,
     ChangePreview,
     Checkout,
@@ -110,6 +111,7 @@ class Buyer:
     id: str
     owner: str
     mail: str
+    details: BillingDetails = field(default_factory=BillingDetails)
     card: bool | None = None  # whether it pays; None: there is none
     wallet: int = 0  # what we owe them
     gone: bool = False
@@ -216,7 +218,11 @@ class MemoryProvider:
         for buyer in self.buyers.values():
             if buyer.owner == tenant_id and not buyer.gone:
                 return buyer.id
-        return self._run_once(key, lambda: self._add_buyer(Buyer(self._new_id("buyer"), tenant_id, email)))
+        details = BillingDetails(name=name, email=email)
+        return self._run_once(
+            key,
+            lambda: self._add_buyer(Buyer(self._new_id("buyer"), tenant_id, email, details)),
+        )
 
     async def fetch_customer(self, customer_id: str) -> CustomerState:
         self._record_call("fetch")
@@ -237,6 +243,17 @@ class MemoryProvider:
             hold.seen.set()
             await hold.go.wait()
         return state
+
+    async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
+        self._record_call("fetch_billing_details")
+        return self._get_present_buyer(customer_id).details
+
+    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
+        self._record_call("update_billing_details")
+        buyer = self._get_present_buyer(customer_id)
+        if details.tax_id_type == "eu_vat" and not details.tax_id[:2].isalpha():
+            raise ProviderRefused("That is no VAT number.", "no_tax_id", kind="tax_id")
+        buyer.details, buyer.mail = details, details.email
 
     async def get_tenant_id(self, customer_id: str) -> str:
         self._record_call("get_tenant_id")

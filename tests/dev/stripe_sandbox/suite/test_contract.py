@@ -51,6 +51,7 @@ ALL_KINDS = {
     "setup_intent",
     "subscription",
     "subscription_item",
+    "tax_id",
     "test_helpers.test_clock",
     "v2.billing.meter_event",
     "webhook_endpoint",
@@ -66,6 +67,7 @@ def test_objects_of_every_kind_satisfy_the_contract(
     v1.accounts.retrieve_current()
     clock = merchant.create_clock("2025-01-01")
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    v1.customers.tax_ids.create(customer.id, {"type": "eu_vat", "value": "DE123456789"})
     seats, calls = merchant.create_price(), merchant.create_metered_price(meter)
     coupon = v1.coupons.create({"percent_off": 10, "duration": "forever"})
     subscription = merchant.subscribe(customer, (seats, 2), calls, discounts=[{"coupon": coupon.id}])

@@ -404,6 +404,25 @@ def test_lists_omit_ended_subscriptions_unless_asked(merchant: SdkMerchant) -> N
     assert list_subscription_ids(status="canceled") == list_subscription_ids(status="ended") == [ended.id]
 
 
+def test_tax_ids_are_added_listed_and_deleted(merchant: SdkMerchant) -> None:
+    customer, other = merchant.create_customer(), merchant.create_customer()
+    tax_ids = merchant.v1.customers.tax_ids
+    older = tax_ids.create(customer.id, {"type": "eu_vat", "value": "DE123456789"})
+    newer = tax_ids.create(customer.id, {"type": "us_ein", "value": "12-3456789"})
+    assert (older.country, older.verification.status) == ("DE", "pending")
+    assert [tax_id.id for tax_id in tax_ids.list(customer.id).data] == [newer.id, older.id]
+    for kind, value in (("eu_vat", "123456789"), ("us_ein", "123456789"), ("gb_vat", "DE123456789")):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            tax_ids.create(customer.id, {"type": kind, "value": value})
+        assert caught.value.code == "tax_id_invalid"
+    with pytest.raises(stripe.InvalidRequestError, match="No such tax"):
+        tax_ids.delete(other.id, older.id)
+    assert tax_ids.delete(customer.id, older.id).deleted
+    assert [tax_id.id for tax_id in tax_ids.list(customer.id).data] == [newer.id]
+    kinds = [event.type for event in merchant.v1.events.list({"type": "customer.tax_id.*"}).data]
+    assert kinds[:3] == ["customer.tax_id.deleted", "customer.tax_id.created", "customer.tax_id.created"]
+
+
 def test_deleted_customer_leaves_a_stub_and_ended_subscriptions(merchant: SdkMerchant) -> None:
     customer = merchant.create_customer()
     subscription = merchant.subscribe(customer, merchant.create_price())
