@@ -171,13 +171,61 @@ class BillingInvoice(TenantRow, table=True):
     page_url: str = ""
     pdf_url: str = ""
     lines: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
+    credited: int = Field(default=0, sa_type=BigInteger)  # by credit notes
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
+class BillingRefund(TenantRow, table=True):
+    """A refund as of the last sync, whoever made it.
+
+    `adjustment_id`: the adjustment that requested it, "" for one made at the provider. `credit_note_id`: the note that
+    shows it on the invoice.
+    """
+
+    __tablename__ = "billing_refund"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    customer_id: str
+    invoice_id: str = ""
+    credit_note_id: str = ""
+    adjustment_id: str = ""
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    status: str
+    failure_reason: str = ""
+    created_at: datetime = Field(sa_type=timestamptz())
+    ticket: int = Field(sa_type=BigInteger)
+    seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class BillingDispute(TenantRow, table=True):
+    """A payment that the customer disputed at their bank, as of the last sync."""
+
+    __tablename__ = "billing_dispute"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    customer_id: str
+    invoice_id: str = ""
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    reason: str = ""
+    status: str
+    is_refundable: bool = False  # whether the disputed payment can still be refunded
+    respond_by: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_at: datetime = Field(sa_type=timestamptz())
+    ticket: int = Field(sa_type=BigInteger)
+    seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
 class BillingSnapshot(TenantRow, table=True):
-    """The result of the last sync of a tenant's subscriptions. `schedule`: the `AccessSchedule` as JSON."""
+    """The result of the last sync of a tenant's subscriptions. `schedule`: the `AccessSchedule` as JSON.
+
+    `upcoming`: the `provider.UpcomingCharges` as JSON; {} before the first sync that fetched them.
+    """
 
     __tablename__ = "billing_snapshot"
 
@@ -187,6 +235,7 @@ class BillingSnapshot(TenantRow, table=True):
     method: str = ""  # how they pay, as in "Visa ending in 4242"
     balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider
     currency: str = ""
+    upcoming: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     alert: str = ""  # a problem that operators should review
     deleted_customer_id: str = ""  # the current customer where it was deleted at the provider
     extra_subscriptions: int = 0  # that are charged beside the one that gives access

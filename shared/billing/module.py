@@ -13,9 +13,11 @@ MODULE = Module(
     models=[
         models.BillingAdjustment,
         models.BillingCustomer,
+        models.BillingDispute,
         models.BillingDrift,
         models.BillingEvent,
         models.BillingInvoice,
+        models.BillingRefund,
         models.BillingSnapshot,
         models.BillingSubscription,
         models.BillingUsage,
@@ -40,6 +42,7 @@ MODULE = Module(
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
+        AuditAction.BILLING_VOID_ASKED: "voided an overdue invoice",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },
     recorded={
@@ -51,6 +54,7 @@ MODULE = Module(
             "billing.details_changed",
             "billing.portal_opened",
             "billing.resume_asked",
+            "billing.void_asked",
         ),
     },
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
@@ -59,8 +63,11 @@ MODULE = Module(
             export=True, retention="accounting", personal=("by_id", "by_name", "reason")
         ),
         models.BillingCustomer: TableContract(
-            export=True, erase_after=("billing_invoice", "billing_subscription"), retention="accounting"
+            export=True,
+            erase_after=("billing_dispute", "billing_invoice", "billing_refund", "billing_subscription"),
+            retention="accounting",
         ),
+        models.BillingDispute: TableContract(export=True, retention="accounting"),
         models.BillingDrift: TableContract(export=False),
         models.BillingEvent: TableContract(
             export=False,
@@ -75,6 +82,7 @@ MODULE = Module(
             ),
         ),
         models.BillingInvoice: TableContract(export=True, retention="accounting"),
+        models.BillingRefund: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(
             export=True,
             personal=("method",),

@@ -107,6 +107,7 @@ class InvoiceLine:
     starts_at: datetime | None
     ends_at: datetime | None
     proration: bool
+    from_item: bool = False  # a separate item, such as a proration, that is charged even without a renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,63 @@ class Invoice:
     pdf_url: str
     subscription_id: str
     lines: tuple[InvoiceLine, ...] = ()
+    credited: int = 0  # by credit notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpcomingInvoice:
+    """The next invoice of a subscription as the provider previews it, with usage so far.
+
+    `total` is the sum of `lines`, less `discount`, plus `tax`. `due` is what is charged after the customer's credit.
+    """
+
+    subscription_id: str
+    currency: str
+    at: datetime | None
+    total: int
+    due: int
+    lines: tuple[InvoiceLine, ...] = ()
+    discount: int = 0
+    tax: int = 0  # on top of the lines
+    is_last: bool = False  # the subscription ends then; usage until then is added
+
+
+@dataclass(frozen=True, slots=True)
+class UpcomingCharges:
+    """`unknown_ids`: live subscriptions for which the provider refused a preview."""
+
+    invoices: tuple[UpcomingInvoice, ...] = ()
+    unknown_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money on its way back to the customer. `key`: of the request, "" for one made at the provider."""
+
+    id: str
+    invoice_id: str
+    credit_note_id: str
+    key: str
+    amount: int
+    currency: str
+    status: str  # pending, requires_action, succeeded, failed, canceled
+    failure_reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """A payment that the customer disputed at their bank."""
+
+    id: str
+    invoice_id: str
+    amount: int
+    currency: str
+    reason: str
+    status: str
+    is_refundable: bool
+    respond_by: datetime | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +198,9 @@ class CustomerState:
     currency: str = ""
     subscriptions: tuple[Subscription, ...] = ()
     invoices: tuple[Invoice, ...] = ()
+    upcoming: UpcomingCharges = UpcomingCharges()
+    refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +380,10 @@ class Provider(Protocol):
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         """Resumes a subscription that is paused or ends with its period."""
+        ...
+
+    async def void_invoice(self, invoice_id: str, key: str) -> None:
+        """Voids an open invoice, so that it is never collected. Raises ProviderRefused for a paid one."""
         ...
 
     async def push_price(self, tag: PriceTag) -> str:

@@ -7,7 +7,9 @@ from sqlmodel import col, select
 
 from shared.billing.models import (
     BillingCustomer,
+    BillingDispute,
     BillingInvoice,
+    BillingRefund,
     BillingSnapshot,
     BillingSubscription,
     DunningNotice,
@@ -67,6 +69,26 @@ async def list_customer_invoices(ctx: Ctx, customer_id: str) -> Sequence[Billing
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
         .where(BillingInvoice.customer_id == customer_id)
         .order_by(BillingInvoice.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_customer_refunds(ctx: Ctx, customer_id: str) -> Sequence[BillingRefund]:
+    statement = (
+        select(BillingRefund)
+        .where(BillingRefund.tenant_id == ctx.tenant_id)
+        .where(BillingRefund.customer_id == customer_id)
+        .order_by(BillingRefund.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_customer_disputes(ctx: Ctx, customer_id: str) -> Sequence[BillingDispute]:
+    statement = (
+        select(BillingDispute)
+        .where(BillingDispute.tenant_id == ctx.tenant_id)
+        .where(BillingDispute.customer_id == customer_id)
+        .order_by(BillingDispute.id)
     )
     return await rows.all(ctx, statement)
 

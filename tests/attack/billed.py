@@ -21,11 +21,13 @@ from shared.billing.provider import (
     Checkout,
     CheckoutOrder,
     CustomerState,
+    Dispute,
     Invoice,
     InvoiceLine,
     OpenCheckouts,
     OrderLine,
     PriceTag,
+    Refund,
     RemotePrice,
     Subscription,
     SubscriptionItem,
@@ -90,6 +92,8 @@ class Shop(FakeProvider):
 
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         return f"back_{key}"
+
+    async def void_invoice(self, invoice_id: str, key: str) -> None: ...
 
     async def push_price(self, tag: PriceTag) -> str:
         return f"there_{tag.id}"
@@ -252,6 +256,30 @@ def _state(customer: str, number: int, at: datetime) -> CustomerState:
         subscription_id=subscription.id,
         lines=(InvoiceLine(f"Seats of {WORDS[number - 1].title()}", sum_, 100, at, ends, proration=False),),
     )
+    given_back = Refund(
+        id=f"re_{customer}",
+        invoice_id=invoice.id,
+        credit_note_id=f"cn_{customer}",
+        key="",
+        amount=number,
+        currency="usd",
+        status="succeeded",
+        failure_reason="",
+        created_at=at,
+    )
+    dispute = Dispute(
+        id=f"dp_{customer}",
+        invoice_id=f"in_other_{customer}",
+        amount=number,
+        currency="usd",
+        reason="general",
+        status="won",
+        is_refundable=False,
+        respond_by=ends,
+        created_at=at,
+    )
     return CustomerState(
-        customer, False, f"Visa ending in {4240 + number}", -number, "usd", (subscription,), (invoice,)
+        *(customer, False, f"Visa ending in {4240 + number}", -number, "usd", (subscription,), (invoice,)),
+        refunds=(given_back,),
+        disputes=(dispute,),
     )

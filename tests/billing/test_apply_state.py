@@ -7,10 +7,18 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from shared.billing import customers, provider_registry
+from shared.billing import customers, provider_registry, repository
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM, BillingEvent, BillingInvoice, BillingSnapshot
-from shared.billing.provider import CustomerState, Invoice, ProviderDown, Subscription, SubscriptionItem
+from shared.billing.provider import (
+    CustomerState,
+    Dispute,
+    Invoice,
+    ProviderDown,
+    Refund,
+    Subscription,
+    SubscriptionItem,
+)
 from shared.billing.sync import customer_sync
 from shared.core import db, live_events
 from shared.core.db import now
@@ -66,6 +74,54 @@ async def test_cancelled_subscription_ends_access(cast: Cast, stripe: scripted_p
         await processing.drain()
         async with cast.ann.ctx() as ctx:
             assert ctx.rights.billing_status == access
+
+
+def build_refund(status: str = "pending", **changed: object) -> Refund:
+    refund = Refund(
+        id="re_1",
+        invoice_id="in_1",
+        credit_note_id="cn_1",
+        key="",
+        amount=500,
+        currency="usd",
+        status=status,
+        failure_reason="",
+        created_at=START,
+    )
+    return replace(refund, **changed)  # type: ignore[arg-type]
+
+
+def build_dispute(status: str = "needs_response", **changed: object) -> Dispute:
+    dispute = Dispute(
+        id="dp_1",
+        invoice_id="in_1",
+        amount=2900,
+        currency="usd",
+        reason="fraudulent",
+        status=status,
+        is_refundable=False,
+        respond_by=START + timedelta(days=9),
+        created_at=START,
+    )
+    return replace(dispute, **changed)  # type: ignore[arg-type]
+
+
+async def test_refunds_and_disputes_follow_the_provider(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customers.ensure(cast.acme)
+    for refund_status, dispute_status in (("pending", "needs_response"), ("failed", "won")):
+        stripe.state[customer] = CustomerState(
+            customer, refunds=(build_refund(refund_status),), disputes=(build_dispute(dispute_status),)
+        )
+        result = await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+        assert {difference.theirs for difference in result.differences} == {refund_status, dispute_status}
+        async with cast.ann.ctx() as ctx:
+            (refund,) = await repository.list_customer_refunds(ctx, customer)
+            (dispute,) = await repository.list_customer_disputes(ctx, customer)
+        assert (refund.status, dispute.status) == (refund_status, dispute_status)
+    stripe.state[customer] = CustomerState(customer)  # the provider lists only the newest
+    assert not (await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")).differences
 
 
 async def test_billing_event_names_the_status_before_and_after(

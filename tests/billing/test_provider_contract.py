@@ -557,6 +557,84 @@ async def test_cancellation_at_period_end_can_be_taken_back(shop: Shop) -> None:
     assert (over.status, over.ended_at) == ("canceled", over.cancel_at)
 
 
+async def test_upcoming_invoice_is_billed_as_told(shop: Shop) -> None:
+    seat, calls = await shop.line(SEAT, 3), await shop.line(CALLS)
+    subscription = await shop.subscribe(seat, calls)
+    shop.world.advance(10 * DAY)
+    await shop.provider.change_subscription(
+        subscription.id,
+        [replace(seat, quantity=5), calls],
+        as_of=shop.world.now,
+        prorate=True,
+        key="change_1",
+    )
+    await shop.provider.report_usage(shop.customer, "api_calls", 130, shop.world.now, "u1")
+    await shop.provider.add_credit(shop.customer, 500, "usd", "An hour of outage", "adj_1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    (upcoming,) = state.upcoming.invoices
+    assert (upcoming.subscription_id, upcoming.at) == (subscription.id, subscription.lines[0].ends_at)
+    assert sorted(line.amount for line in upcoming.lines if line.from_item) == [-4000, 6667]
+    assert upcoming.total == 6667 - 4000 + 10000 + 30 * 2 + 50 == sum(line.amount for line in upcoming.lines)
+    assert (upcoming.due, upcoming.currency, upcoming.is_last) == (upcoming.total - 500, "usd", False)
+    shop.world.advance(20 * DAY + A_WHILE)
+    newest = max(
+        (await shop.provider.fetch_customer(shop.customer)).invoices, key=lambda bill: bill.created_at
+    )
+    assert (newest.total, newest.paid) == (upcoming.total, upcoming.due)
+
+
+async def test_upcoming_invoice_of_a_trial_comes_at_its_end(shop: Shop) -> None:
+    subscription = await shop.subscribe(await shop.line(SEAT, 2), trial=14)
+    (upcoming,) = (await shop.provider.fetch_customer(shop.customer)).upcoming.invoices
+    assert (upcoming.due, upcoming.at) == (4000, subscription.trial_ends_at)
+
+
+async def test_pending_items_are_charged_when_a_cancelled_subscription_ends(shop: Shop) -> None:
+    seat = await shop.line(SEAT, 3)
+    subscription = await shop.subscribe(seat)
+    shop.world.advance(10 * DAY)
+    await shop.provider.change_subscription(
+        subscription.id, [replace(seat, quantity=5)], as_of=shop.world.now, prorate=True, key="change_1"
+    )
+    await shop.provider.cancel_subscription(subscription.id, at_period_end=True, key="cancel_1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    (last,) = state.upcoming.invoices
+    assert (last.total, last.due, last.is_last) == (2667, 2667, True)
+    assert (last.at, {line.from_item for line in last.lines}) == (state.subscriptions[0].cancel_at, {True})
+    shop.world.advance(20 * DAY + A_WHILE)
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert state.subscriptions[0].status == "canceled"
+    newest = max(state.invoices, key=lambda bill: bill.created_at)
+    assert (newest.total, newest.paid, newest.created_at) == (2667, 2667, last.at)
+    assert state.upcoming.invoices == ()
+
+
+async def test_cancelled_subscription_without_pending_items_charges_nothing(shop: Shop) -> None:
+    subscription = await shop.subscribe(await shop.line(FLAT))
+    await shop.provider.cancel_subscription(subscription.id, at_period_end=True, key="cancel_1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert (state.upcoming.invoices, state.upcoming.unknown_ids) == ((), ())
+    shop.world.advance(MONTH + A_WHILE)
+    assert len((await shop.provider.fetch_customer(shop.customer)).invoices) == len(state.invoices)
+
+
+async def test_voided_invoice_is_never_collected(shop: Shop) -> None:
+    subscription = await shop.subscribe(await shop.line(FLAT), card=False)
+    shop.world.advance(MONTH + A_WHILE)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (owed,) = [bill for bill in state.invoices if bill.status == "open"]
+    (settled,) = [bill for bill in state.invoices if bill.status == "paid"]
+    await shop.provider.cancel_subscription(subscription.id, at_period_end=False, key="cancel_1")
+    for key in ("void_1", "void_1", "void_2"):
+        await shop.provider.void_invoice(owed.id, key)
+    with pytest.raises(ProviderRefused):
+        await shop.provider.void_invoice(settled.id, "void_3")
+    shop.world.set_card(shop.customer, pays=True)
+    shop.world.advance(MONTH)
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert {bill.id: bill.status for bill in state.invoices} == {owed.id: "void", settled.id: "paid"}
+
+
 async def test_immediate_cancellation_ends_the_subscription(shop: Shop) -> None:
     subscription = await shop.subscribe(await shop.line(FLAT))
     shop.world.advance(DAY)

@@ -394,6 +394,47 @@ async def test_newest_and_all_open_invoices_are_fetched(
     assert not [path for _, path, _ in stub_server.requests if "search" in path]
 
 
+@pytest.mark.parametrize(
+    ("answer", "unknown_ids"),
+    [
+        (build_error(400, "tax_location_invalid", "The address is invalid."), ("sub_1",)),
+        (build_error(500, kind="api_error"), ("sub_1",)),
+        (build_error(404, "invoice_upcoming_none"), ()),
+    ],
+    ids=["refused", "failed", "none"],
+)
+async def test_state_is_fetched_although_its_preview_is_refused(
+    gateway: StripeGateway, stub_server: StubServer, answer: StubResponse, unknown_ids: tuple[str, ...]
+) -> None:
+    _serve_subscription(stub_server, answer)
+    state = await gateway.fetch_customer("cus_1")
+    assert [subscription.status for subscription in state.subscriptions] == ["active"]
+    assert (state.upcoming.invoices, state.upcoming.unknown_ids) == ((), unknown_ids)
+    assert len([path for _, path, _ in stub_server.requests if path.endswith("create_preview")]) == 1
+
+
+async def test_busy_provider_is_reported_by_the_preview_too(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    _serve_subscription(stub_server, build_error(429, "rate_limit"))
+    with pytest.raises(ProviderBusy):
+        await gateway.fetch_customer("cus_1")
+
+
+def _serve_subscription(stub_server: StubServer, preview: StubResponse) -> None:
+    subscription = {"id": "sub_1", "object": "subscription", "status": "active", "created": 1}
+
+    def answer_request(request: Request) -> StubResponse:
+        path = request.url.path
+        if path.endswith("/cus_1"):
+            return StubResponse(body={"id": "cus_1", "object": "customer"})
+        if path.endswith("create_preview"):
+            return preview
+        return StubResponse(body=build_list([subscription] if path.endswith("/subscriptions") else []))
+
+    stub_server.default_response = answer_request
+
+
 def build_invoice(id_: str, *, more: bool = False) -> dict[str, object]:
     return {"id": id_, "object": "invoice", "status": "open", "lines": build_list([], more=more)}
 

@@ -100,6 +100,41 @@ async def test_items_and_lines_beyond_the_first_page_are_fetched(
     assert sum(line.amount for line in bill.lines) == sum(tag.amount for tag in tags) == bill.total
 
 
+async def test_upcoming_invoice_with_a_full_discount_and_many_lines_is_told_to_the_cent(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    tags = [replace(FLAT, id=f"prc_{n}", amount=100 * n) for n in range(1, 13)]
+    prices = [await world.provider.push_price(tag) for tag in tags]
+    lines = [OrderLine(tag.id, price, 1) for tag, price in zip(tags, prices, strict=True)]
+    world.pay((await world.provider.create_checkout(_order(customer, *lines))).url)
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    coupon = await sdk.v1.coupons.create_async({"percent_off": 100, "duration": "forever"})
+    await sdk.v1.subscriptions.update_async(subscription.id, {"discounts": [{"coupon": coupon.id}]})
+    (upcoming,) = (await world.provider.fetch_customer(customer)).upcoming.invoices
+    assert (upcoming.total, upcoming.due, upcoming.discount) == (0, 0, 7_800)
+    assert sum(line.amount for line in upcoming.lines) == 7_800, "though Stripe shows only ten of twelve"
+
+
+async def test_items_of_one_subscription_are_not_charged_by_another(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    price = await world.provider.push_price(FLAT)
+    for key in ("order_1", "order_2"):
+        order = replace(_order(customer, OrderLine(FLAT.id, price, 1)), key=key)
+        world.pay((await world.provider.create_checkout(order)).url)
+    ending, running = (await world.provider.fetch_customer(customer)).subscriptions
+    for subscription, amount in ((ending, 700), (running, 90)):
+        await sdk.v1.invoice_items.create_async(
+            {"customer": customer, "amount": amount, "currency": "usd", "subscription": subscription.id}
+        )
+    await world.provider.cancel_subscription(ending.id, at_period_end=True, key="cancel_1")
+    upcoming = (await world.provider.fetch_customer(customer)).upcoming.invoices
+    assert {invoice.subscription_id: (invoice.total, invoice.is_last) for invoice in upcoming} == {
+        running.id: (2900 + 90, False),
+        ending.id: (700, True),
+    }
+
+
 async def test_checkout_session_names_tenant_and_trial(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from shared.audit import audit_log
 from shared.billing.provider import ProviderDown
 from shared.billing.subscriptions import changes
+from shared.core import money
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.ui.field_errors import FieldErrors
 from tenant_app.pages.billing.state import BillingState
@@ -188,10 +190,107 @@ async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryP
     assert (await page.get_state(FieldErrors)).errors == {"why": "Choose why you're cancelling."}
     assert (page.dialog, page.ends_at) == ("cancel", "")
     await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
-    assert (page.dialog, page.next_amount, page.next_note) == ("", "None", "No further charges")
+    assert (page.dialog, page.next_amount, page.next_note) == (
+        *("", "None", "Usage until then is charged too"),
+    )
     assert page.ends_at
     await send_event(page, "resume_subscription")
     assert page.ends_at == ""
+
+
+async def subscribe_to_starter(seller: MemoryProvider, person: Person, *, card: bool = True) -> str:
+    """A paid subscription without metered prices."""
+    page = await open_billing_page(person)
+    await send_event(page, "choose_plan", "plv_starter_1")
+    deal = seller.pay(list(seller.carts)[-1])
+    seller.deals[deal].ends = seller.deals[deal].trial_until = seller.clock
+    seller.advance(timedelta(seconds=1))
+    seller.set_card(seller.deals[deal].buyer, pays=card)
+    await shared_provider.return_from_provider(person)
+    return deal
+
+
+async def test_next_invoice_is_the_one_that_the_provider_charges(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribe_to_starter(seller, cast.gil)
+    seller.advance(timedelta(days=10))
+    page = await open_billing_page(cast.gil)
+    await send_event(page, "choose_plan", PRO)
+    await send_event(page, "preview_seats", 4)
+    await send_event(page, "confirm_change", {"seats": "4"})
+    buyer = seller.buyers[seller.deals[deal].buyer]
+    await seller.add_credit(buyer.id, 700, "usd", "Goodwill", "adj_page")
+    await shared_provider.return_from_provider(cast.gil)
+    await send_event(page, "load")
+    assert page.next_amount != "$80.00"  # four seats by the price list
+    assert page.next_note == "Your credit of $7.00 is used first"
+    assert [line.text for line in page.next_lines][-1] == "Balance of earlier invoices and credits"
+    assert page.next_lines[-1].amount == "−$7.00"
+    seller.advance(timedelta(days=21))
+    newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
+    assert page.next_amount == money.format_amount(newest.sum - newest.from_wallet, "usd")
+
+
+async def test_nothing_more_is_charged_is_said_only_where_it_is_so(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    await subscribe_to_starter(seller, cast.gil)
+    page = await open_billing_page(cast.gil)
+    assert (page.remaining_text, page.void_note) == ("You won’t be charged again.", "")
+    seller.advance(timedelta(days=10))
+    await send_event(page, "preview_add_addon", SEATS)
+    await send_event(page, "confirm_change", {})
+    assert len(page.remaining_lines) == 1
+    toast = str(await send_event(page, "cancel_subscription", {"why": "unused"}))
+    assert "be charged again" not in toast
+    pending = page.next_amount
+    assert page.remaining_text == f"{pending} for changes is charged when it ends."
+    assert page.next_label == "Last invoice"
+    seller.advance(timedelta(days=21))
+    newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
+    assert money.format_amount(newest.sum, "usd") == pending
+
+
+async def test_charges_that_the_provider_does_not_tell_are_not_invented(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    seller.tells_upcoming = False
+    try:
+        await subscribe_to_starter(seller, cast.gil)
+    finally:
+        seller.tells_upcoming = True
+    page = await open_billing_page(cast.gil)
+    assert (page.next_amount, page.next_at, page.next_lines) == ("Not known", "", [])
+    assert "be charged again" not in page.remaining_text
+
+
+async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribe_to_starter(seller, cast.gil, card=False)
+    seller.advance(timedelta(days=32))
+    await shared_provider.return_from_provider(cast.gil)
+    page = await open_billing_page(cast.gil)
+    assert page.remaining_text == "$29.00 is overdue and still collected."
+    assert page.void_note.startswith("You lose access now, and we void TXN_")
+    toast = str(
+        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on", "comment": ""})
+    )
+    assert "Subscription ended" in toast
+    assert seller.deals[deal].state == "over"
+    seller.set_card(seller.deals[deal].buyer, pays=True)
+    assert [bill.state for bill in seller.transactions.values() if bill.deal == deal] == ["settled", "waived"]
+    assert page.open_invoice.id == ""
+    async with cast.gil.ctx() as ctx:
+        events = (await audit_log.list_events(ctx)).rows
+    assert "billing.void_asked" in [event.action for event in events]
+
+
+async def test_nothing_is_voided_where_nothing_is_overdue(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribe_to_starter(seller, cast.gil)
+    page = await open_billing_page(cast.gil)
+    with pytest.raises(Conflict, match="No overdue invoice"):
+        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+    assert seller.deals[deal].state == "running"
 
 
 async def test_invoice_of_another_tenant_is_not_found(cast: Cast, seller: MemoryProvider) -> None:

@@ -22,7 +22,15 @@ STORE_TIMEOUT_S = 8.0  # Stripe gives up soon after
 THIN_PREFIX = "v1."  # thin events have the types of snapshots with it
 # Types that can change our records of a customer. Others are stored and need no work.
 CUSTOMER_EVENT_PREFIXES = (
-    *("charge.refund", "checkout.session.", "credit_note.", "customer.", "invoice.", "payment_method."),
+    *(
+        "charge.refund",
+        "checkout.session.",
+        "credit_note.",
+        "customer.",
+        "invoice.",
+        "invoiceitem.",
+        "payment_method.",
+    ),
     *("refund.", "subscription_schedule."),
 )
 

@@ -52,6 +52,12 @@ def is_missing(problem: stripe.StripeError) -> bool:
     return problem.code == "resource_missing"
 
 
+def is_about_whole_account(problem: Exception) -> bool:
+    """Whether further requests would fail too: no answer, a rejected key, too many requests."""
+    status = problem.http_status if isinstance(problem, stripe.StripeError) else 0
+    return status in (None, 401, 403, 429)
+
+
 def is_duplicate_usage(problem: stripe.StripeError) -> bool:
     """Whether Stripe already has usage with this identifier. Stripe reports that only in the message."""
     return "already exists with identifier" in (problem.user_message or "")

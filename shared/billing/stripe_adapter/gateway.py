@@ -30,12 +30,20 @@ from shared.billing.provider import (
     ProviderBusy,
     ProviderRefused,
     RemotePrice,
+    UpcomingCharges,
+    UpcomingInvoice,
 )
 from shared.billing.stripe_adapter import mapping, portal_settings, prices, subscription_items
-from shared.billing.stripe_adapter.errors import is_duplicate_usage, is_missing, translate_stripe_errors
+from shared.billing.stripe_adapter.errors import (
+    is_about_whole_account,
+    is_duplicate_usage,
+    is_missing,
+    translate_stripe_errors,
+)
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
+from shared.core import log
 
 PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
 MAX_RECENT_CUSTOMERS = 1_000  # among which a customer without an email is looked for
@@ -55,6 +63,15 @@ OBJECT_NOUNS = {  # prefix of an id: path of its objects, which have a customer
     "sub": "subscriptions",
     "sub_sched": "subscription_schedules",
 }
+PREVIEWED_STATUSES = (
+    "trialing",
+    "active",
+    "past_due",
+    "unpaid",
+)  # of subscriptions that get further invoices
+MAX_PREVIEWS = 3  # of one fetch
+PREVIEW_TIMEOUT_S = 8.0
+NO_UPCOMING_INVOICE = "invoice_upcoming_none"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 # Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create
 CHECKOUT_LIFETIME = timedelta(minutes=40)
@@ -122,7 +139,8 @@ class StripeGateway:
             if not customer.get("deleted"):  # lists don't contain deleted customers
                 raise
             subscriptions, invoices = [], []
-        return mapping.to_customer_state(customer, subscriptions, invoices)
+        upcoming = await self._fetch_upcoming_charges(customer, subscriptions)
+        return mapping.to_customer_state(customer, subscriptions, invoices, upcoming)
 
     @translate_stripe_errors
     async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
@@ -380,6 +398,22 @@ class StripeGateway:
             )
 
     @translate_stripe_errors
+    async def void_invoice(self, invoice_id: str, key: str) -> None:
+        async def find_voided() -> stripe.Invoice | None:
+            invoice = await self._v1.invoices.retrieve_async(invoice_id)
+            return invoice if invoice.status == "void" else None
+
+        try:
+            await send_once(
+                key,
+                lambda options: self._v1.invoices.void_invoice_async(invoice_id, {}, options),
+                find_voided,
+            )
+        except stripe.InvalidRequestError:
+            if await find_voided() is None:
+                raise
+
+    @translate_stripe_errors
     async def push_price(self, tag: PriceTag) -> str:
         return await prices.push_price(self._client, tag)
 
@@ -539,6 +573,39 @@ class StripeGateway:
             if _is_truncated(subscription.get("items")):
                 subscription["items"] = await self._list_items(subscription["id"])
         return subscriptions
+
+    async def _fetch_upcoming_charges(
+        self, customer: Mapping[str, Any], subscriptions: Sequence[Mapping[str, Any]]
+    ) -> UpcomingCharges:
+        """Stripe previews one subscription at a time, and none that ends with its period: what it then still charges are
+        the pending items.
+        """
+        live_subscriptions = [raw for raw in subscriptions if raw.get("status") in PREVIEWED_STATUSES]
+        ending_ids = [raw["id"] for raw in live_subscriptions if mapping.ends_with_period(raw)]
+        invoices, unknown_ids = list[UpcomingInvoice](), list[str]()
+        for position, raw in enumerate(raw for raw in live_subscriptions if raw["id"] not in ending_ids):
+            try:
+                if position >= MAX_PREVIEWS:
+                    raise TimeoutError
+                async with asyncio.timeout(PREVIEW_TIMEOUT_S):
+                    preview = await self._v1.invoices.create_preview_async(
+                        {"customer": customer["id"], "subscription": raw["id"]}, {"max_network_retries": 0}
+                    )
+                invoices.append(mapping.to_upcoming_invoice(preview.to_dict(), raw["id"]))
+            except (stripe.StripeError, TimeoutError) as problem:
+                if is_about_whole_account(problem):
+                    raise
+                if not (isinstance(problem, stripe.StripeError) and problem.code == NO_UPCOMING_INVOICE):
+                    log.get_logger(__name__).warning("preview_refused", problem=type(problem).__name__)
+                    unknown_ids.append(raw["id"])
+        if ending_ids:
+            page = await self._v1.invoice_items.list_async(
+                {"customer": customer["id"], "pending": True, "limit": PAGE_SIZE}
+            )
+            items = [item.to_dict() async for item in page.auto_paging_iter()]
+            ending = [raw for raw in live_subscriptions if raw["id"] in ending_ids]
+            invoices += mapping.to_last_invoices(customer, ending, items)
+        return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
 
     async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:
         """The newest invoices, and older ones that are still open."""

@@ -20,6 +20,8 @@ from shared.billing.provider import (
     PendingChange,
     Subscription,
     SubscriptionItem,
+    UpcomingCharges,
+    UpcomingInvoice,
 )
 
 Raw = Mapping[str, Any]
@@ -38,7 +40,12 @@ SEND_INVOICE = "send_invoice"  # collection method: the invoice has a due date a
 CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
 
 
-def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Iterable[Raw]) -> CustomerState:
+def to_customer_state(
+    customer: Raw,
+    subscriptions: Iterable[Raw],
+    invoices: Iterable[Raw],
+    upcoming: UpcomingCharges = UpcomingCharges(),  # noqa: B008  immutable
+) -> CustomerState:
     raw_invoices, raw_subscriptions = list(invoices), list(subscriptions)
     raw_subscriptions.sort(key=lambda raw: (raw.get("created") or 0, raw["id"]))
     default_method = _get_path(customer, "invoice_settings", "default_payment_method") or customer.get(
@@ -57,6 +64,7 @@ def to_customer_state(customer: Raw, subscriptions: Iterable[Raw], invoices: Ite
             to_subscription(raw, raw_invoices, pays=bool(default_method)) for raw in raw_subscriptions
         ),
         invoices=tuple(to_invoice(raw) for raw in raw_invoices),
+        upcoming=upcoming,
     )
 
 
@@ -147,7 +155,64 @@ def to_invoice(raw: Raw) -> Invoice:
         pdf_url=raw.get("invoice_pdf") or "",
         subscription_id=get_subscription_id(raw),
         lines=lines,
+        credited=(raw.get("pre_payment_credit_notes_amount") or 0)
+        + (raw.get("post_payment_credit_notes_amount") or 0),
     )
+
+
+def to_upcoming_invoice(raw: Raw, subscription_id: str) -> UpcomingInvoice:
+    """From the preview of a renewal. Lines that Stripe left out of it are one line, so that the sum is right."""
+    lines = tuple(to_invoice_line(raw_line) for raw_line in _get_data(raw.get("lines")))
+    discount = sum(amount.get("amount") or 0 for amount in raw.get("total_discount_amounts") or ())
+    taxes = [amount for amount in raw.get("total_taxes") or () if amount.get("tax_behavior") != "inclusive"]
+    tax = sum(amount.get("amount") or 0 for amount in taxes)
+    total = raw.get("total") or 0
+    if missing_amount := total + discount - tax - sum(line.amount for line in lines):
+        lines += (InvoiceLine("Other items", missing_amount, None, None, None, proration=False),)
+    return UpcomingInvoice(
+        subscription_id=subscription_id,
+        currency=raw.get("currency") or "",
+        at=to_datetime(raw.get("period_end")) or to_datetime(raw.get("next_payment_attempt")),
+        total=total,
+        due=raw.get("amount_due") or 0,
+        lines=lines,
+        discount=discount,
+        tax=tax,
+    )
+
+
+def to_last_invoices(
+    customer: Raw, subscriptions: Iterable[Raw], items: Iterable[Raw]
+) -> list[UpcomingInvoice]:
+    """What is charged when these subscriptions end: their pending items; the first one also charges those of none."""
+    invoices, remaining_items = list[UpcomingInvoice](), list(items)
+    for raw in subscriptions:
+        own_items = [item for item in remaining_items if _get_item_subscription_id(item) in ("", raw["id"])]
+        remaining_items = [item for item in remaining_items if item not in own_items]
+        if not own_items:
+            continue
+        lines = tuple(_to_pending_line(item) for item in own_items)
+        total = sum(line.amount for line in lines)
+        invoices.append(
+            UpcomingInvoice(
+                subscription_id=raw["id"],
+                currency=own_items[0].get("currency") or "",
+                at=to_subscription(raw).cancel_at,
+                total=total,
+                due=max(0, total + (customer.get("balance") or 0)),
+                lines=lines,
+                is_last=True,
+            )
+        )
+    return invoices
+
+
+def ends_with_period(raw: Raw) -> bool:
+    """Whether a subscription isn't renewed any more."""
+    subscription = to_subscription(raw)
+    renews_at = min((line.ends_at for line in subscription.lines if line.ends_at), default=None)
+    cancel_at = subscription.cancel_at
+    return cancel_at is not None and (renews_at is None or cancel_at <= renews_at)
 
 
 def to_preview(raw: Raw, items: Iterable[Raw], now: datetime) -> ChangePreview:
@@ -174,6 +239,7 @@ def to_invoice_line(raw: Raw) -> InvoiceLine:
         starts_at=to_datetime(_get_path(raw, "period", "start")),
         ends_at=to_datetime(_get_path(raw, "period", "end")),
         proration=bool(detail.get("proration")),
+        from_item=bool(detail.get("invoice_item") or detail.get("proration")),
     )
 
 
@@ -214,6 +280,24 @@ def _to_item(item: Raw, raw_subscription: Raw) -> SubscriptionItem:
             item.get("current_period_start") or raw_subscription.get("current_period_start")
         ),
         ends_at=to_datetime(item.get("current_period_end") or raw_subscription.get("current_period_end")),
+    )
+
+
+def _to_pending_line(item: Raw) -> InvoiceLine:
+    return InvoiceLine(
+        said=item.get("description") or "",
+        amount=item.get("amount") or 0,
+        quantity=item.get("quantity"),
+        starts_at=to_datetime(_get_path(item, "period", "start")),
+        ends_at=to_datetime(_get_path(item, "period", "end")),
+        proration=bool(item.get("proration")),
+        from_item=True,
+    )
+
+
+def _get_item_subscription_id(item: Raw) -> str:
+    return get_object_id(
+        _get_path(item, "parent", "subscription_details", "subscription") or item.get("subscription")
     )
 
 

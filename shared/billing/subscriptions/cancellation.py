@@ -1,16 +1,18 @@
 """Cancelling a subscription at the end of its period, and resuming it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import provider_errors, provider_registry
-from shared.billing.models import PLATFORM
-from shared.billing.subscriptions import subscriptions
-from shared.core import rate_limits
+from shared.billing import provider_errors, provider_registry, repository
+from shared.billing.models import PLATFORM, BillingInvoice
+from shared.billing.subscriptions import remaining_charges, subscriptions
+from shared.core import money, rate_limits
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
@@ -35,12 +37,16 @@ class CancellationRequest:
     keys: Mapping[str, str]  # idempotency keys by subscription
     cancels: bool  # False for resuming
     paid_until: datetime | None  # end of the paid period
+    void_keys: Mapping[str, str] = field(default_factory=dict)  # by invoice; the subscriptions then end now
 
 
-async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> CancellationRequest:
+async def prepare_cancel(
+    ctx: Ctx, reason_code: str, comment: str = "", *, voids_overdue: bool = False
+) -> CancellationRequest:
     """Prepares cancelling all subscriptions at the end of what is paid.
 
-    Raises Invalid, Conflict without an active subscription.
+    `voids_overdue`: ends them now and voids what is unpaid for periods that have begun. Raises Invalid, Conflict without
+    an active subscription or an invoice to void.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     comment = clean_line(
@@ -53,20 +59,37 @@ async def prepare_cancel(ctx: Ctx, reason_code: str, comment: str = "") -> Cance
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     live_subscriptions = await _require_subscriptions(ctx)
-    renewing = [subscription for subscription in live_subscriptions if not subscription.snapshot.cancel_at]
-    if not renewing:
-        raise Conflict("The subscription is already cancelled.", "It won't be renewed.")
-    until = max((subscription.renews_at for subscription in renewing if subscription.renews_at), default=None)
-    for subscription in renewing:
+    voided = await _find_voidable_invoices(ctx, live_subscriptions) if voids_overdue else ()
+    ending = [
+        subscription
+        for subscription in live_subscriptions
+        if voids_overdue or not subscription.snapshot.cancel_at
+    ]
+    if not ending:
+        raise Conflict(
+            "The subscription is already cancelled.", "The billing page shows what is still charged."
+        )
+    until = max((subscription.renews_at for subscription in ending if subscription.renews_at), default=None)
+    for subscription in ending:
+        ends_at = subscription.renews_at if not voids_overdue else None
         audit_log.record(
             ctx,
             "billing.cancel_asked",
             subscription.id,
-            after={"until": subscription.renews_at.isoformat()} if subscription.renews_at else {},
+            after={"until": ends_at.isoformat()} if ends_at else {},
             reason=CANCELLATION_REASONS[reason_code],
             comment=comment,
         )
-    return _build_request(ctx, renewing, ends=True, until=until)
+    for invoice in voided:
+        audit_log.record(
+            ctx,
+            "billing.void_asked",
+            invoice.id,
+            after={"invoice": invoice.number, "amount": money.format_amount(invoice.due, invoice.currency)},
+        )
+    return _build_request(
+        ctx, ending, "end" if voided else "cancel", until=None if voided else until, voided=voided
+    )
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
@@ -81,7 +104,7 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
     if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
         raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
-    return _build_request(ctx, [subscription], ends=False, until=subscription.renews_at)
+    return _build_request(ctx, [subscription], "resume", until=subscription.renews_at)
 
 
 async def submit(cancellation: CancellationRequest) -> bool:
@@ -93,9 +116,14 @@ async def submit(cancellation: CancellationRequest) -> bool:
     async with provider_errors.translate_provider_errors():
         for subscription_id, key in cancellation.keys.items():
             if cancellation.cancels:
-                await provider.cancel_subscription(subscription_id, at_period_end=True, key=key)
+                await provider.cancel_subscription(
+                    subscription_id, at_period_end=not cancellation.void_keys, key=key
+                )
             else:
                 await provider.resume_subscription(subscription_id, key)
+        # After the end, because a voided invoice alone would leave a period that nobody pays.
+        for invoice_id, key in cancellation.void_keys.items():
+            await provider.void_invoice(invoice_id, key)
     return await provider_errors.try_sync_customer(cancellation.tenant_id, cancellation.customer_id)
 
 
@@ -107,13 +135,34 @@ async def _require_subscriptions(ctx: Ctx) -> list[subscriptions.PlanSubscriptio
     return live_subscriptions
 
 
+async def _find_voidable_invoices(
+    ctx: Ctx, live_subscriptions: Sequence[subscriptions.PlanSubscription]
+) -> tuple[BillingInvoice, ...]:
+    open_invoices = await repository.list_open_invoices(ctx)
+    remaining = remaining_charges.find_remaining_charges(live_subscriptions, None, open_invoices, now())
+    if not remaining.voidable:
+        raise Conflict(
+            "No overdue invoice can be voided.", "Cancel at the end of the period, or contact support."
+        )
+    return remaining.voidable
+
+
 def _build_request(
-    ctx: Ctx, targets: Sequence[subscriptions.PlanSubscription], *, ends: bool, until: datetime | None
+    ctx: Ctx,
+    targets: Sequence[subscriptions.PlanSubscription],
+    verb: Literal["cancel", "end", "resume"],
+    *,
+    until: datetime | None,
+    voided: Sequence[BillingInvoice] = (),
 ) -> CancellationRequest:
     # The ticket changes the key: cancelling, resuming and cancelling again are three requests.
-    verb = "cancel" if ends else "resume"
     keys = {
         subscription.id: f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
         for subscription in targets
     }
-    return CancellationRequest(ctx.tenant_id, targets[0].customer_id, keys, ends, until)
+    void_keys = {
+        invoice.id: f"void-{subscriptions.short_hash(invoice.id, invoice.ticket)}" for invoice in voided
+    }
+    return CancellationRequest(
+        ctx.tenant_id, targets[0].customer_id, keys, verb != "resume", until, void_keys
+    )

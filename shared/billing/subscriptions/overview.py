@@ -9,9 +9,11 @@ from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
-from shared.billing.provider import PendingChange, Subscription
-from shared.billing.subscriptions import changes, checkout, subscriptions
+from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
+from shared.billing.subscriptions import changes, checkout, remaining_charges, subscriptions
+from shared.billing.subscriptions.remaining_charges import RemainingCharges
 from shared.billing.subscriptions.subscriptions import PlanSubscription
+from shared.billing.sync import provider_records
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements.catalog import Catalog, PlanOffer
@@ -36,7 +38,9 @@ class BillingOverview:
     subscription: PlanSubscription | None
     other_subscriptions: Sequence[PlanSubscription]  # charged beside it until they are cancelled
     obstacle: tuple[str, str] | None  # why it can't be changed now, and the next step
-    renewal_amount: int  # of every period, without metered prices
+    next_invoice: UpcomingInvoice | None  # as the provider previews it
+    is_next_invoice_known: bool
+    remaining_charges: RemainingCharges | None  # once the subscription is cancelled; None without one
     incomplete: Subscription | None  # its first payment is open
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
     pending_change: PendingChange | None  # waits for its payment
@@ -64,6 +68,7 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         invoice for invoice in open_invoices if pending_change and invoice.id == pending_change.invoice_id
     ]
     unpaid_invoices = [invoice for invoice in open_invoices if invoice not in pending_invoices]
+    upcoming = provider_records.to_upcoming(snapshot.upcoming) if snapshot else None
     used_seats = await seats.count(ctx)
     plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
     last_ended_at = max((row.state.get("ended_at") or "" for row in records.subscriptions), default="")
@@ -71,9 +76,11 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         subscription,
         [other for other in live_subscriptions[1:] if other.snapshot.cancel_at is None],
         changes.find_obstacle(live_subscriptions) if live_subscriptions else None,
-        subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
+        remaining_charges.find_next_invoice(upcoming),
+        upcoming is not None and not upcoming.unknown_ids,
+        remaining_charges.find_remaining_charges(live_subscriptions, upcoming, unpaid_invoices, now())
         if subscription
-        else 0,
+        else None,
         subscriptions.find_incomplete_subscription(records.subscriptions),
         unpaid_invoices[0] if unpaid_invoices else None,
         pending_change,

@@ -89,6 +89,7 @@ async def apply_customer_state(
         if recalculated and schedule_json == previous_json:
             differences = [*differences, LOCAL_DRIFT]
     snapshot = snapshot or BillingSnapshot(tenant_id=ctx.tenant_id, schedule={}, status="", ticket=ticket)
+    is_upcoming_new = is_current and snapshot.upcoming != provider_records.upcoming_to_json(state.upcoming)
     if is_current:
         _set_customer_values(snapshot, customer_id, state)
     await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at)
@@ -121,7 +122,7 @@ async def apply_customer_state(
                 repaired=True,
             )
         )
-    if changes or differences:
+    if changes or differences or is_upcoming_new:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "billing")
         await live_events.refresh_pages(ctx.session, "*", "billing")
     if differences:
@@ -170,6 +171,7 @@ def _set_customer_values(row: BillingSnapshot, customer_id: str, state: Customer
         log.get_logger(__name__).error("customer_deleted", tenant_id=row.tenant_id, customer_id=customer_id)
     row.deleted_customer_id = customer_id if state.deleted else ""
     row.method, row.balance, row.currency = state.method, state.balance, state.currency
+    row.upcoming = provider_records.upcoming_to_json(state.upcoming)
 
 
 async def _save_snapshot(

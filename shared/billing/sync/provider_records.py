@@ -3,19 +3,24 @@
 A row that the provider no longer has is marked as absent, not deleted, and treated as ended.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.billing import repository
-from shared.billing.models import BillingInvoice, BillingSubscription
+from shared.billing.models import BillingDispute, BillingInvoice, BillingRefund, BillingSubscription
 from shared.billing.provider import (
     CanceledAddon,
     CustomerState,
+    Dispute,
     Invoice,
+    InvoiceLine,
     PendingChange,
+    Refund,
     Subscription,
     SubscriptionItem,
+    UpcomingCharges,
+    UpcomingInvoice,
 )
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -38,6 +43,8 @@ async def write_records(
     return [
         *await _write_subscriptions(ctx, account_id, customer_id, state, ticket),
         *await _write_invoices(ctx, account_id, customer_id, state, ticket),
+        *await _write_refunds(ctx, account_id, customer_id, state, ticket),
+        *await _write_disputes(ctx, account_id, customer_id, state, ticket),
     ]
 
 
@@ -99,7 +106,7 @@ async def _write_invoices(
             )
             differences.append(Difference(invoice.id, None, invoice.status))
         else:
-            for name in ("status", "due", "paid", "total", "attempts"):
+            for name in ("status", "due", "paid", "total", "attempts", "credited"):
                 if (old_value := getattr(row, name)) != values[name]:
                     differences.append(Difference(f"{invoice.id}.{name}", old_value, values[name]))
             for name, value in values.items():
@@ -112,6 +119,70 @@ async def _write_invoices(
             ctx.session.add(row)
             differences.append(Difference(f"{row.id}.known", True, False))
     return differences
+
+
+async def _write_refunds(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    """Refunds are never deleted at the provider, so missing ones are only older than what it listed."""
+    if not state.refunds:
+        return []
+    rows_by_id = {row.id: row for row in await repository.list_customer_refunds(ctx, customer_id)}
+    differences, at = list[Difference](), now()
+    for refund in state.refunds:
+        values = _to_columns(refund)
+        values["adjustment_id"] = values.pop("key")
+        row = rows_by_id.get(refund.id)
+        differences += _compare_status(refund.id, row, refund.status)
+        if row is None:
+            row = BillingRefund(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                ticket=ticket,
+                **values,
+            )
+        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
+            setattr(row, name, value)
+        ctx.session.add(row)
+    return differences
+
+
+async def _write_disputes(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    """As refunds."""
+    if not state.disputes:
+        return []
+    rows_by_id = {row.id: row for row in await repository.list_customer_disputes(ctx, customer_id)}
+    differences, at = list[Difference](), now()
+    for dispute in state.disputes:
+        values, row = _to_columns(dispute), rows_by_id.get(dispute.id)
+        differences += _compare_status(dispute.id, row, dispute.status)
+        if row is None:
+            row = BillingDispute(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                ticket=ticket,
+                **values,
+            )
+        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
+            setattr(row, name, value)
+        ctx.session.add(row)
+    return differences
+
+
+def _to_columns(record: Refund | Dispute) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def _compare_status(
+    record_id: str, row: BillingRefund | BillingDispute | None, status: str
+) -> list[Difference]:
+    if row is None:
+        return [Difference(record_id, None, status)]
+    return [Difference(f"{record_id}.status", row.status, status)] if row.status != status else []
 
 
 def to_subscription(row: BillingSubscription) -> Subscription:
@@ -150,6 +221,38 @@ def to_subscription(row: BillingSubscription) -> Subscription:
     )
 
 
+def upcoming_to_json(upcoming: UpcomingCharges) -> dict[str, Any]:
+    return _to_json(upcoming)
+
+
+def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
+    """The upcoming charges as of the last sync; None where no sync has fetched them yet."""
+    if not state:
+        return None
+    return UpcomingCharges(
+        tuple(
+            UpcomingInvoice(
+                **{
+                    **invoice,
+                    "at": _parse_optional_time(invoice["at"]),
+                    "lines": tuple(
+                        InvoiceLine(
+                            **{
+                                **line,
+                                "starts_at": _parse_optional_time(line["starts_at"]),
+                                "ends_at": _parse_optional_time(line["ends_at"]),
+                            }
+                        )
+                        for line in invoice["lines"]
+                    ),
+                }
+            )
+            for invoice in state["invoices"]
+        ),
+        tuple(state["unknown_ids"]),
+    )
+
+
 def _compare(name: str, stored: dict[str, Any], fetched: dict[str, Any]) -> list[Difference]:
     """Fields that the version which stored the row didn't know are no differences while they are empty."""
     keys = [key for key in fetched if (stored.get(key) or None) != (fetched[key] or None)]
@@ -173,6 +276,7 @@ def _invoice_values(invoice: Invoice) -> dict[str, Any]:
         "page_url": invoice.page_url,
         "pdf_url": invoice.pdf_url,
         "lines": [_to_json(line) for line in invoice.lines],
+        "credited": invoice.credited,
     }
 
 

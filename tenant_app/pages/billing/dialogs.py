@@ -11,9 +11,8 @@ from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper,
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.details import TAX_ID_CHOICES
-from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
-from tenant_app.pages.billing.subscription import external_link
+from tenant_app.pages.billing.subscription import amount_list, external_link
 
 
 def billing_dialog(
@@ -30,11 +29,7 @@ def billing_dialog(
 
 
 def lines_with_total(total_label: Any) -> rx.Component:
-    def line(invoice_line: InvoiceLineRow) -> rx.Component:
-        return rx.el.div(rx.el.dt(invoice_line.text), rx.el.dd(invoice_line.amount))
-
-    total = rx.el.div(rx.el.dt(total_label), rx.el.dd(BillingState.total), class_name="total")
-    return rx.el.dl(rx.foreach(BillingState.lines, line), total, class_name="sum", data_testid="sum")
+    return amount_list(BillingState.lines, total_label, BillingState.total)
 
 
 def seats_field() -> rx.Component:
@@ -81,8 +76,23 @@ def change_dialog() -> rx.Component:
     )
 
 
+def remaining_charges_list() -> rx.Component:
+    lines: Any = BillingState.remaining_lines
+    return rx.fragment(
+        rx.cond(lines.length() > 0, amount_list(lines, "", "")),
+        small(BillingState.remaining_text, data_testid="remaining"),
+    )
+
+
+def void_checkbox() -> rx.Component:
+    tick = rx.el.input(type="checkbox", name="voids_overdue", value="on", aria_describedby="voids-note")
+    label = rx.el.span("End now and don’t pay what is overdue", class_name="strong")
+    note = small(BillingState.void_note, id="voids-note")
+    return rx.el.label(tick, label, note, class_name="check")
+
+
 def cancel_dialog() -> rx.Component:
-    at: Any = BillingState.next_at
+    at: Any = BillingState.renews_at
     until = rx.cond(
         at != "",
         rx.fragment(
@@ -105,6 +115,8 @@ def cancel_dialog() -> rx.Component:
             value="",
         ),
         dialog_field("What could be better?", text_area("comment", max_length="500"), id="comment"),
+        remaining_charges_list(),
+        rx.cond(BillingState.void_note != "", void_checkbox()),
         confirm="Cancel subscription",
         submit=BillingState.cancel_subscription,
         kind="danger-fill",

@@ -144,7 +144,7 @@ class OrderState(DialogState, PageState, mixin=True):
     @needs(actions.BILLING_CHANGE)
     async def preview_remove_addon(self, version_id: str) -> None:
         row = self._find_addon(version_id)
-        sentence = "Stays until the paid period ends. It won’t be charged again."
+        sentence = "Stays until the paid period ends, then it isn’t renewed."
         self._open_change_dialog(f"Remove {row.name}", sentence, "Remove", False)
         await self._quote_change(ChangeRequest(addon_id=row.id, addon_quantity=row.count - 1))
 

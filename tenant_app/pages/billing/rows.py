@@ -1,18 +1,20 @@
 """Add-ons, previews and invoices as the page shows them: texts and amounts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
-from shared.billing.provider import PauseCause
+from shared.billing.provider import PauseCause, UpcomingInvoice
 from shared.billing.subscriptions import (
     changes,
     proration,
 )
 from shared.billing.subscriptions.overview import BillingOverview
+from shared.billing.subscriptions.remaining_charges import RemainingCharges
+from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import money
 from shared.ui.tables import TONE_BY_LABEL
 from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
@@ -105,28 +107,136 @@ def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
     return rows
 
 
-def describe_next_invoice(overview: BillingOverview) -> tuple[str, str, str, str]:
-    """What it is called, its sum, its time, and what is to be known about it."""
-    subscription = overview.subscription
+@dataclass(frozen=True, kw_only=True)
+class NextInvoiceRow:
+    """The next invoice, as the provider previews it. `amount` is "None" where none comes, "Not known" where we can't say."""
+
+    label: str = "Next invoice"
+    amount: str = "None"
+    at: str = ""  # ISO
+    note: str = ""
+    lines: tuple[InvoiceLineRow, ...] = ()
+
+
+def next_invoice_row(overview: BillingOverview) -> NextInvoiceRow:
+    subscription, invoice = overview.subscription, overview.next_invoice
     if subscription is None:
-        return "Next invoice", "None", "", "No charge"
-    if subscription.snapshot.cancel_at is not None:
-        return "Next invoice", "None", "", "No further charges"
-    amount = money.format_amount(overview.renewal_amount, subscription.snapshot.currency)
-    more = [
+        return NextInvoiceRow(note="No invoice is planned")
+    if not overview.is_next_invoice_known:
+        return NextInvoiceRow(amount="Not known", note="The payment provider hasn’t calculated it yet")
+    if invoice is None:
+        remaining = overview.remaining_charges
+        is_cancelled = subscription.snapshot.cancel_at is not None
+        if is_cancelled and remaining is not None and remaining.is_nothing:
+            return NextInvoiceRow(note="No further charges")
+        return NextInvoiceRow(note=_describe_own_usage(overview) or "No invoice is planned")
+    label, note = _describe_upcoming(overview, subscription, invoice)
+    return NextInvoiceRow(
+        label=label,
+        amount=money.format_amount(invoice.due, invoice.currency),
+        at=iso_or_empty(invoice.at),
+        note=note,
+        lines=tuple(_upcoming_rows(invoice)),
+    )
+
+
+def _describe_upcoming(
+    overview: BillingOverview, subscription: PlanSubscription, invoice: UpcomingInvoice
+) -> tuple[str, str]:
+    """What it is called, and what is to be known about it."""
+    if invoice.is_last:
+        return "Last invoice", _describe_own_usage(overview) or "For changes that aren’t invoiced yet"
+    if subscription.snapshot.status == "trialing":
+        return "After the trial", "No charge until then" if overview.unpaid_invoice is None else ""
+    if 0 < invoice.total > invoice.due:
+        credit = money.format_amount(invoice.total - invoice.due, invoice.currency)
+        return "Next invoice", f"Your credit of {credit} is used first"
+    metered = [
         f"Plus what is used above {describe_included_usage(price)}"
         for price in subscription.metered_prices[:1]
     ]
-    if overview.balance < 0:
-        more = [f"Your credit of {money.format_amount(-overview.balance, overview.currency)} is used first"]
-    if subscription.snapshot.status == "trialing":
-        return "After the trial", amount, iso_or_empty(subscription.renews_at), "No charge until then"
-    return (
-        "Next invoice",
-        amount,
-        iso_or_empty(subscription.renews_at),
-        "".join(more) or f"For a {subscription.period}",
+    changes_note = "Includes changes since the last invoice" if _has_items(invoice) else ""
+    return "Next invoice", "".join(metered) or changes_note or f"For a {subscription.period}"
+
+
+def _describe_own_usage(overview: BillingOverview) -> str:
+    remaining = overview.remaining_charges
+    return "Usage until then is charged too" if remaining is not None and remaining.has_usage else ""
+
+
+def _has_items(invoice: UpcomingInvoice) -> bool:
+    return any(line.from_item for line in invoice.lines)
+
+
+def _upcoming_rows(invoice: UpcomingInvoice) -> Iterator[InvoiceLineRow]:
+    """Its lines and what is taken off or added; together the amount due."""
+    amounts = [(line.said, line.amount) for line in invoice.lines]
+    amounts += [("Discount", -invoice.discount), ("Tax", invoice.tax)]
+    if invoice.total >= 0:
+        amounts.append(("Balance of earlier invoices and credits", invoice.due - invoice.total))
+    for text, amount in amounts:
+        if amount:
+            yield InvoiceLineRow(text, money.format_amount(amount, invoice.currency))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemainingRow:
+    """What is still charged after cancelling: one sentence, and the items. `void_note`: "" where nothing can be voided."""
+
+    sentence: str = ""
+    lines: tuple[InvoiceLineRow, ...] = ()
+    void_note: str = ""
+
+
+def remaining_row(overview: BillingOverview) -> RemainingRow:
+    remaining = overview.remaining_charges
+    if remaining is None:
+        return RemainingRow()
+    lines = []
+    if remaining.pending_amount:
+        lines += [
+            InvoiceLineRow(line.said, money.format_amount(line.amount, remaining.currency))
+            for line in remaining.pending_lines
+        ]
+    lines += [
+        InvoiceLineRow(
+            f"Overdue invoice {invoice.number}", money.format_amount(invoice.due, invoice.currency)
+        )
+        for invoice in remaining.overdue
+    ]
+    voided_text = ", ".join(
+        f"{invoice.number} ({money.format_amount(invoice.due, invoice.currency)})"
+        for invoice in remaining.voidable
     )
+    return RemainingRow(
+        sentence=describe_remaining_charges(remaining),
+        lines=tuple(lines),
+        void_note=f"You lose access now, and we void {voided_text}." if voided_text else "",
+    )
+
+
+def describe_remaining_charges(remaining: RemainingCharges) -> str:
+    """Says that nothing more is charged only where that follows from what the provider told us."""
+    if remaining.is_nothing:
+        return "You won’t be charged again."
+    sentences = []
+    if not remaining.is_known:
+        sentences.append("The payment provider hasn’t calculated what is still to be charged.")
+    if remaining.pending_amount:
+        amount = money.format_amount(remaining.pending_amount, remaining.currency)
+        sentences.append(f"{amount} for changes is charged when it ends.")
+    if remaining.has_usage:
+        sentences.append("Usage until then is charged too.")
+    for currency, amount in _sum_by_currency(remaining.overdue).items():
+        sentences.append(f"{money.format_amount(amount, currency)} is overdue and still collected.")
+    return " ".join(sentences)
+
+
+def _sum_by_currency(invoices: Sequence[BillingInvoice]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for invoice in invoices:
+        sums[invoice.currency] = sums.get(invoice.currency, 0) + invoice.due
+    return sums
 
 
 def describe_included_usage(price: Price) -> str:

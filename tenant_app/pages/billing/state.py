@@ -1,7 +1,7 @@
 """What the billing page shows, and the end of a subscription. `orders` has the rest."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import reflex as rx
 from pydantic import StringConstraints
@@ -32,12 +32,14 @@ from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toa
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
+    InvoiceLineRow,
     InvoiceRow,
     addon_rows,
-    describe_next_invoice,
     invoice_row,
     iso_or_empty,
     line_rows,
+    next_invoice_row,
+    remaining_row,
 )
 from tenant_app.shell import PageState
 
@@ -48,6 +50,7 @@ PAUSED = "paused"
 class CancelForm(Form):
     why: str
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
+    voids_overdue: Literal["", "on"] = ""
 
 
 class BillingState(DetailsState, OrderState, ListState, PageState):
@@ -64,8 +67,13 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     next_amount: str = ""
     next_at: str = ""
     next_note: str = ""
+    next_lines: list[InvoiceLineRow] = []
+    remaining_text: str = ""  # what is still charged after cancelling
+    remaining_lines: list[InvoiceLineRow] = []
+    void_note: str = ""  # what ending now would void; "" for nothing
     method: str = ""
     method_note: str = ""
+    renews_at: str = ""
     ends_at: str = ""
     pending_until: str = ""  # a change waits for its payment
     pending_invoice: InvoiceRow = InvoiceRow()
@@ -174,7 +182,12 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
             billing.fallback_offer.name,
         )
         self.plan_note = PERIOD_LABELS[subscription.period] if subscription else "No subscription"
-        self.next_label, self.next_amount, self.next_at, self.next_note = describe_next_invoice(billing)
+        upcoming, remaining = next_invoice_row(billing), remaining_row(billing)
+        self.next_label, self.next_amount = upcoming.label, upcoming.amount
+        self.next_at, self.next_note = upcoming.at, upcoming.note
+        self.next_lines, self.remaining_lines = list(upcoming.lines), list(remaining.lines)
+        self.remaining_text, self.void_note = remaining.sentence, remaining.void_note
+        self.renews_at = iso_or_empty(subscription.renews_at) if subscription else ""
         self.method = billing.method
         self.method_note = "Auto-pay on" if billing.method else "Added at checkout"
         self.ends_at = iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
@@ -229,15 +242,17 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     async def cancel_subscription(self, payload: dict[str, Any]) -> EventSpec:
         form = CancelForm.read(payload)
         async with self._ctx() as ctx:
-            ending = await cancellation.prepare_cancel(ctx, form.why, form.comment)
+            ending = await cancellation.prepare_cancel(
+                ctx, form.why, form.comment, voids_overdue=bool(form.voids_overdue)
+            )
         with self._skip_own_tab():
             is_applied = await cancellation.submit(ending)
         self._close_dialog()
         await self._show_change()
+        if ending.void_keys:
+            return success_toast("Subscription ended.", "The overdue invoice was voided.", is_applied)
         return success_toast(
-            "Cancelled.",
-            "You keep access until the end of the period. You won’t be charged again.",
-            is_applied,
+            "Cancelled.", f"You keep access until the end of the period. {self.remaining_text}", is_applied
         )
 
     @rx.event

@@ -10,6 +10,7 @@ from shared.ui.banners import banner, local_time, skeleton_rows
 from shared.ui.controls import button, icon
 from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell, guard_control
 
@@ -43,6 +44,30 @@ def billing_stats() -> rx.Component:
         columns_on_phone=2,
     )
     return panel(rx.cond(BillingState.loaded, shown, skeleton_rows(1)), name="Billing facts")
+
+
+def amount_list(lines: Any, total_label: Any, total: Any) -> rx.Component:
+    """Lines of an invoice with their sum."""
+
+    def line(invoice_line: InvoiceLineRow) -> rx.Component:
+        return rx.el.div(rx.el.dt(invoice_line.text), rx.el.dd(invoice_line.amount))
+
+    sum_line = rx.cond(
+        total != "", rx.el.div(rx.el.dt(total_label), rx.el.dd(total), class_name="total"), rx.fragment()
+    )
+    return rx.el.dl(rx.foreach(lines, line), sum_line, class_name="sum", data_testid="sum")
+
+
+def next_invoice_section() -> rx.Component:
+    lines: Any = BillingState.next_lines
+    box = panel(
+        amount_list(lines, "Charged then", BillingState.next_amount),
+        small("As calculated by the payment provider. It changes with usage and with changes of the plan."),
+        name="Next invoice",
+    )
+    return rx.cond(
+        lines.length() > 0, rx.el.div(rx.el.h2(BillingState.next_label), box, class_name="section")
+    )
 
 
 def status_banner(
@@ -122,7 +147,8 @@ def subscription_banner() -> rx.Component:
     ending = status_banner(
         rx.fragment(
             rx.el.b(BillingState.plan, " ends on ", day, "."),
-            " You keep access until then and won’t be charged again. Your data is kept.",
+            " You keep access until then. Your data is kept. ",
+            BillingState.remaining_text,
         ),
         action=resume,
         tone="warn",

@@ -34,6 +34,8 @@ from shared.billing.provider import (
     RemotePrice,
     Subscription,
     SubscriptionItem,
+    UpcomingCharges,
+    UpcomingInvoice,
 )
 
 STATUS_BY_STATE = {
@@ -143,6 +145,7 @@ class MemoryProvider:
         self._fixed_subscriptions: dict[str, tuple[Subscription, ...]] = {}
         self._holds: list[Hold] = []
         self._failures: list[tuple[Exception, str]] = []
+        self.tells_upcoming = True
         self._numbers = itertools.count(1)
 
     # Control: what only tests may do.
@@ -237,6 +240,7 @@ class MemoryProvider:
                 buyer.id, tuple(self._build_subscription(deal) for deal in self._list_deals(buyer.id))
             ),
             invoices=tuple(self._build_invoices(buyer.id)),
+            upcoming=self._build_upcoming(buyer),
         )
         if self._holds:
             hold = self._holds.pop(0)
@@ -375,6 +379,14 @@ class MemoryProvider:
         if deal.state == "frozen":
             self._start_period(deal, self.clock)
 
+    async def void_invoice(self, invoice_id: str, key: str) -> None:
+        self._record_call("void")
+        bill = self.transactions.get(invoice_id)
+        if bill is None or bill.state == "settled":
+            raise ProviderRefused("Only what is owed can be waived.", "not_owed")
+        bill.state = "waived"
+        self._judge_deal(self.deals[bill.deal])
+
     async def push_price(self, tag: PriceTag) -> str:
         self._record_call("push_price")
         for id_, offer in self.offers.items():
@@ -430,6 +442,8 @@ class MemoryProvider:
         """A period is over, or the trial."""
         unpaid = deal.state == "trial" and self.buyers[deal.buyer].card is None
         if unpaid or (deal.stops is not None and deal.stops <= deal.ends):
+            if rows := self._build_last_rows(deal):
+                self._charge_transaction(self._add_transaction(deal, deal.ends, rows))
             self._end_deal(deal, deal.ends)
         else:
             self._start_period(deal, deal.ends, renews=deal.state != "trial")
@@ -445,9 +459,23 @@ class MemoryProvider:
         self._bill_rows(deal, rows, at, pays=pays)
 
     def _bill_rows(self, deal: Deal, rows: list[InvoiceLine], at: datetime, *, pays: bool = False) -> None:
+        self._charge_transaction(self._add_transaction(deal, at, rows), pays=pays)
+
+    def _add_transaction(self, deal: Deal, at: datetime, rows: list[InvoiceLine]) -> Transaction:
         bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
         self.transactions[bill.id] = bill
-        self._charge_transaction(bill, pays=pays)
+        return bill
+
+    def _build_last_rows(self, deal: Deal) -> list[InvoiceLine]:
+        """What earlier changes left, and usage: a deal that ends owes them too."""
+        metered = [
+            position for position in deal.positions if self.offers[position.offer].tag.kind == "metered"
+        ]
+        if deal.state == "trial":
+            return []
+        usage_only = replace(deal, positions=metered, pending=[])
+        usage = [row for row in self._build_rows(usage_only, deal.ends) if row.amount]
+        return [*deal.pending, *usage]
 
     def _bill_change(self, deal: Deal, after: Deal, *, other: bool) -> None:
         """Money first: what was agreed stays until the bill is settled, a day at most."""
@@ -514,7 +542,13 @@ class MemoryProvider:
             ):
                 if count:
                     amount = sign * _round_half_up(tag.amount * count * remaining_share)
-                    rows.append(InvoiceLine(tag.product_name, amount, count, at, before.ends, True))
+                    rows.append(
+                        InvoiceLine(
+                            *(tag.product_name, amount, count, at, before.ends),
+                            proration=True,
+                            from_item=True,
+                        )
+                    )
         return rows
 
     def _count_usage(self, deal: Deal, meter: str, starts: datetime, ends: datetime) -> int:
@@ -537,6 +571,9 @@ class MemoryProvider:
             if deal.held and deal.held.transaction == bill.id:
                 deal.positions, deal.notes = deal.held.positions, deal.held.notes
                 deal.starts, deal.ends, deal.held = deal.held.starts, deal.held.ends, None
+        self._judge_deal(deal)
+
+    def _judge_deal(self, deal: Deal) -> None:
         owed = any(
             transaction.state == "owed"
             for transaction in self.transactions.values()
@@ -585,6 +622,32 @@ class MemoryProvider:
             currency="usd",
             pending_change=self._build_pending_change(deal),
         )
+
+    def _build_upcoming(self, buyer: Buyer) -> UpcomingCharges:
+        invoices = []
+        if not self.tells_upcoming:
+            return UpcomingCharges((), tuple(deal.id for deal in self._list_deals(buyer.id)))
+        for deal in self._list_deals(buyer.id):
+            if buyer.gone or deal.state not in ("trial", "running", "behind"):
+                continue
+            is_last = deal.stops is not None and deal.stops <= deal.ends
+            in_trial = deal.state == "trial"
+            rows = list(deal.pending) if is_last else self._build_rows(deal, deal.ends, past=not in_trial)
+            if is_last and not rows:
+                continue
+            total = sum(row.amount for row in rows)
+            invoices.append(
+                UpcomingInvoice(
+                    subscription_id=deal.id,
+                    currency="usd",
+                    at=deal.ends,
+                    total=total,
+                    due=max(0, total - buyer.wallet),
+                    lines=tuple(rows),
+                    is_last=is_last,
+                )
+            )
+        return UpcomingCharges(tuple(invoices))
 
     def _build_invoices(self, customer_id: str) -> list[Invoice]:
         return [
