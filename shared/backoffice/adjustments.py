@@ -174,7 +174,14 @@ async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, 
             "Choose that currency.",
             fields={"currency": "Different currency"},
         )
-    refundable = invoice.paid - await repository.sum_refunded(ctx, invoice_id)
+    dispute = await repository.find_open_dispute(ctx, invoice_id)
+    if dispute is not None:
+        raise Conflict(
+            "The customer disputed this payment at their bank.",
+            "Answer the dispute in Stripe; a refund besides would pay the customer twice.",
+        )
+    refunded = await repository.sum_refunded(ctx, invoice_id)
+    refundable = invoice.paid - refunded - await repository.sum_refunded_at_provider(ctx, invoice_id)
     if amount > refundable:
         raise Conflict(
             f"At most {money.format_amount(max(refundable, 0), currency)} of this invoice can be refunded.",

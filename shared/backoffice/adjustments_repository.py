@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from sqlalchemy import func
 from sqlmodel import col, select
 
-from shared.billing.models import BillingAdjustment, BillingInvoice, BillingSnapshot
+from shared.billing.models import (
+    BillingAdjustment,
+    BillingDispute,
+    BillingInvoice,
+    BillingRefund,
+    BillingSnapshot,
+)
+from shared.billing.provider import FAILED_REFUND_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 
@@ -38,6 +45,31 @@ async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
         .where(BillingAdjustment.state != "failed")
     )
     return int((await ctx.session.exec(statement)).one())
+
+
+async def sum_refunded_at_provider(ctx: Ctx, invoice_id: str) -> int:
+    """The sum of refunds of an invoice that were made at the provider, without an adjustment."""
+    statement = (
+        select(func.coalesce(func.sum(BillingRefund.amount), 0))
+        .where(BillingRefund.tenant_id == ctx.tenant_id)
+        .where(BillingRefund.invoice_id == invoice_id)
+        .where(BillingRefund.adjustment_id == "")
+        .where(col(BillingRefund.status).not_in(FAILED_REFUND_STATUSES))
+    )
+    return int((await ctx.session.exec(statement)).one())
+
+
+async def find_open_dispute(ctx: Ctx, invoice_id: str) -> BillingDispute | None:
+    """A dispute of the invoice's payment that forbids refunds."""
+    statement = (
+        select(BillingDispute)
+        .where(BillingDispute.tenant_id == ctx.tenant_id)
+        .where(BillingDispute.invoice_id == invoice_id)
+        .where(col(BillingDispute.status).not_in(("won", "warning_closed")))
+        .where(~col(BillingDispute.is_refundable))
+        .limit(1)
+    )
+    return await rows.one(ctx, statement)
 
 
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:

@@ -16,6 +16,8 @@ STATUSES = (  # of a subscription, keys of `access_schedule.ACCESS_TABLE`; any o
 )
 AfterTrial = Literal["cancel", "pause", "invoice"]
 PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not paused
+FAILED_REFUND_STATUSES = ("failed", "canceled")
+ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 

@@ -6,6 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from shared.billing.models import (
+    BillingAdjustment,
     BillingCustomer,
     BillingDispute,
     BillingInvoice,
@@ -91,6 +92,10 @@ async def list_customer_disputes(ctx: Ctx, customer_id: str) -> Sequence[Billing
         .order_by(BillingDispute.id)
     )
     return await rows.all(ctx, statement)
+
+
+async def lock_adjustment(ctx: Ctx, adjustment_id: str) -> BillingAdjustment | None:
+    return await rows.lock(ctx, BillingAdjustment, adjustment_id)
 
 
 async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice | None:

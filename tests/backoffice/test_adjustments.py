@@ -13,6 +13,7 @@ from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
 from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
+from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -20,6 +21,7 @@ from shared.core.ids import new_id
 from shared.jobs import queue
 from shared.tenancy import entry
 from shared.tenancy.models import TenantState
+from tests.billing.test_apply_state import build_dispute, build_refund
 from tests.conftest import Cast, Operating
 from tests.support import factories, workers
 from tests.support.billing import scripted_provider
@@ -299,3 +301,72 @@ async def test_refund_of_another_tenants_invoice_is_not_found(
     await customer_sync.sync_customer(PLATFORM, other, cast.globex, cause="return")
     with pytest.raises(NotFound):
         await request_adjustment(cast.olga, cast.globex, 100, kind="refund", invoice_id=invoice.id)
+
+
+async def test_refund_that_failed_at_the_bank_frees_its_sum(cast: Cast, provider: AdjustmentProvider) -> None:
+    invoice = build_paid_invoice("in_failed")
+    customer = await create_customer(cast, provider, invoice)
+    refund_of = {"kind": "refund", "invoice_id": invoice.id}
+    made = await request_adjustment(cast.olga, cast.acme, 20_000, **refund_of)
+    await execute_adjustment(cast, made)
+    with pytest.raises(Conflict):
+        await request_adjustment(cast.olga, cast.acme, 1, **refund_of)
+    failed = build_refund("failed", key=made, invoice_id=invoice.id, failure_reason="lost_or_stolen_card")
+    provider.state[customer] = CustomerState(customer, currency="usd", invoices=(invoice,), refunds=(failed,))
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    (row,) = await list_adjustments(cast)
+    assert (row.state, row.error) == ("failed", "The refund failed at the bank: lost_or_stolen_card")
+    assert await get_alert(cast) == "The refund re_1 of $5.00 failed"
+    again = await request_adjustment(cast.olga, cast.acme, 20_000, **refund_of)
+    await execute_adjustment(cast, again)
+    repeated = build_refund("succeeded", id="re_2", key=again, invoice_id=invoice.id)
+    provider.state[customer] = CustomerState(
+        customer, currency="usd", invoices=(invoice,), refunds=(failed, repeated)
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    assert sorted(row.state for row in await list_adjustments(cast)) == ["done", "failed"]
+    assert await get_alert(cast) == ""
+
+
+async def test_refund_made_at_the_provider_lowers_what_can_be_refunded(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
+    invoice = build_paid_invoice("in_elsewhere")
+    customer = await create_customer(cast, provider, invoice)
+    provider.state[customer] = CustomerState(
+        *(customer,),
+        currency="usd",
+        invoices=(invoice,),
+        refunds=(build_refund("pending", invoice_id=invoice.id),),
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    with pytest.raises(Conflict, match=r"At most \$195\.00"):
+        await request_adjustment(cast.olga, cast.acme, 19_501, kind="refund", invoice_id=invoice.id)
+
+
+@pytest.mark.parametrize(("status", "refused"), [("needs_response", True), ("lost", True), ("won", False)])
+async def test_disputed_payment_is_alerted_and_not_refunded(
+    cast: Cast, provider: AdjustmentProvider, status: str, refused: bool
+) -> None:
+    invoice = build_paid_invoice("in_disputed")
+    customer = await create_customer(cast, provider, invoice)
+    provider.state[customer] = CustomerState(
+        customer,
+        currency="usd",
+        invoices=(invoice,),
+        disputes=(build_dispute(status, invoice_id=invoice.id),),
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    assert bool(await get_alert(cast)) == (status == "needs_response")
+    if refused:
+        with pytest.raises(Conflict, match="disputed this payment"):
+            await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)
+    else:
+        assert await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)
+
+
+async def get_alert(cast: Cast) -> str:
+    async with cast.ann.ctx() as ctx:
+        snapshot = await subscriptions.get_snapshot(ctx)
+    assert snapshot is not None
+    return snapshot.alert

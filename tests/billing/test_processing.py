@@ -14,7 +14,14 @@ from sqlmodel import select
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import inbound_webhook_repository, ingest, processing
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
-from shared.billing.inbound_webhooks.signature import RelatedObject, ThinEvent, verify_event
+from shared.billing.inbound_webhooks.signature import (
+    EventData,
+    EventObject,
+    RelatedObject,
+    ThinEvent,
+    WebhookEvent,
+    verify_event,
+)
 from shared.billing.models import PLATFORM, BillingEvent
 from shared.billing.pricing import comparison
 from shared.billing.provider import CustomerState, KeyRefused, ProviderDown, ProviderRefused
@@ -363,6 +370,19 @@ async def test_thin_event_syncs_the_customer_of_its_object(
     assert statuses == ["done", "ignored", "ignored"]
     assert stripe.fetch_count == 1
     assert event_id in await list_recorded_webhooks(cast)
+
+
+async def test_dispute_syncs_the_customer_of_its_charge(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customers.ensure(cast.acme)
+    stripe.customers_by_object["ch_disputed"] = customer
+    data = EventData(EventObject("dispute", "du_1", None, "ch_disputed"))
+    event = WebhookEvent(new_id("evt"), "event", "charge.dispute.created", 1_760_000_000, False, data)
+    assert await ingest.store_webhook(PLATFORM, event, b"{}")
+    fetch_count = stripe.fetch_count
+    await processing.drain()
+    assert stripe.fetch_count == fetch_count + 1
 
 
 async def test_thin_event_of_an_unknown_customer_is_parked_or_ignored(

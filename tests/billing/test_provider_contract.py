@@ -690,6 +690,44 @@ async def test_partial_refund_is_booked_once(shop: Shop) -> None:
     )
 
 
+async def test_refund_that_fails_is_told_and_can_be_made_again(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    (bill,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    await shop.provider.refund_invoice(bill.id, 2900, "adj_1")
+    (refund,) = (await shop.provider.fetch_customer(shop.customer)).refunds
+    assert (refund.key, refund.invoice_id, refund.amount, refund.status) == (
+        *("adj_1", bill.id, 2900, "succeeded"),
+    )
+    shop.world.fail_refund()
+    (refund,) = (await shop.provider.fetch_customer(shop.customer)).refunds
+    assert (refund.status, bool(refund.failure_reason)) == ("failed", True)
+    for _ in range(2):
+        await shop.provider.refund_invoice(bill.id, 2900, "adj_2")
+    refunds = (await shop.provider.fetch_customer(shop.customer)).refunds
+    assert {(refund.key, refund.status, refund.invoice_id) for refund in refunds} == {
+        ("adj_1", "failed", bill.id),
+        ("adj_2", "succeeded", bill.id),
+    }
+    with pytest.raises(ProviderRefused):
+        await shop.provider.refund_invoice(bill.id, 1, "adj_3")
+
+
+async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert (state.disputes, state.refunds) == ((), ())
+    shop.world.dispute_payment(shop.customer)
+    (dispute,) = (await shop.provider.fetch_customer(shop.customer)).disputes
+    assert (dispute.invoice_id, dispute.amount, dispute.status, dispute.is_refundable) == (
+        *(state.invoices[0].id, 2900, "needs_response", False),
+    )
+    with pytest.raises(ProviderRefused):
+        await shop.provider.refund_invoice(state.invoices[0].id, 100, "adj_1")
+    shop.world.end_dispute(won=True)
+    assert [each.status for each in (await shop.provider.fetch_customer(shop.customer)).disputes] == ["won"]
+    assert await shop.provider.refund_invoice(state.invoices[0].id, 100, "adj_2")
+
+
 async def test_usage_is_counted_once_and_billed_after_the_period(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT), await shop.line(CALLS))
     shop.world.advance(DAY)

@@ -251,3 +251,25 @@ def test_sdk_accepts_what_our_check_refuses() -> None:
     assert construct(b"{}", empty, OURS)
     assert verify_body(BODY, to_come) is None
     assert verify_body(b"{}", build_signature(b"{}", OURS, at=NOW)) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "previous", "customer", "object_id"),
+    [
+        ({"object": "dispute", "charge": "ch_1"}, None, "", "ch_1"),
+        ({"object": "dispute", "charge": {"id": "ch_1", "customer": "cus_1"}}, {}, "", "ch_1"),
+        ({"object": "refund", "charge": "ch_1", "customer": "cus_1"}, None, "cus_1", ""),
+        ({"object": "payment_method", "customer": None}, {"customer": "cus_1"}, "cus_1", ""),
+        ({"object": "payment_method", "customer": None}, {"customer": 7}, "", ""),
+        ({"object": "dispute", "charge": "c" * 256}, None, "", ""),
+    ],
+    ids=["dispute", "expanded", "refund", "detached", "no_text", "too_long"],
+)
+def test_customer_of_an_event_without_one_is_told_by_its_charge_or_its_past(
+    subject: dict[str, object], previous: object, customer: str, object_id: str
+) -> None:
+    data = {"object": {"id": "x_1", **subject}} | (
+        {} if previous is None else {"previous_attributes": previous}
+    )
+    event = verify_signed_body(build_body(data=data))
+    assert (event.customer_id, event.object_id) == (customer, object_id)

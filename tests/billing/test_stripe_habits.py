@@ -18,6 +18,7 @@ from shared.billing.provider import (
     Subscription,
 )
 from shared.billing.stripe_adapter.gateway import StripeGateway
+from shared.dev.stripe_sandbox import disputes
 from shared.dev.stripe_sandbox.store import Fault, Sandbox
 from tests.support.billing import provider_scenarios
 from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, StripeWorld
@@ -379,3 +380,23 @@ async def test_portal_settings_that_were_edited_in_the_dashboard_are_noticed(
     assert not await world.provider.has_portal_settings()
     assert await world.provider.save_portal_settings()
     assert await world.provider.has_portal_settings()
+
+
+async def test_pending_refund_and_inquiry_are_told_as_they_are(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    price = await world.provider.push_price(FLAT)
+    world.pay((await world.provider.create_checkout(_order(customer, OrderLine(FLAT.id, price, 1)))).url)
+    world.account.objects["customer"][customer]["_pending_refunds"] = 1
+    charge = (await sdk.v1.charges.list_async({"customer": customer})).data[0]
+    disputes.open_dispute(world.account, world.account.objects["charge"][charge.id], is_inquiry=True)
+    await sdk.v1.refunds.create_async({"charge": charge.id, "amount": 900})  # in the dashboard
+    state = await world.provider.fetch_customer(customer)
+    (refund,), (dispute,) = state.refunds, state.disputes
+    assert (refund.status, refund.key, refund.credit_note_id) == ("pending", "", "")
+    assert refund.invoice_id == dispute.invoice_id == state.invoices[0].id
+    assert (dispute.status, dispute.is_refundable) == ("warning_needs_response", True)
+    event = next(
+        each for each in world.account.list_objects("event") if each["type"].startswith("charge.disp")
+    )
+    assert "customer" not in event["data"]["object"]

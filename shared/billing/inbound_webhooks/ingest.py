@@ -23,6 +23,7 @@ THIN_PREFIX = "v1."  # thin events have the types of snapshots with it
 # Types that can change our records of a customer. Others are stored and need no work.
 CUSTOMER_EVENT_PREFIXES = (
     *(
+        "charge.dispute.",
         "charge.refund",
         "checkout.session.",
         "credit_note.",

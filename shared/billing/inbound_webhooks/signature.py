@@ -26,10 +26,16 @@ class EventObject(msgspec.Struct, gc=False):
     object: str
     id: Any = None
     customer: Any = None
+    charge: Any = None
+
+
+class PreviousAttributes(msgspec.Struct, gc=False):
+    customer: Any = None
 
 
 class EventData(msgspec.Struct, gc=False):
     object: EventObject
+    previous_attributes: PreviousAttributes | None = None
 
 
 class WebhookEvent(msgspec.Struct, gc=False):
@@ -43,12 +49,13 @@ class WebhookEvent(msgspec.Struct, gc=False):
 
     @property
     def customer_id(self) -> str:
-        """Id of the event's customer, "" without one. The field holds an id, or the customer where it is expanded."""
-        subject = self.data.object
+        """Id of the event's customer, "" without one.
+
+        A payment method that was detached names only its former one.
+        """
+        subject, previous = self.data.object, self.data.previous_attributes
         customer = subject.id if subject.object == "customer" else subject.customer
-        if isinstance(customer, dict):
-            customer = customer.get("id")
-        return customer if isinstance(customer, str) and len(customer) <= MAX_LENGTH else ""
+        return _get_id(customer) or _get_id(previous.customer if previous else None)
 
     @property
     def created_at(self) -> datetime:
@@ -56,8 +63,14 @@ class WebhookEvent(msgspec.Struct, gc=False):
 
     @property
     def object_id(self) -> str:
-        """The customer of a snapshot is in the event, or it has none."""
-        return ""
+        """Id of the charge, where only that tells the customer, as in disputes; "" otherwise."""
+        return "" if self.customer_id else _get_id(self.data.object.charge)
+
+
+def _get_id(value: Any) -> str:
+    """The id of a field that holds an id, or an expanded object."""
+    value = value.get("id") if isinstance(value, dict) else value
+    return value if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
 
 
 class RelatedObject(msgspec.Struct, gc=False):

@@ -41,6 +41,7 @@ from shared.billing.stripe_adapter.errors import (
     translate_stripe_errors,
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
+from shared.billing.stripe_adapter.mapping import ADJUSTMENT_KEY
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 from shared.core import log
@@ -50,7 +51,6 @@ MAX_RECENT_CUSTOMERS = 1_000  # among which a customer without an email is looke
 TENANT_KEY = "tenant_id"  # in a customer's metadata
 ORDER_KEY = "bulkhead_order"  # in a checkout session's metadata: the order's fingerprint
 CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
-ADJUSTMENT_KEY = "bulkhead_adjustment"  # in metadata of balance entries and credit notes: the idempotency key
 OBJECT_ID_PATTERN = re.compile(r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{1,200}")
 OBJECT_NOUNS = {  # prefix of an id: path of its objects, which have a customer
     "ch": "charges",
@@ -60,6 +60,7 @@ OBJECT_NOUNS = {  # prefix of an id: path of its objects, which have a customer
     "in": "invoices",
     "pi": "payment_intents",
     "pm": "payment_methods",
+    "py": "charges",
     "sub": "subscriptions",
     "sub_sched": "subscription_schedules",
 }
@@ -140,7 +141,15 @@ class StripeGateway:
                 raise
             subscriptions, invoices = [], []
         upcoming = await self._fetch_upcoming_charges(customer, subscriptions)
-        return mapping.to_customer_state(customer, subscriptions, invoices, upcoming)
+        charges, credit_notes, disputes = await self._fetch_charges(customer_id, invoices)
+        return mapping.to_customer_state(
+            customer,
+            subscriptions,
+            invoices,
+            upcoming,
+            refunds=mapping.to_refunds(charges, credit_notes, invoices),
+            disputes=mapping.to_disputes(disputes, charges, invoices),
+        )
 
     @translate_stripe_errors
     async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
@@ -448,7 +457,10 @@ class StripeGateway:
 
     @translate_stripe_errors
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
-        """Refunds by a credit note, so that the invoice shows it. Idempotent in the same way as `add_credit`."""
+        """Refunds by a credit note, so that the invoice shows it. Idempotent in the same way as `add_credit`.
+
+        The note of a refund that failed stays issued and takes up its sum, so that is refunded without another note.
+        """
         notes = self._v1.credit_notes
 
         async def find_note() -> str | None:
@@ -467,7 +479,52 @@ class StripeGateway:
 
         if (existing_id := await find_note()) is not None:
             return existing_id
+        if (intent_id := await self._find_failed_payment(invoice_id, amount, key)) != "":
+            return await self._refund_payment(intent_id, amount, key)
         return await send_once(key, create_note, find_note)
+
+    async def _find_failed_payment(self, invoice_id: str, amount: int, key: str) -> str:
+        """The payment of which this amount was credited and its refund failed; "" where it is credited for the first time.
+
+        What was refunded again by other keys no longer counts.
+        """
+        page = await self._v1.credit_notes.list_async(
+            {"invoice": invoice_id, "limit": PAGE_SIZE, "expand": ["data.refunds.refund"]}
+        )
+        notes = [note.to_dict() async for note in page.auto_paging_iter()]
+        failed_refunds = mapping.list_failed_refunds(notes)
+        if not failed_refunds:
+            return ""
+        intent_id = mapping.get_object_id(failed_refunds[0].get("payment_intent"))
+        repeated_refunds = await self._list_refunds(intent_id)
+        failed_amount = sum(refund["amount"] for refund in failed_refunds)
+        repeated_amount = sum(
+            refund["amount"]
+            for refund in repeated_refunds
+            if mapping.is_refund_effective(refund)
+            and (refund.get("metadata") or {}).get(ADJUSTMENT_KEY) not in (None, key)
+        )
+        return intent_id if amount <= failed_amount - repeated_amount else ""
+
+    async def _refund_payment(self, intent_id: str, amount: int, key: str) -> str:
+        async def find_refund() -> str | None:
+            refunds = await self._list_refunds(intent_id)
+            ids = {(refund.get("metadata") or {}).get(ADJUSTMENT_KEY): refund["id"] for refund in refunds}
+            return str(ids[key]) if key in ids else None
+
+        async def create_refund(options: stripe.RequestOptions) -> str | None:
+            params: stripe.params.RefundCreateParams = {
+                "payment_intent": intent_id,
+                "amount": amount,
+                "metadata": {ADJUSTMENT_KEY: key},
+            }
+            return (await self._v1.refunds.create_async(params, options)).id
+
+        return await find_refund() or await send_once(key, create_refund, find_refund) or ""
+
+    async def _list_refunds(self, intent_id: str) -> list[dict[str, Any]]:
+        page = await self._v1.refunds.list_async({"payment_intent": intent_id, "limit": PAGE_SIZE})
+        return [refund.to_dict() async for refund in page.auto_paging_iter()]
 
     @translate_stripe_errors
     async def report_usage(
@@ -607,9 +664,37 @@ class StripeGateway:
             invoices += mapping.to_last_invoices(customer, ending, items)
         return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
 
+    async def _fetch_charges(
+        self, customer_id: str, invoices: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+        """The newest charges, credit notes and disputes. Nothing is asked about a customer who has paid nothing.
+
+        Stripe lists neither refunds nor disputes by customer.
+        """
+        if not any(invoice.get("amount_paid") for invoice in invoices):
+            return [], [], []
+        page = await self._v1.charges.list_async(
+            {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.refunds"]}
+        )
+        charges = [charge.to_dict() for charge in page.data]
+        disputes, credit_notes = list[dict[str, Any]](), list[dict[str, Any]]()
+        for charge in charges:
+            if _is_truncated(charge.get("refunds")):
+                refunds = await self._v1.refunds.list_async({"charge": charge["id"], "limit": PAGE_SIZE})
+                charge["refunds"] = [refund.to_dict() async for refund in refunds.auto_paging_iter()]
+            if charge.get("disputed"):
+                page_of_disputes = await self._v1.disputes.list_async({"charge": charge["id"]})
+                disputes += [dispute.to_dict() for dispute in page_of_disputes.data]
+        if any(mapping.has_refunds(charge) for charge in charges):
+            notes = await self._v1.credit_notes.list_async({"customer": customer_id, "limit": PAGE_SIZE})
+            credit_notes = [note.to_dict() for note in notes.data]
+        return charges, credit_notes, disputes
+
     async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:
         """The newest invoices, and older ones that are still open."""
-        newest = await self._v1.invoices.list_async({"customer": customer_id, "limit": PAGE_SIZE})
+        newest = await self._v1.invoices.list_async(
+            {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.payments"]}
+        )
         invoices = {invoice.id: invoice.to_dict() for invoice in newest.data}
         if newest.has_more:
             unpaid = await self._v1.invoices.list_async(

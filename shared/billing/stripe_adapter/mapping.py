@@ -9,15 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.billing.provider import (
+    FAILED_REFUND_STATUSES,
     AfterTrial,
     BillingDetails,
     CanceledAddon,
     ChangePreview,
     CustomerState,
+    Dispute,
     Invoice,
     InvoiceLine,
     PauseCause,
     PendingChange,
+    Refund,
     Subscription,
     SubscriptionItem,
     UpcomingCharges,
@@ -26,6 +29,9 @@ from shared.billing.provider import (
 
 Raw = Mapping[str, Any]
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
+ADJUSTMENT_KEY = (
+    "bulkhead_adjustment"  # in metadata of balance entries, credit notes, refunds: the idempotency key
+)
 CANCELED_ADDON_PREFIX = "kept."  # plus our price id, in a subscription's metadata: "<quantity>:<unix time>"
 AFTER_TRIAL: dict[str, AfterTrial] = {"cancel": "cancel", "pause": "pause", "create_invoice": "invoice"}
 # By `status_details.paused.subscription.type`; "system" and later ones stay unknown.
@@ -45,6 +51,9 @@ def to_customer_state(
     subscriptions: Iterable[Raw],
     invoices: Iterable[Raw],
     upcoming: UpcomingCharges = UpcomingCharges(),  # noqa: B008  immutable
+    *,
+    refunds: tuple[Refund, ...] = (),
+    disputes: tuple[Dispute, ...] = (),
 ) -> CustomerState:
     raw_invoices, raw_subscriptions = list(invoices), list(subscriptions)
     raw_subscriptions.sort(key=lambda raw: (raw.get("created") or 0, raw["id"]))
@@ -65,6 +74,8 @@ def to_customer_state(
         ),
         invoices=tuple(to_invoice(raw) for raw in raw_invoices),
         upcoming=upcoming,
+        refunds=refunds,
+        disputes=disputes,
     )
 
 
@@ -205,6 +216,84 @@ def to_last_invoices(
             )
         )
     return invoices
+
+
+def has_refunds(charge: Raw) -> bool:
+    return bool(list(_get_data(charge.get("refunds"))))
+
+
+def to_refunds(
+    charges: Iterable[Raw], credit_notes: Iterable[Raw], invoices: Iterable[Raw]
+) -> tuple[Refund, ...]:
+    """Of all charges. A credit note names the request of its refund; one without a note names it itself."""
+    invoice_ids = _get_invoice_ids(invoices)
+    notes_by_refund = {
+        get_object_id(part.get("refund")): note for note in credit_notes for part in note.get("refunds") or ()
+    }
+    refunds = []
+    for charge in charges:
+        for raw in _get_data(charge.get("refunds")):
+            note = notes_by_refund.get(raw["id"], {})
+            refunds.append(
+                Refund(
+                    id=raw["id"],
+                    invoice_id=get_object_id(note.get("invoice"))
+                    or invoice_ids.get(get_object_id(charge.get("payment_intent")), ""),
+                    credit_note_id=note.get("id") or "",
+                    key=str(
+                        _get_path(note, "metadata", ADJUSTMENT_KEY)
+                        or _get_path(raw, "metadata", ADJUSTMENT_KEY)
+                        or ""
+                    ),
+                    amount=raw.get("amount") or 0,
+                    currency=raw.get("currency") or "",
+                    status=str(raw.get("status") or ""),
+                    failure_reason=raw.get("failure_reason") or "",
+                    created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+                )
+            )
+    return tuple(refunds)
+
+
+def list_failed_refunds(credit_notes: Iterable[Raw]) -> list[Raw]:
+    """Of credit notes with expanded refunds."""
+    parts = [part for note in credit_notes for part in note.get("refunds") or ()]
+    refunds = [part["refund"] for part in parts if isinstance(part.get("refund"), Mapping)]
+    return [refund for refund in refunds if not is_refund_effective(refund)]
+
+
+def is_refund_effective(raw: Raw) -> bool:
+    return raw.get("status") not in FAILED_REFUND_STATUSES
+
+
+def to_disputes(
+    disputes: Iterable[Raw], charges: Iterable[Raw], invoices: Iterable[Raw]
+) -> tuple[Dispute, ...]:
+    invoice_ids = _get_invoice_ids(invoices)
+    intent_ids = {charge["id"]: get_object_id(charge.get("payment_intent")) for charge in charges}
+    return tuple(
+        Dispute(
+            id=raw["id"],
+            invoice_id=invoice_ids.get(intent_ids.get(get_object_id(raw.get("charge")), ""), ""),
+            amount=raw.get("amount") or 0,
+            currency=raw.get("currency") or "",
+            reason=raw.get("reason") or "",
+            status=str(raw.get("status") or ""),
+            is_refundable=bool(raw.get("is_charge_refundable")),
+            respond_by=to_datetime(_get_path(raw, "evidence_details", "due_by")),
+            created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+        )
+        for raw in disputes
+    )
+
+
+def _get_invoice_ids(invoices: Iterable[Raw]) -> dict[str, str]:
+    """Invoices by the payment intents that paid them."""
+    return {
+        get_object_id(_get_path(payment, "payment", "payment_intent")): invoice["id"]
+        for invoice in invoices
+        for payment in _get_data(invoice.get("payments"))
+    }
 
 
 def ends_with_period(raw: Raw) -> bool:

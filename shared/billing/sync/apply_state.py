@@ -14,7 +14,7 @@ from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
 from shared.billing.pricing import prices
 from shared.billing.provider import CustomerState
-from shared.billing.sync import access_schedule, provider_records
+from shared.billing.sync import access_schedule, provider_records, refund_results
 from shared.billing.sync.access_schedule import AccessSchedule, AccessStatus
 from shared.core import live_events, log, money
 from shared.core.context import Ctx
@@ -65,6 +65,7 @@ async def apply_customer_state(
     current_customer = await repository.get_customer(ctx, account_id)
     is_current = current_customer is not None and current_customer.id == customer_id
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
+    await refund_results.fail_adjustments(ctx, state.refunds)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]
     previous_json = snapshot.schedule if snapshot else {}
@@ -92,7 +93,8 @@ async def apply_customer_state(
     is_upcoming_new = is_current and snapshot.upcoming != provider_records.upcoming_to_json(state.upcoming)
     if is_current:
         _set_customer_values(snapshot, customer_id, state)
-    await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at)
+    record_alerts = refund_results.describe_alerts(state) if is_current else ()
+    await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at, record_alerts)
     if snapshot.extra_subscriptions != extra_subscriptions:
         snapshot.extra_subscriptions = extra_subscriptions
         await _report_extra_subscriptions(ctx, extra_subscriptions)
@@ -181,6 +183,7 @@ async def _save_snapshot(
     schedule_json: dict[str, Any],
     ticket: int,
     at: datetime,
+    record_alerts: Sequence[str],
 ) -> None:
     if row.schedule != schedule_json:
         row.changed_at = at
@@ -188,7 +191,7 @@ async def _save_snapshot(
     alerts = schedule.alerts if schedule else ()
     if row.deleted_customer_id:
         alerts = (f"The customer {row.deleted_customer_id} was deleted in Stripe", *alerts)
-    row.alert, row.ticket = "; ".join(alerts), ticket
+    row.alert, row.ticket = "; ".join((*alerts, *record_alerts)), ticket
     ctx.session.add(row)
     await ctx.session.flush()
 

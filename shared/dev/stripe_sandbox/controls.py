@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.dev.stripe_sandbox import customer_view, outage, portal, signing, timeline
+from shared.dev.stripe_sandbox import customer_view, disputes, outage, portal, refunds, signing, timeline
 from shared.dev.stripe_sandbox.chaos import Chaos, ReleaseOrder
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.deliveries import DeliveryQueue
-from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.objects import fetch_object, make_object
 from shared.dev.stripe_sandbox.refusals import ApiError, not_found_error
 from shared.dev.stripe_sandbox.store import Account, Fault, Object, copy_visible
 
@@ -111,6 +111,55 @@ class DeclineNextCharges(Control):
         customer = get_customer(account, self.customer)
         customer["_declines"] = self.times
         account.put(customer)
+        return {}
+
+
+class DisputePayment(Control):
+    """The customer disputes the last payment at their bank. `inquiry`: the bank only asks."""
+
+    customer: str
+    inquiry: bool = False
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        charges = account.list_for_customer("charge", get_customer(account, self.customer)["id"])
+        paid_charge = next((charge for charge in charges if charge["paid"]), None)
+        if paid_charge is None:
+            raise ApiError("This customer has paid nothing.", param="customer")
+        return {"dispute": disputes.open_dispute(account, paid_charge, is_inquiry=self.inquiry)["id"]}
+
+
+class EndDispute(Control):
+    """The bank decides."""
+
+    dispute: str
+    outcome: Literal["won", "lost"] = "lost"
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        disputes.end_dispute(account, fetch_object(account, "dispute", self.dispute), self.outcome)
+        return {}
+
+
+class HoldRefunds(Control):
+    """The next refunds of this customer stay pending until they are settled."""
+
+    customer: str
+    times: int = Field(1, ge=1, le=100)
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        customer = get_customer(account, self.customer)
+        customer["_pending_refunds"] = self.times
+        account.put(customer)
+        return {}
+
+
+class SettleRefund(Control):
+    """The bank accepts or refuses a refund. It may refuse one that had succeeded."""
+
+    refund: str
+    outcome: Literal["succeeded", "failed"] = "failed"
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        refunds.settle_refund(account, fetch_object(account, "refund", self.refund), self.outcome)
         return {}
 
 
@@ -214,6 +263,10 @@ class ClearFaults(Control):
 # By the last part of the address: the control, and the message after it was applied.
 CONTROLS: dict[str, tuple[type[Control], str]] = {
     "advance": (AdvanceClock, "The clock was advanced."),
+    "dispute": (DisputePayment, "The payment was disputed."),
+    "end-dispute": (EndDispute, "The dispute has ended."),
+    "hold-refunds": (HoldRefunds, "The next refunds of this customer stay pending."),
+    "settle-refund": (SettleRefund, "The refund was settled."),
     "chaos": (SetChaos, "Deliveries now fail like this."),
     "fail": (AddFault, "The next requests will fail."),
     "fail-renewal": (DeclineNextCharges, "The next charge of this customer will be declined."),

@@ -21,6 +21,7 @@ ID_PREFIXES = {
     "customer": "cus",
     "customer_balance_transaction": "cbtxn",
     "discount": "di",
+    "dispute": "du",
     "invoice": "in",
     "invoice_payment": "inpay",
     "invoiceitem": "ii",

@@ -1,7 +1,8 @@
 """Refunds to the customer's card."""
 
-from typing import Any
+from typing import Any, Literal
 
+from shared.dev.stripe_sandbox.disputes import is_refund_blocked
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
@@ -27,6 +28,8 @@ def refund_charge(
     """Without an amount, refund all that is left."""
     if not charge["paid"]:
         raise ApiError("This charge was never paid.", param="charge")
+    if is_refund_blocked(account, charge):
+        raise ApiError(f"Charge {charge['id']} has been charged back.", code="charge_disputed")
     refundable = charge["amount"] - charge["amount_refunded"]
     if refundable == 0:
         raise ApiError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
@@ -49,7 +52,7 @@ def refund_charge(
         payment_method=charge["payment_method"],
         reason=reason,
         metadata={},
-        status="succeeded",
+        status="pending" if _take_pending(account, charge["customer"]) else "succeeded",
     )
     merge_metadata(new_refund, metadata)
     account.put(new_refund)
@@ -64,6 +67,34 @@ def refund_charge(
         {name: previous[name] for name in changed_fields if previous[name] != charge[name]},
     )
     return new_refund
+
+
+def settle_refund(account: Account, refund: Object, outcome: Literal["succeeded", "failed"]) -> Object:
+    """The bank answers. It may refuse a refund that had succeeded; the money is then the merchant's again."""
+    if refund["status"] not in ("pending", "succeeded") or refund["status"] == outcome:
+        raise ApiError(f"This refund is {refund['status']}.", param="refund")
+    previous = copy_visible(refund)
+    refund["status"] = outcome
+    if outcome == "failed":
+        refund["failure_reason"] = "expired_or_canceled_card"
+        charge = account.objects["charge"][refund["charge"]]
+        charge["amount_refunded"] -= refund["amount"]
+        charge["refunded"] = False
+        account.put(charge)
+    save_change(account, refund, "refund.updated", previous)
+    account.emit("charge.refund.updated", refund, {"status": previous["status"]})
+    if outcome == "failed":
+        account.emit("refund.failed", refund)
+    return refund
+
+
+def _take_pending(account: Account, customer_id: str | None) -> bool:
+    customer = account.get("customer", customer_id)
+    if customer is None or not customer.get("_pending_refunds"):
+        return False
+    customer["_pending_refunds"] -= 1
+    account.put(customer)
+    return True
 
 
 @route("GET", "/v1/refunds/{id}", "RefundRetrieveParams")

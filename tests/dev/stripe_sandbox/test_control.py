@@ -55,13 +55,17 @@ async def test_control_page_shows_the_demo_account_by_default(shared_server: Run
     assert endpoint["url"] in page.text
     assert endpoint["_secret"] in page.text, "whoever runs the app by hand needs it for a setting"
     for control in CONTROLS:
-        assert f"/_control/{control}" in page.text or control in (
+        assert f"/_control/{control}" in page.text or control in (  # of a customer
+            "dispute",
+            "end-dispute",
             "fail-renewal",
+            "hold-refunds",
             "own-clock",
             "release",
             "renew",
             "replace-card",
             "resend",
+            "settle-refund",
         )
 
 
@@ -142,6 +146,10 @@ async def test_invalid_control_form_is_refused_and_changes_nothing(
         ("renew", {"customer": "cus_unknown"}),
         ("replace-card", {"customer": "cus_unknown"}),
         ("fail-renewal", {"customer": "cus_unknown"}),
+        ("dispute", {"customer": "cus_unknown"}),
+        ("end-dispute", {"dispute": "du_unknown"}),
+        ("hold-refunds", {"customer": "cus_unknown"}),
+        ("settle-refund", {"refund": "re_unknown"}),
         ("resend", {"event": "evt_unknown", "endpoint": "we_unknown"}),
         ("roll", {"endpoint": "we_unknown"}),
     ],

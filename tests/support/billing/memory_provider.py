@@ -24,6 +24,7 @@ from shared.billing.provider import (
     Checkout,
     CheckoutOrder,
     CustomerState,
+    Dispute,
     Invoice,
     InvoiceLine,
     OpenCheckouts,
@@ -31,6 +32,7 @@ from shared.billing.provider import (
     PendingChange,
     PriceTag,
     ProviderRefused,
+    Refund,
     RemotePrice,
     Subscription,
     SubscriptionItem,
@@ -146,6 +148,8 @@ class MemoryProvider:
         self._holds: list[Hold] = []
         self._failures: list[tuple[Exception, str]] = []
         self.tells_upcoming = True
+        self.refunds: dict[str, Refund] = {}
+        self.disputes: dict[str, Dispute] = {}
         self._numbers = itertools.count(1)
 
     # Control: what only tests may do.
@@ -241,6 +245,16 @@ class MemoryProvider:
             ),
             invoices=tuple(self._build_invoices(buyer.id)),
             upcoming=self._build_upcoming(buyer),
+            refunds=tuple(
+                refund
+                for refund in self.refunds.values()
+                if self.transactions[refund.invoice_id].buyer == buyer.id
+            ),
+            disputes=tuple(
+                dispute
+                for dispute in self.disputes.values()
+                if self.transactions[dispute.invoice_id].buyer == buyer.id
+            ),
         )
         if self._holds:
             hold = self._holds.pop(0)
@@ -423,12 +437,55 @@ class MemoryProvider:
             return self._results_by_key[key]
         if bill is None or bill.state != "settled" or bill.given_back + amount > bill.sum - bill.from_wallet:
             raise ProviderRefused("That is more than was paid.", "too_much")
+        if any(
+            dispute.invoice_id == invoice_id and dispute.status == "needs_response"
+            for dispute in self.disputes.values()
+        ):
+            raise ProviderRefused("The bank holds this payment.", "disputed")
 
         def do() -> str:
             bill.given_back += amount
-            return self._new_id("back")
+            refund = Refund(
+                id=self._new_id("back"),
+                invoice_id=invoice_id,
+                credit_note_id="",
+                key=key,
+                amount=amount,
+                currency="usd",
+                status="succeeded",
+                failure_reason="",
+                created_at=self.clock,
+            )
+            self.refunds[refund.id] = refund
+            return refund.id
 
         return self._run_once(key, do)
+
+    def fail_refund(self) -> None:
+        """The bank sends back the newest one."""
+        refund = list(self.refunds.values())[-1]
+        self.refunds[refund.id] = replace(refund, status="failed", failure_reason="card closed")
+        self.transactions[refund.invoice_id].given_back -= refund.amount
+
+    def dispute_payment(self, customer_id: str) -> None:
+        """The newest one."""
+        bill = [bill for bill in self.transactions.values() if bill.buyer == customer_id][-1]
+        dispute = Dispute(
+            id=self._new_id("claim"),
+            invoice_id=bill.id,
+            amount=bill.sum - bill.from_wallet,
+            currency="usd",
+            reason="fraudulent",
+            status="needs_response",
+            is_refundable=False,
+            respond_by=self.clock + timedelta(days=9),
+            created_at=self.clock,
+        )
+        self.disputes[dispute.id] = dispute
+
+    def end_dispute(self, *, won: bool) -> None:
+        dispute = list(self.disputes.values())[-1]
+        self.disputes[dispute.id] = replace(dispute, status="won" if won else "lost")
 
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from shared.billing.provider import PriceTag, Provider
 from shared.billing.stripe_adapter.gateway import StripeGateway
-from shared.dev.stripe_sandbox import api, checkout, customers, idempotency, portal, timeline
+from shared.dev.stripe_sandbox import (
+    api,
+    checkout,
+    customers,
+    disputes,
+    idempotency,
+    portal,
+    refunds,
+    timeline,
+)
 from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.store import Account, Sandbox
 from tests.support.billing.memory_provider import MemoryProvider
@@ -38,6 +47,16 @@ class ProviderWorld(Protocol):
 
     def delete_customer(self, customer_id: str) -> None: ...
 
+    def fail_refund(self) -> None:
+        """The bank sends back the newest one."""
+        ...
+
+    def dispute_payment(self, customer_id: str) -> None:
+        """The newest one."""
+        ...
+
+    def end_dispute(self, *, won: bool) -> None: ...
+
     def stop_selling(self, external_price_id: str) -> None: ...
 
 
@@ -60,6 +79,15 @@ class MemoryWorld:
 
     def delete_customer(self, customer_id: str) -> None:
         self.provider.delete_customer(customer_id)
+
+    def fail_refund(self) -> None:
+        self.provider.fail_refund()
+
+    def dispute_payment(self, customer_id: str) -> None:
+        self.provider.dispute_payment(customer_id)
+
+    def end_dispute(self, *, won: bool) -> None:
+        self.provider.end_dispute(won=won)
 
     def stop_selling(self, external_price_id: str) -> None:
         self.provider.offers[external_price_id].sold = False
@@ -103,6 +131,17 @@ class StripeWorld:
 
     def delete_customer(self, customer_id: str) -> None:
         customers.remove_customer(self.account, fetch_object(self.account, "customer", customer_id))
+
+    def fail_refund(self) -> None:
+        refunds.settle_refund(self.account, self.account.list_objects("refund")[0], "failed")
+
+    def dispute_payment(self, customer_id: str) -> None:
+        charges = self.account.list_for_customer("charge", customer_id)
+        disputes.open_dispute(self.account, next(charge for charge in charges if charge["paid"]))
+
+    def end_dispute(self, *, won: bool) -> None:
+        dispute = self.account.list_objects("dispute")[0]
+        disputes.end_dispute(self.account, dispute, "won" if won else "lost")
 
     def stop_selling(self, external_price_id: str) -> None:
         fetch_object(self.account, "price", external_price_id)["active"] = False

@@ -1,0 +1,54 @@
+"""What a sync finds out about refunds and disputes: failed adjustments, and problems that operators should review."""
+
+from collections.abc import Sequence
+
+from shared.billing import repository
+from shared.billing.provider import (
+    ENDED_DISPUTE_STATUSES,
+    FAILED_REFUND_STATUSES,
+    CustomerState,
+    Refund,
+)
+from shared.core import money
+from shared.core.context import Ctx
+from shared.core.db import now
+
+
+async def fail_adjustments(ctx: Ctx, refunds: Sequence[Refund]) -> None:
+    """Marks adjustments failed whose refund the bank sent back, so that their sum can be refunded again.
+
+    The provider accepts a refund first; the bank may refuse it days later.
+    """
+    for refund in refunds:
+        if not refund.key or refund.status not in FAILED_REFUND_STATUSES:
+            continue
+        row = await repository.lock_adjustment(ctx, refund.key)
+        if row is not None and row.state != "failed":
+            row.state, row.done_at = "failed", now()
+            row.external_id = row.external_id or refund.credit_note_id or refund.id
+            row.error = f"The refund failed at the bank: {refund.failure_reason or refund.status}"[:500]
+            ctx.session.add(row)
+
+
+def describe_alerts(state: CustomerState) -> tuple[str, ...]:
+    """Open disputes, and refunds that failed and were not made again."""
+    disputes = [
+        f"A payment of {money.format_amount(dispute.amount, dispute.currency)} is disputed: {dispute.id}"
+        for dispute in state.disputes
+        if dispute.status not in ENDED_DISPUTE_STATUSES
+    ]
+    failed_refunds = [
+        f"The refund {refund.id} of {money.format_amount(refund.amount, refund.currency)} failed"
+        for refund in state.refunds
+        if refund.status in FAILED_REFUND_STATUSES and not _was_made_again(refund, state.refunds)
+    ]
+    return (*disputes, *failed_refunds)
+
+
+def _was_made_again(failed: Refund, refunds: Sequence[Refund]) -> bool:
+    return any(
+        refund.invoice_id == failed.invoice_id
+        and refund.status not in FAILED_REFUND_STATUSES
+        and refund.created_at >= failed.created_at
+        for refund in refunds
+    )
