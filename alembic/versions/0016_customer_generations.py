@@ -7,7 +7,7 @@ the generation in it; code of the version before this one inserts generation 0 o
 from alembic import op
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 works_with = "0004"
