@@ -40,6 +40,7 @@ CAUSE_LABELS = {
     "webhook": "Webhook received",
     "reconcile": "Reconciliation",
     "return": "Returned from checkout",
+    "member": "Requested by a member",
     "operator": "Requested by an operator",
 }
 ACCESS_LABELS = {

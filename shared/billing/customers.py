@@ -63,7 +63,7 @@ async def call_with_customer(tenant_id: str, call: Callable[[str], Awaitable[T]]
     except ProviderRefused as refusal:
         if refusal.kind != "customer":
             raise
-        await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause="return")
+        await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause="member")
         new_customer_id = await ensure(tenant_id)
         if new_customer_id == customer_id:  # it exists, so that the refusal is about something else
             raise

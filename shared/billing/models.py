@@ -252,7 +252,7 @@ class BillingEvent(TenantRow, table=True):
     at: datetime = Field(default_factory=now, sa_type=timestamptz())
     account_id: str
     customer_id: str
-    cause: str  # "webhook", "reconcile", "return" or "operator"
+    cause: str  # a `SyncCause`: "webhook", "reconcile", "return", "member" or "operator"
     event_ids: list[str] = Field(
         default_factory=list, sa_type=ARRAY(Text)
     )  # webhooks that triggered the sync

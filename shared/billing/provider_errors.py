@@ -7,6 +7,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.pricing import comparison
 from shared.billing.provider import KeyRefused, ProviderBusy, ProviderDown, ProviderRefused, RefusalKind
 from shared.billing.sync import customer_sync
+from shared.billing.sync.apply_state import SyncCause
 from shared.core import db, log
 from shared.core.errors import Conflict
 
@@ -75,10 +76,10 @@ def _describe_refusal(refusal: ProviderRefused) -> tuple[str, str]:
     return REFUSAL_SENTENCES[refusal.kind]
 
 
-async def try_sync_customer(tenant_id: str, customer_id: str) -> bool:
+async def try_sync_customer(tenant_id: str, customer_id: str, *, cause: SyncCause = "member") -> bool:
     """Syncs the customer now instead of waiting for a webhook. False where the provider didn't respond."""
     try:
-        await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause="return")
+        await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause=cause)
     except (ProviderDown, ProviderRefused, KeyRefused) as problem:
         log.get_logger(__name__).warning("look_failed", tenant_id=tenant_id, problem=type(problem).__name__)
         return False

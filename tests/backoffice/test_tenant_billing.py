@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
+from admin_app import labels
 from shared.audit import audit_log
 from shared.backoffice import tasks, tenant_billing
 from shared.backoffice.reasons import state_reason
@@ -12,6 +14,7 @@ from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.provider import CustomerState
 from shared.billing.sync import customer_sync
+from shared.billing.sync.apply_state import SyncCause
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry
@@ -185,3 +188,7 @@ async def test_invoices_of_all_tenants_are_listed_with_tenant_names(
         for wrong in ({"status": "lost"}, {"query": "x" * 201}, {"after": "yesterday"}):
             with pytest.raises(Invalid):
                 await tenant_billing.list_invoices(octx, state_reason(octx, REASON), **wrong)
+
+
+def test_every_cause_of_a_sync_has_a_label() -> None:
+    assert set(labels.CAUSE_LABELS) == set(get_args(SyncCause))

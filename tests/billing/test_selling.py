@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
+from sqlmodel import col, select
 
 from shared.audit import audit_log
 from shared.backoffice import webhook_inbox
 from shared.billing import customers, tasks
-from shared.billing.models import PLATFORM, BillingSnapshot
+from shared.billing.models import PLATFORM, BillingEvent, BillingSnapshot
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import (
     BillingDetails,
@@ -32,6 +33,7 @@ from shared.billing.subscriptions import (
 )
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.billing.sync import customer_sync
+from shared.core import rows
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.entitlements import assignments
 from shared.jobs.worker import ExternalJob
@@ -495,6 +497,13 @@ async def get_customer_id(person: Person) -> str:
         return await customers.find_id(ctx)
 
 
+async def list_event_causes(person: Person) -> list[str]:
+    """Causes of the syncs that changed something, the oldest first."""
+    async with person.ctx() as ctx:
+        statement = select(BillingEvent.cause).where(BillingEvent.tenant_id == ctx.tenant_id)
+        return list(await rows.all(ctx, statement.order_by(col(BillingEvent.ticket))))
+
+
 async def get_snapshot(person: Person) -> BillingSnapshot:
     async with person.ctx() as ctx:
         snapshot = await subscriptions.get_snapshot(ctx)
@@ -532,6 +541,7 @@ async def test_deletion_that_nobody_noticed_is_found_by_the_next_call(
     async with cast.gil.ctx() as ctx:
         visit = await portal.prepare(ctx)
     url = await portal.submit(visit)
+    assert (await list_event_causes(cast.gil))[-1] == "member", "nobody returned from checkout"
     assert url.endswith(await get_customer_id(cast.gil))
     assert not url.endswith(old_id)
     seller.fail_next(ProviderRefused("Not this one.", kind="customer"), verb="checkout")

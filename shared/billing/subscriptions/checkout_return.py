@@ -24,5 +24,5 @@ async def prepare(ctx: Ctx) -> CheckoutReturn:
 async def submit(back: CheckoutReturn) -> bool:
     """Syncs outside of any transaction. Returns whether the provider responded."""
     return back.customer_id != "" and await provider_errors.try_sync_customer(
-        back.tenant_id, back.customer_id
+        back.tenant_id, back.customer_id, cause="return"
     )

@@ -25,7 +25,8 @@ from shared.entitlements.subscription_grants import AccessStage, BoughtAddon
 from shared.jobs import queue
 from shared.tenancy import tenants
 
-SyncCause = Literal["webhook", "reconcile", "return", "operator"]
+# "return": a member came back from the provider's page; "member": a member's order, change or cancellation.
+SyncCause = Literal["webhook", "reconcile", "return", "member", "operator"]
 DUNNING_TASK = "billing.dun"
 # The provider's state was unchanged, but the tenant's access didn't match it.
 LOCAL_DRIFT = provider_records.Difference("what may be used", "something else", "what is paid for")
