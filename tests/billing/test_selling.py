@@ -194,6 +194,32 @@ async def test_cancellation_ends_every_subscription(cast: Cast, seller: MemoryPr
     assert len([deal for deal in deals if seller.deals[deal].stops is None]) == 1, "or both are charged again"
 
 
+async def test_cancellation_that_fails_at_the_second_subscription_says_what_was_cancelled(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deals = await subscribe_twice(seller, cast.gil)
+    async with cast.gil.ctx() as ctx:
+        ending = await cancellation.prepare_cancel(ctx, "unused")
+    second = list(ending.keys)[1]
+    cancel = seller.cancel_subscription
+
+    async def fail_at_second(subscription_id: str, *, at_period_end: bool, key: str) -> None:
+        if subscription_id == second:
+            raise ProviderRefused("Not this one.")
+        await cancel(subscription_id, at_period_end=at_period_end, key=key)
+
+    monkeypatch.setattr(seller, "cancel_subscription", fail_at_second)
+    with pytest.raises(Conflict, match="Only 1 of your 2 subscriptions") as caught:
+        await cancellation.submit(ending)
+    assert "Nothing was changed" not in caught.value.next_step
+    monkeypatch.undo()
+    async with cast.gil.ctx() as ctx:
+        again = await cancellation.prepare_cancel(ctx, "unused")
+    assert list(again.keys) == [second], "our records know that the first one is cancelled"
+    assert await cancellation.submit(again)
+    assert all(seller.deals[deal].stops for deal in deals)
+
+
 async def test_change_of_one_of_two_subscriptions_is_refused(cast: Cast, seller: MemoryProvider) -> None:
     await subscribe_twice(seller, cast.gil)
     shown = await get_overview(cast.gil)

@@ -110,21 +110,48 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
 async def submit(cancellation: CancellationRequest) -> bool:
     """Submits it to the provider, outside of any transaction.
 
-    Returns whether our records show it already. Raises Conflict.
+    Returns whether our records show it already. Raises Conflict, which says how many were cancelled where some were.
     """
     provider = await provider_registry.get(PLATFORM)
-    async with provider_errors.translate_provider_errors():
-        for subscription_id, key in cancellation.keys.items():
-            if cancellation.cancels:
-                await provider.cancel_subscription(
-                    subscription_id, at_period_end=not cancellation.void_keys, key=key
-                )
-            else:
-                await provider.resume_subscription(subscription_id, key)
-        # After the end, because a voided invoice alone would leave a period that nobody pays.
-        for invoice_id, key in cancellation.void_keys.items():
-            await provider.void_invoice(invoice_id, key)
-    return await provider_errors.try_sync_customer(cancellation.tenant_id, cancellation.customer_id)
+    done_count, is_synced = 0, False
+    try:
+        async with provider_errors.translate_provider_errors():
+            for subscription_id, key in cancellation.keys.items():
+                if cancellation.cancels:
+                    await provider.cancel_subscription(
+                        subscription_id, at_period_end=not cancellation.void_keys, key=key
+                    )
+                else:
+                    await provider.resume_subscription(subscription_id, key)
+                done_count += 1
+            # After the end, because a voided invoice alone would leave a period that nobody pays.
+            for invoice_id, key in cancellation.void_keys.items():
+                await provider.void_invoice(invoice_id, key)
+    except Conflict as conflict:
+        if done_count:
+            raise _build_partial_error(cancellation, done_count, conflict) from conflict
+        raise
+    finally:
+        if done_count:
+            is_synced = await provider_errors.try_sync_customer(
+                cancellation.tenant_id, cancellation.customer_id
+            )
+    return is_synced
+
+
+def _build_partial_error(cancellation: CancellationRequest, done_count: int, conflict: Conflict) -> Conflict:
+    """Something was cancelled, so the sentence of `conflict` about nothing being changed is wrong."""
+    if done_count == len(cancellation.keys):
+        return Conflict(
+            "The subscription has ended, but an overdue invoice couldn't be voided.",
+            "Contact support, who can void it.",
+            reason=conflict.reason,
+        )
+    return Conflict(
+        f"Only {done_count} of your {len(cancellation.keys)} subscriptions could be cancelled.",
+        "Reload the page and cancel again to end the rest. If it happens again, contact support.",
+        reason=conflict.reason,
+    )
 
 
 async def _require_subscriptions(ctx: Ctx) -> list[subscriptions.PlanSubscription]:
