@@ -70,7 +70,8 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         account_trouble.account,
         ", last ",
         local_time(account_trouble.since, "", "moment"),
-        ". Replace the signing secret with the one that Stripe shows at the endpoint.",
+        ", and no valid webhook arrived in the hour before. Compare the secret with Stripe: if the endpoint there shows the"
+        " same one, somebody else sent them and nothing is to be done.",
     )
     return rx.fragment(
         rx.match(

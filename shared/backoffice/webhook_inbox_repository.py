@@ -44,7 +44,8 @@ ACCOUNT_STATUSES = text(f"""
     left join inbound_webhook b on b.account_id = a.id and (b.{OPEN_CONDITION} or b.status = 'dead')
     group by a.id order by a.id <> 'platform', a.id
 """)  # noqa: S608  our own words
-# An account is either paused or silent. A signature that fails is no problem once a webhook arrived after it. Differences of prices that were replaced stop nobody from buying.
+# An account is either paused or silent. Anybody can send a wrong signature, so it is a problem only where no genuine webhook
+# arrived in the hour before it, or later. Differences of prices that were replaced stop nobody from buying.
 ACCOUNT_PROBLEMS = text(f"""
     with problem as (
         select id as account_id, 'paused' as kind, pause_reason as detail, paused_at as since
@@ -65,9 +66,10 @@ ACCOUNT_PROBLEMS = text(f"""
                 and newer.effective_at <= clock_timestamp())
         group by 1
         union all
-        select a.id, 'signatures', a.signature_failures::text, a.signature_failed_at from provider_account a
+        select a.id, 'signatures', '', a.signature_failed_at from provider_account a
         where a.signature_failed_at > clock_timestamp() - interval '1 day' and not exists (
-            select from inbound_webhook b where b.account_id = a.id and b.received_at > a.signature_failed_at)
+            select from inbound_webhook b
+            where b.account_id = a.id and b.received_at > a.signature_failed_at - interval '1 hour')
     )
     select a.name, problem.kind, problem.detail, problem.since
     from problem join provider_account a on a.id = problem.account_id
@@ -119,7 +121,7 @@ class AccountStatus:
 class AccountProblem:
     account_name: str
     kind: Literal["paused", "silent", "prices", "signatures"]
-    detail: str  # why it is paused; how many prices differ, or signatures failed
+    detail: str  # why it is paused; how many prices differ; "" otherwise
     since: datetime  # of a difference or a failed signature: when it was last seen
 
 

@@ -201,10 +201,19 @@ def test_malformed_thin_event_is_refused(changed: dict[str, object]) -> None:
     [
         (build_signature(BODY, OTHER, at=NOW), True),
         (build_signature(BODY, OURS, at=NOW - 1_000), False),
+        (build_signature(BODY, OTHER, at=NOW - 1_000), False),
+        (build_signature(BODY, OTHER, at=NOW + 1_000), False),
         ("t=1,v1=x", False),
         ("", False),
     ],
-    ids=("another secret", "too old", "malformed", "none"),
+    ids=(
+        "another secret",
+        "too old",
+        "another secret and too old",
+        "another secret and too early",
+        "malformed",
+        "none",
+    ),
 )
 def test_only_signatures_by_another_secret_count_as_wrong(header: str, is_wrong: bool) -> None:
     with pytest.raises(InvalidWebhook) as caught:

@@ -109,7 +109,7 @@ class InvalidWebhook(Exception):
 
 
 class WrongSignature(InvalidWebhook):
-    """The header is in order, but none of its signatures was made with our secrets."""
+    """The header is in order and of now, but none of its signatures was made with our secrets."""
 
 
 _decode_event = msgspec.json.Decoder(WebhookEvent).decode
@@ -120,9 +120,7 @@ def verify_event(
     body: bytes, header: str | None, secrets: Sequence[str], now: float
 ) -> WebhookEvent | ThinEvent:
     """Raises InvalidWebhook. `header`: Stripe-Signature; `secrets`: a signature of any of them is accepted."""
-    stamp = _verify_signature(body, header or "", secrets)
-    if abs(now - stamp) > MAX_AGE_S:  # the SDK accepts future times
-        raise InvalidWebhook("timestamp outside the tolerance")
+    _verify_signature(body, header or "", secrets, now)
     try:
         event = _parse_event(body.decode())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -140,7 +138,8 @@ def _parse_event(text: str) -> WebhookEvent | ThinEvent:
         return _decode_thin_event(text)
 
 
-def _verify_signature(body: bytes, header: str, secrets: Sequence[str]) -> int:
+def _verify_signature(body: bytes, header: str, secrets: Sequence[str], now: float) -> None:
+    """Raises InvalidWebhook. The time is checked first, so that only a signature of now counts as wrong."""
     stamp, signatures = "", list[bytes]()
     for part in header.split(","):
         name, _, value = part.partition("=")
@@ -148,11 +147,14 @@ def _verify_signature(body: bytes, header: str, secrets: Sequence[str]) -> int:
             stamp = value
         elif name == "v1":
             signatures.append(value.encode())
-    if stamp.isascii() and stamp.isdigit() and len(stamp) < 13:
-        for secret in secrets:  # two are active during a replacement
-            expected = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex().encode()
-            if secret and any(hmac.compare_digest(expected, value) for value in signatures):
-                return int(stamp)
-        if any(SIGNATURE_PATTERN.fullmatch(value) for value in signatures):
-            raise WrongSignature("no valid signature")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 13):
+        raise InvalidWebhook("no valid signature")
+    if abs(now - int(stamp)) > MAX_AGE_S:  # the SDK accepts future times
+        raise InvalidWebhook("timestamp outside the tolerance")
+    for secret in secrets:  # two are active during a replacement
+        expected = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex().encode()
+        if secret and any(hmac.compare_digest(expected, value) for value in signatures):
+            return
+    if any(SIGNATURE_PATTERN.fullmatch(value) for value in signatures):
+        raise WrongSignature("no valid signature")
     raise InvalidWebhook("no valid signature")
