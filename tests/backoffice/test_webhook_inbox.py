@@ -326,6 +326,7 @@ async def test_inbox_status_counts_backlog_failures_and_processing_time(
 async def test_wrong_signatures_are_listed_until_a_webhook_arrives(
     separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:
+    signature_failures._pending.clear()
     signature_failures._written_at.clear()
     for _ in range(3):
         await signature_failures.record(PLATFORM)

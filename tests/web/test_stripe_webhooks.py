@@ -22,8 +22,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from shared.backoffice import provider_accounts
 from shared.backoffice.reasons import state_reason
-from shared.billing import accounts
-from shared.billing.inbound_webhooks import ingest
+from shared.billing import accounts, accounts_repository
+from shared.billing.inbound_webhooks import ingest, signature_failures
+from shared.billing.models import PLATFORM
 from shared.core import db, rate_limits
 from shared.core.config import DEMO_STRIPE_SECRET, settings
 from shared.core.ids import new_id
@@ -247,6 +248,39 @@ async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
     }
     assert count_webhooks() == before
     assert count_outcomes("not_genuine") == refused + 1
+
+
+async def raise_error(*_: object) -> None:
+    raise OSError("no database")
+
+
+async def never_end(*_: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("write", [raise_error, never_end])
+async def test_wrong_signature_is_refused_and_counted_later_where_its_count_cannot_be_written(
+    webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    monkeypatch.setattr(accounts_repository, "add_signature_failures", write)
+    monkeypatch.setattr(signature_failures, "WRITE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(signature_failures, "_pending", Counter())
+    monkeypatch.setattr(signature_failures, "_written_at", {})
+    body = build_body()
+    for _ in range(3):
+        answer = await webhook_client.post(body, build_signature(body, "whsec_other"))
+        assert answer.status_code == 400
+    assert signature_failures._pending[PLATFORM] == 3
+    written = list[tuple[str, int]]()
+
+    async def note_count(_: object, account_id: str, count: int) -> None:
+        written.append((account_id, count))
+
+    monkeypatch.setattr(accounts_repository, "add_signature_failures", note_count)
+    signature_failures._written_at.clear()
+    for _ in range(2):
+        await webhook_client.post(body, build_signature(body, "whsec_other"))
+    assert written == [(PLATFORM, 4)]
 
 
 MALFORMED = {
