@@ -71,7 +71,7 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         ", last ",
         local_time(account_trouble.since, "", "moment"),
         ", and no valid webhook arrived in the hour before. Compare the secret with Stripe: if the endpoint there shows the"
-        " same one, somebody else sent them and nothing is to be done.",
+        " same one, they came from elsewhere and no action is needed.",
     )
     return rx.fragment(
         rx.match(

@@ -116,7 +116,7 @@ def describe_usage_problem(problem: str, count: int) -> str:
     texts = {
         "doubtful": f"{records} sent more than 23 hours ago without an answer. See in Stripe whether it was counted.",
         "ended": f"{records} from before the last invoice. A new subscription would bill it; otherwise send an invoice.",
-        "refused": f"{records} refused by Stripe for a day. The worker's log has Stripe's answer (usage_refused).",
+        "refused": f"{records} refused by Stripe. It is sent again for 23 hours. The worker's log has Stripe's answer (usage_refused).",
     }
     return texts.get(problem, records)
 

@@ -88,6 +88,8 @@ def _build_term(
     subscription: Subscription, item: SubscriptionItem, at: datetime, *, is_current: bool
 ) -> MeterTerm:
     ended_at = subscription.ended_at
+    if ended_at is None and subscription.cancel_at is not None and subscription.cancel_at <= at:
+        ended_at = subscription.cancel_at  # the record is of the last sync
     if ended_at is None and subscription.status in ENDED_STATUSES:
         ended_at = item.ends_at or at
     # The record is of the last sync: its period can be over.

@@ -77,18 +77,18 @@ def get_cookie_header(request: HTTPConnection) -> str:
     return "; ".join(request.headers.getlist("cookie"))
 
 
-def note_live_session(scope: Scope, session_hash: str) -> None:
-    """For the limits: the request has a live session."""
-    scope["state"]["live_session_hash"] = session_hash
+def note_session(scope: Scope, live_hash: str) -> None:
+    """For the limits: hash of the request's live session, "" where its cookie was looked up and is none."""
+    scope["state"]["live_session_hash"] = live_hash
 
 
 async def find_visitor(request: Request) -> SignedInVisitor | None:
     realm = app_sites.get_site(request).realm
     async with db.transaction(realm.db_role) as session:
         live_session = await sessions.find(session, realm, get_cookie_header(request))
+        note_session(request.scope, live_session.session_hash if live_session else "")
         if live_session is None:
             return None
-        note_live_session(request.scope, live_session.session_hash)
         await sessions.touch(session, realm, live_session)
         return SignedInVisitor(live_session.person, live_session)
 

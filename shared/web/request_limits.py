@@ -69,18 +69,29 @@ class RequestLimits:
             finally:
                 self._waiting -= 1
 
-    def note_live_session(self, session_hash: str) -> None:
-        """Requests of a session that was found live no longer count for their address."""
-        self._seen_live[session_hash] = None
-        self._seen_live.move_to_end(session_hash)
-        if len(self._seen_live) > MOST_KNOWN:
-            self._seen_live.popitem(last=False)
+    def note_session(self, scope: Scope, live_hash: str | None) -> None:
+        """Requests of a session that was found live no longer count for their address, until it has ended.
+
+        `live_hash`: "" where the request's cookie was looked up and is no live session, None where it wasn't looked up.
+        """
+        if live_hash:
+            self._seen_live[live_hash] = None
+            self._seen_live.move_to_end(live_hash)
+            if len(self._seen_live) > MOST_KNOWN:
+                self._seen_live.popitem(last=False)
+        elif live_hash is not None:
+            self._seen_live.pop(self._find_session_hash(scope), None)
+
+    def _find_session_hash(self, scope: Scope) -> str:
+        """Of the session that the cookies claim; "" where they claim none."""
+        cookies = request_identity.get_cookie_header(HTTPConnection(scope))
+        return sessions.get_token_hash(self._site.realm, cookies)
 
     def _find_bucket(self, scope: Scope) -> tuple[str, float]:
         """Its name and its rate. One for each session that was found live, several for each address."""
         request, path = HTTPConnection(scope), scope["path"]
         rate = float(settings().requests_per_second)
-        session_hash = sessions.get_token_hash(self._site.realm, request_identity.get_cookie_header(request))
+        session_hash = self._find_session_hash(scope)
         if session_hash in self._seen_live:
             return f"session {session_hash}", rate
         address = request_identity.get_client_address(request)

@@ -64,8 +64,7 @@ class RequestMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
-            if session_hash := state.pop("live_session_hash", ""):
-                self.limits.note_live_session(session_hash)
+            self.limits.note_session(scope, state.pop("live_session_hash", None))
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if status == BodyTimedOut.status:

@@ -129,8 +129,7 @@ class SessionGuard:
         self, scope: Scope, cookies: str, slug: str, *, touches: bool
     ) -> Principal | None:
         principal = await self._authenticate(cookies, slug, touches=touches)
-        if principal is not None:
-            request_identity.note_live_session(scope, principal.session_hash)
+        request_identity.note_session(scope, principal.session_hash if principal else "")
         return principal
 
     def is_public(self, path: str) -> bool:

@@ -27,6 +27,7 @@ NEW_IN_FEBRUARY = build_subscription(FEBRUARY, MARCH)
 AFTER_A_TRIAL = build_subscription(FEBRUARY, MARCH, created_at=JANUARY, trial_ends_at=FEBRUARY)
 YEARLY = build_subscription(JANUARY, JANUARY + timedelta(days=365))
 ENDED = build_subscription(JANUARY, FEBRUARY, status="canceled", ended_at=FEBRUARY)
+END_NOT_HEARD_OF = build_subscription(JANUARY, FEBRUARY, cancel_at=FEBRUARY)
 PAUSED = build_subscription(FEBRUARY, MARCH, created_at=JANUARY, status="paused")
 Case = tuple[str, list[Subscription], datetime, datetime, Placement]
 CASES: list[Case] = [
@@ -49,6 +50,7 @@ CASES: list[Case] = [
     ),
     ("last invoice is a draft", [ENDED], LATE_JANUARY, FEBRUARY, Placement("send", LATE_JANUARY)),
     ("last invoice is final", [ENDED], LATE_JANUARY, MARCH, Placement("ended", LATE_JANUARY)),
+    ("end has not been heard of", [END_NOT_HEARD_OF], LATE_JANUARY, MARCH, Placement("ended", LATE_JANUARY)),
     ("another subscription", [ENDED, NEW_IN_FEBRUARY], LATE_JANUARY, MARCH, Placement("send", MARCH)),
     ("subscription is paused", [PAUSED], LATE_JANUARY, DRAFT_IS_FINAL, Placement("wait", LATE_JANUARY)),
     ("before it was sold", [NEW_IN_FEBRUARY], LATE_JANUARY, DRAFT_IS_FINAL, Placement("send", LATE_JANUARY)),

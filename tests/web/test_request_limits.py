@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.core import db
 from shared.core.config import settings
+from shared.identity import realms, sessions
 from shared.web import http_app, request_limits
 from shared.web.app_sites import TENANT
 from tests.conftest import Cast
@@ -62,6 +64,18 @@ async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answer
     assert len(refused) == pytest.approx(10 * RATE - RATE * request_limits.MAX_WAIT_SECONDS, abs=RATE)
     waits = sorted(seconds for answer, seconds in answers if answer.status_code != 429)
     assert waits[BURST - 1] < 2 < 4 < waits[-1] < request_limits.MAX_WAIT_SECONDS + 2
+
+
+async def test_ended_session_counts_for_its_address_again(app: object, cast: Cast, no_waiting: None) -> None:
+    path = f"/t/{cast.ann.slug}/nothing"
+    await ask(app, STRANGER, cast.ann.cookie, path)  # known from here on
+    await flood(app, 4 * BURST * request_limits.CLAIM_SHARE, "__Host-bulkhead-session=forged")
+    assert (await ask(app, STRANGER, cast.ann.cookie, path))[0].status_code != 429
+    async with db.transaction() as session:
+        await sessions.end(session, realms.USER, sessions.get_token_hash(realms.USER, cast.ann.cookie))
+    assert (await ask(app, STRANGER, cast.ann.cookie, path))[0].status_code == 303
+    await flood(app, 2 * BURST * request_limits.CLAIM_SHARE, "__Host-bulkhead-session=forged")
+    assert (await ask(app, STRANGER, cast.ann.cookie, path))[0].status_code == 429
 
 
 async def test_forged_cookies_are_limited_by_address_too(app: object, no_waiting: None) -> None:
