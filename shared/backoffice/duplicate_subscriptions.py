@@ -8,8 +8,9 @@ from shared.backoffice import adjustments, adjustments_repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingInvoice
+from shared.billing.pricing import prices
 from shared.billing.subscriptions import subscriptions
-from shared.billing.sync import customer_sync
+from shared.billing.sync import access_schedule, customer_sync, provider_records
 from shared.core import money
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
@@ -38,10 +39,10 @@ async def request_end(octx: OperatorCtx, tenant_id: str, subscription_id: str, r
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
-        live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
-        if subscription_id not in [subscription.id for subscription in live_subscriptions]:
-            raise NotFound("This subscription has ended.", "Reload the page.")
-        if len(live_subscriptions) < 2:
+        charged_ids = await list_charged_ids(ctx)
+        if subscription_id not in charged_ids:
+            raise NotFound("This subscription has ended, or isn't to a plan.", "Reload the page.")
+        if len(charged_ids) < 2:
             raise Conflict(
                 "This is the only subscription of this organisation.",
                 "Issue a refund without ending it, or let a member cancel it.",
@@ -62,6 +63,16 @@ async def request_end(octx: OperatorCtx, tenant_id: str, subscription_id: str, r
         )
     total = sum(refund.amount for refund in refunds)
     return money.format_amount(total, refunds[0].currency) if refunds else ""
+
+
+async def list_charged_ids(ctx: Ctx) -> list[str]:
+    """Ids of the subscriptions that are charged for a plan; each of several is charged beside the others.
+
+    The caller checks the permission.
+    """
+    records = [provider_records.to_subscription(row) for row in await subscriptions.list_records(ctx)]
+    charged_plans = access_schedule.list_charged_plans(records, await prices.get_catalog_prices(ctx.session))
+    return [subscription.id for subscription in charged_plans]
 
 
 async def execute_end(tenant_id: str, subscription_id: str, request_id: str) -> None:

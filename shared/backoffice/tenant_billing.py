@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.backoffice import adjustments, tenant_billing_repository
+from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing_repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_billing_repository import TenantAlert, TenantDrift, TenantInvoice
 from shared.billing import accounts, customers
@@ -57,7 +57,7 @@ class BillingDetails:
     events: Sequence[BillingEvent]
     drift: Sequence[BillingDrift]
     adjustments: Sequence[BillingAdjustment]
-    duplicate_ids: Sequence[str]  # live subscriptions, where there are several
+    duplicate_ids: Sequence[str]  # subscriptions that are charged for a plan, where there are several
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant_customers = await tenant_billing_repository.list_customers(ctx)
-        live_ids = [live.id for live in await subscriptions.list_plan_subscriptions(ctx)]
+        charged_ids = await duplicate_subscriptions.list_charged_ids(ctx)
         return BillingDetails(
             ctx.tenant_name,
             tenant_customers,
@@ -89,7 +89,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await tenant_billing_repository.list_events(ctx, RECENT_ROWS),
             await tenant_billing_repository.list_drift(ctx, RECENT_ROWS),
             await adjustments.list_adjustments(ctx, RECENT_ROWS),
-            live_ids if len(live_ids) > 1 else [],
+            charged_ids if len(charged_ids) > 1 else [],
         )
 
 

@@ -63,7 +63,7 @@ class PlatformOverview:
     unfinished: Sequence[UnfinishedProvisioning]
     failed_jobs: int  # out of retries, until an operator retries or drops them
     waiting_resets: int  # requests to remove a lost second factor, without an answer
-    paying_twice: Sequence[PayingTwice]  # the longest first
+    paying_twice: Sequence[PayingTwice]  # those whose access changed longest ago first
     unbilled_usage: Sequence[UnbilledUsage]  # by tenant and problem, the oldest first
 
 

@@ -249,7 +249,7 @@ async def count_by_state(session: AsyncSession) -> dict[TenantState, int]:
 
 
 async def list_paying_twice(session: AsyncSession, limit: int) -> Sequence[PayingTwice]:
-    """Tenants that are charged for more than one subscription, the longest first."""
+    """Tenants that are charged for more than one plan, those whose access changed longest ago first."""
     statement = (
         columns(col(Tenant.id), col(Tenant.name), col(BillingSnapshot.extra_subscriptions))
         .join(BillingSnapshot, col(BillingSnapshot.tenant_id) == col(Tenant.id))

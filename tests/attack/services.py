@@ -40,6 +40,7 @@ ASKED_BEFORE = {
     "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.export_events": "by tenancy.exports",
     "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
+    "backoffice.duplicate_subscriptions.list_charged_ids": "by request_end and backoffice.tenant_billing",
     "access.decision_counts.list_refusals": "by backoffice.recent_refusals",
     "audit.audit_log.count_events_of": "by tenancy.account_events",
     "audit.audit_log.has_event": "by tenancy.account_events",

@@ -88,6 +88,28 @@ async def test_younger_subscription_is_ended_and_refunded(
         await request_end(cast, older)
 
 
+async def test_subscriptions_to_other_products_are_not_offered_to_be_ended(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer, older, _ = await subscribe_twice(cast.acme, stripe)
+    state = stripe.state[customer]
+    stripe.state[customer] = replace(
+        state,
+        subscriptions=tuple(
+            replace(subscription, lines=tuple(replace(line, price_id="") for line in subscription.lines))
+            for subscription in state.subscriptions
+        ),
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="operator")
+    assert cast.acme not in dict(await list_paying_twice(cast))
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, REASON, tenant_id=cast.acme)
+        details = await tenant_billing.get_billing_details(octx, cast.acme, reason)
+    assert details.duplicate_ids == []
+    with pytest.raises(NotFound, match="isn't to a plan"):
+        await request_end(cast, older)
+
+
 async def test_ending_is_refused_for_support_and_unknown_subscriptions(
     cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:

@@ -347,3 +347,11 @@ def replaced_attribute(module: Any, name: str, wrong: Any) -> Iterator[None]:
 def test_wrong_reading_of_the_table_is_noticed(mutant: Callable[[], Planted]) -> None:
     with replaced_attribute(*mutant()):
         assert find_first_wrong(OF_A_MUTANT)
+
+
+def test_only_subscriptions_to_a_plan_are_counted_as_extra() -> None:
+    others = [build_subscription(price=access_reference.FOREIGN, name=name) for name in ("sub_2", "sub_3")]
+    assert access_schedule.count_extra_subscriptions(others, PRICED) == 0
+    assert access_schedule.count_extra_subscriptions([build_subscription(), *others], PRICED) == 0
+    plans = [build_subscription(), build_subscription(name="sub_4")]
+    assert access_schedule.count_extra_subscriptions([*plans, *others], PRICED) == 1

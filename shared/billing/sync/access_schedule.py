@@ -236,16 +236,30 @@ def list_live_subscriptions(
     ] or live_subscriptions
 
 
+def list_charged_plans(
+    subscriptions: Iterable[Subscription], catalog_prices: Mapping[str, CatalogPrice]
+) -> list[Subscription]:
+    """Subscriptions that are charged for a plan or will be, the oldest first; not those whose first payment is open.
+
+    Subscriptions to other products of the account never count.
+    """
+    return [
+        subscription
+        for subscription in list_live_subscriptions(subscriptions, catalog_prices)
+        if subscription.status != "incomplete" and _plan_prices(subscription, catalog_prices)
+    ]
+
+
 def count_extra_subscriptions(
     subscriptions: Iterable[Subscription], catalog_prices: Mapping[str, CatalogPrice]
 ) -> int:
-    """Subscriptions that will be charged beside a first one; 0 is right."""
-    charged = [
+    """Subscriptions to a plan that will be charged beside a first one; 0 is right."""
+    renewing_plans = [
         subscription
-        for subscription in list_live_subscriptions(subscriptions, catalog_prices)
-        if subscription.status != "incomplete" and subscription.cancel_at is None
+        for subscription in list_charged_plans(subscriptions, catalog_prices)
+        if subscription.cancel_at is None
     ]
-    return max(0, len(charged) - 1)
+    return max(0, len(renewing_plans) - 1)
 
 
 def phases_of(
