@@ -5,7 +5,7 @@ No call here runs inside a transaction of ours: the provider may take seconds, o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 # How long a call may take, retries included: a lease on webhooks has to outlive it.
@@ -18,6 +18,7 @@ AfterTrial = Literal["cancel", "pause", "invoice"]
 PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not paused
 FAILED_REFUND_STATUSES = ("failed", "canceled")
 ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
+MIN_CHECKOUT_LEFT = timedelta(minutes=10)  # of a payment page that is handed out again
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 
@@ -252,7 +253,10 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class OpenCheckouts:
-    """A customer's payment pages after closing. `newest_id`: of the newest page, open or not, "" without one."""
+    """A customer's payment pages after closing.
+
+    `kept`: was still open when the others had been closed. `newest_id`: of the newest page, open or not, "" without one.
+    """
 
     kept: Checkout | None
     newest_id: str
@@ -331,8 +335,9 @@ class Provider(Protocol):
     async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
         """Closes the customer's open payment pages; afterwards no one can pay on them.
 
-        `keep`: fingerprint of the order whose newest page stays open. Raises ProviderRefused with code
-        `CHECKOUT_PAID` where one was paid meanwhile.
+        `keep`: fingerprint of the order whose newest page stays open, where `MIN_CHECKOUT_LEFT` is left. Raises
+        ProviderRefused of the kind "checkout" with code `CHECKOUT_PAID` where one was paid meanwhile; all other pages
+        are closed then.
         """
         ...
 

@@ -52,6 +52,10 @@ PAGE = "https://pay.example.test"
 class Shop(FakeProvider):
     """Says what it was told to, and elsewhere what is known already: every process may ask its own."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.fingerprints = set[str]()  # of orders with a payment page
+
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         return f"cus_{tenant_id.removeprefix('ten_')}"
 
@@ -59,10 +63,15 @@ class Shop(FakeProvider):
         return self.state.get(customer_id) or load_customer_state(customer_id)
 
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
-        return Checkout(f"cs_{order.customer_id}", f"{PAGE}/{order.customer_id}")
+        self.fingerprints.add(order.fingerprint)
+        return self._build_page(order.customer_id)
 
     async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
-        return OpenCheckouts(None, "")
+        return OpenCheckouts(self._build_page(customer_id) if keep in self.fingerprints else None, "")
+
+    @staticmethod
+    def _build_page(customer_id: str) -> Checkout:
+        return Checkout(f"cs_{customer_id}", f"{PAGE}/{customer_id}")
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
         return f"{PAGE}/{customer_id}"

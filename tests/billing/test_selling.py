@@ -152,6 +152,71 @@ async def test_page_paid_while_it_is_being_closed_refuses_the_next_order(
     assert len(seller.carts) == before
 
 
+async def test_two_pages_paid_while_they_are_being_closed_refuse_the_next_order(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    own_url = await start_checkout(cast.gil, PRO)
+    other_url = await start_checkout(cast.gil, STARTER)
+    seller.closed_carts.pop(own_url)
+    seller.paid_while_closing |= {own_url, other_url}
+    with pytest.raises(Conflict, match="already have a subscription") as caught:
+        await start_checkout(cast.gil, PRO)
+    assert "Nothing was changed" not in caught.value.next_step
+
+
+async def list_open_pages(seller: MemoryProvider, person: Person) -> list[str]:
+    customer_id = await get_customer_id(person)
+    return [
+        url
+        for url, order in seller.carts.items()
+        if order.customer_id == customer_id and url not in seller.closed_carts
+    ]
+
+
+async def test_two_tabs_that_order_at_the_same_time_leave_one_page_open(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second tab opens its page and closes that of the first one, which does the same afterwards."""
+    create = seller.create_checkout
+
+    async def create_beside_another(order: CheckoutOrder) -> Checkout:
+        monkeypatch.undo()
+        page = await create(order)
+        await start_checkout(cast.gil, STARTER)
+        return page
+
+    monkeypatch.setattr(seller, "create_checkout", create_beside_another)
+    url = await start_checkout(cast.gil, PRO)
+    assert await list_open_pages(seller, cast.gil) == [url]
+    seller.pay(url)
+
+
+async def test_order_is_refused_when_another_one_closes_each_of_its_pages(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = seller.create_checkout
+
+    async def create_closed(order: CheckoutOrder) -> Checkout:
+        page = await create(order)
+        seller.closed_carts[page.url] = "closed"
+        return page
+
+    monkeypatch.setattr(seller, "create_checkout", create_closed)
+    before = len(seller.carts)
+    with pytest.raises(Conflict, match="at the same time"):
+        await start_checkout(cast.gil, PRO)
+    assert len(seller.carts) == before + checkout.MAX_PAGES
+
+
+async def test_page_that_expires_soon_is_replaced(cast: Cast, seller: MemoryProvider) -> None:
+    url = await start_checkout(cast.gil, PRO)
+    seller.advance(timedelta(minutes=49))
+    assert await start_checkout(cast.gil, PRO) == url
+    seller.advance(timedelta(minutes=2))
+    new_url = await start_checkout(cast.gil, PRO)
+    assert await list_open_pages(seller, cast.gil) == [new_url]
+
+
 async def test_page_is_closed_again_when_another_was_paid_meanwhile(
     cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import stripe
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    Checkout,
     CheckoutOrder,
     OrderLine,
     PriceTag,
@@ -160,9 +161,62 @@ async def test_checkout_that_was_paid_before_it_could_be_closed_is_reported(
     world.pay(paid.url)
     with pytest.raises(ProviderRefused) as caught:
         await world.provider._expire_checkout(paid.id)
-    assert caught.value.code == CHECKOUT_PAID
+    assert (caught.value.code, caught.value.kind) == (CHECKOUT_PAID, "checkout")
     await world.provider._expire_checkout(closed.id)
     await world.provider._expire_checkout(closed.id)  # by somebody else, which is as good
+
+
+async def create_pages(world: StripeWorld, customer: str) -> list[Checkout]:
+    """Open payment pages, each of another order: "order_1", "order_2", "order_3"."""
+    order = _order(customer, OrderLine(FLAT.id, await world.provider.push_price(FLAT), 1))
+    fingerprints = [f"order_{number}" for number in (1, 2, 3)]
+    return [
+        await world.provider.create_checkout(replace(order, key=fingerprint, fingerprint=fingerprint))
+        for fingerprint in fingerprints
+    ]
+
+
+async def test_other_checkouts_are_closed_beside_one_that_was_paid(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = await create_pages(world, customer)
+    expire = world.provider._expire_checkout
+
+    async def pay_instead(session_id: str) -> None:
+        if session_id == pages[1].id:
+            world.pay(pages[1].url)
+        await expire(session_id)
+
+    monkeypatch.setattr(world.provider, "_expire_checkout", pay_instead)
+    with pytest.raises(ProviderRefused) as caught:
+        await world.provider.close_checkouts(customer)
+    assert caught.value.code == CHECKOUT_PAID
+    sessions = (await sdk.v1.checkout.sessions.list_async({"customer": customer})).data
+    assert [session.status for session in sessions] == ["expired", "complete", "expired"]
+
+
+async def test_checkout_that_another_order_closed_meanwhile_is_not_kept(
+    world: StripeWorld, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = await create_pages(world, customer)
+    expire = world.provider._expire_checkout
+
+    async def expire_kept_page_too(session_id: str) -> None:
+        await expire(session_id)
+        await expire(pages[2].id)
+
+    monkeypatch.setattr(world.provider, "_expire_checkout", expire_kept_page_too)
+    assert (await world.provider.close_checkouts(customer, keep="order_3")).kept is None
+
+
+async def test_checkout_that_expires_soon_is_not_kept(
+    world: StripeWorld, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (await create_pages(world, customer))[2]
+    assert (await world.provider.close_checkouts(customer, keep="order_3")).kept == page
+    later = world.provider._get_time() + timedelta(minutes=41)
+    monkeypatch.setattr(world.provider, "_get_time", lambda: later)
+    assert (await world.provider.close_checkouts(customer, keep="order_3")).kept is None
 
 
 async def test_repeated_change_after_another_one_is_refused(

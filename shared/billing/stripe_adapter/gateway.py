@@ -16,6 +16,7 @@ import stripe
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    MIN_CHECKOUT_LEFT,
     BillingDetails,
     CanceledAddon,
     ChangePreview,
@@ -253,14 +254,24 @@ class StripeGateway:
                 {"customer": customer_id, "status": "open", "limit": PAGE_SIZE}
             )
         kept: Checkout | None = None
+        closed_count, payment = 0, None
         async for session in page.auto_paging_iter():
             if session.status != "open":
                 continue
-            order = (session.to_dict().get("metadata") or {}).get(ORDER_KEY)
-            if kept is None and session.url and keep and order == keep:
+            if kept is None and session.url and keep and self._can_keep_checkout(session, keep):
                 kept = Checkout(session.id, session.url)
-            else:
+                continue
+            try:
                 await self._expire_checkout(session.id)
+            except ProviderRefused as refusal:
+                payment = refusal
+            closed_count += 1
+        if payment is not None:
+            raise payment
+        # Another order may have closed the kept page while this one closed that order's page.
+        if kept is not None and closed_count:
+            session = await self._v1.checkout.sessions.retrieve_async(kept.id)
+            kept = kept if session.status == "open" else None
         return OpenCheckouts(kept, newest_id)
 
     @translate_stripe_errors
@@ -553,9 +564,18 @@ class StripeGateway:
         except stripe.InvalidRequestError:
             session = await self._v1.checkout.sessions.retrieve_async(session_id)
             if session.status == "complete":
-                raise ProviderRefused("This checkout was completed.", CHECKOUT_PAID) from None
+                raise ProviderRefused(
+                    "This checkout was completed.", CHECKOUT_PAID, kind="checkout"
+                ) from None
             if session.status != "expired":
                 raise
+
+    def _can_keep_checkout(self, session: stripe.checkout.Session, fingerprint: str) -> bool:
+        """Whether it is a page of this order that can be paid for long enough."""
+        order = (session.to_dict().get("metadata") or {}).get(ORDER_KEY)
+        return (
+            order == fingerprint and session.expires_at >= (self._get_time() + MIN_CHECKOUT_LEFT).timestamp()
+        )
 
     def _compute_checkout_end(self) -> int:
         """Rounded up, so that a request that is sent again with its key is the same request."""

@@ -34,6 +34,7 @@ from shared.tenancy import links, tenants
 from shared.tenancy.seats import SEAT_LIMIT
 
 MAX_SEATS = 10_000
+MAX_PAGES = 2  # another order at the same time can close the first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,29 @@ async def submit(order: CheckoutRequest) -> str:
 
 async def _open_page(provider: Provider, order: CheckoutRequest, customer_id: str) -> Checkout:
     """Raises Conflict, and the provider's errors."""
-    open_pages = await _close_checkouts(provider, order, customer_id)
+    open_pages = await _close_checkouts(provider, order, customer_id, keep=order.fingerprint)
     await _require_unsubscribed(provider, order, customer_id)
-    page = open_pages.kept or await provider.create_checkout(
+    for _ in range(MAX_PAGES):
+        if open_pages.kept is None:
+            await _create_page(provider, order, customer_id, open_pages.newest_id)
+        # Another order can have opened a page meanwhile, and even have been paid.
+        open_pages = await _close_checkouts(provider, order, customer_id, keep=order.fingerprint)
+        try:
+            await _require_unsubscribed(provider, order, customer_id)
+        except Conflict:
+            await _close_checkouts(provider, order, customer_id)
+            raise
+        if open_pages.kept is not None:
+            return open_pages.kept
+    raise Conflict(
+        "Another order was started at the same time.", "Continue on its payment page, or order again here."
+    )
+
+
+async def _create_page(
+    provider: Provider, order: CheckoutRequest, customer_id: str, newest_page_id: str
+) -> None:
+    await provider.create_checkout(
         CheckoutOrder(
             customer_id,
             order.lines,
@@ -111,29 +132,24 @@ async def _open_page(provider: Provider, order: CheckoutRequest, customer_id: st
             f"{order.return_url}?session={{CHECKOUT_SESSION_ID}}",
             f"{order.return_url}?left=checkout",
             # Equal orders at the same time are one request. A later one, or one of another customer, is another one.
-            f"checkout-{subscriptions.short_hash(order.fingerprint, customer_id, open_pages.newest_id)}",
+            f"checkout-{subscriptions.short_hash(order.fingerprint, customer_id, newest_page_id)}",
             order.fingerprint,
             {"tenant_id": order.tenant_id},
         )
     )
-    # Another order can have opened a page meanwhile, and even have been paid.
-    await _close_checkouts(provider, order, customer_id)
-    try:
-        await _require_unsubscribed(provider, order, customer_id)
-    except Conflict:
-        await provider.close_checkouts(customer_id)
-        raise
-    return page
 
 
-async def _close_checkouts(provider: Provider, order: CheckoutRequest, customer_id: str) -> OpenCheckouts:
-    """Closes the pages of other orders. Raises Conflict where one of them was just paid."""
+async def _close_checkouts(
+    provider: Provider, order: CheckoutRequest, customer_id: str, *, keep: str = ""
+) -> OpenCheckouts:
+    """Closes all pages but that of `keep`. Raises Conflict where one was just paid; then none stays open."""
     try:
-        return await provider.close_checkouts(customer_id, keep=order.fingerprint)
+        return await provider.close_checkouts(customer_id, keep=keep)
     except ProviderRefused as refusal:
         if refusal.code != CHECKOUT_PAID:
             raise
-        await provider.close_checkouts(customer_id)
+        if keep:
+            await _close_checkouts(provider, order, customer_id)
         await provider_errors.try_sync_customer(order.tenant_id, customer_id)
         raise _build_subscribed_error() from refusal
 

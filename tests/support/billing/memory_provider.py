@@ -18,6 +18,7 @@ from dateutil.relativedelta import relativedelta
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
+    MIN_CHECKOUT_LEFT,
     BillingDetails,
     CanceledAddon,
     ChangePreview,
@@ -49,6 +50,7 @@ STATUS_BY_STATE = {
 }
 INVOICE_STATUS_BY_STATE = {"owed": "open", "settled": "paid", "waived": "void"}
 PAGES_URL = "https://pay.memory.test"
+CART_LIFETIME = timedelta(hours=1)
 
 
 @dataclass
@@ -177,7 +179,7 @@ class MemoryProvider:
         """Somebody pays on the page. `card`: whether it will go on paying; None: without one. The subscription."""
         opened_at = self.opened_at.get(url, self.clock)
         assert url not in self.closed_carts, f"this page is {self.closed_carts[url]}"
-        assert self.clock - opened_at < timedelta(hours=1), "this page is too old"
+        assert self.clock - opened_at < CART_LIFETIME, "this page is too old"
         self.closed_carts[url] = "paid"
         order = self.carts[url]
         buyer = self.buyers[order.customer_id]
@@ -302,15 +304,19 @@ class MemoryProvider:
         self._record_call("close_checkouts")
         carts = [url for url, order in self.carts.items() if order.customer_id == customer_id]
         kept: Checkout | None = None
+        was_paid = False
         for url in reversed(carts):
             is_open = url not in self.closed_carts
-            if kept is None and is_open and keep and self.carts[url].fingerprint == keep:
+            is_new = self.clock - self.opened_at[url] <= CART_LIFETIME - MIN_CHECKOUT_LEFT
+            if kept is None and is_open and is_new and keep and self.carts[url].fingerprint == keep:
                 kept = Checkout(url, url)
                 continue
             self.closed_carts.setdefault(url, "closed")
             if url in self.paid_while_closing:
                 self.paid_while_closing.discard(url)
-                raise ProviderRefused("This was paid.", CHECKOUT_PAID)
+                was_paid = True
+        if was_paid:
+            raise ProviderRefused("This was paid.", CHECKOUT_PAID, kind="checkout")
         return OpenCheckouts(kept, carts[-1] if carts else "")
 
     async def create_portal(self, customer_id: str, return_url: str) -> str:
