@@ -56,6 +56,7 @@ class AuditAction(StrEnum):
     BILLING_CUSTOMER_CREATED = "billing.customer_created"
     BILLING_DETAILS_CHANGED = "billing.details_changed"
     BILLING_DUPLICATE_ENDED = "billing.duplicate_ended"
+    BILLING_DUPLICATE_KEPT = "billing.duplicate_kept"
     BILLING_PORTAL_OPENED = "billing.portal_opened"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     BILLING_RESUME_ASKED = "billing.resume_asked"

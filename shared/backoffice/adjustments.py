@@ -59,12 +59,13 @@ async def request_adjustment(
     *,
     invoice_id: str = "",
     adjustment_id: str = "",
+    is_held: bool = False,
 ) -> str:
     """Requests an adjustment. Returns its id. `amount`: at least 1, in the smallest unit of the currency; `kind` gives
     the direction.
 
-    `adjustment_id`: id from the form, so that a form that is sent twice has one effect. Raises Invalid, NotFound,
-    Conflict, Refused for a large amount.
+    `adjustment_id`: id from the form, so that a form that is sent twice has one effect. `is_held`: submitted to the
+    provider only after `release_adjustment`. Raises Invalid, NotFound, Conflict, Refused for a large amount.
     """
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     reason_text = use_reason(octx, reason, tenant_id)
@@ -91,8 +92,21 @@ async def request_adjustment(
         ctx.session.add(row)
         after = {kind: money.format_amount(amount, currency), "why": REASON_CODES[code]}
         audit_log.record(ctx, "billing.adjusted", row.id, after=after, reason=row.reason, invoice=invoice_id)
-        await _enqueue(ctx, row.id)
+        if is_held:
+            await _notify_pages(ctx)
+        else:
+            await _enqueue(ctx, row.id)
     return row.id
+
+
+async def release_adjustment(ctx: Ctx, adjustment_id: str) -> None:
+    """Submits a held adjustment. Repeated calls have one effect. For jobs."""
+    await _enqueue(ctx, adjustment_id)
+
+
+async def reject_adjustment(ctx: Ctx, adjustment_id: str, error: str) -> None:
+    """Marks a held adjustment as failed, without submitting it. For jobs."""
+    await _finish(ctx, adjustment_id, external_id="", error=error)
 
 
 async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str, reason: Reason) -> None:
@@ -125,12 +139,7 @@ async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str
     except ProviderRefused as refusal:
         external_id, error = "", refusal.message
     async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
-        row = await repository.lock_adjustment(ctx, adjustment_id)
-        if row is not None and row.state == "requested":
-            row.state, row.done_at = "failed" if error else "done", now()
-            row.external_id, row.error = external_id, error[:500]
-            ctx.session.add(row)
-            await _notify_pages(ctx)
+        await _finish(ctx, adjustment_id, external_id=external_id, error=error)
 
 
 def _check_request(kind: str, amount: int, currency: str, code: str) -> int:
@@ -187,6 +196,15 @@ async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, 
             f"At most {money.format_amount(max(refundable, 0), currency)} of this invoice can be refunded.",
             "Choose a smaller amount.",
         )
+
+
+async def _finish(ctx: Ctx, adjustment_id: str, *, external_id: str, error: str) -> None:
+    row = await repository.lock_adjustment(ctx, adjustment_id)
+    if row is not None and row.state == "requested":
+        row.state, row.done_at = "failed" if error else "done", now()
+        row.external_id, row.error = external_id, error[:500]
+        ctx.session.add(row)
+        await _notify_pages(ctx)
 
 
 async def _load_order(ctx: Ctx, adjustment_id: str) -> AdjustmentOrder | None:

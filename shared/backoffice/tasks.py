@@ -21,8 +21,11 @@ async def execute_reconcile(ctx: ExternalJob, *, customer_id: str, run_id: str) 
 
 
 @worker.external_job
-async def execute_end(ctx: ExternalJob, *, subscription_id: str) -> None:
-    await duplicate_subscriptions.execute_end(ctx.tenant_id, subscription_id, ctx.request_id)
+async def execute_end(ctx: ExternalJob, *, subscription_id: str, refund_ids: str = "") -> None:
+    """`refund_ids`: separated by spaces."""
+    await duplicate_subscriptions.execute_end(
+        ctx.tenant_id, subscription_id, ctx.request_id, refund_ids=refund_ids.split()
+    )
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {

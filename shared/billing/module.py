@@ -39,6 +39,7 @@ MODULE = Module(
         AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
         AuditAction.BILLING_DETAILS_CHANGED: "changed the billing details",
         AuditAction.BILLING_DUPLICATE_ENDED: "ended a second subscription",
+        AuditAction.BILLING_DUPLICATE_KEPT: "kept the only subscription left",
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",

@@ -38,6 +38,10 @@ LIST_JOBS_OF_REQUEST = text(f"""
     order by j.id desc limit :limit
 """)
 
+HAS_UNFINISHED_JOB = text("""
+    select exists (select from procrastinate_jobs
+        where task_name = :task and args ->> 'tenant_id' = :tenant_id and status in ('todo', 'doing'))
+""")
 RETRY_JOB, DROP_JOB = text("select retry_job(:job_id)"), text("select drop_job(:job_id)")
 
 
@@ -82,6 +86,13 @@ async def list_jobs_of_request(session: AsyncSession, request_id: str, limit: in
     connection = await session.connection()
     values = {"request_id": request_id, "limit": limit}
     return [QueuedJob(*row) for row in (await connection.execute(LIST_JOBS_OF_REQUEST, values)).all()]
+
+
+async def has_unfinished_job(session: AsyncSession, tenant_id: str, task: str) -> bool:
+    """Whether a job of this task and tenant waits or runs. Failed ones don't count. Needs the operator's role."""
+    connection = await session.connection()
+    values = {"tenant_id": tenant_id, "task": task}
+    return bool((await connection.execute(HAS_UNFINISHED_JOB, values)).scalar_one())
 
 
 async def retry_job(session: AsyncSession, job_id: int) -> str:

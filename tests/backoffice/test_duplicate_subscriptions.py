@@ -19,6 +19,7 @@ from shared.tenancy import entry
 from tests.backoffice.test_adjustments import build_paid_invoice
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast
+from tests.support import workers
 from tests.support.billing import scripted_provider
 
 REASON = "Ticket 4480, paid twice"
@@ -86,6 +87,53 @@ async def test_younger_subscription_is_ended_and_refunded(
     assert [(event.object_id, event.reason) for event in events.rows] == [(younger, REASON)]
     with pytest.raises(Conflict, match="only subscription"):
         await request_end(cast, older)
+
+
+async def list_refunds(cast: Cast) -> list[tuple[str, str]]:
+    """State and error of each adjustment."""
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        return [(refund.state, refund.error) for refund in await adjustments.list_adjustments(ctx, 9)]
+
+
+async def test_second_subscription_cannot_be_ended_while_the_first_end_is_queued(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    _, older, younger = await subscribe_twice(cast.acme, stripe)
+    await request_end(cast, older)
+    for subscription_id in (younger, older):
+        with pytest.raises(Conflict, match="already being ended"):
+            await request_end(cast, subscription_id)
+    assert await list_refunds(cast) == []
+
+
+async def test_subscription_is_neither_ended_nor_refunded_when_no_other_is_left(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    _, older, younger = await subscribe_twice(cast.acme, stripe)
+    await request_end(cast, younger)
+    await stripe.cancel_subscription(older, at_period_end=False, key="by_somebody_else")
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        (refund,) = await adjustments.list_adjustments(ctx, 9)
+    await duplicate_subscriptions.execute_end(cast.acme, younger, "req_test", refund_ids=[refund.id])
+    assert stripe.canceled_ids == [older]
+    assert await list_refunds(cast) == [("failed", duplicate_subscriptions.KEPT_REASON)]
+    async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
+        events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.duplicate_kept"))
+    assert [event.object_id for event in events.rows] == [younger]
+
+
+async def test_refund_is_submitted_after_the_end(
+    schema: str, cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    workers.clear_queue(schema)
+    _, _, younger = await subscribe_twice(cast.acme, stripe)
+    await request_end(cast, younger)
+    jobs = [task for task, _ in workers.list_jobs(schema)]
+    assert (jobs.count(duplicate_subscriptions.TASK), jobs.count(adjustments.TASK)) == (1, 0)
+    await workers.run_until_done(schema)
+    assert stripe.canceled_ids == [younger]
+    assert stripe.refunds == [20_000]
+    assert await list_refunds(cast) == [("done", "")]
 
 
 async def test_subscriptions_to_other_products_are_not_offered_to_be_ended(

@@ -29,6 +29,7 @@ class FakeProvider:
     owner_count: int = 0  # how often it was asked whose customer one is
     has_fetched: asyncio.Event = field(default_factory=asyncio.Event)
     canceled_ids: list[str] = field(default_factory=list)
+    refunds: list[int] = field(default_factory=list)  # amounts
     gate: asyncio.Event | None = None  # what was seen is handed out when it opens
 
     async def get_account_id(self) -> str:
@@ -75,6 +76,10 @@ class FakeProvider:
             )
             for customer_id, state in self.state.items()
         }
+
+    async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
+        self.refunds.append(amount)
+        return f"txn_{key}"
 
 
 async def add_price(price_id: str, plan: str, kind: str = "flat") -> None:
