@@ -6,6 +6,7 @@ from shared.billing import customers, dunning
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import ProviderDown
 from shared.billing.sync import reconcile
+from shared.core import db
 from shared.jobs import mail, worker
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import entry
@@ -33,9 +34,14 @@ async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
 
 @worker.external_job
 async def compare_prices(_: ExternalJob) -> None:
-    """Raises ProviderDown, so that the comparison is retried, where the provider didn't answer for a price."""
+    """Raises ProviderDown, so that the comparison is retried, where the provider didn't answer.
+
+    A refusal is logged; trying again gets the same one.
+    """
+    async with db.transaction() as session:
+        await comparison.join_waiting_requests(session)
     result = await price_sync.compare_prices()
-    if result.failures:
+    if result.is_cut_short:
         raise ProviderDown("; ".join(result.failures))
 
 

@@ -27,6 +27,7 @@ WAKE_JOBS = text("""
     update procrastinate_jobs set scheduled_at = null
     where status = 'todo' and (lock = :tenant_id or attempts > 0 and args ->> 'tenant_id' = :tenant_id)
 """)
+DELETE_WAITING_JOBS = text("delete from procrastinate_jobs where task_name = :task and status = 'todo'")
 
 
 async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, **ids: str) -> None:
@@ -75,6 +76,17 @@ async def wake_jobs(ctx: Ctx) -> None:
     """Make the jobs due that waited while this tenant was suspended."""
     connection = await ctx.session.connection()
     await connection.execute(WAKE_JOBS, {"tenant_id": ctx.tenant_id})
+
+
+async def join_waiting_jobs(session: AsyncSession, task: str) -> None:
+    """Deletes the waiting jobs of a platform task, because the calling one does their work as well.
+
+    For tasks without arguments whose jobs have one `sequence`: none of them may be running beside the caller. Those who
+    enqueue can't leave out a job themselves, because only the worker sees the queue. Procrastinate's queueing lock would
+    be taken twice where a running job is retried while another one waits.
+    """
+    connection = await session.connection()
+    await connection.execute(DELETE_WAITING_JOBS, {"task": task})
 
 
 async def _defer_job(

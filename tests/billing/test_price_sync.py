@@ -9,12 +9,13 @@ import pytest
 from shared.audit import audit_log
 from shared.backoffice import price_admin
 from shared.billing.models import PLATFORM, ProviderPrice
-from shared.billing.pricing import price_sync
+from shared.billing.pricing import comparison, price_sync
 from shared.billing.pricing import prices_repository as repository
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
 from tests.conftest import Cast
+from tests.support import workers
 from tests.support.billing import sold_plans
 from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
 
@@ -127,6 +128,43 @@ async def test_missing_or_replaced_price_is_shown_as_drift(cast: Cast, provider:
         monthly_price.external_id,
         other.external_id,
     ]
+
+
+async def test_comparison_joins_the_requests_that_wait(
+    cast: Cast, provider: RecordingProvider, schema: str
+) -> None:
+    """One that runs, or is retried, serves them all."""
+    workers.clear_queue(schema)
+    await price_sync.push_prices()
+    for _ in range(3):
+        async with db.transaction() as session:
+            await comparison.request_comparison(session)
+    before = provider.call_count
+    await workers.run_due_jobs()
+    assert workers.list_jobs(schema) == []
+    assert provider.call_count - before == len(provider.prices)
+    provider.is_down = True
+    for _ in range(2):
+        async with db.transaction() as session:
+            await comparison.request_comparison(session)
+    before = provider.call_count
+    await workers.run_due_jobs()
+    assert workers.list_jobs(schema) == [(comparison.COMPARE_TASK, "todo")], "the outage is waited for"
+    assert provider.call_count - before == 1
+
+
+async def test_comparison_ends_where_the_provider_refuses_a_price(
+    cast: Cast, provider: RecordingProvider, schema: str
+) -> None:
+    """Trying again gets the same refusal; the other prices are compared."""
+    workers.clear_queue(schema)
+    await price_sync.push_prices()
+    provider.refused_ids.add("prc_starter_flat_month")
+    async with db.transaction() as session:
+        await comparison.request_comparison(session)
+    await workers.run_due_jobs()
+    assert workers.list_jobs(schema) == []
+    assert await load_drift("prc_starter_flat_year") == {}
 
 
 async def test_drift_is_repaired_only_by_an_operator(cast: Cast, provider: RecordingProvider) -> None:

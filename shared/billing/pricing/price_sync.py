@@ -30,6 +30,7 @@ class PriceSyncResult:
     count: int = 0
     drifted_count: int = 0
     failures: tuple[str, ...] = ()  # error messages
+    is_cut_short: bool = False  # the provider didn't respond, so that prices are left
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ async def push_prices(role: db.DatabaseRole = "app", *, repair: bool = False) ->
 
 async def compare_prices(role: db.DatabaseRole = "app") -> PriceSyncResult:
     """Compares all pushed prices with the provider and stores the differences."""
-    count, drifted, failed = 0, 0, list[str]()
+    count, drifted, failed, is_cut_short = 0, 0, list[str](), False
     for account_id, provider in await _list_providers(role):
         compared = dict[str, dict[str, list[str]]]()
         for pushed_price in await _list_pushed_prices(role, account_id):
@@ -92,9 +93,16 @@ async def compare_prices(role: db.DatabaseRole = "app") -> PriceSyncResult:
                 failed.append(
                     f"{pushed_price.tag.product_name}, {prices.format_title(pushed_price.price)}: {refusal.message}"
                 )
+                log.get_logger(__name__).error(
+                    "price_not_compared",
+                    account=account_id,
+                    price=pushed_price.price.id,
+                    said=refusal.message,
+                )
                 continue
             except (ProviderDown, KeyRefused) as problem:
                 failed.append(_describe_outage(account_id, problem))
+                is_cut_short |= isinstance(problem, ProviderDown)
                 break
             if drift := find_differences(pushed_price, remote_price):
                 log.get_logger(__name__).error(
@@ -106,7 +114,7 @@ async def compare_prices(role: db.DatabaseRole = "app") -> PriceSyncResult:
                 await repository.save_comparison(session, account_id, price_id, drift, now())
         count, drifted = count + len(compared), drifted + sum(bool(drift) for drift in compared.values())
     await _notify_pages(role)
-    return PriceSyncResult(count, drifted, tuple(failed))
+    return PriceSyncResult(count, drifted, tuple(failed), is_cut_short)
 
 
 def to_price_tag(price: Price, version: PlanVersion, plan: Plan) -> PriceTag:
