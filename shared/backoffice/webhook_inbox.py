@@ -130,7 +130,7 @@ async def replay(octx: OperatorCtx, account_id: str, event_id: str, reason: Reas
     policy.require_operator(octx, actions.OP_WEBHOOK_REPLAY)
     reason_text = use_reason(octx, reason)
     webhook = await get_webhook(octx, account_id, event_id)
-    if webhook.status == "ignored" and not webhook.customer_id:
+    if webhook.status == "ignored" and not webhook.can_be_replayed:
         raise Conflict("This webhook has no customer.", "There is nothing to replay.")
     if not await processing.replay(octx.session, account_id, event_id):
         raise Conflict("This webhook is already queued.", "Reload the page to see its status.")

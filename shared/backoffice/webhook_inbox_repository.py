@@ -99,8 +99,16 @@ class WebhookSummary:
     done_at: datetime | None
     attempts: int
     error: str
+    object_id: str  # whose customer has to be found out; "" where the event names the customer
     tenant_id: str
     tenant_name: str
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether there is anything to do for it: it isn't queued, and has a customer or an object that may have one."""
+        if self.status == "ignored":
+            return self.customer_id != "" or self.object_id != ""
+        return self.status not in ("pending", "working")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,7 @@ _SUMMARY_COLUMNS = (
         InboundWebhook.received_at,
         InboundWebhook.due_at,
     ),
-    *(InboundWebhook.done_at, InboundWebhook.attempts, InboundWebhook.error),
+    *(InboundWebhook.done_at, InboundWebhook.attempts, InboundWebhook.error, InboundWebhook.object_id),
 )
 _SORT_KEY = (col(InboundWebhook.received_at), col(InboundWebhook.account_id), col(InboundWebhook.event_id))
 

@@ -253,6 +253,16 @@ async def test_replay_is_refused_for_a_webhook_without_a_customer(cast: Cast) ->
             await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
 
 
+async def test_ignored_webhook_about_an_object_is_replayed(cast: Cast) -> None:
+    """Its customer wasn't found, perhaps because an older version didn't know such objects."""
+    event = await store_webhook(b"{}", status="ignored", kind="v1.refund.updated", object_id="re_1")
+    async with cast.olga.octx() as octx:
+        assert (await webhook_inbox.get_webhook(octx, PLATFORM, event)).can_be_replayed
+        await webhook_inbox.replay(octx, PLATFORM, event, state_reason(octx, REASON))
+    async with cast.olga.octx() as octx:
+        assert (await webhook_inbox.get_webhook(octx, PLATFORM, event)).status == "pending"
+
+
 async def test_dead_webhooks_are_replayed_all_or_by_type(
     separate_database: None, cast: Cast, stripe: scripted_provider.FakeProvider
 ) -> None:

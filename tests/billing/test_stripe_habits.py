@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 import stripe
+import structlog
 
 from shared.billing.provider import (
     CHECKOUT_PAID,
@@ -65,6 +66,23 @@ async def test_customer_of_another_product_has_no_tenant(
 ) -> None:
     other = await sdk.v1.customers.create_async({"metadata": {"shop": "books"}})
     assert await world.provider.get_tenant_id(other.id) == ""
+
+
+async def test_customer_of_a_refund_is_that_of_its_charge(world: StripeWorld, customer: str) -> None:
+    await subscribe(world, customer)
+    (bill,) = (await world.provider.fetch_customer(customer)).invoices
+    await world.provider.refund_invoice(bill.id, 100, "adj_1")
+    (refund,) = world.account.list_objects("refund")
+    assert await world.provider.find_customer_id(refund["id"]) == customer
+    refund["charge"] = None
+    assert await world.provider.find_customer_id(refund["id"]) == customer
+    assert await world.provider.find_customer_id("re_nobody") == ""
+
+
+async def test_object_of_an_unknown_kind_is_logged(world: StripeWorld) -> None:
+    with structlog.testing.capture_logs() as records:
+        assert await world.provider.find_customer_id("new_1ABC") == ""
+    assert [(record["event"], record["prefix"]) for record in records] == [("stripe_object_unknown", "new")]
 
 
 async def test_paused_trial_is_resumed(world: StripeWorld, sdk: stripe.StripeClient, customer: str) -> None:

@@ -65,8 +65,7 @@ def webhook_detail(received: WebhookSummary) -> WebhookDetail:
         tries=str(received.attempts),
         error=received.error,
         is_waiting=is_waiting,
-        can_replay=received.status not in ("pending", "working")
-        and (received.status != "ignored" or received.customer_id != ""),
+        can_replay=received.can_be_replayed,
     )
 
 

@@ -74,6 +74,13 @@ PREVIEWED_STATUSES = (
 MAX_PREVIEWS = 3  # of one fetch
 PREVIEW_TIMEOUT_S = 8.0
 NO_UPCOMING_INVOICE = "invoice_upcoming_none"
+CHARGE_NOUNS = {  # the same for objects that have no customer but a charge, or its payment
+    "dp": "disputes",
+    "du": "disputes",
+    "pyr": "refunds",
+    "re": "refunds",
+}
+CHARGE_FIELDS = ("charge", "payment_intent")
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 # Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create
 CHECKOUT_LIFETIME = timedelta(minutes=40)
@@ -191,16 +198,28 @@ class StripeGateway:
     async def find_customer_id(self, object_id: str) -> str:
         if not OBJECT_ID_PATTERN.fullmatch(object_id):
             return ""
-        noun = OBJECT_NOUNS.get(object_id.rpartition("_")[0].removesuffix("_test").removesuffix("_live"))
-        if noun is None:
+        prefix = object_id.rpartition("_")[0].removesuffix("_test").removesuffix("_live")
+        if (noun := CHARGE_NOUNS.get(prefix)) is not None:
+            dispute_or_refund = await self._fetch_object(noun, object_id, expand=CHARGE_FIELDS)
+            subject = next(filter(None, map(dispute_or_refund.get, CHARGE_FIELDS)), {})
+        elif (noun := OBJECT_NOUNS.get(prefix)) is not None:
+            subject = await self._fetch_object(noun, object_id)
+        else:
+            log.get_logger(__name__).warning("stripe_object_unknown", prefix=prefix, object_id=object_id)
             return ""
+        return mapping.get_object_id(subject.get("customer"))
+
+    async def _fetch_object(self, noun: str, object_id: str, expand: Sequence[str] = ()) -> dict[str, Any]:
+        """The object as Stripe sends it; {} for a missing one."""
         try:
-            answer = await self._client.raw_request_async("get", f"/v1/{noun}/{object_id}")
+            answer = await self._client.raw_request_async(
+                "get", f"/v1/{noun}/{object_id}", **({"expand": list(expand)} if expand else {})
+            )
         except stripe.InvalidRequestError as problem:
             if is_missing(problem):
-                return ""
+                return {}
             raise
-        return mapping.get_object_id(answer.data.get("customer"))
+        return dict(answer.data)
 
     @translate_stripe_errors
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
