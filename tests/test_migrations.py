@@ -195,6 +195,25 @@ def test_events_are_in_the_former_chain_again_after_a_downgrade(migrated: str) -
     assert database_catalog.run_query(FORMER_CHECK, name=migrated) == [(len(before), 0)]
 
 
+REPLACED_CUSTOMER = """
+    set session_replication_role = replica;  -- its tenant is not needed
+    insert into billing_customer (tenant_id, id, account_id, generation)
+    values ('ten_acme', 'cus_deleted', 'platform', 0), ('ten_acme', 'cus_new', 'platform', 1);
+"""
+
+
+def test_downgrade_is_refused_where_a_customer_was_replaced(migrated: str) -> None:
+    """Before anything is changed: subscriptions and invoices refer to either of the two."""
+    execute(REPLACED_CUSTOMER, name=migrated)
+    before = database_catalog.run_query(SHAPE, name=migrated)
+    child = forked.run(downgrade, "0014", environment={"DATABASE_URL": database.admin_url(migrated)})
+    assert child.returncode != 0
+    assert "Customers were replaced, which the version before 0016 cannot store." in child.output
+    assert "restore a backup" in child.output
+    assert database_catalog.run_query(SHAPE, name=migrated) == before
+    assert database_catalog.run_query("select version_num from alembic_version", name=migrated) == [("0016",)]
+
+
 def test_landed_migrations_are_unchanged(name: str) -> None:
     landed = landed_migrations.read_landed()["migrations"]
     migrations = landed_migrations.describe_migrations(name)

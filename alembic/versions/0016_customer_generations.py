@@ -2,6 +2,10 @@
 
 New columns with constant defaults. The unique constraint of tenant and account is replaced by a unique index that has
 the generation in it; code of the version before this one inserts generation 0 only, so that it stays unique for it.
+
+That version reads one customer of a tenant in no order. It works until this version has replaced a customer: then it may use
+the deleted one for that tenant. So let it run beside this one only while processes are replaced. A downgrade is refused once a
+customer was replaced, because subscriptions and invoices of both refer to theirs.
 """
 
 from alembic import op
@@ -30,6 +34,16 @@ alter table billing_snapshot drop column deleted_customer_id;
 alter table billing_customer drop column generation;
 """
 CONSTRAINT = "billing_customer_tenant_id_account_id_key"
+# The constraint sees all tenants; a query of the owner's sees none.
+RESTORE_CONSTRAINT = f"""
+alter table billing_customer drop constraint if exists {CONSTRAINT};
+do $$ begin
+    alter table billing_customer add constraint {CONSTRAINT} unique (tenant_id, account_id);
+exception when unique_violation then
+    raise exception 'Customers were replaced, which the version before 0016 cannot store.'
+        using hint = 'Nothing was changed. Stay on this version, or restore a backup from before the upgrade.';
+end $$;
+"""
 
 
 def upgrade() -> None:
@@ -44,7 +58,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """May be run again. Refused before anything is dropped."""
+    op.execute(RESTORE_CONSTRAINT)
     with op.get_context().autocommit_block():
         op.execute(f"drop index concurrently if exists {INDEX}")
     op.execute(FORMER)
-    op.execute(f"alter table billing_customer add constraint {CONSTRAINT} unique (tenant_id, account_id)")
