@@ -205,8 +205,10 @@ REPLACED_CUSTOMER = """
 def test_downgrade_is_refused_where_a_customer_was_replaced(migrated: str) -> None:
     """Before anything is changed: subscriptions and invoices refer to either of the two."""
     execute(REPLACED_CUSTOMER, name=migrated)
+    address = {"DATABASE_URL": database.admin_url(migrated)}
+    assert forked.run(downgrade, "0016", environment=address).returncode == 0
     before = database_catalog.run_query(SHAPE, name=migrated)
-    child = forked.run(downgrade, "0014", environment={"DATABASE_URL": database.admin_url(migrated)})
+    child = forked.run(downgrade, "0014", environment=address)
     assert child.returncode != 0
     assert "Customers were replaced, which the version before 0016 cannot store." in child.output
     assert "restore a backup" in child.output

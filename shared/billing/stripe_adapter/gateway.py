@@ -201,7 +201,7 @@ class StripeGateway:
         prefix = object_id.rpartition("_")[0].removesuffix("_test").removesuffix("_live")
         if (noun := CHARGE_NOUNS.get(prefix)) is not None:
             dispute_or_refund = await self._fetch_object(noun, object_id, expand=CHARGE_FIELDS)
-            subject = next(filter(None, map(dispute_or_refund.get, CHARGE_FIELDS)), {})
+            subject: dict[str, Any] = next(filter(None, map(dispute_or_refund.get, CHARGE_FIELDS)), {})
         elif (noun := OBJECT_NOUNS.get(prefix)) is not None:
             subject = await self._fetch_object(noun, object_id)
         else:
