@@ -172,6 +172,28 @@ async def test_repeated_server_error_is_answered_by_another_key_and_opens_no_bre
     assert await gateway.get_account_id() == "acct_1"
 
 
+async def test_repeated_refusal_is_asked_again_under_another_key(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    refused = build_error(400, "invoice_not_editable", idempotent_replayed="true")
+    entry = StubResponse(body={"id": "cbtxn_1", "object": "customer_balance_transaction"})
+    stub_server.responses = [NOTHING, refused, entry]
+    assert await gateway.add_credit("cus_1", 500, "usd", "An hour of outage", "adj_1") == "cbtxn_1"
+
+
+async def test_repeated_failure_of_a_payment_charges_the_card_once(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    """The next generation of the key would be a second attempt to charge it."""
+    declined = build_error(402, "card_declined", "Declined.", kind="card_error", idempotent_replayed="true")
+    stub_server.responses = [StubResponse(body={"id": "sub_1", "status": "paused"})]
+    stub_server.default_response = lambda _: declined
+    with pytest.raises(ProviderRefused) as caught:
+        await gateway.resume_subscription("sub_1", "resume_1")
+    assert caught.value.kind == "card"
+    assert [method for method, _, _ in stub_server.requests] == ["GET", "POST"]
+
+
 async def test_rate_limit_without_a_time_backs_off(
     gateway: StripeGateway,
     stub_server: StubServer,

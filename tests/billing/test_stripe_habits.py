@@ -389,7 +389,9 @@ async def test_price_is_pushed_once_after_a_saved_server_error(
     assert [price["id"] for price in world.account.list_objects("price")] == list(pushed)
 
 
-async def test_refusal_that_stripe_saved_is_asked_again(world: StripeWorld, customer: str) -> None:
+async def test_order_of_a_refused_price_is_taken_later_under_its_key(
+    world: StripeWorld, customer: str
+) -> None:
     """A price that was archived for a minute may be bought again under the same key."""
     price = await world.provider.push_price(FLAT)
     order = _order(customer, OrderLine(FLAT.id, price, 1))

@@ -79,7 +79,7 @@ def _execute_request(
             status, payload = error.status, error.body
         if fault is not None and fault.kind == "500-done":
             return _fail_request(account, key, (method, path, raw_params))
-        if key:
+        if key and not idempotency.is_validation_error(status, payload):
             idempotency.save_response(account, key, method, path, raw_params, status, payload)
     except UnsupportedError as unsupported:
         log.warning("stripe sandbox: not implemented", what=unsupported.message)

@@ -1,4 +1,8 @@
-"""The same idempotency key gets the same response, so a client can safely repeat a request."""
+"""The same idempotency key gets the same response, so a client can safely repeat a request.
+
+Stripe saves the first response once the endpoint began to execute: declined cards and server errors too, but no parameters
+that fail validation. https://docs.stripe.com/api/idempotent_requests and https://docs.stripe.com/error-low-level
+"""
 
 import hashlib
 import json
@@ -23,6 +27,11 @@ def find_response(account: Account, key: str, method: str, path: str, params: An
             kind="idempotency_error",
         )
     return stored_response
+
+
+def is_validation_error(status: int, body: Object) -> bool:
+    """Whether a parameter was refused. Errors about the state of an object name no parameter."""
+    return status in (400, 404) and "param" in body.get("error", {})
 
 
 def save_response(

@@ -148,6 +148,32 @@ def test_error_is_replayed_for_its_key_but_not_for_a_malformed_request(merchant:
     assert merchant.v1.subscriptions.create(params, {"idempotency_key": f"{base}-3"}).status == "active"
 
 
+def test_refused_parameter_is_not_saved_under_its_key(merchant: SdkMerchant) -> None:
+    price = merchant.create_price()
+    customer = merchant.create_customer()
+    params: Any = {"customer": customer.id, "items": [{"price": price.id}]}
+    merchant.v1.prices.update(price.id, {"active": False})
+    with pytest.raises(stripe.InvalidRequestError):
+        merchant.v1.subscriptions.create(params, {"idempotency_key": f"p-{customer.id}"})
+    merchant.v1.prices.update(price.id, {"active": True})
+    created = merchant.v1.subscriptions.create(params, {"idempotency_key": f"p-{customer.id}"})
+    assert created.status == "active"
+
+
+def test_declined_card_is_replayed_for_its_key(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer(card="pm_card_chargeCustomerFail")
+    params: Any = {
+        "customer": customer.id,
+        "items": [{"price": merchant.create_price().id}],
+        "payment_behavior": "error_if_incomplete",
+    }
+    for is_replayed in (False, True):
+        with pytest.raises(stripe.CardError) as excinfo:
+            merchant.v1.subscriptions.create(params, {"idempotency_key": f"d-{customer.id}"})
+        assert ("idempotent-replayed" in (excinfo.value.headers or {})) == is_replayed
+        merchant.set_card(customer, "pm_card_visa")
+
+
 @pytest.mark.parametrize(("kind", "count"), [("500", 0), ("500-done", 1)])
 def test_server_error_is_replayed_for_its_key(
     sandbox_server: ThreadedSandbox, account: Account, key: str, kind: str, count: int
