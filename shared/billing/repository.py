@@ -123,12 +123,12 @@ async def list_invoice_page(ctx: Ctx, *, after: str, limit: int) -> Sequence[Bil
     return (await ctx.session.exec(statement)).all()
 
 
-async def list_open_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
-    """Open invoices that can be paid, the oldest first."""
+async def list_unpaid_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:
+    """Drafts and open invoices with an amount due, the oldest first."""
     statement = (
         select(BillingInvoice)
         .where(BillingInvoice.tenant_id == ctx.tenant_id)
-        .where(BillingInvoice.status == OPEN)
+        .where(col(BillingInvoice.status).in_((DRAFT, OPEN)))
         .where(BillingInvoice.due > 0)
         .where(col(BillingInvoice.absent_at).is_(None))
         .order_by(col(BillingInvoice.created_at), BillingInvoice.id)

@@ -10,6 +10,7 @@ from shared.audit import audit_log
 from shared.billing.provider import ProviderDown
 from shared.billing.subscriptions import changes
 from shared.core import money
+from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.ui.field_errors import FieldErrors
 from tenant_app.pages.billing.state import BillingState
@@ -248,6 +249,20 @@ async def test_nothing_more_is_charged_is_said_only_where_it_is_so(
     seller.advance(timedelta(days=21))
     newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
     assert money.format_amount(newest.sum, "usd") == pending
+
+
+async def test_draft_of_the_renewal_is_charged_after_cancelling(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribe_to_starter(seller, cast.gil)
+    bill = seller.transactions[max(id_ for id_, bill in seller.transactions.items() if bill.deal == deal)]
+    bill.state, bill.at = "draft", now() - timedelta(minutes=20)
+    await shared_provider.return_from_provider(cast.gil)
+    page = await open_billing_page(cast.gil)
+    assert page.remaining_text == "$29.00 for the period that has begun is charged within the hour."
+    assert page.open_invoice.id == "", "a draft can't be paid"
+    bill.at = now() - timedelta(days=1)
+    await shared_provider.return_from_provider(cast.gil)
+    await send_event(page, "load")
+    assert page.remaining_text == "$29.00 is on a draft invoice and may still be charged."
 
 
 async def test_charges_that_the_provider_does_not_tell_are_not_invented(

@@ -165,8 +165,10 @@ async def _require_subscriptions(ctx: Ctx) -> list[subscriptions.PlanSubscriptio
 async def _find_voidable_invoices(
     ctx: Ctx, live_subscriptions: Sequence[subscriptions.PlanSubscription]
 ) -> tuple[BillingInvoice, ...]:
-    open_invoices = await repository.list_open_invoices(ctx)
-    remaining = remaining_charges.find_remaining_charges(live_subscriptions, None, open_invoices, now())
+    unpaid_invoices = remaining_charges.group_unpaid_invoices(
+        live_subscriptions, await repository.list_unpaid_invoices(ctx)
+    )
+    remaining = remaining_charges.find_remaining_charges(live_subscriptions, None, unpaid_invoices, now())
     if not remaining.voidable:
         raise Conflict(
             "No overdue invoice can be voided.", "Cancel at the end of the period, or contact support."

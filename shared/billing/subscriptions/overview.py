@@ -63,11 +63,9 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
     live_subscriptions = subscriptions.build_plan_subscriptions(records)
     subscription = live_subscriptions[0] if live_subscriptions else None
     pending_change = subscription.snapshot.pending_change if subscription else None
-    open_invoices = await repository.list_open_invoices(ctx)
-    pending_invoices = [
-        invoice for invoice in open_invoices if pending_change and invoice.id == pending_change.invoice_id
-    ]
-    unpaid_invoices = [invoice for invoice in open_invoices if invoice not in pending_invoices]
+    unpaid_invoices = remaining_charges.group_unpaid_invoices(
+        live_subscriptions, await repository.list_unpaid_invoices(ctx)
+    )
     upcoming = provider_records.to_upcoming(snapshot.upcoming) if snapshot else None
     used_seats = await seats.count(ctx)
     plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
@@ -82,9 +80,16 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         if subscription
         else None,
         subscriptions.find_incomplete_subscription(records.subscriptions),
-        unpaid_invoices[0] if unpaid_invoices else None,
+        unpaid_invoices.open[0] if unpaid_invoices.open else None,
         pending_change,
-        pending_invoices[0] if pending_invoices else None,
+        next(
+            (
+                invoice
+                for invoice in unpaid_invoices.pending
+                if pending_change and invoice.id == pending_change.invoice_id
+            ),
+            None,
+        ),
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",

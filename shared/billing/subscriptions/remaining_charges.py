@@ -1,12 +1,25 @@
-"""What is still charged when a subscription is cancelled: pending items, usage until then, and overdue invoices."""
+"""What is still charged when a subscription is cancelled: pending items, usage until then, drafts and open invoices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import InvoiceLine, UpcomingCharges, UpcomingInvoice
 from shared.billing.subscriptions.subscriptions import PlanSubscription
+
+# Stripe finalizes and charges the draft of a renewal about an hour later. https://docs.stripe.com/billing/invoices/subscription
+DRAFT_LIFETIME = timedelta(hours=2)  # with the delays of its webhooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpaidInvoices:
+    """`pending`: of changes that wait for their payment. They are dropped where nobody pays them."""
+
+    drafts: tuple[BillingInvoice, ...]
+    open: tuple[BillingInvoice, ...]
+    pending: tuple[BillingInvoice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,13 +27,16 @@ class RemainingCharges:
     """`pending_lines` are charged when the subscription ends; a sum below zero isn't paid out.
 
     `overdue`: open invoices, which go on being collected. `voidable`: those of them that are void if the subscription
-    ends now, because they are for the period that has just begun.
+    ends now, because they are for the period that has just begun. `due_soon`: drafts of periods that have begun, which
+    are charged within the hour. `other_drafts`: drafts that are charged later, or not at all.
     """
 
     currency: str
     pending_lines: tuple[InvoiceLine, ...]
     overdue: tuple[BillingInvoice, ...]
     voidable: tuple[BillingInvoice, ...]
+    due_soon: tuple[BillingInvoice, ...]
+    other_drafts: tuple[BillingInvoice, ...]
     has_usage: bool  # usage until then is charged too
     is_known: bool  # False where the provider hasn't told what is pending
 
@@ -30,7 +46,21 @@ class RemainingCharges:
 
     @property
     def is_nothing(self) -> bool:
-        return self.is_known and not (self.pending_amount or self.overdue or self.has_usage)
+        is_invoiced = self.overdue or self.due_soon or self.other_drafts
+        return self.is_known and not (self.pending_amount or is_invoiced or self.has_usage)
+
+
+def group_unpaid_invoices(
+    live_subscriptions: Sequence[PlanSubscription], unpaid_invoices: Sequence[BillingInvoice]
+) -> UnpaidInvoices:
+    changes = [subscription.snapshot.pending_change for subscription in live_subscriptions]
+    pending_ids = {change.invoice_id for change in changes if change}
+    invoices = [invoice for invoice in unpaid_invoices if invoice.id not in pending_ids]
+    return UnpaidInvoices(
+        drafts=tuple(invoice for invoice in invoices if invoice.status == repository.DRAFT),
+        open=tuple(invoice for invoice in invoices if invoice.status == repository.OPEN),
+        pending=tuple(invoice for invoice in unpaid_invoices if invoice.id in pending_ids),
+    )
 
 
 def find_next_invoice(upcoming: UpcomingCharges | None) -> UpcomingInvoice | None:
@@ -46,11 +76,16 @@ def find_next_invoice(upcoming: UpcomingCharges | None) -> UpcomingInvoice | Non
 def find_remaining_charges(
     live_subscriptions: Sequence[PlanSubscription],
     upcoming: UpcomingCharges | None,
-    open_invoices: Sequence[BillingInvoice],
+    unpaid_invoices: UnpaidInvoices,
     at: datetime,
 ) -> RemainingCharges:
-    """Of all live subscriptions, of which there is at least one. `open_invoices`: of the tenant, whatever they are for."""
+    """Of all live subscriptions, of which there is at least one. `unpaid_invoices`: of the tenant, whatever they are for."""
     ids = [subscription.id for subscription in live_subscriptions]
+    due_soon = tuple(
+        invoice
+        for invoice in unpaid_invoices.drafts
+        if invoice.subscription_id in ids and at - invoice.created_at < DRAFT_LIFETIME
+    )
     return RemainingCharges(
         currency=live_subscriptions[0].snapshot.currency,
         pending_lines=tuple(
@@ -59,12 +94,14 @@ def find_remaining_charges(
             for line in invoice.lines
             if line.from_item
         ),
-        overdue=tuple(open_invoices),
+        overdue=unpaid_invoices.open,
         voidable=tuple(
             invoice
-            for invoice in open_invoices
+            for invoice in unpaid_invoices.open
             if invoice.subscription_id in ids and _is_for_running_period(invoice, at)
         ),
+        due_soon=due_soon,
+        other_drafts=tuple(invoice for invoice in unpaid_invoices.drafts if invoice not in due_soon),
         has_usage=any(
             subscription.metered_prices and subscription.snapshot.status != "trialing"
             for subscription in live_subscriptions

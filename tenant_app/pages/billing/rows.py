@@ -227,6 +227,12 @@ def describe_remaining_charges(remaining: RemainingCharges) -> str:
         sentences.append(f"{amount} for changes is charged when it ends.")
     if remaining.has_usage:
         sentences.append("Usage until then is charged too.")
+    for currency, amount in _sum_by_currency(remaining.due_soon).items():
+        amount_text = money.format_amount(amount, currency)
+        sentences.append(f"{amount_text} for the period that has begun is charged within the hour.")
+    for currency, amount in _sum_by_currency(remaining.other_drafts).items():
+        amount_text = money.format_amount(amount, currency)
+        sentences.append(f"{amount_text} is on a draft invoice and may still be charged.")
     for currency, amount in _sum_by_currency(remaining.overdue).items():
         sentences.append(f"{money.format_amount(amount, currency)} is overdue and still collected.")
     return " ".join(sentences)

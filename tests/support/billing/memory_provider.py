@@ -48,7 +48,7 @@ STATUS_BY_STATE = {
     "frozen": "paused",
     "over": "canceled",
 }
-INVOICE_STATUS_BY_STATE = {"owed": "open", "settled": "paid", "waived": "void"}
+INVOICE_STATUS_BY_STATE = {"owed": "open", "settled": "paid", "waived": "void", "draft": "draft"}
 PAGES_URL = "https://pay.memory.test"
 CART_LIFETIME = timedelta(hours=1)
 
@@ -720,7 +720,9 @@ class MemoryProvider:
                 status=INVOICE_STATUS_BY_STATE[transaction.state],
                 currency="usd",
                 total=transaction.sum,
-                due=max(0, transaction.sum - transaction.from_wallet) if transaction.state == "owed" else 0,
+                due=max(0, transaction.sum - transaction.from_wallet)
+                if transaction.state in ("owed", "draft")
+                else 0,
                 paid=max(0, transaction.sum - transaction.from_wallet)
                 if transaction.state == "settled"
                 else 0,
