@@ -15,6 +15,7 @@ from shared.billing.models import (
     BillingSubscription,
     DunningNotice,
 )
+from shared.billing.provider import ENDED_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor
@@ -90,6 +91,27 @@ async def list_customer_disputes(ctx: Ctx, customer_id: str) -> Sequence[Billing
         .where(BillingDispute.tenant_id == ctx.tenant_id)
         .where(BillingDispute.customer_id == customer_id)
         .order_by(BillingDispute.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_refunds(ctx: Ctx) -> Sequence[BillingRefund]:
+    """Of all customers, the oldest first."""
+    statement = (
+        select(BillingRefund)
+        .where(BillingRefund.tenant_id == ctx.tenant_id)
+        .order_by(col(BillingRefund.created_at), BillingRefund.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_open_disputes(ctx: Ctx) -> Sequence[BillingDispute]:
+    """Of all customers, the oldest first."""
+    statement = (
+        select(BillingDispute)
+        .where(BillingDispute.tenant_id == ctx.tenant_id)
+        .where(col(BillingDispute.status).not_in(ENDED_DISPUTE_STATUSES))
+        .order_by(col(BillingDispute.created_at), BillingDispute.id)
     )
     return await rows.all(ctx, statement)
 

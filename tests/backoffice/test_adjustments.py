@@ -13,7 +13,6 @@ from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
 from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
-from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -21,7 +20,7 @@ from shared.core.ids import new_id
 from shared.jobs import queue
 from shared.tenancy import entry
 from shared.tenancy.models import TenantState
-from tests.billing.test_apply_state import build_dispute, build_refund
+from tests.billing.test_apply_state import build_dispute, build_refund, get_alert
 from tests.conftest import Cast, Operating
 from tests.support import factories, workers
 from tests.support.billing import scripted_provider
@@ -363,10 +362,3 @@ async def test_disputed_payment_is_alerted_and_not_refunded(
             await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)
     else:
         assert await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)
-
-
-async def get_alert(cast: Cast) -> str:
-    async with cast.ann.ctx() as ctx:
-        snapshot = await subscriptions.get_snapshot(ctx)
-    assert snapshot is not None
-    return snapshot.alert

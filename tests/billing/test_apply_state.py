@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from shared.billing import customers, provider_registry, repository
 from shared.billing.inbound_webhooks import processing
-from shared.billing.models import PLATFORM, BillingEvent, BillingInvoice, BillingSnapshot
+from shared.billing.models import PLATFORM, BillingCustomer, BillingEvent, BillingInvoice, BillingSnapshot
 from shared.billing.provider import (
     CustomerState,
     Dispute,
@@ -122,6 +122,31 @@ async def test_refunds_and_disputes_follow_the_provider(
         assert (refund.status, dispute.status) == (refund_status, dispute_status)
     stripe.state[customer] = CustomerState(customer)  # the provider lists only the newest
     assert not (await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")).differences
+
+
+async def test_alerts_of_disputes_and_refunds_are_those_of_all_customers(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customers.ensure(cast.acme)
+    async with cast.ann.ctx() as ctx:
+        ctx.session.add(BillingCustomer(tenant_id=cast.acme, id="cus_former", generation=-1))
+    stripe.state[customer] = CustomerState(customer, disputes=(build_dispute(),))
+    stripe.state["cus_former"] = CustomerState(
+        "cus_former", deleted=True, refunds=(build_refund("failed", invoice_id="in_0"),)
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    for synced_customer in ("cus_former", customer):
+        await customer_sync.sync_customer(PLATFORM, synced_customer, cast.acme, cause="webhook")
+        alert = await get_alert(cast)
+        assert "$29.00 is disputed" in alert
+        assert "re_1 of $5.00 failed" in alert
+
+
+async def get_alert(cast: Cast) -> str:
+    async with cast.ann.ctx() as ctx:
+        snapshot = await repository.get_billing_snapshot(ctx)
+    assert snapshot is not None
+    return snapshot.alert
 
 
 async def test_billing_event_names_the_status_before_and_after(

@@ -94,7 +94,7 @@ async def apply_customer_state(
     is_upcoming_new = is_current and snapshot.upcoming != provider_records.upcoming_to_json(state.upcoming)
     if is_current:
         _set_customer_values(snapshot, customer_id, state)
-    record_alerts = refund_results.describe_alerts(state) if is_current else ()
+    record_alerts = await refund_results.list_alerts(ctx)
     await _save_snapshot(ctx, snapshot, schedule, schedule_json, ticket, at, record_alerts)
     if snapshot.extra_subscriptions != extra_subscriptions:
         snapshot.extra_subscriptions = extra_subscriptions

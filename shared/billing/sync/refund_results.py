@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 
 from shared.billing import repository
-from shared.billing.provider import (
-    ENDED_DISPUTE_STATUSES,
-    FAILED_REFUND_STATUSES,
-    CustomerState,
-    Refund,
-)
+from shared.billing.models import BillingRefund
+from shared.billing.provider import FAILED_REFUND_STATUSES, Refund
 from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -30,22 +26,25 @@ async def fail_adjustments(ctx: Ctx, refunds: Sequence[Refund]) -> None:
             ctx.session.add(row)
 
 
-def describe_alerts(state: CustomerState) -> tuple[str, ...]:
-    """Open disputes, and refunds that failed and were not made again."""
+async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
+    """Open disputes of all customers of the tenant, and refunds that failed and were not made again.
+
+    Read from the stored records: a sync fetches one customer, and former ones keep their payments.
+    """
     disputes = [
         f"A payment of {money.format_amount(dispute.amount, dispute.currency)} is disputed: {dispute.id}"
-        for dispute in state.disputes
-        if dispute.status not in ENDED_DISPUTE_STATUSES
+        for dispute in await repository.list_open_disputes(ctx)
     ]
+    refunds = await repository.list_refunds(ctx)
     failed_refunds = [
         f"The refund {refund.id} of {money.format_amount(refund.amount, refund.currency)} failed"
-        for refund in state.refunds
-        if refund.status in FAILED_REFUND_STATUSES and not _was_made_again(refund, state.refunds)
+        for refund in refunds
+        if refund.status in FAILED_REFUND_STATUSES and not _was_made_again(refund, refunds)
     ]
     return (*disputes, *failed_refunds)
 
 
-def _was_made_again(failed: Refund, refunds: Sequence[Refund]) -> bool:
+def _was_made_again(failed: BillingRefund, refunds: Sequence[BillingRefund]) -> bool:
     return any(
         refund.invoice_id == failed.invoice_id
         and refund.status not in FAILED_REFUND_STATUSES
