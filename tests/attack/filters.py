@@ -186,20 +186,25 @@ async def reporting(world: World, report: Report) -> None:
     )
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         await session.exec(sa.update(BillingUsage).values(tried_at=None, reported_at=None))
-        waiting = await usage_repository.list_unreported(session, world.acme, long_ago, 100)
+        waiting = await usage_repository.lock_unreported(
+            session, world.acme, tried_after=long_ago, live_meters=(), limit=100
+        )
         refused = [row.id for row in waiting] == [own_id]
         report.attempt(KIND, "usage of Globex is sent for Acme", refused=refused)
         before = await _digest(session, world)
-        await usage_repository.mark_tried(session, world.acme, [other_id], long_ago)
+        await usage_repository.set_problem(session, world.acme, [other_id], usage_repository.REFUSED)
         refused = before == await _digest(session, world)
-        report.attempt(KIND, "usage of Globex is tried for Acme", refused=refused)
+        report.attempt(KIND, "usage of Globex is refused for Acme", refused=refused)
+        subscriptions = await usage_repository.list_subscriptions(session, world.acme)
+        refused = {row.tenant_id for row in subscriptions} == {world.acme}
+        report.attempt(KIND, "subscriptions of Globex bill usage of Acme", refused=refused)
         await usage_repository.mark_reported(session, world.acme, [other_id], now())
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex has arrived for Acme", refused=refused)
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         doubtful = {BillingUsage.tried_at: long_ago, BillingUsage.reported_at: None}
         await session.exec(sa.update(BillingUsage).values(doubtful))
-        refused = await usage_repository.count_doubtful(session, world.acme, now() - DAY) == 1
+        refused = await usage_repository.mark_doubtful(session, world.acme, now() - DAY) == 1
         report.attempt(KIND, "usage of Globex is in doubt for Acme", refused=refused)
 
 

@@ -209,11 +209,9 @@ def _planted_route() -> None:
 
 def _signature() -> None:
     """A webhook is taken for what it says."""
-    import time
-
     from shared.billing.inbound_webhooks import signature
 
-    _replace(signature, "_verify_signature", lambda body, header, secrets: int(time.time()))
+    _replace(signature, "_verify_signature", lambda body, header, secrets, now: None)
 
 
 def _realm() -> None:
