@@ -142,6 +142,37 @@ async def test_alerts_of_disputes_and_refunds_are_those_of_all_customers(
         assert "re_1 of $5.00 failed" in alert
 
 
+async def test_failed_refund_is_alerted_until_its_whole_sum_was_refunded_again(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customers.ensure(cast.acme)
+    failed = build_refund("failed")
+    later = {"status": "succeeded", "credit_note_id": "", "created_at": START + timedelta(days=1)}
+    stripe.state[customer] = CustomerState(
+        customer,
+        refunds=(
+            replace(failed, id="re_repeated", invoice_id="in_1"),
+            build_refund(id="re_11", invoice_id="in_1", **later),
+            replace(failed, id="re_half", invoice_id="in_2"),
+            build_refund(id="re_21", invoice_id="in_2", **later | {"amount": 200}),
+            replace(failed, id="re_first", invoice_id="in_3"),
+            replace(failed, id="re_second", invoice_id="in_3"),
+            build_refund(id="re_31", invoice_id="in_3", **later),
+            replace(failed, id="re_beside", invoice_id="in_4"),
+            build_refund(id="re_41", invoice_id="in_4", **later | {"credit_note_id": "cn_2"}),
+            replace(failed, id="re_unknown", invoice_id=""),
+            build_refund(id="re_51", invoice_id="", **later),
+        ),
+    )
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    assert (await get_alert(cast)).split("; ") == [
+        "The refund re_beside of $5.00 failed",
+        "The refund re_half of $5.00 failed, $3.00 of it was not refunded again",
+        "The refund re_second of $5.00 failed",
+        "The refund re_unknown of $5.00 failed",
+    ]
+
+
 async def get_alert(cast: Cast) -> str:
     async with cast.ann.ctx() as ctx:
         snapshot = await repository.get_billing_snapshot(ctx)

@@ -35,19 +35,45 @@ async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
         f"A payment of {money.format_amount(dispute.amount, dispute.currency)} is disputed: {dispute.id}"
         for dispute in await repository.list_open_disputes(ctx)
     ]
-    refunds = await repository.list_refunds(ctx)
+    owed_amounts = _get_owed_amounts(refunds := await repository.list_refunds(ctx))
     failed_refunds = [
-        f"The refund {refund.id} of {money.format_amount(refund.amount, refund.currency)} failed"
+        _describe_failed_refund(refund, owed_amount)
         for refund in refunds
-        if refund.status in FAILED_REFUND_STATUSES and not _was_made_again(refund, refunds)
+        if (owed_amount := owed_amounts.get(refund.id, 0))
     ]
     return (*disputes, *failed_refunds)
 
 
-def _was_made_again(failed: BillingRefund, refunds: Sequence[BillingRefund]) -> bool:
-    return any(
-        refund.invoice_id == failed.invoice_id
-        and refund.status not in FAILED_REFUND_STATUSES
+def _get_owed_amounts(refunds: Sequence[BillingRefund]) -> dict[str, int]:
+    """By failed refund: its sum without what was refunded again. A later refund repeats the oldest failed one first.
+
+    `refunds`: the oldest first.
+    """
+    failed_refunds = [refund for refund in refunds if refund.status in FAILED_REFUND_STATUSES]
+    owed_amounts = {refund.id: refund.amount for refund in failed_refunds}
+    for refund in refunds:
+        if refund.status in FAILED_REFUND_STATUSES:
+            continue
+        amount = refund.amount
+        for failed in failed_refunds:
+            if _can_repeat(refund, failed):
+                repeated_amount = min(amount, owed_amounts[failed.id])
+                owed_amounts[failed.id] -= repeated_amount
+                amount -= repeated_amount
+    return owed_amounts
+
+
+def _can_repeat(refund: BillingRefund, failed: BillingRefund) -> bool:
+    """A refund with a credit note of its own is another one: the note of the failed refund stays issued."""
+    return (
+        refund.invoice_id == failed.invoice_id != ""
         and refund.created_at >= failed.created_at
-        for refund in refunds
+        and (not failed.credit_note_id or refund.credit_note_id in ("", failed.credit_note_id))
     )
+
+
+def _describe_failed_refund(refund: BillingRefund, owed_amount: int) -> str:
+    text = f"The refund {refund.id} of {money.format_amount(refund.amount, refund.currency)} failed"
+    if owed_amount == refund.amount:
+        return text
+    return f"{text}, {money.format_amount(owed_amount, refund.currency)} of it was not refunded again"
