@@ -48,12 +48,19 @@ async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
 
 
 async def sum_refunded_at_provider(ctx: Ctx, invoice_id: str) -> int:
-    """The sum of refunds of an invoice that were made at the provider, without an adjustment."""
+    """The sum of refunds of an invoice beside those of `sum_refunded`: made at the provider without an adjustment, or as
+    the part of a failed adjustment that didn't fail.
+    """
+    counted_adjustments = (
+        select(BillingAdjustment.id)
+        .where(BillingAdjustment.tenant_id == ctx.tenant_id)
+        .where(BillingAdjustment.state != "failed")
+    )
     statement = (
         select(func.coalesce(func.sum(BillingRefund.amount), 0))
         .where(BillingRefund.tenant_id == ctx.tenant_id)
         .where(BillingRefund.invoice_id == invoice_id)
-        .where(BillingRefund.adjustment_id == "")
+        .where(col(BillingRefund.adjustment_id).not_in(counted_adjustments))
         .where(col(BillingRefund.status).not_in(FAILED_REFUND_STATUSES))
     )
     return int((await ctx.session.exec(statement)).one())

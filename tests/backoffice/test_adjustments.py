@@ -310,21 +310,41 @@ async def test_refund_that_failed_at_the_bank_frees_its_sum(cast: Cast, provider
     await execute_adjustment(cast, made)
     with pytest.raises(Conflict):
         await request_adjustment(cast.olga, cast.acme, 1, **refund_of)
-    failed = build_refund("failed", key=made, invoice_id=invoice.id, failure_reason="lost_or_stolen_card")
+    failed = build_refund(
+        "failed", key=made, invoice_id=invoice.id, amount=20_000, failure_reason="lost_or_stolen_card"
+    )
     provider.state[customer] = CustomerState(customer, currency="usd", invoices=(invoice,), refunds=(failed,))
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
     (row,) = await list_adjustments(cast)
     assert (row.state, row.error) == ("failed", "The refund failed at the bank: lost_or_stolen_card")
-    assert await get_alert(cast) == "The refund re_1 of $5.00 failed"
+    assert await get_alert(cast) == "The refund re_1 of $200.00 failed"
     again = await request_adjustment(cast.olga, cast.acme, 20_000, **refund_of)
     await execute_adjustment(cast, again)
-    repeated = build_refund("succeeded", id="re_2", key=again, invoice_id=invoice.id)
+    repeated = build_refund("succeeded", id="re_2", key=again, invoice_id=invoice.id, amount=20_000)
     provider.state[customer] = CustomerState(
         customer, currency="usd", invoices=(invoice,), refunds=(failed, repeated)
     )
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
     assert sorted(row.state for row in await list_adjustments(cast)) == ["done", "failed"]
     assert await get_alert(cast) == ""
+
+
+async def test_refund_that_failed_in_part_frees_that_part(cast: Cast, provider: AdjustmentProvider) -> None:
+    invoice = build_paid_invoice("in_partly")
+    customer = await create_customer(cast, provider, invoice)
+    refund_of = {"kind": "refund", "invoice_id": invoice.id}
+    made = await request_adjustment(cast.olga, cast.acme, 2_000, **refund_of)
+    await execute_adjustment(cast, made)
+    parts = (
+        build_refund("failed", key=made, invoice_id=invoice.id),
+        build_refund("succeeded", id="re_2", key=made, invoice_id=invoice.id, amount=1_500),
+    )
+    provider.state[customer] = CustomerState(customer, currency="usd", invoices=(invoice,), refunds=parts)
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    (row,) = await list_adjustments(cast)
+    assert (row.state, row.error) == ("failed", "$5.00 of the refund failed at the bank: failed")
+    with pytest.raises(Conflict, match=r"At most \$185\.00"):
+        await request_adjustment(cast.olga, cast.acme, 18_501, **refund_of)
 
 
 async def test_refund_made_at_the_provider_lowers_what_can_be_refunded(

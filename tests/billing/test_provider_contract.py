@@ -712,6 +712,25 @@ async def test_refund_that_fails_is_told_and_can_be_made_again(shop: Shop) -> No
         await shop.provider.refund_invoice(bill.id, 1, "adj_3")
 
 
+async def test_failed_refund_and_the_rest_are_refunded_together(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    (bill,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    await shop.provider.refund_invoice(bill.id, 2000, "adj_1")
+    shop.world.fail_refund()
+    first = await shop.provider.refund_invoice(bill.id, 2500, "adj_2")
+    shop.world.advance(2 * DAY)
+    assert await shop.provider.refund_invoice(bill.id, 2500, "adj_2") == first
+    await shop.provider.refund_invoice(bill.id, 400, "adj_3")
+    refunds = (await shop.provider.fetch_customer(shop.customer)).refunds
+    sums = {
+        key: sum(refund.amount for refund in refunds if refund.key == key and refund.status == "succeeded")
+        for key in ("adj_1", "adj_2", "adj_3")
+    }
+    assert sums == {"adj_1": 0, "adj_2": 2500, "adj_3": 400}
+    with pytest.raises(ProviderRefused):
+        await shop.provider.refund_invoice(bill.id, 1, "adj_4")
+
+
 async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     state = await shop.provider.fetch_customer(shop.customer)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
@@ -81,6 +82,7 @@ CHARGE_NOUNS = {  # the same for objects that have no customer but a charge, or 
     "re": "refunds",
 }
 CHARGE_FIELDS = ("charge", "payment_intent")
+REPETITION_SUFFIX = "-repeated"  # of the idempotency key of a refund that repeats a failed one
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 # Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create
 CHECKOUT_LIFETIME = timedelta(minutes=40)
@@ -89,6 +91,14 @@ CHECKOUT_ROUNDING_S = 600  # two equal orders within it are one request
 
 def _get_time() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPart:
+    """The part of an order that was refunded without a credit note."""
+
+    id: str = ""
+    amount: int = 0
 
 
 class StripeGateway:
@@ -489,7 +499,7 @@ class StripeGateway:
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         """Refunds by a credit note, so that the invoice shows it. Idempotent in the same way as `add_credit`.
 
-        The note of a refund that failed stays issued and takes up its sum, so that is refunded without another note.
+        The note of a refund that failed stays issued and takes up its sum: that part is refunded without another note.
         """
         notes = self._v1.credit_notes
 
@@ -498,43 +508,50 @@ class StripeGateway:
                 key, await notes.list_async({"invoice": invoice_id, "limit": PAGE_SIZE})
             )
 
+        if (existing_id := await find_note()) is not None:  # it is made last
+            return existing_id
+        repetition = await self._repeat_failed_refund(invoice_id, amount, key)
+        if repetition.amount == amount:
+            return repetition.id
+
         async def create_note(options: stripe.RequestOptions) -> str:
+            note_amount = amount - repetition.amount
             params: stripe.params.CreditNoteCreateParams = {
                 "invoice": invoice_id,
-                "amount": amount,
-                "refund_amount": amount,
+                "amount": note_amount,
+                "refund_amount": note_amount,
                 "metadata": {ADJUSTMENT_KEY: key},
             }
             return (await notes.create_async(params, options)).id
 
-        if (existing_id := await find_note()) is not None:
-            return existing_id
-        if (intent_id := await self._find_failed_payment(invoice_id, amount, key)) != "":
-            return await self._refund_payment(intent_id, amount, key)
         return await send_once(key, create_note, find_note)
 
-    async def _find_failed_payment(self, invoice_id: str, amount: int, key: str) -> str:
-        """The payment of which this amount was credited and its refund failed; "" where it is credited for the first time.
-
-        What was refunded again by other keys no longer counts.
-        """
+    async def _repeat_failed_refund(self, invoice_id: str, max_amount: int, key: str) -> RefundPart:
+        """Refunds what was credited and not refunded because its refund failed, up to this amount."""
         page = await self._v1.credit_notes.list_async(
             {"invoice": invoice_id, "limit": PAGE_SIZE, "expand": ["data.refunds.refund"]}
         )
-        notes = [note.to_dict() async for note in page.auto_paging_iter()]
-        failed_refunds = mapping.list_failed_refunds(notes)
-        if not failed_refunds:
-            return ""
-        intent_id = mapping.get_object_id(failed_refunds[0].get("payment_intent"))
-        repeated_refunds = await self._list_refunds(intent_id)
-        failed_amount = sum(refund["amount"] for refund in failed_refunds)
-        repeated_amount = sum(
-            refund["amount"]
-            for refund in repeated_refunds
-            if mapping.is_refund_effective(refund)
-            and (refund.get("metadata") or {}).get(ADJUSTMENT_KEY) not in (None, key)
+        credited_refunds = mapping.list_credited_refunds(
+            [note.to_dict() async for note in page.auto_paging_iter()]
         )
-        return intent_id if amount <= failed_amount - repeated_amount else ""
+        failed_refunds = [refund for refund in credited_refunds if not mapping.is_refund_effective(refund)]
+        if not failed_refunds:
+            return RefundPart()
+        intent_id = mapping.get_object_id(failed_refunds[0].get("payment_intent"))
+        credited_ids = {refund["id"] for refund in credited_refunds}
+        repetitions = [
+            refund for refund in await self._list_refunds(intent_id) if refund["id"] not in credited_ids
+        ]
+        for refund in repetitions:
+            if (refund.get("metadata") or {}).get(ADJUSTMENT_KEY) == key:
+                return RefundPart(refund["id"], refund["amount"])
+        owed_amount = sum(refund["amount"] for refund in failed_refunds) - sum(
+            refund["amount"] for refund in repetitions if mapping.is_refund_effective(refund)
+        )
+        amount = min(max_amount, owed_amount)
+        if amount <= 0:
+            return RefundPart()
+        return RefundPart(await self._refund_payment(intent_id, amount, key), amount)
 
     async def _refund_payment(self, intent_id: str, amount: int, key: str) -> str:
         async def find_refund() -> str | None:
@@ -542,7 +559,7 @@ class StripeGateway:
             ids = {(refund.get("metadata") or {}).get(ADJUSTMENT_KEY): refund["id"] for refund in refunds}
             return str(ids[key]) if key in ids else None
 
-        async def create_refund(options: stripe.RequestOptions) -> str | None:
+        async def create_refund(options: stripe.RequestOptions) -> str:
             params: stripe.params.RefundCreateParams = {
                 "payment_intent": intent_id,
                 "amount": amount,
@@ -550,7 +567,8 @@ class StripeGateway:
             }
             return (await self._v1.refunds.create_async(params, options)).id
 
-        return await find_refund() or await send_once(key, create_refund, find_refund) or ""
+        # The credit note of the same order has the key itself.
+        return await send_once(f"{key}{REPETITION_SUFFIX}", create_refund, find_refund)
 
     async def _list_refunds(self, intent_id: str) -> list[dict[str, Any]]:
         page = await self._v1.refunds.list_async({"payment_intent": intent_id, "limit": PAGE_SIZE})

@@ -255,11 +255,10 @@ def to_refunds(
     return tuple(refunds)
 
 
-def list_failed_refunds(credit_notes: Iterable[Raw]) -> list[Raw]:
-    """Of credit notes with expanded refunds."""
+def list_credited_refunds(credit_notes: Iterable[Raw]) -> list[Raw]:
+    """Refunds of credit notes with expanded refunds."""
     parts = [part for note in credit_notes for part in note.get("refunds") or ()]
-    refunds = [part["refund"] for part in parts if isinstance(part.get("refund"), Mapping)]
-    return [refund for refund in refunds if not is_refund_effective(refund)]
+    return [part["refund"] for part in parts if isinstance(part.get("refund"), Mapping)]
 
 
 def is_refund_effective(raw: Raw) -> bool:

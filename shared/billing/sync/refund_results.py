@@ -22,8 +22,16 @@ async def fail_adjustments(ctx: Ctx, refunds: Sequence[Refund]) -> None:
         if row is not None and row.state != "failed":
             row.state, row.done_at = "failed", now()
             row.external_id = row.external_id or refund.credit_note_id or refund.id
-            row.error = f"The refund failed at the bank: {refund.failure_reason or refund.status}"[:500]
+            row.error = _describe_failure(refund, row.amount)
             ctx.session.add(row)
+
+
+def _describe_failure(refund: Refund, requested_amount: int) -> str:
+    is_whole = refund.amount == requested_amount
+    subject = (
+        "The refund" if is_whole else f"{money.format_amount(refund.amount, refund.currency)} of the refund"
+    )
+    return f"{subject} failed at the bank: {refund.failure_reason or refund.status}"[:500]
 
 
 async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
