@@ -421,9 +421,10 @@ async def test_newest_and_all_open_invoices_are_fetched(
     [
         (build_error(400, "tax_location_invalid", "The address is invalid."), ("sub_1",)),
         (build_error(500, kind="api_error"), ("sub_1",)),
+        (build_error(403), ("sub_1",)),
         (build_error(404, "invoice_upcoming_none"), ()),
     ],
-    ids=["refused", "failed", "none"],
+    ids=["refused", "failed", "forbidden", "none"],
 )
 async def test_state_is_fetched_although_its_preview_is_refused(
     gateway: StripeGateway, stub_server: StubServer, answer: StubResponse, unknown_ids: tuple[str, ...]
@@ -441,6 +442,54 @@ async def test_busy_provider_is_reported_by_the_preview_too(
     _serve_subscription(stub_server, build_error(429, "rate_limit"))
     with pytest.raises(ProviderBusy):
         await gateway.fetch_customer("cus_1")
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "refund_ids", "dispute_ids"),
+    [
+        ("/charges", (), ()),
+        ("/credit_notes", (), ("du_1",)),
+        ("/disputes", ("re_1",), ()),
+        ("/invoiceitems", ("re_1",), ("du_1",)),
+    ],
+    ids=["charges", "credit notes", "disputes", "invoice items"],
+)
+async def test_state_is_fetched_with_a_key_that_may_not_read_everything(
+    gateway: StripeGateway,
+    stub_server: StubServer,
+    forbidden: str,
+    refund_ids: tuple[str, ...],
+    dispute_ids: tuple[str, ...],
+) -> None:
+    _serve_charge(stub_server, forbidden)
+    state = await gateway.fetch_customer("cus_1")
+    assert [invoice.id for invoice in state.invoices] == ["in_1"]
+    assert tuple(refund.id for refund in state.refunds) == refund_ids
+    assert tuple(dispute.id for dispute in state.disputes) == dispute_ids
+    assert state.upcoming.unknown_ids == (("sub_1",) if forbidden == "/invoiceitems" else ())
+
+
+def _serve_charge(stub_server: StubServer, forbidden: str) -> None:
+    """A refunded and disputed payment, and a subscription that ends."""
+    refunds = build_list([{"id": "re_1", "object": "refund", "amount": 5, "status": "succeeded"}])
+    objects: dict[str, list[object]] = {
+        "/subscriptions": [
+            {"id": "sub_1", "object": "subscription", "status": "active", "created": 1, "cancel_at": 9}
+        ],
+        "/invoices": [build_invoice("in_1") | {"amount_paid": 5}],
+        "/charges": [{"id": "ch_1", "object": "charge", "disputed": True, "refunds": refunds}],
+        "/disputes": [{"id": "du_1", "object": "dispute", "charge": "ch_1"}],
+    }
+
+    def answer_request(request: Request) -> StubResponse:
+        path = request.url.path
+        if path.endswith(forbidden):
+            return build_error(403, message="The provided key does not have the required permissions.")
+        if path.endswith("/cus_1"):
+            return StubResponse(body={"id": "cus_1", "object": "customer"})
+        return StubResponse(body=build_list(objects.get(path.removeprefix("/v1"), [])))
+
+    stub_server.default_response = answer_request
 
 
 def _serve_subscription(stub_server: StubServer, preview: StubResponse) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -55,7 +56,24 @@ def is_missing(problem: stripe.StripeError) -> bool:
 def is_about_whole_account(problem: Exception) -> bool:
     """Whether further requests would fail too: no answer, a rejected key, too many requests."""
     status = problem.http_status if isinstance(problem, stripe.StripeError) else 0
-    return status in (None, 401, 403, 429)
+    return status in (None, 401, 429)
+
+
+@contextmanager
+def tolerate_missing_right(subject: str) -> Iterator[None]:
+    """Leaves the block where a restricted key may not read this subject, which a sync can do without.
+
+    A key that may read nothing fails with the subjects that every sync needs.
+    """
+    try:
+        yield
+    except stripe.PermissionError as problem:
+        log.get_logger(__name__).warning(
+            "stripe_right_missing",
+            subject=subject,
+            said=problem.user_message,
+            stripe_request=problem.request_id,
+        )
 
 
 def is_duplicate_usage(problem: stripe.StripeError) -> bool:

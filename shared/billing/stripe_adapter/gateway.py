@@ -24,6 +24,7 @@ from shared.billing.provider import (
     Checkout,
     CheckoutOrder,
     CustomerState,
+    Dispute,
     OpenCheckouts,
     OrderLine,
     PendingChange,
@@ -31,6 +32,7 @@ from shared.billing.provider import (
     Provider,
     ProviderBusy,
     ProviderRefused,
+    Refund,
     RemotePrice,
     UpcomingCharges,
     UpcomingInvoice,
@@ -40,6 +42,7 @@ from shared.billing.stripe_adapter.errors import (
     is_about_whole_account,
     is_duplicate_usage,
     is_missing,
+    tolerate_missing_right,
     translate_stripe_errors,
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
@@ -159,14 +162,9 @@ class StripeGateway:
                 raise
             subscriptions, invoices = [], []
         upcoming = await self._fetch_upcoming_charges(customer, subscriptions)
-        charges, credit_notes, disputes = await self._fetch_charges(customer_id, invoices)
+        refunds, disputes = await self._fetch_charges(customer_id, invoices)
         return mapping.to_customer_state(
-            customer,
-            subscriptions,
-            invoices,
-            upcoming,
-            refunds=mapping.to_refunds(charges, credit_notes, invoices),
-            disputes=mapping.to_disputes(disputes, charges, invoices),
+            customer, subscriptions, invoices, upcoming, refunds=refunds, disputes=disputes
         )
 
     @translate_stripe_errors
@@ -713,39 +711,64 @@ class StripeGateway:
                     log.get_logger(__name__).warning("preview_refused", problem=type(problem).__name__)
                     unknown_ids.append(raw["id"])
         if ending_ids:
-            page = await self._v1.invoice_items.list_async(
-                {"customer": customer["id"], "pending": True, "limit": PAGE_SIZE}
-            )
-            items = [item.to_dict() async for item in page.auto_paging_iter()]
+            items = await self._list_pending_items(customer["id"])
             ending = [raw for raw in live_subscriptions if raw["id"] in ending_ids]
-            invoices += mapping.to_last_invoices(customer, ending, items)
+            if items is None:
+                unknown_ids += ending_ids
+            else:
+                invoices += mapping.to_last_invoices(customer, ending, items)
         return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
+
+    async def _list_pending_items(self, customer_id: str) -> list[dict[str, Any]] | None:
+        """None where the key may not read them."""
+        with tolerate_missing_right("invoice items"):
+            page = await self._v1.invoice_items.list_async(
+                {"customer": customer_id, "pending": True, "limit": PAGE_SIZE}
+            )
+            return [item.to_dict() async for item in page.auto_paging_iter()]
+        return None
 
     async def _fetch_charges(
         self, customer_id: str, invoices: Sequence[Mapping[str, Any]]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-        """The newest charges, credit notes and disputes. Nothing is asked about a customer who has paid nothing.
+    ) -> tuple[tuple[Refund, ...], tuple[Dispute, ...]]:
+        """The newest refunds and disputes; none of those that the key may not read, so that the stored ones stay.
 
-        Stripe lists neither refunds nor disputes by customer.
+        Stripe lists neither by customer. Nothing is asked about a customer who has paid nothing.
         """
-        if not any(invoice.get("amount_paid") for invoice in invoices):
-            return [], [], []
-        page = await self._v1.charges.list_async(
-            {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.refunds"]}
-        )
-        charges = [charge.to_dict() for charge in page.data]
-        disputes, credit_notes = list[dict[str, Any]](), list[dict[str, Any]]()
+        refunds, disputes = tuple[Refund, ...](), tuple[Dispute, ...]()
+        charges = list[dict[str, Any]]()
+        if any(invoice.get("amount_paid") for invoice in invoices):
+            with tolerate_missing_right("charges"):
+                page = await self._v1.charges.list_async(
+                    {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.refunds"]}
+                )
+                charges = [charge.to_dict() for charge in page.data]
+        with tolerate_missing_right("disputes"):
+            disputes = mapping.to_disputes(await self._list_disputes(charges), charges, invoices)
+        # Without its credit note, a refund of an adjustment would count as one that was made in Stripe.
+        with tolerate_missing_right("refunds and credit notes"):
+            refunds = await self._fetch_refunds(customer_id, charges, invoices)
+        return refunds, disputes
+
+    async def _list_disputes(self, charges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        disputes = list[dict[str, Any]]()
+        for charge in charges:
+            if charge.get("disputed"):
+                page = await self._v1.disputes.list_async({"charge": charge["id"]})
+                disputes += [dispute.to_dict() for dispute in page.data]
+        return disputes
+
+    async def _fetch_refunds(
+        self, customer_id: str, charges: Sequence[dict[str, Any]], invoices: Sequence[Mapping[str, Any]]
+    ) -> tuple[Refund, ...]:
         for charge in charges:
             if _is_truncated(charge.get("refunds")):
-                refunds = await self._v1.refunds.list_async({"charge": charge["id"], "limit": PAGE_SIZE})
-                charge["refunds"] = [refund.to_dict() async for refund in refunds.auto_paging_iter()]
-            if charge.get("disputed"):
-                page_of_disputes = await self._v1.disputes.list_async({"charge": charge["id"]})
-                disputes += [dispute.to_dict() for dispute in page_of_disputes.data]
-        if any(mapping.has_refunds(charge) for charge in charges):
-            notes = await self._v1.credit_notes.list_async({"customer": customer_id, "limit": PAGE_SIZE})
-            credit_notes = [note.to_dict() for note in notes.data]
-        return charges, credit_notes, disputes
+                page = await self._v1.refunds.list_async({"charge": charge["id"], "limit": PAGE_SIZE})
+                charge["refunds"] = [refund.to_dict() async for refund in page.auto_paging_iter()]
+        if not any(mapping.has_refunds(charge) for charge in charges):
+            return ()
+        notes = await self._v1.credit_notes.list_async({"customer": customer_id, "limit": PAGE_SIZE})
+        return mapping.to_refunds(charges, [note.to_dict() for note in notes.data], invoices)
 
     async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:
         """The newest invoices, and older ones that are still open."""
