@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import exists, func
 from sqlmodel import col, select
 
 from shared.billing.models import (
@@ -51,16 +51,16 @@ async def sum_refunded_at_provider(ctx: Ctx, invoice_id: str) -> int:
     """The sum of refunds of an invoice beside those of `sum_refunded`: made at the provider without an adjustment, or as
     the part of a failed adjustment that didn't fail.
     """
-    counted_adjustments = (
-        select(BillingAdjustment.id)
-        .where(BillingAdjustment.tenant_id == ctx.tenant_id)
-        .where(BillingAdjustment.state != "failed")
+    is_counted_there = exists().where(
+        col(BillingAdjustment.tenant_id) == BillingRefund.tenant_id,
+        col(BillingAdjustment.id) == BillingRefund.adjustment_id,
+        col(BillingAdjustment.state) != "failed",
     )
     statement = (
         select(func.coalesce(func.sum(BillingRefund.amount), 0))
         .where(BillingRefund.tenant_id == ctx.tenant_id)
         .where(BillingRefund.invoice_id == invoice_id)
-        .where(col(BillingRefund.adjustment_id).not_in(counted_adjustments))
+        .where(~is_counted_there)
         .where(col(BillingRefund.status).not_in(FAILED_REFUND_STATUSES))
     )
     return int((await ctx.session.exec(statement)).one())

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -30,14 +31,24 @@ async def is_current_customer(
     session: AsyncSession, tenant_id: str, account_id: str, customer_id: str
 ) -> bool:
     """Whether it is the tenant's newest customer in this account, and not deleted."""
-    newest = (
-        select(BillingCustomer.id)
-        .where(BillingCustomer.tenant_id == tenant_id, BillingCustomer.account_id == account_id)
-        .order_by(col(BillingCustomer.generation).desc())
-        .limit(1)
+    newer = aliased(BillingCustomer)
+    is_replaced = sa.exists().where(
+        col(newer.tenant_id) == BillingCustomer.tenant_id,
+        col(newer.account_id) == BillingCustomer.account_id,
+        col(newer.generation) > BillingCustomer.generation,
     )
-    deleted = select(BillingSnapshot.deleted_customer_id).where(BillingSnapshot.tenant_id == tenant_id)
-    return (await session.exec(newest)).first() == customer_id != (await session.exec(deleted)).first()
+    is_deleted = sa.exists().where(
+        col(BillingSnapshot.tenant_id) == BillingCustomer.tenant_id,
+        col(BillingSnapshot.deleted_customer_id) == BillingCustomer.id,
+    )
+    statement = select(BillingCustomer.id).where(
+        BillingCustomer.tenant_id == tenant_id,
+        BillingCustomer.account_id == account_id,
+        BillingCustomer.id == customer_id,
+        ~is_replaced,
+        ~is_deleted,
+    )
+    return (await session.exec(statement)).first() is not None
 
 
 async def lock_unreported(

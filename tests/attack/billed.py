@@ -278,11 +278,11 @@ def _state(customer: str, number: int, at: datetime) -> CustomerState:
     )
     dispute = Dispute(
         id=f"dp_{customer}",
-        invoice_id=f"in_other_{customer}",
+        invoice_id=f"{invoice.id}_2",
         amount=number,
         currency="usd",
         reason="general",
-        status="won",
+        status="needs_response",
         is_refundable=False,
         respond_by=ends,
         created_at=at,

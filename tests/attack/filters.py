@@ -25,7 +25,7 @@ from sqlmodel import select
 from shared.access import decision_counts, decision_counts_repository
 from shared.backoffice import key_renewal_repository
 from shared.billing import usage_repository
-from shared.billing.models import BillingUsage
+from shared.billing.models import PLATFORM, BillingUsage
 from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
@@ -198,6 +198,14 @@ async def reporting(world: World, report: Report) -> None:
         subscriptions = await usage_repository.list_subscriptions(session, world.acme)
         refused = {row.tenant_id for row in subscriptions} == {world.acme}
         report.attempt(KIND, "subscriptions of Globex bill usage of Acme", refused=refused)
+        customer_ids = {
+            tenant: world.claims("customer_id", tenant)[0] for tenant in (world.acme, world.globex)
+        }
+        current = [
+            await usage_repository.is_current_customer(session, world.acme, PLATFORM, customer_ids[tenant])
+            for tenant in (world.acme, world.globex)
+        ]
+        report.attempt(KIND, "a customer of Globex is one of Acme", refused=current == [True, False])
         await usage_repository.mark_reported(session, world.acme, [other_id], now())
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex has arrived for Acme", refused=refused)

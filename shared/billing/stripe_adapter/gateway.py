@@ -721,12 +721,13 @@ class StripeGateway:
 
     async def _list_pending_items(self, customer_id: str) -> list[dict[str, Any]] | None:
         """None where the key may not read them."""
+        items: list[dict[str, Any]] | None = None
         with tolerate_missing_right("invoice items"):
             page = await self._v1.invoice_items.list_async(
                 {"customer": customer_id, "pending": True, "limit": PAGE_SIZE}
             )
-            return [item.to_dict() async for item in page.auto_paging_iter()]
-        return None
+            items = [item.to_dict() async for item in page.auto_paging_iter()]
+        return items
 
     async def _fetch_charges(
         self, customer_id: str, invoices: Sequence[Mapping[str, Any]]
