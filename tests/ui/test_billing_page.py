@@ -300,10 +300,42 @@ async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
     assert "billing.void_asked" in [event.action for event in events]
 
 
+async def open_overdue_page(cast: Cast, seller: MemoryProvider) -> tuple[Any, str]:
+    """The page, and the subscription, whose renewal isn't paid."""
+    deal = await subscribe_to_starter(seller, cast.gil, card=False)
+    seller.advance(timedelta(days=32))
+    await shared_provider.return_from_provider(cast.gil)
+    return await open_billing_page(cast.gil), deal
+
+
+async def test_nothing_ends_when_the_invoice_was_paid_meanwhile(cast: Cast, seller: MemoryProvider) -> None:
+    page, deal = await open_overdue_page(cast, seller)
+    seller.set_card(seller.deals[deal].buyer, pays=True)
+    with pytest.raises(Conflict, match="was paid in the meantime"):
+        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+    assert seller.deals[deal].state == "running"
+    await send_event(page, "load")
+    assert page.open_invoice.id == "", "the refusal has brought our records up to date"
+
+
+async def test_void_that_failed_after_the_end_is_repeated(cast: Cast, seller: MemoryProvider) -> None:
+    page, deal = await open_overdue_page(cast, seller)
+    seller.fail_next(ProviderDown("no answer"), verb="void")
+    with pytest.raises(Conflict, match="has ended, but an unpaid invoice") as caught:
+        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+    assert "void it again" in caught.value.next_step
+    await send_event(page, "load")
+    assert (page.subscribed, seller.deals[deal].state) == (False, "over")
+    assert page.void_note.startswith("The subscription has ended. You can void TXN_")
+    assert "Voided" in str(await send_event(page, "void_invoices"))
+    assert [bill.state for bill in seller.transactions.values() if bill.deal == deal] == ["settled", "waived"]
+    assert page.void_note == ""
+
+
 async def test_nothing_is_voided_where_nothing_is_overdue(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribe_to_starter(seller, cast.gil)
     page = await open_billing_page(cast.gil)
-    with pytest.raises(Conflict, match="No overdue invoice"):
+    with pytest.raises(Conflict, match="No unpaid invoice"):
         await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
     assert seller.deals[deal].state == "running"
 
@@ -358,6 +390,7 @@ async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryPr
         ("open_portal", ()),
         ("resume_subscription", ()),
         ("check_payment", ()),
+        ("void_invoices", ()),
         ("cancel_subscription", ({"why": "other"},)),
     ):
         with pytest.raises(Refused):

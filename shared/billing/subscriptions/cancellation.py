@@ -9,6 +9,7 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM, BillingInvoice
+from shared.billing.provider import Provider
 from shared.billing.subscriptions import remaining_charges, subscriptions
 from shared.core import money, rate_limits
 from shared.core.context import Ctx
@@ -45,8 +46,9 @@ async def prepare_cancel(
 ) -> CancellationRequest:
     """Prepares cancelling all subscriptions at the end of what is paid.
 
-    `voids_overdue`: ends them now and voids what is unpaid for periods that have begun. Raises Invalid, Conflict without
-    an active subscription or an invoice to void.
+    `voids_overdue`: ends them now and voids what is unpaid for periods that have begun. `prepare_void` repeats the second
+    half where the first one was all that happened. Raises Invalid, Conflict without an active subscription or an invoice
+    to void.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     comment = clean_line(
@@ -58,8 +60,9 @@ async def prepare_cancel(
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
-    live_subscriptions = await _require_subscriptions(ctx)
-    voided = await _find_voidable_invoices(ctx, live_subscriptions) if voids_overdue else ()
+    records = await subscriptions.read_records(ctx)
+    live_subscriptions = _require_subscriptions(records)
+    voided = await _require_voidable_invoices(ctx, records) if voids_overdue else ()
     ending = [
         subscription
         for subscription in live_subscriptions
@@ -80,15 +83,33 @@ async def prepare_cancel(
             reason=CANCELLATION_REASONS[reason_code],
             comment=comment,
         )
-    for invoice in voided:
-        audit_log.record(
-            ctx,
-            "billing.void_asked",
-            invoice.id,
-            after={"invoice": invoice.number, "amount": money.format_amount(invoice.due, invoice.currency)},
-        )
+    _record_voids(ctx, voided)
     return _build_request(
         ctx, ending, "end" if voided else "cancel", until=None if voided else until, voided=voided
+    )
+
+
+async def prepare_void(ctx: Ctx) -> CancellationRequest:
+    """Prepares voiding the invoices of a subscription that was ended for that, after which voiding them failed.
+
+    An invoice of an ended subscription stays open: nothing else would ever void it. Raises Conflict without one, and
+    beside a live subscription, whose cancellation voids it.
+    """
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    await tenants.lock(ctx)
+    records = await subscriptions.read_records(ctx)
+    if subscriptions.build_plan_subscriptions(records):
+        raise Conflict("The subscription hasn't ended.", "Cancel it to void unpaid invoices.")
+    voided = await _require_voidable_invoices(ctx, records)
+    _record_voids(ctx, voided)
+    return CancellationRequest(
+        ctx.tenant_id,
+        voided[0].customer_id,
+        {},
+        cancels=True,
+        paid_until=None,
+        void_keys=_build_void_keys(voided),
     )
 
 
@@ -100,7 +121,7 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
-    subscription = (await _require_subscriptions(ctx))[0]
+    subscription = _require_subscriptions(await subscriptions.read_records(ctx))[0]
     if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
         raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
@@ -110,12 +131,15 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
 async def submit(cancellation: CancellationRequest) -> bool:
     """Submits it to the provider, outside of any transaction.
 
-    Returns whether our records show it already. Raises Conflict, which says how many were cancelled where some were.
+    Returns whether our records show it already. Raises Conflict, which says how many were cancelled where some were,
+    and before anything is cancelled where an invoice to void isn't open any more.
     """
     provider = await provider_registry.get(PLATFORM)
     done_count, is_synced = 0, False
     try:
         async with provider_errors.translate_provider_errors():
+            if cancellation.void_keys:
+                await _require_open_invoices(provider, cancellation)
             for subscription_id, key in cancellation.keys.items():
                 if cancellation.cancels:
                     await provider.cancel_subscription(
@@ -132,19 +156,32 @@ async def submit(cancellation: CancellationRequest) -> bool:
             raise _build_partial_error(cancellation, done_count, conflict) from conflict
         raise
     finally:
-        if done_count:
+        if done_count or cancellation.void_keys:
             is_synced = await provider_errors.try_sync_customer(
                 cancellation.tenant_id, cancellation.customer_id
             )
     return is_synced
 
 
+async def _require_open_invoices(provider: Provider, cancellation: CancellationRequest) -> None:
+    """Our records may be minutes old: what was paid since must not end without a refund."""
+    state = await provider.fetch_customer(cancellation.customer_id)
+    open_ids = {
+        invoice.id for invoice in state.invoices if invoice.status == repository.OPEN and not invoice.paid
+    }
+    if not open_ids.issuperset(cancellation.void_keys):
+        raise Conflict(
+            "An invoice was paid in the meantime, so it can't be voided. Your subscription is unchanged.",
+            "Reload the page to see what is paid, and cancel again.",
+        )
+
+
 def _build_partial_error(cancellation: CancellationRequest, done_count: int, conflict: Conflict) -> Conflict:
     """Something was cancelled, so the sentence of `conflict` about nothing being changed is wrong."""
     if done_count == len(cancellation.keys):
         return Conflict(
-            "The subscription has ended, but an overdue invoice couldn't be voided.",
-            "Contact support, who can void it.",
+            "The subscription has ended, but an unpaid invoice couldn't be voided.",
+            "Reload the page and void it again. If it happens again, contact support.",
             reason=conflict.reason,
         )
     return Conflict(
@@ -154,26 +191,44 @@ def _build_partial_error(cancellation: CancellationRequest, done_count: int, con
     )
 
 
-async def _require_subscriptions(ctx: Ctx) -> list[subscriptions.PlanSubscription]:
+def _require_subscriptions(
+    records: subscriptions.SubscriptionRecords,
+) -> list[subscriptions.PlanSubscription]:
     """All live ones, the one that gives access first. Raises Conflict without one."""
-    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
+    live_subscriptions = subscriptions.build_plan_subscriptions(records)
     if not live_subscriptions:
         raise Conflict("You don't have a subscription.", "Choose a plan first.")
     return live_subscriptions
 
 
-async def _find_voidable_invoices(
-    ctx: Ctx, live_subscriptions: Sequence[subscriptions.PlanSubscription]
+async def _require_voidable_invoices(
+    ctx: Ctx, records: subscriptions.SubscriptionRecords
 ) -> tuple[BillingInvoice, ...]:
+    """Raises Conflict without one."""
+    live_subscriptions = subscriptions.build_plan_subscriptions(records)
     unpaid_invoices = remaining_charges.group_unpaid_invoices(
         live_subscriptions, await repository.list_unpaid_invoices(ctx)
     )
-    remaining = remaining_charges.find_remaining_charges(live_subscriptions, None, unpaid_invoices, now())
-    if not remaining.voidable:
+    voidable_invoices = remaining_charges.find_voidable_invoices(records, unpaid_invoices, now())
+    if not voidable_invoices:
         raise Conflict(
-            "No overdue invoice can be voided.", "Cancel at the end of the period, or contact support."
+            "No unpaid invoice can be voided.", "Cancel at the end of the period, or contact support."
         )
-    return remaining.voidable
+    return voidable_invoices
+
+
+def _record_voids(ctx: Ctx, voided: Sequence[BillingInvoice]) -> None:
+    for invoice in voided:
+        audit_log.record(
+            ctx,
+            "billing.void_asked",
+            invoice.id,
+            after={"invoice": invoice.number, "amount": money.format_amount(invoice.due, invoice.currency)},
+        )
+
+
+def _build_void_keys(voided: Sequence[BillingInvoice]) -> dict[str, str]:
+    return {invoice.id: f"void-{subscriptions.short_hash(invoice.id, invoice.ticket)}" for invoice in voided}
 
 
 def _build_request(
@@ -189,9 +244,6 @@ def _build_request(
         subscription.id: f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
         for subscription in targets
     }
-    void_keys = {
-        invoice.id: f"void-{subscriptions.short_hash(invoice.id, invoice.ticket)}" for invoice in voided
-    }
     return CancellationRequest(
-        ctx.tenant_id, targets[0].customer_id, keys, verb != "resume", until, void_keys
+        ctx.tenant_id, targets[0].customer_id, keys, verb != "resume", until, _build_void_keys(voided)
     )

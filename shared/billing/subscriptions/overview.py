@@ -41,6 +41,7 @@ class BillingOverview:
     next_invoice: UpcomingInvoice | None  # as the provider previews it
     is_next_invoice_known: bool
     remaining_charges: RemainingCharges | None  # once the subscription is cancelled; None without one
+    voidable_invoices: Sequence[BillingInvoice]  # by ending the subscription now, or of one that has ended
     incomplete: Subscription | None  # its first payment is open
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
     pending_change: PendingChange | None  # waits for its payment
@@ -79,6 +80,7 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         remaining_charges.find_remaining_charges(live_subscriptions, upcoming, unpaid_invoices, now())
         if subscription
         else None,
+        remaining_charges.find_voidable_invoices(records, unpaid_invoices, now()),
         subscriptions.find_incomplete_subscription(records.subscriptions),
         unpaid_invoices.open[0] if unpaid_invoices.open else None,
         pending_change,

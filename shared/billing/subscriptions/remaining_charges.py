@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from shared.billing import repository
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import InvoiceLine, UpcomingCharges, UpcomingInvoice
-from shared.billing.subscriptions.subscriptions import PlanSubscription
+from shared.billing.subscriptions import subscriptions
+from shared.billing.subscriptions.subscriptions import PlanSubscription, SubscriptionRecords
+from shared.billing.sync import provider_records
 
 # Stripe finalizes and charges the draft of a renewal about an hour later. https://docs.stripe.com/billing/invoices/subscription
 DRAFT_LIFETIME = timedelta(hours=2)  # with the delays of its webhooks
@@ -26,15 +28,13 @@ class UnpaidInvoices:
 class RemainingCharges:
     """`pending_lines` are charged when the subscription ends; a sum below zero isn't paid out.
 
-    `overdue`: open invoices, which go on being collected. `voidable`: those of them that are void if the subscription
-    ends now, because they are for the period that has just begun. `due_soon`: drafts of periods that have begun, which
-    are charged within the hour. `other_drafts`: drafts that are charged later, or not at all.
+    `overdue`: open invoices, which go on being collected. `due_soon`: drafts of periods that have begun, which are
+    charged within the hour. `other_drafts`: drafts that are charged later, or not at all.
     """
 
     currency: str
     pending_lines: tuple[InvoiceLine, ...]
     overdue: tuple[BillingInvoice, ...]
-    voidable: tuple[BillingInvoice, ...]
     due_soon: tuple[BillingInvoice, ...]
     other_drafts: tuple[BillingInvoice, ...]
     has_usage: bool  # usage until then is charged too
@@ -60,6 +60,25 @@ def group_unpaid_invoices(
         drafts=tuple(invoice for invoice in invoices if invoice.status == repository.DRAFT),
         open=tuple(invoice for invoice in invoices if invoice.status == repository.OPEN),
         pending=tuple(invoice for invoice in unpaid_invoices if invoice.id in pending_ids),
+    )
+
+
+def find_voidable_invoices(
+    records: SubscriptionRecords, unpaid_invoices: UnpaidInvoices, at: datetime
+) -> tuple[BillingInvoice, ...]:
+    """Open invoices that are void if their subscription ends now: nothing was paid, and no period of theirs has ended.
+
+    Includes those of ended subscriptions: ending one now may have stopped before its invoices were voided.
+    """
+    ids = {subscription.id for subscription in subscriptions.build_plan_subscriptions(records)} | {
+        row.id
+        for row in records.subscriptions
+        if row.absent_at is None and row.status == provider_records.CANCELED
+    }
+    return tuple(
+        invoice
+        for invoice in unpaid_invoices.open
+        if invoice.subscription_id in ids and not invoice.paid and _is_for_running_period(invoice, at)
     )
 
 
@@ -95,11 +114,6 @@ def find_remaining_charges(
             if line.from_item
         ),
         overdue=unpaid_invoices.open,
-        voidable=tuple(
-            invoice
-            for invoice in unpaid_invoices.open
-            if invoice.subscription_id in ids and _is_for_running_period(invoice, at)
-        ),
         due_soon=due_soon,
         other_drafts=tuple(invoice for invoice in unpaid_invoices.drafts if invoice not in due_soon),
         has_usage=any(
@@ -111,7 +125,7 @@ def find_remaining_charges(
 
 
 def _is_for_running_period(invoice: BillingInvoice, at: datetime) -> bool:
-    """Whether nothing on it was used: no line is of a period that has ended."""
+    """Whether it has an amount, and no line with an amount is of a period that has ended."""
     ends = [datetime.fromisoformat(str(line["ends_at"])) if line["ends_at"] else at for line in invoice.lines]
     amounts = [int(line["amount"]) for line in invoice.lines]
     return bool(amounts) and all(end > at for end, amount in zip(ends, amounts, strict=True) if amount)

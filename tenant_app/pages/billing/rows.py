@@ -189,9 +189,9 @@ class RemainingRow:
 
 
 def remaining_row(overview: BillingOverview) -> RemainingRow:
-    remaining = overview.remaining_charges
+    remaining, void_note = overview.remaining_charges, describe_void(overview)
     if remaining is None:
-        return RemainingRow()
+        return RemainingRow(void_note=void_note)
     lines = []
     if remaining.pending_amount:
         lines += [
@@ -204,15 +204,22 @@ def remaining_row(overview: BillingOverview) -> RemainingRow:
         )
         for invoice in remaining.overdue
     ]
+    return RemainingRow(
+        sentence=describe_remaining_charges(remaining), lines=tuple(lines), void_note=void_note
+    )
+
+
+def describe_void(overview: BillingOverview) -> str:
+    """What voiding does; "" where nothing can be voided."""
     voided_text = ", ".join(
         f"{invoice.number} ({money.format_amount(invoice.due, invoice.currency)})"
-        for invoice in remaining.voidable
+        for invoice in overview.voidable_invoices
     )
-    return RemainingRow(
-        sentence=describe_remaining_charges(remaining),
-        lines=tuple(lines),
-        void_note=f"You lose access now, and we void {voided_text}." if voided_text else "",
-    )
+    if not voided_text:
+        return ""
+    if overview.subscription is None:
+        return f"The subscription has ended. You can void {voided_text}."
+    return f"You lose access now, and we void {voided_text}."
 
 
 def describe_remaining_charges(remaining: RemainingCharges) -> str:

@@ -70,7 +70,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     next_lines: list[InvoiceLineRow] = []
     remaining_text: str = ""  # what is still charged after cancelling
     remaining_lines: list[InvoiceLineRow] = []
-    void_note: str = ""  # what ending now would void; "" for nothing
+    void_note: str = ""  # what can be voided; "" for nothing
     method: str = ""
     method_note: str = ""
     renews_at: str = ""
@@ -254,6 +254,17 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         return success_toast(
             "Cancelled.", f"You keep access until the end of the period. {self.remaining_text}", is_applied
         )
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def void_invoices(self) -> EventSpec:
+        """Voids what ending the subscription now left open."""
+        async with self._ctx() as ctx:
+            request = await cancellation.prepare_void(ctx)
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(request)
+        await self._show_change()
+        return success_toast("Voided.", "You don’t have to pay it.", is_applied)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)

@@ -255,3 +255,19 @@ def cancel_section() -> rx.Component:
     box = panel(rx.el.ul(rx.el.li(words, cancel, class_name="wrap"), class_name="list"), name="Cancel")
     shown: Any = BillingState.subscribed & (BillingState.ends_at == "") & (Shell.slug != "")
     return rx.cond(shown, rx.el.div(rx.el.h2("Cancel"), box, class_name="section"))
+
+
+def void_section() -> rx.Component:
+    """For an ended subscription whose invoices couldn't be voided when it ended."""
+    void = guard_control(
+        actions.BILLING_CHANGE,
+        button("Void", kind="danger", on_click=BillingState.void_invoices, data_once="true"),
+        "Void",
+    )
+    words = text_with_note(
+        rx.el.span("Don’t pay for the period that has begun", class_name="strong"),
+        small(BillingState.void_note),
+    )
+    box = panel(rx.el.ul(rx.el.li(words, void, class_name="wrap"), class_name="list"), name="Unpaid invoices")
+    shown: Any = ~BillingState.subscribed & (BillingState.void_note != "") & (Shell.slug != "")
+    return rx.cond(shown, rx.el.div(rx.el.h2("Unpaid invoices"), box, class_name="section"))

@@ -18,6 +18,7 @@ from tenant_app.pages.billing.subscription import (
     pending_change_banner,
     seats_section,
     subscription_banner,
+    void_section,
 )
 
 
@@ -40,6 +41,7 @@ def billing_page() -> rx.Component:
         addons_section(),
         invoices_section(),
         cancel_section(),
+        void_section(),
         billing_dialogs(),
         current="Billing",
         load=BillingState.load,
