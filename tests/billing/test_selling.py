@@ -34,6 +34,7 @@ from shared.billing.subscriptions import (
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.billing.sync import customer_sync
 from shared.core import rows
+from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.entitlements import assignments
 from shared.jobs.worker import ExternalJob
@@ -283,6 +284,33 @@ async def test_cancellation_that_fails_at_the_second_subscription_says_what_was_
     assert list(again.keys) == [second], "our records know that the first one is cancelled"
     assert await cancellation.submit(again)
     assert all(seller.deals[deal].stops for deal in deals)
+
+
+async def prepare_void_of_first(
+    seller: MemoryProvider, person: Person, **line_changes: Any
+) -> tuple[cancellation.CancellationRequest, str, str]:
+    """As if the last invoice of the first of two subscriptions weren't paid. `line_changes`: of its lines."""
+    first, second = await subscribe_twice(seller, person)
+    bill = [bill for bill in seller.transactions.values() if bill.deal == first][-1]
+    bill.state, bill.rows = "owed", [replace(line, **line_changes) for line in bill.rows]
+    await shared_provider.return_from_provider(person)
+    async with person.ctx() as ctx:
+        return await cancellation.prepare_cancel(ctx, "unused", voids_overdue=True), first, second
+
+
+async def test_only_the_subscription_that_is_not_paid_ends_now(cast: Cast, seller: MemoryProvider) -> None:
+    ending, first, second = await prepare_void_of_first(seller, cast.gil)
+    assert await cancellation.submit(ending)
+    assert seller.deals[first].state == "over"
+    assert (seller.deals[second].state, seller.deals[second].stops) == ("running", seller.deals[second].ends)
+
+
+@pytest.mark.parametrize("line_changes", [{"proration": True}, {"starts_at": now() + timedelta(days=9_999)}])
+async def test_paid_period_does_not_end_for_an_unpaid_change(
+    cast: Cast, seller: MemoryProvider, line_changes: dict[str, Any]
+) -> None:
+    with pytest.raises(Conflict, match="No unpaid invoice can be voided"):
+        await prepare_void_of_first(seller, cast.gil, **line_changes)
 
 
 async def test_change_of_one_of_two_subscriptions_is_refused(cast: Cast, seller: MemoryProvider) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 from shared.access import actions, policy
@@ -11,6 +10,7 @@ from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM, BillingInvoice
 from shared.billing.provider import Provider
 from shared.billing.subscriptions import remaining_charges, subscriptions
+from shared.billing.subscriptions.remaining_charges import VoidableInvoices
 from shared.core import money, rate_limits
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -29,6 +29,7 @@ CANCELLATION_REASONS = {  # answers to why people cancel
 }
 MAX_COMMENT_LENGTH = 500  # characters
 PAUSED = "paused"
+NOTHING_VOIDABLE = VoidableInvoices(invoices=(), ending_ids=frozenset(), kept_ids=frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class CancellationRequest:
     customer_id: str
     keys: Mapping[str, str]  # idempotency keys by subscription
     cancels: bool  # False for resuming
-    paid_until: datetime | None  # end of the paid period
-    void_keys: Mapping[str, str] = field(default_factory=dict)  # by invoice; the subscriptions then end now
+    ending_ids: frozenset[str] = frozenset()  # subscriptions that end now, and not with their period
+    void_keys: Mapping[str, str] = field(default_factory=dict)  # by invoice
 
 
 async def prepare_cancel(
@@ -46,8 +47,8 @@ async def prepare_cancel(
 ) -> CancellationRequest:
     """Prepares cancelling all subscriptions at the end of what is paid.
 
-    `voids_overdue`: ends them now and voids what is unpaid for periods that have begun. `prepare_void` repeats the second
-    half where the first one was all that happened. Raises Invalid, Conflict without an active subscription or an invoice
+    `voids_overdue`: ends those now whose running period isn't paid, and voids it. `prepare_void` repeats the second half
+    where the first one was all that happened. Raises Invalid, Conflict without an active subscription or an invoice
     to void.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
@@ -62,19 +63,18 @@ async def prepare_cancel(
     await tenants.lock(ctx)
     records = await subscriptions.read_records(ctx)
     live_subscriptions = _require_subscriptions(records)
-    voided = await _require_voidable_invoices(ctx, records) if voids_overdue else ()
-    ending = [
+    voidable = await _require_voidable_invoices(ctx, records) if voids_overdue else NOTHING_VOIDABLE
+    canceled_subscriptions = [
         subscription
         for subscription in live_subscriptions
-        if voids_overdue or not subscription.snapshot.cancel_at
+        if subscription.id in voidable.ending_ids or not subscription.snapshot.cancel_at
     ]
-    if not ending:
+    if not canceled_subscriptions and not voidable.invoices:
         raise Conflict(
             "The subscription is already cancelled.", "The billing page shows what is still charged."
         )
-    until = max((subscription.renews_at for subscription in ending if subscription.renews_at), default=None)
-    for subscription in ending:
-        ends_at = subscription.renews_at if not voids_overdue else None
+    for subscription in canceled_subscriptions:
+        ends_at = subscription.renews_at if subscription.id not in voidable.ending_ids else None
         audit_log.record(
             ctx,
             "billing.cancel_asked",
@@ -83,9 +83,19 @@ async def prepare_cancel(
             reason=CANCELLATION_REASONS[reason_code],
             comment=comment,
         )
-    _record_voids(ctx, voided)
-    return _build_request(
-        ctx, ending, "end" if voided else "cancel", until=None if voided else until, voided=voided
+    _record_voids(ctx, voidable.invoices)
+    return CancellationRequest(
+        ctx.tenant_id,
+        live_subscriptions[0].customer_id,
+        {
+            subscription.id: _build_key(
+                "end" if subscription.id in voidable.ending_ids else "cancel", subscription
+            )
+            for subscription in canceled_subscriptions
+        },
+        cancels=True,
+        ending_ids=voidable.ending_ids,
+        void_keys=_build_void_keys(voidable.invoices),
     )
 
 
@@ -101,15 +111,10 @@ async def prepare_void(ctx: Ctx) -> CancellationRequest:
     records = await subscriptions.read_records(ctx)
     if subscriptions.build_plan_subscriptions(records):
         raise Conflict("The subscription hasn't ended.", "Cancel it to void unpaid invoices.")
-    voided = await _require_voidable_invoices(ctx, records)
+    voided = (await _require_voidable_invoices(ctx, records)).invoices
     _record_voids(ctx, voided)
     return CancellationRequest(
-        ctx.tenant_id,
-        voided[0].customer_id,
-        {},
-        cancels=True,
-        paid_until=None,
-        void_keys=_build_void_keys(voided),
+        ctx.tenant_id, voided[0].customer_id, {}, cancels=True, void_keys=_build_void_keys(voided)
     )
 
 
@@ -125,7 +130,12 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
     if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
         raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
-    return _build_request(ctx, [subscription], "resume", until=subscription.renews_at)
+    return CancellationRequest(
+        ctx.tenant_id,
+        subscription.customer_id,
+        {subscription.id: _build_key("resume", subscription)},
+        cancels=False,
+    )
 
 
 async def submit(cancellation: CancellationRequest) -> bool:
@@ -143,7 +153,7 @@ async def submit(cancellation: CancellationRequest) -> bool:
             for subscription_id, key in cancellation.keys.items():
                 if cancellation.cancels:
                     await provider.cancel_subscription(
-                        subscription_id, at_period_end=not cancellation.void_keys, key=key
+                        subscription_id, at_period_end=subscription_id not in cancellation.ending_ids, key=key
                     )
                 else:
                     await provider.resume_subscription(subscription_id, key)
@@ -203,18 +213,18 @@ def _require_subscriptions(
 
 async def _require_voidable_invoices(
     ctx: Ctx, records: subscriptions.SubscriptionRecords
-) -> tuple[BillingInvoice, ...]:
+) -> VoidableInvoices:
     """Raises Conflict without one."""
     live_subscriptions = subscriptions.build_plan_subscriptions(records)
     unpaid_invoices = remaining_charges.group_unpaid_invoices(
         live_subscriptions, await repository.list_unpaid_invoices(ctx)
     )
-    voidable_invoices = remaining_charges.find_voidable_invoices(records, unpaid_invoices, now())
-    if not voidable_invoices:
+    voidable = remaining_charges.find_voidable_invoices(records, unpaid_invoices, now())
+    if not voidable.invoices:
         raise Conflict(
             "No unpaid invoice can be voided.", "Cancel at the end of the period, or contact support."
         )
-    return voidable_invoices
+    return voidable
 
 
 def _record_voids(ctx: Ctx, voided: Sequence[BillingInvoice]) -> None:
@@ -231,19 +241,6 @@ def _build_void_keys(voided: Sequence[BillingInvoice]) -> dict[str, str]:
     return {invoice.id: f"void-{subscriptions.short_hash(invoice.id, invoice.ticket)}" for invoice in voided}
 
 
-def _build_request(
-    ctx: Ctx,
-    targets: Sequence[subscriptions.PlanSubscription],
-    verb: Literal["cancel", "end", "resume"],
-    *,
-    until: datetime | None,
-    voided: Sequence[BillingInvoice] = (),
-) -> CancellationRequest:
+def _build_key(verb: Literal["cancel", "end", "resume"], subscription: subscriptions.PlanSubscription) -> str:
     # The ticket changes the key: cancelling, resuming and cancelling again are three requests.
-    keys = {
-        subscription.id: f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
-        for subscription in targets
-    }
-    return CancellationRequest(
-        ctx.tenant_id, targets[0].customer_id, keys, verb != "resume", until, _build_void_keys(voided)
-    )
+    return f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"

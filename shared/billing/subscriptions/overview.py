@@ -11,7 +11,7 @@ from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
 from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
 from shared.billing.subscriptions import changes, checkout, remaining_charges, subscriptions
-from shared.billing.subscriptions.remaining_charges import RemainingCharges
+from shared.billing.subscriptions.remaining_charges import RemainingCharges, VoidableInvoices
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.billing.sync import provider_records
 from shared.core.context import Ctx
@@ -41,7 +41,7 @@ class BillingOverview:
     next_invoice: UpcomingInvoice | None  # as the provider previews it
     is_next_invoice_known: bool
     remaining_charges: RemainingCharges | None  # once the subscription is cancelled; None without one
-    voidable_invoices: Sequence[BillingInvoice]  # by ending the subscription now, or of one that has ended
+    voidable: VoidableInvoices
     incomplete: Subscription | None  # its first payment is open
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
     pending_change: PendingChange | None  # waits for its payment

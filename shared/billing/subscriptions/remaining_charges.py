@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from shared.billing import repository
 from shared.billing.models import BillingInvoice
-from shared.billing.provider import InvoiceLine, UpcomingCharges, UpcomingInvoice
+from shared.billing.provider import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
 from shared.billing.subscriptions import subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription, SubscriptionRecords
 from shared.billing.sync import provider_records
@@ -22,6 +22,15 @@ class UnpaidInvoices:
     drafts: tuple[BillingInvoice, ...]
     open: tuple[BillingInvoice, ...]
     pending: tuple[BillingInvoice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidableInvoices:
+    """Open invoices that are void if `ending_ids` end now. `kept_ids`: live subscriptions that end with their period."""
+
+    invoices: tuple[BillingInvoice, ...]
+    ending_ids: frozenset[str]
+    kept_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +74,29 @@ def group_unpaid_invoices(
 
 def find_voidable_invoices(
     records: SubscriptionRecords, unpaid_invoices: UnpaidInvoices, at: datetime
-) -> tuple[BillingInvoice, ...]:
-    """Open invoices that are void if their subscription ends now: nothing was paid, and no period of theirs has ended.
+) -> VoidableInvoices:
+    """Of subscriptions of which the running period isn't paid at all. Ending another one would take away what was paid.
 
     Includes those of ended subscriptions: ending one now may have stopped before its invoices were voided.
     """
-    ids = {subscription.id for subscription in subscriptions.build_plan_subscriptions(records)} | {
-        row.id
-        for row in records.subscriptions
-        if row.absent_at is None and row.status == provider_records.CANCELED
-    }
-    return tuple(
-        invoice
-        for invoice in unpaid_invoices.open
-        if invoice.subscription_id in ids and not invoice.paid and _is_for_running_period(invoice, at)
+    live_ids = {subscription.id for subscription in subscriptions.build_plan_subscriptions(records)}
+    ending_ids, voidable_invoices = set[str](), list[BillingInvoice]()
+    for row in records.subscriptions:
+        if row.absent_at is not None or not (row.id in live_ids or row.status == provider_records.CANCELED):
+            continue
+        invoices = [
+            invoice
+            for invoice in unpaid_invoices.open
+            if invoice.subscription_id == row.id and not invoice.paid and _is_for_running_period(invoice, at)
+        ]
+        snapshot = provider_records.to_subscription(row)
+        if any(_covers_whole_period(invoice, snapshot) for invoice in invoices):
+            voidable_invoices += invoices
+            ending_ids |= {row.id} & live_ids
+    return VoidableInvoices(
+        invoices=tuple(voidable_invoices),
+        ending_ids=frozenset(ending_ids),
+        kept_ids=frozenset(live_ids - ending_ids),
     )
 
 
@@ -129,3 +147,17 @@ def _is_for_running_period(invoice: BillingInvoice, at: datetime) -> bool:
     ends = [datetime.fromisoformat(str(line["ends_at"])) if line["ends_at"] else at for line in invoice.lines]
     amounts = [int(line["amount"]) for line in invoice.lines]
     return bool(amounts) and all(end > at for end, amount in zip(ends, amounts, strict=True) if amount)
+
+
+def _covers_whole_period(invoice: BillingInvoice, subscription: Subscription) -> bool:
+    """Whether it charges for the running period from its start to its end, and not only for a change during it."""
+    starts = [line.starts_at for line in subscription.lines if line.starts_at]
+    ends = [line.ends_at for line in subscription.lines if line.ends_at]
+    charged_periods = [
+        (datetime.fromisoformat(str(line["starts_at"])), datetime.fromisoformat(str(line["ends_at"])))
+        for line in invoice.lines
+        if int(line["amount"]) > 0 and not line["proration"] and line["starts_at"] and line["ends_at"]
+    ]
+    return bool(starts and ends) and any(
+        starts_at <= min(starts) and ends_at >= max(ends) for starts_at, ends_at in charged_periods
+    )

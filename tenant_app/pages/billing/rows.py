@@ -213,12 +213,16 @@ def describe_void(overview: BillingOverview) -> str:
     """What voiding does; "" where nothing can be voided."""
     voided_text = ", ".join(
         f"{invoice.number} ({money.format_amount(invoice.due, invoice.currency)})"
-        for invoice in overview.voidable_invoices
+        for invoice in overview.voidable.invoices
     )
     if not voided_text:
         return ""
     if overview.subscription is None:
         return f"The subscription has ended. You can void {voided_text}."
+    if not overview.voidable.ending_ids:
+        return f"We void {voided_text}."
+    if overview.voidable.kept_ids:
+        return f"What isn’t paid ends now, the rest at the end of its period. We void {voided_text}."
     return f"You lose access now, and we void {voided_text}."
 
 
