@@ -295,7 +295,7 @@ async def prepare_void_of_first(
     bill.state, bill.rows = "owed", [replace(line, **line_changes) for line in bill.rows]
     await shared_provider.return_from_provider(person)
     async with person.ctx() as ctx:
-        return await cancellation.prepare_cancel(ctx, "unused", voids_overdue=True), first, second
+        return await cancellation.prepare_cancel(ctx, "unused", void_ids=[bill.id]), first, second
 
 
 async def test_only_the_subscription_that_is_not_paid_ends_now(cast: Cast, seller: MemoryProvider) -> None:

@@ -287,9 +287,7 @@ async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
     page = await open_billing_page(cast.gil)
     assert page.remaining_text == "$29.00 is overdue and still collected."
     assert page.void_note.startswith("You lose access now, and we void TXN_")
-    toast = str(
-        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on", "comment": ""})
-    )
+    toast = str(await send_event(page, "cancel_subscription", voiding_form(page)))
     assert "Subscription ended" in toast
     assert seller.deals[deal].state == "over"
     seller.set_card(seller.deals[deal].buyer, pays=True)
@@ -298,6 +296,22 @@ async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
     async with cast.gil.ctx() as ctx:
         events = (await audit_log.list_events(ctx)).rows
     assert "billing.void_asked" in [event.action for event in events]
+
+
+def voiding_form(page: Any) -> dict[str, str]:
+    return {"why": "unused", "comment": "", "voids_overdue": "on", "void_ids": page.void_ids}
+
+
+@pytest.mark.parametrize("shown", ["", "{} {}_2", "txn_other"])
+async def test_nothing_is_voided_that_the_page_did_not_name(
+    cast: Cast, seller: MemoryProvider, shown: str
+) -> None:
+    page, deal = await open_overdue_page(cast, seller)
+    form = voiding_form(page) | {"void_ids": shown.format(page.void_ids, page.void_ids)}
+    with pytest.raises(Conflict, match="changed since you opened it") as caught:
+        await send_event(page, "cancel_subscription", form)
+    assert "Reload" in caught.value.next_step
+    assert seller.deals[deal].state == "behind"
 
 
 async def open_overdue_page(cast: Cast, seller: MemoryProvider) -> tuple[Any, str]:
@@ -312,7 +326,7 @@ async def test_nothing_ends_when_the_invoice_was_paid_meanwhile(cast: Cast, sell
     page, deal = await open_overdue_page(cast, seller)
     seller.set_card(seller.deals[deal].buyer, pays=True)
     with pytest.raises(Conflict, match="was paid in the meantime"):
-        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+        await send_event(page, "cancel_subscription", voiding_form(page))
     assert seller.deals[deal].state == "running"
     await send_event(page, "load")
     assert page.open_invoice.id == "", "the refusal has brought our records up to date"
@@ -322,7 +336,7 @@ async def test_void_that_failed_after_the_end_is_repeated(cast: Cast, seller: Me
     page, deal = await open_overdue_page(cast, seller)
     seller.fail_next(ProviderDown("no answer"), verb="void")
     with pytest.raises(Conflict, match="has ended, but an unpaid invoice") as caught:
-        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+        await send_event(page, "cancel_subscription", voiding_form(page))
     assert "void it again" in caught.value.next_step
     await send_event(page, "load")
     assert (page.subscribed, seller.deals[deal].state) == (False, "over")
@@ -336,7 +350,7 @@ async def test_nothing_is_voided_where_nothing_is_overdue(cast: Cast, seller: Me
     deal = await subscribe_to_starter(seller, cast.gil)
     page = await open_billing_page(cast.gil)
     with pytest.raises(Conflict, match="No unpaid invoice"):
-        await send_event(page, "cancel_subscription", {"why": "unused", "voids_overdue": "on"})
+        await send_event(page, "cancel_subscription", voiding_form(page))
     assert seller.deals[deal].state == "running"
 
 

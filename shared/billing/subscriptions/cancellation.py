@@ -1,6 +1,6 @@
 """Cancelling a subscription at the end of its period, and resuming it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,12 +43,12 @@ class CancellationRequest:
 
 
 async def prepare_cancel(
-    ctx: Ctx, reason_code: str, comment: str = "", *, voids_overdue: bool = False
+    ctx: Ctx, reason_code: str, comment: str = "", *, void_ids: Collection[str] | None = None
 ) -> CancellationRequest:
     """Prepares cancelling all subscriptions at the end of what is paid.
 
-    `voids_overdue`: ends those now whose running period isn't paid, and voids it. `prepare_void` repeats the second half
-    where the first one was all that happened. Raises Invalid, Conflict without an active subscription or an invoice
+    `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
+    they are for. `prepare_void` repeats the voiding where only the end happened. Raises Invalid, Conflict without an active subscription or an invoice
     to void.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
@@ -63,7 +63,9 @@ async def prepare_cancel(
     await tenants.lock(ctx)
     records = await subscriptions.read_records(ctx)
     live_subscriptions = _require_subscriptions(records)
-    voidable = await _require_voidable_invoices(ctx, records) if voids_overdue else NOTHING_VOIDABLE
+    voidable = NOTHING_VOIDABLE
+    if void_ids is not None:
+        voidable = await _require_voidable_invoices(ctx, records, void_ids)
     canceled_subscriptions = [
         subscription
         for subscription in live_subscriptions
@@ -99,11 +101,11 @@ async def prepare_cancel(
     )
 
 
-async def prepare_void(ctx: Ctx) -> CancellationRequest:
+async def prepare_void(ctx: Ctx, void_ids: Collection[str]) -> CancellationRequest:
     """Prepares voiding the invoices of a subscription that was ended for that, after which voiding them failed.
 
-    An invoice of an ended subscription stays open: nothing else would ever void it. Raises Conflict without one, and
-    beside a live subscription, whose cancellation voids it.
+    An invoice of an ended subscription stays open: nothing else would ever void it. `void_ids`: as in `prepare_cancel`.
+    Raises Conflict without one, and beside a live subscription, whose cancellation voids it.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
@@ -111,7 +113,7 @@ async def prepare_void(ctx: Ctx) -> CancellationRequest:
     records = await subscriptions.read_records(ctx)
     if subscriptions.build_plan_subscriptions(records):
         raise Conflict("The subscription hasn't ended.", "Cancel it to void unpaid invoices.")
-    voided = (await _require_voidable_invoices(ctx, records)).invoices
+    voided = (await _require_voidable_invoices(ctx, records, void_ids)).invoices
     _record_voids(ctx, voided)
     return CancellationRequest(
         ctx.tenant_id, voided[0].customer_id, {}, cancels=True, void_keys=_build_void_keys(voided)
@@ -212,9 +214,9 @@ def _require_subscriptions(
 
 
 async def _require_voidable_invoices(
-    ctx: Ctx, records: subscriptions.SubscriptionRecords
+    ctx: Ctx, records: subscriptions.SubscriptionRecords, shown_ids: Collection[str]
 ) -> VoidableInvoices:
-    """Raises Conflict without one."""
+    """The same as the billing page shows. Raises Conflict without one, and where `shown_ids` are others."""
     live_subscriptions = subscriptions.build_plan_subscriptions(records)
     unpaid_invoices = remaining_charges.group_unpaid_invoices(
         live_subscriptions, await repository.list_unpaid_invoices(ctx)
@@ -223,6 +225,11 @@ async def _require_voidable_invoices(
     if not voidable.invoices:
         raise Conflict(
             "No unpaid invoice can be voided.", "Cancel at the end of the period, or contact support."
+        )
+    if {invoice.id for invoice in voidable.invoices} != set(shown_ids):
+        raise Conflict(
+            "The unpaid invoices have changed since you opened it. Nothing was cancelled or voided.",
+            "Reload the page to see which ones would be voided.",
         )
     return voidable
 

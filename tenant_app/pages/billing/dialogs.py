@@ -88,7 +88,8 @@ def void_checkbox() -> rx.Component:
     tick = rx.el.input(type="checkbox", name="voids_overdue", value="on", aria_describedby="voids-note")
     label = rx.el.span("End now and don’t pay what is overdue", class_name="strong")
     note = small(BillingState.void_note, id="voids-note")
-    return rx.el.label(tick, label, note, class_name="check")
+    ids = rx.el.input(type="hidden", name="void_ids", value=BillingState.void_ids)
+    return rx.fragment(ids, rx.el.label(tick, label, note, class_name="check"))
 
 
 def cancel_dialog() -> rx.Component:

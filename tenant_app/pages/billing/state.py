@@ -51,6 +51,7 @@ class CancelForm(Form):
     why: str
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
     voids_overdue: Literal["", "on"] = ""
+    void_ids: str = ""  # of the invoices that the dialog names
 
 
 class BillingState(DetailsState, OrderState, ListState, PageState):
@@ -71,6 +72,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     remaining_text: str = ""  # what is still charged after cancelling
     remaining_lines: list[InvoiceLineRow] = []
     void_note: str = ""  # what can be voided; "" for nothing
+    void_ids: str = ""  # of these invoices, separated by spaces
     method: str = ""
     method_note: str = ""
     renews_at: str = ""
@@ -187,6 +189,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         self.next_at, self.next_note = upcoming.at, upcoming.note
         self.next_lines, self.remaining_lines = list(upcoming.lines), list(remaining.lines)
         self.remaining_text, self.void_note = remaining.sentence, remaining.void_note
+        self.void_ids = " ".join(invoice.id for invoice in billing.voidable.invoices)
         self.renews_at = iso_or_empty(subscription.renews_at) if subscription else ""
         self.method = billing.method
         self.method_note = "Auto-pay on" if billing.method else "Added at checkout"
@@ -243,7 +246,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         form = CancelForm.read(payload)
         async with self._ctx() as ctx:
             ending = await cancellation.prepare_cancel(
-                ctx, form.why, form.comment, voids_overdue=bool(form.voids_overdue)
+                ctx, form.why, form.comment, void_ids=form.void_ids.split() if form.voids_overdue else None
             )
         with self._skip_own_tab():
             is_applied = await cancellation.submit(ending)
@@ -260,7 +263,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     async def void_invoices(self) -> EventSpec:
         """Voids what ending the subscription now left open."""
         async with self._ctx() as ctx:
-            request = await cancellation.prepare_void(ctx)
+            request = await cancellation.prepare_void(ctx, self.void_ids.split())
         with self._skip_own_tab():
             is_applied = await cancellation.submit(request)
         await self._show_change()
