@@ -111,6 +111,7 @@ class InvoiceLine:
     ends_at: datetime | None
     proration: bool
     from_item: bool = False  # a separate item, such as a proration, that is charged even without a renewal
+    item_id: str = field(default="", compare=False)  # of that item, "" where the provider names none
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,6 +265,16 @@ async def test_draft_of_the_renewal_is_charged_after_cancelling(cast: Cast, sell
     assert page.remaining_text == "$29.00 is on a draft invoice and may still be charged."
 
 
+async def test_trial_without_a_payment_method_has_no_next_invoice(cast: Cast, seller: MemoryProvider) -> None:
+    page = await open_billing_page(cast.gil)
+    await send_event(page, "choose_plan", "plv_starter_1")
+    seller.pay(list(seller.carts)[-1], card=None)
+    await shared_provider.return_from_provider(cast.gil)
+    await send_event(page, "load")
+    assert (page.subscribed, page.next_amount, page.next_lines) == (True, "None", [])
+    assert page.next_note == "Nothing is charged unless you add a payment method"
+
+
 async def test_charges_that_the_provider_does_not_tell_are_not_invented(
     cast: Cast, seller: MemoryProvider
 ) -> None:

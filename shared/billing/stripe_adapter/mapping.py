@@ -328,6 +328,7 @@ def to_invoice_line(raw: Raw) -> InvoiceLine:
         ends_at=to_datetime(_get_path(raw, "period", "end")),
         proration=bool(detail.get("proration")),
         from_item=bool(detail.get("invoice_item") or detail.get("proration")),
+        item_id=get_object_id(detail.get("invoice_item")),
     )
 
 
@@ -380,6 +381,7 @@ def _to_pending_line(item: Raw) -> InvoiceLine:
         ends_at=to_datetime(_get_path(item, "period", "end")),
         proration=bool(item.get("proration")),
         from_item=True,
+        item_id=get_object_id(item),
     )
 
 

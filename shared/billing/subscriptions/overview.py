@@ -11,7 +11,7 @@ from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
 from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
 from shared.billing.subscriptions import changes, checkout, remaining_charges, subscriptions
-from shared.billing.subscriptions.remaining_charges import RemainingCharges, VoidableInvoices
+from shared.billing.subscriptions.remaining_charges import ChargeObstacle, RemainingCharges, VoidableInvoices
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.billing.sync import provider_records
 from shared.core.context import Ctx
@@ -39,6 +39,7 @@ class BillingOverview:
     other_subscriptions: Sequence[PlanSubscription]  # charged beside it until they are cancelled
     obstacle: tuple[str, str] | None  # why it can't be changed now, and the next step
     next_invoice: UpcomingInvoice | None  # as the provider previews it
+    charge_obstacle: ChargeObstacle  # why invoices of the subscription aren't charged
     is_next_invoice_known: bool
     remaining_charges: RemainingCharges | None  # once the subscription is cancelled; None without one
     voidable: VoidableInvoices
@@ -75,9 +76,18 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         subscription,
         [other for other in live_subscriptions[1:] if other.snapshot.cancel_at is None],
         changes.find_obstacle(live_subscriptions) if live_subscriptions else None,
-        remaining_charges.find_next_invoice(upcoming),
+        remaining_charges.find_next_invoice(
+            upcoming, (subscription.snapshot for subscription in live_subscriptions)
+        ),
+        remaining_charges.find_charge_obstacle(subscription.snapshot) if subscription else "",
         upcoming is not None and not upcoming.unknown_ids,
-        remaining_charges.find_remaining_charges(live_subscriptions, upcoming, unpaid_invoices, now())
+        remaining_charges.find_remaining_charges(
+            live_subscriptions,
+            upcoming,
+            unpaid_invoices,
+            balance=snapshot.balance if snapshot else 0,
+            at=now(),
+        )
         if subscription
         else None,
         remaining_charges.find_voidable_invoices(records, unpaid_invoices, now()),

@@ -1,8 +1,9 @@
 """What is still charged when a subscription is cancelled: pending items, usage until then, drafts and open invoices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from shared.billing import repository
 from shared.billing.models import BillingInvoice
@@ -13,6 +14,9 @@ from shared.billing.sync import provider_records
 
 # Stripe finalizes and charges the draft of a renewal about an hour later. https://docs.stripe.com/billing/invoices/subscription
 DRAFT_LIFETIME = timedelta(hours=2)  # with the delays of its webhooks
+ChargeObstacle = Literal[
+    "no_payment_method", "collection_paused", "unpaid", ""
+]  # why invoices aren't charged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ class VoidableInvoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingCharges:
-    """`pending_lines` are charged when the subscription ends; a sum below zero isn't paid out.
+    """`pending_lines` are charged when the subscription ends, less the credit; a sum below zero isn't paid out.
 
     `overdue`: open invoices, which go on being collected. `due_soon`: drafts of periods that have begun, which are
     charged within the hour. `other_drafts`: drafts that are charged later, or not at all.
@@ -43,6 +47,7 @@ class RemainingCharges:
 
     currency: str
     pending_lines: tuple[InvoiceLine, ...]
+    balance: int  # that is left for them; credit is negative
     overdue: tuple[BillingInvoice, ...]
     due_soon: tuple[BillingInvoice, ...]
     other_drafts: tuple[BillingInvoice, ...]
@@ -51,7 +56,9 @@ class RemainingCharges:
 
     @property
     def pending_amount(self) -> int:
-        return max(0, sum(line.amount for line in self.pending_lines))
+        if not self.pending_lines:
+            return 0
+        return max(0, sum(line.amount for line in self.pending_lines) + self.balance)
 
     @property
     def is_nothing(self) -> bool:
@@ -100,11 +107,26 @@ def find_voidable_invoices(
     )
 
 
-def find_next_invoice(upcoming: UpcomingCharges | None) -> UpcomingInvoice | None:
-    """The first one that comes, of whichever subscription."""
+def find_charge_obstacle(subscription: Subscription) -> ChargeObstacle:
+    """Why the provider previews invoices of it that it won't charge; "" where it charges them."""
+    if subscription.paused_collection:
+        return "collection_paused"
+    if subscription.status == "unpaid":
+        return "unpaid"
+    ends_unpaid = not subscription.pays and subscription.after_trial != "invoice"
+    return "no_payment_method" if subscription.status == "trialing" and ends_unpaid else ""
+
+
+def find_next_invoice(
+    upcoming: UpcomingCharges | None, live_subscriptions: Iterable[Subscription]
+) -> UpcomingInvoice | None:
+    """The first one that is charged, of whichever subscription."""
+    uncharged_ids = {
+        subscription.id for subscription in live_subscriptions if find_charge_obstacle(subscription)
+    }
     invoices = upcoming.invoices if upcoming else ()
     return min(
-        invoices,
+        (invoice for invoice in invoices if invoice.subscription_id not in uncharged_ids),
         key=lambda invoice: (invoice.at is None, invoice.at, invoice.subscription_id),
         default=None,
     )
@@ -114,10 +136,16 @@ def find_remaining_charges(
     live_subscriptions: Sequence[PlanSubscription],
     upcoming: UpcomingCharges | None,
     unpaid_invoices: UnpaidInvoices,
+    *,
+    balance: int,
     at: datetime,
 ) -> RemainingCharges:
     """Of all live subscriptions, of which there is at least one. `unpaid_invoices`: of the tenant, whatever they are for."""
-    ids = [subscription.id for subscription in live_subscriptions]
+    ids = [
+        subscription.id
+        for subscription in live_subscriptions
+        if not find_charge_obstacle(subscription.snapshot)
+    ]
     due_soon = tuple(
         invoice
         for invoice in unpaid_invoices.drafts
@@ -125,12 +153,9 @@ def find_remaining_charges(
     )
     return RemainingCharges(
         currency=live_subscriptions[0].snapshot.currency,
-        pending_lines=tuple(
-            line
-            for invoice in (upcoming.invoices if upcoming else ())
-            for line in invoice.lines
-            if line.from_item
-        ),
+        pending_lines=_list_pending_lines(upcoming),
+        # A draft with an amount due takes what is left of the credit.
+        balance=max(0, balance) if unpaid_invoices.drafts else balance,
         overdue=unpaid_invoices.open,
         due_soon=due_soon,
         other_drafts=tuple(invoice for invoice in unpaid_invoices.drafts if invoice not in due_soon),
@@ -140,6 +165,23 @@ def find_remaining_charges(
         ),
         is_known=upcoming is not None and not upcoming.unknown_ids,
     )
+
+
+def _list_pending_lines(upcoming: UpcomingCharges | None) -> tuple[InvoiceLine, ...]:
+    """Each item once: one that belongs to no subscription is previewed for each of them."""
+    lines = [
+        line
+        for invoice in (upcoming.invoices if upcoming else ())
+        for line in invoice.lines
+        if line.from_item
+    ]
+    known_ids = set[str]()
+    pending_lines = list[InvoiceLine]()
+    for line in lines:
+        if line.item_id not in known_ids:
+            pending_lines.append(line)
+        known_ids |= {line.item_id} - {""}
+    return tuple(pending_lines)
 
 
 def _is_for_running_period(invoice: BillingInvoice, at: datetime) -> bool:

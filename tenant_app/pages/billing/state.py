@@ -30,6 +30,7 @@ from shared.ui.list_state import ListState
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
+from tenant_app.pages.billing.remaining_rows import remaining_row
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
     InvoiceLineRow,
@@ -39,7 +40,6 @@ from tenant_app.pages.billing.rows import (
     iso_or_empty,
     line_rows,
     next_invoice_row,
-    remaining_row,
 )
 from tenant_app.shell import PageState
 
