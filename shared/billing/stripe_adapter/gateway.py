@@ -727,7 +727,7 @@ class StripeGateway:
                 {"customer": customer_id, "pending": True, "limit": PAGE_SIZE}
             )
             items = [item.to_dict() async for item in page.auto_paging_iter()]
-        return items
+        return items  # noqa: RET504 - None where the block ended early
 
     async def _fetch_charges(
         self, customer_id: str, invoices: Sequence[Mapping[str, Any]]
