@@ -12,8 +12,8 @@ from shared.audit import audit_log
 from shared.backoffice import adjustments_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
-from shared.billing.models import PLATFORM, BillingAdjustment
-from shared.billing.provider import ProviderRefused
+from shared.billing.models import PLATFORM, BillingAdjustment, BillingDispute
+from shared.billing.provider import ENDED_DISPUTE_STATUSES, ProviderRefused
 from shared.core import live_events, money
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
@@ -183,12 +183,9 @@ async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, 
             "Choose that currency.",
             fields={"currency": "Different currency"},
         )
-    dispute = await repository.find_open_dispute(ctx, invoice_id)
+    dispute = await repository.find_blocking_dispute(ctx, invoice_id)
     if dispute is not None:
-        raise Conflict(
-            "The customer disputed this payment at their bank.",
-            "Answer the dispute in Stripe; a refund besides would pay the customer twice.",
-        )
+        raise Conflict(*_describe_blocking_dispute(dispute))
     refunded = await repository.sum_refunded(ctx, invoice_id)
     refundable = invoice.paid - refunded - await repository.sum_refunded_at_provider(ctx, invoice_id)
     if amount > refundable:
@@ -205,6 +202,19 @@ async def _finish(ctx: Ctx, adjustment_id: str, *, external_id: str, error: str)
         row.external_id, row.error = external_id, error[:500]
         ctx.session.add(row)
         await _notify_pages(ctx)
+
+
+def _describe_blocking_dispute(dispute: BillingDispute) -> tuple[str, str]:
+    """What happened and the next step, for an operator."""
+    if dispute.status in ENDED_DISPUTE_STATUSES:
+        return (
+            "The customer's bank returned this payment to the customer after a dispute.",
+            "Issue a credit if the customer is owed more; a refund would pay them twice.",
+        )
+    return (
+        "The customer disputed this payment at their bank.",
+        "Answer the dispute in Stripe and wait for the decision; a refund would pay the customer twice.",
+    )
 
 
 async def _load_order(ctx: Ctx, adjustment_id: str) -> AdjustmentOrder | None:

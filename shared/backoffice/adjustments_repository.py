@@ -66,14 +66,15 @@ async def sum_refunded_at_provider(ctx: Ctx, invoice_id: str) -> int:
     return int((await ctx.session.exec(statement)).one())
 
 
-async def find_open_dispute(ctx: Ctx, invoice_id: str) -> BillingDispute | None:
-    """A dispute of the invoice's payment that forbids refunds."""
+async def find_blocking_dispute(ctx: Ctx, invoice_id: str) -> BillingDispute | None:
+    """A dispute of the invoice's payment that forbids refunds: open, or lost. The newest one."""
     statement = (
         select(BillingDispute)
         .where(BillingDispute.tenant_id == ctx.tenant_id)
         .where(BillingDispute.invoice_id == invoice_id)
         .where(col(BillingDispute.status).not_in(("won", "warning_closed")))
         .where(~col(BillingDispute.is_refundable))
+        .order_by(col(BillingDispute.created_at).desc(), BillingDispute.id)
         .limit(1)
     )
     return await rows.one(ctx, statement)

@@ -17,6 +17,7 @@ STATUSES = (  # of a subscription, keys of `access_schedule.ACCESS_TABLE`; any o
 AfterTrial = Literal["cancel", "pause", "invoice"]
 PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not paused
 FAILED_REFUND_STATUSES = ("failed", "canceled")
+UNANSWERED_DISPUTE_STATUSES = ("needs_response", "warning_needs_response")
 ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
 MIN_CHECKOUT_LEFT = timedelta(minutes=10)  # of a payment page that is handed out again
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed

@@ -363,9 +363,17 @@ async def test_refund_made_at_the_provider_lowers_what_can_be_refunded(
         await request_adjustment(cast.olga, cast.acme, 19_501, kind="refund", invoice_id=invoice.id)
 
 
-@pytest.mark.parametrize(("status", "refused"), [("needs_response", True), ("lost", True), ("won", False)])
+@pytest.mark.parametrize(
+    ("status", "alert", "refusal"),
+    [
+        ("needs_response", "answer it in Stripe by", "disputed this payment"),
+        ("under_review", "the bank reviews the answer", "disputed this payment"),
+        ("lost", "", "returned this payment"),
+        ("won", "", ""),
+    ],
+)
 async def test_disputed_payment_is_alerted_and_not_refunded(
-    cast: Cast, provider: AdjustmentProvider, status: str, refused: bool
+    cast: Cast, provider: AdjustmentProvider, status: str, alert: str, refusal: str
 ) -> None:
     invoice = build_paid_invoice("in_disputed")
     customer = await create_customer(cast, provider, invoice)
@@ -376,9 +384,11 @@ async def test_disputed_payment_is_alerted_and_not_refunded(
         disputes=(build_dispute(status, invoice_id=invoice.id),),
     )
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
-    assert bool(await get_alert(cast)) == (status == "needs_response")
-    if refused:
-        with pytest.raises(Conflict, match="disputed this payment"):
+    if alert:
+        assert (await get_alert(cast)).startswith("A payment of $29.00 is disputed as fraudulent (dp_1), ")
+    assert alert in await get_alert(cast)
+    if refusal:
+        with pytest.raises(Conflict, match=refusal):
             await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)
     else:
         assert await request_adjustment(cast.olga, cast.acme, 100, kind="refund", invoice_id=invoice.id)

@@ -138,7 +138,7 @@ async def test_alerts_of_disputes_and_refunds_are_those_of_all_customers(
     for synced_customer in ("cus_former", customer):
         await customer_sync.sync_customer(PLATFORM, synced_customer, cast.acme, cause="webhook")
         alert = await get_alert(cast)
-        assert "$29.00 is disputed" in alert
+        assert f"(dp_1), answer it in Stripe by {START + timedelta(days=9):%-d %B %Y}" in alert
         assert "re_1 of $5.00 failed" in alert
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from shared.billing import repository
-from shared.billing.models import BillingRefund
-from shared.billing.provider import FAILED_REFUND_STATUSES, Refund
+from shared.billing.models import BillingDispute, BillingRefund
+from shared.billing.provider import FAILED_REFUND_STATUSES, UNANSWERED_DISPUTE_STATUSES, Refund
 from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -39,10 +39,7 @@ async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
 
     Read from the stored records: a sync fetches one customer, and former ones keep their payments.
     """
-    disputes = [
-        f"A payment of {money.format_amount(dispute.amount, dispute.currency)} is disputed: {dispute.id}"
-        for dispute in await repository.list_open_disputes(ctx)
-    ]
+    disputes = [_describe_dispute(dispute) for dispute in await repository.list_open_disputes(ctx)]
     owed_amounts = _get_owed_amounts(refunds := await repository.list_refunds(ctx))
     failed_refunds = [
         _describe_failed_refund(refund, owed_amount)
@@ -50,6 +47,15 @@ async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
         if (owed_amount := owed_amounts.get(refund.id, 0))
     ]
     return (*disputes, *failed_refunds)
+
+
+def _describe_dispute(dispute: BillingDispute) -> str:
+    amount = money.format_amount(dispute.amount, dispute.currency)
+    reason = f" as {dispute.reason.replace('_', ' ')}" if dispute.reason else ""
+    text = f"A payment of {amount} is disputed{reason} ({dispute.id})"
+    if dispute.status not in UNANSWERED_DISPUTE_STATUSES:
+        return f"{text}, and the bank reviews the answer"
+    return f"{text}, answer it in Stripe by {dispute.respond_by:%-d %B %Y}" if dispute.respond_by else text
 
 
 def _get_owed_amounts(refunds: Sequence[BillingRefund]) -> dict[str, int]:
