@@ -44,7 +44,7 @@ async def translate_provider_errors() -> AsyncIterator[None]:
     except ProviderRefused as refusal:
         if refusal.kind != "card":
             log.get_logger(__name__).error(
-                "provider_refused", kind=refusal.kind, code=refusal.code, said=refusal.message
+                "provider_refused", kind=refusal.kind, reason=refusal.code, said=refusal.message
             )
         if refusal.kind == "price":
             async with db.transaction() as session:

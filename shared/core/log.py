@@ -49,6 +49,8 @@ KEPT_NAMES = ("tenant_id", "event", "level", "timestamp", "request_id")  # in a 
 LIBRARY_LEVELS = {
     "engineio.server": "ERROR",
     "socketio.server": "ERROR",
+    "httpx": "WARNING",  # it and Stripe's SDK print addresses and answers with the emails of customers
+    "stripe": "WARNING",
     "reflex": "WARNING",
     "uvicorn": "WARNING",
     "uvicorn.access": "WARNING",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 import stripe
+import structlog
 from starlette.requests import Request
 
 from shared.billing import provider
@@ -291,6 +292,35 @@ async def test_client_error_is_refused_without_a_retry(
     with pytest.raises(ProviderRefused):
         await gateway.create_portal("cus_1", "http://localhost:3000")
     assert len(stub_server.requests) == 1
+
+
+async def test_refusal_of_personal_data_does_not_quote_it(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    refusal = build_error(400, "email_invalid", "Invalid email address: ann@acme", param="email")
+    calls = (
+        lambda: gateway.create_customer("ten_acme", "Acme", "ann@acme", "cus:ten_acme"),
+        lambda: gateway.update_billing_details("cus_1", provider.BillingDetails(email="ann@acme")),
+    )
+    for call in calls:
+        stub_server.responses = [refusal] * 3
+        with structlog.testing.capture_logs() as lines, pytest.raises(ProviderRefused) as raised:
+            await call()
+        assert "ann@acme" not in f"{lines} {raised.value} {raised.value.message}"
+        (line,) = (line for line in lines if line["event"] == "stripe_error")
+        assert (line["kind"], line["reason"], line["param"]) == (
+            "InvalidRequestError",
+            "email_invalid",
+            "email",
+        )
+
+
+async def test_unreadable_answer_is_not_logged(gateway: StripeGateway, stub_server: StubServer) -> None:
+    stub_server.responses = [StubResponse(200, '{"id": "cus_1", "email": "ann@acme.test"')]
+    with structlog.testing.capture_logs() as lines, pytest.raises(ProviderDown) as raised:
+        await gateway.fetch_billing_details("cus_1")
+    assert lines
+    assert "ann@acme" not in f"{lines} {raised.value}"
 
 
 async def test_missing_customer_is_refused_and_not_reported_as_deleted(

@@ -31,7 +31,19 @@ T = TypeVar("T")
 
 def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Translates errors and limits the call to MAX_CALL_S, including all pages and retries."""
+    return _translate(verb, is_quoted=True)
 
+
+def translate_errors_unquoted(
+    verb: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """As `translate_stripe_errors`, without Stripe's message: it may quote the personal data that the call sends."""
+    return _translate(verb, is_quoted=False)
+
+
+def _translate(
+    verb: Callable[P, Coroutine[Any, Any, T]], *, is_quoted: bool
+) -> Callable[P, Coroutine[Any, Any, T]]:
     @wraps(verb)
     async def bounded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -40,7 +52,7 @@ def translate_stripe_errors(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callab
         except TimeoutError:
             raise ProviderDown("took too long") from None
         except stripe.StripeError as problem:
-            raise _to_provider_error(problem, verb.__name__) from None
+            raise _to_provider_error(problem, verb.__name__, is_quoted=is_quoted) from None
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
             # A proxy that answers in another format, which raises such errors in the SDK.
             log.get_logger(__name__).error("stripe_answer_unreadable", verb=verb.__name__, exc_info=problem)
@@ -85,14 +97,20 @@ def is_duplicate_object(problem: stripe.StripeError) -> bool:
     return problem.code == "resource_already_exists"
 
 
-def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
-    status, message = problem.http_status, problem.user_message or "The request was declined."
+def _to_provider_error(problem: stripe.StripeError, verb: str, *, is_quoted: bool) -> Exception:
+    status, param = problem.http_status, _get_param(problem)
+    # Without an error object, the SDK's message holds the whole answer.
+    if is_quoted and (status is None or problem.error is not None):
+        message = problem.user_message or "The request was declined."
+    else:
+        message = f"The request was declined because of {param}." if param else "The request was declined."
     log.get_logger(__name__).warning(
         "stripe_error",
         verb=verb,
         kind=type(problem).__name__,
         status=status,
         reason=problem.code,
+        param=param,
         said=message,
         stripe_request=problem.request_id,
     )
@@ -109,7 +127,7 @@ def _to_provider_error(problem: stripe.StripeError, verb: str) -> Exception:
 def _get_refusal_kind(problem: stripe.StripeError) -> RefusalKind:
     """By the fields of the error, because Stripe may change its sentences at any time."""
     error: Any = problem.error
-    param = str(getattr(error, "param", None) or "")
+    param = _get_param(problem)
     if getattr(error, "type", None) == CARD_ERROR:
         return "card"
     if problem.code == "tax_id_invalid":
@@ -119,3 +137,9 @@ def _get_refusal_kind(problem: stripe.StripeError) -> RefusalKind:
     if is_missing(problem) and param in ("customer", "subscription"):
         return "customer" if param == "customer" else "subscription"
     return "other"
+
+
+def _get_param(problem: stripe.StripeError) -> str:
+    """The parameter that the error is about; "" without one."""
+    error: Any = problem.error
+    return str(getattr(error, "param", None) or "")

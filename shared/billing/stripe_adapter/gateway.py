@@ -43,6 +43,7 @@ from shared.billing.stripe_adapter.errors import (
     is_duplicate_usage,
     is_missing,
     tolerate_missing_right,
+    translate_errors_unquoted,
     translate_stripe_errors,
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
@@ -132,7 +133,7 @@ class StripeGateway:
     async def get_account_id(self) -> str:
         return (await self._v1.accounts.retrieve_current_async()).id
 
-    @translate_stripe_errors
+    @translate_errors_unquoted
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         """Stripe keeps idempotency keys for a day.
 
@@ -175,7 +176,7 @@ class StripeGateway:
         tax_ids = await self._v1.customers.tax_ids.list_async(customer_id, {"limit": 1})
         return mapping.to_billing_details(customer, [tax_id.to_dict() for tax_id in tax_ids.data])
 
-    @translate_stripe_errors
+    @translate_errors_unquoted
     async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
         """The tax id that the form showed, the newest, is replaced; others were added in the portal and stay."""
         tax_ids = self._v1.customers.tax_ids
