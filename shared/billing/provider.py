@@ -208,6 +208,21 @@ class CustomerState:
     disputes: tuple[Dispute, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TaxId:
+    type: str  # as in "eu_vat"
+    value: str
+    id: str = ""  # the provider's, "" for one that it doesn't have yet
+
+    def is_same_number(self, other: "TaxId") -> bool:
+        """Whatever blanks and punctuation they are written with."""
+        return self.type == other.type and _strip_number(self.value) == _strip_number(other.value)
+
+
+def _strip_number(value: str) -> str:
+    return "".join(character for character in value.upper() if character.isalnum())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingDetails:
     """What is on a customer's invoices. Empty fields are not set."""
@@ -220,8 +235,7 @@ class BillingDetails:
     city: str = ""
     state: str = ""
     country: str = ""  # two letters, as in "DE"
-    tax_id_type: str = ""  # as in "eu_vat"
-    tax_id: str = ""
+    tax_ids: tuple[TaxId, ...] = ()  # the newest first; all are on the invoices
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +332,14 @@ class Provider(Protocol):
 
     async def fetch_billing_details(self, customer_id: str) -> BillingDetails: ...
 
-    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
-        """Replaces all fields. Nothing was changed where the tax id is refused."""
+    async def update_billing_details(
+        self, customer_id: str, details: BillingDetails, *, removed_tax_ids: Sequence[str] = ()
+    ) -> None:
+        """Replaces name, email and address, adds tax ids that are missing, and then removes those with these ids.
+
+        A repeated call completes one that failed. A refusal of the kind "tax_id" leaves everything but the tax ids
+        changed, any other one leaves nothing changed.
+        """
         ...
 
     async def get_tenant_id(self, customer_id: str) -> str:

@@ -27,7 +27,10 @@ REFUSAL_SENTENCES: dict[RefusalKind, tuple[str, str]] = {  # what happened, next
         "This price can't be bought right now because of a problem on our side.",
         "Nothing was changed. Our team has been alerted. Try again later, or choose another plan.",
     ),
-    "tax_id": ("This tax ID isn't valid.", "Nothing was changed. Check the number and its type."),
+    "tax_id": (
+        "This tax ID isn't valid.",
+        "The other details were saved, the tax ID wasn't. Check the number and its type.",
+    ),
     "subscription": ("This subscription has ended.", "Reload the page to see the current state."),
 }
 

@@ -79,7 +79,7 @@ class Shop(FakeProvider):
     async def fetch_billing_details(self, customer_id: str) -> BillingDetails:
         return BillingDetails(name=customer_id, email="bills@example.test")
 
-    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None: ...
+    async def update_billing_details(self, customer_id: str, details: BillingDetails, **_: Any) -> None: ...
 
     async def preview_change(
         self, customer_id: str, subscription_id: str, lines: Sequence[OrderLine], *_: Any, **__: Any

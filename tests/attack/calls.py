@@ -293,6 +293,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "reason_code": lambda *_: "other",
     "change_request": lambda *_: ChangeRequest(seats=120),
     "details": lambda *_: BillingDetails(name="Acme", email="eve@evil.test"),
+    "opened": lambda *_: BillingDetails(name="Acme"),
     "previous_date": lambda *_: now().date(),
     "device": lambda *_: "Chrome on macOS",
     "within": lambda *_: timedelta(hours=1),

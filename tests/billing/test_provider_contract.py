@@ -18,6 +18,7 @@ from shared.billing.provider import (
     ProviderRefused,
     RemotePrice,
     Subscription,
+    TaxId,
 )
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -105,40 +106,78 @@ async def test_create_customer_makes_another_one_after_a_deletion(shop: Shop) ->
     assert not (await shop.provider.fetch_customer(new_id)).deleted
 
 
+VAT, OTHER_VAT = TaxId("eu_vat", "DE123456789"), TaxId("eu_vat", "DE987654321")
+FULL_DETAILS = BillingDetails(
+    name="Acme GmbH",
+    email="bills@acme.test",
+    line1="Hauptstr. 1",
+    line2="2nd floor",
+    postal_code="10115",
+    city="Berlin",
+    state="BE",
+    country="DE",
+)
+
+
+async def list_numbers(shop: Shop) -> list[str]:
+    details = await shop.provider.fetch_billing_details(shop.customer)
+    return [tax_id.value for tax_id in details.tax_ids]
+
+
 async def test_billing_details_are_replaced_and_read_as_they_were_written(shop: Shop) -> None:
     provider = shop.provider
     assert await provider.fetch_billing_details(shop.customer) == BillingDetails(
         name="Acme", email="ann@acme.test"
     )
-    full = BillingDetails(
-        name="Acme GmbH",
-        email="bills@acme.test",
-        line1="Hauptstr. 1",
-        line2="2nd floor",
-        postal_code="10115",
-        city="Berlin",
-        state="BE",
-        country="DE",
-        tax_id_type="eu_vat",
-        tax_id="DE123456789",
-    )
-    for details in (full, full, replace(full, tax_id="DE987654321", line2=""), BillingDetails(name="A")):
+    for details in (FULL_DETAILS, FULL_DETAILS, replace(FULL_DETAILS, line2=""), BillingDetails(name="A")):
         changed = replace(details, email="bills@acme.test")
         await provider.update_billing_details(shop.customer, changed)
         assert await provider.fetch_billing_details(shop.customer) == changed
-    await provider.update_billing_details(shop.customer, full)
-    with pytest.raises(ProviderRefused) as raised:
-        await provider.update_billing_details(shop.customer, replace(full, name="B", tax_id="123456789"))
-    assert raised.value.kind == "tax_id"
-    assert await provider.fetch_billing_details(shop.customer) == full
     shop.world.delete_customer(shop.customer)
     for call in (
         provider.fetch_billing_details(shop.customer),
-        provider.update_billing_details(shop.customer, full),
+        provider.update_billing_details(shop.customer, FULL_DETAILS),
     ):
         with pytest.raises(ProviderRefused) as raised:
             await call
         assert raised.value.kind == "customer"
+
+
+async def test_tax_ids_are_added_once_and_removed_by_id(shop: Shop) -> None:
+    update = shop.provider.update_billing_details
+    for _ in range(2):
+        await update(shop.customer, replace(FULL_DETAILS, tax_ids=(VAT,)))
+        assert await list_numbers(shop) == [VAT.value]
+    await update(shop.customer, replace(FULL_DETAILS, tax_ids=(TaxId("au_abn", "51824753556"),)))
+    assert await list_numbers(shop) == ["51824753556", VAT.value]
+    old_ids = [each.id for each in (await shop.provider.fetch_billing_details(shop.customer)).tax_ids[1:]]
+    for _ in range(2):
+        await update(shop.customer, replace(FULL_DETAILS, tax_ids=(OTHER_VAT,)), removed_tax_ids=old_ids)
+        assert await list_numbers(shop) == [OTHER_VAT.value, "51824753556"]
+
+
+async def test_refused_tax_id_leaves_the_former_one(shop: Shop) -> None:
+    await shop.provider.update_billing_details(shop.customer, replace(FULL_DETAILS, tax_ids=(VAT,)))
+    (former,) = (await shop.provider.fetch_billing_details(shop.customer)).tax_ids
+    malformed = replace(FULL_DETAILS, name="B", tax_ids=(TaxId("eu_vat", "123456789"),))
+    with pytest.raises(ProviderRefused) as raised:
+        await shop.provider.update_billing_details(shop.customer, malformed, removed_tax_ids=[former.id])
+    assert raised.value.kind == "tax_id"
+    assert await shop.provider.fetch_billing_details(shop.customer) == replace(
+        FULL_DETAILS, name="B", tax_ids=(former,)
+    )
+
+
+async def test_refused_customer_leaves_the_tax_ids_alone(stand_in: tuple[Sandbox, str]) -> None:
+    """An invoice would have a number that the person was told wasn't saved."""
+    world = provider_scenarios.StripeWorld(*stand_in)
+    customer_id = await world.provider.create_customer("ten_acme", "Acme", "ann@acme.test", "cus:ten_acme")
+    with pytest.raises(ProviderRefused):
+        await world.provider.update_billing_details(
+            customer_id, replace(FULL_DETAILS, email="nobody", tax_ids=(VAT,))
+        )
+    assert (await world.provider.fetch_billing_details(customer_id)).tax_ids == ()
+    await world.provider.close()
 
 
 async def test_tenant_of_a_customer_is_known(shop: Shop) -> None:

@@ -20,6 +20,7 @@ from shared.billing.provider import (
     ProviderDown,
     ProviderRefused,
     RefusalKind,
+    TaxId,
 )
 from shared.billing.subscriptions import (
     billing_details,
@@ -599,7 +600,7 @@ async def test_billing_actions_are_refused_without_permission_before_any_read(
             cancellation.prepare_resume(ctx),
             portal.prepare(ctx),
             billing_details.prepare_view(ctx),
-            billing_details.prepare_change(ctx, BillingDetails(name="A", email="a@a.test")),
+            billing_details.prepare_change(ctx, BillingDetails(name="A", email="a@a.test"), BillingDetails()),
             overview.get_overview(ctx),
             invoices.list_invoices(ctx),
         ]
@@ -669,29 +670,90 @@ async def test_deletion_that_nobody_noticed_is_found_by_the_next_call(
     assert url.endswith(await get_customer_id(cast.gil)), "a customer that exists is not replaced"
 
 
-async def save_details(person: Person, details: BillingDetails) -> BillingDetails:
-    """Returns what is at the provider then."""
-    async with person.ctx() as ctx:
-        change = await billing_details.prepare_change(ctx, details)
-    await billing_details.submit(change)
+async def open_details(person: Person) -> BillingDetails:
     async with person.ctx() as ctx:
         tenant_id = await billing_details.prepare_view(ctx)
     return await billing_details.fetch(tenant_id)
 
 
+async def save_details(
+    person: Person, details: BillingDetails, opened: BillingDetails | None = None
+) -> BillingDetails:
+    """Returns what is at the provider then. `opened`: by default the details as they are now."""
+    if opened is None:
+        opened = await open_details(person)
+    async with person.ctx() as ctx:
+        change = await billing_details.prepare_change(ctx, details, opened)
+    await billing_details.submit(change)
+    return await open_details(person)
+
+
+def list_tax_ids(details: BillingDetails) -> list[str]:
+    return [f"{tax_id.type} {tax_id.value}" for tax_id in details.tax_ids]
+
+
+TYPED = BillingDetails(name=" Globex  AG ", email="Bills@Globex.test", country="ch", city="Bern")
+WITH_VAT = replace(TYPED, tax_ids=(TaxId("eu_vat", "de 123456789"),))
+
+
 async def test_billing_details_are_saved_at_the_provider(cast: Cast, seller: MemoryProvider) -> None:
-    typed = BillingDetails(name=" Globex  AG ", email="Bills@Globex.test", country="ch", city="Bern")
-    saved = await save_details(cast.gil, typed)
+    saved = await save_details(cast.gil, TYPED)
     assert saved == BillingDetails(name="Globex AG", email="bills@globex.test", country="CH", city="Bern")
-    seller.buyers[await get_customer_id(cast.gil)].details = replace(saved, city="Basel")  # in the portal
-    assert (await billing_details.fetch(cast.globex)).city == "Basel"
-    with_tax_id = replace(typed, tax_id_type="eu_vat", tax_id="de 123456789")
-    assert (await save_details(cast.gil, with_tax_id)).tax_id == "DE123456789"
-    with pytest.raises(Conflict, match="tax ID isn't valid"):
-        await save_details(cast.gil, replace(with_tax_id, tax_id="1234"))
+    seller.buyers[await get_customer_id(cast.gil)].details = replace(saved, city="Basel")
+    assert (await open_details(cast.gil)).city == "Basel"
+    assert list_tax_ids(await save_details(cast.gil, WITH_VAT)) == ["eu_vat DE123456789"]
     async with cast.gil.ctx() as ctx:
         (event, *_) = (await audit_log.list_events(ctx, limit=1)).rows
         assert event.action == "billing.details_changed"
+
+
+async def test_refused_tax_id_is_saved_by_a_retry_of_the_same_form(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    opened = await save_details(cast.gil, WITH_VAT)
+    malformed = replace(WITH_VAT, city="Basel", tax_ids=(TaxId("eu_vat", "1234"),))
+    with pytest.raises(Conflict, match="tax ID isn't valid"):
+        await save_details(cast.gil, malformed, opened)
+    corrected = replace(malformed, tax_ids=(TaxId("eu_vat", "DE1234"),))
+    for _ in range(2):  # also where the answer was lost
+        saved = await save_details(cast.gil, corrected, opened)
+        assert list_tax_ids(saved) == ["eu_vat DE1234"]
+
+
+async def test_tax_ids_that_piled_up_are_reduced_to_the_saved_one(cast: Cast, seller: MemoryProvider) -> None:
+    opened = await save_details(cast.gil, WITH_VAT)
+    newer, same = TaxId("us_ein", "12-3456789", "number_2"), TaxId("eu_vat", "DE123456789", "number_3")
+    piled_up = replace(opened, tax_ids=(newer, same, *opened.tax_ids))
+    seller.buyers[await get_customer_id(cast.gil)].details = piled_up
+    assert list_tax_ids(await save_details(cast.gil, WITH_VAT)) == ["eu_vat DE123456789"]
+
+
+async def test_tax_id_of_another_type_is_left_alone(cast: Cast, seller: MemoryProvider) -> None:
+    opened = await save_details(cast.gil, WITH_VAT)
+    business_number = TaxId("au_abn", "51824753556", "number_2")
+    seller.buyers[await get_customer_id(cast.gil)].details = replace(
+        opened, tax_ids=(business_number, *opened.tax_ids)
+    )
+    assert list_tax_ids(await save_details(cast.gil, TYPED)) == ["au_abn 51824753556"]
+
+
+async def test_tax_id_that_was_added_meanwhile_is_not_removed(cast: Cast, seller: MemoryProvider) -> None:
+    opened = await save_details(cast.gil, WITH_VAT)
+    newer = TaxId("us_ein", "12-3456789", "number_2")
+    changed = replace(opened, tax_ids=(newer, *opened.tax_ids))
+    seller.buyers[await get_customer_id(cast.gil)].details = changed
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        await save_details(cast.gil, WITH_VAT, opened)
+    assert await open_details(cast.gil) == changed
+
+
+async def test_details_that_were_changed_meanwhile_are_not_overwritten(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    opened = await save_details(cast.gil, TYPED)
+    seller.buyers[await get_customer_id(cast.gil)].details = replace(opened, city="Basel")
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        await save_details(cast.gil, replace(TYPED, city="Chur"), opened)
 
 
 @pytest.mark.parametrize(
@@ -700,14 +762,14 @@ async def test_billing_details_are_saved_at_the_provider(cast: Cast, seller: Mem
         ({"name": " "}, "name"),
         ({"email": "nobody"}, "email"),
         ({"country": "Germany"}, "country"),
-        ({"tax_id": "DE1"}, "tax_id"),
-        ({"tax_id_type": "eu_vat"}, "tax_id"),
-        ({"tax_id": "1", "tax_id_type": "moon"}, "tax_id"),
+        ({"tax_ids": (TaxId("", "DE1"),)}, "tax_id"),
+        ({"tax_ids": (TaxId("eu_vat", " "),)}, "tax_id"),
+        ({"tax_ids": (TaxId("moon", "1"),)}, "tax_id"),
         ({"line1": "x" * 201}, "line1"),
     ],
 )
 async def test_invalid_billing_details_name_their_field(
-    cast: Cast, seller: MemoryProvider, changed: dict[str, str], field: str
+    cast: Cast, seller: MemoryProvider, changed: dict[str, Any], field: str
 ) -> None:
     details = replace(BillingDetails(name="Globex", email="bills@globex.test"), **changed)
     with pytest.raises(Invalid) as caught:

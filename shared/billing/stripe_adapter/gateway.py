@@ -34,6 +34,7 @@ from shared.billing.provider import (
     ProviderRefused,
     Refund,
     RemotePrice,
+    TaxId,
     UpcomingCharges,
     UpcomingInvoice,
 )
@@ -173,18 +174,14 @@ class StripeGateway:
         customer = (await self._v1.customers.retrieve_async(customer_id)).to_dict()
         if customer.get("deleted"):
             raise ProviderRefused(f"{customer_id} was deleted.", kind="customer")
-        tax_ids = await self._v1.customers.tax_ids.list_async(customer_id, {"limit": 1})
-        return mapping.to_billing_details(customer, [tax_id.to_dict() for tax_id in tax_ids.data])
+        return mapping.to_billing_details(customer, await self._list_tax_ids(customer_id))
 
     @translate_errors_unquoted
-    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
-        """The tax id that the form showed, the newest, is replaced; others were added in the portal and stay."""
-        tax_ids = self._v1.customers.tax_ids
-        shown = (await tax_ids.list_async(customer_id, {"limit": 1})).data
-        is_kept = bool(shown) and (shown[0].type, shown[0].value) == (details.tax_id_type, details.tax_id)
-        if details.tax_id and not is_kept:
-            kind = cast(Any, details.tax_id_type)  # of the types that the form offers
-            await tax_ids.create_async(customer_id, {"type": kind, "value": details.tax_id})
+    async def update_billing_details(
+        self, customer_id: str, details: BillingDetails, *, removed_tax_ids: Sequence[str] = ()
+    ) -> None:
+        """The tax ids come last, and the removals after the new one: a call that fails leaves no invoice without."""
+        current_tax_ids = [mapping.to_tax_id(raw) for raw in await self._list_tax_ids(customer_id)]
         address: stripe.params.CustomerUpdateParamsAddress = {
             "line1": details.line1,
             "line2": details.line2,
@@ -195,8 +192,12 @@ class StripeGateway:
         }
         params: stripe.params.CustomerUpdateParams = {"name": details.name, "email": details.email}
         await self._v1.customers.update_async(customer_id, {**params, "address": address})
-        if shown and not is_kept:
-            await tax_ids.delete_async(customer_id, shown[0].id)
+        for tax_id in details.tax_ids:
+            if not any(tax_id.is_same_number(current) for current in current_tax_ids):
+                await self._add_tax_id(customer_id, tax_id)
+        for current in current_tax_ids:
+            if current.id in removed_tax_ids:
+                await self._remove_tax_id(customer_id, current.id)
 
     @translate_stripe_errors
     async def get_tenant_id(self, customer_id: str) -> str:
@@ -788,6 +789,24 @@ class StripeGateway:
                 lines = await self._v1.invoices.line_items.list_async(invoice["id"], {"limit": PAGE_SIZE})
                 invoice["lines"] = [each.to_dict() async for each in lines.auto_paging_iter()]
         return list(invoices.values())
+
+    async def _list_tax_ids(self, customer_id: str) -> list[dict[str, Any]]:
+        page = await self._v1.customers.tax_ids.list_async(customer_id, {"limit": PAGE_SIZE})
+        return [tax_id.to_dict() async for tax_id in page.auto_paging_iter()]
+
+    async def _add_tax_id(self, customer_id: str, tax_id: TaxId) -> None:
+        kind = cast(Any, tax_id.type)  # the SDK lists the types
+        try:
+            await self._v1.customers.tax_ids.create_async(customer_id, {"type": kind, "value": tax_id.value})
+        except stripe.InvalidRequestError as problem:  # malformed, or one too many
+            raise ProviderRefused("The tax id was refused.", problem.code or "", kind="tax_id") from None
+
+    async def _remove_tax_id(self, customer_id: str, tax_id: str) -> None:
+        try:
+            await self._v1.customers.tax_ids.delete_async(customer_id, tax_id)
+        except stripe.InvalidRequestError as problem:
+            if not is_missing(problem):  # it was removed meanwhile
+                raise
 
     async def _list_items(self, subscription_id: str) -> list[dict[str, Any]]:
         page = await self._v1.subscription_items.list_async(

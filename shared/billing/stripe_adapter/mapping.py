@@ -23,6 +23,7 @@ from shared.billing.provider import (
     Refund,
     Subscription,
     SubscriptionItem,
+    TaxId,
     UpcomingCharges,
     UpcomingInvoice,
 )
@@ -80,16 +81,17 @@ def to_customer_state(
 
 
 def to_billing_details(customer: Raw, tax_ids: Iterable[Raw]) -> BillingDetails:
-    """`tax_ids`: the first is taken."""
     address = customer.get("address") or {}
-    tax_id: Raw = next(iter(tax_ids), {})
     return BillingDetails(
         name=customer.get("name") or "",
         email=customer.get("email") or "",
-        tax_id_type=str(tax_id.get("type") or ""),
-        tax_id=tax_id.get("value") or "",
+        tax_ids=tuple(to_tax_id(tax_id) for tax_id in tax_ids),
         **{field: address.get(field) or "" for field in ADDRESS_FIELDS},
     )
+
+
+def to_tax_id(raw: Raw) -> TaxId:
+    return TaxId(str(raw.get("type") or ""), raw.get("value") or "", raw["id"])
 
 
 def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = False) -> Subscription:

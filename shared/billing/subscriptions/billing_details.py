@@ -1,6 +1,6 @@
 """The name, address and tax id on a tenant's invoices. They are kept at the provider only.
 
-So the form always shows what is on the next invoice, including changes that were made in the provider's portal.
+So the form always shows what is on the next invoice, including changes that were made at the provider meanwhile.
 """
 
 import re
@@ -10,11 +10,11 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import customers, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import BillingDetails
+from shared.billing.provider import BillingDetails, Provider, TaxId
 from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.displayed_text import clean_line
-from shared.core.errors import Invalid
+from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
 from shared.identity import email_addresses
 
@@ -30,10 +30,11 @@ SPACED_TYPES = ("ch_vat",)  # whose numbers have a blank in them
 ADDRESS_FIELDS = ("line1", "line2", "postal_code", "city", "state")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BillingDetailsChange:
     tenant_id: str
     details: BillingDetails
+    opened: BillingDetails  # as the form showed them
 
 
 async def prepare_view(ctx: Ctx) -> str:
@@ -50,23 +51,71 @@ async def fetch(tenant_id: str) -> BillingDetails:
         return await customers.call_with_customer(tenant_id, provider.fetch_billing_details)
 
 
-async def prepare_change(ctx: Ctx, details: BillingDetails) -> BillingDetailsChange:
-    """Checks and records a change. Raises Invalid."""
+async def prepare_change(ctx: Ctx, details: BillingDetails, opened: BillingDetails) -> BillingDetailsChange:
+    """Checks and records a change. Raises Invalid.
+
+    `details`: with the tax id that was typed, or without one. `opened`: the details that the form showed.
+    """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     details = _clean_details(details)
     audit_log.record(ctx, "billing.details_changed", ctx.tenant_id)
-    return BillingDetailsChange(ctx.tenant_id, details)
+    return BillingDetailsChange(tenant_id=ctx.tenant_id, details=details, opened=opened)
 
 
 async def submit(change: BillingDetailsChange) -> None:
-    """Stores the details at the provider, outside of any transaction. Raises Conflict."""
+    """Stores the details at the provider, outside of any transaction. A repeated call completes one that failed.
+
+    Raises Conflict, also where they were changed after the form had been opened.
+    """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
         await customers.call_with_customer(
-            change.tenant_id,
-            lambda customer_id: provider.update_billing_details(customer_id, change.details),
+            change.tenant_id, lambda customer_id: _update(provider, customer_id, change)
         )
+
+
+async def _update(provider: Provider, customer_id: str, change: BillingDetailsChange) -> None:
+    current = await provider.fetch_billing_details(customer_id)
+    if _is_changed_meanwhile(current, change):
+        raise Conflict(
+            "The billing details were changed meanwhile.",
+            "Nothing was changed. Close this form, open it again and repeat your change.",
+            reason="changed_meanwhile",
+        )
+    kept = next(
+        (tax_id for tax_id in current.tax_ids if _is_submitted(tax_id, change)),
+        None,
+    )
+    removed_tax_ids = [tax_id.id for tax_id in list_editable_tax_ids(current) if tax_id != kept]
+    await provider.update_billing_details(customer_id, change.details, removed_tax_ids=removed_tax_ids)
+
+
+def list_editable_tax_ids(details: BillingDetails) -> list[TaxId]:
+    """Those that the form replaces, the newest first. Other types are set at the provider and stay."""
+    return [tax_id for tax_id in details.tax_ids if tax_id.type in TAX_ID_LABELS]
+
+
+def _is_changed_meanwhile(current: BillingDetails, change: BillingDetailsChange) -> bool:
+    """Whether somebody else changed them. What an earlier try of this change has stored doesn't count."""
+    if any(
+        getattr(current, field) not in (getattr(change.opened, field), getattr(change.details, field))
+        for field in ("name", "email", "country", *ADDRESS_FIELDS)
+    ):
+        return True
+    opened_ids = {tax_id.id for tax_id in change.opened.tax_ids}
+    current_ids = {tax_id.id for tax_id in current.tax_ids}
+    is_added = any(
+        tax_id.id not in opened_ids and not _is_submitted(tax_id, change) for tax_id in current.tax_ids
+    )
+    is_removed = any(
+        _is_submitted(tax_id, change) and tax_id.id not in current_ids for tax_id in change.opened.tax_ids
+    )
+    return is_added or is_removed
+
+
+def _is_submitted(tax_id: TaxId, change: BillingDetailsChange) -> bool:
+    return any(tax_id.is_same_number(submitted) for submitted in change.details.tax_ids)
 
 
 def _clean_details(details: BillingDetails) -> BillingDetails:
@@ -90,13 +139,17 @@ def _clean_details(details: BillingDetails) -> BillingDetails:
         raise Invalid(
             "The country must have two letters.", "Enter one such as DE or US.", fields={"country": "Invalid"}
         )
-    tax_id = (" " if details.tax_id_type in SPACED_TYPES else "").join(details.tax_id.upper().split())
-    if bool(tax_id) != bool(details.tax_id_type) or details.tax_id_type not in ("", *TAX_ID_LABELS):
+    tax_ids = tuple(_clean_tax_id(tax_id) for tax_id in details.tax_ids)
+    return BillingDetails(name=name, email=email, country=country, tax_ids=tax_ids, **lines)
+
+
+def _clean_tax_id(tax_id: TaxId) -> TaxId:
+    """Raises Invalid."""
+    value = (" " if tax_id.type in SPACED_TYPES else "").join(tax_id.value.upper().split())
+    if not value or tax_id.type not in TAX_ID_LABELS:
         raise Invalid(
             "A tax ID needs a type and a number.",
             "Enter both, or leave both empty.",
             fields={"tax_id": "Needs a type and a number"},
         )
-    return BillingDetails(
-        name=name, email=email, country=country, tax_id_type=details.tax_id_type, tax_id=tax_id, **lines
-    )
+    return TaxId(tax_id.type, value)

@@ -12,6 +12,7 @@ from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
 from shared.dev.stripe_sandbox.store import Object
 
 PATTERNS = {
+    "au_abn": r"\d{11}",
     "ch_vat": r"CHE-\d{3}\.\d{3}\.\d{3} (?:MWST|TVA|IVA)",
     "eu_vat": r"[A-Z]{2}[0-9A-Z]{8,12}",
     "gb_vat": r"GB(?:\d{9}|\d{12})",

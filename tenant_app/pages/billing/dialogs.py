@@ -177,6 +177,7 @@ def details_dialog() -> rx.Component:
         line("Country", "country", placeholder="DE"),
         dialog_field("Tax ID type", type_select, id="tax_id_type"),
         line("Tax ID", "tax_id", placeholder="DE123456789"),
+        rx.foreach(BillingState.other_tax_ids, small),
         confirm="Save",
         submit=BillingState.save_details,
     )

@@ -268,12 +268,20 @@ class MemoryProvider:
         self._record_call("fetch_billing_details")
         return self._get_present_buyer(customer_id).details
 
-    async def update_billing_details(self, customer_id: str, details: BillingDetails) -> None:
+    async def update_billing_details(
+        self, customer_id: str, details: BillingDetails, *, removed_tax_ids: Sequence[str] = ()
+    ) -> None:
         self._record_call("update_billing_details")
         buyer = self._get_present_buyer(customer_id)
-        if details.tax_id_type == "eu_vat" and not details.tax_id[:2].isalpha():
-            raise ProviderRefused("That is no VAT number.", "no_tax_id", kind="tax_id")
-        buyer.details, buyer.mail = details, details.email
+        numbers = buyer.details.tax_ids
+        buyer.details, buyer.mail = replace(details, tax_ids=numbers), details.email
+        for tax_id in details.tax_ids:
+            if tax_id.type == "eu_vat" and not tax_id.value[:2].isalpha():
+                raise ProviderRefused("That is no VAT number.", "no_tax_id", kind="tax_id")
+            if not any(tax_id.is_same_number(number) for number in numbers):
+                numbers = (replace(tax_id, id=self._new_id("number")), *numbers)
+        left = tuple(number for number in numbers if number.id not in removed_tax_ids)
+        buyer.details = replace(buyer.details, tax_ids=left)
 
     async def get_tenant_id(self, customer_id: str) -> str:
         self._record_call("get_tenant_id")
