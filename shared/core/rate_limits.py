@@ -33,6 +33,10 @@ class RateLimit(Enum):
 
     ADMIN_SIGN_IN_ADDRESS = ("30/15 minutes", "sign-in attempts")
     AUDIT_VERIFY_TENANT = ("30/hour", "verifications of the audit log")
+    BILLING_DETAILS_TENANT = (
+        "60/10 minutes",
+        "requests for billing details",
+    )  # apart: cancelling needs the next
     BILLING_TENANT = ("120/10 minutes", "requests to the payment provider")
     EXPORT_TENANT = ("60/hour", "exports")
     FACTOR_RESET_ACCOUNT = ("3/day", "requests to remove the second factor")

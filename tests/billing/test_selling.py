@@ -34,9 +34,10 @@ from shared.billing.subscriptions import (
 )
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.billing.sync import customer_sync
-from shared.core import rows
+from shared.core import rate_limits, rows
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.rate_limits import RateLimit
 from shared.entitlements import assignments
 from shared.jobs.worker import ExternalJob
 from tests.conftest import Cast, Person
@@ -672,8 +673,8 @@ async def test_deletion_that_nobody_noticed_is_found_by_the_next_call(
 
 async def open_details(person: Person) -> BillingDetails:
     async with person.ctx() as ctx:
-        tenant_id = await billing_details.prepare_view(ctx)
-    return await billing_details.fetch(tenant_id)
+        view = await billing_details.prepare_view(ctx)
+    return await billing_details.fetch(view)
 
 
 async def save_details(
@@ -705,6 +706,41 @@ async def test_billing_details_are_saved_at_the_provider(cast: Cast, seller: Mem
     async with cast.gil.ctx() as ctx:
         (event, *_) = (await audit_log.list_events(ctx, limit=1)).rows
         assert event.action == "billing.details_changed"
+
+
+async def test_opening_billing_details_creates_no_customer(cast: Cast, seller: MemoryProvider) -> None:
+    seller.calls.clear()
+    opened = await open_details(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        assert opened == BillingDetails(name=ctx.tenant_name, email=cast.gil.email)
+        (event, *_) = (await audit_log.list_events(ctx, limit=1)).rows
+    assert (seller.calls, await get_customer_id(cast.gil)) == ([], "")
+    assert event.action != "billing.customer_created"
+    assert (await save_details(cast.gil, WITH_VAT, opened)).name == "Globex AG"
+
+
+async def test_opening_billing_details_of_a_deleted_customer_shows_defaults(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    defaults = await open_details(cast.gil)
+    await save_details(cast.gil, WITH_VAT, defaults)
+    seller.delete_customer(await get_customer_id(cast.gil))
+    assert await open_details(cast.gil) == defaults
+    assert list_tax_ids(await save_details(cast.gil, WITH_VAT, defaults)) == ["eu_vat DE123456789"]
+
+
+async def test_opening_billing_details_leaves_the_limit_of_cancelling_alone(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[RateLimit] = []
+
+    async def record_limit(limit: RateLimit, *_: str) -> None:
+        limits.append(limit)
+
+    monkeypatch.setattr(rate_limits, "enforce_rate_limit", record_limit)
+    await open_details(cast.gil)
+    assert limits
+    assert RateLimit.BILLING_TENANT not in limits
 
 
 async def test_refused_tax_id_is_saved_by_a_retry_of_the_same_form(

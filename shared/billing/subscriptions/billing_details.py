@@ -10,13 +10,14 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import customers, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import BillingDetails, Provider, TaxId
+from shared.billing.provider import BillingDetails, Provider, ProviderRefused, TaxId
 from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
 from shared.identity import email_addresses
+from shared.tenancy import billing_contacts
 
 MAX_LINE_LENGTH = 200  # characters
 TAX_ID_LABELS = {  # types that the form offers
@@ -31,24 +32,44 @@ ADDRESS_FIELDS = ("line1", "line2", "postal_code", "city", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BillingDetailsView:
+    """What `fetch` reads. `defaults`: what a new customer is created with."""
+
+    customer_id: str
+    defaults: BillingDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BillingDetailsChange:
     tenant_id: str
     details: BillingDetails
     opened: BillingDetails  # as the form showed them
 
 
-async def prepare_view(ctx: Ctx) -> str:
-    """Id of the tenant whose details `fetch` returns."""
+async def prepare_view(ctx: Ctx) -> BillingDetailsView:
     policy.require(ctx, actions.BILLING_CHANGE)
-    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
-    return ctx.tenant_id
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_DETAILS_TENANT, ctx.tenant_id)
+    name, email = ctx.tenant_name, await billing_contacts.get_owner_email(ctx)
+    return BillingDetailsView(
+        customer_id=await customers.find_id(ctx), defaults=BillingDetails(name=name, email=email)
+    )
 
 
-async def fetch(tenant_id: str) -> BillingDetails:
-    """The details at the provider, outside of any transaction. Raises Conflict."""
+async def fetch(view: BillingDetailsView) -> BillingDetails:
+    """The details at the provider, or the defaults without a customer: only saving creates one.
+
+    Outside of any transaction. Raises Conflict.
+    """
+    if not view.customer_id:
+        return view.defaults
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        return await customers.call_with_customer(tenant_id, provider.fetch_billing_details)
+        try:
+            return await provider.fetch_billing_details(view.customer_id)
+        except ProviderRefused as refusal:
+            if refusal.kind != "customer":
+                raise
+            return view.defaults  # it was deleted at the provider
 
 
 async def prepare_change(ctx: Ctx, details: BillingDetails, opened: BillingDetails) -> BillingDetailsChange:

@@ -47,8 +47,8 @@ class DetailsState(DialogState, PageState, mixin=True):
     @needs(actions.BILLING_CHANGE)
     async def open_details(self) -> None:
         async with self._ctx() as ctx:
-            tenant_id = await billing_details.prepare_view(ctx)
-        details = await billing_details.fetch(tenant_id)
+            view = await billing_details.prepare_view(ctx)
+        details = await billing_details.fetch(view)
         self._opened, self.details = details, _fill_form(details)
         self.other_tax_ids = _describe_other_tax_ids(details)
         self.dialog = "details"
