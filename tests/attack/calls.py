@@ -166,7 +166,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
     "backoffice.key_renewal.record_realm.realm": lambda *_: "user",
     "backoffice.price_admin.set_price.kind": lambda *_: "flat",
-    "backoffice.adjustments_repository.find_open_dispute.invoice_id": lambda world, tenant: max(
+    "backoffice.adjustments_repository.find_blocking_dispute.invoice_id": lambda world, tenant: max(
         world.claims("invoice_id", tenant), key=len
     ),  # the disputed one
     "tenancy.tenant_repository.release_slug.slug": lambda *_: LEFT_BY_BOTH,
