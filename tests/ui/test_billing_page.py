@@ -13,6 +13,7 @@ from shared.core import money
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.ui.field_errors import FieldErrors
+from tenant_app.pages.billing import remaining_rows
 from tenant_app.pages.billing.state import BillingState
 from tests.conftest import Cast, Person, opens
 from tests.support.billing import shared_provider
@@ -296,9 +297,11 @@ async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
     await shared_provider.return_from_provider(cast.gil)
     page = await open_billing_page(cast.gil)
     assert page.remaining_text == "$29.00 is overdue and still collected."
+    assert page.cancel_text == "$29.00 is overdue and still collected, unless you end now."
     assert page.void_note.startswith("You lose access now, and we void TXN_")
     toast = str(await send_event(page, "cancel_subscription", voiding_form(page)))
     assert "Subscription ended" in toast
+    assert "1 unpaid invoice was voided." in toast
     assert seller.deals[deal].state == "over"
     seller.set_card(seller.deals[deal].buyer, pays=True)
     assert [bill.state for bill in seller.transactions.values() if bill.deal == deal] == ["settled", "waived"]
@@ -309,7 +312,7 @@ async def test_overdue_invoice_is_voided_when_the_subscription_ends_now(
 
 
 def voiding_form(page: Any) -> dict[str, str]:
-    return {"why": "unused", "comment": "", "voids_overdue": "on", "void_ids": page.void_ids}
+    return {"why": "unused", "comment": "", "voids_unpaid": "on", "void_ids": page.void_ids}
 
 
 @pytest.mark.parametrize("shown", ["", "{} {}_2", "txn_other"])
@@ -330,6 +333,20 @@ async def open_overdue_page(cast: Cast, seller: MemoryProvider) -> tuple[Any, st
     seller.advance(timedelta(days=32))
     await shared_provider.return_from_provider(cast.gil)
     return await open_billing_page(cast.gil), deal
+
+
+async def test_invoice_is_overdue_only_after_an_attempt(cast: Cast, seller: MemoryProvider) -> None:
+    page, deal = await open_overdue_page(cast, seller)
+    bill = [bill for bill in seller.transactions.values() if bill.deal == deal][-1]
+    bill.tries = 0
+    await shared_provider.return_from_provider(cast.gil)
+    await send_event(page, "load")
+    assert page.remaining_text == "$29.00 is open and still collected."
+    assert page.remaining_lines[0].text.startswith("Open invoice TXN_")
+
+
+def test_voided_invoices_are_counted() -> None:
+    assert remaining_rows.describe_voided(2) == "2 unpaid invoices were voided."
 
 
 async def test_nothing_ends_when_the_invoice_was_paid_meanwhile(cast: Cast, seller: MemoryProvider) -> None:

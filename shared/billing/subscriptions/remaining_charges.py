@@ -41,14 +41,14 @@ class VoidableInvoices:
 class RemainingCharges:
     """`pending_lines` are charged when the subscription ends, less the credit; a sum below zero isn't paid out.
 
-    `overdue`: open invoices, which go on being collected. `due_soon`: drafts of periods that have begun, which are
+    `open_invoices`: go on being collected. `due_soon`: drafts of periods that have begun, which are
     charged within the hour. `other_drafts`: drafts that are charged later, or not at all.
     """
 
     currency: str
     pending_lines: tuple[InvoiceLine, ...]
     balance: int  # that is left for them; credit is negative
-    overdue: tuple[BillingInvoice, ...]
+    open_invoices: tuple[BillingInvoice, ...]
     due_soon: tuple[BillingInvoice, ...]
     other_drafts: tuple[BillingInvoice, ...]
     has_usage: bool  # usage until then is charged too
@@ -62,7 +62,7 @@ class RemainingCharges:
 
     @property
     def is_nothing(self) -> bool:
-        is_invoiced = self.overdue or self.due_soon or self.other_drafts
+        is_invoiced = self.open_invoices or self.due_soon or self.other_drafts
         return self.is_known and not (self.pending_amount or is_invoiced or self.has_usage)
 
 
@@ -156,7 +156,7 @@ def find_remaining_charges(
         pending_lines=_list_pending_lines(upcoming),
         # A draft with an amount due takes what is left of the credit.
         balance=max(0, balance) if unpaid_invoices.drafts else balance,
-        overdue=unpaid_invoices.open,
+        open_invoices=unpaid_invoices.open,
         due_soon=due_soon,
         other_drafts=tuple(invoice for invoice in unpaid_invoices.drafts if invoice not in due_soon),
         has_usage=any(

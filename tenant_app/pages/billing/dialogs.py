@@ -80,13 +80,13 @@ def remaining_charges_list() -> rx.Component:
     lines: Any = BillingState.remaining_lines
     return rx.fragment(
         rx.cond(lines.length() > 0, amount_list(lines, "", "")),
-        small(BillingState.remaining_text, data_testid="remaining"),
+        small(BillingState.cancel_text, data_testid="remaining"),
     )
 
 
 def void_checkbox() -> rx.Component:
-    tick = rx.el.input(type="checkbox", name="voids_overdue", value="on", aria_describedby="voids-note")
-    label = rx.el.span("End now and don’t pay what is overdue", class_name="strong")
+    tick = rx.el.input(type="checkbox", name="voids_unpaid", value="on", aria_describedby="voids-note")
+    label = rx.el.span("End now and don’t pay for the period that has begun", class_name="strong")
     note = small(BillingState.void_note, id="voids-note")
     ids = rx.el.input(type="hidden", name="void_ids", value=BillingState.void_ids)
     return rx.fragment(ids, rx.el.label(tick, label, note, class_name="check"))
@@ -97,7 +97,9 @@ def cancel_dialog() -> rx.Component:
     until = rx.cond(
         at != "",
         rx.fragment(
-            "It works until ",
+            rx.cond(
+                BillingState.void_note != "", "Unless you end it now, it works until ", "It works until "
+            ),
             local_time(at, "", "day"),
             "; then you’ll move to ",
             BillingState.fallback_plan,

@@ -1,12 +1,15 @@
 """What is still charged after cancelling, and what can be voided, as the page shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from shared.billing.models import BillingInvoice
+from shared.billing.subscriptions.cancellation import CancellationRequest
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.billing.subscriptions.remaining_charges import RemainingCharges
 from shared.core import money
+from shared.core.plurals import plural
 from tenant_app.pages.billing.rows import InvoiceLineRow
 
 
@@ -15,6 +18,7 @@ class RemainingRow:
     """What is still charged after cancelling: one sentence, and the items. `void_note`: "" where nothing can be voided."""
 
     sentence: str = ""
+    sentence_before: str = ""  # for the dialog, in which customers choose whether to end it now
     lines: tuple[InvoiceLineRow, ...] = ()
     void_note: str = ""
 
@@ -34,12 +38,16 @@ def remaining_row(overview: BillingOverview) -> RemainingRow:
             lines.append(InvoiceLineRow("Balance of earlier invoices and credits", balance_text))
     lines += [
         InvoiceLineRow(
-            f"Overdue invoice {invoice.number}", money.format_amount(invoice.due, invoice.currency)
+            f"{'Overdue' if invoice.attempts else 'Open'} invoice {invoice.number}",
+            money.format_amount(invoice.due, invoice.currency),
         )
-        for invoice in remaining.overdue
+        for invoice in remaining.open_invoices
     ]
     return RemainingRow(
-        sentence=describe_remaining_charges(remaining), lines=tuple(lines), void_note=void_note
+        sentence=describe_remaining_charges(remaining),
+        sentence_before=describe_remaining_charges(remaining, voidable=overview.voidable.invoices),
+        lines=tuple(lines),
+        void_note=void_note,
     )
 
 
@@ -60,8 +68,13 @@ def describe_void(overview: BillingOverview) -> str:
     return f"You lose access now, and we void {voided_text}."
 
 
-def describe_remaining_charges(remaining: RemainingCharges) -> str:
-    """Says that nothing more is charged only where that follows from what the provider told us."""
+def describe_remaining_charges(
+    remaining: RemainingCharges, *, voidable: Collection[BillingInvoice] = ()
+) -> str:
+    """Says that nothing more is charged only where that follows from what the provider told us.
+
+    `voidable`: invoices that the customer can still choose to void.
+    """
     if remaining.is_nothing:
         return "You won’t be charged again."
     sentences = []
@@ -78,9 +91,28 @@ def describe_remaining_charges(remaining: RemainingCharges) -> str:
     for currency, amount in _sum_by_currency(remaining.other_drafts).items():
         amount_text = money.format_amount(amount, currency)
         sentences.append(f"{amount_text} is on a draft invoice and may still be charged.")
-    for currency, amount in _sum_by_currency(remaining.overdue).items():
-        sentences.append(f"{money.format_amount(amount, currency)} is overdue and still collected.")
+    for is_overdue, is_voidable in product((True, False), (True, False)):
+        invoices = [
+            invoice
+            for invoice in remaining.open_invoices
+            if bool(invoice.attempts) is is_overdue and (invoice in voidable) is is_voidable
+        ]
+        for currency, amount in _sum_by_currency(invoices).items():
+            status, end = "overdue" if is_overdue else "open", ", unless you end now." if is_voidable else "."
+            sentences.append(f"{money.format_amount(amount, currency)} is {status} and still collected{end}")
     return " ".join(sentences)
+
+
+def describe_cancellation(request: CancellationRequest, remaining_text: str) -> tuple[str, str]:
+    """What was done, and what follows. `remaining_text`: what is still charged."""
+    if request.keys and request.ending_ids.issuperset(request.keys):
+        return "Subscription ended.", describe_voided(len(request.void_keys))
+    voided_text = f"{describe_voided(len(request.void_keys))} " if request.void_keys else ""
+    return "Cancelled.", f"{voided_text}You keep access until the end of the period. {remaining_text}"
+
+
+def describe_voided(count: int) -> str:
+    return f"{plural(count, 'unpaid invoice')} {'was' if count == 1 else 'were'} voided."
 
 
 def _sum_by_currency(invoices: Sequence[BillingInvoice]) -> dict[str, int]:

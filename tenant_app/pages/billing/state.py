@@ -30,7 +30,7 @@ from shared.ui.list_state import ListState
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
-from tenant_app.pages.billing.remaining_rows import remaining_row
+from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided, remaining_row
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
     InvoiceLineRow,
@@ -50,7 +50,7 @@ PAUSED = "paused"
 class CancelForm(Form):
     why: str
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
-    voids_overdue: Literal["", "on"] = ""
+    voids_unpaid: Literal["", "on"] = ""
     void_ids: str = ""  # of the invoices that the dialog names
 
 
@@ -70,6 +70,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     next_note: str = ""
     next_lines: list[InvoiceLineRow] = []
     remaining_text: str = ""  # what is still charged after cancelling
+    cancel_text: str = ""  # the same before it, where it depends on ending now
     remaining_lines: list[InvoiceLineRow] = []
     void_note: str = ""  # what can be voided; "" for nothing
     void_ids: str = ""  # of these invoices, separated by spaces
@@ -188,7 +189,8 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         self.next_label, self.next_amount = upcoming.label, upcoming.amount
         self.next_at, self.next_note = upcoming.at, upcoming.note
         self.next_lines, self.remaining_lines = list(upcoming.lines), list(remaining.lines)
-        self.remaining_text, self.void_note = remaining.sentence, remaining.void_note
+        self.remaining_text, self.cancel_text = remaining.sentence, remaining.sentence_before
+        self.void_note = remaining.void_note
         self.void_ids = " ".join(invoice.id for invoice in billing.voidable.invoices)
         self.renews_at = iso_or_empty(subscription.renews_at) if subscription else ""
         self.method = billing.method
@@ -246,17 +248,14 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         form = CancelForm.read(payload)
         async with self._ctx() as ctx:
             ending = await cancellation.prepare_cancel(
-                ctx, form.why, form.comment, void_ids=form.void_ids.split() if form.voids_overdue else None
+                ctx, form.why, form.comment, void_ids=form.void_ids.split() if form.voids_unpaid else None
             )
         with self._skip_own_tab():
             is_applied = await cancellation.submit(ending)
         self._close_dialog()
         await self._show_change()
-        if ending.void_keys:
-            return success_toast("Subscription ended.", "The overdue invoice was voided.", is_applied)
-        return success_toast(
-            "Cancelled.", f"You keep access until the end of the period. {self.remaining_text}", is_applied
-        )
+        title, detail = describe_cancellation(ending, self.remaining_text)
+        return success_toast(title, detail, is_applied)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -267,7 +266,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         with self._skip_own_tab():
             is_applied = await cancellation.submit(request)
         await self._show_change()
-        return success_toast("Voided.", "You don’t have to pay it.", is_applied)
+        return success_toast("Voided.", describe_voided(len(request.void_keys)), is_applied)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
