@@ -298,6 +298,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "device": lambda *_: "Chrome on macOS",
     "within": lambda *_: timedelta(hours=1),
     "wrapped": lambda *_: b"a key",
+    "void_ids": lambda world, tenant: world.claims("invoice_id", tenant),
 }
 
 
