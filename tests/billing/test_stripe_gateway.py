@@ -499,6 +499,14 @@ async def test_state_is_fetched_with_a_key_that_may_not_read_everything(
     assert state.upcoming.unknown_ids == (("sub_1",) if forbidden == "/invoiceitems" else ())
 
 
+async def test_webhook_about_an_object_that_the_key_may_not_read_has_no_customer(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    """A refused key would stop the webhooks of the whole account."""
+    stub_server.responses = [build_error(403)]
+    assert await gateway.find_customer_id("ch_1") == ""
+
+
 def _serve_charge(stub_server: StubServer, forbidden: str) -> None:
     """A refunded and disputed payment, and a subscription that ends."""
     refunds = build_list([{"id": "re_1", "object": "refund", "amount": 5, "status": "succeeded"}])

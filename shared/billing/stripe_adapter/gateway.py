@@ -220,16 +220,17 @@ class StripeGateway:
         return mapping.get_object_id(subject.get("customer"))
 
     async def _fetch_object(self, noun: str, object_id: str, expand: Sequence[str] = ()) -> dict[str, Any]:
-        """The object as Stripe sends it; {} for a missing one."""
+        """The object as Stripe sends it; {} for a missing one, and for one that the key can't read."""
         try:
-            answer = await self._client.raw_request_async(
-                "get", f"/v1/{noun}/{object_id}", **({"expand": list(expand)} if expand else {})
-            )
+            with tolerate_missing_right(noun):
+                answer = await self._client.raw_request_async(
+                    "get", f"/v1/{noun}/{object_id}", **({"expand": list(expand)} if expand else {})
+                )
+                return dict(answer.data)
         except stripe.InvalidRequestError as problem:
-            if is_missing(problem):
-                return {}
-            raise
-        return dict(answer.data)
+            if not is_missing(problem):
+                raise
+        return {}
 
     @translate_stripe_errors
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
