@@ -50,6 +50,7 @@ class AuditAction(StrEnum):
     ADDON_ENDED = "addon.ended"
     AUDIT_EXPORTED = "audit.exported"
     BILLING_ADJUSTED = "billing.adjusted"
+    BILLING_ADJUSTMENT_FAILED = "billing.adjustment_failed"
     BILLING_CANCEL_ASKED = "billing.cancel_asked"
     BILLING_CHANGE_ASKED = "billing.change_asked"
     BILLING_CHECKOUT_STARTED = "billing.checkout_started"

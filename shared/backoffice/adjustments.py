@@ -14,6 +14,7 @@ from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment, BillingDispute
 from shared.billing.provider import ENDED_DISPUTE_STATUSES, ProviderRefused
+from shared.billing.sync import refund_results
 from shared.core import live_events, money
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
@@ -201,6 +202,8 @@ async def _finish(ctx: Ctx, adjustment_id: str, *, external_id: str, error: str)
         row.state, row.done_at = "failed" if error else "done", now()
         row.external_id, row.error = external_id, error[:500]
         ctx.session.add(row)
+        if error:
+            refund_results.record_failure(ctx, row, row.amount)
         await _notify_pages(ctx)
 
 

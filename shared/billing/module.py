@@ -33,6 +33,7 @@ MODULE = Module(
     surfaces={"/t/[tenant]/billing": actions.BILLING_READ},
     audit={
         AuditAction.BILLING_ADJUSTED: "adjusted the balance",
+        AuditAction.BILLING_ADJUSTMENT_FAILED: "marked an adjustment as failed",
         AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
         AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
         AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
@@ -43,7 +44,7 @@ MODULE = Module(
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
-        AuditAction.BILLING_VOID_ASKED: "voided an overdue invoice",
+        AuditAction.BILLING_VOID_ASKED: "asked to void an overdue invoice",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },
     recorded={

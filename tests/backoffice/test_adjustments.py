@@ -97,9 +97,9 @@ async def list_adjustments(cast: Cast, tenant: str = "") -> list[BillingAdjustme
         )
 
 
-async def list_adjustment_events(cast: Cast) -> list[Any]:
+async def list_adjustment_events(cast: Cast, action: str = "billing.adjusted") -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.adjusted"))).rows)
+        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows)
 
 
 async def execute_adjustment(cast: Cast, adjustment_id: str) -> None:
@@ -226,6 +226,8 @@ async def test_refund_is_refused_above_what_was_paid(cast: Cast, provider: Adjus
     await execute_adjustment(cast, first)
     (row,) = await list_adjustments(cast)
     assert (row.state, row.error) == ("failed", "This charge is disputed.")
+    (event,) = await list_adjustment_events(cast, "billing.adjustment_failed")
+    assert (event.object_id, event.after) == (first, {"refund": "$150.00"})
     provider.refuse = None
     await request_adjustment(cast.olga, cast.acme, 20_000, **about)  # what failed was not given
 
@@ -343,6 +345,8 @@ async def test_refund_that_failed_in_part_frees_that_part(cast: Cast, provider: 
     await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
     (row,) = await list_adjustments(cast)
     assert (row.state, row.error) == ("failed", "$5.00 of the refund failed at the bank: failed")
+    (event,) = await list_adjustment_events(cast, "billing.adjustment_failed")
+    assert (event.object_id, event.after, event.actor_type) == (made, {"refund": "$5.00"}, "job")
     with pytest.raises(Conflict, match=r"At most \$185\.00"):
         await request_adjustment(cast.olga, cast.acme, 18_501, **refund_of)
 

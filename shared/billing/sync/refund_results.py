@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from shared.audit import audit_log
+from shared.audit.event_types import AuditAction
 from shared.billing import repository
-from shared.billing.models import BillingDispute, BillingRefund
+from shared.billing.models import BillingAdjustment, BillingDispute, BillingRefund
 from shared.billing.provider import FAILED_REFUND_STATUSES, UNANSWERED_DISPUTE_STATUSES, Refund
 from shared.core import money
 from shared.core.context import Ctx
@@ -24,6 +26,18 @@ async def fail_adjustments(ctx: Ctx, refunds: Sequence[Refund]) -> None:
             row.external_id = row.external_id or refund.credit_note_id or refund.id
             row.error = _describe_failure(refund, row.amount)
             ctx.session.add(row)
+            record_failure(ctx, row, refund.amount)
+
+
+def record_failure(ctx: Ctx, adjustment: BillingAdjustment, failed_amount: int) -> None:
+    """The reason isn't recorded: customers read the audit log, and it may be in the provider's words."""
+    audit_log.record(
+        ctx,
+        AuditAction.BILLING_ADJUSTMENT_FAILED,
+        adjustment.id,
+        after={adjustment.kind: money.format_amount(failed_amount, adjustment.currency)},
+        invoice=adjustment.invoice_id,
+    )
 
 
 def _describe_failure(refund: Refund, requested_amount: int) -> str:
