@@ -73,7 +73,7 @@ def is_about_whole_account(problem: Exception) -> bool:
 
 @contextmanager
 def tolerate_missing_right(subject: str) -> Iterator[None]:
-    """Leaves the block where a restricted key may not read this subject, which a sync can do without.
+    """Leaves the block where a restricted key lacks the right to read this subject, which a sync can do without.
 
     A key that may read nothing fails with the subjects that every sync needs.
     """

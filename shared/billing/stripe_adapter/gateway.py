@@ -723,7 +723,7 @@ class StripeGateway:
         return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
 
     async def _list_pending_items(self, customer_id: str) -> list[dict[str, Any]] | None:
-        """None where the key may not read them."""
+        """None where the key can't read them."""
         items: list[dict[str, Any]] | None = None
         with tolerate_missing_right("invoice items"):
             page = await self._v1.invoice_items.list_async(
@@ -735,7 +735,7 @@ class StripeGateway:
     async def _fetch_charges(
         self, customer_id: str, invoices: Sequence[Mapping[str, Any]]
     ) -> tuple[tuple[Refund, ...], tuple[Dispute, ...]]:
-        """The newest refunds and disputes; none of those that the key may not read, so that the stored ones stay.
+        """The newest refunds and disputes; none of those that the key can't read, so that the stored ones stay.
 
         Stripe lists neither by customer. Nothing is asked about a customer who has paid nothing.
         """
