@@ -3,7 +3,6 @@
 So the form always shows what is on the next invoice, including changes that were made at the provider meanwhile.
 """
 
-import re
 from dataclasses import dataclass
 
 from shared.access import actions, policy
@@ -13,6 +12,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.provider import BillingDetails, Provider, ProviderRefused, TaxId
 from shared.core import rate_limits
 from shared.core.context import Ctx
+from shared.core.countries import COUNTRY_NAMES
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
@@ -26,7 +26,6 @@ TAX_ID_LABELS = {  # types that the form offers
     "gb_vat": "UK VAT number",
     "us_ein": "US EIN",
 }
-COUNTRY_PATTERN = re.compile(r"[A-Z]{2}")
 SPACED_TYPES = ("ch_vat",)  # whose numbers have a blank in them
 ADDRESS_FIELDS = ("line1", "line2", "postal_code", "city", "state")
 
@@ -87,7 +86,7 @@ async def prepare_change(ctx: Ctx, details: BillingDetails, opened: BillingDetai
 async def submit(change: BillingDetailsChange) -> None:
     """Stores the details at the provider, outside of any transaction. A repeated call completes one that failed.
 
-    Raises Conflict, also where they were changed after the form had been opened.
+    Raises Conflict, including where they were changed after the form had been opened.
     """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
@@ -118,7 +117,7 @@ def list_editable_tax_ids(details: BillingDetails) -> list[TaxId]:
 
 
 def _is_changed_meanwhile(current: BillingDetails, change: BillingDetailsChange) -> bool:
-    """Whether somebody else changed them. What an earlier try of this change has stored doesn't count."""
+    """Whether they were changed by anything but this change. What an earlier try of this change has stored doesn't count."""
     if any(
         getattr(current, field) not in (getattr(change.opened, field), getattr(change.details, field))
         for field in ("name", "email", "country", *ADDRESS_FIELDS)
@@ -156,9 +155,11 @@ def _clean_details(details: BillingDetails) -> BillingDetails:
         for field in ADDRESS_FIELDS
     }
     country = details.country.strip().upper()
-    if country and not COUNTRY_PATTERN.fullmatch(country):
+    if country and country not in COUNTRY_NAMES:
         raise Invalid(
-            "The country must have two letters.", "Enter one such as DE or US.", fields={"country": "Invalid"}
+            "Enter one such as DE or US.",
+            "Nothing was changed. Correct this and try again.",
+            fields={"country": "Enter one such as DE or US."},
         )
     tax_ids = tuple(_clean_tax_id(tax_id) for tax_id in details.tax_ids)
     return BillingDetails(name=name, email=email, country=country, tax_ids=tax_ids, **lines)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from babel import Locale
+
 from shared.dev.stripe_sandbox import endings
 from shared.dev.stripe_sandbox.objects import (
     fetch_object,
@@ -18,6 +20,7 @@ ACCEPTED_PARAMS = (
     "name email description phone address metadata preferred_locales invoice_prefix balance"
     " invoice_settings.default_payment_method"
 )
+COUNTRY_CODES = frozenset(code for code in map(str, Locale("en").territories) if len(code) == 2) - {"ZZ"}
 PLAIN_FIELDS = ("name", "email", "description", "phone", "address")
 
 
@@ -115,6 +118,8 @@ def list_customers(call: ApiCall) -> Object:
 def _fill_customer(account: Account, customer: Object, params: Object) -> None:
     if (email := params.get("email")) and ("@" not in email or " " in email):
         raise ApiError(f"Invalid email address: {email}", code="email_invalid", param="email")
+    if (country := (params.get("address") or {}).get("country")) and country.upper() not in COUNTRY_CODES:
+        raise ApiError(f"Country '{country}' is unknown.", param="address[country]")
     method_id = (params.get("invoice_settings") or {}).get("default_payment_method")
     if method_id:
         method = account.get("payment_method", method_id)

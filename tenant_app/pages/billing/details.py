@@ -10,6 +10,7 @@ from shared.access import actions
 from shared.billing.provider import BillingDetails, TaxId
 from shared.billing.subscriptions import billing_details
 from shared.billing.subscriptions.billing_details import MAX_LINE_LENGTH, TAX_ID_LABELS
+from shared.core.countries import COUNTRY_NAMES
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
@@ -40,6 +41,7 @@ class DetailsState(DialogState, PageState, mixin=True):
     """The part of the page's state that shows and saves billing details. They are read from the provider each time."""
 
     details: dict[str, str] = {}  # by field of the form
+    unlisted_country: str = ""  # one that the provider has and the form doesn't offer
     other_tax_ids: list[str] = []  # sentences about those that the form doesn't show in a field
     _opened: BillingDetails = BillingDetails()
 
@@ -50,6 +52,7 @@ class DetailsState(DialogState, PageState, mixin=True):
             view = await billing_details.prepare_view(ctx)
         details = await billing_details.fetch(view)
         self._opened, self.details = details, _fill_form(details)
+        self.unlisted_country = "" if details.country in COUNTRY_NAMES else details.country
         self.other_tax_ids = _describe_other_tax_ids(details)
         self.dialog = "details"
         await self._clear_field_errors()
@@ -90,4 +93,5 @@ def _describe_other_tax_ids(details: BillingDetails) -> list[str]:
     return replaced + kept
 
 
+COUNTRY_CHOICES = [("", "None"), *COUNTRY_NAMES.items()]
 TAX_ID_CHOICES = [("", "None"), *TAX_ID_LABELS.items()]

@@ -1,5 +1,6 @@
 """The dialogs of the billing page: seats, prices, cancellation, and the lines of an invoice."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import reflex as rx
@@ -10,7 +11,7 @@ from shared.ui.banners import local_time
 from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper, text_area, text_input
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
-from tenant_app.pages.billing.details import TAX_ID_CHOICES
+from tenant_app.pages.billing.details import COUNTRY_CHOICES, TAX_ID_CHOICES
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import amount_list, external_link
 
@@ -158,13 +159,19 @@ def details_dialog() -> rx.Component:
         control = text_input(name, default_value=details[name], max_length=MAX_LINE_LENGTH, **props)
         return dialog_field(label, control, id=name)
 
-    type_select = rx.el.select(
-        *[rx.el.option(label, value=key) for key, label in TAX_ID_CHOICES],
-        name="tax_id_type",
-        class_name="input",
-        default_value=details["tax_id_type"],
-        custom_attrs={"id": "tax_id_type"},
-    )
+    def choice(label: str, name: str, options: Sequence[tuple[str, str]], *more: Any) -> rx.Component:
+        control = rx.el.select(
+            *[rx.el.option(option_label, value=value) for value, option_label in options],
+            *more,
+            name=name,
+            class_name="input",
+            default_value=details[name],
+            custom_attrs={"id": name},
+        )
+        return dialog_field(label, control, id=name)
+
+    country = BillingState.unlisted_country
+    unlisted_option = rx.cond(country != "", rx.el.option(country, value=country))
     return billing_dialog(
         "details",
         "Billing details",
@@ -176,8 +183,8 @@ def details_dialog() -> rx.Component:
         line("Postal code", "postal_code"),
         line("City", "city"),
         line("State or region", "state"),
-        line("Country", "country", placeholder="DE"),
-        dialog_field("Tax ID type", type_select, id="tax_id_type"),
+        choice("Country", "country", COUNTRY_CHOICES, unlisted_option),
+        choice("Tax ID type", "tax_id_type", TAX_ID_CHOICES),
         line("Tax ID", "tax_id", placeholder="DE123456789"),
         rx.foreach(BillingState.other_tax_ids, small),
         confirm="Save",

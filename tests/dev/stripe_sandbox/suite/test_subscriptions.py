@@ -404,6 +404,16 @@ def test_lists_omit_ended_subscriptions_unless_asked(merchant: SdkMerchant) -> N
     assert list_subscription_ids(status="canceled") == list_subscription_ids(status="ended") == [ended.id]
 
 
+def test_unknown_country_of_a_customer_is_refused(merchant: SdkMerchant) -> None:
+    customer = merchant.create_customer()
+    merchant.v1.customers.update(customer.id, {"address": {"country": "DE"}})
+    for country in ("XX", "Germany"):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            merchant.v1.customers.update(customer.id, {"address": {"country": country}})
+        assert caught.value.param == "address[country]"
+    assert merchant.v1.customers.retrieve(customer.id).address.country == "DE"
+
+
 def test_tax_ids_are_added_listed_and_deleted(merchant: SdkMerchant) -> None:
     customer, other = merchant.create_customer(), merchant.create_customer()
     tax_ids = merchant.v1.customers.tax_ids
