@@ -186,7 +186,7 @@ def details_dialog() -> rx.Component:
         choice("Country", "country", COUNTRY_CHOICES, unlisted_option),
         choice("Tax ID type", "tax_id_type", TAX_ID_CHOICES),
         line("Tax ID", "tax_id", placeholder="DE123456789"),
-        rx.foreach(BillingState.other_tax_ids, small),
+        rx.foreach(BillingState.other_tax_ids, lambda tax_id: small(tax_id)),
         confirm="Save",
         submit=BillingState.save_details,
     )
