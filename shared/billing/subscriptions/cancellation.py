@@ -48,8 +48,8 @@ async def prepare_cancel(
     """Prepares cancelling all subscriptions at the end of what is paid.
 
     `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
-    they are for. `prepare_void` repeats the voiding where only the end happened. Raises Invalid, Conflict without an active subscription or an invoice
-    to void.
+    they are for. `prepare_void` repeats the voiding where only the end happened. Raises Invalid, Conflict without an
+    active subscription or where other invoices can be voided.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
     comment = clean_line(

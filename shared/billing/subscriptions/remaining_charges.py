@@ -21,7 +21,7 @@ ChargeObstacle = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpaidInvoices:
-    """`pending`: of changes that wait for their payment. They are dropped where nobody pays them."""
+    """`pending`: of changes that wait for their payment. They are dropped unless they are paid."""
 
     drafts: tuple[BillingInvoice, ...]
     open: tuple[BillingInvoice, ...]
