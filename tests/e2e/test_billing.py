@@ -64,7 +64,8 @@ def pay(page: Page, card: str, button: str | re.Pattern[str]) -> None:
 
 
 def get_fact(page: Page, label: str) -> Any:
-    return page.get_by_role("region", name="Billing facts").locator(".stat", has_text=label)
+    facts = page.get_by_role("region", name="Billing facts").locator(".stat")
+    return facts.filter(has=page.get_by_text(label, exact=True))
 
 
 def take_pictures_of(person: NewVisitor, name: str) -> None:
