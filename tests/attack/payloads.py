@@ -32,6 +32,7 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{permission.replace(':', '_')}" for permission in list_permissions()), ""),
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
+    **dict.fromkeys(("void_ids", "voids_unpaid"), ""),
     **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "tax_id", "tax_id_type"), ""),
     "cleanup_by": "2030-01-01",
     **{f"limit_{name}": "5" for name in LIMITS},

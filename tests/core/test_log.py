@@ -203,7 +203,6 @@ def test_record_is_one_bounded_line_whatever_a_client_sends(lines: list[dict[str
     assert "ValueError" in shown[3]["exception"]
 
 
-@pytest.mark.usefixtures("lines")
 @pytest.mark.parametrize("name", ["httpx", "stripe"])
 def test_requests_to_the_provider_are_not_logged_with_their_addresses(
     lines: list[dict[str, Any]], name: str
@@ -212,6 +211,7 @@ def test_requests_to_the_provider_are_not_logged_with_their_addresses(
     assert list(lines) == []
 
 
+@pytest.mark.usefixtures("lines")
 def test_libraries_print_nothing_beside_our_formatter(capsys: pytest.CaptureFixture[str]) -> None:
     for name in log.LIBRARY_LEVELS:
         logging.getLogger(name).addHandler(logging.StreamHandler())
