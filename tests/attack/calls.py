@@ -42,6 +42,7 @@ NOT_CALLED = {
     "audit.audit_log.record": "adds a line in words of its caller",
     "audit.audit_log.record_operator": "adds a line in words of its caller",
     "backoffice.reasons": "checks a reason, and reads nothing",
+    "billing.sync.refund_results.record_failure": "adds a line about an adjustment that its caller has read",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
     "tenancy.tenant_repository.set_slug": "changes the row that it is handed",

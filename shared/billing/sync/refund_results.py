@@ -26,10 +26,10 @@ async def fail_adjustments(ctx: Ctx, refunds: Sequence[Refund]) -> None:
             row.external_id = row.external_id or refund.credit_note_id or refund.id
             row.error = _describe_failure(refund, row.amount)
             ctx.session.add(row)
-            _record_failure(ctx, row, refund.amount)
+            record_failure(ctx, row, refund.amount)
 
 
-def _record_failure(ctx: Ctx, adjustment: BillingAdjustment, failed_amount: int) -> None:
+def record_failure(ctx: Ctx, adjustment: BillingAdjustment, failed_amount: int) -> None:
     """The reason isn't recorded: customers read the audit log, and it may be in the provider's words."""
     audit_log.record(
         ctx,
