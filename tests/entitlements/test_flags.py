@@ -275,14 +275,18 @@ async def another_process(person: Person) -> AsyncIterator[Any]:
 
 async def test_killed_flag_is_off_in_every_process_after_the_commit(cast: Cast) -> None:
     async with another_process(cast.ann) as first, another_process(cast.ann) as second:
+        slowest = 0.0  # answer of this machine, however busy it is
         for ask in (first, second, first, second):
-            assert (await ask())[0] == Reason.ALLOWED  # and now they hold it in memory
+            began = time.monotonic()
+            reason, knew = await ask()
+            assert reason == Reason.ALLOWED  # and now they hold it in memory
+            slowest = max(slowest, knew - began)
         async with flag_fixtures.flag_killed(cast, "role_editor"):
             committed = time.monotonic()
             for ask in (first, second):
                 reason, knew = await ask()
                 assert reason == Reason.FLAG_OFF  # the very first answer after it
-                assert knew - committed < AT_ONCE
+                assert knew - committed < AT_ONCE + 3 * slowest
                 print(f"off {knew - committed:.4f} s after the commit")
         for ask in (first, second):
             assert (await ask())[0] == Reason.ALLOWED
