@@ -130,7 +130,7 @@ async def list_drift_of_all_tenants(
 
 
 async def list_alerts_of_all_tenants(session: AsyncSession, limit: int) -> Sequence[TenantAlert]:
-    """Newest change first."""
+    """The latest change of the access schedule first; a new dispute or failed refund does not move its tenant."""
     statement = (
         select(BillingSnapshot.tenant_id, Tenant.name, BillingSnapshot.alert)
         .join(Tenant, col(Tenant.id) == col(BillingSnapshot.tenant_id))

@@ -737,7 +737,7 @@ class StripeGateway:
     ) -> tuple[tuple[Refund, ...], tuple[Dispute, ...]]:
         """The newest refunds and disputes; none of those that the key can't read, so that the stored ones stay.
 
-        Stripe lists neither by customer. Nothing is asked about a customer who has paid nothing.
+        Stripe lists neither by customer. No request is made for a customer without a payment.
         """
         refunds, disputes = tuple[Refund, ...](), tuple[Dispute, ...]()
         charges = list[dict[str, Any]]()

@@ -45,7 +45,7 @@ class CancellationRequest:
 async def prepare_cancel(
     ctx: Ctx, reason_code: str, comment: str = "", *, void_ids: Collection[str] | None = None
 ) -> CancellationRequest:
-    """Prepares cancelling all subscriptions at the end of what is paid.
+    """Prepares cancelling all subscriptions at the end of their paid periods.
 
     `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
     they are for. `prepare_void` repeats the voiding where only the end happened. Raises Invalid, Conflict without an
@@ -184,7 +184,7 @@ async def _require_open_invoices(provider: Provider, cancellation: CancellationR
     if not open_ids.issuperset(cancellation.void_keys):
         raise Conflict(
             "An invoice was paid in the meantime, so it can't be voided. Your subscription is unchanged.",
-            "Reload the page to see what is paid, and cancel again.",
+            "Reload the page to see which invoices are paid, then cancel again.",
         )
 
 

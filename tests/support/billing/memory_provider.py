@@ -411,7 +411,7 @@ class MemoryProvider:
         self._record_call("void")
         bill = self.transactions.get(invoice_id)
         if bill is None or bill.state == "settled":
-            raise ProviderRefused("Only what is owed can be waived.", "not_owed")
+            raise ProviderRefused("Only an open invoice can be voided.", "not_owed")
         bill.state = "waived"
         self._judge_deal(self.deals[bill.deal])
 
