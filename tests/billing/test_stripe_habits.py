@@ -19,6 +19,7 @@ from shared.billing.provider import (
     ProviderRefused,
     Subscription,
 )
+from shared.billing.stripe_adapter import checkouts
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox import disputes
 from shared.dev.stripe_sandbox.store import Fault, Sandbox
@@ -170,7 +171,7 @@ async def test_checkout_session_names_tenant_and_trial(
 
 
 async def test_checkout_that_was_paid_before_it_could_be_closed_is_reported(
-    world: StripeWorld, customer: str
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     """A list can say "open" a moment before the payment: https://docs.stripe.com/api/checkout/sessions/expire"""
     price = await world.provider.push_price(FLAT)
@@ -178,10 +179,10 @@ async def test_checkout_that_was_paid_before_it_could_be_closed_is_reported(
     paid, closed = [await world.provider.create_checkout(replace(order, key=key)) for key in ("a", "b")]
     world.pay(paid.url)
     with pytest.raises(ProviderRefused) as caught:
-        await world.provider._expire_checkout(paid.id)
+        await checkouts.expire_checkout(sdk.v1, paid.id)
     assert (caught.value.code, caught.value.kind) == (CHECKOUT_PAID, "checkout")
-    await world.provider._expire_checkout(closed.id)
-    await world.provider._expire_checkout(closed.id)  # by somebody else, which is as good
+    await checkouts.expire_checkout(sdk.v1, closed.id)
+    await checkouts.expire_checkout(sdk.v1, closed.id)  # by somebody else, which is as good
 
 
 async def create_pages(world: StripeWorld, customer: str) -> list[Checkout]:
@@ -198,14 +199,14 @@ async def test_other_checkouts_are_closed_beside_one_that_was_paid(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages = await create_pages(world, customer)
-    expire = world.provider._expire_checkout
+    expire = checkouts.expire_checkout
 
-    async def pay_instead(session_id: str) -> None:
+    async def pay_instead(v1: "stripe.V1Services", session_id: str) -> None:
         if session_id == pages[1].id:
             world.pay(pages[1].url)
-        await expire(session_id)
+        await expire(v1, session_id)
 
-    monkeypatch.setattr(world.provider, "_expire_checkout", pay_instead)
+    monkeypatch.setattr(checkouts, "expire_checkout", pay_instead)
     with pytest.raises(ProviderRefused) as caught:
         await world.provider.close_checkouts(customer)
     assert caught.value.code == CHECKOUT_PAID
@@ -217,13 +218,13 @@ async def test_checkout_that_another_order_closed_meanwhile_is_not_kept(
     world: StripeWorld, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages = await create_pages(world, customer)
-    expire = world.provider._expire_checkout
+    expire = checkouts.expire_checkout
 
-    async def expire_kept_page_too(session_id: str) -> None:
-        await expire(session_id)
-        await expire(pages[2].id)
+    async def expire_kept_page_too(v1: "stripe.V1Services", session_id: str) -> None:
+        await expire(v1, session_id)
+        await expire(v1, pages[2].id)
 
-    monkeypatch.setattr(world.provider, "_expire_checkout", expire_kept_page_too)
+    monkeypatch.setattr(checkouts, "expire_checkout", expire_kept_page_too)
     assert (await world.provider.close_checkouts(customer, keep="order_3")).kept is None
 
 

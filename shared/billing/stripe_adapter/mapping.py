@@ -30,6 +30,7 @@ from shared.billing.provider import (
 
 Raw = Mapping[str, Any]
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
+TENANT_KEY = "tenant_id"  # in a customer's metadata
 ADJUSTMENT_KEY = (
     "bulkhead_adjustment"  # in metadata of balance entries, credit notes, refunds: the idempotency key
 )

@@ -1,9 +1,12 @@
-"""The updates that turn a subscription's items into the requested lines."""
+"""A subscription's items, and the updates that turn them into the requested lines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
+import stripe
+
 from shared.billing.provider import OrderLine
+from shared.billing.stripe_adapter.lists import PAGE_SIZE
 
 Raw = Mapping[str, Any]
 
@@ -43,3 +46,8 @@ def build_item_updates(items: Sequence[Raw], lines: Sequence[OrderLine]) -> list
 
 def _is_metered(item: Raw) -> bool:
     return bool((item["price"].get("recurring") or {}).get("usage_type") == "metered")
+
+
+async def list_items(v1: "stripe.V1Services", subscription_id: str) -> list[dict[str, Any]]:
+    page = await v1.subscription_items.list_async({"subscription": subscription_id, "limit": PAGE_SIZE})
+    return [item.to_dict() async for item in page.auto_paging_iter()]
