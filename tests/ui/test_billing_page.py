@@ -373,6 +373,26 @@ async def test_void_that_failed_after_the_end_is_repeated(cast: Cast, seller: Me
     assert page.void_note == ""
 
 
+async def test_invoice_paid_while_its_subscription_ends_is_told(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, deal = await open_overdue_page(cast, seller)
+    end = seller.cancel_subscription
+
+    async def pay_and_end(subscription_id: str, *, at_period_end: bool, key: str) -> None:
+        seller.set_card(seller.deals[deal].buyer, pays=True)
+        await end(subscription_id, at_period_end=at_period_end, key=key)
+
+    monkeypatch.setattr(seller, "cancel_subscription", pay_and_end)
+    with pytest.raises(Conflict, match="paid at the same moment") as caught:
+        await send_event(page, "cancel_subscription", voiding_form(page))
+    assert "refund" in caught.value.next_step
+    assert [bill.state for bill in seller.transactions.values() if bill.deal == deal] == [
+        "settled",
+        "settled",
+    ]
+
+
 async def test_nothing_is_voided_where_nothing_is_overdue(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribe_to_starter(seller, cast.gil)
     page = await open_billing_page(cast.gil)

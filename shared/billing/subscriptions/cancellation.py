@@ -8,10 +8,10 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM, BillingInvoice
-from shared.billing.provider import Provider
+from shared.billing.provider import KeyRefused, Provider, ProviderDown, ProviderRefused
 from shared.billing.subscriptions import remaining_charges, subscriptions
 from shared.billing.subscriptions.remaining_charges import VoidableInvoices
-from shared.core import money, rate_limits
+from shared.core import log, money, rate_limits
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
@@ -164,9 +164,11 @@ async def submit(cancellation: CancellationRequest) -> bool:
             for invoice_id, key in cancellation.void_keys.items():
                 await provider.void_invoice(invoice_id, key)
     except Conflict as conflict:
-        if done_count:
-            raise _build_partial_error(cancellation, done_count, conflict) from conflict
-        raise
+        if not done_count:
+            raise
+        if done_count == len(cancellation.keys) and await _find_paid_invoices(provider, cancellation):
+            raise _build_paid_error(cancellation) from conflict
+        raise _build_partial_error(cancellation, done_count, conflict) from conflict
     finally:
         if done_count or cancellation.void_keys:
             is_synced = await provider_errors.try_sync_customer(
@@ -186,6 +188,27 @@ async def _require_open_invoices(provider: Provider, cancellation: CancellationR
             "An invoice was paid in the meantime, so it can't be voided. Your subscription is unchanged.",
             "Reload the page to see which invoices are paid, then cancel again.",
         )
+
+
+async def _find_paid_invoices(provider: Provider, cancellation: CancellationRequest) -> list[str]:
+    """Ids of the invoices to void that were paid instead. None where the provider doesn't tell."""
+    try:
+        state = await provider.fetch_customer(cancellation.customer_id)
+    except (KeyRefused, ProviderDown, ProviderRefused):
+        return []
+    return [
+        invoice.id for invoice in state.invoices if invoice.id in cancellation.void_keys and invoice.paid > 0
+    ]
+
+
+def _build_paid_error(cancellation: CancellationRequest) -> Conflict:
+    """The payment came after `_require_open_invoices`. Only support can return it."""
+    log.get_logger(__name__).error("ended_although_paid", tenant_id=cancellation.tenant_id)
+    return Conflict(
+        "The subscription has ended, but an invoice was paid at the same moment.",
+        "Contact support. They can refund the payment or give you access for the paid period.",
+        reason="paid_and_ended",
+    )
 
 
 def _build_partial_error(cancellation: CancellationRequest, done_count: int, conflict: Conflict) -> Conflict:
