@@ -14,7 +14,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_billing
 from shared.backoffice.reasons import state_reason
-from shared.backoffice.tenant_billing import TenantAlert, TenantDrift
+from shared.backoffice.tenant_billing import TenantAlert, TenantAlerts, TenantDrift
 from shared.billing.models import ReconcileRun
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
@@ -76,6 +76,13 @@ def alert_row(alert: TenantAlert) -> AlertRow:
     return AlertRow(tenant=alert.tenant_name, href=addresses.billing_url(alert.tenant_id), alert=alert.alert)
 
 
+def describe_hidden(shown: int, total: int) -> str:
+    """ "" where all are shown."""
+    return (
+        f"{shown:,} of {total:,} are shown. The others follow as these are resolved." if total > shown else ""
+    )
+
+
 def run_row(run: ReconcileRun) -> RunRow:
     by_operator = run.cause == "operator"
     return RunRow(
@@ -113,6 +120,7 @@ class DriftState(DialogState, ListState, PageState):
     runs: list[RunRow] = []
     rows: list[DriftRow] = []
     alerts: list[AlertRow] = []
+    hidden_alerts_note: str = ""
 
     @rx.event
     @needs(actions.OP_BILLING_READ, page=True)
@@ -123,7 +131,7 @@ class DriftState(DialogState, ListState, PageState):
 
     async def _read(
         self, octx: OperatorCtx
-    ) -> tuple[Sequence[ReconcileRun], Page[TenantDrift], Sequence[TenantAlert]]:
+    ) -> tuple[Sequence[ReconcileRun], Page[TenantDrift], TenantAlerts]:
         return (
             await tenant_billing.list_reconcile_runs(octx, RUNS_SHOWN),
             await tenant_billing.list_drift(octx, after=self._cursor(), limit=PAGE_SIZE),
@@ -131,9 +139,10 @@ class DriftState(DialogState, ListState, PageState):
         )
 
     def _show(
-        self, runs: Sequence[ReconcileRun], drift_page: Page[TenantDrift], alerts: Sequence[TenantAlert]
+        self, runs: Sequence[ReconcileRun], drift_page: Page[TenantDrift], alerts: TenantAlerts
     ) -> None:
-        self.alerts = [alert_row(alert) for alert in alerts]
+        self.alerts = [alert_row(alert) for alert in alerts.alerts]
+        self.hidden_alerts_note = describe_hidden(len(alerts.alerts), alerts.total)
         self.runs = [run_row(run) for run in runs]
         self.rows = [drift_row(listed_drift) for listed_drift in drift_page.rows]
         self._show_page(drift_page, "customer differed", "customers differed")
@@ -192,7 +201,13 @@ def alerts_panel() -> rx.Component:
     alert_list = rx.el.ul(
         rx.foreach(DriftState.alerts, alert_line), class_name="list", data_testid="billing-alerts"
     )
-    return rx.cond(has_items(DriftState.alerts), panel(alert_list, title="Needs attention"))
+    note = rx.cond(
+        DriftState.hidden_alerts_note,
+        rx.el.div(small(DriftState.hidden_alerts_note), class_name="body", data_testid="hidden-alerts"),
+    )
+    return rx.cond(
+        has_items(DriftState.alerts), panel(rx.fragment(alert_list, note), title="Needs attention")
+    )
 
 
 def runs_panel() -> rx.Component:

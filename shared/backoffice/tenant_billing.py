@@ -44,6 +44,12 @@ RECENT_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
+class TenantAlerts:
+    alerts: Sequence[TenantAlert]
+    total: int  # with those beyond the limit
+
+
+@dataclass(frozen=True, slots=True)
 class BillingDetails:
     """`synced_at`, `provider_urls`: time of the last sync and address in Stripe's dashboard, by customer id."""
 
@@ -136,11 +142,17 @@ async def list_drift(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> 
     return build_page(rows, limit=limit, cursor_of=tenant_billing_repository.get_drift_cursor)
 
 
-async def list_alerts(octx: OperatorCtx, limit: int = 50) -> Sequence[TenantAlert]:
+async def list_alerts(octx: OperatorCtx, limit: int = 50) -> TenantAlerts:
     """Tenants whose billing needs a review: a deleted customer, two subscriptions, a price of another product."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
+    limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, DRIFT_REASON) as session:
-        return await tenant_billing_repository.list_alerts_of_all_tenants(session, clamp_limit(limit))
+        alerts = await tenant_billing_repository.list_alerts_of_all_tenants(session, limit)
+        is_whole = len(alerts) < limit
+        total = (
+            len(alerts) if is_whole else await tenant_billing_repository.count_alerts_of_all_tenants(session)
+        )
+    return TenantAlerts(alerts, total)
 
 
 async def list_invoices(

@@ -141,6 +141,11 @@ async def list_alerts_of_all_tenants(session: AsyncSession, limit: int) -> Seque
     return [TenantAlert(*row) for row in (await session.exec(statement)).all()]
 
 
+async def count_alerts_of_all_tenants(session: AsyncSession) -> int:
+    statement = select(func.count()).select_from(BillingSnapshot).where(BillingSnapshot.alert != "")
+    return (await session.exec(statement)).one()
+
+
 async def list_invoices_of_all_tenants(
     session: AsyncSession, status: str, needle: str, *, after: str, limit: int
 ) -> Sequence[TenantInvoice]:

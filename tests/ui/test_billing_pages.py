@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from admin_app import addresses
 from admin_app import shell as admin_shell
-from admin_app.pages.drift import DriftState
+from admin_app.pages.drift import DriftState, describe_hidden, drift_page
 from admin_app.pages.invoices import InvoicesState
 from admin_app.pages.tenant.state import TenantPageState
 from admin_app.pages.tenant_billing.state import TenantBillingState
@@ -17,10 +17,11 @@ from admin_app.pages.webhook.state import WebhookState
 from admin_app.pages.webhooks.state import WebhooksState
 from admin_app.shell import Shell
 from admin_app.visit_state import TenantVisitState
+from shared.backoffice import tenant_billing
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
-from shared.billing.models import PLATFORM
+from shared.billing.models import PLATFORM, BillingSnapshot
 from shared.billing.provider import CustomerState, ProviderDown
 from shared.billing.sync import customer_sync
 from shared.core import db
@@ -159,6 +160,26 @@ async def test_customer_deleted_in_stripe_is_listed_for_operators(
     (alert,) = [alert for alert in page.alerts if customer in alert.alert]
     assert alert.href == addresses.billing_url(cast.acme)
     assert "deleted in Stripe" in alert.alert
+
+
+async def test_alerts_beyond_the_limit_are_counted(cast: Cast, provider: AdjustmentProvider) -> None:
+    customer = await subscribe_acme(cast, provider)
+    provider.state[customer] = CustomerState(customer, deleted=True)
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+    async with db.transaction(tenant_id=cast.globex) as session:
+        session.add(
+            BillingSnapshot(
+                tenant_id=cast.globex, schedule={}, status="", ticket=1, alert="Two subscriptions"
+            )
+        )
+    async with cast.sam.octx() as octx:
+        alerts = await tenant_billing.list_alerts(octx, limit=1)
+        all_alerts = await tenant_billing.list_alerts(octx, limit=200)
+    assert (len(alerts.alerts), alerts.total) == (1, all_alerts.total)
+    assert all_alerts.total >= 2
+    assert describe_hidden(1, 2) == "1 of 2 are shown. The others follow as these are resolved."
+    assert describe_hidden(2, 2) == ""
+    drift_page()
 
 
 async def test_test_mode_is_shown_on_every_page_of_both_apps(
