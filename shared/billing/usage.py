@@ -24,6 +24,8 @@ from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
+from shared.entitlements import repository as entitlement_repository
+from shared.entitlements.models import SUBSCRIPTION_SOURCE, TenantPlan
 
 IDENTIFIER_LIFETIME = timedelta(hours=23)  # less than the day for which Stripe remembers identifiers
 BATCH_SIZE = 500
@@ -78,6 +80,9 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
             live_meters=[meter for meter in terms if any(term.is_live for term in terms[meter])],
             limit=BATCH_SIZE,
         )
+        if any(not usage_periods.is_sold(row.at, terms.get(row.meter, ())) for row in rows):
+            for meter, former_terms in (await _find_former_terms(session, tenant_id, at)).items():
+                terms[meter] = [*terms.get(meter, ()), *former_terms]
         sendable_rows = [row for row in rows if _place(row, terms.get(row.meter, ()), at)]
         doubtful = await repository.mark_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
     if doubtful:
@@ -113,6 +118,32 @@ async def _find_terms(
         customer_id,
         at,
     )
+
+
+async def _find_former_terms(
+    session: AsyncSession, tenant_id: str, at: datetime
+) -> dict[str, list[MeterTerm]]:
+    """Of plans and add-ons that a subscription included until it was changed. Its items are not kept."""
+    history = await entitlement_repository.get_history(session, tenant_id)
+    ended_rows = [
+        (row, ended_at)
+        for row in (*history.assignments, *history.addons)
+        if row.source == SUBSCRIPTION_SOURCE
+        and (ended_at := min(filter(None, (row.ends_at, row.closed_at)), default=None)) is not None
+        and ended_at <= at
+    ]
+    version_ids = {row.plan_version_id for row, _ in ended_rows}
+    prices = await prices_repository.list_version_prices(session, version_ids)
+    meters = {(price.plan_version_id, price.meter) for price in prices if price.meter}
+    terms = dict[str, list[MeterTerm]]()
+    for row, ended_at in ended_rows:
+        trial_ends_at = row.trial_ends_at if isinstance(row, TenantPlan) else None
+        for version_id, meter in meters:
+            if version_id == row.plan_version_id:
+                terms.setdefault(meter, []).append(
+                    usage_periods.build_former_term(trial_ends_at or row.starts_at, ended_at)
+                )
+    return terms
 
 
 def _place(row: BillingUsage, terms: Sequence[MeterTerm], at: datetime) -> bool:

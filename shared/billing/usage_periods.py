@@ -68,6 +68,17 @@ def find_terms(
     return terms
 
 
+def is_sold(used_at: datetime, terms: Sequence[MeterTerm]) -> bool:
+    return any(term.has_sold(used_at) for term in terms)
+
+
+def build_former_term(sold_from: datetime, ended_at: datetime) -> MeterTerm:
+    """Of an item that was removed from a subscription. Stripe invoices its usage at the removal, and none after it."""
+    return MeterTerm(
+        sold_from=sold_from, ended_at=ended_at, closed_until=ended_at, is_current=True, is_idle=False
+    )
+
+
 def place_usage(
     used_at: datetime, terms: Sequence[MeterTerm], at: datetime, counted_at: datetime | None = None
 ) -> Placement:

@@ -18,6 +18,7 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
+from shared.entitlements.models import SUBSCRIPTION_SOURCE, TenantPlan
 from shared.tenancy import entry
 from tests.conftest import Cast, Person
 from tests.support.billing.priced_provider import RecordingProvider, install_recording_provider
@@ -153,6 +154,33 @@ async def test_usage_after_the_last_invoice_waits_for_another_subscription(
     await usage.report()
     assert list_reported_usage(provider, customer) == [("api_calls", 3)]
     assert await list_problems(cast) == [""]
+
+
+async def test_usage_of_a_plan_that_a_change_replaced_is_shown_as_not_billed(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    """The running subscription has no item for the meter any more."""
+    changed_at = now() - timedelta(hours=1)
+    async with db.transaction() as session:
+        prices = await prices_repository.list_prices(session)
+    metered = next(price for price, _, _ in prices if price.meter == "api_calls")
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        ctx.session.add(
+            TenantPlan(
+                tenant_id=cast.acme,
+                plan_version_id=metered.plan_version_id,
+                starts_at=now() - timedelta(days=30),
+                closed_at=changed_at,
+                source=SUBSCRIPTION_SOURCE,
+                by_name="Stripe",
+                reason="subscription",
+            )
+        )
+        assert await usage.record(ctx, "api_calls", 3, changed_at - timedelta(minutes=1), "before")
+        assert await usage.record(ctx, "api_calls", 4, changed_at + timedelta(minutes=1), "after")
+    await usage.report()
+    assert await list_problems(cast) == ["ended", ""]
+    assert list_reported_usage(provider, customer) == [("api_calls", 4)]
 
 
 async def add_subscription(
