@@ -62,6 +62,7 @@ class AuditAction(StrEnum):
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     BILLING_RESUME_ASKED = "billing.resume_asked"
     BILLING_STATUS_CHANGED = "billing.status_changed"
+    BILLING_USAGE_SETTLED = "billing.usage_settled"
     BILLING_VOID_ASKED = "billing.void_asked"
     CHECKLIST_COMPLETED = "checklist.completed"
     FACTOR_CODES_RENEWED = "factor.codes_renewed"

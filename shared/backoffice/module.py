@@ -94,7 +94,11 @@ MODULE = Module(
             "provider_account.unpaused",
         ),
         actions.OP_AUDIT_READ_ALL.name: ("tenants.read_across",),
-        actions.OP_BILLING_ADJUST.name: ("billing.adjusted", "billing.duplicate_ended"),
+        actions.OP_BILLING_ADJUST.name: (
+            "billing.adjusted",
+            "billing.duplicate_ended",
+            "billing.usage_settled",
+        ),
         actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted",),
         actions.OP_BILLING_RECONCILE.name: ("billing.reconcile_asked",),
         actions.OP_CATALOG_WRITE.name: (

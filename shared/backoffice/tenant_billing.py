@@ -11,9 +11,15 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing_repository
+from shared.backoffice import (
+    adjustments,
+    duplicate_subscriptions,
+    tenant_billing_repository,
+    unbilled_usage,
+)
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_billing_repository import TenantAlert, TenantDrift, TenantInvoice
+from shared.backoffice.unbilled_usage_repository import UnbilledGroup
 from shared.billing import accounts, customers
 from shared.billing.models import (
     PLATFORM,
@@ -64,6 +70,7 @@ class BillingDetails:
     drift: Sequence[BillingDrift]
     adjustments: Sequence[BillingAdjustment]
     duplicate_ids: Sequence[str]  # subscriptions that are charged for a plan, where there are several
+    unbilled_usage: Sequence[UnbilledGroup]
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -96,6 +103,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await tenant_billing_repository.list_drift(ctx, RECENT_ROWS),
             await adjustments.list_adjustments(ctx, RECENT_ROWS),
             charged_ids if len(charged_ids) > 1 else [],
+            await unbilled_usage.list_unbilled(ctx),
         )
 
 

@@ -305,7 +305,7 @@ async def list_unbilled_usage(session: AsyncSession, limit: int) -> Sequence[Unb
     statement = (
         columns(col(Tenant.id), col(Tenant.name), col(BillingUsage.problem), func.count(), oldest_at)
         .join(BillingUsage, col(BillingUsage.tenant_id) == col(Tenant.id))
-        .where(col(BillingUsage.problem) != "")
+        .where(col(BillingUsage.problem) != "", col(BillingUsage.reported_at).is_(None))
         .group_by(col(Tenant.id), col(Tenant.name), col(BillingUsage.problem))
         .order_by(oldest_at, col(Tenant.id))
         .limit(limit)

@@ -312,8 +312,9 @@ class DunningNotice(TenantRow, table=True):
 class BillingUsage(TenantRow, table=True):
     """Recorded usage in units of its meter. Quantities never change.
 
-    `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it. `counted_at`: the
-    time it was reported under, where its own period had been invoiced. `problem`: why it can't be billed, "" else.
+    `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it, or an operator
+    settled it, which keeps its problem. `counted_at`: the time it was reported under, where its own period had been
+    invoiced. `problem`: why it can't be billed, "" else.
     """
 
     __tablename__ = "billing_usage"

@@ -2,7 +2,7 @@
 
 from shared.access import actions
 from shared.access.permissions import Permission
-from shared.audit.event_types import AuditAction
+from shared.audit.event_types import AuditAction, with_key
 from shared.billing import models, tasks
 from shared.core.registry import Module, OperatorIndex, TableContract
 
@@ -44,6 +44,7 @@ MODULE = Module(
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
+        AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn't billed:"),
         AuditAction.BILLING_VOID_ASKED: "asked to void an overdue invoice",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },

@@ -18,14 +18,12 @@ from shared.billing.pricing import prices_repository
 from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
 from shared.billing.sync import provider_records
-from shared.billing.usage_periods import MeterTerm
-from shared.billing.usage_repository import ENDED, REFUSED
+from shared.billing.usage_periods import ENDED, REFUSED, MeterTerm
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
-from shared.entitlements import repository as entitlement_repository
-from shared.entitlements.models import SUBSCRIPTION_SOURCE, TenantPlan
+from shared.entitlements import subscription_grants
 
 IDENTIFIER_LIFETIME = timedelta(hours=23)  # less than the day for which Stripe remembers identifiers
 BATCH_SIZE = 500
@@ -124,25 +122,15 @@ async def _find_former_terms(
     session: AsyncSession, tenant_id: str, at: datetime
 ) -> dict[str, list[MeterTerm]]:
     """Of plans and add-ons that a subscription included until it was changed. Its items are not kept."""
-    history = await entitlement_repository.get_history(session, tenant_id)
-    ended_rows = [
-        (row, ended_at)
-        for row in (*history.assignments, *history.addons)
-        if row.source == SUBSCRIPTION_SOURCE
-        and (ended_at := min(filter(None, (row.ends_at, row.closed_at)), default=None)) is not None
-        and ended_at <= at
-    ]
-    version_ids = {row.plan_version_id for row, _ in ended_rows}
-    prices = await prices_repository.list_version_prices(session, version_ids)
+    grants = await subscription_grants.list_ended_grants(session, tenant_id, at)
+    prices = await prices_repository.list_version_prices(session, {grant.version_id for grant in grants})
     meters = {(price.plan_version_id, price.meter) for price in prices if price.meter}
     terms = dict[str, list[MeterTerm]]()
-    for row, ended_at in ended_rows:
-        trial_ends_at = row.trial_ends_at if isinstance(row, TenantPlan) else None
+    for grant in grants:
         for version_id, meter in meters:
-            if version_id == row.plan_version_id:
-                terms.setdefault(meter, []).append(
-                    usage_periods.build_former_term(trial_ends_at or row.starts_at, ended_at)
-                )
+            if version_id == grant.version_id:
+                term = usage_periods.build_former_term(grant.paid_from, grant.ended_at)
+                terms.setdefault(meter, []).append(term)
     return terms
 
 

@@ -13,6 +13,10 @@ from shared.billing.provider import Subscription, SubscriptionItem
 DRAFT_TIME = timedelta(minutes=45)
 OLDEST_USAGE = timedelta(days=34)
 ENDED_STATUSES = ("canceled", "incomplete_expired")
+# Problems of usage, as in `BillingUsage.problem`
+DOUBTFUL = "doubtful"  # sent without an answer; it may have been billed
+ENDED = "ended"  # came after the last invoice
+REFUSED = "refused"  # declined by the provider; tried again for as long as its identifier lives
 IDLE_STATUSES = ("incomplete", "paused")  # nothing is invoiced until they go on
 
 

@@ -10,12 +10,8 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingCustomer, BillingSnapshot, BillingSubscription, BillingUsage
+from shared.billing.usage_periods import DOUBTFUL, ENDED
 from shared.core.context import Ctx
-
-# Problems of usage
-DOUBTFUL = "doubtful"  # sent without an answer; it may have been billed
-ENDED = "ended"  # came after the last invoice
-REFUSED = "refused"  # declined by the provider; tried again for as long as its identifier lives
 
 
 async def add(ctx: Ctx, usage_row: BillingUsage) -> bool:

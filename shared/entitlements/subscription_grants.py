@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from shared.audit import audit_log
 from shared.core import live_events
 from shared.core.context import Ctx
@@ -35,6 +37,13 @@ class BoughtAddon:
     version_id: str
     quantity: int
     ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedGrant:
+    version_id: str
+    paid_from: datetime  # after its trial
+    ended_at: datetime
 
 
 async def get_granted_status(ctx: Ctx) -> str | None:
@@ -211,3 +220,16 @@ async def _grant_billing_status(
         reason=first_stage.reason,
     )
     return True
+
+
+async def list_ended_grants(session: AsyncSession, tenant_id: str, at: datetime) -> list[EndedGrant]:
+    """Plans and add-ons that a subscription of the tenant included, and that ended by then."""
+    history = await repository.get_history(session, tenant_id)
+    rows: list[TenantPlan | TenantAddon] = [*history.assignments, *history.addons]
+    grants = list[EndedGrant]()
+    for row in rows:
+        ended_at = min((end for end in (row.ends_at, row.closed_at) if end is not None), default=None)
+        if row.source == SUBSCRIPTION_SOURCE and ended_at is not None and ended_at <= at:
+            trial_ends_at = row.trial_ends_at if isinstance(row, TenantPlan) else None
+            grants.append(EndedGrant(row.plan_version_id, trial_ends_at or row.starts_at, ended_at))
+    return grants

@@ -225,6 +225,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "key": lambda *_: "review_roles",
     "keys": lambda world, tenant: [world.own_role(tenant)],
     "kind": lambda *_: "credit",
+    "last_id": lambda *_: "z",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
     "meter": lambda *_: "api_calls",

@@ -13,6 +13,7 @@ from admin_app.pages.drift import DriftState, describe_hidden, drift_page
 from admin_app.pages.invoices import InvoicesState
 from admin_app.pages.tenant.state import TenantPageState
 from admin_app.pages.tenant_billing.state import TenantBillingState
+from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.webhook.state import WebhookState
 from admin_app.pages.webhooks.state import WebhooksState
 from admin_app.shell import Shell
@@ -32,6 +33,7 @@ from shared.web.app_sites import ADMIN
 from tenant_app import shell as tenant_shell
 from tenant_app.pages.home import HomeState
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
+from tests.backoffice.test_unbilled_usage import record_problem
 from tests.billing.test_apply_state import build_subscription
 from tests.conftest import Cast, Operating
 from tests.support.billing import events, scripted_provider
@@ -324,6 +326,22 @@ async def test_billing_tab_is_read_only_for_support(cast: Cast, provider: Adjust
     for name, payload in (("adjust_balance", form), ("compare_customer", {"reason": REASON})):
         with pytest.raises(Refused):
             await send_event(page, name, payload)
+
+
+async def test_unbilled_usage_is_settled_on_the_billing_tab(cast: Cast, provider: AdjustmentProvider) -> None:
+    await subscribe_acme(cast, provider)
+    await record_problem(cast, "old", "ended")
+    page = await open_billing_tab(cast)
+    (row,) = page.unbilled_usage
+    assert (row.title, row.can_settle) == ("3,000 calls", True)
+    await send_event(page, "open_dialog", "settle", row.id)
+    with pytest.raises(Invalid):
+        await send_event(page, "settle_usage", {"code": "forgotten", "reason": REASON})
+    assert "1 record settled." in str(
+        await send_event(page, "settle_usage", {"code": "invoiced", "reason": REASON})
+    )
+    assert page.unbilled_usage == []
+    billing_panel()
 
 
 async def test_billing_tab_without_a_reason_is_empty(cast: Cast, provider: AdjustmentProvider) -> None:

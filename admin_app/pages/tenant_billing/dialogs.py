@@ -4,7 +4,12 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app.pages.tenant_billing.state import CODE_CHOICES, CURRENCY_CHOICES, TenantBillingState
+from admin_app.pages.tenant_billing.state import (
+    CODE_CHOICES,
+    CURRENCY_CHOICES,
+    SETTLEMENT_CHOICES,
+    TenantBillingState,
+)
 from admin_app.pages.tenant_rights.dialogs import select_field
 from shared.ui.controls import dialog_field, radio_cards, text_input
 from shared.ui.dialogs import confirm_field, form_dialog, reason_field
@@ -56,7 +61,16 @@ def billing_dialogs() -> rx.Component:
         submit=state.end_duplicate,
         kind="danger-fill",
     )
-    return rx.fragment(adjust_dialog(), compare, retry, end)
+    settle = billing_dialog(
+        "settle",
+        rx.fragment("Settle ", state.subject),
+        "It leaves the list and is never sent to Stripe. Nothing is charged by this.",
+        select_field("settle-code", "What became of it", "code", SETTLEMENT_CHOICES),
+        reason_field("settle"),
+        confirm="Settle",
+        submit=state.settle_usage,
+    )
+    return rx.fragment(adjust_dialog(), compare, retry, end, settle)
 
 
 def adjust_dialog() -> rx.Component:

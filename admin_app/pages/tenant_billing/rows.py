@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from admin_app import addresses, labels
 from shared.backoffice import adjustments, tenant_billing
+from shared.backoffice.unbilled_usage import UnbilledGroup
 from shared.billing.models import (
     BillingAdjustment,
     BillingDrift,
@@ -11,6 +12,7 @@ from shared.billing.models import (
     BillingInvoice,
     BillingSubscription,
 )
+from shared.billing.pricing.meters import METERS
 from shared.ui.decision_trace import Change
 
 
@@ -96,6 +98,29 @@ class AdjustmentRow:
     error: str
     at: str
     is_stuck: bool  # requested but not confirmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnbilledRow:
+    id: str
+    title: str  # how much of what
+    problem: str
+    oldest_at: str
+    can_settle: bool
+
+
+def unbilled_row(group: UnbilledGroup) -> UnbilledRow:
+    return UnbilledRow(
+        id=unbilled_id(group),
+        title=METERS[group.meter].format_units(group.quantity),
+        problem=labels.describe_usage_problem(group.problem, group.count),
+        oldest_at=group.oldest_at.isoformat(),
+        can_settle=not group.is_retried,
+    )
+
+
+def unbilled_id(group: UnbilledGroup) -> str:
+    return f"{group.problem}:{group.meter}"
 
 
 def billing_summary(billing: tenant_billing.BillingDetails) -> BillingSummary:

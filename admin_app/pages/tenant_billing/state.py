@@ -15,6 +15,7 @@ from admin_app.pages.tenant_billing.rows import (
     CustomerRow,
     SubscriptionRow,
     TenantInvoiceRow,
+    UnbilledRow,
     adjustment_row,
     billing_summary,
     drift_row,
@@ -22,22 +23,27 @@ from admin_app.pages.tenant_billing.rows import (
     phase_rows,
     subscription_row,
     tenant_invoice_row,
+    unbilled_id,
+    unbilled_row,
 )
 from admin_app.tenant_header import TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing
+from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing, unbilled_usage
+from shared.backoffice.unbilled_usage import UnbilledGroup
 from shared.core import money
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict
 from shared.core.ids import new_id
+from shared.core.plurals import plural
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
 from shared.ui.forms import parse_choice
 
 CURRENCY_CHOICES = [[code, code.upper()] for code in money.CURRENCIES]
+SETTLEMENT_CHOICES = [[code, label] for code, label in unbilled_usage.SETTLEMENTS.items()]
 CODE_CHOICES = [[code, label] for code, label in adjustments.REASON_CODES.items()]
 
 
@@ -49,10 +55,18 @@ class AdjustForm(ConfirmReasonForm):
     invoice: str = ""
 
 
+class SettlementForm(ReasonForm):
+    code: str
+
+
 class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare")
-    row_dialogs: ClassVar[Sequence[str]] = ("again", "end")  # about an adjustment or a subscription
+    row_dialogs: ClassVar[Sequence[str]] = (
+        "again",
+        "end",
+        "settle",
+    )  # about an adjustment, a subscription or usage
     loaded: bool = False
     name: str = ""  # of the tenant
     summary: BillingSummary = BillingSummary()
@@ -63,12 +77,15 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     events: list[BillingChangeRow] = []
     drift: list[BillingChangeRow] = []
     adjustments: list[AdjustmentRow] = []
+    unbilled_usage: list[UnbilledRow] = []
     invoice_choices: list[tuple[str, str]] = []
     currency: str = "usd"
     subject: str = ""  # what the dialog is about, in words
     _draft_id: str = ""  # id of the adjustment in the open dialog, so that sending it twice has one effect
     _subscription_id: str = ""  # id of the subscription that the dialog is about
     _adjustment_id: str = ""  # id of the adjustment that the dialog is about
+    _unbilled_id: str = ""  # id of the row of usage that the dialog is about
+    _unbilled_groups: dict[str, UnbilledGroup] = {}  # as shown, by id of the row
 
     @rx.event
     @needs(actions.OP_BILLING_READ, part=True)
@@ -119,6 +136,8 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             [event_row(event) for event in billing.events],
             [drift_row(drift) for drift in billing.drift],
         )
+        self.unbilled_usage = [unbilled_row(group) for group in billing.unbilled_usage]
+        self._unbilled_groups = {unbilled_id(group): group for group in billing.unbilled_usage}
         self.adjustments = [adjustment_row(adjustment) for adjustment in billing.adjustments]
         paid = [
             (
@@ -146,10 +165,13 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             }
             self._adjustment_id = parse_choice(row_id, titles)
             self.subject = titles[self._adjustment_id]
-
         elif dialog == "end":
             duplicate_ids = [row.id for row in self.subscriptions if row.is_duplicate]
             self._subscription_id = self.subject = parse_choice(row_id, duplicate_ids)
+        elif dialog == "settle":
+            titles = {row.id: row.title for row in self.unbilled_usage if row.can_settle}
+            self._unbilled_id = parse_choice(row_id, titles)
+            self.subject = titles[self._unbilled_id]
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)
@@ -162,6 +184,25 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             billing = await self._read(octx)
         detail = f"{refunded} is being refunded." if refunded else "Nothing was paid for the current period."
         return self._finish(billing, "The subscription is being ended.", detail)
+
+    @rx.event
+    @needs(actions.OP_BILLING_ADJUST)
+    async def settle_usage(self, payload: dict[str, Any]) -> EventSpec:
+        form = SettlementForm.read(payload)
+        code = parse_choice(form.code, unbilled_usage.SETTLEMENTS)
+        group = self._unbilled_groups[parse_choice(self._unbilled_id, self._unbilled_groups)]
+        async with self._change_page() as octx:
+            count = await unbilled_usage.settle(
+                octx,
+                self._tenant_id(),
+                group.problem,
+                group.meter,
+                code,
+                self._state_reason(octx, form.reason),
+                last_id=group.last_id,
+            )
+            billing = await self._read(octx)
+        return self._finish(billing, f"{plural(count, 'record')} settled.", "Nothing was charged by this.")
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)

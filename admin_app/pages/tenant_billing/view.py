@@ -18,6 +18,7 @@ from admin_app.pages.tenant_billing.rows import (
     TenantInvoiceRow,
 )
 from admin_app.pages.tenant_billing.state import TenantBillingState
+from admin_app.pages.tenant_billing.unbilled_usage import unbilled_usage_panel
 from admin_app.shell import guard_control
 from shared.access import actions
 from shared.ui.banners import banner, empty_state, local_time, skeleton_rows
@@ -285,6 +286,7 @@ def billing_panel() -> rx.Component:
         rx.el.div(customers_panel(), phases_panel(), class_name="split", data_even="true"),
         subscriptions_panel(),
         invoices_panel(),
+        unbilled_usage_panel(),
         adjustments_panel(),
         changes_panel("Changes and their causes", state.events, no_events, "billing-events"),
         changes_panel("Drift", state.drift, no_drift, "billing-drift"),
