@@ -17,7 +17,7 @@ from starlette.routing import Route as HTTPRoute
 from shared.dev.stripe_sandbox import forms, idempotency, resources, routes, timeline
 from shared.dev.stripe_sandbox.contract import API_VERSION
 from shared.dev.stripe_sandbox.expansion import expand_paths
-from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, rate_limit_error
 from shared.dev.stripe_sandbox.store import Account, Fault, Object, RequestInfo, Sandbox, copy_visible, new_id
 
 log = structlog.get_logger()
@@ -178,5 +178,5 @@ def _build_fault_error(kind: str) -> ApiError:
     if kind == "401":
         return ApiError("Expired API Key provided.", status=401, code="api_key_expired")
     if kind == "429":
-        return ApiError("Request rate limit exceeded.", status=429, code="rate_limit")
+        return rate_limit_error()
     return ApiError("An unknown error occurred.", status=500, kind="api_error")

@@ -28,7 +28,7 @@ def build_advance_lines(account: Account, subscription: Object, items: list[Obje
             item["_basis"] = None
             continue
         advance_lines += lines.build_licensed_lines(account, subscription, item, get_period(item), share)
-        item["_basis"] = {"price": item["price"], "quantity": item["quantity"]}
+        item["_basis"] = prorations.build_basis(account, subscription, item)
     return advance_lines
 
 

@@ -70,7 +70,7 @@ def apply_change(account: Account, subscription: Object, params: Object) -> Obje
             and item_change.new is not None
             and (behavior != "none" or is_trialing or restarts_period)
         ):
-            reset_credit_basis(item_change.new)
+            reset_credit_basis(account, subscription, item_change.new)
     if restarts_period:
         billing_cycle.restart_periods(account, subscription, now)
     if waits_for_payment and (restarts_period or (behavior == "always_invoice" and not is_trialing)):
@@ -116,12 +116,12 @@ def _bill_before_change(
     return invoice
 
 
-def reset_credit_basis(item: Object) -> None:
+def reset_credit_basis(account: Account, subscription: Object, item: Object) -> None:
     """From here on, a credit is for this."""
     if prorations.is_metered(item):
         item["_basis"] = None
     else:
-        item["_basis"] = {"price": item["price"], "quantity": item["quantity"]}
+        item["_basis"] = prorations.build_basis(account, subscription, item)
 
 
 def _require_allowed(subscription: Object, params: Object) -> None:
@@ -137,8 +137,6 @@ def _require_allowed(subscription: Object, params: Object) -> None:
         raise UnsupportedError("changing what a paused subscription has")
     if subscription["status"] == "trialing" and "billing_cycle_anchor" in params:
         raise UnsupportedError("billing_cycle_anchor in a trial")
-    if subscription["discounts"] and params.get("items") and params.get("proration_behavior") != "none":
-        raise UnsupportedError("proration of a discounted subscription")
 
 
 def _build_item_changes(account: Account, subscription: Object, params: list[Object]) -> list[ItemChange]:

@@ -69,6 +69,7 @@ class AssignOwnClock(Control):
         account.put(clock)
         customer["test_clock"] = clock["id"]
         account.put(customer)
+        account.plan_again(customer["id"])
         return {"clock": clock["id"]}
 
 

@@ -112,6 +112,21 @@ def use_discounts(account: Account, subscription: Object) -> list[str]:
     return [discount["id"] for discount in active_discounts]
 
 
+def compute_net_total(account: Account, subscription: Object, total: Decimal) -> Decimal:
+    """What the discounts of the subscription leave of `total`. Prorations contain them: their lines aren't discounted."""
+    now, net_total = account.now(subscription), total
+    for id_ in subscription["discounts"]:
+        discount = account.objects["discount"][id_]
+        coupon = discount["_coupon"]
+        if discount["end"] is not None and discount["end"] <= now:
+            continue
+        if coupon["percent_off"] is not None:
+            net_total -= net_total * Decimal(str(coupon["percent_off"])) / 100
+        else:
+            net_total -= min(Decimal(coupon["amount_off"]), net_total)
+    return net_total
+
+
 def apply_discounts(account: Account, invoice: Object) -> None:
     """What the discounts of the invoice take away, spread over its lines."""
     discount_totals = []

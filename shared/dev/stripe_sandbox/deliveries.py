@@ -17,13 +17,22 @@ from shared.dev.stripe_sandbox.signing import build_payload, build_signature_hea
 from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
 
 DELIVERY_KIND = "_delivery"
+MINUTE, HOUR = 60, 3600
+# Seconds until the next try, shorter at first than Stripe's. Live events are tried for three days
+# (https://docs.stripe.com/webhooks#behaviors). The account's `delivery_gaps` overrides.
 RETRY_GAPS_S = (
     1,
     3,
     10,
     30,
-    60,
-)  # seconds until the next try; Stripe takes hours. The account's `delivery_gaps` overrides
+    MINUTE,
+    5 * MINUTE,
+    30 * MINUTE,
+    2 * HOUR,
+    5 * HOUR,
+    10 * HOUR,
+    *(12 * HOUR,) * 4,
+)
 TIMEOUT_S = 10.0  # the account's `delivery_timeout_s` overrides
 MAX_CONCURRENT = (
     8  # to one endpoint: Stripe does not wait for one answer before it sends the next event either

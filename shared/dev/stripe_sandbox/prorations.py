@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from shared.dev.stripe_sandbox import amounts, lines, usage
+from shared.dev.stripe_sandbox import amounts, coupons, lines, usage
 from shared.dev.stripe_sandbox.store import Account, Object
 
 
@@ -17,9 +17,9 @@ def credit_unused_time(account: Account, subscription: Object, item: Object, tim
     basis = item["_basis"]
     if basis is None or timestamp >= item["current_period_end"]:
         return
-    amount = amounts.round_half_up(
-        amounts.compute_cost(basis["price"], basis["quantity"]) * compute_share(item, timestamp)
-    )
+    # Items that an older version of the stand-in has stored have no amount.
+    charged = Decimal(basis.get("amount") or amounts.compute_cost(basis["price"], basis["quantity"]))
+    amount = amounts.round_half_up(charged * compute_share(item, timestamp))
     if amount:
         period = (timestamp, item["current_period_end"])
         lines.create_proration_item(
@@ -29,10 +29,30 @@ def credit_unused_time(account: Account, subscription: Object, item: Object, tim
 
 def charge_remaining_time(account: Account, subscription: Object, item: Object, timestamp: int) -> None:
     price, quantity = item["price"], item["quantity"]
-    amount = amounts.round_half_up(amounts.compute_cost(price, quantity) * compute_share(item, timestamp))
+    net_cost = compute_net_cost(account, subscription, item)
+    amount = amounts.round_half_up(net_cost * compute_share(item, timestamp))
     if amount:
         period = (timestamp, item["current_period_end"])
         lines.create_proration_item(account, subscription, item, price, quantity, period, amount)
+
+
+def build_basis(account: Account, subscription: Object, item: Object) -> Object:
+    """What a credit of the item is computed from: its price for a whole period, less the running discounts."""
+    amount = compute_net_cost(account, subscription, item)
+    return {"price": item["price"], "quantity": item["quantity"], "amount": str(amount)}
+
+
+def compute_net_cost(account: Account, subscription: Object, item: Object) -> Decimal:
+    """Of a whole period, less the running discounts, which are spread over all items in proportion.
+
+    https://docs.stripe.com/billing/subscriptions/billing-mode/compare (proportional discount application)
+    """
+    licensed_items = [each for each in subscription["items"]["data"] if not is_metered(each)]
+    gross_cost = Decimal(amounts.compute_cost(item["price"], item["quantity"]))
+    total = sum(Decimal(amounts.compute_cost(each["price"], each["quantity"])) for each in licensed_items)
+    if not total:
+        return gross_cost
+    return gross_cost * coupons.compute_net_total(account, subscription, total) / total
 
 
 def bill_usage_so_far(account: Account, subscription: Object, item: Object, timestamp: int) -> None:

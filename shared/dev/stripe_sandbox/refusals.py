@@ -33,6 +33,10 @@ def not_found_error(kind: str, id_: str, param: str = "id") -> ApiError:
     return ApiError(f"No such {name}: '{id_}'", status=404, code="resource_missing", param=param)
 
 
+def rate_limit_error() -> ApiError:
+    return ApiError("Request rate limit exceeded.", status=429, code="rate_limit")
+
+
 def card_declined_error(message: str, decline_code: str, **details: Any) -> ApiError:
     return ApiError(
         message, status=402, kind="card_error", code="card_declined", decline_code=decline_code, **details

@@ -19,14 +19,18 @@ from shared.dev.stripe_sandbox import (
 )
 from shared.dev.stripe_sandbox.deliveries import DeliveryQueue
 from shared.dev.stripe_sandbox.outage import OutageMiddleware
+from shared.dev.stripe_sandbox.request_rates import REQUESTS_PER_SECOND, RateLimitMiddleware
 from shared.dev.stripe_sandbox.store import Sandbox
 
 TICK_S = 1.0
 log = structlog.get_logger()
 
 
-def build_app(sandbox: Sandbox, deliveries: DeliveryQueue) -> Starlette:
-    """The application to mount at the address `sandbox.base_url`."""
+def build_app(
+    sandbox: Sandbox, deliveries: DeliveryQueue, *, requests_per_second: int = REQUESTS_PER_SECOND
+) -> Starlette:
+    """The application to mount at the address `sandbox.base_url`. `requests_per_second`: of an account's API."""
+    stripe_api = RateLimitMiddleware(api.build_app(sandbox), requests_per_second)
     return Starlette(
         routes=[
             *pages.ASSET_ROUTES,
@@ -34,7 +38,7 @@ def build_app(sandbox: Sandbox, deliveries: DeliveryQueue) -> Starlette:
             *hosted_checkout.build_routes(sandbox),
             *hosted_portal.build_routes(sandbox),
             *hosted_invoice.build_routes(sandbox),
-            Mount("/", OutageMiddleware(api.build_app(sandbox), sandbox)),
+            Mount("/", OutageMiddleware(stripe_api, sandbox)),
         ]
     )
 

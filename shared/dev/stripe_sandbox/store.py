@@ -106,6 +106,12 @@ class Account:
         if kind in TIMED_KINDS:
             self.unplanned_keys[kind, id_] = None
 
+    def plan_again(self, customer: str) -> None:
+        """After the customer got another clock: what was planned by the old one happens by the new one."""
+        for kind in TIMED_KINDS:
+            for id_ in self.objects_by_customer.get((kind, customer), {}):
+                self.unplanned_keys[kind, id_] = None
+
     def get(self, kind: str, id_: str | None) -> Object | None:
         return self.objects.get(kind, {}).get(id_ or "")
 

@@ -45,7 +45,10 @@ def _run_until(account: Account, clock: str | None, until: int) -> None:
     try:
         while agenda and agenda[0][0] <= until:
             due_at, order, _, kind, id_ = heappop(agenda)
-            for step in _list_steps(account, account.get(kind, id_)):
+            subject = account.get(kind, id_)
+            if account.get_clock_id(subject) != clock:  # its customer has got another clock
+                continue
+            for step in _list_steps(account, subject):
                 if step[:2] == (due_at, order):  # otherwise the object was changed after this was planned
                     # time never goes back: a step that was found late runs after the earlier ones
                     account.clock_times[clock] = max(due_at, account.clock_times.get(clock, due_at))

@@ -125,11 +125,20 @@ class RunningSandbox:
         return (account or self.account).emit(kind, build_skeleton("customer", id="cus_1", **subject))
 
 
+UNLIMITED = 1_000_000  # requests of a second: tests ask without a pause, and limits are tested by themselves
+
+
 @asynccontextmanager
-async def run_sandbox(path: Path | None = None) -> AsyncIterator[RunningSandbox]:
+async def run_sandbox(
+    path: Path | None = None, *, requests_per_second: int = UNLIMITED
+) -> AsyncIterator[RunningSandbox]:
     sandbox = Sandbox(path)
     deliveries = DeliveryQueue(sandbox)
-    app = Starlette(routes=[Mount("/stripe", site.build_app(sandbox, deliveries))])
+    app = Starlette(
+        routes=[
+            Mount("/stripe", site.build_app(sandbox, deliveries, requests_per_second=requests_per_second))
+        ]
+    )
     async with (
         site.run_background_tasks(sandbox, deliveries),
         serve_app(app) as origin,

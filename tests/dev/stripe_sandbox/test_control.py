@@ -275,3 +275,32 @@ async def test_retry_gaps_are_set_by_form(sandbox_server: RunningSandbox) -> Non
     page = await submit_form(sandbox_server, "network", gaps="0.5, 2 8")
     assert 'value="0.5, 2.0, 8.0"' in page.text
     assert sandbox_server.account.settings["delivery_gaps"] == [0.5, 2, 8]
+
+
+async def test_own_clock_governs_what_was_planned_before(sandbox_server: RunningSandbox) -> None:
+    """Reading a subscription plans its steps; a customer that gets a clock after that lives by it alone."""
+    client = sandbox_server.build_client()
+
+    def subscribe() -> stripe.Subscription:
+        customer = client.v1.customers.create({"email": "ann@acme.test"})
+        price = client.v1.prices.create(
+            {
+                "currency": "usd",
+                "unit_amount": 1000,
+                "recurring": {"interval": "month"},
+                "product_data": {"name": "Seats"},
+            }
+        )
+        return client.v1.subscriptions.create(
+            {"customer": customer.id, "items": [{"price": price.id}], "trial_period_days": 14}
+        )
+
+    subscription = await sandbox_server.call_sdk(subscribe)
+    await sandbox_server.call_sdk(client.v1.subscriptions.retrieve, subscription.id)
+    answer = await sandbox_server.apply_control("own-clock", customer=subscription.customer)
+    await sandbox_server.apply_control("advance", days=20)
+    same = await sandbox_server.call_sdk(client.v1.subscriptions.retrieve, subscription.id)
+    assert same.status == "trialing", "the account's time is another one"
+    await sandbox_server.apply_control("advance", clock=answer["clock"], days=20)
+    later = await sandbox_server.call_sdk(client.v1.subscriptions.retrieve, subscription.id)
+    assert later.status != "trialing"

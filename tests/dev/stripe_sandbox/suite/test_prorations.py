@@ -333,3 +333,51 @@ def test_refused_item_change_leaves_the_subscription_unchanged(merchant: SdkMerc
     assert merchant.reload_subscription(subscription)["items"].data[0].quantity == 1
     del change["payment_behavior"]
     assert merchant.v1.subscriptions.update(subscription.id, change).status == "past_due"
+
+
+@pytest.mark.parametrize(
+    ("coupon", "first_total", "credit", "charge"),
+    [
+        ({"percent_off": 50, "duration": "forever"}, 1000, -500, 1500),
+        ({"percent_off": 50, "duration": "once"}, 1000, -500, 3000),  # used up by the first invoice
+        ({"amount_off": 500, "currency": "usd", "duration": "forever"}, 1500, -750, 2750),
+    ],
+    ids=["percentage", "percentage used up", "amount"],
+)
+def test_change_of_a_discounted_subscription_credits_what_was_charged(
+    merchant: SdkMerchant, coupon: dict[str, Any], first_total: int, credit: int, charge: int
+) -> None:
+    """Of one seat at 20.00 to three, in the middle of the period: the credit is half of what the first invoice took.
+
+    https://docs.stripe.com/billing/subscriptions/billing-mode/compare
+    """
+    clock = merchant.create_clock(START)
+    discounts = [{"coupon": merchant.v1.coupons.create(coupon).id}]
+    customer, price = merchant.create_customer(clock), merchant.create_price(2000)
+    subscription = merchant.subscribe(customer, (price, 1), discounts=discounts)
+    assert merchant.reload_subscription(subscription).latest_invoice.total == first_total
+    merchant.advance_clock(clock, HALF)
+    change = {"items": [{"id": get_item_id(subscription), "quantity": 3}]}
+    merchant.v1.subscriptions.update(subscription.id, change)
+    invoice_items = merchant.v1.invoice_items.list({"customer": customer.id, "pending": True}).data[::-1]
+    assert [item.amount for item in invoice_items] == [credit, charge]
+    assert not any(item.discountable for item in invoice_items), (
+        "or the next invoice would discount them again"
+    )
+
+
+def test_discount_of_an_amount_is_spread_over_the_items(merchant: SdkMerchant) -> None:
+    """10.00 and 30.00 less 4.00: the first was charged 9.00, of which half is left."""
+    clock = merchant.create_clock(START)
+    coupon = merchant.v1.coupons.create({"amount_off": 400, "currency": "usd", "duration": "forever"})
+    small, large = merchant.create_price(1000), merchant.create_price(3000)
+    subscription = merchant.subscribe(
+        merchant.create_customer(clock), (small, 1), (large, 1), discounts=[{"coupon": coupon.id}]
+    )
+    merchant.advance_clock(clock, HALF)
+    change = {"items": [{"id": get_item_id(subscription), "deleted": True}]}
+    merchant.v1.subscriptions.update(subscription.id, change)
+    (invoice_item,) = merchant.v1.invoice_items.list(
+        {"customer": subscription.customer, "pending": True}
+    ).data
+    assert invoice_item.amount == -450
