@@ -19,7 +19,7 @@ from shared.access import decision_counts_repository
 from shared.access.actions import Action
 from shared.access.models import DecisionCount
 from shared.access.refusal_codes import ALLOWED_REASONS
-from shared.core import db, log
+from shared.core import db, log, transaction_retries
 from shared.core.context import Ctx, Rights
 from shared.core.db import now
 from shared.core.errors import DomainError, Refused
@@ -133,9 +133,10 @@ async def write_counts(tenant_id: str, *, force: bool = False) -> None:
     if not due:
         return
     try:
-        async with db.transaction(tenant_id=tenant_id) as session:
-            await decision_counts_repository.delete_counts(session, tenant_id, now() - RETENTION)
-            await decision_counts_repository.add_counts(session, tenant_id, due)
+        with transaction_retries.outside_of_runs():
+            async with db.transaction(tenant_id=tenant_id) as session:
+                await decision_counts_repository.delete_counts(session, tenant_id, now() - RETENTION)
+                await decision_counts_repository.add_counts(session, tenant_id, due)
     except SQLAlchemyError:  # counting must not break what was counted
         log.get_logger(__name__).exception("decisions_not_counted", tenant_id=tenant_id)
         counts = _pending.setdefault(tenant_id, {})  # another one by now, if nothing was left to count

@@ -4,7 +4,7 @@ from shared.billing import accounts
 from shared.billing.models import PLATFORM
 from shared.billing.provider import Provider
 from shared.billing.stripe_adapter import gateway
-from shared.core import db
+from shared.core import db, transaction_retries
 from shared.core.config import settings
 
 _providers: dict[str, Provider] = {}
@@ -17,6 +17,7 @@ def register(account_id: str, provider: Provider) -> None:
 
 async def get(account_id: str, role: db.DatabaseRole = "app") -> Provider:
     """The provider of an account. Raises NotFound for an unknown account. `role`: database role for the lookup."""
+    transaction_retries.note_effect()
     if account_id in _providers:
         return _providers[account_id]
     account = accounts.get_platform_account()

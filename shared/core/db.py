@@ -24,7 +24,7 @@ from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import guarded_connection
+from shared.core import guarded_connection, transaction_retries
 from shared.core.config import ConfigurationError, settings
 from shared.core.database_logins import (
     LOGIN_KINDS,
@@ -51,6 +51,7 @@ UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
+SESSION_INFO, HAS_WRITTEN = "session_info", "has_written"
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
 
@@ -306,7 +307,13 @@ def _is_cancelled(error: BaseException) -> bool:
 
 
 def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
-    """What to tell the person when the database is away or has stopped a statement; None for other errors."""
+    """What to tell the person when the database is away or has ended what they did; None for other errors."""
+    if transaction_retries.is_conflict(error):
+        return Unavailable(
+            "Another change of the same data was made at the same moment, and this one was stopped.",
+            "Reload the page to see what is there, then try again.",
+            retry_after=1,
+        )
     if _is_cancelled(error):
         return TookTooLong(
             "This took too long and was stopped. Nothing was changed.",
@@ -328,6 +335,8 @@ async def transaction(
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
             yield session
+        if session.info.get(HAS_WRITTEN):
+            transaction_retries.note_effect()
     except NoTenant as bug:
         await _record_missing_tenant(role, str(bug))
         raise
@@ -378,6 +387,7 @@ def _write_scope(info: dict[Any, Any], connection: sa.Connection) -> None:
 
 @event.listens_for(Session, "after_begin")
 def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Connection) -> None:
+    connection.info[SESSION_INFO] = session.info
     if any(session.info.get(key) for key in ("tenant_id", "user_id", "reason")):
         _write_scope(session.info, connection)
 
@@ -413,6 +423,24 @@ def _refuse_foreign_rows(session: Session, context: Any, instances: Any) -> None
             raise NoTenant(
                 f"{type(row).__name__} of another tenant in a transaction of {tenant_id or 'none'}"
             )
+
+
+@event.listens_for(sa.Engine, "before_cursor_execute")
+def _note_write(
+    connection: sa.Connection,
+    cursor: Any,  # of the driver
+    statement: str,
+    parameters: Any,  # of any type that the driver takes
+    context: sa.ExecutionContext | None,
+    executemany: bool,
+) -> None:
+    """All but queries that SQLAlchemy composed count as writes: other SQL may call a function that writes.
+
+    Without `compiled` it is the driver's own, with which only the scope is written.
+    """
+    compiled = context.compiled if context is not None else None
+    if compiled is not None and not isinstance(compiled.statement, sa.SelectBase):
+        connection.info.get(SESSION_INFO, {})[HAS_WRITTEN] = True
 
 
 @event.listens_for(sa.Engine, "handle_error")

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from jinja2 import Environment, StrictUndefined
 
+from shared.core import transaction_retries
 from shared.core.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.core.config import SMTP_PLAIN, SMTP_TLS, settings
 
@@ -77,6 +78,7 @@ async def send(email: Email) -> None:
     Raises MailRejected, MailDeferred.
     """
     message = build_message(email)
+    transaction_retries.note_effect()
     try:
         with breaker.attempt(MailServerAway):
             await _deliver(message, email.to)

@@ -15,7 +15,7 @@ from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecisio
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
-from shared.core import db, log, registry, request_ids
+from shared.core import db, log, registry, request_ids, transaction_retries
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
@@ -228,13 +228,18 @@ def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Ha
             raise NoTenant(f"the job {name} has no tenant")
         logger = log.get_logger(__name__).bind(task=name, tenant_id=tenant_id, request_id=request_id)
         entered = False
+
+        async def attempt() -> None:
+            nonlocal entered
+            async with enter_job(tenant_id, name, request_id) as ctx:
+                entered = True
+                await handler(ctx, **ids)
+
         try:
             if handler in _external_handlers:
                 await handler(ExternalJob(tenant_id, request_id), **ids)
             else:
-                async with enter_job(tenant_id, name, request_id) as ctx:
-                    entered = True
-                    await handler(ctx, **ids)
+                await transaction_retries.repeat_on_conflict(attempt)
         except Refused as refusal:
             if entered or refusal.reason not in INACTIVE_TENANT_REASONS:
                 raise
@@ -249,11 +254,14 @@ def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Ha
 
 def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
     async def work(*, request_id: str = "", **ids: Any) -> None:
+        async def attempt() -> None:
+            async with db.transaction() as session:
+                await handler(session, **ids)
+
         if handler in _external_handlers:
             await handler(ExternalJob("", request_id), **ids)
         else:
-            async with db.transaction() as session:
-                await handler(session, **ids)
+            await transaction_retries.repeat_on_conflict(attempt)
         log.get_logger(__name__).info("job_done", task=name, tenant_id="-", request_id=request_id)
 
     return work

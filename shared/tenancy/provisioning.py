@@ -165,6 +165,7 @@ async def run_next_step(ctx: Ctx) -> str:
 
     An error rolls the step back. The caller then calls `record_failure` in another transaction.
     """
+    await tenant_repository.lock_tenant(ctx)  # before the first row that refers to it
     rows = await provisioning_repository.lock_steps(ctx)
     open_rows = [row for row in rows if row.state is not StepState.DONE]
     if not open_rows:

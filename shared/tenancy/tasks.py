@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import log
+from shared.core import log, transaction_retries
 from shared.core.context import Ctx
 from shared.identity.account_events import RECORD_FAILURE_TASK, RECORD_TASK
 from shared.jobs import mail, worker
@@ -26,6 +26,8 @@ async def provision(ctx: Ctx) -> None:
         async with ctx.session.begin_nested():
             await provisioning.run_next_step(ctx)
     except Exception as problem:
+        if transaction_retries.is_conflict(problem):  # nothing is wrong with the step
+            raise
         # The error rolls this transaction back, so the failure is recorded in another one.
         async with entry.enter_job(ctx.tenant_id, provisioning.TASK_NAME, ctx.request_id) as failure_ctx:
             await provisioning.record_failure(failure_ctx, problem)

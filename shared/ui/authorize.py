@@ -4,6 +4,7 @@ Deny by default: a handler that does not say what it needs is refused.
 """
 
 import functools
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from reflex_base.registry import RegistrationContext
 
 from shared.access import decision, decision_counts, refusal_messages
 from shared.access.actions import Action, OperatorAction
-from shared.core import db, log, request_ids
+from shared.core import db, log, request_ids, transaction_retries
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
@@ -55,10 +56,12 @@ def needs(
     """Marks a handler; sits below `@rx.event`.
 
     `page`: a load, whose errors are shown on the page itself. `part`: of a part of a page, whose errors are toasts.
+    A handler whose transaction meets another one is repeated once. One that yields isn't: the page has shown its steps.
     """
 
     def mark(handler: Handler) -> Handler:
-        marked: Any = show_object(handler) if page or part else handler
+        marked: Any = _repeat_on_conflict(handler) if inspect.iscoroutinefunction(handler) else handler
+        marked = show_object(marked) if page or part else marked
         marked = _catch_refusals(marked) if page else marked
         marked.__action__, marked.__page__, marked.__loads__ = action, page, page or part
         return marked
@@ -78,6 +81,14 @@ def mark_inherited(state_class: type[BaseState], action_by_handler: Mapping[str,
             )
         handler: Any = state_class.event_handlers[name].fn
         handler.__action__, handler.__page__, handler.__loads__ = action, False, False
+
+
+def _repeat_on_conflict(handler: Any) -> Any:
+    @functools.wraps(handler)
+    async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await transaction_retries.repeat_on_conflict(lambda: handler(self, *args, **kwargs))
+
+    return run
 
 
 def _catch_refusals(load: Any) -> Any:

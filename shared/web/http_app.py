@@ -1,5 +1,8 @@
 """Build the HTTP app of a site. Order: request middleware, same-origin check, session guard, our routes, Reflex."""
 
+import functools
+from collections.abc import Awaitable, Callable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -7,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.core import rate_limits, transaction_retries
 from shared.core.errors import DomainError, NotFound
 from shared.web import problem_responses, public_pages
 from shared.web.app_sites import Site
@@ -18,7 +22,7 @@ from shared.web.session_guard import SessionGuard
 def build_app(site: Site, *routes: Route) -> Starlette:
     app = Starlette(
         routes=[
-            *routes,
+            *map(_repeat_on_conflict, routes),
             *(
                 Route(tree + "{rest:path}", show_not_found, methods=None)
                 for tree in (*FORM_PREFIXES, *site.api_prefixes)
@@ -34,6 +38,21 @@ def build_app(site: Site, *routes: Route) -> Starlette:
     app.router.redirect_slashes = False
     app.state.site = site
     return app
+
+
+def _repeat_on_conflict(route: Route) -> Route:
+    """The route, whose requests are handled once more where their transaction met another one."""
+    handle: Callable[[Request], Awaitable[Response]] = route.endpoint
+
+    @functools.wraps(handle)
+    async def run(request: Request) -> Response:
+        async def attempt() -> Response:
+            async with rate_limits.not_counted_in_an_outage():
+                return await handle(request)
+
+        return await transaction_retries.repeat_on_conflict(attempt)
+
+    return Route(route.path, run, methods=list(route.methods) if route.methods else None, name=route.name)
 
 
 PAGE_BY_PREFIX = {

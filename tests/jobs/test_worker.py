@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 from procrastinate import RetryStrategy
 
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
+from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.jobs import queue, worker
 from shared.tenancy import entry, notifications, onboarding_checklist
@@ -29,6 +31,22 @@ async def empty_queue(schema: str, cast: Cast) -> AsyncIterator[str]:
 async def put_job(person: Person, key: str, task: str = "tests.tell") -> None:
     async with person.ctx() as ctx:
         await queue.put(ctx, task, user_id=ctx.actor_id, key=key)
+
+
+async def test_job_whose_transaction_met_another_one_is_repeated_at_once(
+    cast: Cast, empty_queue: str
+) -> None:
+    keys = list[str]()
+
+    async def conflict_once(ctx: Ctx, *, user_id: str, key: str) -> None:
+        keys.append(key)
+        if len(keys) == 1:
+            raise psycopg.errors.DeadlockDetected("deadlock detected")
+
+    await put_job(cast.ann, "once")
+    await workers.run_due_jobs({"tests.tell": conflict_once})
+    assert keys == ["once", "once"]
+    assert workers.list_jobs(empty_queue) == []
 
 
 async def list_notified_keys(person: Person) -> list[str]:

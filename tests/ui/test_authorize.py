@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 import reflex as rx
 from reflex.event import Event
@@ -22,6 +23,7 @@ from shared.ui import authorize
 from shared.ui.admission import Admission
 from shared.ui.authorize import AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates
+from shared.ui.states import show_refusal
 from tests.support.app_pages import AppPages
 
 
@@ -54,6 +56,14 @@ class ToyState(rx.State):
     @rx.event
     @needs(actions.MEMBER_INVITE)
     async def invite(self) -> None: ...
+
+    @rx.event
+    @needs(actions.MEMBER_INVITE)
+    async def meet_another_change(self, times: int) -> str:
+        self.rows = [*self.rows, "tried"]
+        if len(self.rows) <= times:
+            raise psycopg.errors.DeadlockDetected("deadlock detected")
+        return "done"
 
 
 SUSPENDED = replace(NO_RIGHTS, verdicts={action.name: Reason.TENANT_SUSPENDED for action in ACTIONS.values()})
@@ -260,6 +270,19 @@ async def test_error_during_a_load_is_shown_on_the_page() -> None:
     )
     await ToyState.event_handlers["load"].fn(toy)
     assert (admission.refusal, toy.rows) == ("", ["read"])
+
+
+async def test_handler_whose_transaction_met_another_one_is_repeated_once() -> None:
+    toy = await open_tab().get_state(ToyState)
+    handler = ToyState.event_handlers["meet_another_change"].fn
+    assert await handler(toy, 1) == "done"
+    toy.rows = []
+    with pytest.raises(psycopg.errors.DeadlockDetected) as caught:
+        await handler(toy, times=2)
+    assert len(toy.rows) == 2
+    toast = json.dumps(Event.from_event_type(show_refusal(caught.value))[0].payload)
+    assert "Another change of the same data was made at the same moment" in toast
+    assert "try again" in toast
 
 
 async def extends_idle_time(tree: State, handler: Any) -> bool:

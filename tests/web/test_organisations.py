@@ -1,12 +1,17 @@
-"""The page on which a person leaves an organisation."""
+"""The pages on which a person creates and leaves an organisation."""
 
 import re
 
 import httpx
+import psycopg
+import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
-from shared.tenancy import entry
+from shared.identity.models import User
+from shared.tenancy import entry, signups
+from shared.tenancy.models import Tenant
 from tests.conftest import Cast
 from tests.support.http_visitor import alerts, browser
 
@@ -75,3 +80,40 @@ async def test_leaving_a_foreign_organisation_is_the_same_as_an_unknown_one(cast
     ]
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].text == answers[1].text
+
+
+class FailingCreation:
+    """Creates organisations, but meets another transaction the first `failures` times."""
+
+    def __init__(self, failures: int) -> None:
+        self.create, self.failures, self.count = signups.create_tenant, failures, 0
+
+    async def run(self, session: AsyncSession, user: User, name: str) -> Tenant:
+        tenant = await self.create(session, user, name)
+        await session.flush()
+        self.count += 1
+        if self.count <= self.failures:
+            raise psycopg.errors.DeadlockDetected("deadlock detected")
+        return tenant
+
+
+async def test_form_whose_transaction_met_another_one_is_handled_again(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creation = FailingCreation(1)
+    monkeypatch.setattr(signups, "create_tenant", creation.run)
+    created = await browser(cookie=cast.carl.cookie).post("/organisations", data={"organisation": "Harbour"})
+    assert created.headers["location"].startswith("/onboarding?t=harbour")
+    assert creation.count == 2
+    assert [tenant.name for tenant in await entry.list_user_tenants(cast.carl.cookie)] == ["Harbour"]
+
+
+async def test_form_that_meets_others_twice_says_what_to_do(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signups, "create_tenant", FailingCreation(2).run)
+    answer = await browser(cookie=cast.carl.cookie).post("/organisations", data={"organisation": "Harbour"})
+    assert answer.status_code == 503
+    assert "Another change of the same data was made at the same moment" in answer.text
+    assert "then try again" in answer.text
+    assert await entry.list_user_tenants(cast.carl.cookie) == []

@@ -10,7 +10,7 @@ from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.inbound_webhooks.inbound_webhook_repository import WebhookClaim
 from shared.billing.sync import apply_state
 from shared.billing.sync.apply_state import SyncCause, SyncResult
-from shared.core import db, live_events
+from shared.core import db, live_events, transaction_retries
 from shared.tenancy import entry
 
 TASK = "billing.sync"
@@ -33,16 +33,20 @@ async def sync_customer(
     async with db.transaction() as session:
         ticket = await inbound_webhook_repository.take_ticket(session)
     state = await (await provider_registry.get(account_id)).fetch_customer(customer_id)
-    async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
-        event_ids: tuple[str, ...] = ()
-        if claim is not None:
-            # Also when a later sync was first, which includes these webhooks.
-            event_ids = await inbound_webhook_repository.mark_processed(ctx.session, claim)
-            if not event_ids:
-                return SyncResult(written=False)
-        result = await apply_state.apply_customer_state(
-            ctx, account_id, customer_id, state, ticket, cause=cause, event_ids=event_ids, run_id=run_id
-        )
-        if claim is not None:
-            await live_events.refresh_pages(ctx.session, "*", "webhooks")
-        return result
+
+    async def apply() -> SyncResult:
+        async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
+            event_ids: tuple[str, ...] = ()
+            if claim is not None:
+                # Also when a later sync was first, which includes these webhooks.
+                event_ids = await inbound_webhook_repository.mark_processed(ctx.session, claim)
+                if not event_ids:
+                    return SyncResult(written=False)
+            result = await apply_state.apply_customer_state(
+                ctx, account_id, customer_id, state, ticket, cause=cause, event_ids=event_ids, run_id=run_id
+            )
+            if claim is not None:
+                await live_events.refresh_pages(ctx.session, "*", "webhooks")
+            return result
+
+    return await transaction_retries.repeat_on_conflict(apply)
