@@ -5,29 +5,30 @@ sends nothing, or only what is true then. Messages go to owners and to members w
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
-from shared.billing import repository
+from shared.billing import reminders, repository
+from shared.billing.dunning_messages import DunningMessage, format_day, format_invoice_amount
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import Subscription
+from shared.billing.reminders import UpcomingPayments
 from shared.billing.sync import provider_records
 from shared.billing.sync.access_schedule import GRACE_PERIOD
-from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import billing_contacts, links, mail_preferences, notifications
+from shared.tenancy import billing_contacts, links, mail_preferences, notifications, tenants
 
 TASK, MAIL_TASK = "billing.dun", "billing.mail"
 KIND_PREFIX = "billing."  # prefix of notification kinds
 REMINDER_DELAYS = (timedelta(days=3), timedelta(days=6))
-TRIAL_NOTICE_PERIOD = timedelta(days=3)
 MAX_NOTICE_AGE = timedelta(days=5)  # no message about older failures
 PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
 PAYMENT_RECOVERED = "payment_recovered"
+FIRST_PAYMENT_OPEN, SUBSCRIPTION_ENDS = "first_payment_open", "subscription_ends"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
 UNPAID_KINDS = (
     PAYMENT_FAILED,
@@ -35,34 +36,42 @@ UNPAID_KINDS = (
     ACCESS_READ_ONLY,
     RETRIES_EXHAUSTED,
 )  # messages that a payment resolves
-
-
-@dataclass(frozen=True, slots=True)
-class DunningMessage:
-    """A message by email and in the app. `about`: id of the object that gets each kind of message once."""
-
-    kind: str
-    about: str
-    title: str
-    body: str
+OPTIONAL_KINDS = (reminders.RENEWS_SOON, reminders.CARD_EXPIRES)  # members may turn these emails off
+# A mail of these kinds is only sent if the message is still due, with its present text.
+CHECKED_KINDS = (*OPTIONAL_KINDS, reminders.TRIAL_ENDS, FIRST_PAYMENT_OPEN, SUBSCRIPTION_ENDS)
 
 
 async def send_due_notices(ctx: Ctx) -> None:
-    """Sends the due messages and schedules the next run. Idempotent."""
+    """Sends the due messages and schedules the next run. Idempotent.
+
+    Holds the tenant's lock, so that no sync changes what the messages say before they are stored.
+    """
+    await tenants.lock(ctx)
     at = now()
-    subscriptions = [
-        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
-    ]
+    subscriptions, payments = await _read_subscriptions(ctx)
     invoices = await repository.list_invoices(ctx)
     sent_notices = await repository.list_dunning_notices(ctx)
-    for message in list_due_messages(subscriptions, invoices, sent_notices, at):
+    for message in list_due_messages(subscriptions, invoices, sent_notices, at, payments):
         if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
             continue  # another transaction has sent it
         for person in await billing_contacts.list_contacts(ctx):
             await _notify(ctx, person, message)
-    next_time = next_due_time(subscriptions, at)
+    next_time = next_due_time(subscriptions, at, payments)
     if next_time is not None:
         await queue.put(ctx, TASK, at=next_time)
+
+
+async def _read_subscriptions(ctx: Ctx) -> tuple[list[Subscription], UpcomingPayments]:
+    snapshot = await repository.get_billing_snapshot(ctx)
+    subscriptions = [
+        provider_records.to_subscription(row) for row in await repository.list_subscriptions(ctx)
+    ]
+    if snapshot is None:
+        return subscriptions, UpcomingPayments()
+    return subscriptions, UpcomingPayments(
+        charges=provider_records.to_upcoming(snapshot.upcoming),
+        methods=provider_records.to_payment_methods(snapshot.payment_methods),
+    )
 
 
 def list_due_messages(
@@ -70,22 +79,29 @@ def list_due_messages(
     invoices: Sequence[BillingInvoice],
     sent_notices: Iterable[tuple[str, str]],
     at: datetime,
+    payments: UpcomingPayments = UpcomingPayments(),  # noqa: B008  immutable
 ) -> Iterator[DunningMessage]:
     """The messages that are due. `sent_notices`: (kind, about) of messages that were sent before."""
-    sent_keys = set(sent_notices)
-    for message in _list_messages(list(subscriptions), invoices, sent_keys, at):
+    sent_keys, known_subscriptions = set(sent_notices), list(subscriptions)
+    messages = chain(
+        _list_messages(known_subscriptions, invoices, sent_keys, at),
+        reminders.list_reminders(known_subscriptions, payments, at),
+    )
+    for message in messages:
         if (message.kind, message.about) not in sent_keys:
             yield message
 
 
-def next_due_time(subscriptions: Iterable[Subscription], at: datetime) -> datetime | None:
+def next_due_time(
+    subscriptions: Sequence[Subscription],
+    at: datetime,
+    payments: UpcomingPayments = UpcomingPayments(),  # noqa: B008  immutable
+) -> datetime | None:
     """The next time at which a message becomes due without a change at the provider."""
-    due_times = []
+    due_times = list(reminders.list_reminder_times(subscriptions, payments))
     for subscription in subscriptions:
         if subscription.status == "past_due" and subscription.failed_since is not None:
             due_times += [subscription.failed_since + after for after in (*REMINDER_DELAYS, GRACE_PERIOD)]
-        if subscription.status == "trialing" and subscription.trial_ends_at is not None:
-            due_times += [subscription.trial_ends_at - TRIAL_NOTICE_PERIOD, subscription.trial_ends_at]
     return min((due_time for due_time in due_times if due_time > at), default=None)
 
 
@@ -106,13 +122,11 @@ def _list_messages(
         elif subscription.status == "unpaid" and unpaid_invoices:
             yield DunningMessage(
                 *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "We couldn't collect your payment"),
-                f"Your organisation is read-only until you pay {_format_amount(unpaid_invoices[0])}.",
+                f"Your organisation is read-only until you pay {format_invoice_amount(unpaid_invoices[0])}.",
             )
-        elif subscription.status == "trialing":
-            yield from _trial_messages(subscription, at)
         elif subscription.status == "incomplete":
             yield DunningMessage(
-                "first_payment_open",
+                FIRST_PAYMENT_OPEN,
                 subscription.id,
                 "Complete your payment",
                 "Your plan starts when it's paid.",
@@ -131,10 +145,10 @@ def _list_messages(
             and subscription.status in ("active", "trialing")
             and subscription.cancel_at > at
         ):
-            day = _format_day(subscription.cancel_at)
+            day = format_day(subscription.cancel_at)
             yield DunningMessage(
                 *(
-                    "subscription_ends",
+                    SUBSCRIPTION_ENDS,
                     f"{subscription.id}:{subscription.cancel_at:%Y%m%d}",
                     f"Your subscription ends on {day}",
                 ),
@@ -149,7 +163,7 @@ def _list_messages(
         ):
             yield DunningMessage(
                 *(PAYMENT_RECOVERED, invoice.id, "Payment received"),
-                f"Thank you for your payment of {_format_amount(invoice)}. Everything works as before.",
+                f"Thank you for your payment of {format_invoice_amount(invoice)}. Everything works as before.",
             )
 
 
@@ -173,32 +187,13 @@ def _overdue_messages(
             passed_kinds[-1] if passed_kinds else PAYMENT_FAILED
         )  # after a delay only the latest reminder is sent
         yield DunningMessage(
-            *(kind, invoice.id, f"Payment of {_format_amount(invoice)} failed"),
-            f"Update your payment method by {_format_day(ends)} to avoid losing access.",
+            *(kind, invoice.id, f"Payment of {format_invoice_amount(invoice)} failed"),
+            f"Update your payment method by {format_day(ends)} to avoid losing access.",
         )
     else:
         yield DunningMessage(
             *(ACCESS_READ_ONLY, invoice.id, "Your organisation is read-only"),
-            f"{_format_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it to make changes again.",
-        )
-
-
-def _trial_messages(subscription: Subscription, at: datetime) -> Iterator[DunningMessage]:
-    ends = subscription.trial_ends_at
-    if ends is None or not ends - TRIAL_NOTICE_PERIOD <= at:
-        return
-    about, day = f"{subscription.id}:{ends:%Y%m%d}", _format_day(ends)
-    if at < ends:
-        body = (
-            "Your subscription then starts automatically."
-            if subscription.pays
-            else "Add a payment method to keep your plan."
-        )
-        yield DunningMessage("trial_ends", about, f"Your trial ends on {day}", body)
-    elif not subscription.pays:
-        yield DunningMessage(
-            *("trial_ended", about, "Your trial has ended"),
-            "You've moved to Free; your data is kept. Choose a plan to continue.",
+            f"{format_invoice_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it to make changes again.",
         )
 
 
@@ -215,12 +210,14 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
         href="billing",
         dedupe=f"{message.kind}:{message.about}",
     )
-    if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_preferences.PAYMENTS):
+    mail_kind = mail_preferences.REMINDERS if message.kind in OPTIONAL_KINDS else mail_preferences.PAYMENTS
+    if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_kind):
         await queue.put(ctx, MAIL_TASK, notification_id=notification_id)
 
 
 async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
-    """The email of the notification; None when the person has lost the billing permission, or the payment came meanwhile.
+    """The email of the notification; None when the person has lost the billing permission, the payment came meanwhile, or
+    what it announces isn't going to happen any more.
 
     A mail may wait for the mail server for days.
     """
@@ -230,6 +227,12 @@ async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
     kind, _, about = notification.dedupe.partition(":")
     if kind in UNPAID_KINDS and (PAYMENT_RECOVERED, about) in await repository.list_dunning_notices(ctx):
         return None
+    title, body = notification.title, notification.body
+    if kind in CHECKED_KINDS:
+        message = await _find_due_message(ctx, kind, about)
+        if message is None:
+            return None
+        title, body = message.title, message.body
     person = next(
         (payer for payer in await billing_contacts.list_contacts(ctx) if payer.id == notification.user_id),
         None,
@@ -244,15 +247,13 @@ async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
         values={
             "name": person.name,
             "tenant": ctx.tenant_name,
-            "title": notification.title,
-            "body": notification.body,
+            "title": title,
+            "body": body,
         },
     )
 
 
-def _format_amount(invoice: BillingInvoice) -> str:
-    return money.format_amount(invoice.due or invoice.total, invoice.currency)
-
-
-def _format_day(at: datetime) -> str:
-    return f"{at:%-d %B %Y}"
+async def _find_due_message(ctx: Ctx, kind: str, about: str) -> DunningMessage | None:
+    subscriptions, payments = await _read_subscriptions(ctx)
+    messages = list_due_messages(subscriptions, (), (), now(), payments)
+    return next((message for message in messages if (message.kind, message.about) == (kind, about)), None)

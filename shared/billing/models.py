@@ -224,7 +224,8 @@ class BillingDispute(TenantRow, table=True):
 class BillingSnapshot(TenantRow, table=True):
     """The result of the last sync of a tenant's subscriptions. `schedule`: the `AccessSchedule` as JSON.
 
-    `upcoming`: the `provider.UpcomingCharges` as JSON; {} before the first sync that fetched them.
+    `upcoming`: the `provider.UpcomingCharges` as JSON; {} before the first sync that fetched them. `payment_methods`: the
+    `provider.PaymentMethod` of each live subscription, as JSON by its id.
     """
 
     __tablename__ = "billing_snapshot"
@@ -236,6 +237,7 @@ class BillingSnapshot(TenantRow, table=True):
     balance: int = Field(default=0, sa_type=BigInteger)  # credit is negative, as at the provider
     currency: str = ""
     upcoming: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    payment_methods: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
     alert: str = ""  # a problem that operators should review
     deleted_customer_id: str = ""  # the current customer where it was deleted at the provider
     extra_subscriptions: int = 0  # that are charged beside the one that gives access

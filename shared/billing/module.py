@@ -88,7 +88,7 @@ MODULE = Module(
         models.BillingRefund: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(
             export=True,
-            personal=("method",),
+            personal=("method", "payment_methods"),
             operator_indexes=(
                 OperatorIndex(
                     name="billing_snapshot_paying_twice_of_all_tenants",

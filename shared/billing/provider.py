@@ -192,6 +192,15 @@ class Dispute:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethod:
+    """`expires_at`: of a card, which can be charged until then; None for other methods."""
+
+    id: str
+    text: str  # as in "Visa ending in 4242"
+    expires_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CustomerState:
     """The state of a customer at one fetch."""
@@ -206,6 +215,8 @@ class CustomerState:
     upcoming: UpcomingCharges = UpcomingCharges()
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
+    # What pays each live subscription, by its id; without those that nothing is known to pay.
+    methods: Mapping[str, PaymentMethod] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

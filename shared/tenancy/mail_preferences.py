@@ -8,7 +8,8 @@ from shared.core.errors import Conflict, Invalid
 from shared.tenancy import mail_preference_repository, member_repository
 
 PAYMENTS = "payments"  # failed payments, ending subscriptions, received payments
-KINDS = (PAYMENTS,)
+REMINDERS = "reminders"  # renewals, cards that expire
+KINDS = (PAYMENTS, REMINDERS)
 OWNERS_CANNOT_DECLINE = "Owners always receive payment emails."
 
 
@@ -23,28 +24,26 @@ async def list_my_preferences(ctx: Ctx) -> dict[str, MailPreferenceView]:
     policy.require(ctx, actions.NOTIFICATION_READ)
     if not decision.has_permission(ctx, actions.BILLING_CHANGE):
         return {}
+    declined_kinds = await mail_preference_repository.list_declined_mail_kinds(ctx, ctx.actor_id)
+    preferences = {kind: MailPreferenceView(kind not in declined_kinds) for kind in KINDS}
     if ctx.actor_id in await member_repository.list_owner_ids(ctx):
-        return {PAYMENTS: MailPreferenceView(True, OWNERS_CANNOT_DECLINE)}
-    return {
-        PAYMENTS: MailPreferenceView(
-            PAYMENTS not in await mail_preference_repository.list_declined_mail_kinds(ctx, ctx.actor_id)
-        )
-    }
+        preferences[PAYMENTS] = MailPreferenceView(True, OWNERS_CANNOT_DECLINE)
+    return preferences
 
 
 async def set_preference(ctx: Ctx, kind: str, enabled: bool) -> None:
-    """Raises Invalid for an unknown kind, Conflict for an owner, who always receives payment emails."""
+    """Raises Invalid for an unknown kind, Conflict for an owner, who always receives emails about payments."""
     policy.require(ctx, actions.NOTIFICATION_READ)
     if kind not in KINDS:
         raise Invalid("There is no such email type.", "Choose one from the list.")
-    if not enabled and ctx.actor_id in await member_repository.list_owner_ids(ctx):
+    is_declined = kind == PAYMENTS and not enabled
+    if is_declined and ctx.actor_id in await member_repository.list_owner_ids(ctx):
         raise Conflict(OWNERS_CANNOT_DECLINE, "Transfer ownership first.")
     await mail_preference_repository.save_mail_preference(ctx, ctx.actor_id, kind, enabled)
 
 
 async def is_mail_enabled(ctx: Ctx, user_id: str, kind: str) -> bool:
     """For jobs that send emails."""
-    owners = await member_repository.list_owner_ids(ctx)
-    return user_id in owners or kind not in await mail_preference_repository.list_declined_mail_kinds(
-        ctx, user_id
-    )
+    if kind == PAYMENTS and user_id in await member_repository.list_owner_ids(ctx):
+        return True
+    return kind not in await mail_preference_repository.list_declined_mail_kinds(ctx, user_id)

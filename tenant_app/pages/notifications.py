@@ -46,18 +46,21 @@ class NotificationsState(PageState):
     has_payment_mails: bool = False  # whether this person receives payment mails at all
     payment_mails_on: bool = True
     payment_mails_lock_text: str = ""  # why they can't be turned off
+    reminder_mails_on: bool = True  # of renewals and cards that expire
 
     @rx.event
     @needs(actions.NOTIFICATION_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(NotificationsState.load, "notifications") as ctx:
-            rows, choice = (
-                await self._read(ctx),
-                (await mail_preferences.list_my_preferences(ctx)).get(mail_preferences.PAYMENTS),
-            )
+            rows, choices = await self._read(ctx), await mail_preferences.list_my_preferences(ctx)
+        choice, reminder_choice = (
+            choices.get(mail_preferences.PAYMENTS),
+            choices.get(mail_preferences.REMINDERS),
+        )
         self.has_payment_mails = choice is not None
         self.payment_mails_on = choice is None or choice.enabled
         self.payment_mails_lock_text = choice.locked_reason if choice else ""
+        self.reminder_mails_on = reminder_choice is None or reminder_choice.enabled
         self.rows, self.loaded = rows, True
 
     async def _read(self, ctx: Ctx) -> list[NotificationRow]:
@@ -80,22 +83,45 @@ class NotificationsState(PageState):
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled is True)
         return NotificationsState.load
 
+    @rx.event
+    @needs(actions.NOTIFICATION_READ)
+    async def choose_reminder_mails(self, enabled: bool) -> Any:
+        async with self._quiet_ctx() as ctx:
+            await mail_preferences.set_preference(ctx, mail_preferences.REMINDERS, enabled is True)
+        return NotificationsState.load
 
-def payment_mails_setting() -> rx.Component:
+
+def mail_settings() -> rx.Component:
     """Shown to people who receive payment mails."""
     state = NotificationsState
-    choice = rx.cond(
+    payment_mails = mail_setting(
+        "Payment emails",
         state.payment_mails_on,
-        button("Turn off emails", kind="quiet", on_click=state.choose_payment_mails(False), data_once="true"),
-        button("Turn on emails", kind="quiet", on_click=state.choose_payment_mails(True), data_once="true"),
+        state.choose_payment_mails,
+        lock_text=state.payment_mails_lock_text,
+    )
+    reminder_mails = mail_setting(
+        "Reminders of renewals and expiring cards",
+        state.reminder_mails_on,
+        state.choose_reminder_mails,
+    )
+    return rx.el.ul(payment_mails, reminder_mails, class_name="list")
+
+
+def mail_setting(title: str, is_on: Any, choose: Any, *, lock_text: Any = "") -> rx.Component:
+    """`choose`: the handler that takes whether they are sent. `lock_text`: why they can't be turned off."""
+    choice = rx.cond(
+        is_on,
+        button("Turn off emails", kind="quiet", on_click=choose(False), data_once="true"),
+        button("Turn on emails", kind="quiet", on_click=choose(True), data_once="true"),
     )
     words = rx.el.div(
-        rx.el.h2("Payment emails"),
-        small(rx.cond(state.payment_mails_on, "On", "Off; you’ll still see them here.")),
+        rx.el.h2(title),
+        small(rx.cond(is_on, "On", "Off; you’ll still see them here.")),
         class_name="two",
     )
-    control = rx.cond(state.payment_mails_lock_text != "", small(state.payment_mails_lock_text), choice)
-    return rx.el.ul(rx.el.li(words, control, class_name="wrap"), class_name="list")
+    control = rx.cond(lock_text != "", small(lock_text), choice)
+    return rx.el.li(words, control, class_name="wrap")
 
 
 def notification_item(notification: NotificationRow) -> rx.Component:
@@ -139,7 +165,7 @@ def notifications_page() -> rx.Component:
     return page(
         page_header("Notifications", description="Your notifications in this organisation."),
         panel(rx.cond(NotificationsState.loaded, content, skeleton_rows(3)), name="Notifications"),
-        rx.cond(NotificationsState.has_payment_mails, panel(payment_mails_setting(), name="Payment emails")),
+        rx.cond(NotificationsState.has_payment_mails, panel(mail_settings(), name="Emails")),
         current="Notifications",
         load=NotificationsState.load,
     )

@@ -134,7 +134,7 @@ def test_next_due_time_is_when_the_next_message_is_due() -> None:
     assert dunning.next_due_time([OVERDUE], T + 8 * DAY) is None
     trial = replace(build_subscription("trialing"), trial_ends_at=T + 9 * DAY)
     assert dunning.next_due_time([trial], T) == T + 6 * DAY
-    assert dunning.next_due_time([build_subscription("active")], T) is None
+    assert dunning.next_due_time([build_subscription("canceled")], T) is None
 
 
 def build_invoice(status: str, subscription: Subscription) -> Invoice:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -333,6 +333,38 @@ async def subscribe(world: StripeWorld, customer: str) -> tuple[Subscription, Or
     world.pay((await world.provider.create_checkout(_order(customer, line))).url)
     (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
     return subscription, line
+
+
+async def test_card_that_pays_a_subscription_tells_when_it_expires(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    methods = (await world.provider.fetch_customer(customer)).methods
+    method = methods[subscription.id]
+    assert method.text == "Visa ending in 4242"
+    expiry: stripe.params.PaymentMethodUpdateParams = {"card": {"exp_month": 12, "exp_year": 2030}}
+    await sdk.v1.payment_methods.update_async(method.id, expiry)
+    methods = (await world.provider.fetch_customer(customer)).methods
+    assert methods[subscription.id] == replace(method, expires_at=datetime(2031, 1, 1, tzinfo=UTC))
+    await world.provider.cancel_subscription(subscription.id, at_period_end=False, key="end")
+    assert (await world.provider.fetch_customer(customer)).methods == {}
+
+
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [
+        ({"exp_month": 13, "exp_year": 2030}, "invalid_expiry_month"),
+        ({"exp_month": 1, "exp_year": 2019}, "invalid_expiry_year"),
+    ],
+)
+async def test_sandbox_refuses_an_expiry_that_stripe_refuses(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str, card: dict[str, int], code: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    method = (await world.provider.fetch_customer(customer)).methods[subscription.id]
+    with pytest.raises(stripe.CardError) as refusal:
+        await sdk.v1.payment_methods.update_async(method.id, {"card": card})  # type: ignore[typeddict-item]
+    assert refusal.value.code == code
 
 
 async def test_customer_is_created_once_after_a_saved_server_error(

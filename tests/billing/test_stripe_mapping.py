@@ -311,6 +311,34 @@ def test_payment_method_falls_back_to_the_newest_subscription() -> None:
     assert state.method == "Visa ending in 1111"
 
 
+def test_method_of_a_subscription_comes_before_that_of_its_customer() -> None:
+    visa = {
+        "id": "pm_1",
+        "type": "card",
+        "card": {"brand": "visa", "last4": "1", "exp_month": 11, "exp_year": 2027},
+    }
+    amex = {
+        "id": "pm_2",
+        "type": "card",
+        "card": {"brand": "amex", "last4": "2", "exp_month": 12, "exp_year": 2027},
+    }
+    customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": amex}}
+    subscriptions = [
+        {**SUBSCRIPTION, "id": "sub_own", "default_payment_method": visa},
+        {**SUBSCRIPTION, "id": "sub_default", "default_payment_method": None},
+        {**SUBSCRIPTION, "id": "sub_not_shown", "default_payment_method": "pm_3"},
+        {**SUBSCRIPTION, "id": "sub_by_invoice", "collection_method": "send_invoice"},
+        {**SUBSCRIPTION, "id": "sub_ended", "status": "canceled"},
+    ]
+    methods = mapping.to_customer_state(customer, subscriptions, []).methods
+    assert {
+        subscription_id: (method.id, method.expires_at) for subscription_id, method in methods.items()
+    } == {
+        "sub_own": ("pm_1", datetime(2027, 12, 1, tzinfo=UTC)),
+        "sub_default": ("pm_2", datetime(2028, 1, 1, tzinfo=UTC)),
+    }
+
+
 @pytest.mark.parametrize(
     "value", ["", ":", "2", "2:", ":5", "-1:5", "two:5", "2:5:6", "²:5", "2: 5", None, 5]
 )

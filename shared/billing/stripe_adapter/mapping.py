@@ -19,6 +19,7 @@ from shared.billing.provider import (
     Invoice,
     InvoiceLine,
     PauseCause,
+    PaymentMethod,
     PendingChange,
     Refund,
     Subscription,
@@ -78,7 +79,44 @@ def to_customer_state(
         upcoming=upcoming,
         refunds=refunds,
         disputes=disputes,
+        methods={
+            raw["id"]: method
+            for raw in raw_subscriptions
+            if raw.get("status") not in ("canceled", "incomplete_expired")
+            and (method := to_payment_method(raw, customer)) is not None
+        },
     )
+
+
+def to_payment_method(subscription: Raw, customer: Raw) -> PaymentMethod | None:
+    """What pays this subscription's invoices; None where it is paid by invoice, or Stripe didn't send the details.
+
+    The subscription's own method comes before the customer's, and payment methods before legacy sources.
+    https://docs.stripe.com/api/subscriptions/object#subscription_object-default_payment_method
+    """
+    if subscription.get("collection_method") == SEND_INVOICE:
+        return None
+    methods = (
+        subscription.get("default_payment_method"),
+        subscription.get("default_source"),
+        _get_path(customer, "invoice_settings", "default_payment_method"),
+        customer.get("default_source"),
+    )
+    raw = next(filter(None, methods), None)
+    if not isinstance(raw, Mapping):
+        return None
+    return PaymentMethod(
+        id=get_object_id(raw), text=_describe_payment_method(raw), expires_at=_get_card_expiry(raw)
+    )
+
+
+def _get_card_expiry(raw: Raw) -> datetime | None:
+    """A card can be charged until its month ends."""
+    card = raw.get("card") or raw
+    month, year = card.get("exp_month"), card.get("exp_year")
+    if not (isinstance(month, int) and isinstance(year, int) and 1 <= month <= 12):
+        return None
+    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
 def to_billing_details(customer: Raw, tax_ids: Iterable[Raw]) -> BillingDetails:

@@ -92,6 +92,9 @@ async def apply_customer_state(
             differences = [*differences, LOCAL_DRIFT]
     snapshot = snapshot or BillingSnapshot(tenant_id=ctx.tenant_id, schedule={}, status="", ticket=ticket)
     is_upcoming_new = is_current and snapshot.upcoming != provider_records.upcoming_to_json(state.upcoming)
+    are_methods_new = is_current and snapshot.payment_methods != provider_records.methods_to_json(
+        state.methods
+    )
     if is_current:
         _set_customer_values(snapshot, customer_id, state)
     record_alerts = await refund_results.list_alerts(ctx)
@@ -128,7 +131,8 @@ async def apply_customer_state(
     if changes or differences or is_upcoming_new:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, "billing")
         await live_events.refresh_pages(ctx.session, "*", "billing")
-    if differences:
+    # Reconciliation plans the reminders once a day, in case a job was lost or an earlier version knew fewer of them.
+    if differences or are_methods_new or cause == "reconcile":
         await queue.put(ctx, DUNNING_TASK, ordered=False)
     return SyncResult(True, recalculated, differences)
 
@@ -175,6 +179,7 @@ def _set_customer_values(row: BillingSnapshot, customer_id: str, state: Customer
     row.deleted_customer_id = customer_id if state.deleted else ""
     row.method, row.balance, row.currency = state.method, state.balance, state.currency
     row.upcoming = provider_records.upcoming_to_json(state.upcoming)
+    row.payment_methods = provider_records.methods_to_json(state.methods)
 
 
 async def _save_snapshot(

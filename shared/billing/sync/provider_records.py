@@ -3,6 +3,7 @@
 A row that the provider no longer has is marked as absent, not deleted, and treated as ended.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from shared.billing.provider import (
     Dispute,
     Invoice,
     InvoiceLine,
+    PaymentMethod,
     PendingChange,
     Refund,
     Subscription,
@@ -251,6 +253,20 @@ def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
         ),
         tuple(state["unknown_ids"]),
     )
+
+
+def methods_to_json(methods: Mapping[str, PaymentMethod]) -> dict[str, Any]:
+    return {subscription_id: _to_json(method) for subscription_id, method in methods.items()}
+
+
+def to_payment_methods(state: dict[str, Any]) -> dict[str, PaymentMethod]:
+    """What pays each live subscription, by its id, as of the last sync."""
+    return {
+        subscription_id: PaymentMethod(
+            id=method["id"], text=method["text"], expires_at=_parse_optional_time(method["expires_at"])
+        )
+        for subscription_id, method in state.items()
+    }
 
 
 def _compare(name: str, stored: dict[str, Any], fetched: dict[str, Any]) -> list[Difference]:

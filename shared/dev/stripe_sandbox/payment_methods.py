@@ -1,6 +1,7 @@
 """Cards of customers."""
 
 import hashlib
+from datetime import UTC, datetime
 
 from shared.dev.stripe_sandbox import cards
 from shared.dev.stripe_sandbox.cards import Card
@@ -11,7 +12,9 @@ from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 
-def create_from_card(account: Account, card: Card, customer: str | None = None) -> Object:
+def create_from_card(
+    account: Account, card: Card, customer: str | None = None, *, exp_month: int = 12, exp_year: int = 2034
+) -> Object:
     """A new payment method of this card, attached if a customer is given."""
     method = make_object(
         account,
@@ -26,8 +29,8 @@ def create_from_card(account: Account, card: Card, customer: str | None = None) 
             "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
             "country": "US",
             "display_brand": card.brand,
-            "exp_month": 12,
-            "exp_year": 2034,
+            "exp_month": exp_month,
+            "exp_year": exp_year,
             "fingerprint": hashlib.sha256(card.number.encode()).hexdigest()[:16],
             "funding": "credit",
             "generated_from": None,
@@ -59,17 +62,42 @@ def get_card(method: Object) -> Card:
 def create_on_request(call: ApiCall) -> Object:
     card_params = call.get("card") or {}
     token, number = card_params.get("token"), card_params.get("number")
+    expiry = {"exp_month": 12, "exp_year": 2034}
     if token:
         if token not in cards.BY_NAME:
             raise ApiError(f"No such token: '{token}'", code="resource_missing", param="card[token]")
         card = cards.BY_NAME[token]
     elif number:
         card = cards.find_by_number(number)
+        for name in ("exp_month", "exp_year"):
+            if name not in card_params:
+                raise ApiError(
+                    f"Missing required param: card[{name}].",
+                    code="parameter_missing",
+                    param=f"card[{name}]",
+                )
+        expiry = _read_expiry(call.account, card_params)
     else:
         raise ApiError("Missing required param: card.", code="parameter_missing", param="card")
-    method = create_from_card(call.account, card)
+    method = create_from_card(call.account, card, exp_month=expiry["exp_month"], exp_year=expiry["exp_year"])
     merge_metadata(method, call.get("metadata"))
     return call.account.put(method)
+
+
+@route(
+    "POST",
+    "/v1/payment_methods/{id}",
+    "PaymentMethodUpdateParams",
+    "card.exp_month card.exp_year metadata",
+)
+def update_method(call: ApiCall) -> Object:
+    method = fetch_object(call.account, "payment_method", call.ids["id"])
+    if method["customer"] is None:
+        raise ApiError("A payment method must be attached to a customer to be updated.")
+    previous = copy_visible(method)
+    method["card"] = {**method["card"], **_read_expiry(call.account, call.get("card") or {})}
+    merge_metadata(method, call.get("metadata"))
+    return save_change(call.account, method, "payment_method.updated", previous)
 
 
 @route("POST", "/v1/payment_methods/{id}/attach", "PaymentMethodAttachParams", "customer")
@@ -141,6 +169,28 @@ def retrieve_customer_method(call: ApiCall) -> Object:
     if method["customer"] != call.ids["customer"]:
         raise not_found_error("payment_method", method["id"])
     return method
+
+
+def _read_expiry(account: Account, card_params: dict[str, int]) -> dict[str, int]:
+    """https://docs.stripe.com/error-codes#invalid-expiry-month"""
+    names = ("exp_month", "exp_year")
+    expiry: dict[str, int] = {name: card_params[name] for name in names if name in card_params}
+    if not 1 <= expiry.get("exp_month", 1) <= 12:
+        raise _expiry_error("month")
+    year = datetime.fromtimestamp(account.now(), UTC).year
+    if not year <= expiry.get("exp_year", year) <= year + 50:
+        raise _expiry_error("year")
+    return expiry
+
+
+def _expiry_error(part: str) -> ApiError:
+    return ApiError(
+        f"Your card's expiration {part} is invalid.",
+        status=402,
+        kind="card_error",
+        code=f"invalid_expiry_{part}",
+        param=f"exp_{part}",
+    )
 
 
 def _list_page(call: ApiCall, customer: str) -> Object:
