@@ -14,6 +14,7 @@ from shared.dev.stripe_sandbox import (
     pending_updates,
     periods,
     prorations,
+    taxes,
 )
 from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, restore_on_error, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
@@ -60,6 +61,7 @@ def apply_change(account: Account, subscription: Object, params: Object) -> Obje
         subscription["items"]["data"] = [
             item_change.new for item_change in item_changes if item_change.new is not None
         ]
+        set_automatic_tax(account, subscription, subscription["items"]["data"], params)
         _change_trial(subscription, params.get("trial_end"), now)
         _apply_free_changes(account, subscription, params, now)
     if not is_trialing:
@@ -285,6 +287,20 @@ def _apply_free_changes(account: Account, subscription: Object, params: Object, 
         subscription["discounts"] = coupons.redeem_coupons(
             account, subscription["customer"], subscription, params["discounts"] or []
         )
+
+
+def set_automatic_tax(
+    account: Account, subscription: Object, subscription_items: list[Object], params: Object
+) -> None:
+    """Applies `automatic_tax`, and refuses a taxed subscription whose tax can't be calculated."""
+    if (automatic_tax := params.get("automatic_tax")) is not None:
+        subscription["automatic_tax"] = taxes.build_automatic_tax(enabled=automatic_tax["enabled"])
+        if automatic_tax["enabled"]:
+            taxes.require_active(account)
+            taxes.require_location(account.objects["customer"][subscription["customer"]])
+    if subscription["automatic_tax"]["enabled"]:
+        for index, item in enumerate(subscription_items):
+            taxes.require_behavior(account, item["price"], f"items[{index}][price]")
 
 
 def build_trial_settings(params: Object) -> Object:

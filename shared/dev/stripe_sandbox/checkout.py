@@ -5,12 +5,15 @@ from typing import Any
 
 from shared.dev.stripe_sandbox import (
     amounts,
+    buyer_details,
     cards,
     collection,
+    coupons,
     intents,
     lines,
     payment_methods,
     subscriptions,
+    taxes,
 )
 from shared.dev.stripe_sandbox.customers import create_customer, get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata
@@ -27,7 +30,8 @@ ACCEPTED_PARAMS = (
     "mode=subscription|setup success_url cancel_url customer customer_email client_reference_id metadata currency"
     " line_items.price line_items.quantity expires_at locale allowed_payment_method_types=card allow_promotion_codes=false"
     " payment_method_collection setup_intent_data.metadata setup_intent_data.description ui_mode=hosted_page"
-    " automatic_tax.enabled=false line_items.adjustable_quantity.enabled=false billing_address_collection=auto customer_creation=always|if_required discounts.coupon"
+    " automatic_tax.enabled tax_id_collection.enabled customer_update.address customer_update.name"
+    " line_items.adjustable_quantity.enabled=false billing_address_collection customer_creation=always|if_required discounts.coupon"
     f" {SUBSCRIPTION_PARAMS}"
 )
 
@@ -76,6 +80,9 @@ def create_session(call: ApiCall) -> Object:
         raise ApiError("Missing required param: success_url.", code="parameter_missing", param="success_url")
     if mode == "subscription":
         _fill_subscription_session(account, session, params)
+        _require_one_currency(session, customer)
+        buyer_details.fill_session(account, session, params, customer)
+        _compute_totals(account, session)
     else:
         _fill_setup_session(account, session, params)
     return account.put(session)
@@ -127,6 +134,16 @@ def expire_session(account: Account, session: Object) -> Object:
     return session
 
 
+def enter_details(account: Account, session_id: str, details: buyer_details.BuyerDetails) -> None:
+    """Type an address and a tax id into the page, which then shows the tax. Raises ApiError."""
+    session = _fetch_open_session(account, session_id)
+    if session["mode"] == "setup":
+        return
+    buyer_details.enter_details(session, details)
+    _compute_totals(account, session)
+    account.put(session)
+
+
 def pay_with_card(
     account: Account, session_id: str, card_number: str, *, is_confirmed: bool = False
 ) -> CheckoutResult:
@@ -135,6 +152,8 @@ def pay_with_card(
     `is_confirmed`: the person has confirmed the payment with the bank.
     """
     session = _fetch_open_session(account, session_id)
+    if buyer_details.needs_address(session):
+        return CheckoutResult(False, "Enter your billing address.")
     try:
         test_card = cards.find_by_number(card_number)
         cards.require_attachable(test_card)
@@ -158,6 +177,8 @@ def complete_without_card(account: Account, session_id: str) -> CheckoutResult:
     session = _fetch_open_session(account, session_id)
     if not is_card_optional(account, session_id):
         return CheckoutResult(False, "Enter a card number.")
+    if buyer_details.needs_address(session):
+        return CheckoutResult(False, "Enter your billing address.")
     return _complete_session(account, session, _get_or_create_customer(account, session), None)
 
 
@@ -177,6 +198,7 @@ def _complete_session(
     account: Account, session: Object, customer: Object, method: Object | None
 ) -> CheckoutResult:
     session["customer"] = customer["id"]
+    buyer_details.save_to_customer(account, session, customer)
     if session["mode"] == "setup":
         intents.complete_setup_intent(
             account, account.objects["setup_intent"][session["setup_intent"]], customer, method
@@ -205,7 +227,10 @@ def _complete_session(
         "name": customer["name"],
         "phone": customer["phone"],
         "tax_exempt": "none",
-        "tax_ids": [],
+        "tax_ids": [
+            {"type": tax_id["type"], "value": tax_id["value"]}
+            for tax_id in account.list_for_customer("tax_id", customer["id"])
+        ],
     }
     account.put(session)
     account.emit("checkout.session.completed", session)
@@ -266,27 +291,71 @@ def _fill_subscription_session(account: Account, session: Object, params: Object
     if not any(line["price"]["type"] == "recurring" for line in session_items):
         raise ApiError("`mode=subscription` needs a recurring price.", param="line_items")
     session["_line_items"]["data"] = session_items
-    subtotal = sum(line["amount_total"] for line in session_items)
-    session |= {"amount_subtotal": subtotal, "amount_total": subtotal}
-    if _has_trial(session):
-        session |= {"amount_subtotal": 0, "amount_total": 0}
-    session["total_details"] = {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0}
-    if params.get("discounts"):
-        _apply_discount(account, session, params["discounts"])
+    session["discounts"] = _read_discounts(account, params.get("discounts") or [])
 
 
-def _apply_discount(account: Account, session: Object, params: list[Object]) -> None:
-    coupon = fetch_object(account, "coupon", params[0].get("coupon"), "discounts[0][coupon]")
+def _require_one_currency(session: Object, customer: Object | None) -> None:
+    """https://docs.stripe.com/billing/customer: a customer has one currency."""
+    if customer is not None and customer["currency"] not in (None, session["currency"]):
+        raise ApiError(
+            "You cannot combine currencies on a single customer."
+            f" This customer has had a subscription, coupon or invoice item with currency {customer['currency']}.",
+        )
+
+
+def _read_discounts(account: Account, params: list[Object]) -> list[Object]:
     if len(params) > 1:
         raise ApiError("Checkout takes one discount.", param="discounts")
-    total = session["amount_total"]
-    if coupon["percent_off"] is not None:
-        amount = amounts.compute_percentage(total, coupon["percent_off"])
-    else:
-        amount = min(total, coupon["amount_off"])
-    session["amount_total"] = total - amount
-    session["total_details"]["amount_discount"] = amount
-    session["discounts"] = [{"coupon": coupon["id"], "promotion_code": None}]
+    coupon_ids = [
+        fetch_object(account, "coupon", discount_params.get("coupon"), "discounts[0][coupon]")["id"]
+        for discount_params in params
+    ]
+    return [{"coupon": coupon_id, "promotion_code": None} for coupon_id in coupon_ids]
+
+
+def _compute_totals(account: Account, session: Object) -> None:
+    """The amounts of the lines and of the session, after the discount and with the tax where it is known."""
+    lines_data = session["_line_items"]["data"]
+    payer = buyer_details.find_payer(account, session) if session["automatic_tax"]["enabled"] else None
+    if session["automatic_tax"]["enabled"]:
+        session["automatic_tax"]["status"] = "complete" if payer else "requires_location_inputs"
+    discount_amount = _spread_discount(account, session)
+    all_taxes = []
+    for line in lines_data:
+        base = line["amount_subtotal"] - line["amount_discount"]
+        behavior = taxes.get_behavior(account, line["price"]["id"], line["currency"])
+        line_taxes = [taxes.compute_tax(account, payer, behavior, base)] if payer else []
+        line["amount_tax"] = sum(int(tax["amount"]) for tax in line_taxes)
+        line["amount_total"] = base + taxes.sum_amounts(line_taxes, "exclusive")
+        all_taxes += line_taxes
+    amount_tax = sum(int(line["amount_tax"]) for line in lines_data)
+    subtotal = sum(int(line["amount_subtotal"]) for line in lines_data)
+    total = sum(int(line["amount_total"]) for line in lines_data)
+    if _has_trial(session):
+        subtotal = total = discount_amount = amount_tax = 0
+    session |= {"amount_subtotal": subtotal, "amount_total": total}
+    session["total_details"] = {
+        "amount_discount": discount_amount,
+        "amount_shipping": 0,
+        "amount_tax": amount_tax,
+    }
+
+
+def _spread_discount(account: Account, session: Object) -> int:
+    """Sets the discounts of the lines; returns their sum."""
+    session_items = session["_line_items"]["data"]
+    parts = [{"amount": line["amount_subtotal"], "discount_amounts": []} for line in session_items]
+    subtotal, discount_amount = sum(part["amount"] for part in parts), 0
+    for discount in session["discounts"]:
+        coupon = account.objects["coupon"][discount["coupon"]]
+        if coupon["percent_off"] is not None:
+            discount_amount = amounts.compute_percentage(subtotal, coupon["percent_off"])
+        else:
+            discount_amount = min(subtotal, coupon["amount_off"])
+        coupons.spread_discount(parts, coupon["id"], discount_amount, subtotal)
+    for line, part in zip(session_items, parts, strict=True):
+        line["amount_discount"] = sum(discount["amount"] for discount in part["discount_amounts"])
+    return discount_amount
 
 
 def _build_line_item(account: Account, params: Object) -> Object:

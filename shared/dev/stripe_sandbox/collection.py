@@ -1,6 +1,6 @@
 """Invoices become final, are paid, or are tried again (dunning)."""
 
-from shared.dev.stripe_sandbox import balances, drafts, endings, lines, payments, standing
+from shared.dev.stripe_sandbox import balances, drafts, endings, lines, payments, standing, taxes
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.payment_methods import get_card
 from shared.dev.stripe_sandbox.refusals import ApiError, card_declined_error
@@ -26,6 +26,7 @@ def finalize_invoice(account: Account, invoice: Object) -> None:
     previous, now = copy_visible(invoice), account.now(invoice)
     _add_late_usage(account, invoice)
     drafts.compute_totals(account, invoice)
+    taxes.disable_unlocated(account, invoice, standing.get_subscription(account, invoice))
     customer = account.objects["customer"][invoice["customer"]]
     invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
     customer["next_invoice_sequence"] += 1

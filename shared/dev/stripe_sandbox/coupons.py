@@ -143,12 +143,12 @@ def apply_discounts(account: Account, invoice: Object) -> None:
             amount = compute_percentage(base, coupon["percent_off"])
         else:
             amount = min(coupon["amount_off"], base)
-        _spread_discount(discountable, id_, amount, base)
+        spread_discount(discountable, id_, amount, base)
         discount_totals.append({"amount": amount, "discount": id_})
     invoice["total_discount_amounts"] = discount_totals
 
 
-def _spread_discount(lines: list[Object], id_: str, amount: int, base: int) -> None:
+def spread_discount(lines: list[Object], id_: str, amount: int, base: int) -> None:
     """In proportion, so that the parts add up: each gets its share of what is left."""
     for line in lines:
         remaining = line["amount"] - sum(discount["amount"] for discount in line["discount_amounts"])

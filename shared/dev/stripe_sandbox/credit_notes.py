@@ -1,6 +1,9 @@
 """Credit notes: an invoice was too high. Before it is paid they lower it; afterwards money or credit goes back."""
 
-from shared.dev.stripe_sandbox import balances, collection, payments
+from decimal import Decimal
+
+from shared.dev.stripe_sandbox import balances, collection, payments, taxes
+from shared.dev.stripe_sandbox.amounts import round_half_up
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refunds import refund_charge
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -112,31 +115,58 @@ def _list_for_invoice(account: Account, invoice: Object) -> list[Object]:
 
 
 def _fill_lines(account: Account, note: Object, invoice: Object, call: ApiCall) -> None:
+    """`amount` contains the tax, in proportion to that of the invoice; amounts of lines are without exclusive tax.
+
+    https://docs.stripe.com/tax/invoicing/refunds
+    """
     if ("amount" in call.params) == ("lines" in call.params):
         raise ApiError("You must specify either `amount` or `lines`.", param="amount")
-    lines_params = call.get("lines") or [
-        {"type": "custom_line_item", "unit_amount": call.get("amount"), "quantity": 1}
-    ]
-    note_lines = [_build_line(account, invoice, line_params) for line_params in lines_params]
+    if "amount" in call.params:
+        note_lines = [_build_amount_line(account, invoice, call.get("amount"))]
+    else:
+        note_lines = [_build_line(account, invoice, line_params) for line_params in call.get("lines")]
     note["lines"] = build_list(note_lines, f"/v1/credit_notes/{note['id']}/lines")
-    total = sum(line["amount"] for line in note_lines)
-    for name in ("amount", "subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
-        note[name] = total
+    note["total_taxes"] = taxes.sum_taxes(tax for line in note_lines for tax in line["taxes"])
+    added_tax = taxes.sum_amounts(note["total_taxes"], "exclusive")
+    included_tax = taxes.sum_amounts(note["total_taxes"], "inclusive")
+    note["subtotal"] = sum(line["amount"] for line in note_lines)
+    note["subtotal_excluding_tax"] = note["subtotal"] - included_tax
+    note["amount"] = note["total"] = note["subtotal"] + added_tax
+    note["total_excluding_tax"] = note["total"] - added_tax - included_tax
+
+
+def _build_amount_line(account: Account, invoice: Object, total: int) -> Object:
+    line_taxes = _share_taxes(invoice["total_taxes"], total, invoice["total"])
+    amount = total - taxes.sum_amounts(line_taxes, "exclusive")
+    return _build_custom_line(account, {"unit_amount": amount}, line_taxes)
+
+
+def _share_taxes(all_taxes: list[Object], amount: int, whole_amount: int) -> list[Object]:
+    """The part of these taxes that belongs to a part of the amount."""
+    share = Decimal(amount) / whole_amount if whole_amount else Decimal(0)
+    return [
+        {**tax, **{name: round_half_up(tax[name] * share) for name in ("amount", "taxable_amount")}}
+        for tax in all_taxes
+    ]
+
+
+def _build_custom_line(account: Account, params: Object, line_taxes: list[Object]) -> Object:
+    quantity, unit_amount = params.get("quantity", 1), params.get("unit_amount", 0)
+    return make_object(
+        account,
+        "credit_note_line_item",
+        amount=quantity * unit_amount,
+        description=params.get("description"),
+        quantity=quantity,
+        unit_amount=unit_amount,
+        unit_amount_decimal=str(unit_amount),
+        taxes=line_taxes,
+    )
 
 
 def _build_line(account: Account, invoice: Object, params: Object) -> Object:
     if params["type"] == "custom_line_item":
-        quantity, unit_amount = params.get("quantity", 1), params.get("unit_amount", 0)
-        return make_object(
-            account,
-            "credit_note_line_item",
-            amount=quantity * unit_amount,
-            description=params.get("description"),
-            quantity=quantity,
-            unit_amount=unit_amount,
-            unit_amount_decimal=str(unit_amount),
-            taxes=[],
-        )
+        return _build_custom_line(account, params, [])
     invoice_line = next(
         (line for line in invoice["lines"]["data"] if line["id"] == params.get("invoice_line_item")), None
     )
@@ -144,14 +174,15 @@ def _build_line(account: Account, invoice: Object, params: Object) -> Object:
         raise ApiError(
             "No such line on this invoice.", code="resource_missing", param="lines[0][invoice_line_item]"
         )
+    amount = params.get("amount", invoice_line["amount"])
     return make_object(
         account,
         "credit_note_line_item",
         type="invoice_line_item",
         invoice_line_item=invoice_line["id"],
-        amount=params.get("amount", invoice_line["amount"]),
+        amount=amount,
         description=invoice_line["description"],
-        taxes=[],
+        taxes=_share_taxes(invoice_line["taxes"], amount, invoice_line["amount"]),
     )
 
 

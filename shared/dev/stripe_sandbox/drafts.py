@@ -1,6 +1,6 @@
 """Draft invoices: their lines, pending invoice items and totals."""
 
-from shared.dev.stripe_sandbox import coupons, lines
+from shared.dev.stripe_sandbox import coupons, lines, taxes
 from shared.dev.stripe_sandbox.objects import make_object
 from shared.dev.stripe_sandbox.routes import build_list
 from shared.dev.stripe_sandbox.store import Account, Object
@@ -34,7 +34,10 @@ def create_draft(
         customer_phone=customer["phone"],
         customer_address=customer["address"],
         customer_tax_exempt=customer["tax_exempt"],
-        customer_tax_ids=[],
+        customer_tax_ids=[
+            {"type": tax_id["type"], "value": tax_id["value"]}
+            for tax_id in account.list_for_customer("tax_id", customer["id"])
+        ],
         test_clock=customer["test_clock"],
         account_country="US",
         account_name="Stripe stand-in",
@@ -62,6 +65,8 @@ def create_draft(
             },
         }
         invoice["discounts"] = coupons.use_discounts(account, subscription)
+        is_taxed = subscription["automatic_tax"]["enabled"]
+        invoice["automatic_tax"] = taxes.build_invoice_field(enabled=is_taxed)
     for item in list_pending_items(account, customer["id"], subscription) if include_pending else ():
         item["invoice"] = invoice["id"]
         account.put(item)
@@ -89,9 +94,12 @@ def compute_totals(account: Account, invoice: Object) -> None:
     invoice["subtotal"] = sum(line["amount"] for line in invoice_lines)
     coupons.apply_discounts(account, invoice)
     discounts = sum(discount["amount"] for discount in invoice["total_discount_amounts"])
-    invoice["total"] = invoice["subtotal"] - discounts
-    invoice["subtotal_excluding_tax"] = invoice["subtotal"]
-    invoice["total_excluding_tax"] = invoice["total"]
+    taxes.apply_taxes(account, invoice)
+    added_tax = taxes.sum_amounts(invoice["total_taxes"], "exclusive")
+    included_tax = taxes.sum_amounts(invoice["total_taxes"], "inclusive")
+    invoice["total"] = invoice["subtotal"] - discounts + added_tax
+    invoice["subtotal_excluding_tax"] = invoice["subtotal"] - included_tax
+    invoice["total_excluding_tax"] = invoice["total"] - added_tax - included_tax
     balance = account.objects["customer"][invoice["customer"]].get("balance") or 0
     invoice["starting_balance"] = balance
     due = max(0, invoice["total"] + balance)

@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.dev.stripe_sandbox import checkout, pages
+from shared.dev.stripe_sandbox import buyer_details, checkout, pages
+from shared.dev.stripe_sandbox.buyer_details import BuyerDetails
 from shared.dev.stripe_sandbox.formatting import (
     allow_web_url,
     format_day,
@@ -46,6 +47,10 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
         if session["status"] != "open":  # paid in another tab, or expired meanwhile
             return _render_closed(request, session, 409)
         try:
+            asked_address = buyer_details.needs_address(session)
+            checkout.enter_details(account, session["id"], await _read_details(request))
+            if asked_address:  # the page shows the tax before anything is paid
+                return _render_page(request, account, session)
             if await read_field(request, "without"):
                 outcome = checkout.complete_without_card(account, session["id"])
             else:
@@ -75,6 +80,11 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
     return [Route("/c/{id}", page), Route("/c/{id}", pay, methods=["POST"])]
 
 
+async def _read_details(request: Request) -> BuyerDetails:
+    names = ("country", "postal_code", "business_name", "tax_id")
+    return BuyerDetails(**{name: await read_field(request, name) for name in names})
+
+
 def _render_page(
     request: Request,
     account: Account,
@@ -97,6 +107,8 @@ def _render_page(
         wrong=error_message,
         typed=card_number,
         confirms=confirms,
+        asks_address=buyer_details.needs_address(session),
+        asks_tax_id=buyer_details.asks_tax_id(account, session),
         **(_build_setup_view() if session["mode"] == "setup" else _build_subscription_view(account, session)),
     )
 
@@ -127,13 +139,15 @@ def _build_subscription_view(account: Account, session: Object) -> dict[str, Any
         f"{format_money(total, currency)} {format_interval(first_price)}" if fixed_lines else "Usage-based"
     )
     name, trial = lines[0]["description"], _compute_trial_end(account, session)
-    discount = session["total_details"]["amount_discount"]
+    discount, tax = session["total_details"]["amount_discount"], session["total_details"]["amount_tax"]
+    reductions = [("Discount", format_money(-discount, currency))] if discount else []
+    reductions += [("Tax", format_money(tax, currency))] if tax else []
     return {
         "heading": f"Try {name}" if trial else f"Subscribe to {name}",
         "price": price,
         "sentence": f"Free until {format_day(trial)}, then {price}." if trial else "",
         "lines": [_build_line_view(line) for line in lines],
-        "less": [("Discount", format_money(-discount, currency))] if discount else [],
+        "less": reductions,
         "due": format_money(due, currency),
         "button": f"Pay {format_money(due, currency)}" if due else "Start trial" if trial else "Subscribe",
         "terms": f"Renews {format_interval(first_price, determiner='every')} until you cancel, which you can do in the billing portal.",
@@ -154,7 +168,7 @@ def _build_line_view(line: Object) -> dict[str, str]:
     return {
         "name": line["description"],
         "detail": detail,
-        "amount": format_money(line["amount_total"], price["currency"]),
+        "amount": format_money(line["amount_subtotal"], price["currency"]),
     }
 
 

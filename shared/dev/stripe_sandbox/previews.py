@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, subscriptions
+from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, subscriptions, taxes
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
@@ -17,7 +17,7 @@ DETAIL_PARAMS = (
 )
 ACCEPTED_PARAMS = " ".join(
     [
-        "customer subscription preview_mode currency",
+        "customer subscription preview_mode currency automatic_tax.enabled",
         *(f"subscription_details.{name}" for name in DETAIL_PARAMS.split()),
     ]
 )
@@ -27,15 +27,19 @@ ACCEPTED_PARAMS = " ".join(
 def create_preview(call: ApiCall) -> Object:
     account, details = call.account, dict(call.get("subscription_details", {}))
     details.pop("billing_mode", None)
+    is_taxed = (call.get("automatic_tax") or {}).get("enabled")
+    if is_taxed:
+        taxes.require_active(account)
     if subscription_id := call.get("subscription"):
         original = fetch_object(account, "subscription", subscription_id, "subscription")
         if call.get("customer", original["customer"]) != original["customer"]:
             raise ApiError("The subscription belongs to another customer.", param="customer")
         copy = _copy_account(account, original["customer"])
-        invoice = _preview_change(
-            copy, copy.objects["subscription"][original["id"]], details, call.get("preview_mode")
-        )
-    elif details.get("items"):
+        subscription = copy.objects["subscription"][original["id"]]
+        if is_taxed is not None:
+            subscription["automatic_tax"] = taxes.build_automatic_tax(enabled=is_taxed)
+        invoice = _preview_change(copy, subscription, details, call.get("preview_mode"))
+    elif details.get("items") and not is_taxed:
         copy = _copy_account(account, get_customer(account, call.get("customer"))["id"])
         invoice = _preview_new(copy, {**details, "customer": call.get("customer")})
     else:
@@ -99,7 +103,7 @@ def _copy_account(account: Account, customer: str) -> Account:
     copy.clock_times = dict(account.clock_times)
     copy.objects = {kind: dict(objects_by_id) for kind, objects_by_id in account.objects.items()}
     copy.objects["customer"][customer] = deepcopy(account.objects["customer"][customer])
-    for kind in ("subscription", "invoice", "invoiceitem", "_meter_event"):
+    for kind in ("subscription", "invoice", "invoiceitem", "tax_id", "_meter_event"):
         for obj in account.list_for_customer(kind, customer)[::-1]:
             copy.index_object(deepcopy(obj))
     for id_, coupon in account.objects.get("coupon", {}).items():

@@ -23,6 +23,7 @@ from shared.dev.stripe_sandbox import (
     subscription_items,
     subscriptions,
     tax_ids,
+    taxes,
     test_clocks,
     webhook_endpoints,
 )
@@ -48,6 +49,7 @@ RESOURCES: tuple[ModuleType, ...] = (
     subscription_items,
     subscriptions,
     tax_ids,
+    taxes,
     test_clocks,
     webhook_endpoints,
 )

@@ -25,7 +25,7 @@ ITEM_PARAMS = "items.price items.quantity items.metadata"
 SHARED_PARAMS = (
     f"{ITEM_PARAMS} metadata description default_payment_method trial_end trial_settings cancel_at_period_end cancel_at"
     " proration_behavior off_session discounts.coupon discounts.discount"
-    " collection_method=charge_automatically automatic_tax.enabled=false"
+    " collection_method=charge_automatically automatic_tax.enabled"
 )
 CREATE_PARAMS = (
     f"{SHARED_PARAMS} customer trial_period_days currency billing_cycle_anchor billing_mode.type=flexible"
@@ -236,6 +236,7 @@ def _build_subscription(account: Account, customer: Object, params: Object) -> O
             "You cannot combine currencies on a single customer."
             f" This customer has had a subscription, coupon or invoice item with currency {customer['currency']}.",
         )
+    changes.set_automatic_tax(account, subscription, subscription_items, params)
     subscription["items"] = build_list(
         subscription_items, f"/v1/subscription_items?subscription={subscription['id']}"
     )

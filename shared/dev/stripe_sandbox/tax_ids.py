@@ -9,7 +9,8 @@ from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, not_found_error
 from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
-from shared.dev.stripe_sandbox.store import Object
+from shared.dev.stripe_sandbox.store import Account, Object
+from shared.dev.stripe_sandbox.taxes import EU_COUNTRIES
 
 PATTERNS = {
     "au_abn": r"\d{11}",
@@ -24,14 +25,25 @@ VERIFIED_TYPES = {"eu_vat", "gb_vat"}
 @route("POST", "/v1/customers/{customer}/tax_ids", "CustomerTaxIdCreateParams", "type value")
 def create_tax_id(call: ApiCall) -> Object:
     customer = get_customer(call.account, call.ids["customer"])
-    kind, value = call.get("type"), call.get("value")
+    return add_tax_id(call.account, customer, call.get("type"), call.get("value"))
+
+
+def find_type(country: str) -> str:
+    """The type of a business's number in this country; "" where none is built."""
+    if country in EU_COUNTRIES:
+        return "eu_vat"
+    return next((kind for kind in PATTERNS if kind.startswith(f"{country.lower()}_")), "")
+
+
+def add_tax_id(account: Account, customer: Object, kind: str, value: str) -> Object:
+    """Raises ApiError for a malformed number."""
     if kind not in PATTERNS:
         raise UnsupportedError(f"the tax id type {kind}")
     if not re.fullmatch(PATTERNS[kind], value):
         raise ApiError(f"Invalid value for {kind}.", code="tax_id_invalid", param="value")
     status = "pending" if kind in VERIFIED_TYPES else "unavailable"
     tax_id = make_object(
-        call.account,
+        account,
         "tax_id",
         type=kind,
         value=value,
@@ -39,10 +51,10 @@ def create_tax_id(call: ApiCall) -> Object:
         customer=customer["id"],
         owner={"type": "customer", "customer": customer["id"]},
         verification={"status": status, "verified_address": None, "verified_name": None},
-        created=call.account.now(customer),
+        created=account.now(customer),
     )
-    call.account.put(tax_id)
-    call.account.emit("customer.tax_id.created", tax_id)
+    account.put(tax_id)
+    account.emit("customer.tax_id.created", tax_id)
     return tax_id
 
 
