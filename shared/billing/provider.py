@@ -40,8 +40,11 @@ class KeyRefused(Exception):
 
 
 # What a refusal is about. "card": the payment method; "price": a price that can't be bought; "customer" and
-# "subscription": they were deleted or have ended; "checkout": it was completed or has expired; "tax_id": it is malformed.
-RefusalKind = Literal["card", "price", "customer", "subscription", "checkout", "tax_id", "other"]
+# "subscription": they were deleted or have ended; "checkout": it was completed or has expired; "tax_id": it is malformed;
+# "tax_location": the customer's address doesn't say where they are taxed; "tax_setup": our account can't calculate taxes.
+RefusalKind = Literal[
+    "card", "price", "customer", "subscription", "checkout", "tax_id", "tax_location", "tax_setup", "other"
+]
 
 
 class ProviderRefused(Exception):
@@ -322,6 +325,14 @@ class RemotePrice:
     active: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxSetup:
+    """`is_ready`: our account can calculate taxes. `has_default`: and of prices without a tax behavior too."""
+
+    is_ready: bool
+    has_default: bool
+
+
 class Provider(Protocol):
     """One account. Raises ProviderDown, ProviderBusy, KeyRefused, ProviderRefused, and no exceptions of the SDK.
 
@@ -329,6 +340,8 @@ class Provider(Protocol):
     """
 
     async def get_account_id(self) -> str: ...
+
+    async def get_tax_setup(self) -> TaxSetup: ...
 
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
         """Id of the new customer. Repeated calls for a tenant return the same one."""

@@ -31,6 +31,14 @@ REFUSAL_SENTENCES: dict[RefusalKind, tuple[str, str]] = {  # what happened, next
         "This tax ID isn't valid.",
         "The other details were saved, the tax ID wasn't. Check the number and its type.",
     ),
+    "tax_location": (
+        "The tax for your billing address can't be calculated.",
+        "Nothing was changed. Enter the country and the postal code under “Billing details”, then try again.",
+    ),
+    "tax_setup": (
+        "The tax can't be calculated right now because of a problem on our side.",
+        "Nothing was changed. Try again later, or contact support.",
+    ),
     "subscription": ("This subscription has ended.", "Reload the page to see the current state."),
 }
 

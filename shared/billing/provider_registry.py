@@ -24,7 +24,7 @@ async def get(account_id: str, role: db.DatabaseRole = "app") -> Provider:
     if account_id != PLATFORM:
         async with db.transaction(role) as session:
             account = await accounts.get(session, account_id)
-    return gateway.get_gateway(account.key, settings().stripe_base)
+    return gateway.get_gateway(account.key, settings().stripe_base, automatic_tax=settings().automatic_tax)
 
 
 async def close() -> None:

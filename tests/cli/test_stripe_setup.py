@@ -9,6 +9,7 @@ from shared.billing.models import PLATFORM
 from shared.cli import stripe_accounts
 from shared.cli.doctor.stripe_checks import check_stripe
 from shared.core.config import ConfigurationError
+from shared.dev.stripe_sandbox import taxes
 from tests.dev.stripe_sandbox.sandbox_server import run_sandbox
 
 SetVariable = Callable[[str, str], None]
@@ -33,6 +34,22 @@ async def test_setup_saves_the_portal_settings_once_and_doctor_sees_them(environ
         )
         (after,) = await check_stripe()
     assert after.status == "ok"
+
+
+async def test_automatic_tax_without_an_origin_address_is_named_with_the_next_step(
+    environment: SetVariable,
+) -> None:
+    environment("BULKHEAD_AUTOMATIC_TAX", "1")
+    async with run_sandbox() as server:
+        environment("STRIPE_API_BASE", server.url)
+        account, results = server.sandbox.get_account(KEY), []
+        for behavior in ("", "exclusive"):
+            results.append((await check_stripe())[1])
+            taxes.set_up(account, country="DE", behavior=behavior)
+        results.append((await check_stripe())[1])
+    assert [result.status for result in results] == ["failed", "warning", "ok"]
+    assert "address of your business" in results[0].detail
+    assert all(f"{server.url}/_control" in result.next_step for result in results[:2])
 
 
 async def test_stripe_that_does_not_answer_is_named(environment: SetVariable) -> None:

@@ -23,7 +23,12 @@ CHECKOUT_LIFETIME = timedelta(minutes=40)
 CHECKOUT_ROUNDING_S = 600  # two equal orders within it are one request
 
 
-async def create_checkout(v1: "stripe.V1Services", order: CheckoutOrder, now: datetime) -> Checkout:
+async def create_checkout(
+    v1: "stripe.V1Services", order: CheckoutOrder, now: datetime, *, automatic_tax: bool = False
+) -> Checkout:
+    """The page asks businesses for their tax id and, where the tax depends on it, for the address. Both are saved to the
+    customer. https://docs.stripe.com/tax/checkout/tax-ids
+    """
     about = dict(order.metadata)
     about_page = about | ({ORDER_KEY: order.fingerprint} if order.fingerprint else {})
     params: stripe.params.checkout.SessionCreateParams = {
@@ -41,7 +46,12 @@ async def create_checkout(v1: "stripe.V1Services", order: CheckoutOrder, now: da
         "success_url": order.return_url,
         "cancel_url": order.cancel_url,
         "expires_at": _compute_checkout_end(now),
+        "billing_address_collection": "auto",
+        "customer_update": {"address": "auto", "name": "auto"},
+        "tax_id_collection": {"enabled": True},
     }
+    if automatic_tax:
+        params["automatic_tax"] = {"enabled": True}
     if order.trial_days:
         params["payment_method_collection"] = "if_required"
         params["subscription_data"] |= {

@@ -23,6 +23,11 @@ from shared.core import log
 CARD_ERROR = (
     "card_error"  # the only type whose messages Stripe writes for customers: docs.stripe.com/api/errors
 )
+CODE_KINDS: dict[str | None, RefusalKind] = {  # https://docs.stripe.com/error-codes
+    "customer_tax_location_invalid": "tax_location",
+    "stripe_tax_inactive": "tax_setup",
+    "tax_id_invalid": "tax_id",
+}
 # Parameters that name prices: price, line_items[0][price], items[1], subscription_details[items][0][price].
 PRICE_PARAM = re.compile(r"(?:^|\[)price\]?$|^line_items(?:\[\d+\])?$|(?:^|\[)items\]?(?:\[\d+\])?$")
 P = ParamSpec("P")
@@ -130,8 +135,10 @@ def _get_refusal_kind(problem: stripe.StripeError) -> RefusalKind:
     param = _get_param(problem)
     if getattr(error, "type", None) == CARD_ERROR:
         return "card"
-    if problem.code == "tax_id_invalid":
-        return "tax_id"
+    if problem.code in CODE_KINDS:
+        return CODE_KINDS[problem.code]
+    if param.startswith("automatic_tax"):
+        return "tax_setup"
     if PRICE_PARAM.search(param):
         return "price"
     if is_missing(problem) and param in ("customer", "subscription"):

@@ -27,6 +27,7 @@ from shared.billing.provider import (
     Provider,
     ProviderRefused,
     RemotePrice,
+    TaxSetup,
 )
 from shared.billing.stripe_adapter import (
     charges,
@@ -61,8 +62,14 @@ class StripeGateway:
     """One Stripe account, or a stand-in at the address `base`, which replaces all four addresses of the SDK."""
 
     def __init__(
-        self, key: str, base: str | None = None, *, get_time: Callable[[], datetime] = _get_time
+        self,
+        key: str,
+        base: str | None = None,
+        *,
+        automatic_tax: bool = False,
+        get_time: Callable[[], datetime] = _get_time,
     ) -> None:
+        """`automatic_tax`: Stripe calculates the tax of new subscriptions, and of others from their next change on."""
         if base is not None and not key.startswith(TEST_KEY_PREFIXES):
             raise ValueError("a live key must not be sent to a stand-in")
         self._transport = StripeTransport(RateLimiter(_hash_key(key)))
@@ -75,6 +82,7 @@ class StripeGateway:
             max_network_retries=2,
         )
         self._v1 = self._client.v1
+        self._automatic_tax = automatic_tax
         self._get_time = get_time
         self._portal_settings_id = ""  # once they were saved or found
 
@@ -84,6 +92,12 @@ class StripeGateway:
     @translate_stripe_errors
     async def get_account_id(self) -> str:
         return (await self._v1.accounts.retrieve_current_async()).id
+
+    @translate_stripe_errors
+    async def get_tax_setup(self) -> TaxSetup:
+        setup = await self._v1.tax.settings.retrieve_async()
+        is_ready = setup.status == "active"
+        return TaxSetup(is_ready=is_ready, has_default=is_ready and setup.defaults.tax_behavior is not None)
 
     @translate_errors_unquoted
     async def create_customer(self, tenant_id: str, name: str, email: str, key: str) -> str:
@@ -127,7 +141,9 @@ class StripeGateway:
 
     @translate_stripe_errors
     async def create_checkout(self, order: CheckoutOrder) -> Checkout:
-        return await checkouts.create_checkout(self._v1, order, self._get_time())
+        return await checkouts.create_checkout(
+            self._v1, order, self._get_time(), automatic_tax=self._automatic_tax
+        )
 
     @translate_stripe_errors
     async def close_checkouts(self, customer_id: str, *, keep: str = "") -> OpenCheckouts:
@@ -178,7 +194,13 @@ class StripeGateway:
         bill_now: bool = False,
     ) -> ChangePreview:
         return await previews.preview_change(
-            self._v1, customer_id, subscription_id, lines, as_of, bill_now=bill_now
+            self._v1,
+            customer_id,
+            subscription_id,
+            lines,
+            as_of,
+            bill_now=bill_now,
+            automatic_tax=self._automatic_tax,
         )
 
     @translate_stripe_errors
@@ -204,6 +226,15 @@ class StripeGateway:
         if _get_pending_key(raw) == key:
             return mapping.to_pending_change(raw)
         _require_unended(subscription)
+        if prorate and self._automatic_tax and not subscription.automatic_tax.enabled:
+            # As its preview had it, and in a request of its own: a pending update can't contain it.
+            # https://docs.stripe.com/billing/subscriptions/pending-updates-reference
+            await self._update_subscription(
+                subscription_id,
+                {"automatic_tax": {"enabled": True}},
+                f"{key}-tax",
+                lambda changed: changed.automatic_tax.enabled,
+            )
         params: stripe.params.SubscriptionUpdateParams = {
             "items": subscription_items.build_item_updates(
                 await subscription_items.list_items(self._v1, subscription_id), lines
@@ -403,14 +434,14 @@ _GATEWAYS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str | No
 )
 
 
-def get_gateway(key: str, base: str | None = None) -> Provider:
+def get_gateway(key: str, base: str | None = None, *, automatic_tax: bool = False) -> Provider:
     """The gateway of this API key, made once per event loop: all callers share its rate limit and circuit breaker.
 
     `base`: address of the API; None for Stripe's own.
     """
     gateways = _GATEWAYS.setdefault(asyncio.get_running_loop(), {})
     if (key, base) not in gateways:
-        gateways[key, base] = StripeGateway(key, base)
+        gateways[key, base] = StripeGateway(key, base, automatic_tax=automatic_tax)
     return gateways[key, base]
 
 

@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 import stripe
 
-from shared.billing.provider import ChangePreview, OrderLine, UpcomingCharges, UpcomingInvoice
+from shared.billing.provider import (
+    ChangePreview,
+    OrderLine,
+    ProviderRefused,
+    UpcomingCharges,
+    UpcomingInvoice,
+)
 from shared.billing.stripe_adapter import mapping, subscription_items
 from shared.billing.stripe_adapter.errors import is_about_whole_account, tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
@@ -22,6 +28,8 @@ PREVIEWED_STATUSES = (
 MAX_PREVIEWS = 3  # of one fetch
 PREVIEW_TIMEOUT_S = 8.0
 NO_UPCOMING_INVOICE = "invoice_upcoming_none"
+# Of the tax of a preview. The change itself would be refused. https://docs.stripe.com/tax/customer-locations
+UNLOCATED = "requires_location_inputs"
 
 
 async def preview_change(
@@ -32,6 +40,7 @@ async def preview_change(
     as_of: datetime | None = None,
     *,
     bill_now: bool = False,
+    automatic_tax: bool = False,
 ) -> ChangePreview:
     items = await subscription_items.list_items(v1, subscription_id)
     details: stripe.params.InvoiceCreatePreviewParamsSubscriptionDetails = {
@@ -40,9 +49,16 @@ async def preview_change(
     }
     if as_of is not None:
         details["proration_date"] = int(as_of.timestamp())
-    invoice = await v1.invoices.create_preview_async(
-        {"customer": customer_id, "subscription": subscription_id, "subscription_details": details}
-    )
+    params: stripe.params.InvoiceCreatePreviewParams = {
+        "customer": customer_id,
+        "subscription": subscription_id,
+        "subscription_details": details,
+    }
+    if automatic_tax:
+        params["automatic_tax"] = {"enabled": True}
+    invoice = await v1.invoices.create_preview_async(params)
+    if invoice.automatic_tax.status == UNLOCATED:
+        raise ProviderRefused("The customer's location isn't recognized.", UNLOCATED, kind="tax_location")
     return mapping.to_preview(invoice.to_dict(), items, datetime.now(UTC))
 
 

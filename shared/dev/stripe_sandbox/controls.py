@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.dev.stripe_sandbox import customer_view, disputes, outage, portal, refunds, signing, timeline
+from shared.dev.stripe_sandbox import (
+    customer_view,
+    disputes,
+    outage,
+    portal,
+    refunds,
+    signing,
+    taxes,
+    timeline,
+)
 from shared.dev.stripe_sandbox.chaos import Chaos, ReleaseOrder
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.deliveries import DeliveryQueue
@@ -240,6 +249,17 @@ class AddFault(Control):
         return {"faults": len(account.faults)}
 
 
+class SetUpTax(Control):
+    """Sets where the seller is, without which automatic tax is refused, and what prices without a tax behavior mean."""
+
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    behavior: Literal["", "exclusive", "inclusive", "inferred_by_currency"] = ""
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        taxes.set_up(account, country=self.country, behavior=self.behavior)
+        return {}
+
+
 class StartOutage(Control):
     """The API refuses everything, and nothing is delivered."""
 
@@ -279,6 +299,7 @@ CONTROLS: dict[str, tuple[type[Control], str]] = {
     "replace-card": (ReplaceCard, "The card was replaced."),
     "resend": (ResendEvent, "The event was sent again."),
     "roll": (RollSigningSecret, "There is a new signing secret. The old one stays valid for a while."),
+    "set-up-tax": (SetUpTax, "Automatic tax is set up."),
     "stop": (StartOutage, "Stripe was stopped."),
 }
 
@@ -301,6 +322,7 @@ def get_status(account: Account, deliveries: DeliveryQueue, limit: int = 100) ->
         "now": account.now(),
         "chaos": deliveries.get_chaos(account).to_dict(),
         "clocks": copy_visible(account.list_objects("test_helpers.test_clock")),
+        "tax": taxes.show_settings(account),
         "faults": [vars(fault) for fault in account.faults],
         "stopped_s": max(0, round(outage.get_outage_end(account) - time.time())),
         "deliveries": deliveries.list_deliveries(account)[:limit],

@@ -54,7 +54,7 @@ class Payer:
 
 @route("GET", "/v1/tax/settings", "tax.SettingsRetrieveParams")
 def retrieve_settings(call: ApiCall) -> Object:
-    return _show_settings(call.account)
+    return show_settings(call.account)
 
 
 @route(
@@ -70,7 +70,7 @@ def change_settings(call: ApiCall) -> Object:
         country=address.get("country", ""),
         behavior=(call.get("defaults") or {}).get("tax_behavior", ""),
     )
-    return _show_settings(call.account)
+    return show_settings(call.account)
 
 
 def set_up(account: Account, *, country: str = "", behavior: str = "") -> None:
@@ -255,7 +255,7 @@ def _get_settings(account: Account) -> Object:
     return account.get(SETTINGS, "settings") or {"country": "", "behavior": ""}
 
 
-def _show_settings(account: Account) -> Object:
+def show_settings(account: Account) -> Object:
     current = _get_settings(account)
     is_active = bool(current["country"])
     return {

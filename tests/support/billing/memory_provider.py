@@ -37,6 +37,7 @@ from shared.billing.provider import (
     RemotePrice,
     Subscription,
     SubscriptionItem,
+    TaxSetup,
     UpcomingCharges,
     UpcomingInvoice,
 )
@@ -337,6 +338,10 @@ class MemoryProvider:
 
     async def has_portal_settings(self) -> bool:
         return self.has_wallet_rules
+
+    async def get_tax_setup(self) -> TaxSetup:
+        self._record_call("tax_setup")
+        return TaxSetup(is_ready=False, has_default=False)
 
     async def preview_change(
         self,
