@@ -106,6 +106,13 @@ def list_differences(recorded: Sequence[Mapping[str, Any]]) -> list[Change]:
     ]
 
 
+def describe_tax(tax: int, included_tax: int, currency: str) -> str:
+    """As in "€1.90 tax" and "incl. €1.90 tax"; "" without tax."""
+    if not tax:
+        return ""
+    return f"{'incl. ' if included_tax == tax else ''}{format_amount(tax, currency)} tax"
+
+
 def format_amount(value: int, currency: str) -> str:
     return money.format_amount(value, currency) if currency else f"{value:,}"
 

@@ -54,6 +54,7 @@ class ListedInvoiceRow:
     tone: str
     due: str
     total: str
+    tax: str
     at: str
 
 
@@ -70,6 +71,7 @@ def listed_invoice_row(listed_invoice: TenantInvoice) -> ListedInvoiceRow:
         tone=tone,
         due=labels.format_amount(invoice.due, invoice.currency) if invoice.due else "",
         total=labels.format_amount(invoice.total, invoice.currency),
+        tax=labels.describe_tax(invoice.tax, invoice.included_tax, invoice.currency),
         at=invoice.created_at.isoformat(),
     )
 
@@ -161,9 +163,13 @@ def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
         link(invoice.tenant, invoice.tenant_href, class_name="plain-link"),
         badge(invoice.status, invoice.tone),
         invoice.due,
-        invoice.total,
+        amount_with_tax(invoice.total, invoice.tax),
         local_time(invoice.at, "", "day"),
     )
+
+
+def amount_with_tax(total: rx.Var[str], tax: rx.Var[str]) -> rx.Component:
+    return rx.fragment(total, rx.cond(tax != "", rx.el.div(small(tax))))
 
 
 def invoices_panel() -> rx.Component:

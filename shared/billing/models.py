@@ -96,6 +96,7 @@ class Price(SQLModel, table=True):
     tiers: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)  # {"up_to", "unit", "flat"}
     tiers_mode: str = ""  # "graduated" or "volume"
     meter: str = ""
+    tax_behavior: str = ""  # "exclusive", "inclusive", or "" for the provider's default
     effective_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     created_by: str
@@ -149,7 +150,10 @@ class BillingSubscription(TenantRow, table=True):
 
 
 class BillingInvoice(TenantRow, table=True):
-    """An invoice as of the last sync. `lines`: {"said", "amount", "quantity", "starts_at", "ends_at", "proration"}."""
+    """An invoice as of the last sync. `lines`: {"said", "amount", "quantity", "starts_at", "ends_at", "proration"}.
+
+    `total`: `subtotal`, less `discount`, plus the part of `tax` that isn't `included_tax`.
+    """
 
     __tablename__ = "billing_invoice"
 
@@ -172,6 +176,10 @@ class BillingInvoice(TenantRow, table=True):
     pdf_url: str = ""
     lines: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB)
     credited: int = Field(default=0, sa_type=BigInteger)  # by credit notes
+    subtotal: int | None = Field(default=None, sa_type=BigInteger)  # None: of a sync before it was kept
+    discount: int = Field(default=0, sa_type=BigInteger)
+    tax: int = Field(default=0, sa_type=BigInteger)
+    included_tax: int = Field(default=0, sa_type=BigInteger)  # the part of it that prices contain
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
@@ -196,6 +204,7 @@ class BillingRefund(TenantRow, table=True):
     currency: str
     status: str
     failure_reason: str = ""
+    tax: int = Field(default=0, sa_type=BigInteger)  # the part of the amount that was tax
     created_at: datetime = Field(sa_type=timestamptz())
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -104,6 +104,7 @@ class Subscription:
     pause_cause: PauseCause = ""
     paused_collection: str = ""  # what happens to its invoices instead of charging them; "": they are charged
     pending_change: PendingChange | None = None
+    is_taxed: bool = False  # the provider calculates the tax of its invoices
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
+    """`total`: `subtotal`, less `discount`, plus the part of `tax` that isn't `included_tax`."""
+
     id: str
     number: str
     status: str  # draft, open, paid, void, uncollectible
@@ -137,6 +140,10 @@ class Invoice:
     subscription_id: str
     lines: tuple[InvoiceLine, ...] = ()
     credited: int = 0  # by credit notes
+    subtotal: int | None = None  # the sum of the lines; None where the provider doesn't tell it
+    discount: int = 0
+    tax: int = 0
+    included_tax: int = 0  # the part of it that prices contain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +161,7 @@ class UpcomingInvoice:
     lines: tuple[InvoiceLine, ...] = ()
     discount: int = 0
     tax: int = 0  # on top of the lines
+    included_tax: int = 0  # within them
     is_last: bool = False  # the subscription ends then; usage until then is added
 
 
@@ -178,6 +186,7 @@ class Refund:
     status: str  # pending, requires_action, succeeded, failed, canceled
     failure_reason: str
     created_at: datetime
+    tax: int = 0  # the part of the amount that was tax, as far as a credit note tells it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,12 +303,21 @@ class OpenCheckouts:
 
 @dataclass(frozen=True, slots=True)
 class ChangePreview:
-    """The cost of a change. `due`: charged now or with the next invoice, made up of `lines`."""
+    """The cost of a change. `due`: charged now or with the next invoice; `lines`, less `discount`, plus `tax`, plus `balance`.
+
+    `change_tax`, `change_included_tax`: of the lines that this change causes, without those of earlier ones.
+    """
 
     currency: str
     due: int
     lines: tuple[InvoiceLine, ...]
     as_of: datetime  # proration starts here; the change has to pass the same time
+    discount: int = 0
+    tax: int = 0  # on top of the lines
+    included_tax: int = 0  # within them
+    balance: int = 0  # of earlier invoices and credits; credit is negative
+    change_tax: int = 0
+    change_included_tax: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The rows of a tenant's billing tab."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from admin_app import addresses, labels
@@ -10,6 +11,7 @@ from shared.billing.models import (
     BillingDrift,
     BillingEvent,
     BillingInvoice,
+    BillingRefund,
     BillingSubscription,
 )
 from shared.billing.pricing.meters import METERS
@@ -71,6 +73,7 @@ class TenantInvoiceRow:
     tone: str
     due: str
     total: str
+    tax: str
     at: str
 
 
@@ -205,6 +208,7 @@ def tenant_invoice_row(invoice: BillingInvoice) -> TenantInvoiceRow:
         tone=tone,
         due=labels.format_amount(invoice.due, invoice.currency) if invoice.due else "",
         total=labels.format_amount(invoice.total, invoice.currency),
+        tax=labels.describe_tax(invoice.tax, invoice.included_tax, invoice.currency),
         at=invoice.created_at.isoformat(),
     )
 
@@ -237,12 +241,16 @@ def drift_row(drift: BillingDrift) -> BillingChangeRow:
     )
 
 
-def adjustment_row(adjustment: BillingAdjustment) -> AdjustmentRow:
+def adjustment_row(adjustment: BillingAdjustment, refunds: Sequence[BillingRefund] = ()) -> AdjustmentRow:
+    """`refunds`: of the tenant, which tell how much of a refund was tax."""
+    refunded_tax = sum(refund.tax for refund in refunds if refund.adjustment_id == adjustment.id)
+    tax_note = labels.describe_tax(refunded_tax, refunded_tax, adjustment.currency)
     word, tone = labels.ADJUSTMENT_STATE_LABELS[adjustment.state]
     invoice_note = f" · {adjustment.invoice_id}" if adjustment.invoice_id else ""
     return AdjustmentRow(
         id=adjustment.id,
-        title=f"{labels.ADJUSTMENT_KIND_LABELS[adjustment.kind]} of {labels.format_amount(adjustment.amount, adjustment.currency)}",
+        title=f"{labels.ADJUSTMENT_KIND_LABELS[adjustment.kind]} of {labels.format_amount(adjustment.amount, adjustment.currency)}"
+        f"{f' ({tax_note})' if tax_note else ''}",
         state=word,
         tone=tone,
         details=f"{adjustments.REASON_CODES.get(adjustment.reason_code, adjustment.reason_code)}. {adjustment.by_name}: {adjustment.reason}{invoice_note}",

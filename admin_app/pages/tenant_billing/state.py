@@ -138,7 +138,7 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
         )
         self.unbilled_usage = [unbilled_row(group) for group in billing.unbilled_usage]
         self._unbilled_groups = {unbilled_id(group): group for group in billing.unbilled_usage}
-        self.adjustments = [adjustment_row(adjustment) for adjustment in billing.adjustments]
+        self.adjustments = [adjustment_row(adjustment, billing.refunds) for adjustment in billing.adjustments]
         paid = [
             (
                 invoice.id,

@@ -181,7 +181,7 @@ def invoices_panel() -> rx.Component:
             name,
             badge(invoice.status, invoice.tone),
             invoice.due,
-            invoice.total,
+            rx.fragment(invoice.total, rx.cond(invoice.tax != "", rx.el.div(small(invoice.tax)))),
             local_time(invoice.at, "", "day"),
         )
 

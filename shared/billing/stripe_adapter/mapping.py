@@ -6,7 +6,8 @@ both at the top level as before. Unknown statuses pass through; null and absent 
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from shared.billing.provider import (
     FAILED_REFUND_STATUSES,
@@ -169,6 +170,7 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         pause_cause=_get_pause_cause(raw),
         paused_collection=str(_get_path(raw, "pause_collection", "behavior") or ""),
         pending_change=pending_change,
+        is_taxed=bool(_get_path(raw, "automatic_tax", "enabled")),
     )
 
 
@@ -209,17 +211,19 @@ def to_invoice(raw: Raw) -> Invoice:
         lines=lines,
         credited=(raw.get("pre_payment_credit_notes_amount") or 0)
         + (raw.get("post_payment_credit_notes_amount") or 0),
+        subtotal=raw.get("subtotal"),
+        discount=_sum_discounts(raw),
+        tax=sum(_sum_taxes(raw)),
+        included_tax=_sum_taxes(raw).included,
     )
 
 
 def to_upcoming_invoice(raw: Raw, subscription_id: str) -> UpcomingInvoice:
     """From the preview of a renewal. Lines that Stripe left out of it are one line, so that the sum is right."""
     lines = tuple(to_invoice_line(raw_line) for raw_line in _get_data(raw.get("lines")))
-    discount = sum(amount.get("amount") or 0 for amount in raw.get("total_discount_amounts") or ())
-    taxes = [amount for amount in raw.get("total_taxes") or () if amount.get("tax_behavior") != "inclusive"]
-    tax = sum(amount.get("amount") or 0 for amount in taxes)
+    discount, taxes = _sum_discounts(raw), _sum_taxes(raw)
     total = raw.get("total") or 0
-    if missing_amount := total + discount - tax - sum(line.amount for line in lines):
+    if missing_amount := total + discount - taxes.added - sum(line.amount for line in lines):
         lines += (InvoiceLine("Other items", missing_amount, None, None, None, proration=False),)
     return UpcomingInvoice(
         subscription_id=subscription_id,
@@ -229,7 +233,8 @@ def to_upcoming_invoice(raw: Raw, subscription_id: str) -> UpcomingInvoice:
         due=raw.get("amount_due") or 0,
         lines=lines,
         discount=discount,
-        tax=tax,
+        tax=taxes.added,
+        included_tax=taxes.included,
     )
 
 
@@ -291,9 +296,16 @@ def to_refunds(
                     status=str(raw.get("status") or ""),
                     failure_reason=raw.get("failure_reason") or "",
                     created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+                    tax=_get_refunded_tax(raw.get("amount") or 0, note),
                 )
             )
     return tuple(refunds)
+
+
+def _get_refunded_tax(amount: int, note: Raw) -> int:
+    """In proportion, where the note also gives credit. https://docs.stripe.com/tax/invoicing/refunds"""
+    total, tax = note.get("total") or 0, sum(_sum_taxes(note))
+    return round(Fraction(tax * amount, total)) if total else 0
 
 
 def list_credited_refunds(credit_notes: Iterable[Raw]) -> list[Raw]:
@@ -355,7 +367,25 @@ def to_preview(raw: Raw, items: Iterable[Raw], now: datetime) -> ChangePreview:
         _get_path(raw, "parent", "subscription_details", "subscription_proration_date")
     )
     as_of = proration_date or max(proration_starts, default=None) or _clamp_to_period(now, items)
-    return ChangePreview(preview_invoice.currency, raw.get("amount_due") or 0, preview_invoice.lines, as_of)
+    taxes, due, total = _sum_taxes(raw), raw.get("amount_due") or 0, raw.get("total") or 0
+    raw_lines = zip(_get_data(raw.get("lines")), preview_invoice.lines, strict=True)
+    new_taxes = [
+        _sum_taxes(raw_line)
+        for raw_line, line in raw_lines
+        if line.proration and (line.starts_at is None or line.starts_at >= as_of)
+    ]
+    return ChangePreview(
+        preview_invoice.currency,
+        due,
+        preview_invoice.lines,
+        as_of,
+        discount=preview_invoice.discount,
+        tax=taxes.added,
+        included_tax=taxes.included,
+        balance=due - total if total >= 0 else 0,
+        change_tax=sum(tax.added for tax in new_taxes),
+        change_included_tax=sum(tax.included for tax in new_taxes),
+    )
 
 
 def to_invoice_line(raw: Raw) -> InvoiceLine:
@@ -371,6 +401,25 @@ def to_invoice_line(raw: Raw) -> InvoiceLine:
         from_item=bool(detail.get("invoice_item") or detail.get("proration")),
         item_id=get_object_id(detail.get("invoice_item")),
     )
+
+
+class TaxSums(NamedTuple):
+    added: int  # on top of the prices
+    included: int
+
+
+def _sum_taxes(raw: Raw) -> TaxSums:
+    """Of an invoice, one of its lines, or a credit note."""
+    taxes = raw.get("total_taxes") or raw.get("taxes") or ()
+    if not taxes:  # before 2025-03-31
+        taxes = raw.get("total_tax_amounts") or raw.get("tax_amounts") or ()
+    included = [tax for tax in taxes if tax.get("tax_behavior") == "inclusive" or tax.get("inclusive")]
+    included_amount = sum(tax.get("amount") or 0 for tax in included)
+    return TaxSums(sum(tax.get("amount") or 0 for tax in taxes) - included_amount, included_amount)
+
+
+def _sum_discounts(raw: Raw) -> int:
+    return sum(discount.get("amount") or 0 for discount in raw.get("total_discount_amounts") or ())
 
 
 def get_subscription_id(invoice: Raw) -> str:

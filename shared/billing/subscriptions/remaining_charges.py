@@ -52,6 +52,7 @@ class RemainingCharges:
     due_soon: tuple[BillingInvoice, ...]
     other_drafts: tuple[BillingInvoice, ...]
     has_usage: bool  # usage until then is charged too
+    is_taxed: bool  # tax on the pending lines is added, unless their prices contain it
     is_known: bool  # False where the provider hasn't told what is pending
 
     @property
@@ -163,6 +164,7 @@ def find_remaining_charges(
             subscription.metered_prices and subscription.snapshot.status != "trialing"
             for subscription in live_subscriptions
         ),
+        is_taxed=any(subscription.snapshot.is_taxed for subscription in live_subscriptions),
         is_known=upcoming is not None and not upcoming.unknown_ids,
     )
 

@@ -6,6 +6,7 @@ A row that the provider no longer has is marked as absent, not deleted, and trea
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from shared.billing import repository
@@ -28,6 +29,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 
 CANCELED = "canceled"
+INCLUDED_TAXES = "included_taxes"  # key of the stored upcoming charges
 
 
 class Difference(NamedTuple):
@@ -220,11 +222,14 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         pending_change=PendingChange(pending["invoice_id"], _parse_time(pending["expires_at"]))
         if (pending := state.get("pending_change"))
         else None,
+        is_taxed=state.get("is_taxed", False),
     )
 
 
 def upcoming_to_json(upcoming: UpcomingCharges) -> dict[str, Any]:
-    return _to_json(upcoming)
+    """`included_tax` beside the invoices, where the version before it was kept doesn't read it."""
+    values = _to_json(upcoming)
+    return {**values, INCLUDED_TAXES: [invoice.pop("included_tax") for invoice in values["invoices"]]}
 
 
 def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
@@ -237,6 +242,7 @@ def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
                 **{
                     **invoice,
                     "at": _parse_optional_time(invoice["at"]),
+                    "included_tax": included_tax,
                     "lines": tuple(
                         InvoiceLine(
                             **{
@@ -249,7 +255,9 @@ def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
                     ),
                 }
             )
-            for invoice in state["invoices"]
+            for invoice, included_tax in zip_longest(
+                state["invoices"], state.get(INCLUDED_TAXES, ()), fillvalue=0
+            )
         ),
         tuple(state["unknown_ids"]),
     )
@@ -293,6 +301,10 @@ def _invoice_values(invoice: Invoice) -> dict[str, Any]:
         "pdf_url": invoice.pdf_url,
         "lines": [_to_json(line) for line in invoice.lines],
         "credited": invoice.credited,
+        "subtotal": invoice.subtotal,
+        "discount": invoice.discount,
+        "tax": invoice.tax,
+        "included_tax": invoice.included_tax,
     }
 
 

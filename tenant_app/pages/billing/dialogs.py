@@ -30,7 +30,11 @@ def billing_dialog(
 
 
 def lines_with_total(total_label: Any) -> rx.Component:
-    return amount_list(BillingState.lines, total_label, BillingState.total)
+    tax_note = BillingState.tax_note
+    return rx.fragment(
+        amount_list(BillingState.lines, total_label, BillingState.total),
+        rx.cond(tax_note != "", small(tax_note, ".", data_testid="tax-note")),
+    )
 
 
 def seats_field() -> rx.Component:

@@ -15,7 +15,7 @@ from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form, parse_choice, whole
 from tenant_app.pages.billing.plan_rows import PlanRow
-from tenant_app.pages.billing.rows import AddonRow, InvoiceLineRow, describe_next_price, preview_rows
+from tenant_app.pages.billing.rows import AddonRow, InvoiceLineRow, describe_next_price, preview_row
 from tenant_app.shell import PageState
 
 
@@ -54,6 +54,7 @@ class OrderState(DialogState, PageState, mixin=True):
     lines: list[InvoiceLineRow] = []
     total: str = ""
     total_label: str = ""
+    tax_note: str = ""  # about the tax that the amounts contain
     next_price: str = ""
     next_price_from: str = ""
     problem: str = ""
@@ -159,7 +160,8 @@ class OrderState(DialogState, PageState, mixin=True):
 
     def _clear_quote(self, problem: str = "") -> None:
         self._quote, self.problem = None, problem
-        self.lines, self.total, self.total_label, self.next_price, self.next_price_from = [], "", "", "", ""
+        self.lines, self.total, self.total_label, self.tax_note = [], "", "", ""
+        self.next_price, self.next_price_from = "", ""
 
     async def _quote_change(self, request: ChangeRequest) -> None:
         """Shows the price of the change, or why it is not possible."""
@@ -175,7 +177,9 @@ class OrderState(DialogState, PageState, mixin=True):
             return
         self._clear_quote()
         self._quote = quote
-        self.lines, self.total, self.total_label = preview_rows(quote)
+        preview = preview_row(quote)
+        self.lines, self.total, self.total_label = list(preview.lines), preview.total, preview.label
+        self.tax_note = preview.tax_note
         self.next_price, self.next_price_from = describe_next_price(quote)
 
     @rx.event

@@ -82,7 +82,8 @@ def describe_remaining_charges(
         sentences.append("The payment provider hasn’t calculated what is still to be charged.")
     if remaining.pending_amount:
         amount = money.format_amount(remaining.pending_amount, remaining.currency)
-        sentences.append(f"{amount} for changes is charged when it ends.")
+        tax_text = ", plus tax where prices don’t include it" if remaining.is_taxed else ""
+        sentences.append(f"{amount} for changes is charged when it ends{tax_text}.")
     if remaining.has_usage:
         sentences.append("Usage until then is charged too.")
     for currency, amount in _sum_by_currency(remaining.due_soon).items():

@@ -1,6 +1,6 @@
 """Add-ons, previews and invoices as the page shows them: texts and amounts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from shared.core import money
 from shared.ui.tables import TONE_BY_LABEL
 from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
 
+BALANCE_LABEL = "Balance of earlier invoices and credits"
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
 
 PAUSE_SENTENCES: Mapping[PauseCause, tuple[str, str]] = {  # why the subscription is paused, next step
@@ -72,6 +73,7 @@ class InvoiceRow:
     tone: str = ""
     page_url: str = ""
     pdf_url: str = ""
+    tax_note: str = ""  # as in "Includes €4.63 tax"
 
 
 def iso_or_empty(at: datetime | None) -> str:
@@ -123,6 +125,7 @@ class NextInvoiceRow:
     at: str = ""  # ISO
     note: str = ""
     lines: tuple[InvoiceLineRow, ...] = ()
+    tax_note: str = ""  # as in "Includes €4.63 tax"
 
 
 def next_invoice_row(overview: BillingOverview) -> NextInvoiceRow:
@@ -145,6 +148,7 @@ def next_invoice_row(overview: BillingOverview) -> NextInvoiceRow:
         at=iso_or_empty(invoice.at),
         note=note,
         lines=tuple(_upcoming_rows(invoice)),
+        tax_note=describe_included_tax(invoice.included_tax, invoice.currency),
     )
 
 
@@ -181,10 +185,20 @@ def _upcoming_rows(invoice: UpcomingInvoice) -> Iterator[InvoiceLineRow]:
     amounts = [(line.said, line.amount) for line in invoice.lines]
     amounts += [("Discount", -invoice.discount), ("Tax", invoice.tax)]
     if invoice.total >= 0:
-        amounts.append(("Balance of earlier invoices and credits", invoice.due - invoice.total))
+        amounts.append((BALANCE_LABEL, invoice.due - invoice.total))
+    yield from _amount_rows(amounts, invoice.currency)
+
+
+def _amount_rows(amounts: Iterable[tuple[str, int]], currency: str) -> Iterator[InvoiceLineRow]:
+    """Without amounts of zero."""
     for text, amount in amounts:
         if amount:
-            yield InvoiceLineRow(text, money.format_amount(amount, invoice.currency))
+            yield InvoiceLineRow(text, money.format_amount(amount, currency))
+
+
+def describe_included_tax(amount: int, currency: str) -> str:
+    """ "" where the amounts contain no tax."""
+    return f"Includes {money.format_amount(amount, currency)} tax" if amount else ""
 
 
 def describe_included_usage(price: Price) -> str:
@@ -194,21 +208,40 @@ def describe_included_usage(price: Price) -> str:
     return f"{tiers[0].up_to * meter.per_unit:,} {lowercase_first(meter.title)}"
 
 
-def preview_rows(quote: changes.Quote) -> tuple[list[InvoiceLineRow], str, str]:
-    """Lines, their sum, and what the sum is. What earlier changes left for the next invoice is not this one's price."""
+@dataclass(frozen=True, kw_only=True)
+class PreviewRow:
+    """The cost of a change: lines, their sum, and what the sum is. `total` is "" where it costs nothing."""
+
+    lines: tuple[InvoiceLineRow, ...] = ()
+    total: str = ""
+    label: str = ""
+    tax_note: str = ""
+
+
+def preview_row(quote: changes.Quote) -> PreviewRow:
+    """What earlier changes left for the next invoice is not this one's price."""
     change, preview = quote.change, quote.preview
     currency = preview.currency or change.currency
-    lines = preview.lines if quote.is_due_today else proration.list_new_prorations(preview)
-    shown_lines = [
-        InvoiceLineRow(line.said, money.format_amount(line.amount, currency)) for line in lines if line.amount
-    ]
+    lines = preview.lines if quote.is_due_today else tuple(proration.list_new_prorations(preview))
     if not lines:
-        return [], "", ""
+        return PreviewRow()
+    amounts = [(line.said, line.amount) for line in lines]
     if quote.is_due_today:
-        return shown_lines, money.format_amount(preview.due, currency), "Due today"
-    total = sum(line.amount for line in lines)
-    label = "Credited on the next invoice" if total < 0 else "Added to the next invoice"
-    return shown_lines, money.format_amount(total, currency), label
+        amounts += [("Discount", -preview.discount), ("Tax", preview.tax), (BALANCE_LABEL, preview.balance)]
+        return PreviewRow(
+            lines=tuple(_amount_rows(amounts, currency)),
+            total=money.format_amount(preview.due, currency),
+            label="Due today",
+            tax_note=describe_included_tax(preview.included_tax, currency),
+        )
+    amounts.append(("Tax", preview.change_tax))
+    total = sum(amount for _, amount in amounts)
+    return PreviewRow(
+        lines=tuple(_amount_rows(amounts, currency)),
+        total=money.format_amount(total, currency),
+        label="Credited on the next invoice" if total < 0 else "Added to the next invoice",
+        tax_note=describe_included_tax(preview.change_included_tax, currency) if total > 0 else "",
+    )
 
 
 def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
@@ -235,11 +268,18 @@ def invoice_row(invoice: BillingInvoice) -> InvoiceRow:
         TONE_BY_LABEL.get(status, "idle"),
         invoice.page_url,
         invoice.pdf_url,
+        describe_included_tax(invoice.included_tax, invoice.currency),
     )
 
 
-def line_rows(lines: Sequence[Mapping[str, object]], currency: str) -> list[InvoiceLineRow]:
-    return [
-        InvoiceLineRow(str(line["said"]), money.format_amount(int(str(line["amount"])), currency))
-        for line in lines
+def line_rows(invoice: BillingInvoice) -> list[InvoiceLineRow]:
+    """Its lines, and what leads from their sum to the total."""
+    rows = [
+        InvoiceLineRow(str(line["said"]), money.format_amount(int(str(line["amount"])), invoice.currency))
+        for line in invoice.lines
     ]
+    added_tax = invoice.tax - invoice.included_tax
+    if invoice.subtotal is not None and (invoice.discount or added_tax):
+        rows.append(InvoiceLineRow("Subtotal", money.format_amount(invoice.subtotal, invoice.currency)))
+    amounts = (("Discount", -invoice.discount), ("Tax", added_tax))
+    return [*rows, *_amount_rows(amounts, invoice.currency)]

@@ -69,6 +69,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     next_at: str = ""
     next_note: str = ""
     next_lines: list[InvoiceLineRow] = []
+    next_tax_note: str = ""
     remaining_text: str = ""  # what is still charged after cancelling
     cancel_text: str = ""  # the same before it, where it depends on ending now
     remaining_lines: list[InvoiceLineRow] = []
@@ -187,7 +188,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         self.plan_note = PERIOD_LABELS[subscription.period] if subscription else "No subscription"
         upcoming, remaining = next_invoice_row(billing), remaining_row(billing)
         self.next_label, self.next_amount = upcoming.label, upcoming.amount
-        self.next_at, self.next_note = upcoming.at, upcoming.note
+        self.next_at, self.next_note, self.next_tax_note = upcoming.at, upcoming.note, upcoming.tax_note
         self.next_lines, self.remaining_lines = list(upcoming.lines), list(remaining.lines)
         self.remaining_text, self.cancel_text = remaining.sentence, remaining.sentence_before
         self.void_note = remaining.void_note
@@ -237,7 +238,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         async with self._ctx() as ctx:
             invoice = await invoices.get_invoice(ctx, parse_invoice_id(invoice_id))
         self.invoice = invoice_row(invoice)
-        self.lines = line_rows(invoice.lines, invoice.currency)
+        self.lines, self.tax_note = line_rows(invoice), self.invoice.tax_note
         self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
 
     # ── cancel, resume, pay ────────────────────────────────────────────────────────────────────────────────────────

@@ -62,7 +62,10 @@ def next_invoice_section() -> rx.Component:
     lines: Any = BillingState.next_lines
     box = panel(
         amount_list(lines, "Charged then", BillingState.next_amount),
-        small("As calculated by the payment provider. It changes with usage and with changes of the plan."),
+        small(
+            rx.cond(BillingState.next_tax_note != "", rx.fragment(BillingState.next_tax_note, ". ")),
+            "As calculated by the payment provider. It changes with usage and with changes of the plan.",
+        ),
         name="Next invoice",
     )
     return rx.cond(
