@@ -12,7 +12,7 @@ from shared.audit import audit_log
 from shared.backoffice import adjustments_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
-from shared.billing.models import PLATFORM, BillingAdjustment, BillingDispute
+from shared.billing.models import PLATFORM, BillingAdjustment, BillingDispute, BillingRefund
 from shared.billing.provider import ENDED_DISPUTE_STATUSES, ProviderRefused
 from shared.billing.sync import refund_results
 from shared.core import live_events, money
@@ -127,6 +127,11 @@ async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str
 async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
     """Newest first. The caller checks the permission."""
     return await repository.list_adjustments(ctx, limit)
+
+
+async def list_refunds(ctx: Ctx) -> Sequence[BillingRefund]:
+    """Refunds of adjustments as the provider has them. The caller checks the permission."""
+    return await repository.list_refunds(ctx)
 
 
 async def execute_adjustment(tenant_id: str, adjustment_id: str, request_id: str) -> None:

@@ -35,6 +35,16 @@ async def list_adjustments(ctx: Ctx, limit: int) -> Sequence[BillingAdjustment]:
     return await rows.all(ctx, statement)
 
 
+async def list_refunds(ctx: Ctx) -> Sequence[BillingRefund]:
+    statement = (
+        select(BillingRefund)
+        .where(BillingRefund.tenant_id == ctx.tenant_id)
+        .where(BillingRefund.adjustment_id != "")
+        .order_by(BillingRefund.id)
+    )
+    return await rows.all(ctx, statement)
+
+
 async def sum_refunded(ctx: Ctx, invoice_id: str) -> int:
     """The sum of completed and requested refunds of an invoice."""
     statement = (

@@ -76,12 +76,13 @@ async def set_price(
     amount: int = 0,
     tiers: Sequence[Tier] = (),
     meter: str = "",
+    tax_behavior: str = "",
     effective_at: datetime | None = None,
     reason: Reason,
     known_prices: int | None = None,
 ) -> Price:
     """Sets the price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units
-    within it. `known_prices`: how many prices of the version the form knew; None where it was read in this transaction.
+    within it. `tax_behavior`: one of `prices.TAX_BEHAVIORS`. `known_prices`: how many prices of the version the form knew; None where it was read in this transaction.
 
     Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken, and ChangedMeanwhile where
     this part has a price that the form did not know.
@@ -89,7 +90,7 @@ async def set_price(
     policy.require_operator(octx, actions.OP_CATALOG_WRITE)
     reason_text = use_reason(octx, reason)
     asked_at = now()
-    _check_fields(period, kind, currency, amount, tiers, meter)
+    _check_fields(period, kind, currency, amount, tiers, meter, tax_behavior)
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
         raise Invalid(
             "A price can't start in the past.",
@@ -101,7 +102,7 @@ async def set_price(
         raise NotFound("This version doesn't exist.", "Reload the page.")
     version, plan = locked
     version_prices = await prices.list_version_prices(octx.session, version.id)
-    _check_sellable(plan, version, kind, currency, version_prices)
+    _check_sellable(plan, version, kind)
     price = Price(
         plan_version_id=version.id,
         for_tenant=version.for_tenant,
@@ -112,6 +113,7 @@ async def set_price(
         tiers=[tier._asdict() for tier in tiers],
         tiers_mode="graduated" if tiers else "",
         meter=meter,
+        tax_behavior=tax_behavior,
         effective_at=effective_at or asked_at,
         created_by=octx.actor.name,
         reason=reason_text,
@@ -131,8 +133,10 @@ async def set_price(
         name=plan.name,
         version=version.number,
         **({"for_tenant": version.for_tenant} if version.for_tenant else {}),
-        before={prices.format_title(price): prices.format_price(before) if before else "not asked for"},
-        after={prices.format_title(price): prices.format_price(price)},
+        before={
+            prices.format_title(price): prices.format_price_with_tax(before) if before else "not asked for"
+        },
+        after={prices.format_title(price): prices.format_price_with_tax(price)},
         in_force_from=f"{price.effective_at:%-d %B %Y, %H:%M} UTC",
     )
     await live_events.refresh_pages(octx.session, prices.ALL_PAGES, prices.TOPIC)
@@ -144,7 +148,7 @@ def _require_known_prices(version_prices: Sequence[Price], known_prices: int, pr
     newer = sorted(version_prices, key=lambda each: (each.created_at, each.id))[known_prices:]
     same_part = [each for each in newer if prices.get_price_key(each) == prices.get_price_key(price)]
     if same_part:
-        values = (prices.format_price(same_part[-1]), prices.format_price(price))
+        values = (prices.format_price_with_tax(same_part[-1]), prices.format_price_with_tax(price))
         raise ChangedMeanwhile(
             "this price",
             version=len(version_prices) + 1,
@@ -155,10 +159,10 @@ def _require_known_prices(version_prices: Sequence[Price], known_prices: int, pr
 
 
 def _check_fields(
-    period: str, kind: str, currency: str, amount: int, tiers: Sequence[Tier], meter: str
+    period: str, kind: str, currency: str, amount: int, tiers: Sequence[Tier], meter: str, tax_behavior: str
 ) -> None:
     problems = {}
-    money.require_currency(currency)
+    step = money.require_currency(currency).step
     if period not in prices.PERIODS:
         problems["period"] = "A price is either monthly or yearly."
     if kind not in prices.KINDS:
@@ -169,6 +173,12 @@ def _check_fields(
         problems["amount"] = (
             f"The amount must be from {money.format_amount(0, currency)} to {money.format_amount(prices.MAX_AMOUNT, currency)}."
         )
+    elif any(value % step for value in (amount, *(each for tier in tiers for each in tier[1:]))):
+        problems["amount"] = (
+            f"Amounts in {currency.upper()} are multiples of {money.format_amount(step, currency)}."
+        )
+    if tax_behavior not in prices.TAX_BEHAVIORS:
+        problems["tax_behavior"] = "A price either includes tax or doesn't."
     if tiers and (kind != "metered" or amount):
         problems["tiers"] = "Only metered prices have tiers, and no amount besides them."
     elif tiers and (problem := _find_tier_problem(tiers)):
@@ -193,9 +203,7 @@ def _find_tier_problem(tiers: Sequence[Tier]) -> str:
     return ""
 
 
-def _check_sellable(
-    plan: Plan, version: PlanVersion, kind: str, currency: str, version_prices: Sequence[Price]
-) -> None:
+def _check_sellable(plan: Plan, version: PlanVersion, kind: str) -> None:
     if version.status != "published":
         raise Conflict(
             f"Version {version.number} of {plan.name} is a draft.",
@@ -209,12 +217,8 @@ def _check_sellable(
             "Enter a flat price for each unit.",
             fields={"kind": "Flat only"},
         )
-    if version_prices and version_prices[0].currency != currency:
-        raise Conflict(
-            f"{plan.name} is sold in {version_prices[0].currency.upper()}. A subscription has one currency.",
-            "Create another plan for the other currency.",
-        )
 
 
 def _has_same_amount(price: Price, other: Price) -> bool:
-    return (price.amount, price.tiers, price.tiers_mode) == (other.amount, other.tiers, other.tiers_mode)
+    names = ("amount", "tiers", "tiers_mode", "tax_behavior")
+    return all(getattr(price, name) == getattr(other, name) for name in names)

@@ -21,7 +21,6 @@ from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_billing_repository import TenantAlert, TenantDrift, TenantInvoice
 from shared.backoffice.unbilled_usage_repository import UnbilledGroup
 from shared.billing import accounts, customers
-from shared.billing import repository as billing_repository
 from shared.billing.models import (
     PLATFORM,
     BillingAdjustment,
@@ -71,7 +70,7 @@ class BillingDetails:
     events: Sequence[BillingEvent]
     drift: Sequence[BillingDrift]
     adjustments: Sequence[BillingAdjustment]
-    refunds: Sequence[BillingRefund]  # the oldest first
+    refunds: Sequence[BillingRefund]  # of adjustments
     duplicate_ids: Sequence[str]  # subscriptions that are charged for a plan, where there are several
     unbilled_usage: Sequence[UnbilledGroup]
 
@@ -105,7 +104,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await tenant_billing_repository.list_events(ctx, RECENT_ROWS),
             await tenant_billing_repository.list_drift(ctx, RECENT_ROWS),
             await adjustments.list_adjustments(ctx, RECENT_ROWS),
-            await billing_repository.list_refunds(ctx),
+            await adjustments.list_refunds(ctx),
             charged_ids if len(charged_ids) > 1 else [],
             await unbilled_usage.list_unbilled(ctx),
         )

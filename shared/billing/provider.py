@@ -334,6 +334,7 @@ class PriceTag:
     tiers: tuple[tuple[int | None, int, int], ...] = ()  # up to, per unit, flat
     tiers_mode: str = ""
     meter: str = ""
+    tax_behavior: str = ""  # "exclusive", "inclusive", or "" for the provider's default
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app.pages.prices.forms import ADDON_PART_LABELS, PART_LABELS, PERIOD_LABELS
+from admin_app.pages.prices.forms import ADDON_PART_LABELS, PART_LABELS, PERIOD_LABELS, TAX_LABELS
 from admin_app.pages.prices.state import PricesState
+from shared.billing.pricing import prices
 from shared.core.money import CURRENCIES
 from shared.ui.controls import datetime_input, dialog_field, text_input
 from shared.ui.dialogs import OPERATOR_AUDIT_HINT, form_dialog, reason_field
@@ -65,6 +66,12 @@ def price_fields() -> rx.Component:
             id="price-currency",
             name="currency",
         ),
+        dialog_field(
+            "Tax",
+            form_select("price-tax_behavior", "tax_behavior", rx.fragment(*label_options(TAX_LABELS))),
+            id="price-tax_behavior",
+            name="tax_behavior",
+        ),
         class_name="split",
         data_even="true",
     )
@@ -75,13 +82,12 @@ def label_options(labels: dict[str, str]) -> list[rx.Component]:
 
 
 def currency_options() -> rx.Component:
-    """The currency of the version's prices; every currency while it has none."""
+    """Every currency, the first one of the version's prices in front. A price in another one is sold beside it."""
     currency = PricesState.selected_version.currency
-    codes = sorted(CURRENCIES, key=lambda code: (code != "usd", code))
-    return rx.cond(
-        currency != "",
-        rx.el.option(currency.upper(), value=currency),
-        rx.fragment(*[rx.el.option(code.upper(), value=code) for code in codes]),
+    codes = prices.sort_currencies(CURRENCIES)
+    return rx.fragment(
+        rx.cond(currency != "", rx.el.option(currency.upper(), value=currency)),
+        *[rx.cond(currency != code, rx.el.option(code.upper(), value=code)) for code in codes],
     )
 
 

@@ -18,6 +18,7 @@ PART_LABELS = {
     "seat": "Per seat",
     **{f"metered_{name}": f"{meter.title}, by {meter.unit_text}" for name, meter in METERS.items()},
 }
+TAX_LABELS = {"": "As set in Stripe", "exclusive": "Added to the price", "inclusive": "Included in the price"}
 ADDON_PART_LABELS = {"flat": "Per unit"}  # of an add-on
 MAX_INCLUDED = prices.MAX_UNITS
 ShortText = Annotated[str, StringConstraints(max_length=40)]
@@ -29,6 +30,7 @@ class PriceForm(VersionedForm):
     currency: ShortText
     price: ShortText
     included: ShortText = ""
+    tax_behavior: ShortText = ""
     effective_at: Annotated[Moment, Field(title="In force from")] = None
     reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_LENGTH)]
 
@@ -54,5 +56,6 @@ def parse_price_form(form: PriceForm) -> dict[str, Any]:
         "currency": form.currency,
         "amount": 0 if included_units else amount,
         "tiers": (Tier(included_units, 0), Tier(None, amount)) if included_units else (),
+        "tax_behavior": form.tax_behavior,
         "effective_at": form.effective_at,
     }

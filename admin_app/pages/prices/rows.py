@@ -116,8 +116,8 @@ def _current_and_coming(listed: Sequence[Price], at: datetime) -> list[Price]:
     return [price for price in listed if price.id in current_ids or price.effective_at > at]
 
 
-def _sort_key(price: Price) -> tuple[int, int, str]:
-    return prices.PERIODS.index(price.period), prices.KINDS.index(price.kind), price.meter
+def _sort_key(price: Price) -> tuple[int, int, str, str]:
+    return prices.PERIODS.index(price.period), prices.KINDS.index(price.kind), price.meter, price.currency
 
 
 def _price_row(
@@ -138,7 +138,7 @@ def _price_row(
     return PriceRow(
         id=price.id,
         title=prices.format_title(price),
-        cost=prices.format_price(price),
+        cost=prices.format_price_with_tax(price),
         since=price.effective_at.isoformat(),
         state=state,
         tone=tone,

@@ -64,7 +64,7 @@ class PricesState(DialogState, PageState):
             )
             await self._read(octx)
         self._close_dialog()
-        message = f"{self.selected_version.name}: {prices.format_price(price)}."
+        message = f"{self.selected_version.name}: {prices.format_price_with_tax(price)}."
         start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
         return rx.toast.success(
             message, description=f"In force {start_text}. Current subscriptions change at their next renewal."

@@ -130,6 +130,7 @@ def to_price_tag(price: Price, version: PlanVersion, plan: Plan) -> PriceTag:
         tiers=tuple(prices.read_tiers(price)),
         tiers_mode=price.tiers_mode,
         meter=price.meter,
+        tax_behavior=price.tax_behavior,
     )
 
 
@@ -146,6 +147,7 @@ def find_differences(pushed_price: PushedPrice, remote_price: RemotePrice) -> di
     values["Period"] = (our_tag.period, remote_tag.period)
     values["Kind"] = (our_tag.kind, remote_tag.kind)
     values["Meter"] = (our_tag.meter, remote_tag.meter)
+    values["Tax"] = (prices.TAX_TEXTS[our_tag.tax_behavior], prices.TAX_TEXTS[remote_tag.tax_behavior])
     values["Amount"] = (_format_amount(our_tag), _format_amount(remote_tag))
     return {
         label: [our_value or "none", remote_value or "none"]

@@ -1,4 +1,4 @@
-"""Prices of plan versions over time. A price never changes; a later price of the same part replaces it.
+"""Prices of plan versions over time. A price never changes; a later price of the same part and currency replaces it.
 
 A part is charged once a period (flat), for each seat, or for each unit of a meter. The latest price of a part whose
 time has come is in force. The contents of a plan are in `entitlements.catalog`.
@@ -30,6 +30,15 @@ PERIODS = ("month", "year")
 KINDS = ("flat", "seat", "metered")
 
 
+TAX_BEHAVIORS = ("", "exclusive", "inclusive")  # "": as the provider's settings say
+
+
+TAX_TEXTS = {"": "", "exclusive": "plus tax", "inclusive": "tax included"}
+
+
+FIRST_CURRENCY = "usd"  # offered first, where customers can choose
+
+
 MAX_AMOUNT = 99_999_999  # smallest units: eight digits are the most that Stripe takes
 
 
@@ -57,7 +66,7 @@ class PriceKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanPrices:
-    """The prices of a plan version or add-on for one billing period."""
+    """The prices of a plan version or add-on for one billing period, in one currency."""
 
     flat: Price | None = None
     seat: Price | None = None
@@ -71,15 +80,43 @@ class PlanPrices:
     def currency(self) -> str:
         return self.all_prices[0].currency
 
+    @property
+    def tax_text(self) -> str:
+        """As in "plus tax"; "" where the prices differ, or don't say."""
+        return describe_tax(self.all_prices)
 
-async def get_plan_prices(session: AsyncSession, at: datetime) -> dict[tuple[str, str], PlanPrices]:
-    """Prices by version and period, of those that are sold."""
-    return group_plan_prices([price for price, _, _ in await repository.list_prices(session)], at)
+
+async def get_plan_prices(
+    session: AsyncSession, at: datetime, currency: str | None = None
+) -> dict[tuple[str, str], PlanPrices]:
+    """Prices by version and period, of those that are sold in this currency; None for the first one of each version."""
+    all_prices = [price for price, _, _ in await repository.list_prices(session)]
+    return group_plan_prices(all_prices, at, currency)
 
 
-def group_plan_prices(all_prices: Iterable[Price], at: datetime) -> dict[tuple[str, str], PlanPrices]:
+def group_plan_prices(
+    all_prices: Iterable[Price], at: datetime, currency: str | None = None
+) -> dict[tuple[str, str], PlanPrices]:
     """As `get_plan_prices`, of prices that have been read."""
-    return _group_prices(select_current_prices(all_prices, at).values())
+    return _group_prices(select_current_prices(all_prices, at).values(), currency)
+
+
+def list_currencies(all_prices: Iterable[Price], at: datetime) -> dict[str, tuple[str, ...]]:
+    """The currencies in which each version is sold, the first one first."""
+    currencies: dict[str, set[str]] = {}
+    for price in select_current_prices(all_prices, at).values():
+        currencies.setdefault(price.plan_version_id, set()).add(price.currency)
+    return {version_id: sort_currencies(codes) for version_id, codes in currencies.items()}
+
+
+def sort_currencies(codes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(codes), key=lambda code: (code != FIRST_CURRENCY, code)))
+
+
+def describe_tax(priced: Iterable[Price]) -> str:
+    """As in "plus tax"; "" where the prices differ, or don't say."""
+    behaviors = {price.tax_behavior for price in priced}
+    return TAX_TEXTS[behaviors.pop()] if len(behaviors) == 1 else ""
 
 
 def select_current_prices(all_prices: Iterable[Price], at: datetime) -> dict[PriceKey, Price]:
@@ -151,26 +188,30 @@ async def build_order_lines(
     *,
     seats: int = 1,
     addons: Mapping[str, int] | None = None,
+    currency: str | None = None,
     at: datetime | None = None,
 ) -> tuple[OrderLine, ...]:
-    """The lines of a subscription to this version. `addons`: quantities by version.
+    """The lines of a subscription to this version. `addons`: quantities by version. `currency`: None for the version's first.
 
     `seats`: ignored without a price per seat. Raises Invalid, and Conflict for a combination that isn't sold.
     """
-    addons = addons or {}
+    addons, at = addons or {}, at or now()
     all_prices = await repository.list_version_prices(session, [version_id, *addons])
-    plan_prices = _group_prices(select_current_prices(all_prices, at or now()).values())
+    currencies = list_currencies(all_prices, at)
+    currency = currency or next(iter(currencies.get(version_id, ())), None)
+    plan_prices = group_plan_prices(all_prices, at, currency)
     priced_quantities: list[tuple[Price, int | None]] = []
     for item_id, number in [(version_id, 1), *addons.items()]:
         if (item_id, period) not in plan_prices:
+            if currency not in (None, *currencies.get(item_id, (currency,))):
+                noun = "The plan" if item_id == version_id else "An add-on"
+                raise Conflict(f"{noun} isn't sold in {str(currency).upper()}.", "Contact sales.")
             raise Conflict(
                 "There is no price for this billing period.", "Choose another period, or contact sales."
             )
         version_prices = plan_prices[item_id, period]
         if number < 1 or seats < 1:
             raise Invalid("The quantity must be at least 1.", "Enter a higher number.")
-        if version_prices.currency != plan_prices[version_id, period].currency:
-            raise Conflict("An add-on has another currency than the plan.", "Contact sales.")
         priced_quantities += [(version_prices.flat, number)] if version_prices.flat else []
         priced_quantities += [(version_prices.seat, seats)] if version_prices.seat else []
         priced_quantities += [(metered, None) for metered in version_prices.metered]
@@ -187,6 +228,11 @@ def format_title(price: Price) -> str:
     period = {"month": "monthly", "year": "yearly"}[price.period]
     name = {"flat": "Base", "seat": "Per seat"}.get(price.kind) or METERS[price.meter].title
     return f"{name}, {period}"
+
+
+def format_price_with_tax(price: Price) -> str:
+    """As in "€20.00 per seat, tax included"."""
+    return ", ".join(filter(None, (format_price(price), TAX_TEXTS[price.tax_behavior])))
 
 
 def format_price(price: Price) -> str:
@@ -214,10 +260,17 @@ def format_price(price: Price) -> str:
     return ", ".join(texts)
 
 
-def _group_prices(prices: Iterable[Price]) -> dict[tuple[str, str], PlanPrices]:
+def _group_prices(
+    current_prices: Iterable[Price], currency: str | None = None
+) -> dict[tuple[str, str], PlanPrices]:
+    current_prices = list(current_prices)
+    codes_by_version: dict[str, list[str]] = {}
+    for price in current_prices:
+        codes_by_version.setdefault(price.plan_version_id, []).append(price.currency)
     grouped: dict[tuple[str, str], list[Price]] = {}
-    for price in prices:
-        grouped.setdefault((price.plan_version_id, price.period), []).append(price)
+    for price in current_prices:
+        if price.currency == (currency or sort_currencies(codes_by_version[price.plan_version_id])[0]):
+            grouped.setdefault((price.plan_version_id, price.period), []).append(price)
     return {
         key: PlanPrices(
             next((price for price in group if price.kind == "flat"), None),

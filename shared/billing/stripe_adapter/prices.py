@@ -10,6 +10,8 @@ from shared.billing.stripe_adapter.errors import is_duplicate_object, is_missing
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.mapping import PRICE_ID_KEY
 
+UNSPECIFIED = "unspecified"  # tax behavior: the default in the tax settings is used
+TAX_BEHAVIORS = {"exclusive": "exclusive", "inclusive": "inclusive", UNSPECIFIED: ""}
 KIND_KEY = "bulkhead_kind"  # Stripe doesn't distinguish flat and per seat
 
 
@@ -100,6 +102,8 @@ async def _to_params(client: stripe.StripeClient, tag: PriceTag) -> stripe.param
         "metadata": _metadata(tag),
         "recurring": {"interval": tag.period, "usage_type": "metered" if metered else "licensed"},
     }
+    if tag.tax_behavior:
+        params["tax_behavior"] = cast(Literal["exclusive", "inclusive"], tag.tax_behavior)
     if metered:
         params["recurring"]["meter"] = await _ensure_meter(client, tag.meter)
     if not tag.tiers:
@@ -141,6 +145,7 @@ async def _to_price_tag(
         ),
         tiers_mode=stripe_price.get("tiers_mode") or "",
         meter=meter,
+        tax_behavior=TAX_BEHAVIORS.get(stripe_price.get("tax_behavior") or UNSPECIFIED, ""),
     )
 
 

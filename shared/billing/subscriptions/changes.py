@@ -17,6 +17,7 @@ from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine
 from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
@@ -73,6 +74,7 @@ class PlannedChange:
     has_metered: bool
     seats: int | None
     currency: str
+    tax_text: str  # of `new_amount`, as in "plus tax"; "" where no tax is calculated
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,11 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     is_same_plan = (target_offer.id, period) == (offer.id, subscription.period)
     requested_seats = change_request.seats if change_request.seats is not None else subscription.seats
     bought_seats = await checkout.check_seats(
-        ctx, target_offer, period, requested_seats if requested_seats is not None else 1
+        ctx,
+        target_offer,
+        period,
+        requested_seats if requested_seats is not None else 1,
+        currency=subscription.snapshot.currency or None,
     )
     addons = _get_addon_quantities(subscription, change_request, catalogue)
     capacity = subscriptions.get_seat_capacity(target_offer, bought_seats, addons, catalogue)
@@ -207,7 +213,13 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     ) is not None:
         raise Conflict(*obstacle)
     new_lines = await prices.build_order_lines(
-        ctx.session, PLATFORM, target_offer.id, period, seats=bought_seats or 1, addons=addons
+        ctx.session,
+        PLATFORM,
+        target_offer.id,
+        period,
+        seats=bought_seats or 1,
+        addons=addons,
+        currency=subscription.snapshot.currency or None,
     )
     prices_by_id = {
         price.id: price
@@ -247,6 +259,11 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         has_metered=any(line.quantity is None for line in lines),
         seats=bought_seats,
         currency=subscription.snapshot.currency,
+        tax_text=prices.describe_tax(
+            prices_by_id[line.price_id] for line in lines if line.price_id in prices_by_id
+        )
+        if subscription.snapshot.is_taxed or settings().automatic_tax
+        else "",
     )
 
 

@@ -47,8 +47,12 @@ class CheckoutRequest:
     catalog_prices: Mapping[str, CatalogPrice]
 
 
-async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> CheckoutRequest:
+async def prepare(
+    ctx: Ctx, version_id: str, period: str, *, seats: int = 1, currency: str = ""
+) -> CheckoutRequest:
     """Raises Invalid, NotFound for a plan that isn't sold, Conflict with a subscription or too few seats.
+
+    `currency`: as chosen, "" for the plan's first. A customer who was billed before keeps the currency of then.
 
     Equal orders, by any member, lead to the same checkout page while it is open. The records can be older than
     what happened at the provider, so `submit` asks it again.
@@ -62,11 +66,14 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
         raise Conflict("You already have a subscription.", "Change its plan instead.")
     if await subscriptions.get_incomplete_subscription(ctx) is not None:
         raise _build_incomplete_error()
-    bought_seats = await check_seats(ctx, offer, period, seats)
+    chosen_currency = await _choose_currency(ctx, currency)
+    bought_seats = await check_seats(ctx, offer, period, seats, currency=chosen_currency)
     capacity = subscriptions.get_seat_capacity(offer, bought_seats, {}, catalogue)
     if (obstacle := await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)) is not None:
         raise Conflict(*obstacle)
-    lines = await prices.build_order_lines(ctx.session, PLATFORM, version_id, period, seats=bought_seats or 1)
+    lines = await prices.build_order_lines(
+        ctx.session, PLATFORM, version_id, period, seats=bought_seats or 1, currency=chosen_currency
+    )
     past_subscriptions = await repository.list_subscriptions(ctx)
     trial_days = 0 if past_subscriptions else offer.trial_days
     after = {
@@ -84,6 +91,18 @@ async def prepare(ctx: Ctx, version_id: str, period: str, *, seats: int = 1) -> 
         subscriptions.short_hash(ctx.tenant_id, line_values, trial_days, len(past_subscriptions)),
         await prices.get_catalog_prices(ctx.session),
     )
+
+
+async def _choose_currency(ctx: Ctx, currency: str) -> str | None:
+    """Raises Conflict for another currency than the customer's. https://docs.stripe.com/billing/customer"""
+    snapshot = await repository.get_billing_snapshot(ctx)
+    customer_currency = snapshot.currency if snapshot else ""
+    if customer_currency and currency and currency != customer_currency:
+        raise Conflict(
+            f"Your organisation pays in {customer_currency.upper()}.",
+            "Reload the page to see the prices in this currency.",
+        )
+    return customer_currency or currency or None
 
 
 async def submit(order: CheckoutRequest) -> str:
@@ -200,9 +219,16 @@ def list_offers_on_sale(ctx: Ctx, catalogue: Catalog) -> list[PlanOffer]:
     return [*catalogue.list_offers(at), *tenant_offers]
 
 
-async def check_seats(ctx: Ctx, offer: PlanOffer, period: str, seats: int) -> int | None:
+async def check_seats(
+    ctx: Ctx, offer: PlanOffer, period: str, seats: int, *, currency: str | None = None
+) -> int | None:
     """The number of seats to buy; None where the plan has no price per seat. Raises Invalid, Conflict."""
-    parts = (await prices.get_plan_prices(ctx.session, now())).get((offer.id, period))
+    plan_prices = await prices.get_plan_prices(ctx.session, now(), currency)
+    parts = plan_prices.get((offer.id, period))
+    if parts is None and currency and not any(version_id == offer.id for version_id, _ in plan_prices):
+        raise Conflict(
+            f"{offer.name} isn't sold in {currency.upper()}.", "Choose another plan, or contact sales."
+        )
     if parts is None:
         raise Conflict(
             f"{offer.name} isn't sold for this billing period.", "Choose another period, or contact sales."

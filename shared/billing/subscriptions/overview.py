@@ -14,6 +14,7 @@ from shared.billing.subscriptions import changes, checkout, remaining_charges, s
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle, RemainingCharges, VoidableInvoices
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.billing.sync import provider_records
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements.catalog import Catalog, PlanOffer
@@ -22,7 +23,7 @@ from shared.tenancy import seats
 
 @dataclass(frozen=True, slots=True)
 class PurchaseOption:
-    """`prices_by_period`: without periods that are not sold.
+    """`prices_by_period`: without periods that are not sold. `currencies`: in which it is sold, for any period.
 
     `obstacle`: why it can't be chosen now, and the next step.
     """
@@ -30,11 +31,14 @@ class PurchaseOption:
     offer: PlanOffer
     sentence: str
     prices_by_period: Mapping[str, PlanPrices]
+    currencies: tuple[str, ...] = ()
     obstacle: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BillingOverview:
+    """`currency`: of the customer, "" before the first payment. Prices of plans and add-ons are in `shown_currency`."""
+
     subscription: PlanSubscription | None
     other_subscriptions: Sequence[PlanSubscription]  # charged beside it until they are cancelled
     obstacle: tuple[str, str] | None  # why it can't be changed now, and the next step
@@ -50,6 +54,9 @@ class BillingOverview:
     method: str
     balance: int  # credit is negative
     currency: str
+    shown_currency: str
+    currency_choices: tuple[str, ...]  # of prices; () where there is nothing to choose
+    shows_tax: bool  # the provider calculates taxes, so that prices say whether they contain it
     ended_at: datetime | None  # of the last subscription, without a current one
     has_subscribed: bool  # was subscribed before, so there is no trial
     used_seats: int  # seats
@@ -58,7 +65,8 @@ class BillingOverview:
     fallback_offer: PlanOffer  # the plan without a subscription
 
 
-async def get_overview(ctx: Ctx) -> BillingOverview:
+async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
+    """`currency`: the one that somebody chose to see prices in. A customer who was billed before has one already."""
     policy.require(ctx, actions.BILLING_READ)
     records = await subscriptions.read_records(ctx)
     snapshot, catalogue = records.snapshot, records.catalog
@@ -70,7 +78,15 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
     )
     upcoming = provider_records.to_upcoming(snapshot.upcoming) if snapshot else None
     used_seats = await seats.count(ctx)
-    plan_prices = prices.group_plan_prices((price for price, _, _ in records.priced_versions), now())
+    all_prices = [price for price, _, _ in records.priced_versions]
+    offers = _include_own_offer(checkout.list_offers_on_sale(ctx, catalogue), subscription)
+    currencies = prices.list_currencies(all_prices, now())
+    choices = prices.sort_currencies(code for offer in offers for code in currencies.get(offer.id, ()))
+    customer_currency = (subscription.snapshot.currency if subscription else "") or (
+        snapshot.currency if snapshot else ""
+    )
+    shown_currency = customer_currency or (currency if currency in choices else next(iter(choices), ""))
+    plan_prices = prices.group_plan_prices(all_prices, now(), shown_currency)
     last_ended_at = max((row.state.get("ended_at") or "" for row in records.subscriptions), default="")
     return BillingOverview(
         subscription,
@@ -105,16 +121,29 @@ async def get_overview(ctx: Ctx) -> BillingOverview:
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",
+        shown_currency,
+        () if customer_currency or len(choices) < 2 else choices,
+        settings().automatic_tax or (subscription is not None and subscription.snapshot.is_taxed),
         datetime.fromisoformat(last_ended_at) if last_ended_at and subscription is None else None,
         bool(records.subscriptions),
         used_seats,
         [
-            _build_plan_option(offer, catalogue, plan_prices, subscription, used_seats=used_seats)
-            for offer in _include_own_offer(checkout.list_offers_on_sale(ctx, catalogue), subscription)
+            _build_plan_option(
+                offer,
+                catalogue,
+                plan_prices,
+                subscription,
+                currencies=currencies.get(offer.id, ()),
+                used_seats=used_seats,
+            )
+            for offer in offers
         ],
         [
             PurchaseOption(
-                offer, catalogue.plans[offer.plan_id].sentence, _get_prices_by_period(offer, plan_prices)
+                offer,
+                catalogue.plans[offer.plan_id].sentence,
+                _get_prices_by_period(offer, plan_prices),
+                currencies.get(offer.id, ()),
             )
             for offer in catalogue.list_offers(now(), "addon")
         ],
@@ -128,6 +157,7 @@ def _build_plan_option(
     plan_prices: Mapping[tuple[str, str], PlanPrices],
     subscription: PlanSubscription | None,
     *,
+    currencies: tuple[str, ...],
     used_seats: int,
 ) -> PurchaseOption:
     prices_by_period, obstacle = _get_prices_by_period(offer, plan_prices), None
@@ -138,7 +168,9 @@ def _build_plan_option(
     )  # the maximum number is bought
     if subscription is None or subscription.offer is None or subscription.offer.id != offer.id:
         obstacle = subscriptions.describe_seat_obstacle(offer, used_seats=used_seats, capacity=capacity)
-    return PurchaseOption(offer, catalogue.plans[offer.plan_id].sentence, prices_by_period, obstacle)
+    return PurchaseOption(
+        offer, catalogue.plans[offer.plan_id].sentence, prices_by_period, currencies, obstacle
+    )
 
 
 def _get_prices_by_period(

@@ -6,7 +6,6 @@ A row that the provider no longer has is marked as absent, not deleted, and trea
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from shared.billing import repository
@@ -236,6 +235,7 @@ def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
     """The upcoming charges as of the last sync; None where no sync has fetched them yet."""
     if not state:
         return None
+    included_taxes = state.get(INCLUDED_TAXES) or [0] * len(state["invoices"])
     return UpcomingCharges(
         tuple(
             UpcomingInvoice(
@@ -255,9 +255,7 @@ def to_upcoming(state: dict[str, Any]) -> UpcomingCharges | None:
                     ),
                 }
             )
-            for invoice, included_tax in zip_longest(
-                state["invoices"], state.get(INCLUDED_TAXES, ()), fillvalue=0
-            )
+            for invoice, included_tax in zip(state["invoices"], included_taxes, strict=True)
         ),
         tuple(state["unknown_ids"]),
     )

@@ -89,7 +89,7 @@ def set_up(account: Account, *, country: str = "", behavior: str = "") -> None:
 
 
 def require_active(account: Account) -> None:
-    """Raises what Stripe answers where automatic tax is asked for without an origin address."""
+    """Raises what Stripe answers to a request for automatic tax without an origin address."""
     if not _get_settings(account)["country"]:
         raise ApiError(
             "You must have a valid origin address to enable automatic tax calculation in test mode. Visit"

@@ -38,6 +38,8 @@ class OrderState(DialogState, PageState, mixin=True):
     """The part of the page's state that orders. An order is prepared in a transaction and submitted outside of it."""
 
     period: str = "month"
+    currency: str = ""  # that prices are shown in
+    currencies: list[tuple[str, str]] = []  # to choose from; [] for a customer who has one
     subscribed: bool = False
     seats_used: int = 0
     seats_bought: int = 0
@@ -98,7 +100,7 @@ class OrderState(DialogState, PageState, mixin=True):
 
     async def _start_checkout(self, version_id: str, seats: int) -> EventSpec:
         async with self._ctx() as ctx:
-            order = await checkout.prepare(ctx, version_id, self.period, seats=seats)
+            order = await checkout.prepare(ctx, version_id, self.period, seats=seats, currency=self.currency)
         address = await checkout.submit(order)
         self._close_dialog()
         return redirect_to(address)

@@ -77,7 +77,14 @@ def _plan_row(
     can_try: bool,
 ) -> PlanRow:
     offer, parts, subscription = plan.offer, plan.prices_by_period.get(period), overview.subscription
-    figure, unit, second = _price_texts(parts, period) if parts else ("Custom pricing", "", "")
+    other_currency_text = describe_other_currencies(plan, overview.shown_currency)
+    if parts is None:
+        figure, unit, second = f"Not in {overview.shown_currency.upper()}", "", ""
+        figure = figure if other_currency_text else "Custom pricing"
+    else:
+        figure, unit, second = _price_texts(parts, period)
+        if overview.shows_tax and parts.tax_text:
+            unit = f"{unit}, {parts.tax_text}"
     is_subscribed = (
         subscription is not None and subscription.offer is not None and subscription.offer.id == offer.id
     )
@@ -92,7 +99,7 @@ def _plan_row(
         note = "Current plan"
     elif parts is None:
         note = (
-            "Contact sales"
+            other_currency_text or "Contact sales"
             if not plan.prices_by_period
             else f"Only {'monthly' if period == 'year' else 'yearly'}"
         )
@@ -121,6 +128,13 @@ def _plan_row(
         " ".join(overview.obstacle or plan.obstacle or ()) if verb else "",
         parts is not None and parts.seat is not None,
     )
+
+
+def describe_other_currencies(plan: PurchaseOption, currency: str) -> str:
+    """Why a plan has no price in this currency, and the next step; "" where it has one, or none at all."""
+    if not plan.currencies or currency in plan.currencies:
+        return ""
+    return f"Sold in {', '.join(code.upper() for code in plan.currencies)} only. Contact sales."
 
 
 def _price_texts(parts: PlanPrices, period: str) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.ui.banners import local_time, skeleton_block
-from shared.ui.controls import button, disabled_button, icon, segmented_control
+from shared.ui.controls import button, disabled_button, icon, segmented_control, select
 from shared.ui.panels import item_list, panel, small, stat_grid, text_with_note
 from shared.ui.tables import badge, has_items
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, PlanRow
@@ -80,6 +80,15 @@ def plans_section() -> rx.Component:
         value=BillingState.period,
         on_change=BillingState.choose_period,
     )
+    currency_switch = rx.cond(
+        has_items(BillingState.currencies),
+        select(
+            "Currency",
+            BillingState.currencies,
+            value=BillingState.currency,
+            on_change=BillingState.choose_currency,
+        ),
+    )
     placeholder = rx.el.div(
         *[skeleton_block(width, margin="8px 0") for width in ("32%", "48%", "72%", "64%", "70%")],
         class_name="plan",
@@ -92,7 +101,10 @@ def plans_section() -> rx.Component:
         name="Plans",
     )
     return rx.el.div(
-        rx.el.div(rx.el.h2("Plans"), switch, class_name="row"), box, class_name="section", data_testid="plans"
+        rx.el.div(rx.el.h2("Plans"), switch, currency_switch, class_name="row"),
+        box,
+        class_name="section",
+        data_testid="plans",
     )
 
 

@@ -12,12 +12,12 @@ from shared.billing.subscriptions import (
     changes,
     proration,
 )
-from shared.billing.subscriptions.overview import BillingOverview
+from shared.billing.subscriptions.overview import BillingOverview, PurchaseOption
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import money
 from shared.ui.tables import TONE_BY_LABEL
-from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
+from tenant_app.pages.billing.plan_rows import describe_other_currencies, lowercase_first, period_text
 
 BALANCE_LABEL = "Balance of earlier invoices and credits"
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
@@ -85,6 +85,9 @@ def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
     rows = []
     for addon in overview.addons:
         parts = addon.prices_by_period.get(subscription.period if subscription else period)
+        other_currency_text = describe_other_currencies(addon, overview.shown_currency)
+        if other_currency_text:
+            rows.append(_unsold_addon_row(addon, overview.shown_currency, other_currency_text))
         if parts is None or parts.flat is None:
             continue
         count = subscription.addons.get(addon.offer.id, 0) if subscription else 0
@@ -114,6 +117,22 @@ def addon_rows(overview: BillingOverview, period: str) -> list[AddonRow]:
             )
         )
     return rows
+
+
+def _unsold_addon_row(addon: PurchaseOption, currency: str, refusal: str) -> AddonRow:
+    return AddonRow(
+        id=addon.offer.id,
+        name=addon.offer.name,
+        sentence=addon.sentence,
+        cost=f"Not in {currency.upper()}",
+        count=0,
+        status="",
+        tone="idle",
+        paid_until="",
+        add_label="Add",
+        can_remove=False,
+        refusal=refusal,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +269,8 @@ def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
     amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
     more = ", plus usage" if change.has_metered else ""
     start = "" if change.starts_new_period else iso_or_empty(change.renews_at)
-    return f"{amount} {period_text(change.period)}{more}", start
+    tax_text = f", {change.tax_text}" if change.tax_text else ""
+    return f"{amount} {period_text(change.period)}{tax_text}{more}", start
 
 
 def invoice_row(invoice: BillingInvoice) -> InvoiceRow:

@@ -112,7 +112,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
         return (
             ctx,
-            await overview.get_overview(ctx),
+            await overview.get_overview(ctx, self.currency),
             await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
         )
 
@@ -159,6 +159,8 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
             self.period = subscription.period
+        self.currency = billing.shown_currency
+        self.currencies = [(code, code.upper()) for code in billing.currency_choices]
         self._show_subscription(ctx, billing)
         current = (
             subscription.offer.key
@@ -230,6 +232,12 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
     @needs(actions.BILLING_READ)
     async def choose_period(self, period: str) -> None:
         self.period, self._is_period_chosen = parse_choice(period, PERIODS), True
+        await self._reload()
+
+    @rx.event
+    @needs(actions.BILLING_READ)
+    async def choose_currency(self, currency: str) -> None:
+        self.currency = parse_choice(currency, [code for code, _ in self.currencies])
         await self._reload()
 
     @rx.event
