@@ -6,7 +6,7 @@ A column with a constant default, and a wider check. Code of the version before 
 from alembic import op
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 works_with = "0004"

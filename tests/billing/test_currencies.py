@@ -8,8 +8,8 @@ import pytest
 from shared.billing.pricing import price_sync, prices
 from shared.billing.subscriptions import checkout, overview
 from shared.core.errors import Conflict, Invalid
+from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.plan_rows import plan_rows
-from tenant_app.pages.billing.rows import addon_rows
 from tests.billing.test_selling import subscribe_person
 from tests.conftest import Cast, Person
 from tests.support.billing import shared_provider, sold_plans
@@ -43,7 +43,7 @@ async def prepare(person: Person, version_id: str, currency: str = "") -> checko
 
 
 def find_card(billing: overview.BillingOverview, version_id: str) -> Any:
-    return next(row for row in plan_rows(billing, "month", "", False) if row.id == version_id)
+    return next(row for row in plan_rows(billing, "month", "") if row.id == version_id)
 
 
 async def test_new_customer_chooses_the_currency_of_the_plan_cards_and_the_order(

@@ -44,8 +44,10 @@ def period_text(period: str) -> str:
     return "a year" if period == "year" else "a month"
 
 
-def plan_rows(overview: BillingOverview, period: str, current: str, can_try: bool) -> list[PlanRow]:
-    """`current`: key of the current plan, subscribed or assigned."""
+def plan_rows(overview: BillingOverview, period: str, plan_without_subscription: str) -> list[PlanRow]:
+    """`plan_without_subscription`: key of the plan that is assigned where none is subscribed to; "" without one."""
+    subscribed_offer = overview.subscription.offer if overview.subscription else None
+    current = subscribed_offer.key if subscribed_offer else plan_without_subscription
     paid_plans = [
         plan for plan in overview.plans if plan.offer.plan_id != overview.fallback_offer.plan_id
     ]  # the fallback plan is not for sale
@@ -62,7 +64,7 @@ def plan_rows(overview: BillingOverview, period: str, current: str, can_try: boo
     previous_offer: PlanOffer | None = None
     rows = []
     for plan in paid_plans:
-        rows.append(_plan_row(plan, overview, period, previous_offer, current, suggested_id, can_try))
+        rows.append(_plan_row(plan, overview, period, previous_offer, current, suggested_id))
         previous_offer = plan.offer
     return rows
 
@@ -74,7 +76,6 @@ def _plan_row(
     previous_offer: PlanOffer | None,
     current: str,
     suggested_id: str,
-    can_try: bool,
 ) -> PlanRow:
     offer, parts, subscription = plan.offer, plan.prices_by_period.get(period), overview.subscription
     other_currency_text = describe_other_currencies(plan, overview.shown_currency)
@@ -107,12 +108,10 @@ def _plan_row(
         verb = f"Pay {PERIOD_LABELS[period].lower()}"
     elif subscription is not None:
         verb = f"Change to {offer.name}"
+    elif offer.trial_days and not overview.has_subscribed:
+        verb = f"Try {offer.name} for {offer.trial_days} days"
     else:
-        verb = (
-            f"Try {offer.name} for {offer.trial_days} days"
-            if can_try and offer.trial_days
-            else f"Choose {offer.name}"
-        )
+        verb = f"Choose {offer.name}"
     return PlanRow(
         offer.id,
         offer.name,

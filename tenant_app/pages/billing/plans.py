@@ -9,8 +9,8 @@ from shared.ui.banners import local_time, skeleton_block
 from shared.ui.controls import button, disabled_button, icon, segmented_control, select
 from shared.ui.panels import item_list, panel, small, stat_grid, text_with_note
 from shared.ui.tables import badge, has_items
+from tenant_app.pages.billing.addon_rows import AddonRow
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, PlanRow
-from tenant_app.pages.billing.rows import AddonRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell
 

@@ -27,6 +27,7 @@ from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.forms import Form, parse_choice
 from shared.ui.list_state import ListState
+from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
@@ -35,7 +36,6 @@ from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
     InvoiceLineRow,
     InvoiceRow,
-    addon_rows,
     invoice_row,
     iso_or_empty,
     line_rows,
@@ -162,14 +162,8 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         self.currency = billing.shown_currency
         self.currencies = [(code, code.upper()) for code in billing.currency_choices]
         self._show_subscription(ctx, billing)
-        current = (
-            subscription.offer.key
-            if subscription and subscription.offer
-            else ""
-            if billing.ended_at
-            else ctx.rights.plan
-        )
-        self.plans = plan_rows(billing, self.period, current, not billing.has_subscribed)
+        plan_without_subscription = "" if billing.ended_at else ctx.rights.plan
+        self.plans = plan_rows(billing, self.period, plan_without_subscription)
         self.addons = addon_rows(billing, self.period)
         self.saving = describe_saving(billing)
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
