@@ -307,8 +307,25 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
 def _offered(tenant: str) -> Quote:
     """A change that was shown to somebody of this tenant."""
     change = PlannedChange(
-        *(tenant, "cus_x", "sub_x", ChangeRequest(seats=120), {}, {}, (), ()),
-        *(True, "", 100, 50, "month", False, None, False, 4, "usd"),
+        tenant_id=tenant,
+        customer_id="cus_x",
+        subscription_id="sub_x",
+        request=ChangeRequest(seats=120),
+        after={},
+        before={},
+        lines=(),
+        canceled_addons=(),
+        prorate=True,
+        fingerprint="",
+        new_amount=100,
+        old_amount=50,
+        period="month",
+        starts_new_period=False,
+        renews_at=None,
+        has_metered=False,
+        seats=4,
+        currency="usd",
+        tax_text="",
     )
     return Quote(change, ChangePreview("usd", 100, (), now()), now())
 
