@@ -24,7 +24,7 @@ from sqlmodel import select
 
 from shared.access import decision_counts, decision_counts_repository
 from shared.backoffice import key_renewal_repository
-from shared.billing import usage_repository
+from shared.billing import usage_periods, usage_repository
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
@@ -192,7 +192,7 @@ async def reporting(world: World, report: Report) -> None:
         refused = [row.id for row in waiting] == [own_id]
         report.attempt(KIND, "usage of Globex is sent for Acme", refused=refused)
         before = await _digest(session, world)
-        await usage_repository.set_problem(session, world.acme, [other_id], usage_repository.REFUSED)
+        await usage_repository.set_problem(session, world.acme, [other_id], usage_periods.REFUSED)
         refused = before == await _digest(session, world)
         report.attempt(KIND, "usage of Globex is refused for Acme", refused=refused)
         subscriptions = await usage_repository.list_subscriptions(session, world.acme)
