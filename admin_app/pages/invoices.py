@@ -168,7 +168,7 @@ def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
     )
 
 
-def amount_with_tax(total: rx.Var[str], tax: rx.Var[str]) -> rx.Component:
+def amount_with_tax(total: str | rx.Var[str], tax: str | rx.Var[str]) -> rx.Component:
     return rx.fragment(total, rx.cond(tax != "", rx.el.div(small(tax))))
 
 

@@ -11,7 +11,7 @@ from shared.tenancy import links, mail_preferences, notifications
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
-from shared.ui.forms import parse_id
+from shared.ui.forms import parse_flag, parse_id
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
 from shared.ui.tables import badge, has_items
@@ -80,14 +80,14 @@ class NotificationsState(PageState):
     @needs(actions.NOTIFICATION_READ)
     async def choose_payment_mails(self, enabled: bool) -> Any:
         async with self._quiet_ctx() as ctx:
-            await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled is True)
+            await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, parse_flag(enabled))
         return NotificationsState.load
 
     @rx.event
     @needs(actions.NOTIFICATION_READ)
     async def choose_reminder_mails(self, enabled: bool) -> Any:
         async with self._quiet_ctx() as ctx:
-            await mail_preferences.set_preference(ctx, mail_preferences.REMINDERS, enabled is True)
+            await mail_preferences.set_preference(ctx, mail_preferences.REMINDERS, parse_flag(enabled))
         return NotificationsState.load
 
 

@@ -23,9 +23,9 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import select
 
 from shared.access import decision_counts, decision_counts_repository
-from shared.backoffice import key_renewal_repository
+from shared.backoffice import adjustments_repository, key_renewal_repository, unbilled_usage_repository
 from shared.billing import usage_periods, usage_repository
-from shared.billing.models import PLATFORM, BillingUsage
+from shared.billing.models import PLATFORM, BillingRefund, BillingUsage
 from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
@@ -111,6 +111,8 @@ async def alone(
         ("visits", partial(visits, world, report)),
         ("forgetting", partial(forgetting, world, report)),
         ("reporting", partial(reporting, world, report)),
+        ("settling", partial(settling, world, report)),
+        ("refunding", partial(refunding, world, report)),
         ("resealing", partial(resealing, world, report)),
         ("sorting", partial(sorting, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
@@ -214,6 +216,29 @@ async def reporting(world: World, report: Report) -> None:
         await session.exec(sa.update(BillingUsage).values(doubtful))
         refused = await usage_repository.mark_doubtful(session, world.acme, now() - DAY) == 1
         report.attempt(KIND, "usage of Globex is in doubt for Acme", refused=refused)
+
+
+async def settling(world: World, report: Report) -> None:
+    """Usage that nothing bills is listed and settled for one tenant at a time."""
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        await ctx.session.exec(sa.update(BillingUsage).values(problem=usage_periods.ENDED, reported_at=None))
+        groups = await unbilled_usage_repository.list_unbilled(ctx)
+        refused = [group.count for group in groups] == [1]
+        report.attempt(KIND, "usage of Globex that nothing bills, among that of Acme", refused=refused)
+        before = await _digest(ctx.session, world)
+        for group in groups:
+            await unbilled_usage_repository.settle(ctx, group.problem, group.meter, "usg_z")
+        refused = before == await _digest(ctx.session, world)
+        report.attempt(KIND, "usage of Globex is settled for Acme", refused=refused)
+
+
+async def refunding(world: World, report: Report) -> None:
+    """Refunds of adjustments are those of one tenant."""
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        await ctx.session.exec(sa.update(BillingRefund).values(adjustment_id="adj_attack"))
+        refunds = await adjustments_repository.list_refunds(ctx)
+        refused = {refund.tenant_id for refund in refunds} == {world.acme}
+        report.attempt(KIND, "refunds of Globex among those of Acme", refused=refused)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ ASKED_BEFORE = {
     "backoffice.adjustments.release_adjustment": "a job",
     "billing.sync.refund_results.fail_adjustments": "by billing.sync.apply_state",
     "billing.sync.refund_results.list_alerts": "by billing.sync.apply_state",
+    "backoffice.adjustments.list_refunds": "by backoffice.tenant_billing",
     "backoffice.unbilled_usage.list_unbilled": "by backoffice.tenant_billing",
     "backoffice.duplicate_subscriptions.list_charged_ids": "by request_end and backoffice.tenant_billing",
     "access.decision_counts.list_refusals": "by backoffice.recent_refusals",
