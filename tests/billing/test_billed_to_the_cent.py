@@ -16,6 +16,7 @@ hybrid  $199.00            used 5,400                  used 6,000               
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +35,7 @@ from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.dev.stripe_sandbox import checkout
 from shared.dev.stripe_sandbox.api import build_app
+from shared.dev.stripe_sandbox.buyer_details import BuyerDetails
 from shared.dev.stripe_sandbox.store import Account, Sandbox
 from shared.tenancy import entry
 from tests.conftest import Operating, own_database
@@ -99,6 +101,8 @@ class Buyer:
     tenant_id: str
     version_id: str
     customer_id: str = ""
+    currency: str | None = None
+    details: BuyerDetails = field(default_factory=BuyerDetails)
 
     async def subscription(self) -> Subscription:
         (subscription,) = (await self.world.gateway.fetch_customer(self.customer_id)).subscriptions
@@ -107,7 +111,9 @@ class Buyer:
     async def buys(self, seats: int = 1) -> None:
         self.customer_id = await customers.ensure(self.tenant_id)
         async with db.transaction() as session:
-            lines = await prices.build_order_lines(session, PLATFORM, self.version_id, "month", seats=seats)
+            lines = await prices.build_order_lines(
+                session, PLATFORM, self.version_id, "month", seats=seats, currency=self.currency
+            )
         order = CheckoutOrder(
             self.customer_id,
             lines,
@@ -117,6 +123,7 @@ class Buyer:
             self.tenant_id,
         )
         page = await self.world.gateway.create_checkout(order)
+        checkout.enter_details(self.world.account, page.id, self.details)
         assert checkout.pay_with_card(self.world.account, page.id, "4242424242424242").paid
         await self.looked_at()
 
@@ -124,7 +131,14 @@ class Buyer:
         moment = self.world.now
         async with db.transaction() as session:
             lines = await prices.build_order_lines(
-                session, PLATFORM, self.version_id, "month", seats=seats, addons=addons, at=moment
+                session,
+                PLATFORM,
+                self.version_id,
+                "month",
+                seats=seats,
+                addons=addons,
+                currency=self.currency,
+                at=moment,
             )
         subscription = await self.subscription()
         await self.world.gateway.change_subscription(
@@ -148,13 +162,18 @@ class Buyer:
         )
 
 
-@pytest.fixture
-async def world(schema: str) -> AsyncIterator[World]:
+@asynccontextmanager
+async def open_world(schema: str, *, automatic_tax: bool = False) -> AsyncIterator[World]:
     """Prices are everybody's, so that this has a database, and the provider an account, of its own."""
     async with own_database(schema, "cents"):
         registered_providers, sandbox = dict(provider_registry._providers), Sandbox()
         async with serve_app(build_app(sandbox)) as base:
-            gateway = StripeGateway(KEY, base, get_time=lambda: datetime.fromtimestamp(sandbox.clock(), UTC))
+            gateway = StripeGateway(
+                KEY,
+                base,
+                automatic_tax=automatic_tax,
+                get_time=lambda: datetime.fromtimestamp(sandbox.clock(), UTC),
+            )
             gateway._transport._rate_limiter = RateLimiter(
                 KEY, rate=1_000, burst=100
             )  # nobody else asks here
@@ -167,11 +186,17 @@ async def world(schema: str) -> AsyncIterator[World]:
             sandbox.clock = lambda: made.now.timestamp()
             sandbox.base_url = base
             provider_registry.register(PLATFORM, gateway)
-            await _sell(made)
             yield made
             await gateway.close()
         provider_registry._providers.clear()
         provider_registry._providers.update(registered_providers)
+
+
+@pytest.fixture
+async def world(schema: str) -> AsyncIterator[World]:
+    async with open_world(schema) as made:
+        await _sell(made)
+        yield made
 
 
 async def _sell(world: World) -> None:

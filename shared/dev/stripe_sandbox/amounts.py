@@ -5,9 +5,18 @@ from typing import Any
 
 from shared.dev.stripe_sandbox.store import Object
 
+# The last digit of what is paid in them is 0. https://docs.stripe.com/currencies, "Three-decimal currencies"
+THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
+
 
 def round_half_up(value: Decimal) -> int:
     return int(value.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def round_amount(value: Decimal, currency: str) -> int:
+    """What is computed for an invoice, so that the invoice can be paid in its currency."""
+    step = 10 if currency in THREE_DECIMAL_CURRENCIES else 1
+    return round_half_up(value / step) * step
 
 
 def format_decimal(value: Decimal) -> str:
@@ -56,5 +65,5 @@ def _count_packages(transform: Any, quantity: int) -> int:
     return -(-quantity // divisor) if transform["round"] == "up" else quantity // divisor
 
 
-def compute_percentage(amount: int, rate: float) -> int:
-    return round_half_up(amount * Decimal(str(rate)) / 100)
+def compute_percentage(amount: int, rate: float, currency: str) -> int:
+    return round_amount(amount * Decimal(str(rate)) / 100, currency)

@@ -324,7 +324,7 @@ def _compute_totals(account: Account, session: Object) -> None:
     for line in lines_data:
         base = line["amount_subtotal"] - line["amount_discount"]
         behavior = taxes.get_behavior(account, line["price"]["id"], line["currency"])
-        line_taxes = [taxes.compute_tax(account, payer, behavior, base)] if payer else []
+        line_taxes = [taxes.compute_tax(account, payer, behavior, base, line["currency"])] if payer else []
         line["amount_tax"] = sum(int(tax["amount"]) for tax in line_taxes)
         line["amount_total"] = base + taxes.sum_amounts(line_taxes, "exclusive")
         all_taxes += line_taxes
@@ -349,10 +349,10 @@ def _spread_discount(account: Account, session: Object) -> int:
     for discount in session["discounts"]:
         coupon = account.objects["coupon"][discount["coupon"]]
         if coupon["percent_off"] is not None:
-            discount_amount = amounts.compute_percentage(subtotal, coupon["percent_off"])
+            discount_amount = amounts.compute_percentage(subtotal, coupon["percent_off"], session["currency"])
         else:
             discount_amount = min(subtotal, coupon["amount_off"])
-        coupons.spread_discount(parts, coupon["id"], discount_amount, subtotal)
+        coupons.spread_discount(parts, coupon["id"], discount_amount, subtotal, currency=session["currency"])
     for line, part in zip(session_items, parts, strict=True):
         line["amount_discount"] = sum(discount["amount"] for discount in part["discount_amounts"])
     return discount_amount

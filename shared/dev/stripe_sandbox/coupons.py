@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from shared.dev.stripe_sandbox.amounts import compute_percentage, round_half_up
+from shared.dev.stripe_sandbox.amounts import compute_percentage, round_amount
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.periods import compute_boundary
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -140,18 +140,18 @@ def apply_discounts(account: Account, invoice: Object) -> None:
             for line in discountable
         )
         if coupon["percent_off"] is not None:
-            amount = compute_percentage(base, coupon["percent_off"])
+            amount = compute_percentage(base, coupon["percent_off"], invoice["currency"])
         else:
             amount = min(coupon["amount_off"], base)
-        spread_discount(discountable, id_, amount, base)
+        spread_discount(discountable, id_, amount, base, currency=invoice["currency"])
         discount_totals.append({"amount": amount, "discount": id_})
     invoice["total_discount_amounts"] = discount_totals
 
 
-def spread_discount(lines: list[Object], id_: str, amount: int, base: int) -> None:
+def spread_discount(lines: list[Object], id_: str, amount: int, base: int, *, currency: str) -> None:
     """In proportion, so that the parts add up: each gets its share of what is left."""
     for line in lines:
         remaining = line["amount"] - sum(discount["amount"] for discount in line["discount_amounts"])
-        share = round_half_up(Decimal(amount) * remaining / base) if base else 0
+        share = round_amount(Decimal(amount) * remaining / base, currency) if base else 0
         line["discount_amounts"].append({"amount": share, "discount": id_})
         amount, base = amount - share, base - remaining

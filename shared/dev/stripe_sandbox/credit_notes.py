@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from shared.dev.stripe_sandbox import balances, collection, payments, taxes
-from shared.dev.stripe_sandbox.amounts import round_half_up
+from shared.dev.stripe_sandbox.amounts import round_amount
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refunds import refund_charge
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -136,16 +136,16 @@ def _fill_lines(account: Account, note: Object, invoice: Object, call: ApiCall) 
 
 
 def _build_amount_line(account: Account, invoice: Object, total: int) -> Object:
-    line_taxes = _share_taxes(invoice["total_taxes"], total, invoice["total"])
+    line_taxes = _share_taxes(invoice["total_taxes"], total, invoice["total"], invoice["currency"])
     amount = total - taxes.sum_amounts(line_taxes, "exclusive")
     return _build_custom_line(account, {"unit_amount": amount}, line_taxes)
 
 
-def _share_taxes(all_taxes: list[Object], amount: int, whole_amount: int) -> list[Object]:
+def _share_taxes(all_taxes: list[Object], amount: int, whole_amount: int, currency: str) -> list[Object]:
     """The part of these taxes that belongs to a part of the amount."""
     share = Decimal(amount) / whole_amount if whole_amount else Decimal(0)
     return [
-        {**tax, **{name: round_half_up(tax[name] * share) for name in ("amount", "taxable_amount")}}
+        {**tax, **{name: round_amount(tax[name] * share, currency) for name in ("amount", "taxable_amount")}}
         for tax in all_taxes
     ]
 
@@ -182,7 +182,7 @@ def _build_line(account: Account, invoice: Object, params: Object) -> Object:
         invoice_line_item=invoice_line["id"],
         amount=amount,
         description=invoice_line["description"],
-        taxes=_share_taxes(invoice_line["taxes"], amount, invoice_line["amount"]),
+        taxes=_share_taxes(invoice_line["taxes"], amount, invoice_line["amount"], invoice["currency"]),
     )
 
 

@@ -18,7 +18,7 @@ def build_licensed_lines(
     price, quantity = item["price"], item["quantity"]
     invoice_lines = []
     for units, unit, amount in amounts.compute_cost_parts(price, quantity):
-        line_amount = amount if share is None else amounts.round_half_up(amount * share)
+        line_amount = amount if share is None else amounts.round_amount(amount * share, price["currency"])
         invoice_lines.append(_build_item_line(account, subscription, item, period, line_amount, units, unit))
     return invoice_lines
 

@@ -19,7 +19,7 @@ def credit_unused_time(account: Account, subscription: Object, item: Object, tim
         return
     # Items that an older version of the stand-in has stored have no amount.
     charged = Decimal(basis.get("amount") or amounts.compute_cost(basis["price"], basis["quantity"]))
-    amount = amounts.round_half_up(charged * compute_share(item, timestamp))
+    amount = amounts.round_amount(charged * compute_share(item, timestamp), basis["price"]["currency"])
     if amount:
         period = (timestamp, item["current_period_end"])
         lines.create_proration_item(
@@ -30,7 +30,7 @@ def credit_unused_time(account: Account, subscription: Object, item: Object, tim
 def charge_remaining_time(account: Account, subscription: Object, item: Object, timestamp: int) -> None:
     price, quantity = item["price"], item["quantity"]
     net_cost = compute_net_cost(account, subscription, item)
-    amount = amounts.round_half_up(net_cost * compute_share(item, timestamp))
+    amount = amounts.round_amount(net_cost * compute_share(item, timestamp), price["currency"])
     if amount:
         period = (timestamp, item["current_period_end"])
         lines.create_proration_item(account, subscription, item, price, quantity, period, amount)

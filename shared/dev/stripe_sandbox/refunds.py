@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from shared.dev.stripe_sandbox.amounts import THREE_DECIMAL_CURRENCIES
 from shared.dev.stripe_sandbox.disputes import is_refund_blocked
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -34,6 +35,10 @@ def refund_charge(
     if refundable == 0:
         raise ApiError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     refund_amount = refundable if amount is None else amount
+    if charge["currency"] in THREE_DECIMAL_CURRENCIES and refund_amount % 10:
+        raise ApiError(
+            f"Invalid amount. The last digit of amounts in {charge['currency']} has to be 0.", param="amount"
+        )
     if not 0 < refund_amount <= refundable:
         raise ApiError(
             f"Refund amount ({refund_amount}) is greater than unrefunded amount on charge ({refundable}).",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from shared.dev.stripe_sandbox.amounts import round_half_up
+from shared.dev.stripe_sandbox.amounts import round_amount
 from shared.dev.stripe_sandbox.customers import COUNTRY_CODES, EMPTY_ADDRESS
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -158,7 +158,9 @@ def apply_taxes(account: Account, invoice: Object) -> None:
     payer = find_payer(account, customer)
     for line in invoice["lines"]["data"]:
         base = line["amount"] - sum(discount["amount"] for discount in line["discount_amounts"])
-        line["taxes"] = [compute_tax(account, payer, get_line_behavior(account, line), base)]
+        line["taxes"] = [
+            compute_tax(account, payer, get_line_behavior(account, line), base, line["currency"])
+        ]
     invoice["total_taxes"] = sum_taxes(line["taxes"][0] for line in invoice["lines"]["data"])
 
 
@@ -167,13 +169,13 @@ def find_payer(account: Account, customer: Object) -> Payer:
     return Payer(customer["address"]["country"], any(tax_id["type"] == "eu_vat" for tax_id in tax_ids))
 
 
-def compute_tax(account: Account, payer: Payer, behavior: str, base: int) -> Object:
+def compute_tax(account: Account, payer: Payer, behavior: str, base: int, currency: str) -> Object:
     """The tax on `base`, which contains it where `behavior` is inclusive."""
     rate, reason = _find_rate(account, payer)
     if behavior == "inclusive":
-        amount = round_half_up(Decimal(base) * rate / (100 + rate))
+        amount = round_amount(Decimal(base) * rate / (100 + rate), currency)
     else:
-        amount = round_half_up(Decimal(base) * rate / 100)
+        amount = round_amount(Decimal(base) * rate / 100, currency)
     return {
         "amount": amount,
         "tax_behavior": behavior,
