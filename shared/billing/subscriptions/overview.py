@@ -66,7 +66,7 @@ class BillingOverview:
 
 
 async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
-    """`currency`: the one that somebody chose to see prices in. A customer who was billed before has one already."""
+    """`currency`: the one in which prices are shown to a new customer. A customer who was billed before has one already."""
     policy.require(ctx, actions.BILLING_READ)
     records = await subscriptions.read_records(ctx)
     snapshot, catalogue = records.snapshot, records.catalog

@@ -16,7 +16,8 @@ from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form, parse_choice, whole
 from tenant_app.pages.billing.addon_rows import AddonRow
 from tenant_app.pages.billing.plan_rows import PlanRow
-from tenant_app.pages.billing.rows import InvoiceLineRow, describe_next_price, preview_row
+from tenant_app.pages.billing.quote_rows import describe_next_price, preview_row
+from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.shell import PageState
 
 

@@ -79,13 +79,7 @@ def _plan_row(
 ) -> PlanRow:
     offer, parts, subscription = plan.offer, plan.prices_by_period.get(period), overview.subscription
     other_currency_text = describe_other_currencies(plan, overview.shown_currency)
-    if parts is None:
-        figure, unit, second = f"Not in {overview.shown_currency.upper()}", "", ""
-        figure = figure if other_currency_text else "Custom pricing"
-    else:
-        figure, unit, second = _price_texts(parts, period)
-        if overview.shows_tax and parts.tax_text:
-            unit = f"{unit}, {parts.tax_text}"
+    figure, unit, second = _describe_price(plan, overview, period)
     is_subscribed = (
         subscription is not None and subscription.offer is not None and subscription.offer.id == offer.id
     )
@@ -134,6 +128,16 @@ def describe_other_currencies(plan: PurchaseOption, currency: str) -> str:
     if not plan.currencies or currency in plan.currencies:
         return ""
     return f"Sold in {', '.join(code.upper() for code in plan.currencies)} only. Contact sales."
+
+
+def _describe_price(plan: PurchaseOption, overview: BillingOverview, period: str) -> tuple[str, str, str]:
+    """As `_price_texts`, and what is shown instead of a price."""
+    parts = plan.prices_by_period.get(period)
+    if parts is None:
+        is_sold_elsewhere = describe_other_currencies(plan, overview.shown_currency)
+        return f"Not in {overview.shown_currency.upper()}" if is_sold_elsewhere else "Custom pricing", "", ""
+    figure, unit, second = _price_texts(parts, period)
+    return figure, f"{unit}, {parts.tax_text}" if overview.shows_tax and parts.tax_text else unit, second
 
 
 def _price_texts(parts: PlanPrices, period: str) -> tuple[str, str, str]:

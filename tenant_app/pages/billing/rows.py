@@ -8,16 +8,12 @@ from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
 from shared.billing.provider import PauseCause, UpcomingInvoice
-from shared.billing.subscriptions import (
-    changes,
-    proration,
-)
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import money
 from shared.ui.tables import TONE_BY_LABEL
-from tenant_app.pages.billing.plan_rows import lowercase_first, period_text
+from tenant_app.pages.billing.plan_rows import lowercase_first
 
 BALANCE_LABEL = "Balance of earlier invoices and credits"
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
@@ -135,10 +131,10 @@ def _upcoming_rows(invoice: UpcomingInvoice) -> Iterator[InvoiceLineRow]:
     amounts += [("Discount", -invoice.discount), ("Tax", invoice.tax)]
     if invoice.total >= 0:
         amounts.append((BALANCE_LABEL, invoice.due - invoice.total))
-    yield from _amount_rows(amounts, invoice.currency)
+    yield from amount_rows(amounts, invoice.currency)
 
 
-def _amount_rows(amounts: Iterable[tuple[str, int]], currency: str) -> Iterator[InvoiceLineRow]:
+def amount_rows(amounts: Iterable[tuple[str, int]], currency: str) -> Iterator[InvoiceLineRow]:
     """Without amounts of zero."""
     for text, amount in amounts:
         if amount:
@@ -155,52 +151,6 @@ def describe_included_usage(price: Price) -> str:
     if not tiers or not tiers[0].up_to or tiers[0].unit:
         return "the base"
     return f"{tiers[0].up_to * meter.per_unit:,} {lowercase_first(meter.title)}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreviewRow:
-    """The cost of a change: lines, their sum, and what the sum is. `total` is "" where it costs nothing."""
-
-    lines: tuple[InvoiceLineRow, ...] = ()
-    total: str = ""
-    label: str = ""
-    tax_note: str = ""
-
-
-def preview_row(quote: changes.Quote) -> PreviewRow:
-    """What earlier changes left for the next invoice is not this one's price."""
-    change, preview = quote.change, quote.preview
-    currency = preview.currency or change.currency
-    lines = preview.lines if quote.is_due_today else tuple(proration.list_new_prorations(preview))
-    if not lines:
-        return PreviewRow()
-    amounts = [(line.said, line.amount) for line in lines]
-    if quote.is_due_today:
-        amounts += [("Discount", -preview.discount), ("Tax", preview.tax), (BALANCE_LABEL, preview.balance)]
-        return PreviewRow(
-            lines=tuple(_amount_rows(amounts, currency)),
-            total=money.format_amount(preview.due, currency),
-            label="Due today",
-            tax_note=describe_included_tax(preview.included_tax, currency),
-        )
-    amounts.append(("Tax", preview.change_tax))
-    total = sum(amount for _, amount in amounts)
-    return PreviewRow(
-        lines=tuple(_amount_rows(amounts, currency)),
-        total=money.format_amount(total, currency),
-        label="Credited on the next invoice" if total < 0 else "Added to the next invoice",
-        tax_note=describe_included_tax(preview.change_included_tax, currency) if total > 0 else "",
-    )
-
-
-def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
-    """What every period costs from then on, and from when."""
-    change = quote.change
-    amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
-    more = ", plus usage" if change.has_metered else ""
-    start = "" if change.starts_new_period else iso_or_empty(change.renews_at)
-    tax_text = f", {change.tax_text}" if change.tax_text else ""
-    return f"{amount} {period_text(change.period)}{tax_text}{more}", start
 
 
 def invoice_row(invoice: BillingInvoice) -> InvoiceRow:
@@ -232,4 +182,4 @@ def line_rows(invoice: BillingInvoice) -> list[InvoiceLineRow]:
     if invoice.subtotal is not None and (invoice.discount or added_tax):
         rows.append(InvoiceLineRow("Subtotal", money.format_amount(invoice.subtotal, invoice.currency)))
     amounts = (("Discount", -invoice.discount), ("Tax", added_tax))
-    return [*rows, *_amount_rows(amounts, invoice.currency)]
+    return [*rows, *amount_rows(amounts, invoice.currency)]

@@ -11,13 +11,7 @@ from shared.access import actions
 from shared.access.actions import Action
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
-from shared.billing.subscriptions import (
-    cancellation,
-    checkout_return,
-    invoices,
-    overview,
-    portal,
-)
+from shared.billing.subscriptions import cancellation, checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
