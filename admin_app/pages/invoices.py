@@ -163,13 +163,13 @@ def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
         link(invoice.tenant, invoice.tenant_href, class_name="plain-link"),
         badge(invoice.status, invoice.tone),
         invoice.due,
-        amount_with_tax(invoice.total, invoice.tax),
+        amount_with_tax(invoice),
         local_time(invoice.at, "", "day"),
     )
 
 
-def amount_with_tax(total: str | rx.Var[str], tax: str | rx.Var[str]) -> rx.Component:
-    return rx.fragment(total, rx.cond(tax != "", rx.el.div(small(tax))))
+def amount_with_tax(invoice: ListedInvoiceRow) -> rx.Component:
+    return rx.fragment(invoice.total, rx.cond(invoice.tax != "", rx.el.div(small(invoice.tax))))
 
 
 def invoices_panel() -> rx.Component:
