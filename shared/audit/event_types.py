@@ -59,6 +59,8 @@ class AuditAction(StrEnum):
     BILLING_DUPLICATE_ENDED = "billing.duplicate_ended"
     BILLING_DUPLICATE_KEPT = "billing.duplicate_kept"
     BILLING_PORTAL_OPENED = "billing.portal_opened"
+    BILLING_PREPAID_GRANTED = "billing.prepaid_granted"
+    BILLING_PREPAID_VOIDED = "billing.prepaid_voided"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     BILLING_RESUME_ASKED = "billing.resume_asked"
     BILLING_STATUS_CHANGED = "billing.status_changed"
@@ -135,6 +137,8 @@ ACCOUNT_ACTIONS = frozenset(
 REASON_REQUIRED = frozenset(
     {
         AuditAction.BILLING_ADJUSTED,
+        AuditAction.BILLING_PREPAID_GRANTED,
+        AuditAction.BILLING_PREPAID_VOIDED,
         AuditAction.BILLING_RECONCILE_ASKED,
         AuditAction.OPERATOR_LOOKED,
         AuditAction.OVERRIDE_ENDED,

@@ -97,9 +97,11 @@ MODULE = Module(
         actions.OP_BILLING_ADJUST.name: (
             "billing.adjusted",
             "billing.duplicate_ended",
+            "billing.prepaid_granted",
+            "billing.prepaid_voided",
             "billing.usage_settled",
         ),
-        actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted",),
+        actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted", "billing.prepaid_granted"),
         actions.OP_BILLING_RECONCILE.name: ("billing.reconcile_asked",),
         actions.OP_CATALOG_WRITE.name: (
             "addon.created",

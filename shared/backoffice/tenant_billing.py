@@ -33,6 +33,8 @@ from shared.billing.models import (
     BillingSubscription,
     ReconcileRun,
 )
+from shared.billing.prepaid import balance
+from shared.billing.prepaid.balance import PrepaidOverview
 from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import reconcile
 from shared.billing.sync.reconcile import RECONCILE_ALL_TASK
@@ -73,6 +75,7 @@ class BillingDetails:
     refunds: Sequence[BillingRefund]  # of adjustments
     duplicate_ids: Sequence[str]  # subscriptions that are charged for a plan, where there are several
     unbilled_usage: Sequence[UnbilledGroup]
+    prepaid: PrepaidOverview
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -107,6 +110,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await adjustments.list_refunds(ctx),
             charged_ids if len(charged_ids) > 1 else [],
             await unbilled_usage.list_unbilled(ctx),
+            await balance.read_overview(ctx),
         )
 
 

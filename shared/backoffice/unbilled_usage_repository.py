@@ -34,7 +34,7 @@ async def list_unbilled(ctx: Ctx) -> Sequence[UnbilledGroup]:
         select(col(BillingUsage.problem), col(BillingUsage.meter))
         .add_columns(
             func.count(),
-            func.sum(col(BillingUsage.quantity)),
+            func.sum(col(BillingUsage.quantity) - col(BillingUsage.drawn)),
             oldest_at,
             func.max(col(BillingUsage.id)),
             func.bool_or(_is_retried()),
@@ -65,7 +65,7 @@ async def settle(ctx: Ctx, problem: str, meter: str, last_id: str) -> Sequence[i
             ~_is_retried(),
         )
         .values(reported_at=now())
-        .returning(col(BillingUsage.quantity))
+        .returning(col(BillingUsage.quantity) - col(BillingUsage.drawn))
     )
     connection = await ctx.session.connection()
     return (await connection.execute(statement)).scalars().all()

@@ -326,6 +326,7 @@ class BillingUsage(TenantRow, table=True):
     `tried_at`: when it was first sent to the provider; `reported_at`: when the provider had confirmed it, or an operator
     settled it, which keeps its problem. `counted_at`: the time it was reported under, where its own period had been
     invoiced. `problem`: why it can't be billed, "" else.
+    `drawn`: units that prepaid credits have paid for; the others are reported.
     """
 
     __tablename__ = "billing_usage"
@@ -340,3 +341,47 @@ class BillingUsage(TenantRow, table=True):
     reported_at: datetime | None = Field(default=None, sa_type=timestamptz())
     counted_at: datetime | None = Field(default=None, sa_type=timestamptz())
     problem: str = ""
+    drawn: int = Field(default=0, sa_type=BigInteger)
+
+
+class PrepaidGrant(TenantRow, table=True):
+    """Money that pays for usage before it is billed. Only `remaining` changes, together with an entry.
+
+    `priority`: lower ones are used first. `invoice_id`: of a top-up, the invoice that was paid for it.
+    """
+
+    __tablename__ = "prepaid_grant"
+
+    id: str = Field(default_factory=lambda: new_id("pgr"), primary_key=True)
+    source: str  # "operator" or "top_up"
+    amount: int = Field(sa_type=BigInteger)
+    remaining: int = Field(sa_type=BigInteger)
+    currency: str
+    priority: int
+    expires_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    invoice_id: str = ""
+    reason_code: str = ""
+    reason: str = ""
+    by_id: str = ""
+    by_name: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class PrepaidEntry(TenantRow, table=True):
+    """A change of what is left of a grant. Append-only; `amount` is above zero for "grant" only.
+
+    `units`, `meter`, `usage_id`: what a draw paid for.
+    """
+
+    __tablename__ = "prepaid_entry"
+
+    id: str = Field(default_factory=lambda: new_id("pen"), primary_key=True)
+    grant_id: str
+    kind: str  # "grant", "draw", "expire", "void" or "refund"
+    amount: int = Field(sa_type=BigInteger)
+    units: int = Field(default=0, sa_type=BigInteger)
+    meter: str = ""
+    usage_id: str = ""
+    reason: str = ""
+    by_name: str = ""
+    at: datetime = Field(default_factory=now, sa_type=timestamptz())

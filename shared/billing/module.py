@@ -23,6 +23,8 @@ MODULE = Module(
         models.BillingUsage,
         models.DunningNotice,
         models.InboundWebhook,
+        models.PrepaidEntry,
+        models.PrepaidGrant,
         models.Price,
         models.ProviderAccount,
         models.ProviderPrice,
@@ -42,6 +44,8 @@ MODULE = Module(
         AuditAction.BILLING_DUPLICATE_ENDED: "ended a second subscription",
         AuditAction.BILLING_DUPLICATE_KEPT: "kept the only subscription left",
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
+        AuditAction.BILLING_PREPAID_GRANTED: "granted prepaid credits",
+        AuditAction.BILLING_PREPAID_VOIDED: "voided prepaid credits",
         AuditAction.BILLING_RECONCILE_ASKED: "requested a sync with the payment provider",
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
         AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn't billed:"),
@@ -112,5 +116,14 @@ MODULE = Module(
             ),
         ),
         models.DunningNotice: TableContract(export=False),
+        models.PrepaidEntry: TableContract(
+            export=True, retention="accounting", personal=("by_name", "reason")
+        ),
+        models.PrepaidGrant: TableContract(
+            export=True,
+            erase_after=("prepaid_entry",),
+            retention="accounting",
+            personal=("by_id", "by_name", "reason"),
+        ),
     },
 )

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from shared.billing import customers, dunning
+from shared.billing.prepaid import balance
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import ProviderDown
 from shared.billing.sync import reconcile
@@ -47,6 +48,7 @@ async def compare_prices(_: ExternalJob) -> None:
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     customers.CREATE_TASK: create_customer,
+    balance.EXPIRE_TASK: balance.expire_grants,
     dunning.TASK: dunning.send_due_notices,
     dunning.MAIL_TASK: send_notice_mail,
 }

@@ -3,10 +3,10 @@
 Each row is sent with its own identifier until the provider confirms it. The provider forgets identifiers after a day,
 so rows that are unconfirmed for that long are left to an operator rather than billed twice. Usage of a period that was
 invoiced already is billed with the running one; where nothing will be invoiced any more, operators are told. Usage from before
-a subscription was sold, or of its trial, stays free.
+a subscription was sold, or of its trial, stays free. Prepaid credits pay for usage before it is reported; only the rest is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,11 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.billing import provider_registry, usage_periods
 from shared.billing import usage_repository as repository
 from shared.billing.models import BillingUsage
+from shared.billing.prepaid import prepaid_usage
 from shared.billing.pricing import prices_repository
 from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
 from shared.billing.sync import provider_records
-from shared.billing.usage_periods import ENDED, REFUSED, MeterTerm
+from shared.billing.usage_periods import ENDED, REFUSED, MeterTerm, Placement
 from shared.core import db, log
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -81,7 +82,7 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
         if any(not usage_periods.is_sold(row.at, terms.get(row.meter, ())) for row in rows):
             for meter, former_terms in (await _find_former_terms(session, tenant_id, at)).items():
                 terms[meter] = [*terms.get(meter, ()), *former_terms]
-        sendable_rows = [row for row in rows if _place(row, terms.get(row.meter, ()), at)]
+        sendable_rows = await _prepare_rows(session, rows, terms, at)
         doubtful = await repository.mark_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
     if doubtful:
         log.get_logger(__name__).error("usage_doubtful", tenant_id=tenant_id, rows=doubtful)
@@ -90,7 +91,7 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
         for row in sendable_rows:
             try:
                 await (await provider_registry.get(account_id)).report_usage(
-                    customer_id, row.meter, row.quantity, row.counted_at or row.at, row.id
+                    customer_id, row.meter, row.quantity - row.drawn, row.counted_at or row.at, row.id
                 )
                 sent.append(row.id)
             except ProviderRefused as refusal:
@@ -134,15 +135,41 @@ async def _find_former_terms(
     return terms
 
 
-def _place(row: BillingUsage, terms: Sequence[MeterTerm], at: datetime) -> bool:
-    """Whether the row is sent now. Its time is decided again at each try: the draft may have become final meanwhile."""
+async def _prepare_rows(
+    session: AsyncSession,
+    rows: Sequence[BillingUsage],
+    terms: Mapping[str, Sequence[MeterTerm]],
+    at: datetime,
+) -> list[BillingUsage]:
+    """The rows that are sent now, after prepaid credits have paid for what they can.
+
+    Credits pay for a row once, before it is sent for the first time. A retry sends the same quantity.
+    """
+    sendable_rows, new_terms = list[BillingUsage](), dict[str, MeterTerm]()
+    for row in rows:
+        is_new = row.tried_at is None
+        placement = _place(row, terms.get(row.meter, ()), at)
+        if placement.outcome != "send":
+            continue
+        sendable_rows.append(row)
+        if is_new and placement.term is not None:
+            new_terms[row.id] = placement.term
+    await prepaid_usage.draw_rows(session, [(row, new_terms[row.id]) for row in rows if row.id in new_terms])
+    for row in sendable_rows:
+        if row.drawn == row.quantity:
+            row.reported_at = at
+    return [row for row in sendable_rows if row.reported_at is None]
+
+
+def _place(row: BillingUsage, terms: Sequence[MeterTerm], at: datetime) -> Placement:
+    """What happens to the row. Its time is decided again at each try: the draft may have become final meanwhile."""
     placement = usage_periods.place_usage(row.at, terms, at, row.counted_at)
     if placement.outcome == "free":
         row.reported_at = at
     if placement.outcome != "send":
         row.problem = ENDED if placement.outcome == "ended" else row.problem
-        return False
+        return placement
     row.problem = "" if row.problem == ENDED else row.problem
     row.tried_at = row.tried_at or at
     row.counted_at = placement.counted_at if placement.counted_at != row.at else None
-    return True
+    return placement

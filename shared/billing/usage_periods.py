@@ -1,7 +1,7 @@
 """Which period usage is billed in. The provider leaves usage of a period out once its invoice is final."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -29,6 +29,23 @@ class MeterTerm:
     closed_until: datetime | None  # earlier usage can't join its own period any more
     is_current: bool  # of the customer that usage is reported for
     is_idle: bool
+    price_id: str = ""
+    starts_at: datetime | None = None  # of the running period, as of the last sync
+    ends_at: datetime | None = None
+
+    def get_period(self, counted_at: datetime) -> tuple[datetime, datetime] | None:
+        """The period that usage of this time is invoiced with; None where the provider names none.
+
+        The one before the running one is taken to be as long, which matters in the hour of its draft only.
+        """
+        if self.starts_at is None or self.ends_at is None:
+            return None
+        length = self.ends_at - self.starts_at
+        if counted_at < self.starts_at:
+            return self.starts_at - length, self.starts_at
+        if counted_at >= self.ends_at:
+            return self.ends_at, self.ends_at + length
+        return self.starts_at, self.ends_at
 
     @property
     def is_live(self) -> bool:
@@ -50,10 +67,12 @@ class Placement:
 
     "send": it counts at `counted_at`. "free": it was used when nothing was charged for it, and is too old to be sent.
     "wait": until its subscription goes on. "ended": its last invoice is final, and no other subscription bills it.
+    `term`: what charges for it, None where nothing does.
     """
 
     outcome: Literal["send", "free", "wait", "ended"]
     counted_at: datetime
+    term: MeterTerm | None = field(default=None, compare=False)
 
 
 def find_terms(
@@ -92,10 +111,11 @@ def place_usage(
     selling_terms = [term for term in terms if term.has_sold(used_at)]
     if not selling_terms:
         return Placement("send" if is_young else "free", own_time)
-    if is_young and any(term.accepts(own_time) for term in (selling_terms if counted_at is None else terms)):
-        return Placement("send", own_time)
-    if any(term.is_live for term in terms):
-        return Placement("send", at)
+    possible_terms = selling_terms if counted_at is None else terms
+    if is_young and (term := next((term for term in possible_terms if term.accepts(own_time)), None)):
+        return Placement("send", own_time, term)
+    if term := next((term for term in terms if term.is_live), None):
+        return Placement("send", at, term)
     return Placement("wait" if any(term.is_idle and term.is_current for term in terms) else "ended", own_time)
 
 
@@ -116,4 +136,7 @@ def _build_term(
         closed_until=max(passed, default=None),
         is_current=is_current,
         is_idle=subscription.status in IDLE_STATUSES,
+        price_id=item.price_id,
+        starts_at=item.starts_at,
+        ends_at=item.ends_at,
     )

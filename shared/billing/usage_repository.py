@@ -1,6 +1,6 @@
 """SQL of recorded usage."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -110,3 +110,27 @@ async def mark_reported(session: AsyncSession, tenant_id: str, ids: Sequence[str
         col(BillingUsage.tenant_id) == tenant_id, col(BillingUsage.id).in_(ids)
     )
     await session.exec(statement.values(reported_at=at, problem=""))
+
+
+async def sum_billed(
+    session: AsyncSession,
+    tenant_id: str,
+    meter: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    *,
+    without: Collection[str],
+) -> int:
+    """Units of the period that were sent to the provider, answered or not. `without`: ids of rows that aren't counted."""
+    counted_at = sa.func.coalesce(BillingUsage.counted_at, BillingUsage.at)
+    statement = select(
+        sa.func.coalesce(sa.func.sum(col(BillingUsage.quantity) - col(BillingUsage.drawn)), 0)
+    ).where(
+        BillingUsage.tenant_id == tenant_id,
+        BillingUsage.meter == meter,
+        col(BillingUsage.tried_at).is_not(None),
+        counted_at >= starts_at,
+        counted_at < ends_at,
+        col(BillingUsage.id).not_in(without),
+    )
+    return int((await session.exec(statement)).one())

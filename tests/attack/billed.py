@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.backoffice import adjustments, provider_accounts
+from shared.backoffice import adjustments, prepaid_grants, provider_accounts
 from shared.backoffice.reasons import state_reason
 from shared.billing import accounts, customers, usage
 from shared.billing.inbound_webhooks import ingest, processing
@@ -205,6 +205,8 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
             "goodwill",
             state_reason(octx, why, tenant_id=tenant.id),
         )
+        reason = state_reason(octx, why, tenant_id=tenant.id)
+        await prepaid_grants.grant_credits(octx, tenant.id, 200 + number, "usd", "goodwill", reason)
     return customer, paid.subscriptions[0].id, paid.invoices[0].id, paid.invoices[0].number
 
 

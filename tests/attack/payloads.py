@@ -70,6 +70,8 @@ HONEST: dict[str, Any] = {
     "on": "on",
     "own": "none",
     "person": "",
+    "priority": "50",
+    "expires": "",
     "plan": "",
     "quantity": "1",
     "title": "A title",

@@ -42,6 +42,15 @@ ASKED_BEFORE = {
     "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
     "backoffice.adjustments.reject_adjustment": "a job",
     "backoffice.adjustments.release_adjustment": "a job",
+    **dict.fromkeys(
+        (
+            f"billing.prepaid.balance.{name}"
+            for name in ("get_grant", "lock_grant", "notify_pages", "read_overview")
+        ),
+        "by backoffice.prepaid_grants, backoffice.tenant_billing and billing.prepaid",
+    ),
+    "billing.prepaid.balance.apply_refunds": "by billing.sync.apply_state",
+    "billing.prepaid.balance.expire_grants": "a job",
     "billing.sync.refund_results.fail_adjustments": "by billing.sync.apply_state",
     "billing.sync.refund_results.list_alerts": "by billing.sync.apply_state",
     "backoffice.adjustments.list_refunds": "by backoffice.tenant_billing",

@@ -45,6 +45,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
     "customer_id": ("billing_customer", "id"),
+    "grant_id": ("prepaid_grant", "id"),
     "invitation_id": ("invitation", "id"),
     "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),

@@ -12,6 +12,7 @@ from admin_app import shell as admin_shell
 from admin_app.pages.drift import DriftState, describe_hidden, drift_page
 from admin_app.pages.invoices import InvoicesState
 from admin_app.pages.tenant.state import TenantPageState
+from admin_app.pages.tenant_billing.prepaid import prepaid_dialogs, prepaid_panels
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.webhook.state import WebhookState
@@ -31,6 +32,8 @@ from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.web import public_pages
 from shared.web.app_sites import ADMIN
 from tenant_app import shell as tenant_shell
+from tenant_app.pages.billing.prepaid import prepaid_section
+from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.home import HomeState
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
 from tests.backoffice.test_unbilled_usage import record_problem
@@ -410,3 +413,49 @@ async def test_comparison_of_all_tenants_requires_a_reason(cast: Cast) -> None:
     assert sam.runs
     with pytest.raises(Refused):
         await send_event(sam, "start_comparison", {"reason": REASON})
+
+
+# ── prepaid credits ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_operator_grants_and_voids_prepaid_credits(cast: Cast, provider: AdjustmentProvider) -> None:
+    await subscribe_acme(cast, provider)
+    tab = await open_billing_tab(cast)
+    await send_event(tab, "open_dialog", "grant")
+    form = {
+        "amount": "100.00",
+        "currency": "usd",
+        "code": "promotion",
+        "priority": "10",
+        "expires": "",
+        "reason": REASON,
+        "confirm": "Acme",
+    }
+    await send_event(tab, "grant_credits", {**form, "priority": "101"})
+    assert (tab.dialog, tab.prepaid_grants) == ("grant", [])
+    await send_event(tab, "grant_credits", form)
+    (row,) = tab.prepaid_grants
+    assert (row.title, row.left, row.status) == ("Credits of $100.00", "$100.00", "Active")
+    assert row.note == f"Priority 10 · Olga: {REASON}"
+    page = cast.ann.opens(BillingState, path=f"/t/{cast.ann.slug}/billing")
+    await send_event(page, "load")
+    assert page.prepaid_balance == "$100.00"
+    assert [(grant.title, grant.note) for grant in page.prepaid_grants] == [
+        ("Credits of $100.00", "Priority 10")
+    ]
+    with pytest.raises(Invalid):
+        await send_event(tab, "open_dialog", "void_grant", "pgr_other")
+    await send_event(tab, "open_dialog", "void_grant", row.id)
+    assert tab.subject == "$100.00 of credits of $100.00"
+    await send_event(tab, "void_grant", {"reason": REASON})
+    assert [(entry.title, entry.amount) for entry in tab.prepaid_entries] == [
+        ("Voided", "−$100.00"),
+        ("Granted", "$100.00"),
+    ]
+    await send_event(page, "load")
+    assert (page.prepaid_balance, page.prepaid_grants[0].status) == ("", "Used up")
+
+
+def test_panels_of_prepaid_credits_compile() -> None:
+    for build in (prepaid_panels, prepaid_dialogs, prepaid_section):
+        assert build().render()

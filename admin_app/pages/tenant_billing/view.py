@@ -9,6 +9,7 @@ from typing import Any
 import reflex as rx
 
 from admin_app.pages.tenant_billing.dialogs import billing_dialogs
+from admin_app.pages.tenant_billing.prepaid import prepaid_dialogs, prepaid_panels
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
     AdjustmentRow,
@@ -288,9 +289,11 @@ def billing_panel() -> rx.Component:
         invoices_panel(),
         unbilled_usage_panel(),
         adjustments_panel(),
+        prepaid_panels(),
         changes_panel("Changes and their causes", state.events, no_events, "billing-events"),
         changes_panel("Drift", state.drift, no_drift, "billing-drift"),
         billing_dialogs(),
+        prepaid_dialogs(),
         class_name="stack",
     )
     return rx.cond(state.loaded, shown, panel(skeleton_rows(5), name="Billing"))

@@ -38,6 +38,11 @@ async def get_meters_by_price_id(session: AsyncSession) -> dict[str, str]:
     return dict((await session.exec(statement)).all())
 
 
+async def get_prices_by_id(session: AsyncSession, price_ids: Iterable[str]) -> dict[str, Price]:
+    statement = select(Price).where(col(Price.id).in_(list(price_ids)))
+    return {price.id: price for price in (await session.exec(statement)).all()}
+
+
 async def lock_version(session: AsyncSession, version_id: str) -> tuple[PlanVersion, Plan] | None:
     """Locks the prices of a version."""
     version = await session.get(

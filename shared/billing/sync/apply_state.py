@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from shared.billing import repository
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
+from shared.billing.prepaid import balance
 from shared.billing.pricing import prices
 from shared.billing.provider import CustomerState
 from shared.billing.sync import access_schedule, provider_records, refund_results
@@ -67,6 +68,8 @@ async def apply_customer_state(
     is_current = current_customer is not None and current_customer.id == customer_id
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
     await refund_results.fail_adjustments(ctx, state.refunds)
+    if state.refunds:
+        await balance.apply_refunds(ctx)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]
     previous_json = snapshot.schedule if snapshot else {}

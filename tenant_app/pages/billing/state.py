@@ -10,6 +10,8 @@ from reflex.event import EventSpec
 from shared.access import actions
 from shared.access.actions import Action
 from shared.billing.models import BillingInvoice
+from shared.billing.prepaid import balance
+from shared.billing.prepaid.balance import PrepaidOverview
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import cancellation, checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.overview import BillingOverview
@@ -25,6 +27,7 @@ from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
+from tenant_app.pages.billing.prepaid_state import PrepaidState
 from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided, remaining_row
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
@@ -48,7 +51,7 @@ class CancelForm(Form):
     void_ids: str = ""  # of the invoices that the dialog names
 
 
-class BillingState(DetailsState, OrderState, ListState, PageState):
+class BillingState(DetailsState, PrepaidState, OrderState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
     dialogs: ClassVar[Sequence[str]] = ("cancel",)
@@ -108,6 +111,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
             ctx,
             await overview.get_overview(ctx, self.currency),
             await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
+            await balance.get_overview(ctx),
         )
 
     async def _reload(self) -> None:
@@ -149,7 +153,13 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
 
     # ── show ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _show(self, ctx: Ctx, billing: BillingOverview, invoice_page: Page[BillingInvoice]) -> None:
+    def _show(
+        self,
+        ctx: Ctx,
+        billing: BillingOverview,
+        invoice_page: Page[BillingInvoice],
+        prepaid: PrepaidOverview,
+    ) -> None:
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
             self.period = subscription.period
@@ -162,6 +172,7 @@ class BillingState(DetailsState, OrderState, ListState, PageState):
         self.saving = describe_saving(billing)
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
         self._show_page(invoice_page, "invoice")
+        self._show_prepaid(prepaid)
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True

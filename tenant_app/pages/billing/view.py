@@ -7,6 +7,7 @@ from tenant_app.frame import page
 from tenant_app.pages.billing.dialogs import billing_dialogs
 from tenant_app.pages.billing.invoices import invoices_section
 from tenant_app.pages.billing.plans import addons_section, plans_section
+from tenant_app.pages.billing.prepaid import prepaid_section
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import (
     activation_banner,
@@ -39,6 +40,7 @@ def billing_page() -> rx.Component:
         plans_section(),
         seats_section(),
         addons_section(),
+        prepaid_section(),
         invoices_section(),
         cancel_section(),
         void_section(),

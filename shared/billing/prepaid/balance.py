@@ -1,0 +1,172 @@
+"""Prepaid credits of a tenant: the ledger, its balance, and everything that changes it.
+
+A grant is money that pays for usage before it is billed. Each change of what is left of it is an entry, and entries are
+never changed. Callers that take from a grant hold its lock, and the statement that takes refuses more than is left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.access import actions, policy
+from shared.billing.models import BillingUsage, PrepaidEntry, PrepaidGrant, Price
+from shared.billing.prepaid import drawing
+from shared.billing.prepaid import prepaid_repository as repository
+from shared.billing.prepaid.drawing import UsageSplit
+from shared.core import live_events
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.jobs import queue
+
+EXPIRE_TASK = "billing.expire_prepaid"
+OPERATOR, TOP_UP = "operator", "top_up"  # sources of grants
+GRANT, DRAW, EXPIRE, VOID, REFUND = "grant", "draw", "expire", "void", "refund"  # kinds of entries
+DEFAULT_PRIORITY, MAX_PRIORITY = 50, 100
+# Usage is drawn when it is reported. What was used before a grant expired may still draw from it for so long.
+EXPIRY_DELAY = timedelta(hours=1)
+RECENT_ENTRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepaidOverview:
+    """`usable`: grants that pay for usage now, in the order in which they are used. `entries`: the newest."""
+
+    usable: Sequence[PrepaidGrant]
+    grants: Sequence[PrepaidGrant]
+    entries: Sequence[PrepaidEntry]
+
+    @property
+    def balances(self) -> dict[str, int]:
+        """By currency."""
+        balances = dict[str, int]()
+        for grant in self.usable:
+            balances[grant.currency] = balances.get(grant.currency, 0) + grant.remaining
+        return balances
+
+
+async def get_overview(ctx: Ctx) -> PrepaidOverview:
+    policy.require(ctx, actions.BILLING_READ)
+    return await read_overview(ctx)
+
+
+async def read_overview(ctx: Ctx) -> PrepaidOverview:
+    """As `get_overview`. The caller checks the permission."""
+    grants = await repository.list_grants(ctx)
+    at = now()
+    currencies = sorted({grant.currency for grant in grants})
+    usable = [grant for currency in currencies for grant in drawing.order_grants(grants, currency, at)]
+    entries = await repository.list_entries(ctx, RECENT_ENTRIES) if grants else ()
+    return PrepaidOverview(usable=usable, grants=grants, entries=entries)
+
+
+async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
+    """The caller checks the permission."""
+    return await repository.get_grant(ctx, grant_id)
+
+
+async def lock_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
+    """The caller checks the permission."""
+    return await repository.lock_grant(ctx, grant_id)
+
+
+async def add_grant(ctx: Ctx, grant: PrepaidGrant) -> None:
+    """Stores a new grant with its entry, and plans its end. The caller checks the permission and records the event."""
+    ctx.session.add(grant)
+    await ctx.session.flush()  # its entry refers to it
+    ctx.session.add(
+        PrepaidEntry(
+            tenant_id=ctx.tenant_id,
+            grant_id=grant.id,
+            kind=GRANT,
+            amount=grant.amount,
+            reason=grant.reason,
+            by_name=grant.by_name,
+        )
+    )
+    if grant.expires_at is not None:
+        await queue.put(ctx, EXPIRE_TASK, at=grant.expires_at + EXPIRY_DELAY)
+    await notify_pages(ctx)
+
+
+async def draw(
+    session: AsyncSession,
+    usage: BillingUsage,
+    price: Price,
+    *,
+    position: int,
+    grants: Sequence[PrepaidGrant],
+) -> UsageSplit:
+    """Pays for usage from `grants`, which the caller has locked, and returns what is left to be billed.
+
+    `position`: units of the same period that are billed already.
+    """
+    split = drawing.split_usage(usage.quantity, price, position, grants, usage.at)
+    grants_by_id = {grant.id: grant for grant in grants}
+    for part in split.draws:
+        grant = grants_by_id[part.grant_id]
+        await repository.take(session, grant, part.amount)
+        session.add(
+            PrepaidEntry(
+                tenant_id=usage.tenant_id,
+                grant_id=grant.id,
+                kind=DRAW,
+                amount=-part.amount,
+                units=part.units,
+                meter=usage.meter,
+                usage_id=usage.id,
+            )
+        )
+    return split
+
+
+async def take_all(ctx: Ctx, grant: PrepaidGrant, kind: str, *, reason: str = "", by_name: str = "") -> int:
+    """Takes what is left of a grant that the caller has locked. Returns the amount."""
+    return await _take(ctx, grant, grant.remaining, kind, reason=reason, by_name=by_name)
+
+
+async def expire_grants(ctx: Ctx) -> None:
+    """Ends what is left of expired grants. For jobs; repeated calls have one effect."""
+    for grant in await repository.lock_expired_grants(ctx, now() - EXPIRY_DELAY):
+        await take_all(ctx, grant, EXPIRE)
+
+
+async def apply_refunds(ctx: Ctx) -> None:
+    """Takes from paid grants what was refunded of their invoices, as far as something is left. For the sync."""
+    refunded_by_invoice = await repository.sum_refunded_by_invoice(ctx)
+    if not refunded_by_invoice:
+        return
+    for grant in await repository.list_grants(ctx):
+        refunded = refunded_by_invoice.get(grant.invoice_id, 0)
+        if refunded and grant.remaining and (locked := await repository.lock_grant(ctx, grant.id)):
+            missing_amount = refunded + await repository.sum_entries(ctx, grant.id, REFUND)
+            await _take(ctx, locked, min(missing_amount, locked.remaining), REFUND)
+
+
+async def notify_pages(ctx: Ctx) -> None:
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, "billing")
+
+
+async def _take(
+    ctx: Ctx, grant: PrepaidGrant, amount: int, kind: str, *, reason: str = "", by_name: str = ""
+) -> int:
+    if amount <= 0:
+        return 0
+    await repository.take(ctx.session, grant, amount)
+    ctx.session.add(
+        PrepaidEntry(
+            tenant_id=ctx.tenant_id,
+            grant_id=grant.id,
+            kind=kind,
+            amount=-amount,
+            reason=reason,
+            by_name=by_name,
+        )
+    )
+    await notify_pages(ctx)
+    return amount
+
+
+def is_expired(grant: PrepaidGrant, at: datetime) -> bool:
+    return grant.expires_at is not None and grant.expires_at <= at

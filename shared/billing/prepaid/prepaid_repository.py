@@ -1,0 +1,116 @@
+"""SQL of prepaid credits. In a transaction of the tenant."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import col, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import BillingRefund, PrepaidEntry, PrepaidGrant
+from shared.billing.provider import FAILED_REFUND_STATUSES
+from shared.core import rows
+from shared.core.context import Ctx
+from shared.core.errors import Conflict
+
+
+async def list_grants(ctx: Ctx) -> Sequence[PrepaidGrant]:
+    """All grants, the oldest first."""
+    statement = (
+        select(PrepaidGrant)
+        .where(PrepaidGrant.tenant_id == ctx.tenant_id)
+        .order_by(col(PrepaidGrant.created_at), PrepaidGrant.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_entries(ctx: Ctx, limit: int) -> Sequence[PrepaidEntry]:
+    """The newest entries first."""
+    statement = (
+        select(PrepaidEntry)
+        .where(PrepaidEntry.tenant_id == ctx.tenant_id)
+        .order_by(col(PrepaidEntry.at).desc(), col(PrepaidEntry.id).desc())
+        .limit(limit)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
+    return await ctx.session.get(PrepaidGrant, (ctx.tenant_id, grant_id))
+
+
+async def lock_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
+    return await rows.lock(ctx, PrepaidGrant, grant_id)
+
+
+async def lock_usable_grants(session: AsyncSession, tenant_id: str) -> Sequence[PrepaidGrant]:
+    """The grants with something left, as they are now, locked in one order until the transaction ends."""
+    statement = (
+        select(PrepaidGrant)
+        .where(PrepaidGrant.tenant_id == tenant_id)
+        .where(PrepaidGrant.remaining > 0)
+        .order_by(col(PrepaidGrant.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def lock_expired_grants(ctx: Ctx, expired_before: datetime) -> Sequence[PrepaidGrant]:
+    statement = (
+        select(PrepaidGrant)
+        .where(PrepaidGrant.tenant_id == ctx.tenant_id)
+        .where(PrepaidGrant.remaining > 0)
+        .where(col(PrepaidGrant.expires_at) <= expired_before)
+        .order_by(col(PrepaidGrant.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def take(session: AsyncSession, grant: PrepaidGrant, amount: int) -> None:
+    """Takes an amount from a grant. Raises Conflict where less is left, which callers who hold the lock never see."""
+    statement = (
+        update(PrepaidGrant)
+        .where(
+            col(PrepaidGrant.tenant_id) == grant.tenant_id,
+            col(PrepaidGrant.id) == grant.id,
+            col(PrepaidGrant.remaining) >= amount,
+        )
+        .values(remaining=col(PrepaidGrant.remaining) - amount)
+        .execution_options(synchronize_session=False)
+    )
+    if (await session.exec(statement)).rowcount != 1:
+        raise Conflict("These credits were used meanwhile.", "Try again.")
+    set_committed_value(grant, "remaining", grant.remaining - amount)
+
+
+async def sum_refunded_by_invoice(ctx: Ctx) -> dict[str, int]:
+    """What was refunded of each invoice that a grant was paid with, without failed refunds."""
+    statement = (
+        select(BillingRefund.invoice_id, sa.func.sum(BillingRefund.amount))
+        .join(
+            PrepaidGrant,
+            sa.and_(
+                col(PrepaidGrant.tenant_id) == BillingRefund.tenant_id,
+                col(PrepaidGrant.invoice_id) == BillingRefund.invoice_id,
+            ),
+        )
+        .where(BillingRefund.tenant_id == ctx.tenant_id)
+        .where(BillingRefund.invoice_id != "")
+        .where(col(BillingRefund.status).not_in(FAILED_REFUND_STATUSES))
+        .group_by(col(BillingRefund.invoice_id))
+    )
+    return {invoice_id: int(amount) for invoice_id, amount in await rows.all(ctx, statement)}
+
+
+async def sum_entries(ctx: Ctx, grant_id: str, kind: str) -> int:
+    statement = (
+        select(sa.func.coalesce(sa.func.sum(PrepaidEntry.amount), 0))
+        .where(PrepaidEntry.tenant_id == ctx.tenant_id)
+        .where(PrepaidEntry.grant_id == grant_id)
+        .where(PrepaidEntry.kind == kind)
+    )
+    return int((await ctx.session.exec(statement)).one())
