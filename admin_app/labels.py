@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.audit.event_types import AuditText, OperatorAuditAction, with_name
 from shared.backoffice.flag_admin import FlagSummary
+from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.core import money
 from shared.core.plurals import plural as plural
 from shared.entitlements.flag_evaluation import is_active
@@ -80,6 +81,11 @@ def format_seconds(value: float) -> str:
     if value < 60:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.0f} h"
+
+
+def describe_cancellation(feedback: str) -> str:
+    """A customer's answer to why they cancel; answers that we don't know as the provider names them."""
+    return CANCELLATION_REASONS.get(feedback, feedback.replace("_", " ").capitalize())
 
 
 def list_billing_changes(previous: Mapping[str, Any], following: Mapping[str, Any]) -> list[Change]:

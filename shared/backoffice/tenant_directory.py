@@ -40,6 +40,7 @@ from shared.tenancy import entry, provisioning, tenants
 from shared.tenancy.models import StepState, TenantState
 
 RECENT_PERIOD = timedelta(hours=24)
+CANCELLATION_PERIOD = timedelta(days=90)
 MAX_MESSAGE_LENGTH = 300
 # Reasons for reading across tenants where the page itself is the reason.
 OVERVIEW_REASON, LIST_REASON, PERSON_SEARCH_REASON, TENANT_REASON, JOBS_REASON = (
@@ -65,6 +66,7 @@ class PlatformOverview:
     waiting_resets: int  # requests to remove a lost second factor, without an answer
     paying_twice: Sequence[PayingTwice]  # those whose access changed longest ago first
     unbilled_usage: Sequence[UnbilledUsage]  # by tenant and problem, the oldest first
+    cancellation_counts: Mapping[str, int]  # by feedback, of CANCELLATION_PERIOD, the most frequent first
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             waiting_resets=await factor_resets.count_waiting(session),
             paying_twice=await repository.list_paying_twice(session, 20),
             unbilled_usage=await repository.list_unbilled_usage(session, 20),
+            cancellation_counts=await repository.count_cancellations(session, now() - CANCELLATION_PERIOD),
         )
 
 

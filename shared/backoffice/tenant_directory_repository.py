@@ -36,7 +36,7 @@ from shared.backoffice.tenant_directory_rows import (
     UnbilledUsage,
     UnfinishedProvisioning,
 )
-from shared.billing.models import BillingSnapshot, BillingUsage
+from shared.billing.models import BillingSnapshot, BillingSubscription, BillingUsage
 from shared.core import ids, rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
@@ -311,6 +311,18 @@ async def list_unbilled_usage(session: AsyncSession, limit: int) -> Sequence[Unb
         .limit(limit)
     )
     return [UnbilledUsage(*row) for row in await _fetch_all(session, statement)]
+
+
+async def count_cancellations(session: AsyncSession, since: datetime) -> dict[str, int]:
+    """Cancelled subscriptions by the customer's answer, the most frequent first; not those without one."""
+    feedback, count = col(BillingSubscription.cancellation_feedback), func.count()
+    statement = (
+        columns(feedback, count)
+        .where(feedback != "", col(BillingSubscription.canceled_at) >= since)
+        .group_by(feedback)
+        .order_by(count.desc(), feedback)
+    )
+    return {answer: int(number) for answer, number in await _fetch_all(session, statement)}
 
 
 async def count_security_events(session: AsyncSession, since: datetime) -> dict[str, int]:

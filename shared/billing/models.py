@@ -133,7 +133,8 @@ class BillingCustomer(TenantRow, table=True):
 class BillingSubscription(TenantRow, table=True):
     """A subscription as of the last sync.
 
-    `state`: `provider.Subscription` as JSON. `absent_at`: when the provider no longer had it.
+    `state`: `provider.Subscription` as JSON, without its cancellation. `absent_at`: when the provider no longer had it.
+    `cancellation_feedback`, `cancellation_comment`: why the customer cancelled, "" where they didn't say.
     """
 
     __tablename__ = "billing_subscription"
@@ -143,6 +144,9 @@ class BillingSubscription(TenantRow, table=True):
     customer_id: str
     status: str
     state: dict[str, Any] = Field(sa_type=JSONB)
+    cancellation_feedback: str = ""
+    cancellation_comment: str = ""
+    canceled_at: datetime | None = Field(default=None, sa_type=timestamptz())
     created_at: datetime = Field(sa_type=timestamptz())
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -102,7 +102,19 @@ MODULE = Module(
                 ),
             ),
         ),
-        models.BillingSubscription: TableContract(export=True, retention="accounting"),
+        models.BillingSubscription: TableContract(
+            export=True,
+            retention="accounting",
+            personal=("cancellation_comment",),
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_subscription_cancellations_of_all_tenants",
+                    columns=("canceled_at", "tenant_id"),
+                    reason="Operators count why customers cancel",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+            ),
+        ),
         models.BillingUsage: TableContract(
             export=True,
             retention="accounting",

@@ -20,6 +20,10 @@ FAILED_REFUND_STATUSES = ("failed", "canceled")
 UNANSWERED_DISPUTE_STATUSES = ("needs_response", "warning_needs_response")
 ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
 MIN_CHECKOUT_LEFT = timedelta(minutes=10)  # of a payment page that is handed out again
+CANCELLATION_FEEDBACK = (  # why customers cancel; the provider's own list
+    *("too_expensive", "missing_features", "switched_service", "unused"),
+    *("customer_service", "too_complex", "low_quality", "other"),
+)
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 
@@ -87,6 +91,21 @@ class PendingChange:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """Why a customer cancelled, here or at the provider, and when. Empty where they didn't say.
+
+    `feedback`: one of CANCELLATION_FEEDBACK. `comment`: in their own words; never written to logs.
+    """
+
+    feedback: str = ""
+    comment: str = ""
+    canceled_at: datetime | None = None
+
+
+NO_REASON = Cancellation()
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     id: str
@@ -105,6 +124,7 @@ class Subscription:
     paused_collection: str = ""  # what happens to its invoices instead of charging them; "": they are charged
     pending_change: PendingChange | None = None
     is_taxed: bool = False  # the provider calculates the tax of its invoices
+    cancellation: Cancellation = NO_REASON
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,10 +468,17 @@ class Provider(Protocol):
         """
         ...
 
-    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None: ...
+    async def cancel_subscription(
+        self,
+        subscription_id: str,
+        *,
+        at_period_end: bool,
+        reason: Cancellation = NO_REASON,
+        key: str,
+    ) -> None: ...
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
-        """Resumes a subscription that is paused or ends with its period."""
+        """Resumes a subscription that is paused or ends with its period, and forgets why it was cancelled."""
         ...
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:

@@ -133,7 +133,7 @@ def search_input(label: str, **props: Any) -> rx.Component:
     return rx.el.div(icon("search"), box, class_name="search", role="search")
 
 
-def radio_cards(legend: str, name: str, options: Any, *, value: Any) -> rx.Component:
+def radio_cards(legend: str, name: str, options: Any, *, value: Any, required: bool = True) -> rx.Component:
     """Radio cards, for the few decisions where words matter. Options: value, label, sentence; or a var."""
 
     def card(option: Any) -> rx.Component:
@@ -143,7 +143,7 @@ def radio_cards(legend: str, name: str, options: Any, *, value: Any) -> rx.Compo
             name=name,
             value=key,
             default_checked=key == value,
-            required=True,
+            required=required,
             aria_label=label,
             aria_describedby=f"{name}-{key}",
         )

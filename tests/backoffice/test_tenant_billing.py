@@ -2,19 +2,23 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
 import pytest
 
 from admin_app import labels
+from admin_app.pages.overview.state import OverviewState
+from admin_app.pages.tenant_billing.rows import subscription_row
 from shared.audit import audit_log
-from shared.backoffice import tasks, tenant_billing
+from shared.backoffice import tasks, tenant_billing, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import CustomerState
+from shared.billing.provider import Cancellation, CustomerState
 from shared.billing.sync import customer_sync
 from shared.billing.sync.apply_state import SyncCause
+from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry
@@ -52,6 +56,39 @@ async def subscribe_tenant(tenant: str, stripe: scripted_provider.FakeProvider, 
     )
     await customer_sync.sync_customer(PLATFORM, customer, tenant, cause="return")
     return customer
+
+
+async def test_operators_see_why_a_customer_cancelled_and_no_event_or_log_quotes_it(
+    cast: Cast, stripe: scripted_provider.FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As given in the provider's portal: no member of ours has asked for it."""
+    customer = await subscribe_tenant(cast.acme, stripe)
+    said = Cancellation(feedback="low_quality", comment="Ask Ann Example", canceled_at=now())
+    (subscription,) = stripe.state[customer].subscriptions
+    canceled = replace(subscription, cancel_at=now() + timedelta(days=9), cancellation=said)
+    stripe.state[customer] = replace(stripe.state[customer], subscriptions=(canceled,))
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="reconcile")
+    async with cast.olga.octx() as octx:
+        billing = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
+        overview = await tenant_directory.get_overview(octx)
+    (row,) = [row for row in billing.subscriptions if row.id == subscription.id]
+    assert subscription_row(row).cancellation == "It isn't good enough · “Ask Ann Example”"
+    assert overview.cancellation_counts["low_quality"] >= 1
+    page = cast.olga.opens(OverviewState)
+    await page.load()
+    assert "It isn't good enough" in [why for why, _ in page.cancellations]
+    recorded = [billing.events[0].next, *(drift.differences for drift in billing.drift)]
+    assert "Ann Example" not in f"{recorded} {caplog.text} {row.state}"
+    # Taken back at the provider.
+    stripe.state[customer] = replace(stripe.state[customer], subscriptions=(subscription,))
+    await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="reconcile")
+    async with cast.olga.octx() as octx:
+        billing = await tenant_billing.get_billing_details(
+            octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
+        )
+    assert [subscription_row(row).cancellation for row in billing.subscriptions] == [""]
 
 
 async def test_billing_details_show_customer_access_and_invoices(

@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 
 from shared.billing.provider import (
+    NO_REASON,
     BillingDetails,
     CanceledAddon,
+    Cancellation,
     CheckoutOrder,
     OpenCheckouts,
     OrderLine,
@@ -594,6 +596,26 @@ async def test_cancellation_at_period_end_can_be_taken_back(shop: Shop) -> None:
     shop.world.advance(MONTH + A_WHILE)
     over = await shop.only()
     assert (over.status, over.ended_at) == ("canceled", over.cancel_at)
+
+
+@pytest.mark.parametrize("at_period_end", [True, False])
+async def test_reason_of_a_cancellation_is_kept_until_it_is_taken_back(
+    shop: Shop, at_period_end: bool
+) -> None:
+    subscription = await shop.subscribe(await shop.line(FLAT))
+    assert subscription.cancellation == NO_REASON
+    reason = Cancellation(feedback="too_complex", comment="Too many buttons")
+    cancel = shop.provider.cancel_subscription
+    await cancel(subscription.id, at_period_end=True, key="cancel_1")
+    assert (await shop.only()).cancellation == Cancellation(canceled_at=shop.world.now)
+    await shop.provider.resume_subscription(subscription.id, "resume_1")
+    await cancel(subscription.id, at_period_end=at_period_end, reason=reason, key="cancel_2")
+    assert (await shop.only()).cancellation == replace(reason, canceled_at=shop.world.now)
+    if at_period_end:
+        await shop.provider.resume_subscription(subscription.id, "resume_2")
+        assert (await shop.only()).cancellation == NO_REASON
+        await cancel(subscription.id, at_period_end=True, key="cancel_3")
+        assert (await shop.only()).cancellation == Cancellation(canceled_at=shop.world.now)
 
 
 async def test_upcoming_invoice_is_billed_as_told(shop: Shop) -> None:

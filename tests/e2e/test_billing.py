@@ -140,7 +140,7 @@ def test_subscription_from_sign_up_to_its_last_paid_period(new_visitor: type[New
     # Cancelled: everything works until the period ends, and then no more.
     page.get_by_test_id("cancel").click()
     leaving = page.get_by_test_id("cancel-form")
-    leaving.get_by_label("We only needed it temporarily").check()
+    leaving.get_by_label("We don't use it enough").check()
     take_pictures_of(nora, "cancel")
     leaving.get_by_role("button", name="Cancel subscription").click()
     expect(page.get_by_text("Business ends on")).to_be_visible(timeout=SOON)

@@ -189,9 +189,11 @@ async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryP
     page = await open_subscribed_page(seller, cast.gil)
     await send_event(page, "open_dialog", "cancel")
     await send_event(page, "cancel_subscription", {"why": "because"})
-    assert (await page.get_state(FieldErrors)).errors == {"why": "Choose why you're cancelling."}
+    assert (await page.get_state(FieldErrors)).errors == {"why": "This isn't one of the answers."}
     assert (page.dialog, page.ends_at) == ("cancel", "")
-    await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": ""})
+    await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": " Too\nmuch "})
+    deal = list(seller.deals.values())[-1]
+    assert (deal.farewell.feedback, deal.farewell.comment) == ("too_expensive", "Too much")
     assert (page.dialog, page.next_amount, page.next_note) == (
         *("", "None", "Usage until then is charged too"),
     )
@@ -250,6 +252,14 @@ async def test_nothing_more_is_charged_is_said_only_where_it_is_so(
     seller.advance(timedelta(days=21))
     newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
     assert money.format_amount(newest.sum, "usd") == pending
+
+
+async def test_subscription_is_cancelled_without_an_answer(cast: Cast, seller: MemoryProvider) -> None:
+    page = await open_subscribed_page(seller, cast.gil)
+    await send_event(page, "cancel_subscription", {})
+    assert page.ends_at
+    deal = list(seller.deals.values())[-1]
+    assert (deal.farewell.feedback, deal.farewell.comment) == ("", "")
 
 
 async def test_draft_of_the_renewal_is_charged_after_cancelling(cast: Cast, seller: MemoryProvider) -> None:

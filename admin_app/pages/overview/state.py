@@ -33,6 +33,7 @@ class OverviewState(PageState):
     waiting_resets: int = 0
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
     unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
+    cancellations: list[tuple[str, str]] = []  # why, how many
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -67,6 +68,10 @@ class OverviewState(PageState):
                 labels.describe_usage_problem(usage.problem, usage.count),
             )
             for usage in platform.unbilled_usage
+        ]
+        self.cancellations = [
+            (labels.describe_cancellation(feedback), f"{count:,}")
+            for feedback, count in platform.cancellation_counts.items()
         ]
         self.deleted = count_by_state[TenantState.DELETED]
         self.unfinished = [unfinished_step_row(step) for step in platform.unfinished]

@@ -89,6 +89,21 @@ def unbilled_usage_banner() -> rx.Component:
     )
 
 
+def cancellations_panel() -> rx.Component:
+    """Shown only where customers said why they cancelled."""
+
+    def line(row: Any) -> rx.Component:
+        return rx.el.li(rx.el.span(row[0]), rx.el.span(row[1], class_name="num strong"))
+
+    content = rx.el.ul(
+        rx.foreach(OverviewState.cancellations, line), class_name="list", data_testid="cancellations"
+    )
+    return rx.cond(
+        has_items(OverviewState.cancellations),
+        panel(content, title="Why customers cancel", aside=small("90 days")),
+    )
+
+
 def unfinished_panel() -> rx.Component:
     def line(unfinished: UnfinishedStepRow) -> rx.Component:
         step = text_with_note(
@@ -174,6 +189,7 @@ def overview_page() -> rx.Component:
         paying_twice_banner(),
         unbilled_usage_banner(),
         unfinished_panel(),
+        cancellations_panel(),
         security_panels(),
         current="Overview",
         load=OverviewState.load,

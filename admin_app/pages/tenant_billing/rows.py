@@ -62,6 +62,7 @@ class SubscriptionRow:
     seen_at: str
     is_absent: bool
     is_duplicate: bool  # charged beside another one
+    cancellation: str  # why the customer cancelled, "" where they didn't say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +196,17 @@ def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = 
         seen_at=subscription.seen_at.isoformat(),
         is_absent=subscription.absent_at is not None,
         is_duplicate=is_duplicate,
+        cancellation=describe_cancellation(subscription),
     )
+
+
+def describe_cancellation(subscription: BillingSubscription) -> str:
+    """The customer's answer and comment."""
+    parts = [
+        labels.describe_cancellation(subscription.cancellation_feedback),
+        f"“{subscription.cancellation_comment}”" if subscription.cancellation_comment else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def tenant_invoice_row(invoice: BillingInvoice) -> TenantInvoiceRow:

@@ -129,6 +129,10 @@ def subscriptions_panel() -> rx.Component:
                     class_name="row wrap",
                 ),
                 small(subscription.lines_text, end_text, class_name="cut-anywhere"),
+                rx.cond(
+                    subscription.cancellation != "",
+                    small("Cancelled: ", subscription.cancellation, class_name="cut-anywhere"),
+                ),
             ),
             rx.cond(
                 subscription.is_duplicate,

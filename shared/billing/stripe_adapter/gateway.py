@@ -14,8 +14,10 @@ from weakref import WeakKeyDictionary
 import stripe
 
 from shared.billing.provider import (
+    NO_REASON,
     BillingDetails,
     CanceledAddon,
+    Cancellation,
     ChangePreview,
     Checkout,
     CheckoutOrder,
@@ -51,6 +53,7 @@ from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
 CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
+NO_ANSWERS: stripe.params.SubscriptionUpdateParamsCancellationDetails = {"feedback": "", "comment": ""}
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 
 
@@ -256,20 +259,26 @@ class StripeGateway:
         )
         return mapping.to_pending_change(changed.to_dict())
 
-    @translate_stripe_errors
-    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+    @translate_errors_unquoted
+    async def cancel_subscription(
+        self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
+    ) -> None:
+        answers = mapping.to_cancellation_answers(reason)
         if at_period_end:
             await self._update_subscription(
                 subscription_id,
-                {"cancel_at_period_end": True},
+                {"cancel_at_period_end": True, "cancellation_details": answers}
+                if answers
+                else {"cancel_at_period_end": True},
                 key,
                 lambda changed: changed.cancel_at_period_end,
             )
             return
+        params: stripe.params.SubscriptionCancelParams = {"cancellation_details": answers} if answers else {}
         try:
             await send_once(
                 key,
-                lambda options: self._v1.subscriptions.cancel_async(subscription_id, {}, options),
+                lambda options: self._v1.subscriptions.cancel_async(subscription_id, params, options),
                 lambda: self._find_subscription(subscription_id, lambda ended: ended.ended_at is not None),
             )
         except stripe.InvalidRequestError:
@@ -292,13 +301,16 @@ class StripeGateway:
         elif subscription.cancel_at_period_end:
             await self._update_subscription(
                 subscription_id,
-                {"cancel_at_period_end": False},
+                {"cancel_at_period_end": False, "cancellation_details": NO_ANSWERS},
                 key,
                 lambda changed: not changed.cancel_at_period_end,
             )
         elif subscription.cancel_at is not None:
             await self._update_subscription(
-                subscription_id, {"cancel_at": ""}, key, lambda changed: changed.cancel_at is None
+                subscription_id,
+                {"cancel_at": "", "cancellation_details": NO_ANSWERS},
+                key,
+                lambda changed: changed.cancel_at is None,
             )
 
     @translate_stripe_errors

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from shared.billing.provider import (
     FAILED_REFUND_STATUSES,
+    NO_REASON,
     AfterTrial,
     BillingDetails,
     CanceledAddon,
+    Cancellation,
     ChangePreview,
     CustomerState,
     Dispute,
@@ -45,6 +47,7 @@ PAUSE_CAUSES: dict[str, PauseCause] = {
     "pause_requested": "request",
     "trial_end_without_payment_method": "trial",
 }
+MAX_COMMENT_LENGTH = 5_000  # of a comment about a cancellation, which is Stripe's limit too
 ADDRESS_FIELDS = ("line1", "line2", "postal_code", "city", "state", "country")
 SEND_INVOICE = "send_invoice"  # collection method: the invoice has a due date and isn't charged automatically
 CARD_BRANDS = {"amex": "American Express", "diners": "Diners Club", "jcb": "JCB", "unionpay": "UnionPay"}
@@ -171,6 +174,24 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         paused_collection=str(_get_path(raw, "pause_collection", "behavior") or ""),
         pending_change=pending_change,
         is_taxed=bool(_get_path(raw, "automatic_tax", "enabled")),
+        cancellation=_to_cancellation(raw),
+    )
+
+
+def to_cancellation_answers(reason: Cancellation) -> Any:  # the SDK has a type for each call
+    """The `cancellation_details` of a call; {} for a customer who didn't say why."""
+    answers = {"feedback": reason.feedback, "comment": reason.comment}
+    return {key: value for key, value in answers.items() if value}
+
+
+def _to_cancellation(raw: Raw) -> Cancellation:
+    """https://docs.stripe.com/api/subscriptions/object#subscription_object-cancellation_details"""
+    if not raw.get("cancel_at") and not raw.get("cancel_at_period_end") and not raw.get("ended_at"):
+        return NO_REASON  # the details stay after a cancellation was taken back
+    return Cancellation(
+        feedback=str(_get_path(raw, "cancellation_details", "feedback") or ""),
+        comment=str(_get_path(raw, "cancellation_details", "comment") or "")[:MAX_COMMENT_LENGTH],
+        canceled_at=to_datetime(raw.get("canceled_at")),
     )
 
 

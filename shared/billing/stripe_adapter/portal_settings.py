@@ -12,11 +12,18 @@ from typing import Any, cast
 import stripe
 from stripe.params.billing_portal import ConfigurationUpdateParamsFeatures as UpdatedFeatures
 
+from shared.billing.provider import CANCELLATION_FEEDBACK
+
 FEATURES: stripe.params.billing_portal.ConfigurationCreateParamsFeatures = {
     "customer_update": {"enabled": False},
     "invoice_history": {"enabled": True},
     "payment_method_update": {"enabled": True},
-    "subscription_cancel": {"enabled": True, "mode": "at_period_end", "proration_behavior": "none"},
+    "subscription_cancel": {
+        "enabled": True,
+        "mode": "at_period_end",
+        "proration_behavior": "none",
+        "cancellation_reason": {"enabled": True, "options": [*CANCELLATION_FEEDBACK]},
+    },
     "subscription_update": {"enabled": False},  # plans and seats are changed on our page, which checks them
 }
 DIGEST_KEY = "bulkhead_portal"  # in the settings' metadata: a digest of FEATURES

@@ -8,7 +8,14 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM, BillingInvoice
-from shared.billing.provider import KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.provider import (
+    NO_REASON,
+    Cancellation,
+    KeyRefused,
+    Provider,
+    ProviderDown,
+    ProviderRefused,
+)
 from shared.billing.subscriptions import remaining_charges, subscriptions
 from shared.billing.subscriptions.remaining_charges import VoidableInvoices
 from shared.core import log, money, rate_limits
@@ -19,12 +26,14 @@ from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit
 from shared.tenancy import tenants
 
-CANCELLATION_REASONS = {  # answers to why people cancel
+CANCELLATION_REASONS = {  # answers to why people cancel, by provider.CANCELLATION_FEEDBACK
     "too_expensive": "It's too expensive",
-    "missing": "A feature is missing",
+    "missing_features": "A feature is missing",
+    "switched_service": "We switched to another product",
     "unused": "We don't use it enough",
-    "switched": "We switched to another product",
-    "paused": "We only needed it temporarily",
+    "customer_service": "We expected better support",
+    "too_complex": "It's too hard to use",
+    "low_quality": "It isn't good enough",
     "other": "Another reason",
 }
 MAX_COMMENT_LENGTH = 500  # characters
@@ -40,13 +49,15 @@ class CancellationRequest:
     cancels: bool  # False for resuming
     ending_ids: frozenset[str] = frozenset()  # subscriptions that end now, and not with their period
     void_keys: Mapping[str, str] = field(default_factory=dict)  # by invoice
+    reason: Cancellation = NO_REASON
 
 
 async def prepare_cancel(
-    ctx: Ctx, reason_code: str, comment: str = "", *, void_ids: Collection[str] | None = None
+    ctx: Ctx, reason_code: str = "", comment: str = "", *, void_ids: Collection[str] | None = None
 ) -> CancellationRequest:
     """Prepares cancelling all subscriptions at the end of their paid periods.
 
+    `reason_code`: a key of CANCELLATION_REASONS, "" for people who don't want to say.
     `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
     they are for. `prepare_void` repeats the voiding where only the end happened. Raises Invalid, Conflict without an
     active subscription or where other invoices can be voided.
@@ -55,9 +66,11 @@ async def prepare_cancel(
     comment = clean_line(
         comment, noun="comment", missing="", max_length=MAX_COMMENT_LENGTH, fields=("comment",)
     )
-    if reason_code not in CANCELLATION_REASONS:
+    if reason_code and reason_code not in CANCELLATION_REASONS:
         raise Invalid(
-            "Choose why you're cancelling.", "Choose one of the answers.", fields={"why": "Missing"}
+            "This isn't one of the answers.",
+            "Choose one of the answers, or none.",
+            fields={"why": "isn't one of the answers."},
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
@@ -82,7 +95,7 @@ async def prepare_cancel(
             "billing.cancel_asked",
             subscription.id,
             after={"until": ends_at.isoformat()} if ends_at else {},
-            reason=CANCELLATION_REASONS[reason_code],
+            reason=CANCELLATION_REASONS.get(reason_code, ""),
             comment=comment,
         )
     _record_voids(ctx, voidable.invoices)
@@ -98,6 +111,7 @@ async def prepare_cancel(
         cancels=True,
         ending_ids=voidable.ending_ids,
         void_keys=_build_void_keys(voidable.invoices),
+        reason=Cancellation(feedback=reason_code, comment=comment),
     )
 
 
@@ -155,7 +169,10 @@ async def submit(cancellation: CancellationRequest) -> bool:
             for subscription_id, key in cancellation.keys.items():
                 if cancellation.cancels:
                     await provider.cancel_subscription(
-                        subscription_id, at_period_end=subscription_id not in cancellation.ending_ids, key=key
+                        subscription_id,
+                        at_period_end=subscription_id not in cancellation.ending_ids,
+                        reason=cancellation.reason,
+                        key=key,
                     )
                 else:
                     await provider.resume_subscription(subscription_id, key)

@@ -12,6 +12,7 @@ from shared.billing import repository
 from shared.billing.models import BillingDispute, BillingInvoice, BillingRefund, BillingSubscription
 from shared.billing.provider import (
     CanceledAddon,
+    Cancellation,
     CustomerState,
     Dispute,
     Invoice,
@@ -58,6 +59,7 @@ async def _write_subscriptions(
     differences, at = list[Difference](), now()
     for subscription in state.subscriptions:
         row, state_json = rows_by_id.pop(subscription.id, None), _to_json(subscription)
+        del state_json["cancellation"]  # has columns; a customer's comment must not get into the differences
         if row is None:
             row = BillingSubscription(
                 tenant_id=ctx.tenant_id,
@@ -81,6 +83,9 @@ async def _write_subscriptions(
             at,
             None,
         )
+        row.cancellation_feedback = subscription.cancellation.feedback
+        row.cancellation_comment = subscription.cancellation.comment
+        row.canceled_at = subscription.cancellation.canceled_at
         ctx.session.add(row)
     for row in rows_by_id.values():
         if row.absent_at is None:
@@ -222,6 +227,11 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         if (pending := state.get("pending_change"))
         else None,
         is_taxed=state.get("is_taxed", False),
+        cancellation=Cancellation(
+            feedback=row.cancellation_feedback,
+            comment=row.cancellation_comment,
+            canceled_at=row.canceled_at,
+        ),
     )
 
 

@@ -50,7 +50,10 @@ def build_routes(sandbox: Sandbox) -> list[Route]:
                         account, customer, await read_field(request, "subscription")
                     )
                     portal.cancel_subscription(
-                        account, subscription["id"], _get_configuration(account, session)
+                        account,
+                        subscription["id"],
+                        _get_configuration(account, session),
+                        feedback=await read_field(request, "feedback"),
                     )
                 else:
                     subscription = _get_own_subscription(

@@ -13,7 +13,7 @@ from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 FEATURE_PARAMS = (
     "features.customer_update features.invoice_history.enabled features.payment_method_update.enabled"
     " features.subscription_cancel.enabled features.subscription_cancel.mode"
-    " features.subscription_cancel.proration_behavior features.subscription_update.enabled=false"
+    " features.subscription_cancel.proration_behavior features.subscription_cancel.cancellation_reason features.subscription_update.enabled=false"
     " features.subscription_pause.enabled=false"
 )
 ACCEPTED_PARAMS = (
@@ -136,18 +136,32 @@ def replace_card(account: Account, customer_id: str, card_number: str) -> None:
             collection.attempt_payment(account, invoice, method)
 
 
-def cancel_subscription(account: Account, subscription_id: str, configuration: Object | None = None) -> None:
-    """At the end of the period, or now: as this configuration says, else the default one."""
+def cancel_subscription(
+    account: Account, subscription_id: str, configuration: Object | None = None, *, feedback: str = ""
+) -> None:
+    """At the end of the period, or now: as this configuration says, else the default one.
+
+    `feedback`: the person's answer, where the configuration asks for one.
+    """
     live_subscription = _fetch_live_subscription(account, subscription_id)
     configuration = configuration or _find_default_configuration(account) or _build_configuration(account)
     feature = configuration["features"]["subscription_cancel"]
     if not feature["enabled"]:
         raise ApiError("Canceling isn't available in this portal.")
+    if feedback:
+        _keep_feedback(live_subscription, feature["cancellation_reason"], feedback)
     if feature["mode"] == "immediately":
         prorate = feature["proration_behavior"] != "none"
         subscriptions.cancel_subscription(account, live_subscription, prorate=prorate, invoice_now=prorate)
     else:
         changes.apply_change(account, live_subscription, {"cancel_at_period_end": True})
+
+
+def _keep_feedback(subscription: Object, question: Object, feedback: str) -> None:
+    if not question["enabled"] or feedback not in question["options"]:
+        raise ApiError("This isn't one of the answers.")
+    details = subscription["cancellation_details"] or {"comment": None, "reason": None}
+    subscription["cancellation_details"] = {**details, "feedback": feedback}
 
 
 def resume_subscription(account: Account, subscription_id: str) -> None:

@@ -117,12 +117,15 @@ def cancel_dialog() -> rx.Component:
         rx.fragment("Cancel ", BillingState.plan),
         until,
         radio_cards(
-            "Why are you cancelling?",
+            "Why are you cancelling? (optional)",
             "why",
             [(key, label, "") for key, label in CANCELLATION_REASONS.items()],
             value="",
+            required=False,
         ),
-        dialog_field("What could be better?", text_area("comment", max_length="500"), id="comment"),
+        dialog_field(
+            "What could be better? (optional)", text_area("comment", max_length="500"), id="comment"
+        ),
         remaining_charges_list(),
         rx.cond(BillingState.void_note != "", void_checkbox()),
         confirm="Cancel subscription",

@@ -45,7 +45,7 @@ PAUSED = "paused"
 
 
 class CancelForm(Form):
-    why: str
+    why: str = ""
     comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
     voids_unpaid: Literal["", "on"] = ""
     void_ids: str = ""  # of the invoices that the dialog names

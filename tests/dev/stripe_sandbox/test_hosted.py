@@ -336,6 +336,23 @@ async def test_portal_cancellation_is_confirmed_and_can_be_taken_back(merchant: 
     assert 'role="alert"' in response.text
 
 
+async def test_portal_asks_why_where_its_configuration_says_so(merchant: HostedMerchant) -> None:
+    subscription = await merchant.subscribe()
+    question = {"enabled": True, "options": ["unused", "other"]}
+    features = {"subscription_cancel": {"enabled": True, "cancellation_reason": question}}
+    create_configuration = merchant.client.v1.billing_portal.configurations.create
+    asking = await merchant.create_portal_url(
+        configuration=(await merchant.server.call_sdk(create_configuration, {"features": features})).id
+    )
+    assert 'name="feedback"' in (await merchant.get_page(f"{asking}?cancel={subscription.id}")).text
+    answer = {"subscription": subscription.id, "feedback": "too_complex"}
+    refused = await merchant.server.http.post(f"{asking}/cancel", data=answer)
+    assert refused.status_code == 400
+    await merchant.server.http.post(f"{asking}/cancel", data=answer | {"feedback": "unused"})
+    (canceled,) = await merchant.list_subscriptions()
+    assert (canceled.cancel_at_period_end, canceled.cancellation_details.feedback) == (True, "unused")
+
+
 async def test_portal_offers_what_its_configuration_allows(merchant: HostedMerchant) -> None:
     subscription = await merchant.subscribe()
     disabled = {"enabled": False}

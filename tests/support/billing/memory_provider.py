@@ -19,8 +19,10 @@ from dateutil.relativedelta import relativedelta
 from shared.billing.provider import (
     CHECKOUT_PAID,
     MIN_CHECKOUT_LEFT,
+    NO_REASON,
     BillingDetails,
     CanceledAddon,
+    Cancellation,
     ChangePreview,
     Checkout,
     CheckoutOrder,
@@ -111,6 +113,7 @@ class Deal:
     notes: tuple[CanceledAddon, ...] = ()
     pending: list[InvoiceLine] = field(default_factory=list)
     held: "HeldChange | None" = None
+    farewell: Cancellation = NO_REASON  # why it was cancelled
 
 
 @dataclass
@@ -396,9 +399,13 @@ class MemoryProvider:
         self._run_once(key, do)
         return self._build_pending_change(deal)
 
-    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+    async def cancel_subscription(
+        self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
+    ) -> None:
         self._record_call("cancel")
         deal = self._get_deal(subscription_id)
+        if deal.state != "over" and not (at_period_end and deal.stops):
+            deal.farewell = replace(reason, canceled_at=self.clock)
         if at_period_end:
             deal.stops = deal.ends
         elif deal.state != "over":
@@ -408,7 +415,7 @@ class MemoryProvider:
         self._record_call("resume")
         deal = self._get_deal(subscription_id)
         self._require_open(deal)
-        deal.stops = None
+        deal.stops, deal.farewell = None, NO_REASON
         if deal.state == "frozen":
             self._start_period(deal, self.clock)
 
@@ -697,6 +704,7 @@ class MemoryProvider:
             failed_since=min(owed, default=None),
             currency="usd",
             pending_change=self._build_pending_change(deal),
+            cancellation=deal.farewell,
         )
 
     def _build_upcoming(self, buyer: Buyer) -> UpcomingCharges:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.billing.models import Price, ProviderAccount
-from shared.billing.provider import CustomerState
+from shared.billing.provider import NO_REASON, Cancellation, CustomerState
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -61,7 +61,9 @@ class FakeProvider:
             await self.gate.wait()
         return seen
 
-    async def cancel_subscription(self, subscription_id: str, *, at_period_end: bool, key: str) -> None:
+    async def cancel_subscription(
+        self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
+    ) -> None:
         assert not at_period_end
         self.canceled_ids.append(subscription_id)
         self.state = {
