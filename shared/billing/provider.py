@@ -91,6 +91,23 @@ class PendingChange:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """`quantity` None: metered."""
+
+    price_id: str
+    external_price_id: str
+    quantity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledChange:
+    """A change at the end of a period. `lines`: all lines of the subscription from then on."""
+
+    at: datetime
+    lines: tuple[OrderLine, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancellation:
     """Why a customer cancelled, here or at the provider, and when. Empty where they didn't say.
@@ -125,6 +142,7 @@ class Subscription:
     pending_change: PendingChange | None = None
     is_taxed: bool = False  # the provider calculates the tax of its invoices
     cancellation: Cancellation = NO_REASON
+    scheduled_change: ScheduledChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,15 +297,6 @@ class BillingDetails:
     state: str = ""
     country: str = ""  # two letters, as in "DE"
     tax_ids: tuple[TaxId, ...] = ()  # the newest first; all are on the invoices
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """`quantity` None: metered."""
-
-    price_id: str
-    external_price_id: str
-    quantity: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +474,19 @@ class Provider(Protocol):
         """`bill_now`: the proration is invoiced at once, instead of with the next period.
 
         Returns None where it took effect. A change that is due today and not paid leaves everything as it was.
+        A scheduled change is dropped.
         """
+        ...
+
+    async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None:
+        """Changes an active subscription at the end of its period, without proration.
+
+        `lines`: all lines of the new subscription. Replaces a change that is scheduled already.
+        """
+        ...
+
+    async def drop_scheduled_change(self, subscription_id: str, key: str) -> None:
+        """Keeps what the subscription has now. Does nothing without a scheduled change."""
         ...
 
     async def cancel_subscription(
@@ -475,14 +496,19 @@ class Provider(Protocol):
         at_period_end: bool,
         reason: Cancellation = NO_REASON,
         key: str,
-    ) -> None: ...
+    ) -> None:
+        """A scheduled change is dropped."""
+        ...
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         """Resumes a subscription that is paused or ends with its period, and forgets why it was cancelled."""
         ...
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:
-        """Voids an open invoice, so that it is never collected. Raises ProviderRefused for a paid one."""
+        """Voids an open invoice, so that it is never collected. Raises ProviderRefused for a paid one.
+
+        A change that waits for its payment is dropped.
+        """
         ...
 
     async def push_price(self, tag: PriceTag) -> str:

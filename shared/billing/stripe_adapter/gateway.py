@@ -40,6 +40,7 @@ from shared.billing.stripe_adapter import (
     previews,
     prices,
     refunds,
+    schedules,
     subscription_items,
 )
 from shared.billing.stripe_adapter.errors import (
@@ -49,10 +50,10 @@ from shared.billing.stripe_adapter.errors import (
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
+from shared.billing.stripe_adapter.mapping import CHANGE_KEY
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
-CHANGE_KEY = "bulkhead_change"  # in a subscription's metadata: the key of the last change
 NO_ANSWERS: stripe.params.SubscriptionUpdateParamsCancellationDetails = {"feedback": "", "comment": ""}
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 
@@ -229,6 +230,7 @@ class StripeGateway:
         if _get_pending_key(raw) == key:
             return mapping.to_pending_change(raw)
         _require_unended(subscription)
+        await schedules.release(self._v1, raw, key)
         if prorate and self._automatic_tax and not subscription.automatic_tax.enabled:
             # As its preview had it, and in a request of its own: a pending update can't contain it.
             # https://docs.stripe.com/billing/subscriptions/pending-updates-reference
@@ -259,11 +261,24 @@ class StripeGateway:
         )
         return mapping.to_pending_change(changed.to_dict())
 
+    @translate_stripe_errors
+    async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None:
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        _require_unended(subscription)
+        await schedules.schedule_change(self._v1, subscription.to_dict(), lines, key)
+
+    @translate_stripe_errors
+    async def drop_scheduled_change(self, subscription_id: str, key: str) -> None:
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        await schedules.release(self._v1, subscription.to_dict(), key)
+
     @translate_errors_unquoted
     async def cancel_subscription(
         self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
     ) -> None:
         answers = mapping.to_cancellation_answers(reason)
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        await schedules.release(self._v1, subscription.to_dict(), key)
         if at_period_end:
             await self._update_subscription(
                 subscription_id,
@@ -400,6 +415,7 @@ class StripeGateway:
         for subscription in subscriptions:
             if is_truncated(subscription.get("items")):
                 subscription["items"] = await subscription_items.list_items(self._v1, subscription["id"])
+            subscription["schedule"] = await schedules.fetch_schedule(self._v1, subscription)
         return subscriptions
 
     async def _list_invoices(self, customer_id: str) -> list[dict[str, Any]]:

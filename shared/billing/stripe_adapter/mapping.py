@@ -21,10 +21,12 @@ from shared.billing.provider import (
     Dispute,
     Invoice,
     InvoiceLine,
+    OrderLine,
     PauseCause,
     PaymentMethod,
     PendingChange,
     Refund,
+    ScheduledChange,
     Subscription,
     SubscriptionItem,
     TaxId,
@@ -33,6 +35,7 @@ from shared.billing.provider import (
 )
 
 Raw = Mapping[str, Any]
+CHANGE_KEY = "bulkhead_change"  # in metadata of subscriptions and schedules: the key of the last change
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
 TENANT_KEY = "tenant_id"  # in a customer's metadata
 ADJUSTMENT_KEY = (
@@ -175,7 +178,35 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         pending_change=pending_change,
         is_taxed=bool(_get_path(raw, "automatic_tax", "enabled")),
         cancellation=_to_cancellation(raw),
+        scheduled_change=to_scheduled_change(raw.get("schedule")),
     )
+
+
+def to_scheduled_change(schedule: Any) -> ScheduledChange | None:
+    """From a schedule with expanded prices; None for one without a next phase, and for its mere id."""
+    next_phase = find_next_phase(schedule) if isinstance(schedule, Mapping) else None
+    if next_phase is None:
+        return None
+    return ScheduledChange(
+        datetime.fromtimestamp(next_phase["start_date"], UTC),
+        tuple(
+            OrderLine(
+                str(_get_path(item["price"], "metadata", PRICE_ID_KEY) or ""),
+                get_object_id(item["price"]),
+                item.get("quantity"),
+            )
+            for item in next_phase.get("items") or ()
+        ),
+    )
+
+
+def find_next_phase(schedule: Raw) -> Raw | None:
+    """The phase after the current one; None for the last one, and for a schedule that is over."""
+    ends = _get_path(schedule, "current_phase", "end_date")
+    if schedule.get("status") != "active" or ends is None:
+        return None
+    phases = sorted(schedule.get("phases") or (), key=lambda phase: phase["start_date"])
+    return next((phase for phase in phases if phase["start_date"] >= ends), None)
 
 
 def to_cancellation_answers(reason: Cancellation) -> Any:  # the SDK has a type for each call

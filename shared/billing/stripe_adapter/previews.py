@@ -77,7 +77,7 @@ async def fetch_upcoming_charges(
                 raise TimeoutError
             async with asyncio.timeout(PREVIEW_TIMEOUT_S):
                 preview = await v1.invoices.create_preview_async(
-                    {"customer": customer["id"], "subscription": raw["id"]}, {"max_network_retries": 0}
+                    _build_upcoming_params(customer["id"], raw), {"max_network_retries": 0}
                 )
             invoices.append(mapping.to_upcoming_invoice(preview.to_dict(), raw["id"]))
         except (stripe.StripeError, TimeoutError) as problem:
@@ -94,6 +94,15 @@ async def fetch_upcoming_charges(
         else:
             invoices += mapping.to_last_invoices(customer, ending, items)
     return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
+
+
+def _build_upcoming_params(
+    customer_id: str, subscription: Mapping[str, Any]
+) -> Any:  # a TypedDict of the SDK
+    """By its schedule, where it has one, so that a scheduled change is in it."""
+    if schedule_id := mapping.get_object_id(subscription.get("schedule")):
+        return {"customer": customer_id, "schedule": schedule_id}
+    return {"customer": customer_id, "subscription": subscription["id"]}
 
 
 async def _list_pending_items(v1: "stripe.V1Services", customer_id: str) -> list[dict[str, Any]] | None:

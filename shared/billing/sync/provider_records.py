@@ -17,9 +17,11 @@ from shared.billing.provider import (
     Dispute,
     Invoice,
     InvoiceLine,
+    OrderLine,
     PaymentMethod,
     PendingChange,
     Refund,
+    ScheduledChange,
     Subscription,
     SubscriptionItem,
     UpcomingCharges,
@@ -232,6 +234,11 @@ def to_subscription(row: BillingSubscription) -> Subscription:
             comment=row.cancellation_comment,
             canceled_at=row.canceled_at,
         ),
+        scheduled_change=ScheduledChange(
+            _parse_time(scheduled["at"]), tuple(OrderLine(**line) for line in scheduled["lines"])
+        )
+        if (scheduled := state.get("scheduled_change"))
+        else None,
     )
 
 

@@ -43,6 +43,8 @@ class ItemChange:
 def apply_change(account: Account, subscription: Object, params: Object) -> Object | None:
     """The invoice, if the change is billed at once."""
     _require_allowed(subscription, params)
+    if subscription["schedule"] and not account.is_preview:
+        _require_allowed_by_schedule(subscription, params)
     waits_for_payment = params.get("payment_behavior") == pending_updates.BEHAVIOR
     if waits_for_payment:
         pending_updates.require_supported(params)
@@ -139,6 +141,16 @@ def _require_allowed(subscription: Object, params: Object) -> None:
         raise UnsupportedError("changing what a paused subscription has")
     if subscription["status"] == "trialing" and "billing_cycle_anchor" in params:
         raise UnsupportedError("billing_cycle_anchor in a trial")
+
+
+def _require_allowed_by_schedule(subscription: Object, params: Object) -> None:
+    if not {"cancel_at", "cancel_at_period_end"}.isdisjoint(params):
+        raise ApiError(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any"
+            " cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
+    if not {"items", "billing_cycle_anchor", "trial_end", "discounts"}.isdisjoint(params):
+        raise UnsupportedError("changing what a subscription with a schedule has")
 
 
 def _build_item_changes(account: Account, subscription: Object, params: list[Object]) -> list[ItemChange]:

@@ -1,5 +1,6 @@
 """A subscription ends: now, at the end of its period, or because it wasn't paid."""
 
+from shared.dev.stripe_sandbox import schedules
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 ENDED_STATUSES = ("canceled", "incomplete_expired")
@@ -12,6 +13,7 @@ def end_subscription(
     now = account.now(subscription)
     subscription |= {"status": "canceled", "ended_at": now, "canceled_at": subscription["canceled_at"] or now}
     subscription |= {"cancel_at": None, "status_details": None, "pause_collection": None}
+    schedules.cancel_schedule(account, subscription)
     _set_reason(subscription, reason)
     account.put(subscription)
     for invoice in account.list_for_customer("invoice", subscription["customer"]):

@@ -10,7 +10,14 @@ from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 MAX_ITEMS = 20
 
 
-def build_item(account: Account, subscription: Object, params: Object, period: tuple[int, int]) -> Object:
+def build_item(
+    account: Account,
+    subscription: Object,
+    params: Object,
+    period: tuple[int, int],
+    *,
+    allow_archived: bool = False,
+) -> Object:
     """A new item, in that period."""
     item = make_object(
         account,
@@ -24,19 +31,26 @@ def build_item(account: Account, subscription: Object, params: Object, period: t
         _since=account.now(subscription["customer"]),
         _basis=None,
     )
-    set_price(account, subscription, item, params.get("price"), params.get("quantity"))
+    price_id, quantity = params.get("price"), params.get("quantity")
+    set_price(account, subscription, item, price_id, quantity, allow_archived=allow_archived)
     merge_metadata(item, params.get("metadata"))
     return item
 
 
 def set_price(
-    account: Account, subscription: Object, item: Object, price_id: Any, quantity: int | None
+    account: Account,
+    subscription: Object,
+    item: Object,
+    price_id: Any,
+    quantity: int | None,
+    *,
+    allow_archived: bool = False,
 ) -> None:
     if price_id is None:
         raise ApiError(
             "Missing required param: items[0][price].", code="parameter_missing", param="items[0][price]"
         )
-    price = fetch_price(account, price_id)
+    price = fetch_price(account, price_id, allow_archived=allow_archived)
     if subscription["currency"] not in ("unset", price["currency"]):
         raise ApiError("All items of a subscription have the same currency.", param="items[0][price]")
     subscription["currency"] = price["currency"]
@@ -54,11 +68,11 @@ def set_price(
         item["quantity"] = 1 if quantity is None else quantity
 
 
-def fetch_price(account: Account, price_id: str) -> Object:
+def fetch_price(account: Account, price_id: str, *, allow_archived: bool = False) -> Object:
     price = fetch_object(account, "price", price_id, "items[0][price]")
     if price["type"] != "recurring":
         raise ApiError("The price specified is set to `type=one_time`.", param="items[0][price]")
-    if not price["active"]:
+    if not price["active"] and not allow_archived:
         raise ApiError("The price specified is inactive.", param="items[0][price]")
     return price
 

@@ -35,6 +35,7 @@ ID_PREFIXES = {
     "setup_intent": "seti",
     "subscription": "sub",
     "subscription_item": "si",
+    "subscription_schedule": "sub_sched",
     "tax_id": "txi",
     "test_helpers.test_clock": "clock",
     "webhook_endpoint": "we",

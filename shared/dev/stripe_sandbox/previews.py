@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, subscriptions, taxes
+from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, schedules, subscriptions, taxes
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
@@ -17,7 +17,7 @@ DETAIL_PARAMS = (
 )
 ACCEPTED_PARAMS = " ".join(
     [
-        "customer subscription preview_mode currency automatic_tax.enabled",
+        "customer subscription schedule preview_mode currency automatic_tax.enabled",
         *(f"subscription_details.{name}" for name in DETAIL_PARAMS.split()),
     ]
 )
@@ -30,6 +30,8 @@ def create_preview(call: ApiCall) -> Object:
     is_taxed = (call.get("automatic_tax") or {}).get("enabled")
     if is_taxed:
         taxes.require_active(account)
+    if "schedule" in call.params:
+        return _preview_schedule(call)
     if subscription_id := call.get("subscription"):
         original = fetch_object(account, "subscription", subscription_id, "subscription")
         if call.get("customer", original["customer"]) != original["customer"]:
@@ -47,6 +49,20 @@ def create_preview(call: ApiCall) -> Object:
     return _build_preview(invoice, details)
 
 
+def _preview_schedule(call: ApiCall) -> Object:
+    """The next invoice of the subscription of a schedule, with what it has by then."""
+    if "subscription" in call.params or "subscription_details" in call.params:
+        raise ApiError("`schedule` cannot be used with `subscription`.", param="schedule")
+    original = fetch_object(call.account, schedules.KIND, call.get("schedule"), "schedule")
+    if call.get("customer", original["customer"]) != original["customer"]:
+        raise ApiError("The schedule belongs to another customer.", param="customer")
+    if original["status"] != "active":
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+    copy = _copy_account(call.account, original["customer"])
+    subscription = copy.objects["subscription"][original["subscription"]]
+    return _build_preview(_preview_renewal(copy, subscription, call.get("preview_mode")), {})
+
+
 def _preview_change(copy: Account, subscription: Object, details: Object, mode: str | None) -> Object:
     if subscription["status"] in ("canceled", "incomplete_expired"):
         raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
@@ -54,6 +70,8 @@ def _preview_change(copy: Account, subscription: Object, details: Object, mode: 
     if ends_now:
         return _preview_cancellation(copy, subscription, details)
     earlier_invoice_ids = set(copy.objects.get("invoice", {}))
+    if subscription["schedule"] and not details:
+        raise UnsupportedError("a preview of a subscription with a schedule without naming the schedule")
     if details:
         changes.apply_change(copy, subscription, details)
     for id_, invoice in copy.objects.get("invoice", {}).items():
@@ -72,6 +90,9 @@ def _preview_renewal(copy: Account, subscription: Object, mode: str | None) -> O
             item["invoice"] = "left out"
     copy.clock_times[subscription["test_clock"]] = renews_at
     subscription["status"] = "active"
+    schedule = copy.get(schedules.KIND, subscription["schedule"])
+    if schedule is not None and schedule["current_phase"]["end_date"] <= renews_at:
+        schedules.enter_next_phase(copy, schedule)
     invoice = billing_cycle.draft_renewal(copy, subscription, after_trial=trialing)
     if invoice is None:
         raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
@@ -103,7 +124,7 @@ def _copy_account(account: Account, customer: str) -> Account:
     copy.clock_times = dict(account.clock_times)
     copy.objects = {kind: dict(objects_by_id) for kind, objects_by_id in account.objects.items()}
     copy.objects["customer"][customer] = deepcopy(account.objects["customer"][customer])
-    for kind in ("subscription", "invoice", "invoiceitem", "tax_id", "_meter_event"):
+    for kind in ("subscription", schedules.KIND, "invoice", "invoiceitem", "tax_id", "_meter_event"):
         for obj in account.list_for_customer(kind, customer)[::-1]:
             copy.index_object(deepcopy(obj))
     for id_, coupon in account.objects.get("coupon", {}).items():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 
-from shared.dev.stripe_sandbox import changes, checkout, collection, endings, renewals, resumptions
+from shared.dev.stripe_sandbox import changes, checkout, collection, endings, renewals, resumptions, schedules
 from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -113,6 +113,12 @@ def _list_subscription_steps(account: Account, subscription: Object) -> Iterator
             subscription["pause_collection"]["resumes_at"],
             3,
             lambda: renewals.resume_collection(account, subscription),
+        )
+    if (schedule := account.get(schedules.KIND, subscription["schedule"])) is not None:
+        yield (
+            schedule["current_phase"]["end_date"],
+            3,
+            lambda: schedules.enter_next_phase(account, schedule),
         )
     if status == "paused":
         invoice = account.get("invoice", subscription.get("_resumption"))

@@ -37,6 +37,7 @@ from shared.billing.provider import (
     ProviderRefused,
     Refund,
     RemotePrice,
+    ScheduledChange,
     Subscription,
     SubscriptionItem,
     TaxSetup,
@@ -113,6 +114,7 @@ class Deal:
     notes: tuple[CanceledAddon, ...] = ()
     pending: list[InvoiceLine] = field(default_factory=list)
     held: "HeldChange | None" = None
+    planned: list[Position] | None = None  # from the next period on
     farewell: Cancellation = NO_REASON  # why it was cancelled
 
 
@@ -387,6 +389,7 @@ class MemoryProvider:
 
         def do() -> str:
             after = replace(deal, positions=self._build_positions(deal, lines))
+            deal.planned = None
             if prorate and deal.state != "trial":
                 deal.pending += self._compute_proration(deal, after, as_of or self.clock)
             other = _get_period(self, after) != _get_period(self, deal)
@@ -399,6 +402,25 @@ class MemoryProvider:
         self._run_once(key, do)
         return self._build_pending_change(deal)
 
+    async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None:
+        self._record_call("schedule")
+        deal = self._get_deal(subscription_id)
+        self._require_open(deal)
+        if deal.state not in ("running", "behind") or deal.stops:
+            raise ProviderRefused("Only a running deal can be planned.", "not_running")
+        if any(not self.offers[line.external_price_id].sold for line in lines):
+            raise ProviderRefused("This is not sold.", "no_offer", kind="price")
+
+        def do() -> str:
+            deal.planned = self._build_positions(deal, lines)
+            return deal.id
+
+        self._run_once(key, do)
+
+    async def drop_scheduled_change(self, subscription_id: str, key: str) -> None:
+        self._record_call("drop_scheduled")
+        self._get_deal(subscription_id).planned = None
+
     async def cancel_subscription(
         self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
     ) -> None:
@@ -406,6 +428,7 @@ class MemoryProvider:
         deal = self._get_deal(subscription_id)
         if deal.state != "over" and not (at_period_end and deal.stops):
             deal.farewell = replace(reason, canceled_at=self.clock)
+        deal.planned = None
         if at_period_end:
             deal.stops = deal.ends
         elif deal.state != "over":
@@ -425,7 +448,10 @@ class MemoryProvider:
         if bill is None or bill.state == "settled":
             raise ProviderRefused("Only an open invoice can be voided.", "not_owed")
         bill.state = "waived"
-        self._judge_deal(self.deals[bill.deal])
+        deal = self.deals[bill.deal]
+        if deal.held and deal.held.transaction == bill.id:
+            deal.held = None
+        self._judge_deal(deal)
 
     async def push_price(self, tag: PriceTag) -> str:
         self._record_call("push_price")
@@ -528,6 +554,8 @@ class MemoryProvider:
             if rows := self._build_last_rows(deal):
                 self._charge_transaction(self._add_transaction(deal, deal.ends, rows))
             self._end_deal(deal, deal.ends)
+        elif deal.planned is not None and deal.state != "trial":
+            self._start_planned(deal)
         else:
             self._start_period(deal, deal.ends, renews=deal.state != "trial")
 
@@ -540,6 +568,22 @@ class MemoryProvider:
         if deal.state == "trial":
             deal.state = "running"
         self._bill_rows(deal, rows, at, pays=pays)
+
+    def _start_planned(self, deal: Deal) -> None:
+        rows = self._build_planned_rows(deal)
+        assert deal.planned is not None
+        deal.positions, deal.planned, deal.pending = deal.planned, None, []
+        deal.starts, deal.ends = deal.ends, deal.ends + _get_period(self, deal)
+        self._bill_rows(deal, rows, deal.starts)
+
+    def _build_planned_rows(self, deal: Deal) -> list[InvoiceLine]:
+        """What was used by the old positions, and the first period of the planned ones."""
+        metered = [
+            position for position in deal.positions if self.offers[position.offer].tag.kind == "metered"
+        ]
+        usage = self._build_rows(replace(deal, positions=metered, pending=[]), deal.ends)
+        planned = replace(deal, positions=deal.planned or [], pending=[])
+        return [*deal.pending, *usage, *self._build_rows(planned, deal.ends, past=False)]
 
     def _bill_rows(self, deal: Deal, rows: list[InvoiceLine], at: datetime, *, pays: bool = False) -> None:
         self._charge_transaction(self._add_transaction(deal, at, rows), pays=pays)
@@ -667,7 +711,7 @@ class MemoryProvider:
 
     def _end_deal(self, deal: Deal, at: datetime) -> None:
         if deal.state != "over":
-            deal.state, deal.over_at = "over", at
+            deal.state, deal.over_at, deal.planned = "over", at, None
 
     # Its words in ours.
 
@@ -705,6 +749,15 @@ class MemoryProvider:
             currency="usd",
             pending_change=self._build_pending_change(deal),
             cancellation=deal.farewell,
+            scheduled_change=ScheduledChange(
+                deal.ends,
+                tuple(
+                    OrderLine(self.offers[position.offer].tag.id, position.offer, position.count)
+                    for position in deal.planned
+                ),
+            )
+            if deal.planned is not None
+            else None,
         )
 
     def _build_upcoming(self, buyer: Buyer) -> UpcomingCharges:
@@ -717,6 +770,8 @@ class MemoryProvider:
             is_last = deal.stops is not None and deal.stops <= deal.ends
             in_trial = deal.state == "trial"
             rows = list(deal.pending) if is_last else self._build_rows(deal, deal.ends, past=not in_trial)
+            if deal.planned is not None and not (is_last or in_trial):
+                rows = self._build_planned_rows(deal)
             if is_last and not rows:
                 continue
             total = sum(row.amount for row in rows)
