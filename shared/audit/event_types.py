@@ -53,6 +53,7 @@ class AuditAction(StrEnum):
     BILLING_ADJUSTMENT_FAILED = "billing.adjustment_failed"
     BILLING_CANCEL_ASKED = "billing.cancel_asked"
     BILLING_CHANGE_ASKED = "billing.change_asked"
+    BILLING_CHANGE_DROPPED = "billing.change_dropped"
     BILLING_CHECKOUT_STARTED = "billing.checkout_started"
     BILLING_CUSTOMER_CREATED = "billing.customer_created"
     BILLING_DETAILS_CHANGED = "billing.details_changed"

@@ -38,6 +38,7 @@ MODULE = Module(
         AuditAction.BILLING_ADJUSTMENT_FAILED: "marked an adjustment as failed",
         AuditAction.BILLING_CANCEL_ASKED: "cancelled the subscription",
         AuditAction.BILLING_CHANGE_ASKED: "requested a subscription change",
+        AuditAction.BILLING_CHANGE_DROPPED: "kept the current plan",
         AuditAction.BILLING_CHECKOUT_STARTED: "started checkout",
         AuditAction.BILLING_CUSTOMER_CREATED: "set up billing",
         AuditAction.BILLING_DETAILS_CHANGED: "changed the billing details",
@@ -56,6 +57,7 @@ MODULE = Module(
         actions.BILLING_CHANGE.name: (
             "billing.cancel_asked",
             "billing.change_asked",
+            "billing.change_dropped",
             "billing.checkout_started",
             "billing.customer_created",
             "billing.details_changed",

@@ -271,10 +271,10 @@ async def test_cancellation_that_fails_at_the_second_subscription_says_what_was_
     second = list(ending.keys)[1]
     cancel = seller.cancel_subscription
 
-    async def fail_at_second(subscription_id: str, *, at_period_end: bool, key: str) -> None:
+    async def fail_at_second(subscription_id: str, **params: Any) -> None:
         if subscription_id == second:
             raise ProviderRefused("Not this one.")
-        await cancel(subscription_id, at_period_end=at_period_end, key=key)
+        await cancel(subscription_id, **params)
 
     monkeypatch.setattr(seller, "cancel_subscription", fail_at_second)
     with pytest.raises(Conflict, match="Only 1 of your 2 subscriptions") as caught:

@@ -389,9 +389,9 @@ async def test_invoice_paid_while_its_subscription_ends_is_told(
     page, deal = await open_overdue_page(cast, seller)
     end = seller.cancel_subscription
 
-    async def pay_and_end(subscription_id: str, *, at_period_end: bool, key: str) -> None:
+    async def pay_and_end(subscription_id: str, **params: Any) -> None:
         seller.set_card(seller.deals[deal].buyer, pays=True)
-        await end(subscription_id, at_period_end=at_period_end, key=key)
+        await end(subscription_id, **params)
 
     monkeypatch.setattr(seller, "cancel_subscription", pay_and_end)
     with pytest.raises(Conflict, match="paid at the same moment") as caught:

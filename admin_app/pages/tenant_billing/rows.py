@@ -1,7 +1,8 @@
 """The rows of a tenant's billing tab."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from admin_app import addresses, labels
 from shared.backoffice import adjustments, tenant_billing
@@ -62,6 +63,8 @@ class SubscriptionRow:
     seen_at: str
     is_absent: bool
     is_duplicate: bool  # charged beside another one
+    scheduled_at: str  # when its lines change, "" for never
+    scheduled_lines: str
     cancellation: str  # why the customer cancelled, "" where they didn't say
 
 
@@ -178,26 +181,33 @@ def phase_rows(billing: tenant_billing.BillingDetails) -> list[AccessPhaseRow]:
 def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = False) -> SubscriptionRow:
     provider_state = subscription.state
     word, tone = labels.subscription_badge(subscription.status)
-    parts = [
-        f"{line['quantity']} × {line['price_id'] or line['external_price_id']}"
-        if line["quantity"]
-        else line["price_id"] or line["external_price_id"]
-        for line in provider_state["lines"]
-    ]
+    scheduled_change = provider_state.get("scheduled_change")
     ends = [line["ends_at"] for line in provider_state["lines"] if line["ends_at"]]
     return SubscriptionRow(
         id=subscription.id,
         status="Deleted in Stripe" if subscription.absent_at else word,
         tone="bad" if subscription.absent_at else tone,
-        lines_text=", ".join(parts) or "No prices",
+        lines_text=_format_lines(provider_state["lines"]),
         ends_at=max(ends, default=""),
         cancel_at=provider_state["cancel_at"] or "",
         ticket=str(subscription.ticket),
         seen_at=subscription.seen_at.isoformat(),
         is_absent=subscription.absent_at is not None,
         is_duplicate=is_duplicate,
+        scheduled_at=scheduled_change["at"] if scheduled_change else "",
+        scheduled_lines=_format_lines(scheduled_change["lines"]) if scheduled_change else "",
         cancellation=describe_cancellation(subscription),
     )
+
+
+def _format_lines(lines: Sequence[Mapping[str, Any]]) -> str:
+    parts = [
+        f"{line['quantity']} × {line['price_id'] or line['external_price_id']}"
+        if line["quantity"]
+        else line["price_id"] or line["external_price_id"]
+        for line in lines
+    ]
+    return ", ".join(parts) or "No prices"
 
 
 def describe_cancellation(subscription: BillingSubscription) -> str:

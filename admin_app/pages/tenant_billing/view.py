@@ -15,10 +15,10 @@ from admin_app.pages.tenant_billing.rows import (
     AdjustmentRow,
     BillingChangeRow,
     CustomerRow,
-    SubscriptionRow,
     TenantInvoiceRow,
 )
 from admin_app.pages.tenant_billing.state import TenantBillingState
+from admin_app.pages.tenant_billing.subscriptions import subscriptions_panel
 from admin_app.pages.tenant_billing.unbilled_usage import unbilled_usage_panel
 from admin_app.shell import guard_control
 from shared.access import actions
@@ -108,63 +108,6 @@ def phases_panel() -> rx.Component:
     return panel(
         rx.cond(has_items(TenantBillingState.phases), phase_list, no_phases),
         title="Scheduled changes",
-    )
-
-
-def subscriptions_panel() -> rx.Component:
-    def line(subscription: SubscriptionRow) -> rx.Component:
-        end_text = rx.cond(
-            subscription.cancel_at != "",
-            rx.fragment(" · Ends ", local_time(subscription.cancel_at, "", "moment")),
-            rx.cond(
-                subscription.ends_at != "",
-                rx.fragment(" · Paid until ", local_time(subscription.ends_at, "", "day")),
-            ),
-        )
-        return rx.el.li(
-            text_with_note(
-                rx.el.span(
-                    rx.el.code(subscription.id, class_name="mono cut-anywhere"),
-                    badge(subscription.status, subscription.tone),
-                    class_name="row wrap",
-                ),
-                small(subscription.lines_text, end_text, class_name="cut-anywhere"),
-                rx.cond(
-                    subscription.cancellation != "",
-                    small("Cancelled: ", subscription.cancellation, class_name="cut-anywhere"),
-                ),
-            ),
-            rx.cond(
-                subscription.is_duplicate,
-                guard_control(
-                    actions.OP_BILLING_ADJUST,
-                    button(
-                        "End and refund",
-                        kind="quiet",
-                        **dialog_opener(TenantBillingState, "end", subscription.id),
-                    ),
-                    "End and refund",
-                    id=f"end-{subscription.id}",
-                ),
-            ),
-            small(
-                "Ticket ",
-                subscription.ticket,
-                " · seen ",
-                local_time(subscription.seen_at, "", "ago"),
-                class_name="num",
-            ),
-            class_name="wrap",
-        )
-
-    state = TenantBillingState
-    subscription_list = rx.el.ul(
-        rx.foreach(state.subscriptions, line), class_name="list", data_testid="subscriptions"
-    )
-    no_subscription = empty_state("No subscription", "It appears after checkout.", glyph="credit-card")
-    return panel(
-        rx.cond(has_items(state.subscriptions), subscription_list, no_subscription),
-        title="Subscriptions, as of the last sync",
     )
 
 

@@ -75,7 +75,10 @@ def _has_new_price(price_id: str, prices_by_id: Mapping[str, Price], at: datetim
 async def _reprice_customer(
     account_id: str, customer_id: str, tenant_id: str, prices_by_id: Mapping[str, Price], at: datetime
 ) -> int:
-    """Reprices the provider's current subscriptions, because our records may be outdated."""
+    """Reprices the provider's current subscriptions, because our records may be outdated.
+
+    One with a scheduled change is repriced after it took effect: changing it now would drop that change.
+    """
     provider, changed_count = await provider_registry.get(account_id), 0
     for subscription in (await provider.fetch_customer(customer_id)).subscriptions:
         new_prices = {
@@ -84,6 +87,8 @@ async def _reprice_customer(
             if (new_price := find_new_price(line, prices_by_id, at)) is not None
         }
         if not _is_live(subscription) or not new_prices:
+            continue
+        if subscription.scheduled_change is not None:  # the customer was shown its price, which it gets
             continue
         async with db.transaction(tenant_id=tenant_id) as session:
             external_ids = await repository.list_external_ids(

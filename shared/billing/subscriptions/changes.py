@@ -7,6 +7,7 @@ starts at the time of the quote.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -37,6 +38,10 @@ STATUS_OBSTACLES = {  # status: why it can't be changed, next step
 }
 
 
+# When a change takes effect. "default": one that costs less waits for the end of the period, any other one doesn't.
+Timing = Literal["now", "default"]
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
     """The requested changes; fields that are left out stay as they are."""
@@ -46,10 +51,18 @@ class ChangeRequest:
     seats: int | None = None
     addon_id: str = ""  # version of an add-on, with its new quantity
     addon_quantity: int = 0
+    timing: Timing = "now"
 
     def with_seats(self, seats: int) -> "ChangeRequest":
         """The same for another number of seats."""
-        return ChangeRequest(self.version_id, self.period, seats, self.addon_id, self.addon_quantity)
+        return ChangeRequest(
+            self.version_id, self.period, seats, self.addon_id, self.addon_quantity, self.timing
+        )
+
+    def with_timing(self, timing: Timing) -> "ChangeRequest":
+        return ChangeRequest(
+            self.version_id, self.period, self.seats, self.addon_id, self.addon_quantity, timing
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,13 @@ class PlannedChange:
     seats: int | None
     currency: str
     tax_text: str  # of `new_amount`, as in "plus tax"; "" where no tax is calculated
+    can_wait: bool = False  # it costs less, so it may take effect at the end of the period
+    at_period_end: bool = False
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """When the next price applies; None for now."""
+        return None if self.starts_new_period else self.renews_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +164,10 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
         "billing.change_asked",
         change.subscription_id,
         before=dict(change.before),
-        after=dict(change.after),
+        after={
+            **change.after,
+            **({"from": change.renews_at.isoformat()} if change.at_period_end and change.renews_at else {}),
+        },
     )
     return quote
 
@@ -162,6 +185,11 @@ async def submit(quote: Quote) -> bool:
     digest = subscriptions.short_hash(
         change.subscription_id, change.fingerprint, lines, canceled_addons, quote.preview.as_of.isoformat()
     )
+    if change.at_period_end:
+        async with provider_errors.translate_provider_errors():
+            provider = await provider_registry.get(PLATFORM)
+            await provider.schedule_change(change.subscription_id, change.lines, f"schedule-{digest}")
+        return await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
     async with provider_errors.translate_provider_errors():
         pending_change = await (await provider_registry.get(PLATFORM)).change_subscription(
             change.subscription_id,
@@ -235,6 +263,20 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     canceled_addons, is_free = _get_canceled_addons(subscription, change_request, prices_by_id)
     if sorted(map(str, lines)) == sorted(map(str, subscription.order_lines)):
         raise Conflict("This is your current subscription.", "Choose another plan, period or quantity.")
+    new_amount = subscriptions.sum_recurring_amount(lines, prices_by_id)
+    old_amount = subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
+    can_wait = (
+        subscription.snapshot.status == "active"
+        and subscription.renews_at is not None
+        and not change_request.addon_id
+        and (
+            new_amount < old_amount
+            if period == subscription.period
+            else period == "month"
+            and _get_position(target_offer, catalogue) <= _get_position(offer, catalogue)
+        )
+    )
+    at_period_end = can_wait and change_request.timing == "default"
     return PlannedChange(
         ctx.tenant_id,
         subscription.customer_id,
@@ -244,17 +286,18 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         _describe(offer, subscription.period, subscription.seats, subscription.addons, catalogue),
         lines,
         canceled_addons,
-        prorate=not (
+        prorate=not at_period_end
+        and not (
             change_request.addon_id
             and (
                 change_request.addon_quantity < subscription.addons.get(change_request.addon_id, 0) or is_free
             )
         ),
         fingerprint=subscription.fingerprint(),
-        new_amount=subscriptions.sum_recurring_amount(lines, prices_by_id),
-        old_amount=subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices),
+        new_amount=new_amount,
+        old_amount=old_amount,
         period=period,
-        starts_new_period=not is_same_plan and period != subscription.period,
+        starts_new_period=not at_period_end and not is_same_plan and period != subscription.period,
         renews_at=subscription.renews_at,
         has_metered=any(line.quantity is None for line in lines),
         seats=bought_seats,
@@ -264,7 +307,13 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         )
         if subscription.snapshot.is_taxed or settings().automatic_tax
         else "",
+        can_wait=can_wait,
+        at_period_end=at_period_end,
     )
+
+
+def _get_position(offer: PlanOffer, catalogue: Catalog) -> int:
+    return catalogue.plans[offer.plan_id].position
 
 
 async def _require_changeable(ctx: Ctx) -> PlanSubscription:
@@ -290,6 +339,8 @@ def find_obstacle(live_subscriptions: Sequence[PlanSubscription]) -> tuple[str, 
         )
     if subscription.snapshot.cancel_at is not None:
         return "The subscription is cancelled.", "Resume it first."
+    if subscription.snapshot.scheduled_change is not None:
+        return "A change is scheduled already.", "Keep the current plan first, then choose again."
     return STATUS_OBSTACLES.get(subscription.snapshot.status)
 
 

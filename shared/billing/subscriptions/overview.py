@@ -10,8 +10,15 @@ from shared.billing.models import BillingInvoice
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
 from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
-from shared.billing.subscriptions import changes, checkout, remaining_charges, subscriptions
+from shared.billing.subscriptions import (
+    changes,
+    checkout,
+    remaining_charges,
+    scheduled_changes,
+    subscriptions,
+)
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle, RemainingCharges, VoidableInvoices
+from shared.billing.subscriptions.scheduled_changes import ScheduledPlan
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.billing.sync import provider_records
 from shared.core.config import settings
@@ -51,6 +58,7 @@ class BillingOverview:
     unpaid_invoice: BillingInvoice | None  # the oldest open invoice
     pending_change: PendingChange | None  # waits for its payment
     pending_invoice: BillingInvoice | None  # of that payment
+    scheduled_plan: ScheduledPlan | None  # from the end of the period on
     method: str
     balance: int  # credit is negative
     currency: str
@@ -118,6 +126,9 @@ async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
             ),
             None,
         ),
+        scheduled_changes.find_scheduled_plan(records, subscription, used_seats=used_seats)
+        if subscription
+        else None,
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",

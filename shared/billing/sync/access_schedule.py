@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from shared.billing.provider import PauseCause, Subscription, SubscriptionItem
+from shared.billing.provider import OrderLine, PauseCause, Subscription, SubscriptionItem
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)
@@ -339,7 +339,7 @@ def _count_seats(subscription: Subscription, catalog_prices: Mapping[str, Catalo
 
 
 def count_addons(
-    lines: Sequence[SubscriptionItem], catalog_prices: Mapping[str, CatalogPrice]
+    lines: Sequence[SubscriptionItem | OrderLine], catalog_prices: Mapping[str, CatalogPrice]
 ) -> dict[str, int]:
     """Quantities of add-ons by version: what is billed, so a quantity of 0 is none.
 
@@ -353,7 +353,7 @@ def count_addons(
         if price.is_metered:
             metered_versions.append(price.version_id)
         else:
-            quantities[price.version_id] = quantities.get(price.version_id, 0) + line.quantity
+            quantities[price.version_id] = quantities.get(price.version_id, 0) + (line.quantity or 0)
     return {version: 1 for version in metered_versions if version not in quantities} | {
         version: number for version, number in quantities.items() if number
     }

@@ -8,7 +8,16 @@ import reflex as rx
 from shared.billing.subscriptions.billing_details import MAX_LINE_LENGTH
 from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.ui.banners import local_time
-from shared.ui.controls import button, dialog_field, icon, radio_cards, stepper, text_area, text_input
+from shared.ui.controls import (
+    button,
+    dialog_field,
+    icon,
+    radio_cards,
+    segmented_control,
+    stepper,
+    text_area,
+    text_input,
+)
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.details import COUNTRY_CHOICES, TAX_ID_CHOICES
@@ -55,6 +64,20 @@ def order_dialog() -> rx.Component:
     )
 
 
+def timing_field() -> rx.Component:
+    """For a change that costs less: what is paid for is kept until its end, unless the customer wants it now."""
+    at: Any = BillingState.renews_at
+    control = segmented_control(
+        "When it changes",
+        "timing",
+        [("default", rx.fragment("On ", local_time(at, "", "day"))), ("now", "Now")],
+        value=rx.cond(BillingState.waits, "default", "now"),
+        on_change=BillingState.choose_timing,
+    )
+    note = rx.cond(BillingState.waits, rx.fragment(), small("What you have paid for is credited."))
+    return rx.el.div(control, note, class_name="field", data_testid="timing")
+
+
 def change_dialog() -> rx.Component:
     next_price_note = small(
         rx.cond(BillingState.total == "", "No charge now. ", ""),
@@ -71,8 +94,13 @@ def change_dialog() -> rx.Component:
     return billing_dialog(
         "change",
         BillingState.title,
-        BillingState.sentence,
+        rx.cond(
+            BillingState.waits,
+            "You keep what you have paid for until the period ends, and can take the change back until then.",
+            BillingState.sentence,
+        ),
         rx.cond(BillingState.asks_seats, seats_field()),
+        rx.cond(BillingState.can_wait, timing_field()),
         rx.cond(BillingState.problem != "", problem),
         rx.cond(BillingState.total != "", lines_with_total(BillingState.total_label)),
         rx.cond(BillingState.next_price != "", next_price_note),

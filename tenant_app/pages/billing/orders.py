@@ -1,14 +1,15 @@
 """Ordering on the billing page: choose a plan, change seats and add-ons, confirm the quoted price."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import reflex as rx
 from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.billing.subscriptions import changes, checkout
-from shared.billing.subscriptions.changes import ChangeRequest
+from shared.billing.subscriptions.changes import ChangeRequest, Timing
 from shared.core.errors import Conflict, Invalid
 from shared.core.plurals import plural
 from shared.ui.authorize import needs
@@ -20,6 +21,8 @@ from tenant_app.pages.billing.quote_rows import describe_next_price, preview_row
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.shell import PageState
 
+TIMINGS: Sequence[Timing] = get_args(Timing)
+
 
 class SeatsForm(Form):
     seats: Annotated[int, whole(1, checkout.MAX_SEATS)]
@@ -29,6 +32,7 @@ class ConfirmChangeForm(Form):
     seats: Annotated[int | None, whole(1, checkout.MAX_SEATS, required=False)] = (
         None  # where the dialog asks for them
     )
+    timing: Literal["", "now", "default"] = ""  # where the dialog offers a choice
 
 
 def redirect_to(address: str) -> EventSpec:
@@ -62,6 +66,8 @@ class OrderState(DialogState, PageState, mixin=True):
     next_price: str = ""
     next_price_from: str = ""
     problem: str = ""
+    can_wait: bool = False  # the quoted change may take effect at the end of the period
+    waits: bool = False  # it does
     _is_period_chosen: bool = False  # the reader chose the period
     _change_request: ChangeRequest = ChangeRequest()
     _quote: changes.Quote | None = None
@@ -87,7 +93,7 @@ class OrderState(DialogState, PageState, mixin=True):
                 row.action_label,
                 row.sold_by_seat,
             )
-            await self._quote_change(ChangeRequest(version_id, self.period, seats))
+            await self._quote_change(ChangeRequest(version_id, self.period, seats, timing="default"))
             return None
         if row.sold_by_seat:
             self.chosen_plan, self.seats, self.dialog = row, str(max(self.seats_used, 1)), "order"
@@ -118,7 +124,8 @@ class OrderState(DialogState, PageState, mixin=True):
             "Change seats",
             True,
         )
-        self._change_request, self.seats = ChangeRequest(seats=self.seats_bought), str(self.seats_bought)
+        self._change_request = ChangeRequest(seats=self.seats_bought, timing="default")
+        self.seats = str(self.seats_bought)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -134,6 +141,14 @@ class OrderState(DialogState, PageState, mixin=True):
             await self._quote_change(self._change_request.with_seats(number))
         else:
             self._clear_quote(f"Seats are a whole number from 1 to {checkout.MAX_SEATS:,}.")
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def choose_timing(self, timing: str) -> None:
+        """Quotes the same change for now or for the end of the period."""
+        chosen = parse_choice(timing, TIMINGS)
+        if self.dialog == "change" and self._quote is not None:
+            await self._quote_change(self._change_request.with_timing(chosen))
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -163,7 +178,7 @@ class OrderState(DialogState, PageState, mixin=True):
         self._clear_quote()
 
     def _clear_quote(self, problem: str = "") -> None:
-        self._quote, self.problem = None, problem
+        self._quote, self.problem, self.can_wait, self.waits = None, problem, False, False
         self.lines, self.total, self.total_label, self.tax_note = [], "", "", ""
         self.next_price, self.next_price_from = "", ""
 
@@ -181,6 +196,7 @@ class OrderState(DialogState, PageState, mixin=True):
             return
         self._clear_quote()
         self._quote = quote
+        self.can_wait, self.waits = change.can_wait, change.at_period_end
         preview = preview_row(quote)
         self.lines, self.total, self.total_label = list(preview.lines), preview.total, preview.label
         self.tax_note = preview.tax_note
@@ -203,6 +219,9 @@ class OrderState(DialogState, PageState, mixin=True):
                     self.problem or f"Updated total for {plural(number, 'seat')}.",
                     description="Nothing has been charged.",
                 )
+        if quote is not None and form.timing == "now" and quote.change.at_period_end:
+            await self._quote_change(quote.change.request.with_timing("now"))
+            return rx.toast.info("Updated total for a change now.", description="Nothing has been charged.")
         if quote is None:
             raise Invalid(self.problem or "There is nothing to confirm.", "Start the change again.")
         try:
@@ -229,6 +248,8 @@ class OrderState(DialogState, PageState, mixin=True):
         await self._show_change()
         if payment_problem is not None:
             return rx.toast.warning(payment_problem.detail, description=payment_problem.next_step)
+        if quote.change.at_period_end:
+            return success_toast("Change scheduled.", "You keep what you have until then.", is_applied)
         detail = "New features are available." if quote.change.prorate else "No charge now."
         return success_toast("Plan updated.", detail, is_applied)
 

@@ -55,6 +55,6 @@ def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
     change = quote.change
     amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
     more = ", plus usage" if change.has_metered else ""
-    start = "" if change.starts_new_period else iso_or_empty(change.renews_at)
+    start = iso_or_empty(change.starts_at)
     tax_text = f", {change.tax_text}" if change.tax_text else ""
     return f"{amount} {period_text(change.period)}{tax_text}{more}", start

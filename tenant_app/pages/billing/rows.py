@@ -12,8 +12,9 @@ from shared.billing.subscriptions.overview import BillingOverview
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import money
+from shared.core.plurals import plural
 from shared.ui.tables import TONE_BY_LABEL
-from tenant_app.pages.billing.plan_rows import lowercase_first
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, lowercase_first, period_text
 
 BALANCE_LABEL = "Balance of earlier invoices and credits"
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
@@ -59,6 +60,39 @@ class InvoiceRow:
 
 def iso_or_empty(at: datetime | None) -> str:
     return at.isoformat() if at else ""
+
+
+@dataclass(frozen=True)
+class ScheduledTexts:
+    """A scheduled change: what changes, what stays until then, and what follows."""
+
+    target: str = ""
+    kept: str = ""
+    note: str = ""
+
+
+def scheduled_texts(overview: BillingOverview) -> ScheduledTexts:
+    subscription, plan = overview.subscription, overview.scheduled_plan
+    if subscription is None or plan is None:
+        return ScheduledTexts()
+    targets, kept = list[str](), list[str]()
+    offers = (plan.offer, subscription.offer)
+    if offers[0] is None or offers[1] is None or offers[0].id != offers[1].id:
+        targets.append(offers[0].name if offers[0] else "another plan")
+        kept.append(offers[1].name if offers[1] else "your plan")
+    if plan.period != subscription.period:
+        targets.append(f"{PERIOD_LABELS[plan.period].lower()} billing")
+        kept.append(f"{PERIOD_LABELS[subscription.period].lower()} billing")
+    if plan.seats is not None and plan.seats != subscription.seats:
+        targets.append(plural(plan.seats, "seat"))
+        kept += [plural(subscription.seats, "seat")] if subscription.seats is not None else []
+    note = f"Then {money.format_amount(plan.amount, plan.currency)} {period_text(plan.period)}."
+    if plan.excess_seats:
+        people = plural(plan.excess_seats, "member or invitation", "members or invitations")
+        note += f" {people} won’t have a seat: they stay, but no one can be added."
+    return ScheduledTexts(
+        " with ".join(targets) or "other add-ons", " with ".join(kept) or "what you have", note
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

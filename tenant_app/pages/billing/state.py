@@ -1,10 +1,9 @@
-"""What the billing page shows, and the end of a subscription. `orders` has the rest."""
+"""What the billing page shows. `orders` and `ending` have what it does."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
@@ -13,7 +12,7 @@ from shared.billing.models import BillingInvoice
 from shared.billing.prepaid import balance
 from shared.billing.prepaid.balance import PrepaidOverview
 from shared.billing.pricing.prices import PERIODS
-from shared.billing.subscriptions import cancellation, checkout_return, invoices, overview, portal
+from shared.billing.subscriptions import checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
@@ -21,22 +20,25 @@ from shared.core.errors import Invalid
 from shared.core.paging import Page
 from shared.ui import charts
 from shared.ui.authorize import needs
-from shared.ui.forms import Form, parse_choice
+from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
 from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.details import DetailsState
-from tenant_app.pages.billing.orders import OrderState, redirect_to, success_toast
+from tenant_app.pages.billing.ending import EndingState
+from tenant_app.pages.billing.orders import OrderState, redirect_to
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
 from tenant_app.pages.billing.prepaid_state import PrepaidState
-from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided, remaining_row
+from tenant_app.pages.billing.remaining_rows import remaining_row
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
     InvoiceLineRow,
     InvoiceRow,
+    ScheduledTexts,
     invoice_row,
     iso_or_empty,
     line_rows,
     next_invoice_row,
+    scheduled_texts,
 )
 from tenant_app.shell import PageState
 
@@ -44,14 +46,7 @@ PAGE_SIZE = 10
 PAUSED = "paused"
 
 
-class CancelForm(Form):
-    why: str = ""
-    comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
-    voids_unpaid: Literal["", "on"] = ""
-    void_ids: str = ""  # of the invoices that the dialog names
-
-
-class BillingState(DetailsState, PrepaidState, OrderState, ListState, PageState):
+class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
     dialogs: ClassVar[Sequence[str]] = ("cancel",)
@@ -67,15 +62,15 @@ class BillingState(DetailsState, PrepaidState, OrderState, ListState, PageState)
     next_note: str = ""
     next_lines: list[InvoiceLineRow] = []
     next_tax_note: str = ""
-    remaining_text: str = ""  # what is still charged after cancelling
     cancel_text: str = ""  # the same before it, where it depends on ending now
     remaining_lines: list[InvoiceLineRow] = []
     void_note: str = ""  # what can be voided; "" for nothing
-    void_ids: str = ""  # of these invoices, separated by spaces
     method: str = ""
     method_note: str = ""
     renews_at: str = ""
     ends_at: str = ""
+    scheduled_at: str = ""  # a change is scheduled
+    scheduled_texts: ScheduledTexts = ScheduledTexts()
     pending_until: str = ""  # a change waits for its payment
     pending_invoice: InvoiceRow = InvoiceRow()
     subscription_count: int = 0  # that are charged; more than one needs support
@@ -209,6 +204,8 @@ class BillingState(DetailsState, PrepaidState, OrderState, ListState, PageState)
             if billing.unpaid_invoice
             else ""
         )
+        self.scheduled_at = iso_or_empty(billing.scheduled_plan and billing.scheduled_plan.at)
+        self.scheduled_texts = scheduled_texts(billing)
         self.pending_until = iso_or_empty(billing.pending_change and billing.pending_change.expires_at)
         self.pending_invoice = (
             invoice_row(billing.pending_invoice) if billing.pending_invoice else InvoiceRow()
@@ -248,43 +245,7 @@ class BillingState(DetailsState, PrepaidState, OrderState, ListState, PageState)
         self.lines, self.tax_note = line_rows(invoice), self.invoice.tax_note
         self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
 
-    # ── cancel, resume, pay ────────────────────────────────────────────────────────────────────────────────────────
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def cancel_subscription(self, payload: dict[str, Any]) -> EventSpec:
-        form = CancelForm.read(payload)
-        async with self._ctx() as ctx:
-            ending = await cancellation.prepare_cancel(
-                ctx, form.why, form.comment, void_ids=form.void_ids.split() if form.voids_unpaid else None
-            )
-        with self._skip_own_tab():
-            is_applied = await cancellation.submit(ending)
-        self._close_dialog()
-        await self._show_change()
-        title, detail = describe_cancellation(ending, self.remaining_text)
-        return success_toast(title, detail, is_applied)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def void_invoices(self) -> EventSpec:
-        """Voids what ending the subscription now left open."""
-        async with self._ctx() as ctx:
-            request = await cancellation.prepare_void(ctx, self.void_ids.split())
-        with self._skip_own_tab():
-            is_applied = await cancellation.submit(request)
-        await self._show_change()
-        return success_toast("Voided.", describe_voided(len(request.void_keys)), is_applied)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def resume_subscription(self) -> EventSpec:
-        async with self._ctx() as ctx:
-            ending = await cancellation.prepare_resume(ctx)
-        with self._skip_own_tab():
-            is_applied = await cancellation.submit(ending)
-        await self._show_change()
-        return success_toast("Resumed.", "Your subscription renews as before.", is_applied)
+    # ── pay ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @rx.event
     @needs(actions.BILLING_CHANGE)

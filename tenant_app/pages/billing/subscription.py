@@ -1,4 +1,4 @@
-"""The current subscription: facts, banners, seats, cancellation."""
+"""The current subscription: facts, seats, cancellation."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import reflex as rx
 
 from shared.access import actions
 from shared.ui import charts
-from shared.ui.banners import banner, local_time, skeleton_rows
+from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import button, icon
 from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
@@ -70,123 +70,6 @@ def next_invoice_section() -> rx.Component:
     )
     return rx.cond(
         lines.length() > 0, rx.el.div(rx.el.h2(BillingState.next_label), box, class_name="section")
-    )
-
-
-def status_banner(
-    text: Any, *, action: rx.Component | None = None, tone: str = "accent", glyph: str = "info"
-) -> rx.Component:
-    return panel(banner(text, action=action, tone=tone, glyph=glyph), name="Subscription status")
-
-
-def activation_banner() -> rx.Component:
-    """After a checkout: waiting for the payment, then active."""
-    wait = panel(
-        rx.el.div(
-            rx.icon("loader-circle", class_name="icon spin", aria_hidden=True),
-            rx.el.span(
-                rx.el.b("Activating your plan…"),
-                " We’re waiting for the payment provider. Updates automatically.",
-                class_name="say",
-            ),
-            button("Check again", on_click=BillingState.check_payment, data_once="true"),
-            class_name="banner",
-            data_tone="accent",
-            role="status",
-            data_testid="activating",
-        ),
-        name="Activating",
-    )
-    ready = status_banner(
-        rx.fragment(rx.el.b(BillingState.plan, " is active."), " Everyone can use its features now."),
-        glyph="circle-check",
-    )
-    return rx.cond(
-        BillingState.activating == "waiting", wait, rx.cond(BillingState.activating == "done", ready)
-    )
-
-
-def duplicate_banner() -> rx.Component:
-    """For customers who are charged more than once."""
-    count: Any = BillingState.subscription_count
-    warning = status_banner(
-        rx.fragment(
-            rx.el.b("You’re paying for ", count, " subscriptions."),
-            " Contact support to end one of them and refund it. Cancelling ends all of them.",
-        ),
-        tone="warn",
-        glyph="triangle-alert",
-    )
-    return rx.cond(count > 1, warning)
-
-
-def pending_change_banner() -> rx.Component:
-    """For a change whose payment failed or has to be confirmed."""
-    invoice: Any = BillingState.pending_invoice
-    warning = status_banner(
-        rx.fragment(
-            rx.el.b("A change waits for its payment of ", invoice.amount, "."),
-            " Your plan is unchanged. Pay or confirm it by ",
-            local_time(BillingState.pending_until, "", "moment"),
-            ", or the change is dropped.",
-        ),
-        action=rx.cond(
-            invoice.page_url != "", external_link("Complete the payment", invoice.page_url, kind="primary")
-        ),
-        tone="warn",
-        glyph="credit-card",
-    )
-    return rx.cond(BillingState.pending_until != "", warning)
-
-
-def subscription_banner() -> rx.Component:
-    """At most one banner: what the customer has to do."""
-    day: Any = local_time(BillingState.ends_at, "", "day")
-    resume = guard_control(
-        actions.BILLING_CHANGE,
-        button("Resume", kind="primary", on_click=BillingState.resume_subscription, data_once="true"),
-        "Resume",
-    )
-    ending = status_banner(
-        rx.fragment(
-            rx.el.b(BillingState.plan, " ends on ", day, "."),
-            " You keep access until then. Your data is kept. ",
-            BillingState.remaining_text,
-        ),
-        action=resume,
-        tone="warn",
-        glyph="calendar-x",
-    )
-    first = status_banner(
-        rx.fragment(rx.el.b("Your first payment is still open."), " Your plan starts when it’s paid."),
-        action=rx.cond(
-            BillingState.open_invoice.page_url != "",
-            external_link("Finish the payment", BillingState.open_invoice.page_url, kind="primary"),
-        ),
-        tone="warn",
-        glyph="credit-card",
-    )
-    paused = status_banner(
-        rx.fragment(rx.el.b(BillingState.pause_text), " ", BillingState.pause_step),
-        action=resume,
-        tone="warn",
-        glyph="circle-pause",
-    )
-    ended = status_banner(
-        rx.fragment(
-            rx.el.b("The subscription ended on ", local_time(BillingState.ended_at, "", "day"), "."),
-            " Your data is kept. Choose a plan to continue.",
-        ),
-        glyph="calendar-x",
-    )
-    return rx.cond(
-        BillingState.is_first_payment_open,
-        first,
-        rx.cond(
-            BillingState.paused,
-            paused,
-            rx.cond(BillingState.ends_at != "", ending, rx.cond(BillingState.ended_at != "", ended)),
-        ),
     )
 
 

@@ -9,16 +9,19 @@ from tenant_app.pages.billing.invoices import invoices_section
 from tenant_app.pages.billing.plans import addons_section, plans_section
 from tenant_app.pages.billing.prepaid import prepaid_section
 from tenant_app.pages.billing.state import BillingState
-from tenant_app.pages.billing.subscription import (
+from tenant_app.pages.billing.status_banners import (
     activation_banner,
+    duplicate_banner,
+    pending_change_banner,
+    scheduled_change_banner,
+    subscription_banner,
+)
+from tenant_app.pages.billing.subscription import (
     billing_stats,
     cancel_section,
-    duplicate_banner,
     header_actions,
     next_invoice_section,
-    pending_change_banner,
     seats_section,
-    subscription_banner,
     void_section,
 )
 
@@ -34,6 +37,7 @@ def billing_page() -> rx.Component:
         activation_banner(),
         duplicate_banner(),
         pending_change_banner(),
+        scheduled_change_banner(),
         subscription_banner(),
         billing_stats(),
         next_invoice_section(),

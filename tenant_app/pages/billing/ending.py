@@ -1,0 +1,84 @@
+"""Ending a subscription on the billing page, and going on with it: cancel, void, resume, keep the plan."""
+
+from typing import Annotated, Any, Literal
+
+import reflex as rx
+from pydantic import StringConstraints
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.billing.subscriptions import cancellation, scheduled_changes
+from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
+from shared.ui.forms import Form
+from tenant_app.pages.billing.orders import success_toast
+from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided
+from tenant_app.shell import PageState
+
+
+class CancelForm(Form):
+    why: str = ""
+    comment: Annotated[str, StringConstraints(max_length=cancellation.MAX_COMMENT_LENGTH)] = ""
+    voids_unpaid: Literal["", "on"] = ""
+    void_ids: str = ""  # of the invoices that the dialog names
+
+
+class EndingState(DialogState, PageState, mixin=True):
+    """The part of the page's state that ends. A verb is prepared in a transaction and submitted outside of it."""
+
+    remaining_text: str = ""  # what is still charged after cancelling
+    void_ids: str = ""  # of the invoices that can be voided, separated by spaces
+
+    async def _show_change(self) -> None:
+        """Shows the page and its frame as they are after a submitted change."""
+        raise NotImplementedError
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def cancel_subscription(self, payload: dict[str, Any]) -> EventSpec:
+        form = CancelForm.read(payload)
+        async with self._ctx() as ctx:
+            ending = await cancellation.prepare_cancel(
+                ctx, form.why, form.comment, void_ids=form.void_ids.split() if form.voids_unpaid else None
+            )
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(ending)
+        self._close_dialog()
+        await self._show_change()
+        title, detail = describe_cancellation(ending, self.remaining_text)
+        return success_toast(title, detail, is_applied)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def void_invoices(self) -> EventSpec:
+        """Voids what ending the subscription now left open."""
+        async with self._ctx() as ctx:
+            request = await cancellation.prepare_void(ctx, self.void_ids.split())
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(request)
+        await self._show_change()
+        return success_toast("Voided.", describe_voided(len(request.void_keys)), is_applied)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def resume_subscription(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            ending = await cancellation.prepare_resume(ctx)
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(ending)
+        await self._show_change()
+        return success_toast("Resumed.", "Your subscription renews as before.", is_applied)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def keep_current_plan(self) -> EventSpec:
+        """Drops a change that hasn't taken effect."""
+        async with self._ctx() as ctx:
+            request = await scheduled_changes.prepare_keep(ctx)
+        try:
+            with self._skip_own_tab():
+                is_applied = await scheduled_changes.submit_keep(request)
+        finally:
+            await self._show_change()
+        detail = "Nothing is charged for the change." if request.pending else "It renews as before."
+        return success_toast("You keep your current plan.", detail, is_applied)
