@@ -29,6 +29,7 @@ MAX_NOTICE_AGE = timedelta(days=5)  # no message about older failures
 PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
 PAYMENT_RECOVERED = "payment_recovered"
 FIRST_PAYMENT_OPEN, SUBSCRIPTION_ENDS = "first_payment_open", "subscription_ends"
+SUBSCRIPTION_PAUSED = "subscription_paused"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
 UNPAID_KINDS = (
     PAYMENT_FAILED,
@@ -124,6 +125,11 @@ def _list_messages(
                 *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "We couldn't collect your payment"),
                 f"Your organisation is read-only until you pay {format_invoice_amount(unpaid_invoices[0])}.",
             )
+        elif subscription.status == "paused" and subscription.pause_cause == "request":
+            yield DunningMessage(
+                *(SUBSCRIPTION_PAUSED, _describe_pause(subscription), "Your subscription is paused"),
+                "Your organisation is read-only, and nothing is charged. Resume it at any time on the billing page.",
+            )
         elif subscription.status == "incomplete":
             yield DunningMessage(
                 FIRST_PAYMENT_OPEN,
@@ -140,6 +146,13 @@ def _list_messages(
                 *("subscription_ended", subscription.id, "Your subscription has ended"),
                 "You've moved to Free; your data is kept.",
             )
+        if subscription.status == "active":
+            for kind, about in sent_keys:
+                if kind == SUBSCRIPTION_PAUSED and about.startswith(f"{subscription.id}:"):
+                    yield DunningMessage(
+                        *("subscription_resumed", about, "Your subscription continues"),
+                        "It was resumed, and everything works as before.",
+                    )
         if (
             subscription.cancel_at is not None
             and subscription.status in ("active", "trialing")
@@ -165,6 +178,15 @@ def _list_messages(
                 *(PAYMENT_RECOVERED, invoice.id, "Payment received"),
                 f"Thank you for your payment of {format_invoice_amount(invoice)}. Everything works as before.",
             )
+
+
+def _describe_pause(subscription: Subscription) -> str:
+    """Each pause is announced once."""
+    return (
+        f"{subscription.id}:{subscription.paused_at:%Y%m%d%H%M}"
+        if subscription.paused_at
+        else subscription.id
+    )
 
 
 def _overdue_messages(

@@ -143,6 +143,7 @@ class Subscription:
     is_taxed: bool = False  # the provider calculates the tax of its invoices
     cancellation: Cancellation = NO_REASON
     scheduled_change: ScheduledChange | None = None
+    paused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +503,20 @@ class Provider(Protocol):
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
         """Resumes a subscription that is paused or ends with its period, and forgets why it was cancelled."""
+        ...
+
+    async def pause_subscription(self, subscription_id: str, key: str) -> None:
+        """Pauses an active subscription now. No invoice is made until it is resumed, whose invoice takes the credit for
+        unused time and the charge for usage.
+        """
+        ...
+
+    async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        """That credit and that charge. Without lines where there is neither."""
+        ...
+
+    async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        """The invoice of resuming a paused subscription now."""
         ...
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:

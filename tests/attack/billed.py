@@ -90,6 +90,14 @@ class Shop(FakeProvider):
         self, subscription_id: str, lines: Sequence[OrderLine], **_: Any
     ) -> None: ...
 
+    async def pause_subscription(self, subscription_id: str, key: str) -> None: ...
+
+    async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        return ChangePreview("usd", 0, (), now())
+
+    async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        return ChangePreview("usd", 100, (), now())
+
     async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None: ...
 
     async def drop_scheduled_change(self, subscription_id: str, key: str) -> None: ...

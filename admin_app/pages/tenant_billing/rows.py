@@ -63,6 +63,7 @@ class SubscriptionRow:
     seen_at: str
     is_absent: bool
     is_duplicate: bool  # charged beside another one
+    paused_at: str  # on request, "" where it runs
     scheduled_at: str  # when its lines change, "" for never
     scheduled_lines: str
     cancellation: str  # why the customer cancelled, "" where they didn't say
@@ -194,6 +195,7 @@ def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = 
         seen_at=subscription.seen_at.isoformat(),
         is_absent=subscription.absent_at is not None,
         is_duplicate=is_duplicate,
+        paused_at=provider_state.get("paused_at") or "",
         scheduled_at=scheduled_change["at"] if scheduled_change else "",
         scheduled_lines=_format_lines(scheduled_change["lines"]) if scheduled_change else "",
         cancellation=describe_cancellation(subscription),

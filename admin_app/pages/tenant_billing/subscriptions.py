@@ -75,6 +75,10 @@ def subscription_notes(subscription: SubscriptionRow) -> list[rx.Component]:
     cancelled = small("Cancelled: ", subscription.cancellation, class_name="cut-anywhere")
     return [
         small(subscription.lines_text, end_text, class_name="cut-anywhere"),
+        rx.cond(
+            subscription.paused_at != "",
+            small("Paused since ", local_time(subscription.paused_at, "", "moment")),
+        ),
         rx.cond(subscription.scheduled_at != "", scheduled),
         rx.cond(subscription.cancellation != "", cancelled),
     ]

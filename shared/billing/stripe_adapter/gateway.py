@@ -36,6 +36,7 @@ from shared.billing.stripe_adapter import (
     checkouts,
     customers,
     mapping,
+    pauses,
     portal_settings,
     previews,
     prices,
@@ -327,6 +328,21 @@ class StripeGateway:
                 key,
                 lambda changed: changed.cancel_at is None,
             )
+
+    @translate_stripe_errors
+    async def pause_subscription(self, subscription_id: str, key: str) -> None:
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        _require_unended(subscription)
+        await schedules.release(self._v1, subscription.to_dict(), key)
+        await pauses.pause_subscription(self._v1, subscription_id, key)
+
+    @translate_stripe_errors
+    async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        return await pauses.preview_pause(self._v1, customer_id, subscription_id)
+
+    @translate_stripe_errors
+    async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        return await pauses.preview_resume(self._v1, customer_id, subscription_id)
 
     @translate_stripe_errors
     async def void_invoice(self, invoice_id: str, key: str) -> None:

@@ -179,6 +179,9 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         is_taxed=bool(_get_path(raw, "automatic_tax", "enabled")),
         cancellation=_to_cancellation(raw),
         scheduled_change=to_scheduled_change(raw.get("schedule")),
+        paused_at=to_datetime(_get_path(raw, "status_details", "paused", "transitioned_at"))
+        if raw.get("status") == "paused"
+        else None,
     )
 
 

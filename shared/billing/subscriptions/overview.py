@@ -13,6 +13,7 @@ from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
 from shared.billing.subscriptions import (
     changes,
     checkout,
+    pausing,
     remaining_charges,
     scheduled_changes,
     subscriptions,
@@ -59,6 +60,8 @@ class BillingOverview:
     pending_change: PendingChange | None  # waits for its payment
     pending_invoice: BillingInvoice | None  # of that payment
     scheduled_plan: ScheduledPlan | None  # from the end of the period on
+    is_pause_offered: bool
+    pause_obstacle: tuple[str, str] | None  # why it can't be paused now, and the next step
     method: str
     balance: int  # credit is negative
     currency: str
@@ -129,6 +132,8 @@ async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
         scheduled_changes.find_scheduled_plan(records, subscription, used_seats=used_seats)
         if subscription
         else None,
+        pausing.is_offered(),
+        pausing.find_pause_obstacle(live_subscriptions) if live_subscriptions else None,
         snapshot.method if snapshot else "",
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",

@@ -239,6 +239,7 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         )
         if (scheduled := state.get("scheduled_change"))
         else None,
+        paused_at=_parse_optional_time(state.get("paused_at")),
     )
 
 

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, schedules, subscriptions, taxes
+from shared.dev.stripe_sandbox import billing_cycle, changes, drafts, pauses, schedules, subscriptions, taxes
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
@@ -13,7 +13,8 @@ from shared.dev.stripe_sandbox.store import Account, Object, Sandbox, new_id
 DETAIL_PARAMS = (
     "items.id items.price items.quantity items.deleted items.metadata proration_behavior proration_date trial_end"
     " cancel_at_period_end cancel_at cancel_now billing_cycle_anchor.type=now|unchanged"
-    " billing_mode.type=flexible metadata"
+    " billing_mode.type=flexible metadata resume_at=now pause.type=subscription pause.invoicing_behavior=invoice"
+    " pause.bill_for.unused_time_from.type=now pause.bill_for.outstanding_usage_through.type=now"
 )
 ACCEPTED_PARAMS = " ".join(
     [
@@ -70,6 +71,12 @@ def _preview_change(copy: Account, subscription: Object, details: Object, mode: 
     if ends_now:
         return _preview_cancellation(copy, subscription, details)
     earlier_invoice_ids = set(copy.objects.get("invoice", {}))
+    if "pause" in details:
+        return _preview_pause(copy, subscription)
+    if details.pop("resume_at", None):
+        return _preview_resumption(copy, subscription)
+    if subscription["status"] == "paused":
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
     if subscription["schedule"] and not details:
         raise UnsupportedError("a preview of a subscription with a schedule without naming the schedule")
     if details:
@@ -78,6 +85,24 @@ def _preview_change(copy: Account, subscription: Object, details: Object, mode: 
         if id_ not in earlier_invoice_ids:
             return invoice
     return _preview_renewal(copy, subscription, mode)
+
+
+def _preview_pause(copy: Account, subscription: Object) -> Object:
+    pauses.pause_subscription(copy, subscription)
+    invoice = billing_cycle.bill_pending_items(copy, subscription, "subscription_update", charge_now=False)
+    if invoice is None:
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+    return invoice
+
+
+def _preview_resumption(copy: Account, subscription: Object) -> Object:
+    if subscription["status"] != "paused":
+        raise ApiError("The subscription is not paused.", param="subscription_details[resume_at]")
+    billing_cycle.restart_periods(copy, subscription, copy.now(subscription))
+    invoice = billing_cycle.bill_first_period(copy, subscription, "subscription_update", charge_now=False)
+    if invoice is None:
+        raise ApiError("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+    return invoice
 
 
 def _preview_renewal(copy: Account, subscription: Object, mode: str | None) -> Object:

@@ -1,4 +1,4 @@
-"""A subscription that was paused, because its trial ended without a card, begins a new period.
+"""A subscription that was paused, on request or because its trial ended without a card, begins a new period.
 
 By default its invoice isn't collected: the subscription is paused until it is paid, past due if a payment fails, and
 paused permanently after 23 hours without an attempt. With `resume_on_payment_success` it is tried at once and again,
@@ -36,6 +36,12 @@ def resume_subscription(call: ApiCall) -> Object:
         return subscription
     invoice = billing_cycle.bill_first_period(account, subscription, "subscription_update", charge_now=False)
     assert invoice is not None  # something is due
+    if invoice["status"] == "paid":  # by the credit of the pause
+        subscription |= {"status": "active", "status_details": None}
+        account.put(subscription)
+        account.emit("customer.subscription.resumed", subscription)
+        save_change(account, subscription, "customer.subscription.updated", previous)
+        return subscription
     subscription["_resumption"] = invoice["id"]
     charge_now = call.get("payment_behavior") == "resume_on_payment_success"
     invoice["auto_advance"] = charge_now

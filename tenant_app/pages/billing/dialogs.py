@@ -163,6 +163,40 @@ def cancel_dialog() -> rx.Component:
     )
 
 
+def pause_quote() -> rx.Component:
+    return rx.cond(
+        BillingState.pause_total != "",
+        amount_list(BillingState.pause_lines, BillingState.pause_total_label, BillingState.pause_total),
+    )
+
+
+def pause_dialog() -> rx.Component:
+    return billing_dialog(
+        "pause",
+        rx.fragment("Pause ", BillingState.plan),
+        "Your organisation becomes read-only now: members see everything and can’t change anything. Nothing is deleted.",
+        small(
+            "Nothing is charged while it is paused. Resuming starts a new period, which is charged then. If you cancel"
+            " instead, the credit isn’t paid out."
+        ),
+        pause_quote(),
+        confirm="Pause subscription",
+        submit=BillingState.pause_subscription,
+        back="Keep subscription",
+    )
+
+
+def resume_dialog() -> rx.Component:
+    return billing_dialog(
+        "resume",
+        rx.fragment("Resume ", BillingState.plan),
+        "A new period begins today. It works again as soon as it is paid.",
+        pause_quote(),
+        confirm="Resume subscription",
+        submit=BillingState.confirm_resume,
+    )
+
+
 def invoice_dialog() -> rx.Component:
     invoice_row = BillingState.invoice
     links = rx.el.div(
@@ -228,4 +262,12 @@ def details_dialog() -> rx.Component:
 
 
 def billing_dialogs() -> rx.Component:
-    return rx.fragment(order_dialog(), change_dialog(), cancel_dialog(), invoice_dialog(), details_dialog())
+    return rx.fragment(
+        order_dialog(),
+        change_dialog(),
+        cancel_dialog(),
+        pause_dialog(),
+        resume_dialog(),
+        invoice_dialog(),
+        details_dialog(),
+    )

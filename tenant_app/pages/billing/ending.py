@@ -1,4 +1,4 @@
-"""Ending a subscription on the billing page, and going on with it: cancel, void, resume, keep the plan."""
+"""Ending a subscription on the billing page, and going on with it: cancel, void, pause, resume, keep the plan."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,12 +7,16 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.billing.subscriptions import cancellation, scheduled_changes
+from shared.billing.provider import ChangePreview
+from shared.billing.subscriptions import cancellation, pausing, scheduled_changes
+from shared.core.errors import Invalid
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
 from tenant_app.pages.billing.orders import success_toast
+from tenant_app.pages.billing.quote_rows import pause_rows
 from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided
+from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.shell import PageState
 
 
@@ -23,11 +27,21 @@ class CancelForm(Form):
     void_ids: str = ""  # of the invoices that the dialog names
 
 
+class PauseForm(Form):
+    """Only a confirmation."""
+
+
 class EndingState(DialogState, PageState, mixin=True):
     """The part of the page's state that ends. A verb is prepared in a transaction and submitted outside of it."""
 
     remaining_text: str = ""  # what is still charged after cancelling
     void_ids: str = ""  # of the invoices that can be voided, separated by spaces
+
+    # The dialogs that pause and resume.
+    pause_lines: list[InvoiceLineRow] = []
+    pause_total: str = ""
+    pause_total_label: str = ""
+    _pause_target: pausing.PauseTarget | None = None
 
     async def _show_change(self) -> None:
         """Shows the page and its frame as they are after a submitted change."""
@@ -82,3 +96,57 @@ class EndingState(DialogState, PageState, mixin=True):
             await self._show_change()
         detail = "Nothing is charged for the change." if request.pending else "It renews as before."
         return success_toast("You keep your current plan.", detail, is_applied)
+
+    # ── pause ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def open_pause_dialog(self) -> None:
+        """Shows what is credited when it is resumed."""
+        async with self._ctx() as ctx:
+            target = await pausing.plan_pause(ctx)
+        self._show_pause_quote(target, await pausing.quote_pause(target), is_due_now=False)
+        self.dialog = "pause"
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def pause_subscription(self, payload: dict[str, Any]) -> EventSpec:
+        PauseForm.read(payload)
+        if self._pause_target is None:
+            raise Invalid("There is nothing to confirm.", "Open it again.")
+        async with self._ctx() as ctx:
+            target = await pausing.prepare_pause(ctx, self._pause_target)
+        with self._skip_own_tab():
+            is_applied = await pausing.submit_pause(target)
+        self._close_dialog()
+        await self._show_change()
+        return success_toast("Paused.", "Nothing is charged until you resume it.", is_applied)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def open_resume_dialog(self) -> None:
+        """Shows what is charged for resuming a paused subscription."""
+        async with self._ctx() as ctx:
+            target = await pausing.plan_resume(ctx)
+        self._show_pause_quote(target, await pausing.quote_resume(target), is_due_now=True)
+        self.dialog = "resume"
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def confirm_resume(self, payload: dict[str, Any]) -> EventSpec:
+        PauseForm.read(payload)
+        async with self._ctx() as ctx:
+            ending = await cancellation.prepare_resume(ctx)
+        with self._skip_own_tab():
+            is_applied = await cancellation.submit(ending)
+        self._close_dialog()
+        await self._show_change()
+        return success_toast("Resumed.", "A new period begins today.", is_applied)
+
+    def _show_pause_quote(
+        self, target: pausing.PauseTarget, preview: ChangePreview, *, is_due_now: bool
+    ) -> None:
+        self._pause_target = target
+        self.pause_lines, self.pause_total, self.pause_total_label = pause_rows(
+            preview, is_due_now=is_due_now
+        )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shared.billing.provider import ChangePreview
 from shared.billing.subscriptions import changes, proration
 from shared.core import money
 from tenant_app.pages.billing.plan_rows import period_text
@@ -48,6 +49,23 @@ def preview_row(quote: changes.Quote) -> PreviewRow:
         label="Credited on the next invoice" if total < 0 else "Added to the next invoice",
         tax_note=describe_included_tax(preview.change_included_tax, currency) if total > 0 else "",
     )
+
+
+def pause_rows(preview: ChangePreview, *, is_due_now: bool) -> tuple[list[InvoiceLineRow], str, str]:
+    """Lines, their sum, and what the sum is: due now, or a part of the invoice of the resumption."""
+    if not preview.lines:
+        return [], "", ""
+    amounts = [(line.said, line.amount) for line in preview.lines]
+    if is_due_now:
+        amounts += [("Discount", -preview.discount), ("Tax", preview.tax), (BALANCE_LABEL, preview.balance)]
+        return (
+            list(amount_rows(amounts, preview.currency)),
+            money.format_amount(preview.due, preview.currency),
+            "Due today",
+        )
+    total = sum(line.amount for line in preview.lines)
+    label = "Credited when you resume" if total < 0 else "Charged when you resume"
+    return list(amount_rows(amounts, preview.currency)), money.format_amount(total, preview.currency), label
 
 
 def describe_next_price(quote: changes.Quote) -> tuple[str, str]:

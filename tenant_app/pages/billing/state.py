@@ -75,6 +75,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
     pending_invoice: InvoiceRow = InvoiceRow()
     subscription_count: int = 0  # that are charged; more than one needs support
     paused: bool = False
+    is_pause_offered: bool = False
+    pause_obstacle: str = ""  # why it can't be paused now
     pause_text: str = ""  # why it is paused
     pause_step: str = ""
     ended_at: str = ""
@@ -194,6 +196,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         self.method_note = "Auto-pay on" if billing.method else "Added at checkout"
         self.ends_at = iso_or_empty(subscription.snapshot.cancel_at) if subscription else ""
         self.paused = subscription is not None and subscription.snapshot.status == PAUSED
+        self.is_pause_offered = billing.is_pause_offered and self.subscribed and not self.paused
+        self.pause_obstacle = " ".join(billing.pause_obstacle or ())
         self.pause_text, self.pause_step = PAUSE_SENTENCES[
             subscription.snapshot.pause_cause if subscription else ""
         ]

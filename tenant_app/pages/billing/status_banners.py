@@ -143,9 +143,19 @@ def subscription_banner() -> rx.Component:
         tone="warn",
         glyph="credit-card",
     )
+    resume_paused = guard_control(
+        actions.BILLING_CHANGE,
+        button(
+            "Resume",
+            kind="primary",
+            on_click=BillingState.open_resume_dialog,
+            data_testid="resume-paused",
+        ),
+        "Resume",
+    )
     paused = status_banner(
         rx.fragment(rx.el.b(BillingState.pause_text), " ", BillingState.pause_step),
-        action=resume,
+        action=resume_paused,
         tone="warn",
         glyph="circle-pause",
     )

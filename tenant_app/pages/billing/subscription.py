@@ -143,6 +143,23 @@ def cancel_section() -> rx.Component:
     return rx.cond(shown, rx.el.div(rx.el.h2("Cancel"), box, class_name="section"))
 
 
+def pause_section() -> rx.Component:
+    """Where the installation offers it."""
+    pause = guard_control(
+        actions.BILLING_CHANGE,
+        button("Pause subscription", on_click=BillingState.open_pause_dialog, data_testid="pause"),
+        "Pause subscription",
+        obstacle=BillingState.pause_obstacle,
+    )
+    words = text_with_note(
+        rx.el.span("Pause the subscription", class_name="strong"),
+        small("Your organisation is read-only and nothing is charged until you resume it."),
+    )
+    box = panel(rx.el.ul(rx.el.li(words, pause, class_name="wrap"), class_name="list"), name="Pause")
+    shown: Any = BillingState.is_pause_offered & (Shell.slug != "")
+    return rx.cond(shown, rx.el.div(rx.el.h2("Pause"), box, class_name="section"))
+
+
 def void_section() -> rx.Component:
     """For an ended subscription whose invoices couldn't be voided when it ended."""
     void = guard_control(

@@ -21,6 +21,7 @@ from tenant_app.pages.billing.subscription import (
     cancel_section,
     header_actions,
     next_invoice_section,
+    pause_section,
     seats_section,
     void_section,
 )
@@ -46,6 +47,7 @@ def billing_page() -> rx.Component:
         addons_section(),
         prepaid_section(),
         invoices_section(),
+        pause_section(),
         cancel_section(),
         void_section(),
         billing_dialogs(),

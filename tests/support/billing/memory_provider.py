@@ -115,6 +115,7 @@ class Deal:
     pending: list[InvoiceLine] = field(default_factory=list)
     held: "HeldChange | None" = None
     planned: list[Position] | None = None  # from the next period on
+    frozen_at: datetime | None = None  # on request
     farewell: Cancellation = NO_REASON  # why it was cancelled
 
 
@@ -440,7 +441,37 @@ class MemoryProvider:
         self._require_open(deal)
         deal.stops, deal.farewell = None, NO_REASON
         if deal.state == "frozen":
+            deal.frozen_at = None
             self._start_period(deal, self.clock)
+
+    async def pause_subscription(self, subscription_id: str, key: str) -> None:
+        self._record_call("pause")
+        deal = self._get_deal(subscription_id)
+        self._require_open(deal)
+
+        def do() -> str:
+            if deal.state != "running":
+                raise ProviderRefused("Only a running deal can be frozen.", "not_running")
+            deal.pending = self._build_frozen_rows(deal)
+            deal.state, deal.frozen_at, deal.planned = "frozen", self.clock, None
+            deal.starts = deal.ends = self.clock
+            return deal.id
+
+        self._run_once(key, do)
+
+    async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        self._record_call("preview_pause")
+        rows = self._build_frozen_rows(self._get_deal(subscription_id))
+        return ChangePreview("usd", max(0, sum(row.amount for row in rows)), tuple(rows), self.clock)
+
+    async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
+        self._record_call("preview_resume")
+        deal = self._get_deal(subscription_id)
+        if deal.state != "frozen":
+            raise ProviderRefused("This deal isn't frozen.", "not_frozen")
+        rows = self._build_rows(deal, self.clock, past=bool(deal.pending))
+        due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
+        return ChangePreview("usd", due, tuple(rows), self.clock)
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:
         self._record_call("void")
@@ -584,6 +615,15 @@ class MemoryProvider:
         usage = self._build_rows(replace(deal, positions=metered, pending=[]), deal.ends)
         planned = replace(deal, positions=deal.planned or [], pending=[])
         return [*deal.pending, *usage, *self._build_rows(planned, deal.ends, past=False)]
+
+    def _build_frozen_rows(self, deal: Deal) -> list[InvoiceLine]:
+        """Back what isn't used, and what was used so far."""
+        metered = [
+            position for position in deal.positions if self.offers[position.offer].tag.kind == "metered"
+        ]
+        usage = self._build_rows(replace(deal, positions=metered, pending=[]), self.clock)
+        credit = self._compute_proration(deal, replace(deal, positions=metered), self.clock)
+        return [*deal.pending, *credit, *(row for row in usage if row.amount)]
 
     def _bill_rows(self, deal: Deal, rows: list[InvoiceLine], at: datetime, *, pays: bool = False) -> None:
         self._charge_transaction(self._add_transaction(deal, at, rows), pays=pays)
@@ -742,7 +782,12 @@ class MemoryProvider:
             trial_ends_at=deal.trial_until,
             after_trial="cancel",
             pays=self.buyers[deal.buyer].card is not None,
-            pause_cause="trial" if deal.state == "frozen" else "",
+            pause_cause=""
+            if deal.state != "frozen"
+            else "request"
+            if deal.frozen_at is not None
+            else "trial",
+            paused_at=deal.frozen_at,
             cancel_at=deal.stops,
             ended_at=deal.over_at,
             failed_since=min(owed, default=None),
