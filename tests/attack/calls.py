@@ -19,6 +19,7 @@ from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
+from shared.billing.subscriptions.pausing import PauseTarget
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -182,6 +183,9 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
     "backoffice.history_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
+    "billing.subscriptions.pausing.prepare_pause.target": lambda _, tenant: PauseTarget(
+        tenant_id=tenant, customer_id="cus_x", subscription_id="sub_x", fingerprint="", key="pause-x"
+    ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "about": lambda *_: "in_attack",

@@ -74,6 +74,7 @@ HONEST: dict[str, Any] = {
     "expires": "",
     "plan": "",
     "quantity": "1",
+    "timing": "default",
     "title": "A title",
     "row_version": "1",
     "version": "plv_pro_1",
