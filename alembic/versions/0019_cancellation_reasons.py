@@ -6,7 +6,7 @@ New columns; code of the version before this one leaves them as they are.
 from alembic import op
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 works_with = "0004"

@@ -4,12 +4,8 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app.pages.tenant_billing.state import (
-    CODE_CHOICES,
-    CURRENCY_CHOICES,
-    SETTLEMENT_CHOICES,
-    TenantBillingState,
-)
+from admin_app.pages.tenant_billing.state import CODE_CHOICES, CURRENCY_CHOICES, TenantBillingState
+from admin_app.pages.tenant_billing.usage_state import SETTLEMENT_CHOICES
 from admin_app.pages.tenant_rights.dialogs import select_field
 from shared.ui.controls import dialog_field, radio_cards, text_input
 from shared.ui.dialogs import confirm_field, form_dialog, reason_field

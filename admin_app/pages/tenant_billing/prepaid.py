@@ -2,7 +2,8 @@
 
 import reflex as rx
 
-from admin_app.pages.tenant_billing.state import CURRENCY_CHOICES, PREPAID_CODE_CHOICES, TenantBillingState
+from admin_app.pages.tenant_billing.state import CURRENCY_CHOICES, TenantBillingState
+from admin_app.pages.tenant_billing.usage_state import PREPAID_CODE_CHOICES
 from admin_app.pages.tenant_rights.dialogs import select_field
 from admin_app.shell import guard_control
 from shared.access import actions

@@ -1,7 +1,7 @@
 """State of a tenant's billing tab."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -15,7 +15,6 @@ from admin_app.pages.tenant_billing.rows import (
     CustomerRow,
     SubscriptionRow,
     TenantInvoiceRow,
-    UnbilledRow,
     adjustment_row,
     billing_summary,
     drift_row,
@@ -26,6 +25,7 @@ from admin_app.pages.tenant_billing.rows import (
     unbilled_id,
     unbilled_row,
 )
+from admin_app.pages.tenant_billing.usage_state import UsageBillingState
 from admin_app.tenant_header import TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
@@ -33,27 +33,20 @@ from shared.access.actions import OperatorAction
 from shared.backoffice import (
     adjustments,
     duplicate_subscriptions,
-    prepaid_grants,
     tenant_billing,
-    unbilled_usage,
 )
-from shared.backoffice.unbilled_usage import UnbilledGroup
-from shared.billing.prepaid import balance
 from shared.core import money
 from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict
 from shared.core.ids import new_id
-from shared.core.plurals import plural
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
-from shared.ui.forms import OptionalFutureMoment, parse_choice, whole
-from shared.ui.prepaid_ledger import PrepaidEntryRow, PrepaidGrantRow, entry_rows, grant_rows
+from shared.ui.forms import parse_choice
+from shared.ui.prepaid_ledger import entry_rows, grant_rows
 
 CURRENCY_CHOICES = [[code, code.upper()] for code in money.CURRENCIES]
-SETTLEMENT_CHOICES = [[code, label] for code, label in unbilled_usage.SETTLEMENTS.items()]
 CODE_CHOICES = [[code, label] for code, label in adjustments.REASON_CODES.items()]
-PREPAID_CODE_CHOICES = [[code, label] for code, label in prepaid_grants.REASON_CODES.items()]
 
 
 class AdjustForm(ConfirmReasonForm):
@@ -64,25 +57,12 @@ class AdjustForm(ConfirmReasonForm):
     invoice: str = ""
 
 
-class SettlementForm(ReasonForm):
-    code: str
-
-
-class GrantForm(ConfirmReasonForm):
-    amount: str
-    currency: str
-    code: str
-    priority: Annotated[int, whole(0, balance.MAX_PRIORITY)] = balance.DEFAULT_PRIORITY
-    expires: OptionalFutureMoment = None
-
-
-class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
+class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "grant")
     # About an adjustment, a subscription, usage or prepaid credits.
     row_dialogs: ClassVar[Sequence[str]] = ("again", "end", "settle", "void_grant")
     loaded: bool = False
-    name: str = ""  # of the tenant
     summary: BillingSummary = BillingSummary()
     customers: list[CustomerRow] = []
     phases: list[AccessPhaseRow] = []
@@ -91,18 +71,11 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
     events: list[BillingChangeRow] = []
     drift: list[BillingChangeRow] = []
     adjustments: list[AdjustmentRow] = []
-    unbilled_usage: list[UnbilledRow] = []
     invoice_choices: list[tuple[str, str]] = []
-    prepaid_grants: list[PrepaidGrantRow] = []
-    prepaid_entries: list[PrepaidEntryRow] = []
     currency: str = "usd"
     subject: str = ""  # what the dialog is about, in words
-    _draft_id: str = ""  # id of what the open dialog makes, so that sending it twice has one effect
-    _grant_id: str = ""  # id of the prepaid credits that the dialog is about
     _subscription_id: str = ""  # id of the subscription that the dialog is about
     _adjustment_id: str = ""  # id of the adjustment that the dialog is about
-    _unbilled_id: str = ""  # id of the row of usage that the dialog is about
-    _unbilled_groups: dict[str, UnbilledGroup] = {}  # as shown, by id of the row
 
     @rx.event
     @needs(actions.OP_BILLING_READ, part=True)
@@ -212,25 +185,6 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)
-    async def settle_usage(self, payload: dict[str, Any]) -> EventSpec:
-        form = SettlementForm.read(payload)
-        code = parse_choice(form.code, unbilled_usage.SETTLEMENTS)
-        group = self._unbilled_groups[parse_choice(self._unbilled_id, self._unbilled_groups)]
-        async with self._change_page() as octx:
-            count = await unbilled_usage.settle(
-                octx,
-                self._tenant_id(),
-                group.problem,
-                group.meter,
-                code,
-                self._state_reason(octx, form.reason),
-                last_id=group.last_id,
-            )
-            billing = await self._read(octx)
-        return self._finish(billing, f"{plural(count, 'record')} settled.", "Nothing was charged by this.")
-
-    @rx.event
-    @needs(actions.OP_BILLING_ADJUST)
     async def adjust_balance(self, payload: dict[str, Any]) -> EventSpec:
         form = AdjustForm.read(payload)
         form.check(self.name)
@@ -279,40 +233,3 @@ class TenantBillingState(DialogState, TenantObjectState, TenantHeaderState):
             )
             billing = await self._read(octx)
         return self._finish(billing, f"{self.name} is being compared with Stripe.", "Updates automatically.")
-
-    @rx.event
-    @needs(actions.OP_BILLING_ADJUST)
-    async def grant_credits(self, payload: dict[str, Any]) -> EventSpec:
-        form = GrantForm.read(payload)
-        form.check(self.name)
-        code = parse_choice(form.code, prepaid_grants.REASON_CODES)
-        amount = money.parse_amount(form.amount, form.currency)
-        async with self._change_page() as octx:
-            await prepaid_grants.grant_credits(
-                octx,
-                self._tenant_id(),
-                amount,
-                form.currency,
-                code,
-                self._state_reason(octx, form.reason),
-                priority=form.priority,
-                expires_at=form.expires,
-                grant_id=self._draft_id,
-            )
-            billing = await self._read(octx)
-        return self._finish(
-            billing,
-            f"{money.format_amount(amount, form.currency)} granted.",
-            "They pay for usage from now on.",
-        )
-
-    @rx.event
-    @needs(actions.OP_BILLING_ADJUST)
-    async def void_grant(self, payload: dict[str, Any]) -> EventSpec:
-        form = ReasonForm.read(payload)
-        async with self._change_page() as octx:
-            await prepaid_grants.void_grant(
-                octx, self._tenant_id(), self._grant_id, self._state_reason(octx, form.reason)
-            )
-            billing = await self._read(octx)
-        return self._finish(billing, "Credits voided.", "Usage is billed from now on.")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -146,7 +146,7 @@ class OrderState(DialogState, PageState, mixin=True):
     @needs(actions.BILLING_CHANGE)
     async def choose_timing(self, timing: str) -> None:
         """Quotes the same change for now or for the end of the period."""
-        chosen = parse_choice(timing, TIMINGS)
+        chosen = cast(Timing, parse_choice(timing, TIMINGS))
         if self.dialog == "change" and self._quote is not None:
             await self._quote_change(self._change_request.with_timing(chosen))
 
