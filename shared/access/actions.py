@@ -54,6 +54,9 @@ BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan 
     writes=True,
     allowed_when_unpaid=True,
 )
+BILLING_EXPORT = Action(
+    "billing:export", Permission.BILLING_READ, "export the invoices", feature="exports.csv"
+)
 BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing")
 CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")

@@ -60,6 +60,7 @@ class AuditAction(StrEnum):
     BILLING_DUPLICATE_ENDED = "billing.duplicate_ended"
     BILLING_DUPLICATE_KEPT = "billing.duplicate_kept"
     BILLING_PAUSE_ASKED = "billing.pause_asked"
+    BILLING_EXPORTED = "billing.exported"
     BILLING_PORTAL_OPENED = "billing.portal_opened"
     BILLING_PREPAID_GRANTED = "billing.prepaid_granted"
     BILLING_PREPAID_VOIDED = "billing.prepaid_voided"

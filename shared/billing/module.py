@@ -31,7 +31,7 @@ MODULE = Module(
         models.ReconcileRun,
     ],
     permissions={Permission.BILLING_READ: PAYERS, Permission.BILLING_WRITE: PAYERS},
-    actions=[actions.BILLING_CHANGE, actions.BILLING_READ],
+    actions=[actions.BILLING_CHANGE, actions.BILLING_EXPORT, actions.BILLING_READ],
     surfaces={"/t/[tenant]/billing": actions.BILLING_READ},
     audit={
         AuditAction.BILLING_ADJUSTED: "adjusted the balance",
@@ -45,6 +45,7 @@ MODULE = Module(
         AuditAction.BILLING_DUPLICATE_ENDED: "ended a second subscription",
         AuditAction.BILLING_DUPLICATE_KEPT: "kept the only subscription left",
         AuditAction.BILLING_PAUSE_ASKED: "paused the subscription",
+        AuditAction.BILLING_EXPORTED: "exported the invoices",
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_PREPAID_GRANTED: "granted prepaid credits",
         AuditAction.BILLING_PREPAID_VOIDED: "voided prepaid credits",
@@ -67,6 +68,7 @@ MODULE = Module(
             "billing.resume_asked",
             "billing.void_asked",
         ),
+        actions.BILLING_EXPORT.name: ("billing.exported",),
     },
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={

@@ -78,6 +78,11 @@ def format_number(amount: int, currency: str, *, short: bool = False) -> str:
     return f"{whole:,}.{fraction:0{definition.digits}}"
 
 
+def format_plain(amount: int, currency: str) -> str:
+    """For programs and spreadsheets: as in "-1299.00", without the currency."""
+    return f"{'-' if amount < 0 else ''}{format_number(abs(amount), currency).replace(',', '')}"
+
+
 def parse_amount(text: str, currency: str, field: str = "amount") -> int:
     """The amount in the smallest unit, from text that a person typed.
 

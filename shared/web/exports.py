@@ -1,4 +1,4 @@
-"""Stream a tenant's members and audit log as CSV files, limited in size and safe to open in a spreadsheet.
+"""Stream a tenant's members, invoices and audit log as CSV files, limited in size and safe to open in a spreadsheet.
 
 Exports are POST requests, because each one is recorded in the audit log and must not start from a link.
 """
@@ -19,6 +19,9 @@ from starlette.routing import Route
 
 from shared.audit import filters
 from shared.audit.audit_log import NumberedEvent
+from shared.billing.models import BillingInvoice
+from shared.billing.subscriptions import invoices
+from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError
@@ -54,6 +57,10 @@ EVENT_COLUMNS = (
         "Details",
         "Request",
     ),
+)
+INVOICE_COLUMNS = (
+    *("Number", "Date", "Status", "From", "To", "Currency", "Subtotal", "Discount", "Tax"),
+    *("Tax included in prices", "Total", "Paid", "Due", "Credited"),
 )
 TRUNCATED_TEXT = (
     f"Only the first {exports.MAX_ROWS:,} rows are in this file. Narrow the filter to export the rest."
@@ -93,6 +100,18 @@ async def export_audit_log(request: Request) -> Response:
         return [_event_row(numbered) for numbered in event_page.rows], event_page.next_cursor
 
     return await _stream_csv(request, f"/t/{slug}/audit", "audit", EVENT_COLUMNS, step)
+
+
+async def export_invoices(request: Request) -> Response:
+    slug = request.path_params["slug"]
+
+    async def step(_: dict[str, str], ctx: Ctx, after: str) -> ExportChunk:
+        if not after:
+            await invoices.start_export(ctx)
+        page = await invoices.list_export_batch(ctx, after=after)
+        return [_invoice_row(invoice) for invoice in page.rows], page.next_cursor
+
+    return await _stream_csv(request, f"/t/{slug}/billing", "invoices", INVOICE_COLUMNS, step)
 
 
 async def _stream_csv(
@@ -191,6 +210,24 @@ def _event_row(numbered: NumberedEvent) -> list[str]:
     ]
 
 
+def _invoice_row(invoice: BillingInvoice) -> list[str]:
+    """Amounts in whole units of the currency. An invoice that was synced before its parts were kept has the total only."""
+    amounts = (invoice.total, invoice.paid, invoice.due, invoice.credited)
+    parts: tuple[int, ...] = ()
+    if invoice.subtotal is not None:
+        parts = (invoice.subtotal, invoice.discount, invoice.tax, invoice.included_tax)
+    return [
+        invoice.number,
+        _format_time(invoice.created_at),
+        invoice.status,
+        _format_time(invoice.period_starts_at),
+        _format_time(invoice.period_ends_at),
+        invoice.currency.upper(),
+        *([money.format_plain(amount, invoice.currency) for amount in parts] or [""] * 4),
+        *(money.format_plain(amount, invoice.currency) for amount in amounts),
+    ]
+
+
 def _format_time(at: datetime | None) -> str:
     """UTC, in a format that spreadsheets and programs parse."""
     return f"{at:%Y-%m-%d %H:%M:%S}Z" if at else ""
@@ -198,5 +235,6 @@ def _format_time(at: datetime | None) -> str:
 
 ROUTES = [
     Route("/t/{slug}/audit.csv", export_audit_log, methods=["POST"]),
+    Route("/t/{slug}/invoices.csv", export_invoices, methods=["POST"]),
     Route("/t/{slug}/members.csv", export_members, methods=["POST"]),
 ]

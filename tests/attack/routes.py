@@ -77,6 +77,7 @@ USES = {
         "GET /t/{slug}/logo": MEMBER,
         "POST /t/{slug}/logo": Use("member", Permission.SETTINGS_WRITE, file="logo"),
         "POST /t/{slug}/audit.csv": Use("member", Permission.AUDIT_READ),
+        "POST /t/{slug}/invoices.csv": Use("member", Permission.BILLING_READ),
         "POST /t/{slug}/members.csv": Use("member", Permission.MEMBER_READ),
         "GET /onboarding": Use("member", SETUP, query={"t": "{slug}"}),
         "POST /onboarding/finish": Use("member", SETUP, fields={"t": "{slug}"}),

@@ -40,6 +40,7 @@ ASKED_BEFORE = {
     "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.export_events": "by tenancy.exports",
     "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
+    "backoffice.adjustments.list_refunds": "by backoffice.tenant_billing",
     "backoffice.adjustments.reject_adjustment": "a job",
     "backoffice.adjustments.release_adjustment": "a job",
     **dict.fromkeys(

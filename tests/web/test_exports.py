@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.backoffice import tenant_access
 from shared.backoffice.reasons import state_reason
+from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice
 from shared.core import db
 from shared.core.db import now
 from shared.identity.models import User
@@ -70,6 +71,36 @@ async def test_audit_export_reaches_back_as_far_as_the_page(cast: Cast) -> None:
         )
     answer = await request_export(cast.ann, "audit", headers=JSON)
     assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
+
+
+async def test_invoice_export_tells_the_tax_and_is_for_those_who_see_invoices(cast: Cast) -> None:
+    at = datetime(2027, 1, 1, tzinfo=UTC)
+    shared = {"tenant_id": cast.acme, "account_id": PLATFORM, "customer_id": "cus_export", "status": "paid"}
+    async with cast.ann.ctx() as ctx:
+        ctx.session.add(BillingCustomer(tenant_id=cast.acme, id="cus_export"))
+        await ctx.session.flush()
+        for number, parts in (
+            ("A-2", {"subtotal": 11_900, "discount": 0, "tax": 1_900, "included_tax": 1_900}),
+            ("A-1", {}),
+        ):
+            ctx.session.add(
+                BillingInvoice(
+                    **shared,
+                    **parts,
+                    **{"id": f"in_{number}", "number": number, "currency": "eur", "total": 11_900, "due": 0},
+                    **{"paid": 11_900, "created_at": at + timedelta(days=int(number[-1])), "ticket": 1},
+                )
+            )
+    head, *lines = read_rows(await request_export(cast.ann, "invoices"))
+    assert tuple(head) == route.INVOICE_COLUMNS
+    assert [line[0] for line in lines] == ["A-2", "A-1"]
+    assert lines[0][5:] == [
+        "EUR",
+        *("119.00", "0.00", "19.00", "19.00"),
+        *("119.00", "119.00", "0.00", "0.00"),
+    ]
+    assert lines[1][6:11] == ["", "", "", "", "119.00"]
+    assert (await request_export(cast.max, "invoices", headers=JSON)).status_code == 403
 
 
 async def test_member_export_equals_the_page_and_names_every_role(cast: Cast) -> None:
