@@ -116,8 +116,12 @@ def _current_and_coming(listed: Sequence[Price], at: datetime) -> list[Price]:
     return [price for price in listed if price.id in current_ids or price.effective_at > at]
 
 
-def _sort_key(price: Price) -> tuple[int, int, str, str]:
-    return prices.PERIODS.index(price.period), prices.KINDS.index(price.kind), price.meter, price.currency
+def _sort_key(price: Price) -> tuple[int, int, str, bool, str]:
+    in_other_currency = price.currency != prices.FIRST_CURRENCY
+    return (
+        *(prices.PERIODS.index(price.period), prices.KINDS.index(price.kind), price.meter),
+        *(in_other_currency, price.currency),
+    )
 
 
 def _price_row(

@@ -127,7 +127,7 @@ def describe_other_currencies(plan: PurchaseOption, currency: str) -> str:
     """Why a plan has no price in this currency, and the next step; "" where it has one, or none at all."""
     if not plan.currencies or currency in plan.currencies:
         return ""
-    return f"Sold in {', '.join(code.upper() for code in plan.currencies)} only. Contact sales."
+    return f"{', '.join(code.upper() for code in plan.currencies)} only. Contact sales."
 
 
 def _describe_price(plan: PurchaseOption, overview: BillingOverview, period: str) -> tuple[str, str, str]:
