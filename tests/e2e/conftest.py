@@ -72,6 +72,7 @@ class Platform:
             "BULKHEAD_TENANT_URL": TENANT,
             "BULKHEAD_ADMIN_URL": ADMIN,
             "BULKHEAD_SANDBOX_URL": SANDBOX,
+            "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",
         }
 
     @property

@@ -1,8 +1,8 @@
 """Ordering on the billing page: choose a plan, change seats and add-ons, confirm the quoted price."""
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -21,7 +21,7 @@ from tenant_app.pages.billing.quote_rows import describe_next_price, preview_row
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.shell import PageState
 
-TIMINGS: Sequence[Timing] = get_args(Timing)
+TIMINGS: Mapping[str, Timing] = {"default": "default", "now": "now"}
 
 
 class SeatsForm(Form):
@@ -146,7 +146,7 @@ class OrderState(DialogState, PageState, mixin=True):
     @needs(actions.BILLING_CHANGE)
     async def choose_timing(self, timing: str) -> None:
         """Quotes the same change for now or for the end of the period."""
-        chosen = cast(Timing, parse_choice(timing, TIMINGS))
+        chosen = TIMINGS[parse_choice(timing, TIMINGS)]
         if self.dialog == "change" and self._quote is not None:
             await self._quote_change(self._change_request.with_timing(chosen))
 
