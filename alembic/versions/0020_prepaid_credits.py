@@ -51,6 +51,20 @@ create table prepaid_entry (
 create index prepaid_entry_newest on prepaid_entry (tenant_id, at, id);
 create unique index prepaid_entry_once on prepaid_entry (tenant_id, grant_id, kind, usage_id)
     where kind in ('grant', 'draw');
+create table top_up_setting (
+    {KEY}, is_on boolean not null, threshold bigint not null check (threshold >= 0),
+    amount bigint not null check (amount >= threshold and amount > 0),
+    monthly_maximum bigint not null check (monthly_maximum >= amount), currency text not null,
+    stop_reason text not null default '', changed_at {MOMENT}, primary key (tenant_id, id)
+);
+create table top_up (
+    {KEY}, amount bigint not null check (amount > 0), currency text not null,
+    state text not null check (state in ('requested', 'paid', 'failed')), invoice_id {ID} not null default '',
+    error text not null default '', created_at {MOMENT}, tried_at timestamptz, done_at timestamptz,
+    primary key (tenant_id, id)
+);
+create unique index top_up_open on top_up (tenant_id) where state = 'requested';
+create index top_up_newest on top_up (tenant_id, created_at);
 """
 
 
@@ -60,11 +74,13 @@ def upgrade() -> None:
     op.execute(TABLES)
     for table in ("prepaid_grant", "prepaid_entry"):
         op.execute(protect(table, app="select, insert"))
+    for table in ("top_up_setting", "top_up"):
+        op.execute(protect(table, app="select, insert, update"))
     op.execute("grant update (remaining) on prepaid_grant to bulkhead_app, bulkhead_operator")
 
 
 def downgrade() -> None:
-    op.execute("drop table prepaid_entry, prepaid_grant")
+    op.execute("drop table top_up, top_up_setting, prepaid_entry, prepaid_grant")
     op.execute("delete from mail_preference where kind = 'reminders'")
     op.execute(MAIL_KINDS.format(kinds="'payments'"))
     op.execute("alter table billing_usage drop column drawn")

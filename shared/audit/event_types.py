@@ -68,6 +68,8 @@ class AuditAction(StrEnum):
     BILLING_RESUME_ASKED = "billing.resume_asked"
     BILLING_STATUS_CHANGED = "billing.status_changed"
     BILLING_USAGE_SETTLED = "billing.usage_settled"
+    BILLING_TOP_UP_CHANGED = "billing.top_up_changed"
+    BILLING_TOPPED_UP = "billing.topped_up"
     BILLING_VOID_ASKED = "billing.void_asked"
     CHECKLIST_COMPLETED = "checklist.completed"
     FACTOR_CODES_RENEWED = "factor.codes_renewed"

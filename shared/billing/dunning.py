@@ -53,13 +53,18 @@ async def send_due_notices(ctx: Ctx) -> None:
     invoices = await repository.list_invoices(ctx)
     sent_notices = await repository.list_dunning_notices(ctx)
     for message in list_due_messages(subscriptions, invoices, sent_notices, at, payments):
-        if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
-            continue  # another transaction has sent it
-        for person in await billing_contacts.list_contacts(ctx):
-            await _notify(ctx, person, message)
+        await send_message(ctx, message)
     next_time = next_due_time(subscriptions, at, payments)
     if next_time is not None:
         await queue.put(ctx, TASK, at=next_time)
+
+
+async def send_message(ctx: Ctx, message: DunningMessage) -> None:
+    """Sends a message to everybody who may manage billing, unless another transaction has sent it. For jobs."""
+    if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
+        return
+    for person in await billing_contacts.list_contacts(ctx):
+        await _notify(ctx, person, message)
 
 
 async def _read_subscriptions(ctx: Ctx) -> tuple[list[Subscription], UpcomingPayments]:

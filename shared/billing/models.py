@@ -389,3 +389,34 @@ class PrepaidEntry(TenantRow, table=True):
     reason: str = ""
     by_name: str = ""
     at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class TopUpSetting(TenantRow, table=True):
+    """When prepaid credits are bought automatically. `stop_reason`: why no more are bought until somebody saves it again."""
+
+    __tablename__ = "top_up_setting"
+
+    id: str = Field(default="setting", primary_key=True)
+    is_on: bool
+    threshold: int = Field(sa_type=BigInteger)  # a balance below it is topped up
+    amount: int = Field(sa_type=BigInteger)
+    monthly_maximum: int = Field(sa_type=BigInteger)
+    currency: str
+    stop_reason: str = ""
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class TopUp(TenantRow, table=True):
+    """Prepaid credits that are bought automatically. At most one of a tenant is requested at a time."""
+
+    __tablename__ = "top_up"
+
+    id: str = Field(default_factory=lambda: new_id("top"), primary_key=True)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    state: str = "requested"  # then "paid" or "failed"
+    invoice_id: str = ""
+    error: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    tried_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    done_at: datetime | None = Field(default=None, sa_type=timestamptz())

@@ -543,6 +543,16 @@ class Provider(Protocol):
 
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str: ...
 
+    async def charge_once(
+        self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
+    ) -> str:
+        """Charges this payment method now, by an invoice of its own that has nothing else. Returns the invoice's id.
+
+        Raises ProviderRefused of the kind "card" where the payment failed; the invoice is void then. Idempotent by `key`
+        without a time limit, as refunds are.
+        """
+        ...
+
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
     ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from shared.billing import customers, dunning
-from shared.billing.prepaid import balance
+from shared.billing.prepaid import balance, top_ups
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import ProviderDown
 from shared.billing.sync import reconcile
@@ -29,6 +29,11 @@ async def send_notice_mail(job: ExternalJob, *, notification_id: str) -> None:
 
 
 @worker.external_job
+async def execute_top_up(job: ExternalJob, *, top_up_id: str) -> None:
+    await top_ups.execute_top_up(job.tenant_id, top_up_id, job.request_id)
+
+
+@worker.external_job
 async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
@@ -51,6 +56,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     balance.EXPIRE_TASK: balance.expire_grants,
     dunning.TASK: dunning.send_due_notices,
     dunning.MAIL_TASK: send_notice_mail,
+    top_ups.TASK: execute_top_up,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     comparison.COMPARE_TASK: compare_prices,

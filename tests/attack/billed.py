@@ -13,7 +13,7 @@ from shared.backoffice.reasons import state_reason
 from shared.billing import accounts, customers, usage
 from shared.billing.inbound_webhooks import ingest, processing
 from shared.billing.inbound_webhooks.signature import verify_event
-from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price
+from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price, TopUp, TopUpSetting
 from shared.billing.pricing import prices_repository
 from shared.billing.provider import (
     BillingDetails,
@@ -206,6 +206,19 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
         session.add(await _price(session, new_id("prc"), "year", tenant.id))
     async with entry.enter_tenant(owner, tenant.slug) as ctx:
         await usage.record(ctx, "api_calls", 10 + number, at, f"used-{customer}")
+    async with db.transaction(tenant_id=tenant.id) as session:
+        amount = 2_000 + number
+        session.add(
+            TopUpSetting(
+                tenant_id=tenant.id,
+                is_on=False,
+                threshold=number,
+                amount=amount,
+                monthly_maximum=amount,
+                currency="usd",
+            )
+        )
+        session.add(TopUp(tenant_id=tenant.id, amount=amount, currency="usd", state="failed"))
     async with entry.enter_operator(operator) as octx:
         why = f"Ticket {6000 + number}"
         await adjustments.request_adjustment(

@@ -278,6 +278,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "table": lambda *_: TenantOverride,
     "starts": lambda *_: [now()],
     "ticket": lambda *_: 10**12,
+    "threshold": lambda *_: 1_000,
+    "monthly_maximum": lambda *_: 10_000,
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
     "usage_row": lambda world, tenant: BillingUsage(

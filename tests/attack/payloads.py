@@ -71,6 +71,8 @@ HONEST: dict[str, Any] = {
     "own": "none",
     "person": "",
     "priority": "50",
+    "threshold": "",
+    "maximum": "",
     "expires": "",
     "plan": "",
     "quantity": "1",

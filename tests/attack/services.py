@@ -52,6 +52,7 @@ ASKED_BEFORE = {
     ),
     "billing.prepaid.balance.apply_refunds": "by billing.sync.apply_state",
     "billing.prepaid.balance.expire_grants": "a job",
+    "billing.dunning.send_message": "by jobs, in words of their own",
     "billing.sync.refund_results.fail_adjustments": "by billing.sync.apply_state",
     "billing.sync.refund_results.list_alerts": "by billing.sync.apply_state",
     "backoffice.duplicate_subscriptions.list_charged_ids": "by request_end and backoffice.tenant_billing",

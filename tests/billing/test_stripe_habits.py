@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from shared.billing.provider import (
     CheckoutOrder,
     OrderLine,
     PriceTag,
+    ProviderDown,
     ProviderRefused,
     Subscription,
 )
@@ -365,6 +367,76 @@ async def test_sandbox_refuses_an_expiry_that_stripe_refuses(
     with pytest.raises(stripe.CardError) as refusal:
         await sdk.v1.payment_methods.update_async(method.id, {"card": card})  # type: ignore[typeddict-item]
     assert refusal.value.code == code
+
+
+async def test_single_charge_is_an_invoice_of_its_own_and_made_once(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    method = (await world.provider.fetch_customer(customer)).methods[subscription.id]
+    pending: stripe.params.InvoiceItemCreateParams = {"customer": customer, "amount": 70, "currency": "usd"}
+    await sdk.v1.invoice_items.create_async(pending)
+    invoice_ids = {await charge(world, customer, method.id) for _ in range(2)}
+    (invoice_id,) = invoice_ids
+    invoices = (await world.provider.fetch_customer(customer)).invoices
+    (invoice,) = [invoice for invoice in invoices if invoice.id == invoice_id]
+    assert (invoice.status, invoice.total, invoice.paid) == ("paid", 5_000, 5_000)
+    assert [(line.said, line.amount) for line in invoice.lines] == [("Prepaid credits", 5_000)]
+    assert len(invoices) == 2, "the subscription's and this one"
+
+
+@pytest.mark.parametrize("step", ["/v1/invoices", "/v1/invoiceitems", "/finalize", "/pay"])
+async def test_single_charge_is_completed_after_a_saved_server_error(
+    world: StripeWorld, customer: str, break_next: Callable[..., None], step: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    method = (await world.provider.fetch_customer(customer)).methods[subscription.id]
+    break_next(step)
+    with suppress(ProviderDown):
+        await charge(world, customer, method.id)
+    invoice_id = await charge(world, customer, method.id)
+    charged = [row for row in world.account.list_objects("invoice") if row["amount_paid"] == 5_000]
+    assert [row["id"] for row in charged] == [invoice_id]
+
+
+@pytest.mark.parametrize("card", ["pm_card_chargeCustomerFail", "pm_card_authenticationRequired"])
+async def test_single_charge_that_fails_leaves_a_void_invoice(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str, card: str
+) -> None:
+    method = await sdk.v1.payment_methods.attach_async(card, {"customer": customer})
+    for _ in range(2):
+        with pytest.raises(ProviderRefused) as refusal:
+            await charge(world, customer, method.id)
+        assert refusal.value.kind == "card"
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert (invoice.status, invoice.paid) == ("void", 0)
+
+
+async def test_sandbox_adds_items_to_drafts_of_their_customer_only(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    other = await world.provider.create_customer("ten_globex", "Globex", "gil@globex.test", "cus:ten_globex")
+    invoice = await sdk.v1.invoices.create_async({"customer": customer, "currency": "usd"})
+    item: stripe.params.InvoiceItemCreateParams = {
+        "customer": customer,
+        "invoice": str(invoice.id),
+        "amount": 100,
+        "currency": "usd",
+    }
+    for wrong in ({"customer": other}, {"currency": "eur"}, {"invoice": "in_none"}):
+        with pytest.raises(stripe.InvalidRequestError):
+            await sdk.v1.invoice_items.create_async({**item, **wrong})  # type: ignore[typeddict-item]
+    await sdk.v1.invoice_items.create_async(item)
+    await sdk.v1.invoices.finalize_invoice_async(str(invoice.id))
+    with pytest.raises(stripe.InvalidRequestError) as refusal:
+        await sdk.v1.invoice_items.create_async(item)
+    assert refusal.value.code == "invoice_not_editable"
+
+
+async def charge(world: StripeWorld, customer: str, method_id: str) -> str:
+    return await world.provider.charge_once(
+        customer, 5_000, "usd", "Prepaid credits", method_id=method_id, key="top_1"
+    )
 
 
 async def test_customer_is_created_once_after_a_saved_server_error(

@@ -32,7 +32,7 @@ from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.web import public_pages
 from shared.web.app_sites import ADMIN
 from tenant_app import shell as tenant_shell
-from tenant_app.pages.billing.prepaid import prepaid_section
+from tenant_app.pages.billing.prepaid import prepaid_section, top_up_dialog
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.home import HomeState
 from tests.backoffice.test_adjustments import AdjustmentProvider, build_paid_invoice
@@ -457,5 +457,5 @@ async def test_operator_grants_and_voids_prepaid_credits(cast: Cast, provider: A
 
 
 def test_panels_of_prepaid_credits_compile() -> None:
-    for build in (prepaid_panels, prepaid_dialogs, prepaid_section):
+    for build in (prepaid_panels, prepaid_dialogs, prepaid_section, top_up_dialog):
         assert build().render()

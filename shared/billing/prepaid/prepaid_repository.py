@@ -57,6 +57,12 @@ async def lock_usable_grants(session: AsyncSession, tenant_id: str) -> Sequence[
     return (await session.exec(statement)).all()
 
 
+async def list_usable_grants(session: AsyncSession, tenant_id: str) -> Sequence[PrepaidGrant]:
+    """The grants with something left, expired ones included."""
+    statement = select(PrepaidGrant).where(PrepaidGrant.tenant_id == tenant_id, PrepaidGrant.remaining > 0)
+    return (await session.exec(statement)).all()
+
+
 async def lock_expired_grants(ctx: Ctx, expired_before: datetime) -> Sequence[PrepaidGrant]:
     statement = (
         select(PrepaidGrant)

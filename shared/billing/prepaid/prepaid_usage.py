@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing import usage_repository
 from shared.billing.models import BillingUsage
-from shared.billing.prepaid import balance
+from shared.billing.prepaid import balance, top_ups
 from shared.billing.prepaid import prepaid_repository as repository
 from shared.billing.pricing import prices_repository
 from shared.billing.usage_periods import MeterTerm
@@ -24,6 +24,7 @@ async def draw_rows(session: AsyncSession, rows: Sequence[tuple[BillingUsage, Me
     tenant_id = rows[0][0].tenant_id
     grants = await repository.lock_usable_grants(session, tenant_id)
     if not grants:
+        await top_ups.request_if_due(session, tenant_id)
         return
     await session.flush()
     prices_by_id = await prices_repository.get_prices_by_id(session, {term.price_id for _, term in rows})
@@ -42,4 +43,5 @@ async def draw_rows(session: AsyncSession, rows: Sequence[tuple[BillingUsage, Me
         positions[key] += split.billed
         row.drawn = split.drawn
         session.add(row)
+    await top_ups.request_if_due(session, tenant_id)
     await live_events.refresh_pages(session, tenant_id, "billing")

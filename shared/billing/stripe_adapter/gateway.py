@@ -42,6 +42,7 @@ from shared.billing.stripe_adapter import (
     prices,
     refunds,
     schedules,
+    single_charges,
     subscription_items,
 )
 from shared.billing.stripe_adapter.errors import (
@@ -377,6 +378,20 @@ class StripeGateway:
     @translate_stripe_errors
     async def refund_invoice(self, invoice_id: str, amount: int, key: str) -> str:
         return await refunds.refund_invoice(self._v1, invoice_id, amount, key)
+
+    @translate_stripe_errors
+    async def charge_once(
+        self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
+    ) -> str:
+        return await single_charges.charge_once(
+            self._v1,
+            customer_id,
+            amount=amount,
+            currency=currency,
+            description=description,
+            method_id=method_id,
+            key=key,
+        )
 
     @translate_stripe_errors
     async def report_usage(

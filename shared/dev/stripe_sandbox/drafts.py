@@ -1,9 +1,9 @@
 """Draft invoices: their lines, pending invoice items and totals."""
 
 from shared.dev.stripe_sandbox import coupons, lines, taxes
-from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.objects import make_object, save_change
 from shared.dev.stripe_sandbox.routes import build_list
-from shared.dev.stripe_sandbox.store import Account, Object
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 DRAFT_SECONDS = 3600  # a renewal's draft can be changed for an hour
 MINIMUM_AMOUNT = 50  # below that nothing is charged; it is kept in the customer's balance
@@ -79,6 +79,15 @@ def create_draft(
     if not account.is_preview:
         account.emit("invoice.created", invoice)
     return invoice
+
+
+def add_item(account: Account, invoice: Object, item: Object) -> None:
+    """Puts a pending item on a draft."""
+    previous = copy_visible(invoice)
+    item["invoice"] = invoice["id"]
+    account.put(item)
+    set_lines(account, invoice, [*invoice["lines"]["data"], lines.build_pending_line(account, item)])
+    save_change(account, invoice, "invoice.updated", previous)
 
 
 def set_lines(account: Account, invoice: Object, invoice_lines: list[Object]) -> None:

@@ -151,7 +151,7 @@ def mark_uncollectible(call: ApiCall) -> Object:
     "POST",
     "/v1/invoiceitems",
     "InvoiceItemCreateParams",
-    "customer amount currency description metadata subscription period.start period.end",
+    "customer amount currency description metadata subscription invoice period.start period.end",
 )
 def add_item(call: ApiCall) -> Object:
     account = call.account
@@ -163,7 +163,8 @@ def add_item(call: ApiCall) -> Object:
         raise ApiError("Missing required param: amount.", code="parameter_missing", param="amount")
     now = account.now(customer)
     period = call.get("period", {"start": now, "end": now})
-    return lines.create_pending_item(
+    invoice = _fetch_draft(call, customer) if "invoice" in call.params else None
+    item = lines.create_pending_item(
         account,
         customer=customer["id"],
         period=(period["start"], period["end"]),
@@ -173,6 +174,21 @@ def add_item(call: ApiCall) -> Object:
         subscription=subscription,
         metadata=call.get("metadata"),
     )
+    if invoice is not None:
+        drafts.add_item(account, invoice, item)
+    return item
+
+
+def _fetch_draft(call: ApiCall, customer: Object) -> Object:
+    """The invoice that the item is added to. https://docs.stripe.com/api/invoiceitems/create"""
+    invoice = fetch_object(call.account, "invoice", call.get("invoice"), "invoice")
+    if invoice["customer"] != customer["id"]:
+        raise ApiError("The invoice belongs to another customer.", param="invoice")
+    if invoice["status"] != "draft":
+        raise ApiError("This invoice is no longer editable.", code="invoice_not_editable", param="invoice")
+    if invoice["currency"] != call.get("currency").lower():
+        raise ApiError("The currency of the invoice item differs from its invoice's.", param="currency")
+    return invoice
 
 
 @route("GET", "/v1/invoiceitems/{id}", "InvoiceItemRetrieveParams")

@@ -1,7 +1,18 @@
-"""What the billing page shows of prepaid credits."""
+"""What the billing page shows of prepaid credits, and the form of automatic top-ups."""
 
+from typing import Any
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.billing.prepaid import top_ups
 from shared.billing.prepaid.balance import PrepaidOverview
+from shared.billing.prepaid.top_ups import TopUpView
+from shared.core import money
+from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
+from shared.ui.forms import Form
 from shared.ui.prepaid_ledger import (
     PrepaidEntryRow,
     PrepaidGrantRow,
@@ -12,11 +23,86 @@ from shared.ui.prepaid_ledger import (
 from tenant_app.shell import PageState
 
 
+class TopUpForm(Form):
+    threshold: str
+    amount: str
+    maximum: str
+
+
 class PrepaidState(DialogState, PageState, mixin=True):
     prepaid_balance: str = ""  # "" where nothing is left
     prepaid_grants: list[PrepaidGrantRow] = []
     prepaid_entries: list[PrepaidEntryRow] = []
+    shows_prepaid: bool = False
+    top_up_on: bool = False
+    top_up_text: str = ""
+    top_up_values: dict[str, str] = {}  # by field of the form
+    prepaid_currency: str = "usd"
 
-    def _show_prepaid(self, prepaid: PrepaidOverview) -> None:
+    async def _show_change(self) -> None:
+        """Reads and shows the page again."""
+        raise NotImplementedError
+
+    def _show_prepaid(
+        self, prepaid: PrepaidOverview, top_up: TopUpView | None, *, is_metered: bool, currency: str
+    ) -> None:
         self.prepaid_balance = describe_balance(prepaid)
         self.prepaid_grants, self.prepaid_entries = grant_rows(prepaid), entry_rows(prepaid)
+        self.shows_prepaid = is_metered or bool(prepaid.grants)
+        self.top_up_on = top_up is not None and top_up.setting.is_on
+        self.top_up_text = _describe_top_up(top_up)
+        self.prepaid_currency = currency or "usd"
+        self.top_up_values = _fill_form(top_up)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def save_top_up(self, payload: dict[str, Any]) -> EventSpec:
+        form = TopUpForm.read(payload)
+        currency = self.prepaid_currency
+        async with self._ctx() as ctx:
+            await top_ups.save_setting(
+                ctx,
+                threshold=money.parse_amount(form.threshold, currency),
+                amount=money.parse_amount(form.amount, currency),
+                monthly_maximum=money.parse_amount(form.maximum, currency),
+            )
+        self._close_dialog()
+        await self._show_change()
+        return rx.toast.success("Automatic top-ups are on.", description=self.top_up_text)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def turn_off_top_up(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            await top_ups.turn_off(ctx)
+        await self._show_change()
+        return rx.toast.success("Automatic top-ups are off.", description="Your credits stay.")
+
+
+def _describe_top_up(top_up: TopUpView | None) -> str:
+    if top_up is None or not top_up.setting.is_on:
+        return "Off. Usage is billed when your credits are used up."
+    setting = top_up.setting
+    amount, threshold, maximum = (
+        money.format_amount(value, setting.currency)
+        for value in (setting.amount, setting.threshold, setting.monthly_maximum)
+    )
+    if setting.stop_reason:
+        return f"Stopped: {setting.stop_reason}. Update your payment method, then save the form again."
+    text = f"{amount} when less than {threshold} is left, at most {maximum} a month."
+    if top_up.is_charging:
+        return f"{text} {amount} is being charged."
+    return f"{text} The maximum of this month is reached." if top_up.is_at_maximum else text
+
+
+def _fill_form(top_up: TopUpView | None) -> dict[str, str]:
+    if top_up is None:
+        return {"threshold": "", "amount": "", "maximum": ""}
+    setting = top_up.setting
+    amounts = {
+        "threshold": setting.threshold,
+        "amount": setting.amount,
+        "maximum": setting.monthly_maximum,
+    }
+    digits = money.require_currency(setting.currency).digits
+    return {field: f"{amount / 10**digits:.{digits}f}" for field, amount in amounts.items()}

@@ -9,8 +9,9 @@ from reflex.event import EventSpec
 from shared.access import actions
 from shared.access.actions import Action
 from shared.billing.models import BillingInvoice
-from shared.billing.prepaid import balance
+from shared.billing.prepaid import balance, top_ups
 from shared.billing.prepaid.balance import PrepaidOverview
+from shared.billing.prepaid.top_ups import TopUpView
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.overview import BillingOverview
@@ -49,7 +50,7 @@ PAUSED = "paused"
 class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
-    dialogs: ClassVar[Sequence[str]] = ("cancel",)
+    dialogs: ClassVar[Sequence[str]] = ("cancel", "top_up")
     loaded: bool = False
     saving: str = ""  # by paying yearly
     # The current subscription.
@@ -109,6 +110,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
             await overview.get_overview(ctx, self.currency),
             await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
             await balance.get_overview(ctx),
+            await top_ups.get_view(ctx),
         )
 
     async def _reload(self) -> None:
@@ -156,6 +158,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         billing: BillingOverview,
         invoice_page: Page[BillingInvoice],
         prepaid: PrepaidOverview,
+        top_up: TopUpView | None,
     ) -> None:
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
@@ -169,7 +172,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         self.saving = describe_saving(billing)
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
         self._show_page(invoice_page, "invoice")
-        self._show_prepaid(prepaid)
+        is_metered = subscription is not None and bool(subscription.metered_prices)
+        self._show_prepaid(prepaid, top_up, is_metered=is_metered, currency=billing.currency)
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True

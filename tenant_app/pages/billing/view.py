@@ -7,7 +7,7 @@ from tenant_app.frame import page
 from tenant_app.pages.billing.dialogs import billing_dialogs
 from tenant_app.pages.billing.invoices import invoices_section
 from tenant_app.pages.billing.plans import addons_section, plans_section
-from tenant_app.pages.billing.prepaid import prepaid_section
+from tenant_app.pages.billing.prepaid import prepaid_section, top_up_dialog
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.status_banners import (
     activation_banner,
@@ -51,6 +51,7 @@ def billing_page() -> rx.Component:
         cancel_section(),
         void_section(),
         billing_dialogs(),
+        top_up_dialog(),
         current="Billing",
         load=BillingState.load,
     )

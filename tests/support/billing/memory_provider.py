@@ -570,6 +570,24 @@ class MemoryProvider:
         dispute = list(self.disputes.values())[-1]
         self.disputes[dispute.id] = replace(dispute, status="won" if won else "lost")
 
+    async def charge_once(
+        self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
+    ) -> str:
+        self._record_call("charge")
+        buyer = self._get_buyer(customer_id)
+        if key in self._results_by_key:
+            return self._results_by_key[key]
+        if not buyer.card:
+            raise ProviderRefused("Your card was declined.", "card_declined", kind="card")
+
+        def do() -> str:
+            line = InvoiceLine(description, amount, 1, self.clock, self.clock, proration=False)
+            bill = Transaction(self._new_id("bill"), buyer.id, "", self.clock, [line], "settled", tries=1)
+            self.transactions[bill.id] = bill
+            return bill.id
+
+        return self._run_once(key, do)
+
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
     ) -> None:

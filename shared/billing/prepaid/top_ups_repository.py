@@ -1,0 +1,48 @@
+"""SQL of automatic top-ups. In a transaction of the tenant."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.billing.models import TopUp, TopUpSetting
+from shared.core import rows
+from shared.core.context import Ctx
+
+REQUESTED, PAID, FAILED = "requested", "paid", "failed"  # states of a top-up
+
+
+async def get_setting(ctx: Ctx) -> TopUpSetting | None:
+    return await rows.one(ctx, select(TopUpSetting).where(TopUpSetting.tenant_id == ctx.tenant_id))
+
+
+async def lock_setting(session: AsyncSession, tenant_id: str) -> TopUpSetting | None:
+    """Serialises requests: a second one waits, and then sees the first."""
+    statement = (
+        select(TopUpSetting)
+        .where(TopUpSetting.tenant_id == tenant_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.exec(statement)).first()
+
+
+async def has_open_top_up(session: AsyncSession, tenant_id: str) -> bool:
+    statement = select(TopUp.id).where(TopUp.tenant_id == tenant_id, TopUp.state == REQUESTED)
+    return (await session.exec(statement)).first() is not None
+
+
+async def sum_since(session: AsyncSession, tenant_id: str, since: datetime) -> int:
+    """Of requested and paid top-ups."""
+    statement = (
+        select(sa.func.coalesce(sa.func.sum(TopUp.amount), 0))
+        .where(TopUp.tenant_id == tenant_id)
+        .where(TopUp.state != FAILED)
+        .where(TopUp.created_at >= since)
+    )
+    return int((await session.exec(statement)).one())
+
+
+async def lock_top_up(ctx: Ctx, top_up_id: str) -> TopUp | None:
+    return await rows.lock(ctx, TopUp, top_up_id)

@@ -1,0 +1,214 @@
+"""Automatic top-ups: once for each crossing, within the month's maximum, and stopped by a declined card."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.billing import provider_registry
+from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
+from shared.billing.prepaid import balance, prepaid_repository, top_ups
+from shared.billing.provider import PaymentMethod, ProviderDown, ProviderRefused
+from shared.billing.sync import provider_records
+from shared.core import db
+from shared.core.errors import Conflict, Invalid, Refused
+from shared.core.ids import new_id
+from shared.tenancy import entry, notifications
+from tests.conftest import Cast
+from tests.support import database, workers
+from tests.support.billing import scripted_provider
+from tests.support.stand_in_mail import run_mailbox
+
+VISA = PaymentMethod(id="pm_1", text="Visa ending in 4242")
+
+
+@dataclass
+class ChargingProvider(scripted_provider.FakeProvider):
+    """Charges once for each key."""
+
+    charges: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # customer, amount, method
+    problem: Exception | None = None
+    loses_answers: bool = False
+
+    async def charge_once(
+        self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
+    ) -> str:
+        if self.problem is not None:
+            raise self.problem
+        self.charges.setdefault(key, (customer_id, amount, method_id))
+        if self.loses_answers:
+            raise ProviderDown("nobody hears of it")
+        return f"in_{key}"
+
+
+@pytest.fixture
+async def provider(cast: Cast, schema: str) -> ChargingProvider:
+    """Acme pays by card; the worker's queue is empty."""
+    workers.clear_queue(schema)
+    provider = ChargingProvider()
+    provider_registry.register(PLATFORM, provider)
+    async with db.transaction(tenant_id=cast.acme) as session:
+        session.add(BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM))
+        methods = provider_records.methods_to_json({"sub_1": VISA})
+        session.add(
+            BillingSnapshot(
+                tenant_id=cast.acme,
+                schedule={},
+                status="active",
+                currency="usd",
+                payment_methods=methods,
+                ticket=1,
+            )
+        )
+    return provider
+
+
+async def save(cast: Cast, threshold: int = 1_000, amount: int = 5_000, maximum: int = 10_000) -> None:
+    async with cast.ann.ctx() as ctx:
+        await top_ups.save_setting(ctx, threshold=threshold, amount=amount, monthly_maximum=maximum)
+
+
+async def get_balance(cast: Cast) -> int:
+    async with cast.ann.ctx() as ctx:
+        return (await balance.get_overview(ctx)).balances.get("usd", 0)
+
+
+async def spend(cast: Cast, amount: int) -> None:
+    """As usage does that is drawn."""
+    async with db.transaction(tenant_id=cast.acme) as session:
+        grants = await prepaid_repository.lock_usable_grants(session, cast.acme)
+        await prepaid_repository.take(session, grants[0], amount)
+        await top_ups.request_if_due(session, cast.acme)
+
+
+def list_top_ups(cast: Cast) -> list[tuple[str, int]]:
+    statement = "select state, amount from top_up where tenant_id = %s order by created_at"
+    return [(row[0], row[1]) for row in database.connect().execute(statement, (cast.acme,)).fetchall()]
+
+
+async def test_balance_below_the_threshold_is_topped_up_once_from_the_card(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast)
+    assert list_top_ups(cast) == [("requested", 5_000)]
+    await workers.run_until_done(schema)
+    ((_, amount, method),) = provider.charges.values()
+    assert (amount, method, await get_balance(cast)) == (5_000, "pm_1", 5_000)
+    await spend(cast, 3_900)
+    assert len(list_top_ups(cast)) == 1, "1,100 is above the threshold"
+    await asyncio.gather(*(spend(cast, 60) for _ in range(5)))
+    assert list_top_ups(cast) == [("paid", 5_000), ("requested", 5_000)]
+    await workers.run_until_done(schema)
+    assert await get_balance(cast) == 5_800
+    async with cast.ann.ctx() as ctx:
+        grants = await prepaid_repository.list_grants(ctx)
+    assert {grant.invoice_id for grant in grants} == {f"in_{key}" for key in provider.charges}
+
+
+async def test_monthly_maximum_is_kept_and_starts_again_with_the_month(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast, amount=5_000, maximum=9_000)
+    await workers.run_until_done(schema)
+    await spend(cast, 4_500)
+    assert [state for state, _ in list_top_ups(cast)] == ["paid"]
+    async with cast.ann.ctx() as ctx:
+        view = await top_ups.get_view(ctx)
+        assert view is not None
+        assert (view.is_at_maximum, view.bought) == (True, 5_000)
+    month_start = top_ups.get_month_start(datetime.now(UTC))
+    database.connect().execute(
+        "update top_up set created_at = %s where tenant_id = %s",
+        (month_start - timedelta(seconds=1), cast.acme),
+    )
+    await spend(cast, 100)
+    assert [state for state, _ in list_top_ups(cast)] == ["paid", "requested"]
+
+
+async def test_declined_card_stops_top_ups_with_one_mail(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    provider.problem = ProviderRefused("Your card was declined.", "card_declined", kind="card")
+    async with run_mailbox() as box:
+        await save(cast)
+        await workers.run_until_done(schema)
+        assert (list_top_ups(cast), await get_balance(cast)) == ([("failed", 5_000)], 0)
+        async with db.transaction(tenant_id=cast.acme) as session:
+            await top_ups.request_if_due(session, cast.acme)
+        await workers.run_until_done(schema)
+        (mail,) = [mail for mail in box.mails if mail.to == cast.ann.email]
+        assert mail.subject == "Your credits couldn't be topped up – Acme"
+        assert "$50.00 for prepaid credits wasn't charged: Your card was declined." in mail.text
+    assert len(list_top_ups(cast)) == 1, "it has stopped"
+    async with cast.ann.ctx() as ctx:
+        kinds = [notification.kind for notification in await notifications.list_my_notifications(ctx)]
+        assert kinds.count("billing.top_up_failed") == 1
+    provider.problem = None
+    await save(cast)  # with another card
+    await workers.run_until_done(schema)
+    assert await get_balance(cast) == 5_000
+
+
+async def test_lost_answer_charges_and_grants_once(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    provider.loses_answers = True
+    await save(cast)
+    await workers.run_due_jobs()
+    assert list_top_ups(cast) == [("requested", 5_000)]
+    async with cast.ann.ctx() as ctx:
+        await top_ups.turn_off(ctx)  # what was tried is completed all the same
+    provider.loses_answers = False
+    workers.make_jobs_due(schema)
+    await workers.run_until_done(schema)
+    assert (len(provider.charges), await get_balance(cast)) == (1, 5_000)
+    (top_up_id,) = provider.charges
+    await top_ups.execute_top_up(cast.acme, top_up_id, "")
+    assert await get_balance(cast) == 5_000
+
+
+async def test_top_up_that_was_turned_off_before_its_charge_is_not_charged(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast)
+    async with cast.ann.ctx() as ctx:
+        await top_ups.turn_off(ctx)
+        with pytest.raises(Conflict):
+            await top_ups.turn_off(ctx)
+    await workers.run_until_done(schema)
+    assert (provider.charges, list_top_ups(cast)) == ({}, [("failed", 5_000)])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "amount", "maximum", "field"),
+    [
+        (1_000, 499, 5_000, "amount"),
+        (1_000, 1_000_001, 2_000_000, "amount"),
+        (0, 5_000, 5_000, "threshold"),
+        (5_001, 5_000, 5_000, "threshold"),
+        (1_000, 5_000, 4_999, "maximum"),
+    ],
+)
+async def test_invalid_setting_is_refused(
+    cast: Cast, provider: ChargingProvider, threshold: int, amount: int, maximum: int, field: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await save(cast, threshold, amount, maximum)
+    assert field in refusal.value.fields
+
+
+async def test_top_up_needs_a_payment_method_and_the_permission(
+    cast: Cast, provider: ChargingProvider
+) -> None:
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Refused):
+            await top_ups.save_setting(ctx, threshold=1_000, amount=5_000, monthly_maximum=5_000)
+        with pytest.raises(Refused):
+            await top_ups.turn_off(ctx)
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        snapshot = await ctx.session.get(BillingSnapshot, (cast.acme, "standing"))
+        assert snapshot is not None
+        snapshot.payment_methods = {}
+    with pytest.raises(Conflict, match="no payment method"):
+        await save(cast)
