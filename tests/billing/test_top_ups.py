@@ -12,6 +12,7 @@ from shared.billing.prepaid import balance, prepaid_repository, top_ups
 from shared.billing.provider import PaymentMethod, ProviderDown, ProviderRefused
 from shared.billing.sync import provider_records
 from shared.core import db
+from shared.core.config import settings
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry, notifications
@@ -178,6 +179,15 @@ async def test_top_up_that_was_turned_off_before_its_charge_is_not_charged(
             await top_ups.turn_off(ctx)
     await workers.run_until_done(schema)
     assert (provider.charges, list_top_ups(cast)) == ({}, [("failed", 5_000)])
+
+
+async def test_top_up_is_refused_where_the_platform_charges_tax(
+    cast: Cast, provider: ChargingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taxed = settings().model_copy(update={"automatic_tax": True})
+    monkeypatch.setattr(top_ups, "settings", lambda: taxed)
+    with pytest.raises(Conflict, match="tax"):
+        await save(cast)
 
 
 @pytest.mark.parametrize(

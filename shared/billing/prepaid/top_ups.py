@@ -21,6 +21,7 @@ from shared.billing.prepaid import top_ups_repository as repository
 from shared.billing.provider import ProviderRefused
 from shared.billing.sync import provider_records
 from shared.core import money
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
@@ -73,9 +74,12 @@ async def get_view(ctx: Ctx) -> TopUpView | None:
 async def save_setting(ctx: Ctx, *, threshold: int, amount: int, monthly_maximum: int) -> None:
     """Turns automatic top-ups on. Amounts are in the smallest unit of the currency in which the tenant pays.
 
-    A balance that is below the threshold already is topped up at once. Raises Invalid, Conflict without a card.
+    A balance that is below the threshold already is topped up at once. Raises Invalid, Conflict without a card, and where
+    the platform charges tax.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
+    if settings().automatic_tax:  # a charge beside the subscriptions has no tax
+        raise Conflict("Top-ups can't be charged with tax yet.", "Contact support to buy credits.")
     await tenants.lock(ctx)
     currency = await _require_currency(ctx)
     _check_amounts(threshold, amount, monthly_maximum, currency)
