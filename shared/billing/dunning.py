@@ -60,7 +60,7 @@ async def send_due_notices(ctx: Ctx) -> None:
 
 
 async def send_message(ctx: Ctx, message: DunningMessage) -> None:
-    """Sends a message to everybody who may manage billing, unless another transaction has sent it. For jobs."""
+    """Sends a message to everyone who may manage billing, unless another transaction has sent it. For jobs."""
     if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
         return
     for person in await billing_contacts.list_contacts(ctx):

@@ -392,7 +392,7 @@ class PrepaidEntry(TenantRow, table=True):
 
 
 class TopUpSetting(TenantRow, table=True):
-    """When prepaid credits are bought automatically. `stop_reason`: why no more are bought until somebody saves it again."""
+    """When prepaid credits are bought automatically. `stop_reason`: why no more are bought until it is saved again."""
 
     __tablename__ = "top_up_setting"
 

@@ -1,7 +1,7 @@
 """Automatic top-ups: a balance of prepaid credits that falls below a threshold is filled up from the saved card.
 
 A top-up is requested in the transaction that draws, at most one at a time, and charged by a job. It fills the balance to the
-threshold or more, so that each crossing buys once. A declined card ends it until somebody saves the setting again.
+threshold or more, so that each crossing buys once. A declined card ends it until the setting is saved again.
 """
 
 from dataclasses import dataclass
@@ -213,7 +213,7 @@ async def _fail(ctx: Ctx, top_up: TopUp, error: str) -> None:
 
 
 async def _stop(ctx: Ctx, top_up: TopUp, reason: str) -> None:
-    """No further top-up until somebody saves the setting again; everybody who may do that is told."""
+    """No further top-up until the setting is saved again; everyone who may do that is told."""
     setting = await repository.lock_setting(ctx.session, ctx.tenant_id)
     if setting is not None:
         setting.stop_reason = reason[:300]

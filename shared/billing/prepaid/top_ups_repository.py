@@ -22,7 +22,7 @@ async def lock_setting(session: AsyncSession, tenant_id: str) -> TopUpSetting | 
     statement = (
         select(TopUpSetting)
         .where(TopUpSetting.tenant_id == tenant_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     return (await session.exec(statement)).first()

@@ -1,15 +1,17 @@
 """What the billing page shows of prepaid credits, and the form of automatic top-ups."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import reflex as rx
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.billing.prepaid import top_ups
+from shared.billing.prepaid import balance, top_ups
 from shared.billing.prepaid.balance import PrepaidOverview
 from shared.billing.prepaid.top_ups import TopUpView
+from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
+from shared.core.context import Ctx
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
@@ -21,6 +23,15 @@ from shared.ui.prepaid_ledger import (
     grant_rows,
 )
 from tenant_app.shell import PageState
+
+
+class PrepaidPage(NamedTuple):
+    prepaid: PrepaidOverview
+    top_up: TopUpView | None
+
+
+async def read_prepaid(ctx: Ctx) -> PrepaidPage:
+    return PrepaidPage(await balance.get_overview(ctx), await top_ups.get_view(ctx))
 
 
 class TopUpForm(Form):
@@ -43,15 +54,15 @@ class PrepaidState(DialogState, PageState, mixin=True):
         """Reads and shows the page again."""
         raise NotImplementedError
 
-    def _show_prepaid(
-        self, prepaid: PrepaidOverview, top_up: TopUpView | None, *, is_metered: bool, currency: str
-    ) -> None:
+    def _show_prepaid(self, page: PrepaidPage, billing: BillingOverview) -> None:
+        prepaid, top_up, subscription = page.prepaid, page.top_up, billing.subscription
+        is_metered = subscription is not None and bool(subscription.metered_prices)
         self.prepaid_balance = describe_balance(prepaid)
         self.prepaid_grants, self.prepaid_entries = grant_rows(prepaid), entry_rows(prepaid)
         self.shows_prepaid = is_metered or bool(prepaid.grants)
         self.top_up_on = top_up is not None and top_up.setting.is_on
         self.top_up_text = _describe_top_up(top_up)
-        self.prepaid_currency = currency or "usd"
+        self.prepaid_currency = billing.currency or "usd"
         self.top_up_values = _fill_form(top_up)
 
     @rx.event

@@ -9,9 +9,6 @@ from reflex.event import EventSpec
 from shared.access import actions
 from shared.access.actions import Action
 from shared.billing.models import BillingInvoice
-from shared.billing.prepaid import balance, top_ups
-from shared.billing.prepaid.balance import PrepaidOverview
-from shared.billing.prepaid.top_ups import TopUpView
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.overview import BillingOverview
@@ -28,7 +25,7 @@ from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.ending import EndingState
 from tenant_app.pages.billing.orders import OrderState, redirect_to
 from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
-from tenant_app.pages.billing.prepaid_state import PrepaidState
+from tenant_app.pages.billing.prepaid_state import PrepaidPage, PrepaidState, read_prepaid
 from tenant_app.pages.billing.remaining_rows import remaining_row
 from tenant_app.pages.billing.rows import (
     PAUSE_SENTENCES,
@@ -109,8 +106,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
             ctx,
             await overview.get_overview(ctx, self.currency),
             await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
-            await balance.get_overview(ctx),
-            await top_ups.get_view(ctx),
+            await read_prepaid(ctx),
         )
 
     async def _reload(self) -> None:
@@ -157,8 +153,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         ctx: Ctx,
         billing: BillingOverview,
         invoice_page: Page[BillingInvoice],
-        prepaid: PrepaidOverview,
-        top_up: TopUpView | None,
+        prepaid: PrepaidPage,
     ) -> None:
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
@@ -172,8 +167,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         self.saving = describe_saving(billing)
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
         self._show_page(invoice_page, "invoice")
-        is_metered = subscription is not None and bool(subscription.metered_prices)
-        self._show_prepaid(prepaid, top_up, is_metered=is_metered, currency=billing.currency)
+        self._show_prepaid(prepaid, billing)
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         self.loaded = True
