@@ -7,7 +7,6 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import labels
-from admin_app.pages.tenant_billing.forms import AdjustForm
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
     AdjustmentRow,
