@@ -55,6 +55,7 @@ ASKED_BEFORE = {
     "billing.dunning.send_message": "by jobs, in words of their own",
     "billing.sync.refund_results.fail_adjustments": "by billing.sync.apply_state",
     "billing.sync.refund_results.list_alerts": "by billing.sync.apply_state",
+    "backoffice.unbilled_usage.list_unbilled": "by backoffice.tenant_billing",
     "backoffice.duplicate_subscriptions.list_charged_ids": "by request_end and backoffice.tenant_billing",
     "access.decision_counts.list_refusals": "by backoffice.recent_refusals",
     "audit.audit_log.count_events_of": "by tenancy.account_events",
