@@ -69,6 +69,7 @@ SQL_WORDS = re.compile(
 BUILDERS = {"select", "insert", "update", "delete", "text"}
 # Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
 SECURITY_DEFINER = {
+    *("claim_trial", "find_trial_refusal"),
     *(
         "find_customer_tenant",
         "list_unsynced_customers",
@@ -328,6 +329,7 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         ("operator_session", "former_version"),
         ("operator_session", "session_functions"),
         ("plan", "catalogue"),
+        ("platform_key", "key_of_trials"),
         ("plan", "offered"),
         ("plan_version", "catalogue"),
         ("plan_version", "offered"),

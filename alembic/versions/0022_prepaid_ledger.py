@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 works_with = "0004"

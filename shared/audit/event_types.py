@@ -70,6 +70,8 @@ class AuditAction(StrEnum):
     BILLING_USAGE_SETTLED = "billing.usage_settled"
     BILLING_TOP_UP_CHANGED = "billing.top_up_changed"
     BILLING_TOPPED_UP = "billing.topped_up"
+    BILLING_TRIAL_GRANTED = "billing.trial_granted"
+    BILLING_TRIAL_REFUSED = "billing.trial_refused"
     BILLING_VOID_ASKED = "billing.void_asked"
     CHECKLIST_COMPLETED = "checklist.completed"
     FACTOR_CODES_RENEWED = "factor.codes_renewed"

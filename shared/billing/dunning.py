@@ -63,8 +63,7 @@ async def send_message(ctx: Ctx, message: DunningMessage) -> None:
     """Sends a message to everyone who may manage billing, unless another transaction has sent it. For jobs."""
     if await repository.add_dunning_notice(ctx, message.kind, message.about) is None:
         return
-    for person in await billing_contacts.list_contacts(ctx):
-        await _notify(ctx, person, message)
+    await notify_contacts(ctx, message)
 
 
 async def _read_subscriptions(ctx: Ctx) -> tuple[list[Subscription], UpcomingPayments]:
@@ -222,6 +221,12 @@ def _overdue_messages(
             *(ACCESS_READ_ONLY, invoice.id, "Your organisation is read-only"),
             f"{format_invoice_amount(invoice)} is {GRACE_PERIOD.days} days overdue. Pay it to make changes again.",
         )
+
+
+async def notify_contacts(ctx: Ctx, message: DunningMessage) -> None:
+    """Notifies everyone who may manage billing. Each gets a message about the same object once."""
+    for person in await billing_contacts.list_contacts(ctx):
+        await _notify(ctx, person, message)
 
 
 async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:

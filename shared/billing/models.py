@@ -151,6 +151,20 @@ class BillingSubscription(TenantRow, table=True):
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    trial_verdict: str = ""  # "accepted", or why its trial was ended: "person" or "card"
+
+
+class TrialGrant(TenantRow, table=True):
+    """An exception by an operator: one more trial. `subscription_id`: that has used it, "" before."""
+
+    __tablename__ = "trial_grant"
+
+    id: str = Field(default_factory=lambda: new_id("trg"), primary_key=True)
+    subscription_id: str = ""
+    reason: str
+    by_id: str
+    by_name: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class BillingInvoice(TenantRow, table=True):

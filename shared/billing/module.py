@@ -31,6 +31,7 @@ MODULE = Module(
         models.ReconcileRun,
         models.TopUp,
         models.TopUpSetting,
+        models.TrialGrant,
     ],
     permissions={Permission.BILLING_READ: PAYERS, Permission.BILLING_WRITE: PAYERS},
     actions=[actions.BILLING_CHANGE, actions.BILLING_EXPORT, actions.BILLING_READ],
@@ -56,6 +57,8 @@ MODULE = Module(
         AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn't billed:"),
         AuditAction.BILLING_TOP_UP_CHANGED: "changed the automatic top-up",
         AuditAction.BILLING_TOPPED_UP: "topped up prepaid credits",
+        AuditAction.BILLING_TRIAL_GRANTED: "granted another trial",
+        AuditAction.BILLING_TRIAL_REFUSED: "ended a second trial",
         AuditAction.BILLING_VOID_ASKED: "asked to void an overdue invoice",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },
@@ -149,6 +152,9 @@ MODULE = Module(
             erase_after=("prepaid_entry",),
             retention="accounting",
             personal=("by_id", "by_name", "reason"),
+        ),
+        models.TrialGrant: TableContract(
+            export=True, retention="accounting", personal=("by_id", "by_name", "reason")
         ),
     },
 )

@@ -268,6 +268,7 @@ class CustomerState:
     disputes: tuple[Dispute, ...] = ()
     # What pays each live subscription, by its id; without those that nothing is known to pay.
     methods: Mapping[str, PaymentMethod] = field(default_factory=dict)
+    card_fingerprint: str = ""  # of `method`: the same for every payment method of one card or bank account
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,6 +518,13 @@ class Provider(Protocol):
 
     async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
         """The invoice of resuming a paused subscription now."""
+        ...
+
+    async def end_trial(self, subscription_id: str, key: str) -> None:
+        """Ends a trial now, which charges the first period. Does nothing without one.
+
+        Raises ProviderRefused of the kind "card" where that isn't paid; the trial then goes on.
+        """
         ...
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from shared.billing import customers, dunning
+from shared.billing import customers, dunning, trials
+from shared.billing.models import PLATFORM
 from shared.billing.prepaid import balance, top_ups
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import ProviderDown
-from shared.billing.sync import reconcile
+from shared.billing.sync import customer_sync, reconcile
 from shared.core import db
 from shared.jobs import mail, worker
 from shared.jobs.worker import ExternalJob
@@ -34,6 +35,16 @@ async def execute_top_up(job: ExternalJob, *, top_up_id: str) -> None:
 
 
 @worker.external_job
+async def end_trial(job: ExternalJob, *, subscription_id: str) -> None:
+    await trials.execute_end(subscription_id)
+    async with entry.enter_billing_sync(job.tenant_id, trials.END_TASK, job.request_id) as ctx:
+        customer_id = await customers.find_id(ctx)
+    await customer_sync.sync_customer(
+        PLATFORM, customer_id, job.tenant_id, cause="member", request_id=job.request_id
+    )
+
+
+@worker.external_job
 async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
@@ -57,6 +68,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     dunning.TASK: dunning.send_due_notices,
     dunning.MAIL_TASK: send_notice_mail,
     top_ups.TASK: execute_top_up,
+    trials.END_TASK: end_trial,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     comparison.COMPARE_TASK: compare_prices,

@@ -7,13 +7,18 @@ from shared.identity import repository
 from shared.identity.realms import Realm
 
 BATCH_SIZE = 500
+DESCRIPTIONS = {
+    "user": "second factors of realm user",
+    "operator": "second factors of realm operator",
+    "trial": "cards that have had a trial",
+}
 
 
 async def list_wrapped_keys() -> list[tuple[str, crypto.WrappedKey]]:
     """Whose it is, and the key. Runs as bulkhead_owner, which can read both realms."""
     async with db.transaction("owner") as session:
         return [
-            (f"second factors of realm {row.id}", crypto.WrappedKey(row.kek_id, row.wrapped))
+            (DESCRIPTIONS[row.id], crypto.WrappedKey(row.kek_id, row.wrapped))
             for row in await repository.lock_realm_keys(session)
         ]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from shared.access.permissions import Permission
+from shared.access.roles import OWNER
 from shared.core.context import Ctx
 from shared.identity.models import User
 from shared.tenancy import member_repository, roles
@@ -14,6 +15,11 @@ async def list_contacts(ctx: Ctx) -> Sequence[User]:
         role.key for role in await roles.list_roles(ctx) if Permission.BILLING_WRITE in role.permissions
     ]
     return await member_repository.list_users_with_roles(ctx, role_keys)
+
+
+async def list_owner_ids(ctx: Ctx) -> list[str]:
+    """User ids of the active owners, for jobs and for services that have checked the permission."""
+    return [owner.id for owner in await member_repository.list_users_with_roles(ctx, [OWNER])]
 
 
 async def get_owner_email(ctx: Ctx) -> str:

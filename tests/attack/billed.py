@@ -13,7 +13,15 @@ from shared.backoffice.reasons import state_reason
 from shared.billing import accounts, customers, usage
 from shared.billing.inbound_webhooks import ingest, processing
 from shared.billing.inbound_webhooks.signature import verify_event
-from shared.billing.models import PLATFORM, BillingInvoice, BillingSubscription, Price, TopUp, TopUpSetting
+from shared.billing.models import (
+    PLATFORM,
+    BillingInvoice,
+    BillingSubscription,
+    Price,
+    TopUp,
+    TopUpSetting,
+    TrialGrant,
+)
 from shared.billing.pricing import prices_repository
 from shared.billing.provider import (
     BillingDetails,
@@ -206,6 +214,9 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
         session.add(await _price(session, new_id("prc"), "year", tenant.id))
     async with entry.enter_tenant(owner, tenant.slug) as ctx:
         await usage.record(ctx, "api_calls", 10 + number, at, f"used-{customer}")
+        ctx.session.add(
+            TrialGrant(tenant_id=tenant.id, reason=f"Ticket {5000 + number}", by_id="opr_1", by_name="Olga")
+        )
     async with db.transaction(tenant_id=tenant.id) as session:
         amount = 2_000 + number
         session.add(

@@ -840,3 +840,30 @@ def _quantities(subscription: Subscription) -> dict[str, int]:
 def test_gateways_satisfy_the_provider_protocol() -> None:
     providers: list[Provider] = [StripeGateway("sk_test_1"), provider_scenarios.MemoryWorld().provider]
     assert len(providers) == 2
+
+
+async def test_ended_trial_is_charged_at_once(shop: Shop) -> None:
+    held = await shop.subscribe(await shop.line(FLAT), trial=14)
+    assert held.status == "trialing"
+    for _ in range(2):  # the second call finds nothing to end
+        await shop.provider.end_trial(held.id, "end-1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    (ended,) = state.subscriptions
+    assert ended.status == "active"
+    assert [invoice.paid for invoice in state.invoices if invoice.total] == [FLAT.amount]
+
+
+async def test_ending_a_trial_is_refused_and_changes_nothing_without_payment(shop: Shop) -> None:
+    held = await shop.subscribe(await shop.line(FLAT), trial=14, card=False)
+    with pytest.raises(ProviderRefused) as caught:
+        await shop.provider.end_trial(held.id, "end-1")
+    assert caught.value.kind == "card"
+    assert (await shop.only()).status == "trialing"
+
+
+async def test_fingerprint_is_that_of_the_card_and_not_of_the_payment_method(shop: Shop) -> None:
+    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprint == ""
+    await shop.subscribe(await shop.line(FLAT))
+    fingerprint = (await shop.provider.fetch_customer(shop.customer)).card_fingerprint
+    shop.world.set_card(shop.customer, pays=True)
+    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprint == fingerprint != ""

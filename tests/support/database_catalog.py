@@ -45,6 +45,7 @@ GLOBAL_TABLES = {
     "schema_version",
     "security_event",
     "sign_up",
+    "trial_claim",
     "unsigned_job",
     "user",
     "user_challenge",

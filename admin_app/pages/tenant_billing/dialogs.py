@@ -66,7 +66,15 @@ def billing_dialogs() -> rx.Component:
         confirm="Settle",
         submit=state.settle_usage,
     )
-    return rx.fragment(adjust_dialog(), compare, retry, end, settle)
+    trial = billing_dialog(
+        "trial",
+        rx.fragment("Grant ", state.name, " another trial"),
+        "The next checkout of a plan with a trial has one, although its owners or its card have had theirs.",
+        reason_field("trial"),
+        confirm="Grant trial",
+        submit=state.grant_trial,
+    )
+    return rx.fragment(adjust_dialog(), compare, retry, end, settle, trial)
 
 
 def adjust_dialog() -> rx.Component:

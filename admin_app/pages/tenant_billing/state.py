@@ -34,6 +34,7 @@ from shared.backoffice import (
     adjustments,
     duplicate_subscriptions,
     tenant_billing,
+    trial_grants,
 )
 from shared.core import money
 from shared.core.context import OperatorCtx
@@ -59,7 +60,7 @@ class AdjustForm(ConfirmReasonForm):
 
 class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
-    dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "grant")
+    dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "grant", "trial")
     # About an adjustment, a subscription, usage or prepaid credits.
     row_dialogs: ClassVar[Sequence[str]] = ("again", "end", "settle", "void_grant")
     loaded: bool = False
@@ -182,6 +183,17 @@ class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, Tena
             billing = await self._read(octx)
         detail = f"{refunded} is being refunded." if refunded else "Nothing was paid for the current period."
         return self._finish(billing, "The subscription is being ended.", detail)
+
+    @rx.event
+    @needs(actions.OP_BILLING_ADJUST)
+    async def grant_trial(self, payload: dict[str, Any]) -> EventSpec:
+        form = ReasonForm.read(payload)
+        async with self._change_page() as octx:
+            await trial_grants.grant_trial(octx, self._tenant_id(), self._state_reason(octx, form.reason))
+            billing = await self._read(octx)
+        return self._finish(
+            billing, "Another trial is granted.", "The next checkout of a plan with a trial has one."
+        )
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)

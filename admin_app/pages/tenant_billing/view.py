@@ -175,6 +175,12 @@ def adjustments_panel() -> rx.Component:
         glyph="hand-coins",
         id="refused-adjust",
     )
+    trial_button = guard_control(
+        actions.OP_BILLING_ADJUST,
+        button("Grant trial", **dialog_opener(state, "trial"), data_testid="grant-trial"),
+        "Grant trial",
+        id="refused-trial",
+    )
     adjustment_list = rx.el.ul(
         rx.foreach(state.adjustments, line), class_name="list", data_testid="adjustments"
     )
@@ -186,7 +192,7 @@ def adjustments_panel() -> rx.Component:
     return panel(
         rx.cond(has_items(state.adjustments), adjustment_list, no_adjustments),
         title="Adjustments",
-        aside=adjust_button,
+        aside=rx.el.div(trial_button, adjust_button, class_name="row"),
     )
 
 

@@ -346,6 +346,20 @@ class StripeGateway:
         return await pauses.preview_resume(self._v1, customer_id, subscription_id)
 
     @translate_stripe_errors
+    async def end_trial(self, subscription_id: str, key: str) -> None:
+        """https://docs.stripe.com/billing/subscriptions/trials/manage-trial-compliance, `trial_end=now`."""
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        _require_unended(subscription)
+        if subscription.status != "trialing":
+            return
+        await self._update_subscription(
+            subscription_id,
+            {"trial_end": "now", "payment_behavior": "error_if_incomplete"},
+            key,
+            lambda changed: changed.status != "trialing",
+        )
+
+    @translate_stripe_errors
     async def void_invoice(self, invoice_id: str, key: str) -> None:
         async def find_voided() -> stripe.Invoice | None:
             invoice = await self._v1.invoices.retrieve_async(invoice_id)

@@ -71,12 +71,12 @@ def to_customer_state(
         "default_source"
     )
     methods = [default_method, *(raw.get("default_payment_method") for raw in reversed(raw_subscriptions))]
+    charged_method = next((method for method in methods if isinstance(method, Mapping)), None)
     return CustomerState(
         customer["id"],
         deleted=bool(customer.get("deleted")),
-        method=next(
-            (_describe_payment_method(method) for method in methods if isinstance(method, Mapping)), ""
-        ),
+        method=_describe_payment_method(charged_method) if charged_method is not None else "",
+        card_fingerprint=_get_fingerprint(charged_method) if charged_method is not None else "",
         balance=customer.get("balance") or 0,
         currency=customer.get("currency") or "",
         subscriptions=tuple(
@@ -592,6 +592,12 @@ def _describe_payment_method(raw: Raw) -> str:
     )
     last = detail.get("last4")
     return f"{name} ending in {last}" if last else name
+
+
+def _get_fingerprint(raw: Raw) -> str:
+    """Of the card's number, or of the bank account. Legacy sources have it at the top."""
+    kind = str(raw.get("type") or raw.get("object") or "")
+    return str((raw.get(kind) or raw).get("fingerprint") or "")
 
 
 def _get_data(value: Any) -> Iterable[Raw]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import customers, provider_errors, provider_registry, repository
+from shared.billing import customers, provider_errors, provider_registry, repository, trials
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
 from shared.billing.provider import (
@@ -48,10 +48,17 @@ class CheckoutRequest:
 
 
 async def prepare(
-    ctx: Ctx, version_id: str, period: str, *, seats: int = 1, currency: str = ""
+    ctx: Ctx,
+    version_id: str,
+    period: str,
+    *,
+    seats: int = 1,
+    currency: str = "",
+    expects_trial: bool | None = None,
 ) -> CheckoutRequest:
     """Raises Invalid, NotFound for a plan that isn't sold, Conflict with a subscription or too few seats.
 
+    `expects_trial`: whether the page has promised a trial.
     `currency`: as chosen, "" for the plan's first. A customer who was billed before keeps the currency of then.
 
     Equal orders, by any member, lead to the same checkout page while it is open. The records can be older than
@@ -75,7 +82,9 @@ async def prepare(
         ctx.session, PLATFORM, version_id, period, seats=bought_seats or 1, currency=chosen_currency
     )
     past_subscriptions = await repository.list_subscriptions(ctx)
-    trial_days = 0 if past_subscriptions else offer.trial_days
+    trial_days = await trials.reserve(
+        ctx, offer, has_subscribed=bool(past_subscriptions), expected=expects_trial
+    )
     after = {
         "plan": offer.label,
         "period": period,

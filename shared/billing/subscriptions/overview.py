@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.billing import repository
+from shared.billing import repository, trials
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
@@ -22,6 +22,7 @@ from shared.billing.subscriptions.remaining_charges import ChargeObstacle, Remai
 from shared.billing.subscriptions.scheduled_changes import ScheduledPlan
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.billing.sync import provider_records
+from shared.billing.trials import TrialObstacle
 from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -69,7 +70,7 @@ class BillingOverview:
     currency_choices: tuple[str, ...]  # of prices; () where there is nothing to choose
     shows_tax: bool  # the provider calculates taxes, so that prices say whether they contain it
     ended_at: datetime | None  # of the last subscription, without a current one
-    has_subscribed: bool  # was subscribed before, so there is no trial
+    trial_obstacle: TrialObstacle  # why there is no trial
     used_seats: int  # seats
     plans: Sequence[PurchaseOption]
     addons: Sequence[PurchaseOption]
@@ -141,7 +142,7 @@ async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
         () if customer_currency or len(choices) < 2 else choices,
         settings().automatic_tax or (subscription is not None and subscription.snapshot.is_taxed),
         datetime.fromisoformat(last_ended_at) if last_ended_at and subscription is None else None,
-        bool(records.subscriptions),
+        await trials.find_obstacle(ctx, has_subscribed=bool(records.subscriptions)),
         used_seats,
         [
             _build_plan_option(

@@ -261,9 +261,8 @@ def _would_payment_fail(
     if params.get("proration_behavior") != "always_invoice" and not restarts_period:
         return False
     method = account.get("payment_method", payments.get_default_method_id(account, subscription))
-    return any(item_change.changes_price for item_change in item_changes) and not payments.can_pay(
-        account, subscription["customer"], method
-    )
+    is_charged = restarts_period or any(item_change.changes_price for item_change in item_changes)
+    return is_charged and not payments.can_pay(account, subscription["customer"], method)
 
 
 def _apply_free_changes(account: Account, subscription: Object, params: Object, now: int) -> None:

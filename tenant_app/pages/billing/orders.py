@@ -98,17 +98,24 @@ class OrderState(DialogState, PageState, mixin=True):
         if row.sold_by_seat:
             self.chosen_plan, self.seats, self.dialog = row, str(max(self.seats_used, 1)), "order"
             return None
-        return await self._start_checkout(row.id, 1)
+        return await self._start_checkout(row, 1)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def start_checkout(self, payload: dict[str, Any]) -> EventSpec:
         form = SeatsForm.read(payload)
-        return await self._start_checkout(self.chosen_plan.id, form.seats)
+        return await self._start_checkout(self.chosen_plan, form.seats)
 
-    async def _start_checkout(self, version_id: str, seats: int) -> EventSpec:
+    async def _start_checkout(self, plan: PlanRow, seats: int) -> EventSpec:
         async with self._ctx() as ctx:
-            order = await checkout.prepare(ctx, version_id, self.period, seats=seats, currency=self.currency)
+            order = await checkout.prepare(
+                ctx,
+                plan.id,
+                self.period,
+                seats=seats,
+                currency=self.currency,
+                expects_trial=plan.has_trial,
+            )
         address = await checkout.submit(order)
         self._close_dialog()
         return redirect_to(address)

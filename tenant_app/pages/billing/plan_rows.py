@@ -7,6 +7,7 @@ from shared.billing.pricing import prices
 from shared.billing.pricing.meters import METERS
 from shared.billing.pricing.prices import PlanPrices
 from shared.billing.subscriptions.overview import BillingOverview, PurchaseOption
+from shared.billing.trials import TrialObstacle
 from shared.core import money
 from shared.core.plurals import plural
 from shared.entitlements.catalog import PlanOffer
@@ -38,10 +39,29 @@ class PlanRow:
     note: str = ""  # in its place
     refusal: str = ""
     sold_by_seat: bool = False  # sold one by one
+    has_trial: bool = False  # the button offers one
 
 
 def period_text(period: str) -> str:
     return "a year" if period == "year" else "a month"
+
+
+TRIAL_TERMS = (
+    "A free trial is for each person and each payment card once. With a card that has had one, the first period is"
+    " charged right after the checkout."
+)
+TRIAL_NOTES: dict[TrialObstacle, str] = {
+    "": TRIAL_TERMS,
+    "subscribed": "",
+    "own": "No free trial: you’ve already had one. Contact support if you need another one.",
+    "other": "No free trial for this organisation: each person and each payment card has one. Contact support if you need one.",
+}
+
+
+def trial_note(overview: BillingOverview) -> str:
+    """What to know about trials before ordering; "" where no plan has one, or it was subscribed before."""
+    has_trials = any(plan.offer.trial_days and plan.prices_by_period for plan in overview.plans)
+    return TRIAL_NOTES[overview.trial_obstacle] if has_trials and overview.subscription is None else ""
 
 
 def plan_rows(overview: BillingOverview, period: str, plan_without_subscription: str) -> list[PlanRow]:
@@ -85,7 +105,7 @@ def _plan_row(
     )
     is_current = is_subscribed and subscription is not None and subscription.period == period
     is_assigned = subscription is None and offer.key == current
-    verb, note = "", ""
+    verb, note, has_trial = "", "", False
     if is_current:
         note = "Current plan"
     elif is_assigned and parts is not None:
@@ -102,7 +122,8 @@ def _plan_row(
         verb = f"Pay {PERIOD_LABELS[period].lower()}"
     elif subscription is not None:
         verb = f"Change to {offer.name}"
-    elif offer.trial_days and not overview.has_subscribed:
+    elif offer.trial_days and not overview.trial_obstacle:
+        has_trial = True
         verb = f"Try {offer.name} for {offer.trial_days} days"
     else:
         verb = f"Choose {offer.name}"
@@ -120,6 +141,7 @@ def _plan_row(
         note,
         " ".join(overview.obstacle or plan.obstacle or ()) if verb else "",
         parts is not None and parts.seat is not None,
+        has_trial,
     )
 
 

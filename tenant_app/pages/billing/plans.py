@@ -100,9 +100,11 @@ def plans_section() -> rx.Component:
         rx.cond(BillingState.loaded, plan_cards, stat_grid(*[placeholder] * 4, columns_on_phone=1)),
         name="Plans",
     )
+    note = rx.cond(BillingState.trial_note != "", small(BillingState.trial_note, data_testid="trial-note"))
     return rx.el.div(
         rx.el.div(rx.el.h2("Plans"), switch, currency_switch, class_name="row"),
         box,
+        note,
         class_name="section",
         data_testid="plans",
     )

@@ -24,7 +24,7 @@ from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.ending import EndingState
 from tenant_app.pages.billing.orders import OrderState, redirect_to
-from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_saving, plan_rows, trial_note
 from tenant_app.pages.billing.prepaid_state import PrepaidPage, PrepaidState, read_prepaid
 from tenant_app.pages.billing.remaining_rows import remaining_row
 from tenant_app.pages.billing.rows import (
@@ -50,6 +50,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
     dialogs: ClassVar[Sequence[str]] = ("cancel", "top_up")
     loaded: bool = False
     saving: str = ""  # by paying yearly
+    trial_note: str = ""  # who gets a trial, or why there is none
     # The current subscription.
     plan: str = ""
     plan_note: str = ""
@@ -163,6 +164,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         self._show_subscription(ctx, billing)
         plan_without_subscription = "" if billing.ended_at else ctx.rights.plan
         self.plans = plan_rows(billing, self.period, plan_without_subscription)
+        self.trial_note = trial_note(billing)
         self.addons = addon_rows(billing, self.period)
         self.saving = describe_saving(billing)
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]

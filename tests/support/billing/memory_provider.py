@@ -126,6 +126,7 @@ class Buyer:
     mail: str
     details: BillingDetails = field(default_factory=BillingDetails)
     card: bool | None = None  # whether it pays; None: there is none
+    card_number: str = ""  # "": one that nobody else has
     wallet: int = 0  # what we owe them
     gone: bool = False
 
@@ -182,8 +183,10 @@ class MemoryProvider:
         for deal in self._list_deals(customer_id):
             self._end_deal(deal, self.clock)
 
-    def pay(self, url: str, *, card: bool | None = True) -> str:
-        """Somebody pays on the page. `card`: whether it will go on paying; None: without one. The subscription."""
+    def pay(self, url: str, *, card: bool | None = True, number: str = "") -> str:
+        """Somebody pays on the page. `card`: whether it will go on paying; None: without one. `number`: of the card, one of
+        the buyer's own without it. The subscription.
+        """
         opened_at = self.opened_at.get(url, self.clock)
         assert url not in self.closed_carts, f"this page is {self.closed_carts[url]}"
         assert self.clock - opened_at < CART_LIFETIME, "this page is too old"
@@ -191,6 +194,7 @@ class MemoryProvider:
         order = self.carts[url]
         buyer = self.buyers[order.customer_id]
         buyer.card = card if card is not None else buyer.card
+        buyer.card_number = number or buyer.card_number
         trial = timedelta(days=order.trial_days)
         deal = Deal(self._new_id("deal"), buyer.id, [], self.clock, self.clock, self.clock)
         deal.positions = [self._build_position(line) for line in order.lines]
@@ -247,6 +251,7 @@ class MemoryProvider:
             buyer.id,
             deleted=buyer.gone,
             method="Card on file" if buyer.card is not None else "",
+            card_fingerprint=(buyer.card_number or f"card of {buyer.id}") if buyer.card is not None else "",
             balance=-buyer.wallet,
             currency="usd",
             subscriptions=self._fixed_subscriptions.get(
@@ -472,6 +477,17 @@ class MemoryProvider:
         rows = self._build_rows(deal, self.clock, past=bool(deal.pending))
         due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
         return ChangePreview("usd", due, tuple(rows), self.clock)
+
+    async def end_trial(self, subscription_id: str, key: str) -> None:
+        self._record_call("end_trial")
+        deal = self._get_deal(subscription_id)
+        self._require_open(deal)
+        if deal.state != "trial":
+            return
+        if not self.buyers[deal.buyer].card:
+            raise ProviderRefused("Nobody pays.", "card_declined", kind="card")
+        deal.trial_until = self.clock
+        self._start_period(deal, self.clock)
 
     async def void_invoice(self, invoice_id: str, key: str) -> None:
         self._record_call("void")
