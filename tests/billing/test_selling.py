@@ -110,6 +110,19 @@ async def test_plan_is_granted_after_payment_and_not_before(cast: Cast, seller: 
     assert (held.seats, held.period, held.snapshot.status) == (4, "month", "trialing")
 
 
+async def test_change_of_the_period_during_a_trial_is_not_due_today(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    """The trial goes on, and the new period begins at its end. https://docs.stripe.com/billing/subscriptions/trials"""
+    deal = seller.pay(await start_checkout(cast.gil, PRO))
+    await shared_provider.return_from_provider(cast.gil)
+    quote = await quote_change(cast.gil, ChangeRequest(PRO, "year", 3))
+    assert not quote.is_due_today
+    before = len(seller.transactions)
+    assert await confirm_change(cast.gil, quote)
+    assert (len(seller.transactions), seller.deals[deal].state) == (before, "trial")
+
+
 async def test_order_sent_twice_is_one_checkout(cast: Cast, seller: MemoryProvider) -> None:
     before = len(seller.carts)
     assert await start_checkout(cast.gil, PRO) == await start_checkout(cast.gil, PRO)

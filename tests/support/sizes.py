@@ -21,6 +21,7 @@ SIZES: dict[str, Size] = {
     "billing.histories": Size(1_500, 6_000),
     "billing.histories_with_losses": Size(600, 2_000),
     "billing.histories_on_postgres": Size(6, 24),
+    "billing.page_histories": Size(150, 5_000),
     # Model checking: changes at the provider, of which every interleaving is explored
     "billing.model_changes": Size(3, 4),
     "billing.model_changes_of_two_customers": Size(1, 2),

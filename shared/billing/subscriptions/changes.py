@@ -14,7 +14,7 @@ from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry
 from shared.billing.models import PLATFORM, Price
 from shared.billing.pricing import prices, prices_repository
-from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine
+from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine, Subscription
 from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
@@ -29,6 +29,7 @@ from shared.tenancy import tenants
 
 QUOTE_LIFETIME = timedelta(minutes=15)  # how long a quote can be confirmed
 MAX_ADDONS = 100
+TRIALING = "trialing"
 QUOTE_OUTDATED = "preview_stale"
 PAYMENT_OPEN = "payment_open"
 STATUS_OBSTACLES = {  # status: why it can't be changed, next step
@@ -225,7 +226,6 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         else offer
     )
     period = change_request.period or subscription.period
-    is_same_plan = (target_offer.id, period) == (offer.id, subscription.period)
     requested_seats = change_request.seats if change_request.seats is not None else subscription.seats
     bought_seats = await checkout.check_seats(
         ctx,
@@ -297,7 +297,10 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         new_amount=new_amount,
         old_amount=old_amount,
         period=period,
-        starts_new_period=not at_period_end and not is_same_plan and period != subscription.period,
+        # A trial goes on until its end, and the new period begins then.
+        starts_new_period=not at_period_end
+        and period != subscription.period
+        and not _is_in_trial(subscription.snapshot),
         renews_at=subscription.renews_at,
         has_metered=any(line.quantity is None for line in lines),
         seats=bought_seats,
@@ -314,6 +317,12 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
 
 def _get_position(offer: PlanOffer, catalogue: Catalog) -> int:
     return catalogue.plans[offer.plan_id].position
+
+
+def _is_in_trial(snapshot: Subscription) -> bool:
+    """The record can be older than the end of the trial."""
+    ends_at = snapshot.trial_ends_at
+    return snapshot.status == TRIALING and (ends_at is None or now() < ends_at)
 
 
 async def _require_changeable(ctx: Ctx) -> PlanSubscription:
