@@ -44,11 +44,14 @@ alter table platform_key add constraint platform_key_id_check check (id in ('use
 create policy key_of_trials on platform_key to bulkhead_app using (id = 'trial') with check (id = 'trial');
 """
 FUNCTIONS = f"""
-create function find_trial_refusal(persons text[], card text, max_trials int) returns text
+create function find_trial_refusal(persons text[], card text, max_trials int, with_owners boolean) returns text
 language sql stable {DEFINER} as $$
     select case when max_trials <= 0 then 'person' else coalesce(min(kind), '') end from (
         select kind from trial_claim
-        where ((kind = 'person' and holder = any (persons)) or (kind = 'card' and card <> '' and holder = card))
+        where ((kind = 'person' and holder = any (persons)) or (kind = 'person' and with_owners and holder in (
+                select user_id from membership where tenant_id = current_setting('app.tenant_id', true)
+                    and role = 'owner' and state = 'active'
+            )) or (kind = 'card' and card <> '' and holder = card))
             and tenant <> current_setting('app.tenant_id', true)
             and (reserved_until is null or reserved_until > clock_timestamp())
         group by kind, holder having count(*) >= max_trials
@@ -74,7 +77,7 @@ begin
         perform pg_advisory_xact_lock(hashtextextended('trial:' || claimed.kind || ':' || claimed.holder, 0));
     end loop;
     if not is_granted then
-        refusal := find_trial_refusal(persons, card, max_trials);
+        refusal := find_trial_refusal(persons, card, max_trials, false);
     end if;
     if refusal <> '' then
         return refusal;
@@ -89,9 +92,9 @@ begin
     end if;
     return '';
 end $$;
-revoke all on function find_trial_refusal(text[], text, int) from public;
+revoke all on function find_trial_refusal(text[], text, int, boolean) from public;
 revoke all on function claim_trial(text[], text, int, interval, boolean) from public;
-grant execute on function find_trial_refusal(text[], text, int) to bulkhead_app, bulkhead_operator;
+grant execute on function find_trial_refusal(text[], text, int, boolean) to bulkhead_app, bulkhead_operator;
 grant execute on function claim_trial(text[], text, int, interval, boolean) to bulkhead_app;
 """
 # Owners of organisations that have had a trial. Their subscriptions are accepted as they are.
@@ -116,7 +119,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("drop function claim_trial(text[], text, int, interval, boolean)")
-    op.execute("drop function find_trial_refusal(text[], text, int)")
+    op.execute("drop function find_trial_refusal(text[], text, int, boolean)")
     op.execute("drop policy key_of_trials on platform_key")
     op.execute("delete from platform_key where id = 'trial'")
     op.execute("alter table platform_key drop constraint platform_key_id_check")

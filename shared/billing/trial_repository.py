@@ -14,14 +14,16 @@ from shared.core.context import Ctx
 from shared.identity.models import PlatformKey
 
 KEY_ID = "trial"
-FIND_REFUSAL = text("select find_trial_refusal(:persons, :card, :max_trials)")
+FIND_REFUSAL = text("select find_trial_refusal(:persons, :card, :max_trials, :with_owners)")
 CLAIM = text("select claim_trial(:persons, :card, :max_trials, :reserved_for, :is_granted)")
 
 
-async def find_refusal(ctx: Ctx, persons: Sequence[str], max_trials: int) -> str:
-    """ "person" where one of them has had that many trials in other tenants, "" else."""
+async def find_refusal(
+    ctx: Ctx, persons: Sequence[str], max_trials: int, *, with_owners: bool = False
+) -> str:
+    """ "person" where one of them has had that many trials in other tenants, "" else. `with_owners`: of this tenant too."""
     connection = await ctx.session.connection()
-    values = {"persons": list(persons), "card": "", "max_trials": max_trials}
+    values = {"persons": list(persons), "card": "", "max_trials": max_trials, "with_owners": with_owners}
     return str((await connection.execute(FIND_REFUSAL, values)).scalar_one())
 
 

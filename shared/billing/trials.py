@@ -41,13 +41,14 @@ async def has_open_grant(ctx: Ctx) -> bool:
 
 async def find_obstacle(ctx: Ctx, *, has_subscribed: bool) -> TrialObstacle:
     """Why this organisation gets no trial now; "" where it gets one, unless its card has had one."""
-    if await has_open_grant(ctx):
+    max_trials = settings().trials_per_person
+    is_refused = has_subscribed or await trial_repository.find_refusal(
+        ctx, _list_actors(ctx), max_trials, with_owners=True
+    )
+    if not is_refused or await has_open_grant(ctx):
         return ""
     if has_subscribed:
         return "subscribed"
-    max_trials = settings().trials_per_person
-    if not await trial_repository.find_refusal(ctx, await _list_persons(ctx), max_trials):
-        return ""
     # Others aren't told whose it was: that would tell of an organisation that they aren't a member of.
     is_own = bool(await trial_repository.find_refusal(ctx, [ctx.actor_id], max_trials))
     return "own" if is_own else "other"
@@ -132,7 +133,11 @@ async def execute_end(subscription_id: str) -> None:
 async def _list_persons(ctx: Ctx) -> list[str]:
     """Owners, and the member who acts."""
     owner_ids = set(await billing_contacts.list_owner_ids(ctx))
-    return sorted(owner_ids | ({ctx.actor_id} if ctx.actor.type == "user" else set()))
+    return sorted(owner_ids.union(_list_actors(ctx)))
+
+
+def _list_actors(ctx: Ctx) -> list[str]:
+    return [ctx.actor_id] if ctx.actor.type == "user" else []
 
 
 async def _hash_card(ctx: Ctx, fingerprint: str) -> str:

@@ -95,13 +95,13 @@ async def test_page_says_before_the_click_that_there_is_no_trial(cast: Cast, sel
     second = await found_organisation(cast.gil)
     billing = await get_overview(second)
     assert "each person and each payment card once" in trial_note(billing)
-    assert [row.action_label for row in plan_rows(billing, "month", "", True) if row.id == BUSINESS] == [
+    assert [row.action_label for row in plan_rows(billing, "month", "") if row.id == BUSINESS] == [
         "Try Business for 14 days"
     ]
     await subscribe(seller, cast.gil)
     billing = await get_overview(second)
     assert "already had one" in trial_note(billing)
-    state = plan_rows(billing, "month", "", not billing.trial_obstacle)
+    state = plan_rows(billing, "month", "")
     assert [(row.action_label, row.has_trial) for row in state if row.id == BUSINESS] == [
         ("Choose Business", False)
     ]

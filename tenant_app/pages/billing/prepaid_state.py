@@ -30,8 +30,9 @@ class PrepaidPage(NamedTuple):
     top_up: TopUpView | None
 
 
-async def read_prepaid(ctx: Ctx) -> PrepaidPage:
-    return PrepaidPage(await balance.get_overview(ctx), await top_ups.get_view(ctx))
+async def read_prepaid(ctx: Ctx, *, has_customer: bool) -> PrepaidPage:
+    """`has_customer`: automatic top-ups charge a saved card, which nobody has before."""
+    return PrepaidPage(await balance.get_overview(ctx), await top_ups.get_view(ctx) if has_customer else None)
 
 
 class TopUpForm(Form):

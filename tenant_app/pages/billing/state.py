@@ -103,12 +103,9 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
         return self._check_return()
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
-        return (
-            ctx,
-            await overview.get_overview(ctx, self.currency),
-            await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE),
-            await read_prepaid(ctx),
-        )
+        billing = await overview.get_overview(ctx, self.currency)
+        invoice_page = await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE)
+        return ctx, billing, invoice_page, await read_prepaid(ctx, has_customer=bool(billing.currency))
 
     async def _reload(self) -> None:
         async with self._ctx() as ctx:

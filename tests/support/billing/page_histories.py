@@ -30,8 +30,9 @@ from shared.billing.sync import provider_records
 from shared.core import money
 from shared.core.errors import Conflict, Invalid
 from tenant_app.pages.billing.plan_rows import plan_rows
+from tenant_app.pages.billing.quote_rows import preview_row
 from tenant_app.pages.billing.remaining_rows import remaining_row
-from tenant_app.pages.billing.rows import NextInvoiceRow, next_invoice_row, preview_rows
+from tenant_app.pages.billing.rows import NextInvoiceRow, next_invoice_row
 from tests.support.billing import access_reference, memory_tenant
 from tests.support.billing.billing_oracle import ListPrice, Oracle
 from tests.support.billing.memory_provider import Deal, MemoryProvider, Transaction
@@ -344,9 +345,7 @@ class History:
         page, period = await self.open_tab(), self.rng.choice(("month", "month", "year"))
         option = self.rng.choice([plan for plan in page.plans if plan.offer.id in PLANS])
         parts, seats = option.prices_by_period[period], self.rng.randint(1, 6)
-        (row,) = [
-            row for row in plan_rows(page, period, "", not page.trial_obstacle) if row.id == option.offer.id
-        ]
+        (row,) = [row for row in plan_rows(page, period, "") if row.id == option.offer.id]
         items = {parts.flat.id: 1} if parts.flat else {}
         items |= {parts.seat.id: seats} if parts.seat else {}
         if page.subscription is not None:  # its button changes the plan
@@ -401,7 +400,7 @@ class History:
                 ChangeRequest(seats=self.rng.randint(1, 9)),
                 ChangeRequest(addon_id=ADDON, addon_quantity=self.rng.randint(0, ADDON_LIMIT)),
             )
-        )
+        ).with_timing("now")
         try:
             change = await changes.plan_change(self.tenant.shelf.ctx, request)
             quote = await changes.quote_change(change)
@@ -411,7 +410,8 @@ class History:
         if deal.state == "over" or deal.id not in self.oracle.accounts:
             return
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
-        _, shown, label = preview_rows(quote)
+        preview = preview_row(quote)
+        shown, label = preview.total, preview.label
         if change.prorate and deal.held is None:
             verdict = self.oracle.judge_change(deal.id, items, quote.preview.as_of)
             is_today = label == "Due today"
@@ -436,7 +436,8 @@ class History:
         before, pending_before = self.list_bills(), sum(row.amount for row in deal.pending)
         items_before, replaces_held = self.items_of(deal), deal.held is not None
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
-        _, shown, label = preview_rows(quote)
+        preview = preview_row(quote)
+        shown, label = preview.total, preview.label
         is_refused = is_open = False
         try:
             await changes.prepare(self.tenant.shelf.ctx, quote)
