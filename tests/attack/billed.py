@@ -114,6 +114,8 @@ class Shop(FakeProvider):
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None: ...
 
+    async def end_trial(self, subscription_id: str, key: str) -> None: ...
+
     async def add_credit(
         self, customer_id: str, amount: int, currency: str, description: str, key: str
     ) -> str:
