@@ -14,7 +14,7 @@ from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry
 from shared.billing.models import PLATFORM, Price
 from shared.billing.pricing import prices, prices_repository
-from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine, Subscription
+from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine, Provider, Subscription
 from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
@@ -176,7 +176,8 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
 async def submit(quote: Quote) -> bool:
     """Submits the change, outside of any transaction. Returns whether our records show it already.
 
-    Raises Conflict, with reason `PAYMENT_OPEN` where the change waits for its payment.
+    Raises Conflict, with reason `PAYMENT_OPEN` where the change waits for its payment, and with `QUOTE_OUTDATED` where the
+    provider would charge another sum than the quote says; nothing was changed then.
     """
     change = quote.change
     lines = [[line.price_id, line.quantity] for line in change.lines]
@@ -192,7 +193,15 @@ async def submit(quote: Quote) -> bool:
             await provider.schedule_change(change.subscription_id, change.lines, f"schedule-{digest}")
         return await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
     async with provider_errors.translate_provider_errors():
-        pending_change = await (await provider_registry.get(PLATFORM)).change_subscription(
+        provider = await provider_registry.get(PLATFORM)
+        is_outdated = change.prorate and not await _is_shown_price(provider, quote)
+    if is_outdated:
+        await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
+        raise Conflict(
+            "The subscription or its price has changed.", "Review the new total.", reason=QUOTE_OUTDATED
+        )
+    async with provider_errors.translate_provider_errors():
+        pending_change = await provider.change_subscription(
             change.subscription_id,
             change.lines,
             as_of=quote.preview.as_of if change.prorate else None,
@@ -209,6 +218,22 @@ async def submit(quote: Quote) -> bool:
             reason=PAYMENT_OPEN,
         )
     return is_shown
+
+
+async def _is_shown_price(provider: Provider, quote: Quote) -> bool:
+    """Whether the provider still previews what the quote says. Its webhook about an edit may not have arrived yet.
+
+    True where the change has been made already: by an earlier try whose answer was lost.
+    """
+    change = quote.change
+    preview = await provider.preview_change(
+        change.customer_id, change.subscription_id, change.lines, quote.preview.as_of, bill_now=quote.bill_now
+    )
+    if not proration.list_new_prorations(preview) and not change.starts_new_period:
+        return True
+    if quote.is_due_today:
+        return preview.due == quote.preview.due
+    return proration.sum_new_prorations(preview) == proration.sum_new_prorations(quote.preview)
 
 
 async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange:

@@ -231,22 +231,15 @@ class OrderState(DialogState, PageState, mixin=True):
             return rx.toast.info("Updated total for a change now.", description="Nothing has been charged.")
         if quote is None:
             raise Invalid(self.problem or "There is nothing to confirm.", "Start the change again.")
+        is_applied, payment_problem = False, None
         try:
             async with self._ctx() as ctx:
                 await changes.prepare(ctx, quote)
-        except Conflict as refusal:
-            if refusal.reason != changes.QUOTE_OUTDATED:
-                raise
-            await self._quote_change(quote.change.request)
-            return rx.toast.info(
-                f"{refusal.detail} {refusal.next_step}",
-                description="Nothing has been charged. Confirm the new total to continue.",
-            )
-        is_applied, payment_problem = False, None
-        try:
             with self._skip_own_tab():
                 is_applied = await changes.submit(quote)
         except Conflict as refusal:
+            if refusal.reason == changes.QUOTE_OUTDATED:
+                return await self._quote_again(quote, refusal)
             if refusal.reason != changes.PAYMENT_OPEN:
                 raise
             payment_problem = refusal
@@ -259,6 +252,13 @@ class OrderState(DialogState, PageState, mixin=True):
             return success_toast("Change scheduled.", "You keep what you have until then.", is_applied)
         detail = "New features are available." if quote.change.prorate else "No charge now."
         return success_toast("Plan updated.", detail, is_applied)
+
+    async def _quote_again(self, quote: changes.Quote, refusal: Conflict) -> EventSpec:
+        await self._quote_change(quote.change.request)
+        return rx.toast.info(
+            f"{refusal.detail} {refusal.next_step}",
+            description="Nothing has been charged. Confirm the new total to continue.",
+        )
 
 
 def success_toast(title: str, detail: str, is_applied: bool) -> EventSpec:
