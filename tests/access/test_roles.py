@@ -27,9 +27,9 @@ ADMIN = {
 ADMIN |= {"settings:read", "settings:setup", "settings:write", "access:read", "audit:export"}
 ADMIN |= {"invitation:revoke", "report:read", "role:change", "role:create", "role:delete"}
 EXPECTED = {
-    "owner": EVERYBODY | ADMIN | {"billing:change", "billing:read", "owner:transfer"},
+    "owner": EVERYBODY | ADMIN | {"billing:change", "billing:export", "billing:read", "owner:transfer"},
     "admin": EVERYBODY | ADMIN,
-    "billing": EVERYBODY | {"billing:change", "billing:read", "settings:read"},
+    "billing": EVERYBODY | {"billing:change", "billing:export", "billing:read", "settings:read"},
     "member": EVERYBODY | {"settings:read"},
     "viewer": EVERYBODY,
 }

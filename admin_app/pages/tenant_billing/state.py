@@ -169,8 +169,8 @@ class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, Tena
             self._subscription_id = self.subject = parse_choice(row_id, duplicate_ids)
         elif dialog == "settle":
             titles = {row.id: row.title for row in self.unbilled_usage if row.can_settle}
-            self._unbilled_id = parse_choice(row_id, titles)
-            self.subject = titles[self._unbilled_id]
+            self.subject = titles[parse_choice(row_id, titles)]
+            self._settled_group = self._unbilled_groups[row_id]
 
     @rx.event
     @needs(actions.OP_BILLING_ADJUST)

@@ -13,6 +13,7 @@ from shared.backoffice.unbilled_usage import UnbilledGroup
 from shared.billing.prepaid import balance
 from shared.core import money
 from shared.core.context import OperatorCtx
+from shared.core.errors import Invalid
 from shared.core.plurals import plural
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
@@ -43,7 +44,7 @@ class UsageBillingState(DialogState, TenantObjectState, TenantHeaderState, mixin
     prepaid_entries: list[PrepaidEntryRow] = []
     _draft_id: str = ""  # id of what the open dialog makes, so that sending it twice has one effect
     _grant_id: str = ""  # id of the prepaid credits that the dialog is about
-    _unbilled_id: str = ""  # id of the row of usage that the dialog is about
+    _settled_group: UnbilledGroup | None = None  # the usage that the dialog names
     _unbilled_groups: dict[str, UnbilledGroup] = {}  # as shown, by id of the row
 
     async def _read(self, octx: OperatorCtx) -> tenant_billing.BillingDetails:
@@ -58,7 +59,9 @@ class UsageBillingState(DialogState, TenantObjectState, TenantHeaderState, mixin
     async def settle_usage(self, payload: dict[str, Any]) -> EventSpec:
         form = SettlementForm.read(payload)
         code = parse_choice(form.code, unbilled_usage.SETTLEMENTS)
-        group = self._unbilled_groups[parse_choice(self._unbilled_id, self._unbilled_groups)]
+        group = self._settled_group
+        if group is None:
+            raise Invalid("Choose the usage to settle.", "Open the dialog again.")
         async with self._change_page() as octx:
             count = await unbilled_usage.settle(
                 octx,

@@ -31,7 +31,7 @@ RETRY_GAPS_S = (
     2 * HOUR,
     5 * HOUR,
     10 * HOUR,
-    *(12 * HOUR,) * 4,
+    *(13 * HOUR,) * 4,
 )
 TIMEOUT_S = 10.0  # the account's `delivery_timeout_s` overrides
 MAX_CONCURRENT = (

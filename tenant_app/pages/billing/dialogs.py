@@ -96,7 +96,7 @@ def change_dialog() -> rx.Component:
         BillingState.title,
         rx.cond(
             BillingState.waits,
-            "You keep what you have paid for until the period ends, and can take the change back until then.",
+            "You keep what you have paid for until the period ends, and can undo the change until then.",
             BillingState.sentence,
         ),
         rx.cond(BillingState.asks_seats, seats_field()),

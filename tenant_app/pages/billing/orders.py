@@ -226,9 +226,14 @@ class OrderState(DialogState, PageState, mixin=True):
                     self.problem or f"Updated total for {plural(number, 'seat')}.",
                     description="Nothing has been charged.",
                 )
-        if quote is not None and form.timing == "now" and quote.change.at_period_end:
-            await self._quote_change(quote.change.request.with_timing("now"))
-            return rx.toast.info("Updated total for a change now.", description="Nothing has been charged.")
+        if (
+            quote is not None
+            and quote.change.can_wait
+            and form.timing
+            and form.timing != quote.change.request.timing
+        ):
+            await self._quote_change(quote.change.request.with_timing(form.timing))
+            return rx.toast.info("Updated total for that date.", description="Nothing has been charged.")
         if quote is None:
             raise Invalid(self.problem or "There is nothing to confirm.", "Start the change again.")
         is_applied, payment_problem = False, None

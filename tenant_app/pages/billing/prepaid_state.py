@@ -31,7 +31,7 @@ class PrepaidPage(NamedTuple):
 
 
 async def read_prepaid(ctx: Ctx, *, has_customer: bool) -> PrepaidPage:
-    """`has_customer`: automatic top-ups charge a saved card, which nobody has before."""
+    """`has_customer`: automatic top-ups charge a saved card, which no one has before the first payment."""
     return PrepaidPage(await balance.get_overview(ctx), await top_ups.get_view(ctx) if has_customer else None)
 
 

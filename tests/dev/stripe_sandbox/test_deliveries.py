@@ -153,7 +153,7 @@ async def test_delivery_fails_after_growing_gaps(
     gaps = [after - before for before, after in pairwise(attempt_times)]
     assert all(wait >= gap for wait, gap in zip(gaps, QUICK_GAPS, strict=True))
     assert sorted(deliveries.RETRY_GAPS_S) == list(deliveries.RETRY_GAPS_S)
-    assert 2 * 86_400 < sum(deliveries.RETRY_GAPS_S) <= 3 * 86_400, "as long as Stripe"
+    assert 2.8 * 86_400 < sum(deliveries.RETRY_GAPS_S) <= 3 * 86_400, "as long as Stripe"
 
 
 async def test_delivery_to_a_silent_or_missing_endpoint_fails(
