@@ -99,6 +99,7 @@ MODULE = Module(
             "billing.duplicate_ended",
             "billing.prepaid_granted",
             "billing.prepaid_voided",
+            "billing.trial_granted",
             "billing.usage_settled",
         ),
         actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted", "billing.prepaid_granted"),

@@ -30,6 +30,7 @@ END_TASK = "billing.end_trial"
 # A payment page can be paid for less than an hour. What is paid on it later than that is judged by the sync.
 RESERVED_FOR = timedelta(hours=1)
 ACCEPTED = "accepted"
+NO_PAYMENT_METHOD = "resource_missing"  # code of a refusal: the customer has nothing that pays
 # Why there is no trial: it was subscribed before; the person who asks has had one; another owner has.
 TrialObstacle = Literal["", "subscribed", "own", "other"]
 
@@ -93,7 +94,8 @@ async def check_new_trials(ctx: Ctx, rows: Sequence[BillingSubscription], state:
             max_trials=settings().trials_per_person,
             is_granted=grant is not None,
         )
-        row.trial_verdict = refusal or ACCEPTED
+        # A card that is added during the trial is judged by the sync that sees it.
+        row.trial_verdict = refusal or (ACCEPTED if state.card_fingerprint else "")
         ctx.session.add(row)
         if grant is not None:
             grant.subscription_id = row.id
@@ -123,7 +125,7 @@ async def execute_end(subscription_id: str) -> None:
         if refusal.kind == "subscription":  # it has ended meanwhile
             return
         log.get_logger(__name__).warning("trial_not_paid", subscription_id=subscription_id, kind=refusal.kind)
-        if refusal.kind != "card":
+        if refusal.kind != "card" and refusal.code != NO_PAYMENT_METHOD:
             raise
         await provider.cancel_subscription(
             subscription_id, at_period_end=False, key=f"end-unpaid-{subscription_id}"

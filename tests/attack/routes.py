@@ -157,6 +157,8 @@ class _Run:
         if self.app.name == "tenant":
             rae = await factories.create_account("Rae")
             await factories.join_tenant(self.world.ann, self.world.acme_slug, rae, "admin")
+            with self.world.superuser() as superuser:  # no one is invited as an owner
+                superuser.execute("update membership set role = 'owner' where user_id = %s", [rae.user.id])
             self.owner_id = rae.user.id
         else:
             self.owner_id = await _operator_id(await factories.create_operator("Rae"))

@@ -138,6 +138,37 @@ async def test_upcoming_invoice_with_a_full_discount_and_many_lines_is_told_to_t
     assert sum(line.amount for line in upcoming.lines) == 7_800, "though Stripe shows only ten of twelve"
 
 
+async def test_scheduled_change_keeps_the_discount_of_the_subscription(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    """https://docs.stripe.com/api/subscription_schedules/update: a phase that names none has none of them."""
+    price = await world.provider.push_price(FLAT)
+    line = OrderLine(FLAT.id, price, 1)
+    world.pay((await world.provider.create_checkout(_order(customer, line))).url)
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    coupon = await sdk.v1.coupons.create_async({"percent_off": 50, "duration": "forever"})
+    await sdk.v1.subscriptions.update_async(subscription.id, {"discounts": [{"coupon": coupon.id}]})
+    await world.provider.schedule_change(subscription.id, [replace(line, quantity=2)], "change_1")
+    (upcoming,) = (await world.provider.fetch_customer(customer)).upcoming.invoices
+    assert (upcoming.discount, upcoming.total) == (FLAT.amount, FLAT.amount), "half of two"
+    await world.provider.drop_scheduled_change(subscription.id, "keep_1")
+    (upcoming,) = (await world.provider.fetch_customer(customer)).upcoming.invoices
+    assert upcoming.total == FLAT.amount / 2
+
+
+async def test_change_is_not_scheduled_for_a_subscription_that_was_cancelled_meanwhile(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    price = await world.provider.push_price(FLAT)
+    line = OrderLine(FLAT.id, price, 1)
+    world.pay((await world.provider.create_checkout(_order(customer, line))).url)
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    await sdk.v1.subscriptions.update_async(subscription.id, {"cancel_at_period_end": True})
+    with pytest.raises(ProviderRefused) as caught:
+        await world.provider.schedule_change(subscription.id, [replace(line, quantity=2)], "change_1")
+    assert caught.value.code == "not_schedulable"
+
+
 async def test_items_of_one_subscription_are_not_charged_by_another(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:

@@ -267,7 +267,14 @@ class StripeGateway:
     async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None:
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
         _require_unended(subscription)
-        await schedules.schedule_change(self._v1, subscription.to_dict(), lines, key)
+        raw = subscription.to_dict()
+        is_ending = raw.get("cancel_at") or raw.get("cancel_at_period_end")
+        if raw["status"] != "active" or is_ending or raw.get("pending_update"):
+            # A schedule would undo a cancellation that our records don't show yet.
+            raise ProviderRefused(
+                "The subscription ends, is paused or waits for a payment.", "not_schedulable"
+            )
+        await schedules.schedule_change(self._v1, raw, lines, key)
 
     @translate_stripe_errors
     async def drop_scheduled_change(self, subscription_id: str, key: str) -> None:

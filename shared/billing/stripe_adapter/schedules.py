@@ -46,6 +46,13 @@ async def schedule_change(
         schedule = await _create_schedule(v1, subscription["id"], key)
     current = schedule["current_phase"]
     (current_phase,) = [phase for phase in schedule["phases"] if phase["start_date"] == current["start_date"]]
+    # A phase that names no discounts has none of the subscription's.
+    # https://docs.stripe.com/api/subscription_schedules/update#update_subscription_schedule-phases-discounts
+    discounts: list[stripe.params.SubscriptionScheduleUpdateParamsPhaseDiscount] = [
+        {"discount": mapping.get_object_id(discount["discount"])}
+        for discount in current_phase.get("discounts") or []
+        if discount.get("discount")
+    ]
     params: stripe.params.SubscriptionScheduleUpdateParams = {
         "end_behavior": "release",
         "metadata": {CHANGE_KEY: key},
@@ -57,11 +64,13 @@ async def schedule_change(
                     _build_item(mapping.get_object_id(item["price"]), item.get("quantity"))
                     for item in current_phase["items"]
                 ],
+                "discounts": discounts,
             },
             {
                 "items": [_build_item(line.external_price_id, line.quantity) for line in lines],
                 "duration": LAST_PHASE,
                 "proration_behavior": "none",
+                "discounts": discounts,
             },
         ],
     }

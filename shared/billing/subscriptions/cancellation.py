@@ -104,7 +104,10 @@ async def prepare_cancel(
         live_subscriptions[0].customer_id,
         {
             subscription.id: _build_key(
-                "end" if subscription.id in voidable.ending_ids else "cancel", subscription
+                "end" if subscription.id in voidable.ending_ids else "cancel",
+                subscription,
+                reason_code,
+                comment,
             )
             for subscription in canceled_subscriptions
         },
@@ -288,6 +291,9 @@ def _build_void_keys(voided: Sequence[BillingInvoice]) -> dict[str, str]:
     return {invoice.id: f"void-{subscriptions.short_hash(invoice.id, invoice.ticket)}" for invoice in voided}
 
 
-def _build_key(verb: Literal["cancel", "end", "resume"], subscription: subscriptions.PlanSubscription) -> str:
-    # The ticket changes the key: cancelling, resuming and cancelling again are three requests.
-    return f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}"
+def _build_key(
+    verb: Literal["cancel", "end", "resume"], subscription: subscriptions.PlanSubscription, *answers: str
+) -> str:
+    # The ticket changes the key: cancelling, resuming and cancelling again are three requests. `answers` are sent along, and
+    # requests with one key must be equal.
+    return f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket, *answers)}"

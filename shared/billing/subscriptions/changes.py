@@ -190,7 +190,9 @@ async def submit(quote: Quote) -> bool:
     if change.at_period_end:
         async with provider_errors.translate_provider_errors():
             provider = await provider_registry.get(PLATFORM)
-            await provider.schedule_change(change.subscription_id, change.lines, f"schedule-{digest}")
+            # The same change may be scheduled, dropped and scheduled again from another quote.
+            key = f"schedule-{subscriptions.short_hash(digest, quote.quoted_at.isoformat())}"
+            await provider.schedule_change(change.subscription_id, change.lines, key)
         return await provider_errors.try_sync_customer(change.tenant_id, change.customer_id)
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
@@ -292,6 +294,7 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
     old_amount = subscriptions.sum_recurring_amount(subscription.order_lines, subscription.prices)
     can_wait = (
         subscription.snapshot.status == "active"
+        and subscription.snapshot.pending_change is None
         and subscription.renews_at is not None
         and not change_request.addon_id
         and (
@@ -302,6 +305,10 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         )
     )
     at_period_end = can_wait and change_request.timing == "default"
+    is_prorated = not at_period_end and not (
+        change_request.addon_id
+        and (change_request.addon_quantity < subscription.addons.get(change_request.addon_id, 0) or is_free)
+    )
     return PlannedChange(
         ctx.tenant_id,
         subscription.customer_id,
@@ -311,13 +318,7 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         _describe(offer, subscription.period, subscription.seats, subscription.addons, catalogue),
         lines,
         canceled_addons,
-        prorate=not at_period_end
-        and not (
-            change_request.addon_id
-            and (
-                change_request.addon_quantity < subscription.addons.get(change_request.addon_id, 0) or is_free
-            )
-        ),
+        prorate=is_prorated,
         fingerprint=subscription.fingerprint(),
         new_amount=new_amount,
         old_amount=old_amount,
@@ -333,7 +334,8 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         tax_text=prices.describe_tax(
             prices_by_id[line.price_id] for line in lines if line.price_id in prices_by_id
         )
-        if subscription.snapshot.is_taxed or settings().automatic_tax
+        # Only a change that is prorated turns the calculation of taxes on.
+        if subscription.snapshot.is_taxed or (settings().automatic_tax and is_prorated)
         else "",
         can_wait=can_wait,
         at_period_end=at_period_end,

@@ -13,7 +13,7 @@ from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 KIND = "subscription_schedule"
 PHASE_PARAMS = (
     "phases.items.price phases.items.quantity phases.start_date phases.end_date phases.duration"
-    " phases.proration_behavior=none"
+    " phases.proration_behavior=none phases.discounts.discount"
 )
 
 
@@ -54,6 +54,7 @@ def create_schedule(call: ApiCall) -> Object:
                     for item in subscription["items"]["data"]
                 ],
                 (starts_at, ends_at),
+                discount_ids=subscription["discounts"],
             )
         ],
         status="active",
@@ -89,6 +90,7 @@ def change_schedule(call: ApiCall) -> Object:
     previous = copy_visible(schedule)
     if "phases" in call.params:
         schedule["phases"] = _read_phases(account, schedule, call.get("phases"))
+        _apply_discounts(account, schedule, schedule["phases"][0])
     merge_metadata(schedule, call.get("metadata"))
     return save_change(account, schedule, "subscription_schedule.updated", previous)
 
@@ -144,6 +146,7 @@ def enter_next_phase(account: Account, schedule: Object) -> None:
     previous, previous_schedule = copy_visible(subscription), copy_visible(schedule)
     schedule["current_phase"] = {key: next_phase[key] for key in ("start_date", "end_date")}
     _replace_items(account, subscription, next_phase["items"])
+    subscription["discounts"] = _list_discount_ids(next_phase)
     save_change(account, schedule, "subscription_schedule.updated", previous_schedule)
     save_change(account, subscription, "customer.subscription.updated", previous)
 
@@ -173,6 +176,22 @@ def _replace_items(account: Account, subscription: Object, phase_items: list[Obj
     subscription["items"]["data"] = new_items
 
 
+def _list_discount_ids(phase: Object) -> list[str]:
+    """A phase that names none has none: discounts of customers, which it would inherit, don't exist here."""
+    return [discount["discount"] for discount in phase.get("discounts") or []]
+
+
+def _apply_discounts(account: Account, schedule: Object, phase: Object) -> None:
+    """A change of the current phase takes effect at once."""
+    subscription = account.objects["subscription"][schedule["subscription"]]
+    discount_ids = _list_discount_ids(phase)
+    if discount_ids == subscription["discounts"]:
+        return
+    previous = copy_visible(subscription)
+    subscription["discounts"] = discount_ids
+    save_change(account, subscription, "customer.subscription.updated", previous)
+
+
 def _find_next_phase(schedule: Object) -> Object | None:
     ends_at = schedule["current_phase"]["end_date"]
     phases: list[Object] = schedule["phases"]
@@ -194,7 +213,14 @@ def _read_phases(account: Account, schedule: Object, params: list[Object]) -> li
     current_items = {(item["price"]["id"], item.get("quantity")) for item in subscription["items"]["data"]}
     if {(item.get("price"), item.get("quantity")) for item in first["items"]} != current_items:
         raise UnsupportedError("a schedule that changes the current phase")
-    phases = [_build_phase(subscription, first["items"], (current["start_date"], current["end_date"]))]
+    phases = [
+        _build_phase(
+            subscription,
+            first["items"],
+            (current["start_date"], current["end_date"]),
+            discount_ids=_list_discount_ids(first),
+        )
+    ]
     for phase in later:
         if not {"start_date", "end_date"}.isdisjoint(phase) or "duration" not in phase:
             raise UnsupportedError("a later phase without a duration")
@@ -208,6 +234,7 @@ def _read_phases(account: Account, schedule: Object, params: list[Object]) -> li
                 phase["items"],
                 (current["end_date"], ends_at),
                 proration_behavior=phase.get("proration_behavior", "create_prorations"),
+                discount_ids=_list_discount_ids(phase),
             )
         )
         if phases[-1]["proration_behavior"] != "none":
@@ -226,6 +253,7 @@ def _build_phase(
     period: tuple[int, int],
     *,
     proration_behavior: str = "create_prorations",
+    discount_ids: list[str],
 ) -> Object:
     return {
         "add_invoice_items": [],
@@ -236,7 +264,7 @@ def _build_phase(
         "default_payment_method": None,
         "default_tax_rates": [],
         "description": None,
-        "discounts": [],
+        "discounts": [{"coupon": None, "discount": id_, "promotion_code": None} for id_ in discount_ids],
         "end_date": period[1],
         "invoice_settings": None,
         "items": [
