@@ -175,6 +175,19 @@ async def test_refused_trial_without_a_card_that_pays_ends(
         assert ctx.rights.billing_status == "none"
 
 
+async def test_card_that_is_added_during_a_trial_is_judged_too(
+    cast: Cast, seller: MemoryProvider, number: str
+) -> None:
+    await subscribe(seller, cast.gil, number=number)
+    deal = seller.pay(await order(cast.ann), card=None)
+    await shared_provider.return_from_provider(cast.ann)
+    assert await get_verdict(cast.ann) == "", "there is no card to judge yet"
+    seller.buyers[seller.deals[deal].buyer].card_number = number
+    seller.set_card(seller.deals[deal].buyer, pays=True)
+    await shared_provider.return_from_provider(cast.ann)
+    assert await get_verdict(cast.ann) == "card"
+
+
 async def test_accepted_trial_goes_on_through_later_syncs(
     cast: Cast, seller: MemoryProvider, number: str, schema: str
 ) -> None:
