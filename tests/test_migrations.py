@@ -195,6 +195,27 @@ def test_events_are_in_the_former_chain_again_after_a_downgrade(migrated: str) -
     assert database_catalog.run_query(FORMER_CHECK, name=migrated) == [(len(before), 0)]
 
 
+FORMER_TRIAL = """
+    set session_replication_role = replica;  -- account and user are not needed
+    insert into tenant (id, slug, name, state) values ('ten_acme', 'acme', 'Acme', 'active');
+    insert into customer_sync (account_id, customer_id, owning_tenant_id) values ('platform', 'cus_1', 'ten_acme');
+    insert into membership (tenant_id, id, user_id, role, state) values
+        ('ten_acme', 'mem_1', 'usr_ann', 'owner', 'active'), ('ten_globex', 'mem_2', 'usr_gil', 'owner', 'active');
+    insert into billing_subscription (tenant_id, id, account_id, customer_id, status, state, created_at, ticket, seen_at)
+    values ('ten_acme', 'sub_1', 'platform', 'cus_1', 'active', '{"trial_ends_at": "2026-11-01T00:00:00Z"}', now(), 1, now());
+"""
+
+
+def test_owners_who_had_a_trial_before_are_remembered(migrated: str) -> None:
+    run_forked(migrated, downgrade, "0020")
+    execute(FORMER_TRIAL, name=migrated)
+    run_forked(migrated, upgrade, "head")
+    claims = database_catalog.run_query("select tenant, kind, holder from trial_claim", name=migrated)
+    assert claims == [("ten_acme", "person", "usr_ann")]
+    verdicts = database_catalog.run_query("select trial_verdict from billing_subscription", name=migrated)
+    assert verdicts == [("accepted",)]
+
+
 REPLACED_CUSTOMER = """
     set session_replication_role = replica;  -- its tenant is not needed
     insert into billing_customer (tenant_id, id, account_id, generation)

@@ -97,24 +97,31 @@ revoke all on function claim_trial(text[], text, int, interval, boolean) from pu
 grant execute on function find_trial_refusal(text[], text, int, boolean) to bulkhead_app, bulkhead_operator;
 grant execute on function claim_trial(text[], text, int, interval, boolean) to bulkhead_app;
 """
-# Owners of organisations that have had a trial. Their subscriptions are accepted as they are.
+# Owners of organisations that have had a trial. Their subscriptions are accepted as they are. One tenant after another, so that
+# row security stays forced and no table is locked for readers.
 FORMER_TRIALS = """
-insert into trial_claim (tenant, kind, holder)
-select distinct s.tenant_id, 'person', m.user_id
-from billing_subscription s join membership m on m.tenant_id = s.tenant_id and m.role = 'owner' and m.state = 'active'
-where s.state ->> 'trial_ends_at' is not null;
-update billing_subscription set trial_verdict = 'accepted' where state ->> 'trial_ends_at' is not null;
+do $$
+declare
+    known text;
+begin
+    for known in select distinct owning_tenant_id from customer_sync where owning_tenant_id <> '' loop
+        perform set_config('app.tenant_id', known, true);
+        insert into trial_claim (tenant, kind, holder)
+        select distinct s.tenant_id, 'person', m.user_id from billing_subscription s
+        join membership m on m.tenant_id = s.tenant_id and m.role = 'owner' and m.state = 'active'
+        where s.tenant_id = known and s.state ->> 'trial_ends_at' is not null;
+        update billing_subscription set trial_verdict = 'accepted'
+        where tenant_id = known and state ->> 'trial_ends_at' is not null;
+    end loop;
+    perform set_config('app.tenant_id', '', true);
+end $$
 """
 
 
 def upgrade() -> None:
     op.execute(TABLES)
     op.get_bind().execution_options(no_parameters=True).exec_driver_sql(FUNCTIONS)
-    for table in ("billing_subscription", "membership"):
-        op.execute(f"alter table {table} no force row level security")
     op.execute(FORMER_TRIALS)
-    for table in ("billing_subscription", "membership"):
-        op.execute(f"alter table {table} force row level security")
 
 
 def downgrade() -> None:
