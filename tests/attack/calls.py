@@ -186,7 +186,20 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
     "backoffice.history_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
     "billing.subscriptions.pausing.prepare_pause.target": lambda _, tenant: PauseTarget(
-        tenant_id=tenant, customer_id="cus_x", subscription_id="sub_x", fingerprint="", key="pause-x"
+        tenant_id=tenant,
+        customer_id="cus_x",
+        subscription_id="sub_x",
+        fingerprint="",
+        quoted_at=now(),
+        key="pause-x",
+    ),
+    "billing.subscriptions.pausing.prepare_resume.target": lambda _, tenant: PauseTarget(
+        tenant_id=tenant,
+        customer_id="cus_x",
+        subscription_id="sub_x",
+        fingerprint="",
+        quoted_at=now(),
+        key="resume-x",
     ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant

@@ -1,20 +1,21 @@
 """Pausing and resuming on request: at the provider, by the service, on the page, by mail."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from admin_app.pages.tenant_billing.rows import subscription_row
 from shared.billing import dunning
-from shared.billing.provider import ProviderRefused
-from shared.billing.subscriptions import cancellation, pausing, subscriptions
+from shared.billing.provider import ChangePreview, InvoiceLine, ProviderRefused
+from shared.billing.subscriptions import cancellation, changes, pausing, subscriptions
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core import config
-from shared.core.errors import Conflict, Refused
+from shared.core.errors import Conflict, Invalid, Refused
 from shared.entitlements import subscription_grants
 from tenant_app.pages.billing.dialogs import pause_dialog, resume_dialog
+from tenant_app.pages.billing.quote_rows import pause_rows
 from tests.billing.test_provider_contract import A_WHILE, DAY, MONTH, Shop, shop, stand_in, world
 from tests.billing.test_scheduled_changes import list_events, schedule_change
 from tests.billing.test_selling import PRO, get_overview, seller, start_checkout, subscribe_person
@@ -25,6 +26,7 @@ from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, SEAT_YEA
 from tests.ui.test_billing_page import open_billing_page, send_event
 
 FIXTURES = (seller, shop, stand_in, world)
+MOMENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -43,6 +45,14 @@ async def pause_subscription(person: Person) -> bool:
     async with person.ctx() as ctx:
         target = await pausing.prepare_pause(ctx, target)
     return await pausing.submit_pause(target)
+
+
+async def resume_subscription(person: Person) -> bool:
+    async with person.ctx() as ctx:
+        target = await pausing.plan_resume(ctx)
+    async with person.ctx() as ctx:
+        target = await pausing.prepare_resume(ctx, target)
+    return await pausing.submit_resume(target)
 
 
 async def list_totals(shop: Shop) -> list[int]:
@@ -85,6 +95,29 @@ async def test_credit_of_a_pause_may_pay_the_whole_resumption(shop: Shop) -> Non
     await shop.provider.resume_subscription(subscription.id, "resume_1")
     assert (await shop.only()).status == "active"
     assert sorted(await list_totals(shop)) == [0, 2 * SEAT_YEAR.amount]
+
+
+async def test_unpaid_resumption_stays_paused_until_its_invoice_is_paid(shop: Shop) -> None:
+    subscription = await shop.subscribe(await shop.line(FLAT))
+    shop.world.advance(20 * DAY)
+    await shop.provider.pause_subscription(subscription.id, "pause_1")
+    shop.world.set_card(shop.customer, pays=False)
+    shop.world.advance(A_WHILE)
+    await shop.provider.resume_subscription(subscription.id, "resume_1")
+    paused = await shop.only()
+    assert (paused.status, paused.pause_cause) == ("paused", "request")
+    (invoice,) = [
+        invoice
+        for invoice in (await shop.provider.fetch_customer(shop.customer)).invoices
+        if invoice.status == "open"
+    ]
+    assert invoice.subscription_id == subscription.id
+    assert paused.paused_at is not None
+    assert invoice.created_at >= paused.paused_at
+    with pytest.raises(ProviderRefused):
+        await shop.provider.resume_subscription(subscription.id, "resume_2")
+    shop.world.set_card(shop.customer, pays=True)
+    assert (await shop.only()).status == "active"
 
 
 async def test_pause_is_refused_by_the_provider_where_it_does_not_run(shop: Shop) -> None:
@@ -167,6 +200,152 @@ async def test_pause_waits_for_changes_and_cancellations(cast: Cast, seller: Mem
         await pause_subscription(cast.gil)
 
 
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_resumption_is_confirmed_only_as_it_was_shown(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
+    page, other = await open_billing_page(cast.gil), await open_billing_page(cast.gil)
+    assert await pause_subscription(cast.gil)
+    with pytest.raises(Invalid, match="nothing to confirm"):
+        await send_event(page, "confirm_resume", {})
+    await send_event(page, "open_resume_dialog")
+    await send_event(page, "close_dialog", False)
+    page.dialog = "resume"  # as a forged event does
+    with pytest.raises(Invalid, match="nothing to confirm"):
+        await send_event(page, "confirm_resume", {})
+    await send_event(page, "open_resume_dialog")
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
+    with pytest.raises(Conflict, match="out of date") as caught:
+        await send_event(page, "confirm_resume", {})
+    assert caught.value.next_step == "Open it again to see what is due."
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(minutes=15))
+    assert seller.deals[deal].state == "frozen"
+    await send_event(other, "open_resume_dialog")
+    await send_event(other, "confirm_resume", {})
+    async with cast.gil.ctx() as ctx:
+        ending = await cancellation.prepare_cancel(ctx)
+    await cancellation.submit(ending)
+    with pytest.raises(Conflict, match="isn't paused"):
+        await send_event(page, "confirm_resume", {})
+    assert seller.deals[deal].stops is not None
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_resumption_is_refused_after_the_paused_subscription_has_changed(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
+    assert await pause_subscription(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        target = await pausing.plan_resume(ctx)
+    seller.deals[deal].positions[0].count = 9
+    await shared_provider.return_from_provider(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        with pytest.raises(Conflict, match="has changed since you opened it"):
+            await pausing.prepare_resume(ctx, target)
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_banner_of_a_cancellation_does_not_resume_a_paused_subscription(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    """It shows no sum, and the page is older than the pause."""
+    deal = await subscribe_person(seller, cast.gil)
+    page = await open_billing_page(cast.gil)
+    assert await pause_subscription(cast.gil)
+    before = len(seller.transactions)
+    with pytest.raises(Conflict, match="is paused") as caught:
+        await send_event(page, "resume_subscription")
+    assert caught.value.next_step.startswith("Reload the page")
+    assert (seller.deals[deal].state, len(seller.transactions)) == ("frozen", before)
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_declined_resumption_stays_paused_and_says_what_to_pay(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
+    seller.advance(timedelta(days=10))
+    assert await pause_subscription(cast.gil)
+    seller.set_card(seller.deals[deal].buyer, pays=False)
+    page = await open_billing_page(cast.gil)
+    await send_event(page, "open_resume_dialog")
+    toast = str(await send_event(page, "confirm_resume", {}))
+    assert "The payment failed." in toast
+    assert "Pay the open invoice to resume." in toast
+    assert (page.dialog, page.paused, page.open_amount[:1]) == ("", True, "$")
+    with pytest.raises(Conflict, match="last payment to resume it failed"):
+        await send_event(page, "open_resume_dialog")
+    seller.set_card(seller.deals[deal].buyer, pays=True)
+    await shared_provider.return_from_provider(cast.gil)
+    await send_event(page, "load")
+    assert (page.paused, page.open_amount) == (False, "")
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_pause_is_confirmed_only_as_it_was_shown(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribe_person(seller, cast.gil)
+    page = await open_billing_page(cast.gil)
+    await send_event(page, "open_pause_dialog")
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
+    with pytest.raises(Conflict, match="out of date"):
+        await send_event(page, "pause_subscription", {})
+    monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(minutes=15))
+    await send_event(page, "close_dialog", False)
+    page.dialog = "pause"  # as a forged event does
+    with pytest.raises(Invalid, match="nothing to confirm"):
+        await send_event(page, "pause_subscription", {})
+    assert not page.paused
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_cancellation_of_a_paused_subscription_ends_it_now(cast: Cast, seller: MemoryProvider) -> None:
+    deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
+    assert await pause_subscription(cast.gil)
+    page = await open_billing_page(cast.gil)
+    assert "Usage until then" not in page.cancel_text
+    toast = str(await send_event(page, "cancel_subscription", {}))
+    assert "Subscription ended." in toast
+    assert "The credit of the pause, if any, isn’t paid out." in toast
+    assert "until the end of the period" not in toast
+    assert "voided" not in toast
+    assert (page.subscribed, page.paused, seller.deals[deal].state) == (False, False, "over")
+
+
+@pytest.mark.parametrize(
+    ("is_due_now", "total", "label", "tax_note"),
+    [
+        (False, "−$17.80", "Credited when you resume", ""),
+        (True, "$0.00", "Due today", ""),
+    ],
+)
+def test_price_of_a_pause_contains_discount_and_tax(
+    is_due_now: bool, total: str, label: str, tax_note: str
+) -> None:
+    line = InvoiceLine("Unused time", -2000, 1, MOMENT, MOMENT, proration=True)
+    preview = ChangePreview("usd", 0, (line,), MOMENT, discount=-500, tax=-280)
+    row = pause_rows(preview, is_due_now=is_due_now)
+    assert [(line.text, line.amount) for line in row.lines] == [
+        ("Unused time", "−$20.00"),
+        ("Discount", "$5.00"),
+        ("Tax", "−$2.80"),
+    ]
+    assert (row.total, row.label, row.tax_note) == (total, label, tax_note)
+
+
+def test_price_of_a_pause_says_which_tax_it_includes() -> None:
+    line = InvoiceLine("Usage", 1190, 1, MOMENT, MOMENT, proration=False)
+    preview = ChangePreview("eur", 1190, (line,), MOMENT, included_tax=190)
+    row = pause_rows(preview, is_due_now=False)
+    assert (row.total, row.label, row.tax_note) == (
+        *("€11.90", "Charged when you resume"),
+        "Includes €1.90 tax",
+    )
+
+
 async def prepare_again(person: Person, target: pausing.PauseTarget) -> None:
     async with person.ctx() as ctx:
         await pausing.prepare_pause(ctx, target)
@@ -188,9 +367,7 @@ async def test_pause_and_resumption_are_announced_once_each(cast: Cast, seller: 
         assert await pause_subscription(cast.gil)
         paused_kinds = ["subscription_paused"] * count + ["subscription_resumed"] * (count - 1)
         assert [kind for kind in await list_sent() if kind not in before] == paused_kinds
-        async with cast.gil.ctx() as ctx:
-            resumed = await cancellation.prepare_resume(ctx)
-        assert await cancellation.submit(resumed)
+        assert await resume_subscription(cast.gil)
         assert (await list_sent()).count("subscription_resumed") == count
         seller.advance(timedelta(minutes=2))
         await shared_provider.return_from_provider(cast.gil)

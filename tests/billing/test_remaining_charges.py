@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.billing.models import Price
 from shared.billing.provider import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
 from shared.billing.stripe_adapter import mapping
 from shared.billing.subscriptions import remaining_charges
@@ -24,8 +25,13 @@ def build_upcoming(subscription_id: str, *lines: InvoiceLine) -> UpcomingInvoice
     )
 
 
-def find_remaining(*upcoming: UpcomingInvoice, balance: int = 0) -> RemainingCharges:
-    live = PlanSubscription("sub_1", "cus_1", ACTIVE, None, "month", None, {}, {}, {}, 1)
+def find_remaining(
+    *upcoming: UpcomingInvoice,
+    balance: int = 0,
+    snapshot: Subscription = ACTIVE,
+    prices: dict[str, Price] | None = None,
+) -> RemainingCharges:
+    live = PlanSubscription("sub_1", "cus_1", snapshot, None, "month", None, {}, prices or {}, {}, 1)
     return remaining_charges.find_remaining_charges(
         [live], UpcomingCharges(upcoming), NO_INVOICES, balance=balance, at=T
     )
@@ -46,6 +52,14 @@ def test_invoice_that_is_not_charged_is_not_the_next_one(changes: dict[str, Any]
     next_invoice = remaining_charges.find_next_invoice(UpcomingCharges(invoices), [uncharged, later])
     assert next_invoice is invoices[1]
     assert remaining_charges.find_next_invoice(UpcomingCharges(invoices[:1]), [uncharged]) is None
+
+
+@pytest.mark.parametrize(("status", "has_usage"), [("active", True), ("trialing", False), ("paused", False)])
+def test_usage_is_charged_only_where_it_is_billed(status: str, has_usage: bool) -> None:
+    """That before a pause is among its pending items."""
+    snapshot = replace(ACTIVE, status=status)
+    remaining = find_remaining(snapshot=snapshot, prices={"prc_1": Price(id="prc_1", kind="metered")})
+    assert remaining.has_usage is has_usage
 
 
 @pytest.mark.parametrize("changes", [{"pays": True}, {"after_trial": "invoice"}])

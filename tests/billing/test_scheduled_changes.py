@@ -237,6 +237,7 @@ async def test_page_shows_a_scheduled_change_and_takes_it_back(cast: Cast, selle
     await send_event(page, "choose_plan", PRO)
     assert (page.can_wait, page.waits, page.total) == (True, True, "")
     assert page.next_price_from
+    quoted_price = page.next_price
     await send_event(page, "choose_timing", "now")
     assert (page.can_wait, page.waits, page.total_label) == (True, False, "Credited on the next invoice")
     await send_event(page, "choose_timing", "default")
@@ -248,7 +249,8 @@ async def test_page_shows_a_scheduled_change_and_takes_it_back(cast: Cast, selle
     assert "Change scheduled." in toast
     texts = page.scheduled_texts
     assert (bool(page.scheduled_at), texts.target, texts.kept) == (True, "Pro", "Business")
-    assert (texts.note, page.plan) == ("Then $60.00 a month.", "Business")
+    assert (texts.note, page.plan) == ("Then $60.00 a month, plus usage.", "Business")
+    assert texts.note == f"Then {quoted_price}."
     assert page.next_amount == "$60.00"
     assert "Keep the current plan first" in page.change_obstacle
     async with cast.gil.ctx() as ctx:
@@ -276,7 +278,9 @@ async def test_fewer_seats_by_the_page_wait_for_the_end_of_the_period(
 
 
 def test_pages_with_scheduled_changes_compile() -> None:
-    assert billing_page()
+    rendered = str(billing_page())
+    assert rendered.count('"data-testid":"keep-plan"') == 1
+    assert rendered.count('"data-testid":"keep-plan-unpaid"') == 1
     assert billing_panel()
 
 

@@ -55,7 +55,7 @@ class CancellationRequest:
 async def prepare_cancel(
     ctx: Ctx, reason_code: str = "", comment: str = "", *, void_ids: Collection[str] | None = None
 ) -> CancellationRequest:
-    """Prepares cancelling all subscriptions at the end of their paid periods.
+    """Prepares cancelling all subscriptions at the end of their paid periods. Paused ones end now: theirs are over.
 
     `reason_code`: a key of CANCELLATION_REASONS, "" for people who don't want to say.
     `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
@@ -79,17 +79,20 @@ async def prepare_cancel(
     voidable = NOTHING_VOIDABLE
     if void_ids is not None:
         voidable = await _require_voidable_invoices(ctx, records, void_ids)
+    ending_ids = voidable.ending_ids | {
+        subscription.id for subscription in live_subscriptions if subscription.snapshot.status == PAUSED
+    }
     canceled_subscriptions = [
         subscription
         for subscription in live_subscriptions
-        if subscription.id in voidable.ending_ids or not subscription.snapshot.cancel_at
+        if subscription.id in ending_ids or not subscription.snapshot.cancel_at
     ]
     if not canceled_subscriptions and not voidable.invoices:
         raise Conflict(
             "The subscription is already cancelled.", "The billing page shows what is still charged."
         )
     for subscription in canceled_subscriptions:
-        ends_at = subscription.renews_at if subscription.id not in voidable.ending_ids else None
+        ends_at = subscription.renews_at if subscription.id not in ending_ids else None
         audit_log.record(
             ctx,
             "billing.cancel_asked",
@@ -104,15 +107,12 @@ async def prepare_cancel(
         live_subscriptions[0].customer_id,
         {
             subscription.id: _build_key(
-                "end" if subscription.id in voidable.ending_ids else "cancel",
-                subscription,
-                reason_code,
-                comment,
+                "end" if subscription.id in ending_ids else "cancel", subscription, reason_code, comment
             )
             for subscription in canceled_subscriptions
         },
         cancels=True,
-        ending_ids=voidable.ending_ids,
+        ending_ids=ending_ids,
         void_keys=_build_void_keys(voidable.invoices),
         reason=Cancellation(feedback=reason_code, comment=comment),
     )
@@ -138,7 +138,7 @@ async def prepare_void(ctx: Ctx, void_ids: Collection[str]) -> CancellationReque
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
-    """Prepares resuming a cancelled or paused subscription. Raises Conflict.
+    """Prepares resuming a cancelled subscription. Raises Conflict, also for a paused one: see `pausing.prepare_resume`.
 
     Of several only the one that gives access is resumed: the others would be charged beside it.
     """
@@ -146,7 +146,11 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     subscription = _require_subscriptions(await subscriptions.read_records(ctx))[0]
-    if subscription.snapshot.cancel_at is None and subscription.snapshot.status != PAUSED:
+    if subscription.snapshot.status == PAUSED:
+        raise Conflict(
+            "The subscription is paused by now.", "Reload the page to see what is due when you resume it."
+        )
+    if subscription.snapshot.cancel_at is None:
         raise Conflict("The subscription isn't cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
     return CancellationRequest(

@@ -18,7 +18,6 @@ from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine, Pro
 from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
-from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound
@@ -331,12 +330,9 @@ async def _plan_change(ctx: Ctx, change_request: ChangeRequest) -> PlannedChange
         has_metered=any(line.quantity is None for line in lines),
         seats=bought_seats,
         currency=subscription.snapshot.currency,
-        tax_text=prices.describe_tax(
-            prices_by_id[line.price_id] for line in lines if line.price_id in prices_by_id
-        )
-        # Only a change that is prorated turns the calculation of taxes on.
-        if subscription.snapshot.is_taxed or (settings().automatic_tax and is_prorated)
-        else "",
+        tax_text=subscriptions.describe_tax(
+            lines, prices_by_id, subscription.snapshot, is_prorated=is_prorated
+        ),
         can_wait=can_wait,
         at_period_end=at_period_end,
     )

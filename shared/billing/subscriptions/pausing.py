@@ -2,33 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import provider_errors, provider_registry
+from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM
-from shared.billing.provider import ChangePreview
-from shared.billing.subscriptions import subscriptions
+from shared.billing.provider import ChangePreview, KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.subscriptions import changes, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits
 from shared.core.config import settings
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.core.errors import Conflict
 from shared.core.rate_limits import RateLimit
 from shared.tenancy import tenants
 
 PAUSED = "paused"
+PAY_TO_RESUME = "Pay the open invoice to resume."
 NOT_OFFERED = "Subscriptions can't be paused here.", "Cancel at the end of the period, or contact support."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseTarget:
-    """The subscription that is paused or resumed. `fingerprint`: of the state that a price was shown for."""
+    """The subscription that is paused or resumed.
+
+    `fingerprint`: of the state that a price was shown for, at `quoted_at`.
+    """
 
     tenant_id: str
     customer_id: str
     subscription_id: str
     fingerprint: str
+    quoted_at: datetime
     key: str
 
 
@@ -73,15 +81,12 @@ async def quote_pause(target: PauseTarget) -> ChangePreview:
 
 
 async def prepare_pause(ctx: Ctx, target: PauseTarget) -> PauseTarget:
-    """Checks again under the lock and records it. Raises Conflict, including for a subscription that has changed."""
+    """Checks again under the lock and records it. Raises Conflict, also for a changed subscription or an old price."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     current = await _find_pausable(ctx)
-    if current.subscription_id != target.subscription_id or current.fingerprint != target.fingerprint:
-        raise Conflict(
-            "The subscription has changed since you opened it.", "Open it again to see the credit."
-        )
+    _require_current(target, current, step="Open it again to see the credit.")
     audit_log.record(ctx, "billing.pause_asked", current.subscription_id)
     return current
 
@@ -95,13 +100,10 @@ async def submit_pause(target: PauseTarget) -> bool:
 
 
 async def plan_resume(ctx: Ctx) -> PauseTarget:
-    """The paused subscription. Raises Conflict without one. `cancellation.prepare_resume` resumes it."""
+    """The paused subscription. Raises Conflict without one, and while its last resumption waits for its payment."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
-    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
-    if not live_subscriptions or live_subscriptions[0].snapshot.status != PAUSED:
-        raise Conflict("The subscription isn't paused.", "No action is needed.")
-    return _build_target(ctx, live_subscriptions[0])
+    return await _find_resumable(ctx)
 
 
 async def quote_resume(target: PauseTarget) -> ChangePreview:
@@ -111,20 +113,85 @@ async def quote_resume(target: PauseTarget) -> ChangePreview:
         return await provider.preview_resume(target.customer_id, target.subscription_id)
 
 
+async def prepare_resume(ctx: Ctx, target: PauseTarget) -> PauseTarget:
+    """Checks again under the lock and records it. Raises Conflict, also for a changed subscription or an old price."""
+    policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
+    await tenants.lock(ctx)
+    current = await _find_resumable(ctx)
+    _require_current(target, current, step="Open it again to see what is due.")
+    audit_log.record(ctx, "billing.resume_asked", current.subscription_id)
+    return current
+
+
+async def submit_resume(target: PauseTarget) -> bool:
+    """Submits it to the provider, outside of any transaction. Returns whether our records show it already.
+
+    Raises Conflict, with reason `changes.PAYMENT_OPEN` where the payment failed: it stays paused until that is paid.
+    """
+    async with provider_errors.translate_provider_errors():
+        provider = await provider_registry.get(PLATFORM)
+        await provider.resume_subscription(target.subscription_id, target.key)
+    is_unpaid = await _stays_paused(provider, target)
+    is_synced = await provider_errors.try_sync_customer(target.tenant_id, target.customer_id)
+    if is_unpaid:
+        raise Conflict("The payment failed.", PAY_TO_RESUME, reason=changes.PAYMENT_OPEN)
+    return is_synced
+
+
+async def _stays_paused(provider: Provider, target: PauseTarget) -> bool:
+    """False where the provider doesn't tell: the next sync shows it."""
+    try:
+        state = await provider.fetch_customer(target.customer_id)
+    except (KeyRefused, ProviderDown, ProviderRefused):
+        return False
+    return any(
+        subscription.id == target.subscription_id and subscription.status == PAUSED
+        for subscription in state.subscriptions
+    )
+
+
+def _require_current(target: PauseTarget, current: PauseTarget, *, step: str) -> None:
+    """Raises Conflict, with reason `changes.QUOTE_OUTDATED`."""
+    if current.subscription_id != target.subscription_id or current.fingerprint != target.fingerprint:
+        raise Conflict(
+            "The subscription has changed since you opened it.", step, reason=changes.QUOTE_OUTDATED
+        )
+    if now() - target.quoted_at > changes.QUOTE_LIFETIME:
+        raise Conflict("This total is out of date.", step, reason=changes.QUOTE_OUTDATED)
+
+
+async def _find_resumable(ctx: Ctx) -> PauseTarget:
+    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
+    if not live_subscriptions or live_subscriptions[0].snapshot.status != PAUSED:
+        raise Conflict("The subscription isn't paused.", "No action is needed.")
+    subscription = live_subscriptions[0]
+    paused_at = subscription.snapshot.paused_at
+    if paused_at is not None and any(
+        invoice.status == repository.OPEN
+        and invoice.subscription_id == subscription.id
+        and invoice.created_at >= paused_at
+        for invoice in await repository.list_unpaid_invoices(ctx)
+    ):
+        raise Conflict("The last payment to resume it failed.", PAY_TO_RESUME, reason=changes.PAYMENT_OPEN)
+    return _build_target(ctx, subscription, "resume")
+
+
 async def _find_pausable(ctx: Ctx) -> PauseTarget:
     live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
     if not live_subscriptions:
         raise Conflict("You don't have a subscription.", "Choose a plan first.")
     if (obstacle := find_pause_obstacle(live_subscriptions)) is not None:
         raise Conflict(*obstacle)
-    return _build_target(ctx, live_subscriptions[0])
+    return _build_target(ctx, live_subscriptions[0], "pause")
 
 
-def _build_target(ctx: Ctx, subscription: PlanSubscription) -> PauseTarget:
+def _build_target(ctx: Ctx, subscription: PlanSubscription, verb: Literal["pause", "resume"]) -> PauseTarget:
     return PauseTarget(
         tenant_id=ctx.tenant_id,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
         fingerprint=subscription.fingerprint(),
-        key=f"pause-{subscriptions.short_hash(subscription.id, subscription.ticket)}",
+        quoted_at=now(),
+        key=f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}",
     )

@@ -161,7 +161,7 @@ def find_remaining_charges(
         due_soon=due_soon,
         other_drafts=tuple(invoice for invoice in unpaid_invoices.drafts if invoice not in due_soon),
         has_usage=any(
-            subscription.metered_prices and subscription.snapshot.status != "trialing"
+            subscription.metered_prices and subscription.snapshot.status not in ("trialing", "paused")
             for subscription in live_subscriptions
         ),
         is_taxed=any(subscription.snapshot.is_taxed for subscription in live_subscriptions),

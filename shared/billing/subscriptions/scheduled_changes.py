@@ -31,6 +31,8 @@ class ScheduledPlan:
     seats: int | None  # None where the plan has no price per seat
     amount: int
     currency: str
+    has_metered: bool
+    tax_text: str  # of `amount`, as in "plus tax"; "" where no tax is calculated
     excess_seats: int  # that are in use and not included from then on
 
 
@@ -70,6 +72,8 @@ def find_scheduled_plan(
         seats=seats,
         amount=subscriptions.sum_recurring_amount(tuple(lines), prices_by_id),
         currency=subscription.snapshot.currency,
+        has_metered=any(line.quantity is None for line in lines),
+        tax_text=subscriptions.describe_tax(lines, prices_by_id, subscription.snapshot),
         excess_seats=max(0, used_seats - capacity) if capacity is not None else 0,
     )
 

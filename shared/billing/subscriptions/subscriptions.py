@@ -5,7 +5,7 @@ Callers check the permission. `entitlements.subscription_grants` derives access 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from shared.billing.models import BillingSnapshot, BillingSubscription, Price
 from shared.billing.pricing import prices
 from shared.billing.provider import CanceledAddon, OrderLine, Subscription
 from shared.billing.sync import access_schedule, provider_records
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements import assignments
@@ -95,6 +96,22 @@ def sum_recurring_amount(lines: tuple[OrderLine, ...], prices_by_id: Mapping[str
         for line in lines
         if line.quantity is not None and line.price_id in prices_by_id
     )
+
+
+def describe_tax(
+    lines: Iterable[OrderLine],
+    prices_by_id: Mapping[str, Price],
+    snapshot: Subscription,
+    *,
+    is_prorated: bool = False,
+) -> str:
+    """Of the recurring amount, as in "plus tax"; "" where no tax is calculated.
+
+    `is_prorated`: the change is; only such a change turns the calculation on for a subscription that was sold without it.
+    """
+    if not (snapshot.is_taxed or (settings().automatic_tax and is_prorated)):
+        return ""
+    return prices.describe_tax(prices_by_id[line.price_id] for line in lines if line.price_id in prices_by_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

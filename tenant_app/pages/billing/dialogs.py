@@ -21,6 +21,7 @@ from shared.ui.controls import (
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.details import COUNTRY_CHOICES, TAX_ID_CHOICES
+from tenant_app.pages.billing.remaining_rows import LOST_CREDIT
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import amount_list, external_link
 
@@ -140,10 +141,15 @@ def cancel_dialog() -> rx.Component:
         ),
         rx.fragment("After that you’ll move to ", BillingState.fallback_plan, ". Nothing is deleted."),
     )
+    ends_now = rx.fragment(
+        f"It is paused, so it ends now. {LOST_CREDIT} You’ll move to ",
+        BillingState.fallback_plan,
+        ". Nothing is deleted.",
+    )
     return billing_dialog(
         "cancel",
         rx.fragment("Cancel ", BillingState.plan),
-        until,
+        rx.cond(BillingState.paused, ends_now, until),
         radio_cards(
             "Why are you cancelling? (optional)",
             "why",
@@ -166,7 +172,13 @@ def cancel_dialog() -> rx.Component:
 def pause_quote() -> rx.Component:
     return rx.cond(
         BillingState.pause_total != "",
-        amount_list(BillingState.pause_lines, BillingState.pause_total_label, BillingState.pause_total),
+        rx.fragment(
+            amount_list(BillingState.pause_lines, BillingState.pause_total_label, BillingState.pause_total),
+            rx.cond(
+                BillingState.pause_tax_note != "",
+                small(BillingState.pause_tax_note, ".", data_testid="pause-tax-note"),
+            ),
+        ),
     )
 
 

@@ -8,8 +8,8 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.billing.provider import ChangePreview
-from shared.billing.subscriptions import cancellation, pausing, scheduled_changes
-from shared.core.errors import Invalid
+from shared.billing.subscriptions import cancellation, changes, pausing, scheduled_changes
+from shared.core.errors import Conflict, Invalid
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form
@@ -41,11 +41,16 @@ class EndingState(DialogState, PageState, mixin=True):
     pause_lines: list[InvoiceLineRow] = []
     pause_total: str = ""
     pause_total_label: str = ""
+    pause_tax_note: str = ""  # about the tax that the amounts contain
     _pause_target: pausing.PauseTarget | None = None
 
     async def _show_change(self) -> None:
         """Shows the page and its frame as they are after a submitted change."""
         raise NotImplementedError
+
+    def _empty_dialog(self) -> None:
+        super()._empty_dialog()
+        self._pause_target = None
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -105,20 +110,19 @@ class EndingState(DialogState, PageState, mixin=True):
         """Shows what is credited when it is resumed."""
         async with self._ctx() as ctx:
             target = await pausing.plan_pause(ctx)
-        self._show_pause_quote(target, await pausing.quote_pause(target), is_due_now=False)
-        self.dialog = "pause"
+        self._show_pause_quote(target, await pausing.quote_pause(target), dialog="pause")
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def pause_subscription(self, payload: dict[str, Any]) -> EventSpec:
         PauseForm.read(payload)
-        if self._pause_target is None:
-            raise Invalid("There is nothing to confirm.", "Open it again.")
+        quoted_target = self._get_quoted_target("pause")
         async with self._ctx() as ctx:
-            target = await pausing.prepare_pause(ctx, self._pause_target)
+            target = await pausing.prepare_pause(ctx, quoted_target)
         with self._skip_own_tab():
             is_applied = await pausing.submit_pause(target)
         self._close_dialog()
+        self._pause_target = None
         await self._show_change()
         return success_toast("Paused.", "Nothing is charged until you resume it.", is_applied)
 
@@ -128,25 +132,41 @@ class EndingState(DialogState, PageState, mixin=True):
         """Shows what is charged for resuming a paused subscription."""
         async with self._ctx() as ctx:
             target = await pausing.plan_resume(ctx)
-        self._show_pause_quote(target, await pausing.quote_resume(target), is_due_now=True)
-        self.dialog = "resume"
+        self._show_pause_quote(target, await pausing.quote_resume(target), dialog="resume")
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def confirm_resume(self, payload: dict[str, Any]) -> EventSpec:
+        """Resumes at exactly the price shown. It stays paused where the payment fails."""
         PauseForm.read(payload)
+        quoted_target = self._get_quoted_target("resume")
+        is_applied, payment_problem = False, None
         async with self._ctx() as ctx:
-            ending = await cancellation.prepare_resume(ctx)
-        with self._skip_own_tab():
-            is_applied = await cancellation.submit(ending)
+            target = await pausing.prepare_resume(ctx, quoted_target)
+        try:
+            with self._skip_own_tab():
+                is_applied = await pausing.submit_resume(target)
+        except Conflict as refusal:
+            if refusal.reason != changes.PAYMENT_OPEN:
+                raise
+            payment_problem = refusal
         self._close_dialog()
+        self._pause_target = None
         await self._show_change()
+        if payment_problem is not None:
+            return rx.toast.warning(payment_problem.detail, description=payment_problem.next_step)
         return success_toast("Resumed.", "A new period begins today.", is_applied)
 
+    def _get_quoted_target(self, dialog: Literal["pause", "resume"]) -> pausing.PauseTarget:
+        """What the open dialog shows the price of. Raises Invalid where another one or none is open."""
+        if self._pause_target is None or self.dialog != dialog:
+            raise Invalid("There is nothing to confirm.", "Open it again.")
+        return self._pause_target
+
     def _show_pause_quote(
-        self, target: pausing.PauseTarget, preview: ChangePreview, *, is_due_now: bool
+        self, target: pausing.PauseTarget, preview: ChangePreview, *, dialog: Literal["pause", "resume"]
     ) -> None:
-        self._pause_target = target
-        self.pause_lines, self.pause_total, self.pause_total_label = pause_rows(
-            preview, is_due_now=is_due_now
-        )
+        self._pause_target, self.dialog = target, dialog
+        row = pause_rows(preview, is_due_now=dialog == "resume")
+        self.pause_lines, self.pause_tax_note = list(row.lines), row.tax_note
+        self.pause_total, self.pause_total_label = row.total, row.label

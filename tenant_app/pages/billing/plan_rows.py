@@ -46,6 +46,12 @@ def period_text(period: str) -> str:
     return "a year" if period == "year" else "a month"
 
 
+def describe_recurring_price(amount_text: str, period: str, *, tax_text: str, has_metered: bool) -> str:
+    """What every period costs, as in "$60.00 a month, plus tax, plus usage"."""
+    tax_note, usage_note = f", {tax_text}" if tax_text else "", ", plus usage" if has_metered else ""
+    return f"{amount_text} {period_text(period)}{tax_note}{usage_note}"
+
+
 TRIAL_TERMS = (
     "A free trial is for each person and each payment card once. With a card that has had one, the first period is"
     " charged right after the checkout."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared.billing.provider import ChangePreview
 from shared.billing.subscriptions import changes, proration
 from shared.core import money
-from tenant_app.pages.billing.plan_rows import period_text
+from tenant_app.pages.billing.plan_rows import describe_recurring_price
 from tenant_app.pages.billing.rows import (
     BALANCE_LABEL,
     InvoiceLineRow,
@@ -51,28 +51,33 @@ def preview_row(quote: changes.Quote) -> PreviewRow:
     )
 
 
-def pause_rows(preview: ChangePreview, *, is_due_now: bool) -> tuple[list[InvoiceLineRow], str, str]:
-    """Lines, their sum, and what the sum is: due now, or a part of the invoice of the resumption."""
+def pause_rows(preview: ChangePreview, *, is_due_now: bool) -> PreviewRow:
+    """What is due now, or a part of the invoice of the resumption."""
     if not preview.lines:
-        return [], "", ""
+        return PreviewRow()
     amounts = [(line.said, line.amount) for line in preview.lines]
+    amounts += [("Discount", -preview.discount), ("Tax", preview.tax)]
     if is_due_now:
-        amounts += [("Discount", -preview.discount), ("Tax", preview.tax), (BALANCE_LABEL, preview.balance)]
-        return (
-            list(amount_rows(amounts, preview.currency)),
-            money.format_amount(preview.due, preview.currency),
-            "Due today",
-        )
-    total = sum(line.amount for line in preview.lines)
-    label = "Credited when you resume" if total < 0 else "Charged when you resume"
-    return list(amount_rows(amounts, preview.currency)), money.format_amount(total, preview.currency), label
+        amounts.append((BALANCE_LABEL, preview.balance))
+        total, label = preview.due, "Due today"
+    else:
+        total = sum(amount for _, amount in amounts)
+        label = "Credited when you resume" if total < 0 else "Charged when you resume"
+    return PreviewRow(
+        lines=tuple(amount_rows(amounts, preview.currency)),
+        total=money.format_amount(total, preview.currency),
+        label=label,
+        tax_note=describe_included_tax(preview.included_tax, preview.currency),
+    )
 
 
 def describe_next_price(quote: changes.Quote) -> tuple[str, str]:
     """What every period costs from then on, and from when."""
     change = quote.change
-    amount = money.format_amount(change.new_amount, quote.preview.currency or change.currency)
-    more = ", plus usage" if change.has_metered else ""
-    start = iso_or_empty(change.starts_at)
-    tax_text = f", {change.tax_text}" if change.tax_text else ""
-    return f"{amount} {period_text(change.period)}{tax_text}{more}", start
+    price_text = describe_recurring_price(
+        money.format_amount(change.new_amount, quote.preview.currency or change.currency),
+        change.period,
+        tax_text=change.tax_text,
+        has_metered=change.has_metered,
+    )
+    return price_text, iso_or_empty(change.starts_at)

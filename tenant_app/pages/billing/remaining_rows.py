@@ -12,6 +12,8 @@ from shared.core import money
 from shared.core.plurals import plural
 from tenant_app.pages.billing.rows import InvoiceLineRow
 
+LOST_CREDIT = "The credit of the pause, if any, isn’t paid out."
+
 
 @dataclass(frozen=True, kw_only=True)
 class RemainingRow:
@@ -107,7 +109,9 @@ def describe_remaining_charges(
 def describe_cancellation(request: CancellationRequest, remaining_text: str) -> tuple[str, str]:
     """What was done, and what follows. `remaining_text`: what is still charged."""
     if request.keys and request.ending_ids.issuperset(request.keys):
-        return "Subscription ended.", describe_voided(len(request.void_keys))
+        if request.void_keys:
+            return "Subscription ended.", describe_voided(len(request.void_keys))
+        return "Subscription ended.", f"{LOST_CREDIT} {remaining_text}"  # it was paused
     voided_text = f"{describe_voided(len(request.void_keys))} " if request.void_keys else ""
     return "Cancelled.", f"{voided_text}You keep access until the end of the period. {remaining_text}"
 

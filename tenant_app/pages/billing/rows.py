@@ -14,7 +14,7 @@ from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import money
 from shared.core.plurals import plural
 from shared.ui.tables import TONE_BY_LABEL
-from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, lowercase_first, period_text
+from tenant_app.pages.billing.plan_rows import PERIOD_LABELS, describe_recurring_price, lowercase_first
 
 BALANCE_LABEL = "Balance of earlier invoices and credits"
 STATUS_LABELS = {"paid": "Paid", "open": "Open", "void": "Void", "uncollectible": "Written off"}
@@ -86,7 +86,13 @@ def scheduled_texts(overview: BillingOverview) -> ScheduledTexts:
     if plan.seats is not None and plan.seats != subscription.seats:
         targets.append(plural(plan.seats, "seat"))
         kept += [plural(subscription.seats, "seat")] if subscription.seats is not None else []
-    note = f"Then {money.format_amount(plan.amount, plan.currency)} {period_text(plan.period)}."
+    price_text = describe_recurring_price(
+        money.format_amount(plan.amount, plan.currency),
+        plan.period,
+        tax_text=plan.tax_text,
+        has_metered=plan.has_metered,
+    )
+    note = f"Then {price_text}."
     if plan.excess_seats:
         people = plural(plan.excess_seats, "member or invitation", "members or invitations")
         note += f" {people} won’t have a seat: they stay, but no one can be added."

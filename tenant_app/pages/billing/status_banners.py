@@ -60,7 +60,8 @@ def duplicate_banner() -> rx.Component:
     return rx.cond(count > 1, warning)
 
 
-def keep_plan_button(kind: str = "plain") -> rx.Component:
+def keep_plan_button(test_id: str, *, kind: str = "plain") -> rx.Component:
+    """`test_id`: of its banner; both banners can be on the page at once."""
     return guard_control(
         actions.BILLING_CHANGE,
         button(
@@ -68,7 +69,7 @@ def keep_plan_button(kind: str = "plain") -> rx.Component:
             kind=kind,
             on_click=BillingState.keep_current_plan,
             data_once="true",
-            data_testid="keep-plan",
+            data_testid=test_id,
         ),
         "Keep the current plan",
     )
@@ -87,7 +88,7 @@ def scheduled_change_banner() -> rx.Component:
             " until then. ",
             texts.note,
         ),
-        action=keep_plan_button(),
+        action=keep_plan_button("keep-plan"),
         glyph="calendar-clock",
     )
     return rx.cond(BillingState.scheduled_at != "", notice)
@@ -104,7 +105,7 @@ def pending_change_banner() -> rx.Component:
             ", or the change is dropped.",
         ),
         action=rx.fragment(
-            keep_plan_button("quiet"),
+            keep_plan_button("keep-plan-unpaid", kind="quiet"),
             rx.cond(
                 invoice.page_url != "",
                 external_link("Complete the payment", invoice.page_url, kind="primary"),

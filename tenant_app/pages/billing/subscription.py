@@ -10,6 +10,7 @@ from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import button, icon
 from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
+from tenant_app.pages.billing.remaining_rows import LOST_CREDIT
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell, guard_control
@@ -136,7 +137,13 @@ def cancel_section() -> rx.Component:
     )
     words = text_with_note(
         rx.el.span("Cancel the subscription", class_name="strong"),
-        small("You keep access until the end of the period. Your data is kept."),
+        small(
+            rx.cond(
+                BillingState.paused,
+                f"The subscription is paused, so it ends now. {LOST_CREDIT} Your data is kept.",
+                "You keep access until the end of the period. Your data is kept.",
+            )
+        ),
     )
     box = panel(rx.el.ul(rx.el.li(words, cancel, class_name="wrap"), class_name="list"), name="Cancel")
     shown: Any = BillingState.subscribed & (BillingState.ends_at == "") & (Shell.slug != "")

@@ -116,6 +116,7 @@ class Deal:
     held: "HeldChange | None" = None
     planned: list[Position] | None = None  # from the next period on
     frozen_at: datetime | None = None  # on request
+    resumption: str = ""  # the transaction that has to be paid before it runs again
     farewell: Cancellation = NO_REASON  # why it was cancelled
 
 
@@ -444,10 +445,16 @@ class MemoryProvider:
         self._record_call("resume")
         deal = self._get_deal(subscription_id)
         self._require_open(deal)
-        deal.stops, deal.farewell = None, NO_REASON
-        if deal.state == "frozen":
-            deal.frozen_at = None
+
+        def resume() -> str:
+            if deal.resumption:
+                raise ProviderRefused("This deal runs again once it is paid.", "resumption_open")
             self._start_period(deal, self.clock)
+            return deal.id
+
+        if deal.state == "frozen":
+            self._run_once(key, resume)
+        deal.stops, deal.farewell = None, NO_REASON
 
     async def pause_subscription(self, subscription_id: str, key: str) -> None:
         self._record_call("pause")
@@ -632,7 +639,10 @@ class MemoryProvider:
         deal.pending, deal.starts, deal.ends = [], at, at + _get_period(self, deal)
         if deal.state == "trial":
             deal.state = "running"
-        self._bill_rows(deal, rows, at, pays=pays)
+        bill = self._add_transaction(deal, at, rows)
+        if deal.state == "frozen":
+            deal.resumption = bill.id
+        self._charge_transaction(bill, pays=pays)
 
     def _start_planned(self, deal: Deal) -> None:
         rows = self._build_planned_rows(deal)
@@ -780,8 +790,17 @@ class MemoryProvider:
             for transaction in self.transactions.values()
             if transaction.deal == deal.id and not (deal.held and deal.held.transaction == transaction.id)
         )
-        if deal.state in ("running", "behind", "frozen"):
+        if deal.state == "frozen" and deal.resumption:
+            self._judge_resumption(deal)
+        if deal.state in ("running", "behind"):
             deal.state = "behind" if owed else "running"
+
+    def _judge_resumption(self, deal: Deal) -> None:
+        state = self.transactions[deal.resumption].state
+        if state == "settled":
+            deal.state, deal.frozen_at = "running", None
+        if state != "owed":
+            deal.resumption = ""
 
     def _end_deal(self, deal: Deal, at: datetime) -> None:
         if deal.state != "over":
