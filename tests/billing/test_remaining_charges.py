@@ -31,7 +31,7 @@ def find_remaining(
     snapshot: Subscription = ACTIVE,
     prices: dict[str, Price] | None = None,
 ) -> RemainingCharges:
-    live = PlanSubscription("sub_1", "cus_1", snapshot, None, "month", None, {}, prices or {}, {}, 1)
+    live = PlanSubscription("sub_1", "cus_1", snapshot, None, "month", None, {}, {}, prices or {}, 1)
     return remaining_charges.find_remaining_charges(
         [live], UpcomingCharges(upcoming), NO_INVOICES, balance=balance, at=T
     )

@@ -55,7 +55,7 @@ class CancellationRequest:
 async def prepare_cancel(
     ctx: Ctx, reason_code: str = "", comment: str = "", *, void_ids: Collection[str] | None = None
 ) -> CancellationRequest:
-    """Prepares cancelling all subscriptions at the end of their paid periods. Paused ones end now: theirs are over.
+    """Prepares cancelling all subscriptions at the end of their paid periods. Paused subscriptions end now.
 
     `reason_code`: a key of CANCELLATION_REASONS, "" for people who don't want to say.
     `void_ids`: of all voidable invoices, as the customer was shown them. Ends the subscriptions now whose running period
@@ -138,7 +138,7 @@ async def prepare_void(ctx: Ctx, void_ids: Collection[str]) -> CancellationReque
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
-    """Prepares resuming a cancelled subscription. Raises Conflict, also for a paused one: see `pausing.prepare_resume`.
+    """Prepares resuming a cancelled subscription. Raises Conflict, including for a paused one (`pausing.prepare_resume`).
 
     Of several only the one that gives access is resumed: the others would be charged beside it.
     """

@@ -81,7 +81,7 @@ async def quote_pause(target: PauseTarget) -> ChangePreview:
 
 
 async def prepare_pause(ctx: Ctx, target: PauseTarget) -> PauseTarget:
-    """Checks again under the lock and records it. Raises Conflict, also for a changed subscription or an old price."""
+    """Checks again under the lock and records it. Raises Conflict, including for a changed subscription or old price."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
@@ -114,7 +114,7 @@ async def quote_resume(target: PauseTarget) -> ChangePreview:
 
 
 async def prepare_resume(ctx: Ctx, target: PauseTarget) -> PauseTarget:
-    """Checks again under the lock and records it. Raises Conflict, also for a changed subscription or an old price."""
+    """Checks again under the lock and records it. Raises Conflict, including for a changed subscription or old price."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
