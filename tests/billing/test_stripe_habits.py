@@ -443,6 +443,26 @@ async def test_single_charge_that_fails_leaves_a_void_invoice(
     assert (invoice.status, invoice.paid) == ("void", 0)
 
 
+async def test_single_charge_of_a_removed_card_leaves_a_void_invoice(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    method = await sdk.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
+    await sdk.v1.payment_methods.detach_async(method.id)
+    with pytest.raises(ProviderRefused):
+        await charge(world, customer, method.id)
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert (invoice.status, invoice.paid) == ("void", 0)
+
+
+async def test_single_charge_that_another_card_paid_is_found_by_its_key(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    method = await sdk.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
+    invoice_id = await charge(world, customer, method.id)
+    await sdk.v1.payment_methods.detach_async(method.id)
+    assert await charge(world, customer, "pm_gone") == invoice_id
+
+
 async def test_sandbox_adds_items_to_drafts_of_their_customer_only(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:

@@ -76,6 +76,15 @@ def is_about_whole_account(problem: Exception) -> bool:
     return status in (None, 401, 429)
 
 
+def is_refusal(problem: stripe.StripeError) -> bool:
+    """Whether Stripe refuses this request for good: the same one would be refused again."""
+    status = problem.http_status
+    # 409: another request holds the object. Only the stand-in sends 501, and retrying doesn't help.
+    return (
+        status is not None and (400 <= status < 500 or status == 501) and status not in (401, 403, 409, 429)
+    )
+
+
 @contextmanager
 def tolerate_missing_right(subject: str) -> Iterator[None]:
     """Leaves the block where a restricted key lacks the right to read this subject, which a sync can do without.
@@ -123,8 +132,7 @@ def _to_provider_error(problem: stripe.StripeError, verb: str, *, is_quoted: boo
         return ProviderBusy(read_retry_after(problem.headers or {}) or 1.0)
     if status in (401, 403):
         return KeyRefused(message)
-    # 409: another request holds the object. Only the stand-in sends 501, and retrying doesn't help.
-    if status is None or status == 409 or (status >= 500 and status != 501) or status < 400:
+    if not is_refusal(problem):
         return ProviderDown(message)
     return ProviderRefused(message, problem.code or "", kind=_get_refusal_kind(problem))
 
