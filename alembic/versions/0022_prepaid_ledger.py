@@ -42,6 +42,7 @@ create table prepaid_entry (
     foreign key (tenant_id, grant_id) references prepaid_grant
 );
 create index prepaid_entry_newest on prepaid_entry (tenant_id, at, id);
+create index prepaid_entry_of_grant on prepaid_entry (tenant_id, grant_id, at, id);
 create unique index prepaid_entry_once on prepaid_entry (tenant_id, grant_id, kind, usage_id)
     where kind in ('grant', 'draw');
 create table top_up_setting (
@@ -54,7 +55,7 @@ create table top_up (
     {KEY}, amount bigint not null check (amount > 0), currency text not null,
     state text not null check (state in ('requested', 'paid', 'failed')), invoice_id {ID} not null default '',
     error text not null default '', created_at {MOMENT}, tried_at timestamptz, done_at timestamptz,
-    primary key (tenant_id, id)
+    customer_id {ID} not null default '', method_id {ID} not null default '', primary key (tenant_id, id)
 );
 create unique index top_up_open on top_up (tenant_id) where state = 'requested';
 create index top_up_newest on top_up (tenant_id, created_at);

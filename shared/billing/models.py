@@ -421,7 +421,10 @@ class TopUpSetting(TenantRow, table=True):
 
 
 class TopUp(TenantRow, table=True):
-    """Prepaid credits that are bought automatically. At most one of a tenant is requested at a time."""
+    """Prepaid credits that are bought automatically. At most one of a tenant is requested at a time.
+
+    `customer_id`, `method_id`: what the first try charged. Every later try repeats it.
+    """
 
     __tablename__ = "top_up"
 
@@ -434,3 +437,5 @@ class TopUp(TenantRow, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     tried_at: datetime | None = Field(default=None, sa_type=timestamptz())
     done_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    customer_id: str = ""
+    method_id: str = ""

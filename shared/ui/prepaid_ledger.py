@@ -24,6 +24,12 @@ ENTRY_TITLES = {
     balance.VOID: "Voided",
     balance.REFUND: "Refunded",
 }
+EMPTY_STATUSES = {  # of a grant with nothing left, by the kind of its last entry
+    balance.DRAW: ("Used up", "idle"),
+    balance.EXPIRE: ("Expired", "warn"),
+    balance.VOID: ("Voided", "warn"),
+    balance.REFUND: ("Refunded", "warn"),
+}
 SOURCE_TITLES = {balance.OPERATOR: "Credits", balance.TOP_UP: "Top-up"}
 
 
@@ -47,11 +53,17 @@ class PrepaidEntryRow:
     at: str
 
 
-def grant_rows(overview: PrepaidOverview, *, with_reasons: bool = False) -> list[PrepaidGrantRow]:
-    """In the order in which they are used, then those with nothing left, the newest first."""
+def grant_rows(overview: PrepaidOverview, *, for_operators: bool = False) -> list[PrepaidGrantRow]:
+    """In the order in which they are used, then those with nothing left, the newest first.
+
+    `for_operators`: with the priority, and with who granted them and why.
+    """
     usable_ids = {grant.id for grant in overview.usable}
     others = [grant for grant in reversed(overview.grants) if grant.id not in usable_ids]
-    return [_grant_row(grant, now(), with_reasons=with_reasons) for grant in (*overview.usable, *others)]
+    return [
+        _grant_row(grant, overview.last_kinds.get(grant.id, ""), now(), for_operators=for_operators)
+        for grant in (*overview.usable, *others)
+    ]
 
 
 def entry_rows(overview: PrepaidOverview) -> list[PrepaidEntryRow]:
@@ -66,13 +78,13 @@ def describe_balance(overview: PrepaidOverview) -> str:
     return ", ".join(amounts)
 
 
-def _grant_row(grant: PrepaidGrant, at: datetime, *, with_reasons: bool) -> PrepaidGrantRow:
+def _grant_row(grant: PrepaidGrant, last_kind: str, at: datetime, *, for_operators: bool) -> PrepaidGrantRow:
     is_expired = balance.is_expired(grant, at)
-    status, tone = ("Used up", "idle") if not grant.remaining else ("Active", "ok")
-    if is_expired and grant.remaining:
-        status, tone = "Expired", "warn"
-    note = f"Priority {grant.priority}"
-    if with_reasons and grant.reason:
+    status, tone = ("Expired", "warn") if is_expired else ("Active", "ok")
+    if not grant.remaining:
+        status, tone = EMPTY_STATUSES.get(last_kind, EMPTY_STATUSES[balance.DRAW])
+    note = f"Priority {grant.priority}" if for_operators else ""
+    if for_operators and grant.reason:
         note = f"{note} · {grant.by_name}: {grant.reason}"
     return PrepaidGrantRow(
         id=grant.id,
@@ -104,12 +116,13 @@ def grant_list(rows: Any, control: Callable[[Any], rx.Component] | None = None) 
     def line(grant: PrepaidGrantRow) -> rx.Component:
         expiry = rx.cond(
             grant.expires_at != "",
-            rx.fragment("Until ", local_time(grant.expires_at, "", "moment"), " · "),
-            "Doesn’t expire · ",
+            rx.fragment("Until ", local_time(grant.expires_at, "", "moment")),
+            "Doesn’t expire",
         )
+        note = rx.cond(grant.note != "", rx.fragment(" · ", grant.note))
         words = text_with_note(
             rx.el.span(strong(grant.title), badge(grant.status, grant.tone), class_name="row wrap"),
-            small(grant.left, " left · ", expiry, grant.note, class_name="cut-anywhere"),
+            small(grant.left, " left · ", expiry, note, class_name="cut-anywhere"),
         )
         return rx.el.li(words, control(grant) if control else rx.fragment(), class_name="wrap")
 

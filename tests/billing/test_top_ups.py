@@ -22,6 +22,7 @@ from tests.support.billing import scripted_provider
 from tests.support.stand_in_mail import run_mailbox
 
 VISA = PaymentMethod(id="pm_1", text="Visa ending in 4242")
+MASTERCARD = PaymentMethod(id="pm_2", text="Mastercard ending in 4444")
 
 
 @dataclass
@@ -37,7 +38,8 @@ class ChargingProvider(scripted_provider.FakeProvider):
     ) -> str:
         if self.problem is not None:
             raise self.problem
-        self.charges.setdefault(key, (customer_id, amount, method_id))
+        if self.charges.setdefault(key, (customer_id, amount, method_id)) != (customer_id, amount, method_id):
+            raise ProviderRefused("The key was used with other parameters.")
         if self.loses_answers:
             raise ProviderDown("nobody hears of it")
         return f"in_{key}"
@@ -67,7 +69,9 @@ async def provider(cast: Cast, schema: str) -> ChargingProvider:
 
 async def save(cast: Cast, threshold: int = 1_000, amount: int = 5_000, maximum: int = 10_000) -> None:
     async with cast.ann.ctx() as ctx:
-        await top_ups.save_setting(ctx, threshold=threshold, amount=amount, monthly_maximum=maximum)
+        await top_ups.save_setting(
+            ctx, threshold=threshold, amount=amount, monthly_maximum=maximum, currency="usd"
+        )
 
 
 async def get_balance(cast: Cast) -> int:
@@ -81,6 +85,13 @@ async def spend(cast: Cast, amount: int) -> None:
         grants = await prepaid_repository.lock_usable_grants(session, cast.acme)
         await prepaid_repository.take(session, grants[0], amount)
         await top_ups.request_if_due(session, cast.acme)
+
+
+async def set_methods(cast: Cast, methods: dict[str, PaymentMethod]) -> None:
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        snapshot = await ctx.session.get(BillingSnapshot, (cast.acme, "standing"))
+        assert snapshot is not None
+        snapshot.payment_methods = provider_records.methods_to_json(methods)
 
 
 def list_top_ups(cast: Cast) -> list[tuple[str, int]]:
@@ -169,6 +180,38 @@ async def test_lost_answer_charges_and_grants_once(
     assert await get_balance(cast) == 5_000
 
 
+@pytest.mark.parametrize("methods", [{}, {"sub_1": MASTERCARD}], ids=["removed", "replaced"])
+async def test_lost_answer_is_completed_with_the_method_that_was_charged(
+    cast: Cast, schema: str, provider: ChargingProvider, methods: dict[str, PaymentMethod]
+) -> None:
+    provider.loses_answers = True
+    await save(cast)
+    await workers.run_due_jobs()
+    await set_methods(cast, methods)
+    provider.loses_answers = False
+    workers.make_jobs_due(schema)
+    await workers.run_until_done(schema)
+    assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
+    assert [method for _, _, method in provider.charges.values()] == ["pm_1"]
+
+
+async def test_lost_answer_is_completed_at_the_customer_that_was_charged(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    provider.loses_answers = True
+    await save(cast)
+    await workers.run_due_jobs()
+    async with db.transaction(tenant_id=cast.acme) as session:
+        replacement = BillingCustomer(
+            tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM, generation=1
+        )
+        session.add(replacement)
+    provider.loses_answers = False
+    workers.make_jobs_due(schema)
+    await workers.run_until_done(schema)
+    assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
+
+
 async def test_top_up_that_was_turned_off_before_its_charge_is_not_charged(
     cast: Cast, schema: str, provider: ChargingProvider
 ) -> None:
@@ -188,6 +231,17 @@ async def test_top_up_is_refused_where_the_platform_charges_tax(
     monkeypatch.setattr(top_ups, "settings", lambda: taxed)
     with pytest.raises(Conflict, match="tax"):
         await save(cast)
+
+
+async def test_setting_in_another_currency_than_the_payments_is_refused(
+    cast: Cast, provider: ChargingProvider
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Conflict, match="currency"):
+            await top_ups.save_setting(
+                ctx, threshold=1_000, amount=5_000, monthly_maximum=5_000, currency="eur"
+            )
+    assert list_top_ups(cast) == []
 
 
 @pytest.mark.parametrize(
@@ -213,12 +267,11 @@ async def test_top_up_needs_a_payment_method_and_the_permission(
 ) -> None:
     async with cast.max.ctx() as ctx:
         with pytest.raises(Refused):
-            await top_ups.save_setting(ctx, threshold=1_000, amount=5_000, monthly_maximum=5_000)
+            await top_ups.save_setting(
+                ctx, threshold=1_000, amount=5_000, monthly_maximum=5_000, currency="usd"
+            )
         with pytest.raises(Refused):
             await top_ups.turn_off(ctx)
-    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
-        snapshot = await ctx.session.get(BillingSnapshot, (cast.acme, "standing"))
-        assert snapshot is not None
-        snapshot.payment_methods = {}
+    await set_methods(cast, {})
     with pytest.raises(Conflict, match="no payment method"):
         await save(cast)

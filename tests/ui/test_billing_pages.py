@@ -23,12 +23,16 @@ from shared.backoffice import tenant_billing
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
-from shared.billing.models import PLATFORM, BillingSnapshot
-from shared.billing.provider import CustomerState, ProviderDown
-from shared.billing.sync import customer_sync
+from shared.billing.models import PLATFORM, BillingSnapshot, PrepaidGrant
+from shared.billing.prepaid import balance, top_ups
+from shared.billing.provider import CustomerState, PaymentMethod, ProviderDown
+from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.config import settings
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.tenancy import entry
+from shared.ui.field_errors import FieldErrors
+from shared.ui.prepaid_ledger import grant_rows
 from shared.web import public_pages
 from shared.web.app_sites import ADMIN
 from tenant_app import shell as tenant_shell
@@ -42,6 +46,7 @@ from tests.conftest import Cast, Operating
 from tests.support.billing import events, scripted_provider
 
 REASON = "Ticket 4471, as agreed"
+TOP_UP_FORM = {"threshold": "10.00", "amount": "50.00", "maximum": "100.00"}
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
@@ -444,9 +449,7 @@ async def test_operator_grants_and_voids_prepaid_credits(cast: Cast, provider: A
     page = cast.ann.opens(BillingState, path=f"/t/{cast.ann.slug}/billing")
     await send_event(page, "load")
     assert page.prepaid_balance == "$100.00"
-    assert [(grant.title, grant.note) for grant in page.prepaid_grants] == [
-        ("Credits of $100.00", "Priority 10")
-    ]
+    assert [(grant.title, grant.note) for grant in page.prepaid_grants] == [("Credits of $100.00", "")]
     with pytest.raises(Invalid):
         await send_event(tab, "open_dialog", "void_grant", "pgr_other")
     await send_event(tab, "open_dialog", "void_grant", row.id)
@@ -457,7 +460,102 @@ async def test_operator_grants_and_voids_prepaid_credits(cast: Cast, provider: A
         ("Granted", "$100.00"),
     ]
     await send_event(page, "load")
-    assert (page.prepaid_balance, page.prepaid_grants[0].status) == ("", "Used up")
+    assert (page.prepaid_balance, page.prepaid_grants[0].status) == ("", "Voided")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (balance.DRAW, "Used up"),
+        (balance.EXPIRE, "Expired"),
+        (balance.VOID, "Voided"),
+        (balance.REFUND, "Refunded"),
+    ],
+)
+async def test_empty_grant_shows_what_emptied_it(cast: Cast, kind: str, status: str) -> None:
+    grant = PrepaidGrant(
+        tenant_id=cast.acme,
+        source=balance.TOP_UP,
+        amount=5_000,
+        remaining=5_000,
+        currency="usd",
+        priority=balance.DEFAULT_PRIORITY,
+    )
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        await balance.add_grant(ctx, grant)
+        locked = await balance.lock_grant(ctx, grant.id)
+        assert locked is not None
+        await balance.take_all(ctx, locked, kind)
+    async with cast.ann.ctx() as ctx:
+        overview = await balance.get_overview(ctx)
+    assert [row.status for row in grant_rows(overview) if row.id == grant.id] == [status]
+
+
+# ── automatic top-ups ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def pay_by_card(cast: Cast, *, currency: str, methods: dict[str, PaymentMethod]) -> None:
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        snapshot = await ctx.session.get(BillingSnapshot, (cast.acme, "standing"))
+        assert snapshot is not None
+        snapshot.currency, snapshot.payment_methods = currency, provider_records.methods_to_json(methods)
+
+
+async def open_top_up_page(cast: Cast, provider: AdjustmentProvider) -> Any:
+    """Acme pays by card."""
+    await subscribe_acme(cast, provider)
+    await pay_by_card(cast, currency="usd", methods={"sub_1": PaymentMethod(id="pm_1", text="Visa")})
+    page = cast.ann.opens(BillingState, path=f"/t/{cast.ann.slug}/billing")
+    await send_event(page, "load")
+    return page
+
+
+async def test_set_up_says_why_it_would_be_refused(
+    cast: Cast, provider: AdjustmentProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await open_top_up_page(cast, provider)
+    assert page.top_up_obstacle == ""
+    await pay_by_card(cast, currency="usd", methods={})
+    await send_event(page, "load")
+    assert page.top_up_obstacle == " ".join(top_ups.METHOD_OBSTACLE)
+    taxed = settings().model_copy(update={"automatic_tax": True})
+    monkeypatch.setattr(top_ups, "settings", lambda: taxed)
+    await send_event(page, "load")
+    assert page.top_up_obstacle == " ".join(top_ups.TAX_OBSTACLE)
+
+
+@pytest.mark.parametrize("field", ["threshold", "amount", "maximum"])
+async def test_wrong_amount_of_a_top_up_is_reported_at_its_field(
+    cast: Cast, provider: AdjustmentProvider, field: str
+) -> None:
+    page = await open_top_up_page(cast, provider)
+    await send_event(page, "open_dialog", "top_up")
+    await send_event(page, "save_top_up", TOP_UP_FORM | {field: "a lot"})
+    field_errors = await page.get_state(FieldErrors)
+    assert (page.dialog, list(field_errors.errors)) == ("top_up", [field])
+
+
+async def test_top_up_of_a_replaced_customer_is_shown_and_can_be_turned_off(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
+    page = await open_top_up_page(cast, provider)
+    await send_event(page, "save_top_up", TOP_UP_FORM)
+    assert (page.top_up_on, page.top_up_values["amount"]) == (True, "50.00")
+    await pay_by_card(cast, currency="", methods={})
+    await send_event(page, "load")
+    assert (page.top_up_on, page.shows_prepaid) == (True, True)
+    await send_event(page, "turn_off_top_up")
+    assert not page.top_up_on
+
+
+async def test_top_up_in_a_currency_that_has_changed_meanwhile_is_refused(
+    cast: Cast, provider: AdjustmentProvider
+) -> None:
+    page = await open_top_up_page(cast, provider)
+    methods = {"sub_1": PaymentMethod(id="pm_1", text="Visa")}
+    await pay_by_card(cast, currency="jpy", methods=methods)
+    with pytest.raises(Conflict, match="currency"):
+        await send_event(page, "save_top_up", TOP_UP_FORM)
 
 
 def test_panels_of_prepaid_credits_compile() -> None:

@@ -139,7 +139,7 @@ class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, Tena
             if invoice.paid > 0
         ]
         self.invoice_choices = [("", "None"), *paid]
-        self.prepaid_grants = grant_rows(billing.prepaid, with_reasons=True)
+        self.prepaid_grants = grant_rows(billing.prepaid, for_operators=True)
         self.prepaid_entries = entry_rows(billing.prepaid)
         self.currency = (billing.snapshot.currency if billing.snapshot else "") or "usd"
         self.loaded = True

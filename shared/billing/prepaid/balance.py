@@ -4,7 +4,7 @@ A grant is money that pays for usage before it is billed. Each change of what is
 never changed. Callers that take from a grant hold its lock, and the statement that takes refuses more than is left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,11 +31,15 @@ RECENT_ENTRIES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepaidOverview:
-    """`usable`: grants that pay for usage now, in the order in which they are used. `entries`: the newest."""
+    """`usable`: grants that pay for usage now, in the order in which they are used. `entries`: the newest.
+
+    `last_kinds`: the kind of the last entry of each grant with nothing left, by the grant's id.
+    """
 
     usable: Sequence[PrepaidGrant]
     grants: Sequence[PrepaidGrant]
     entries: Sequence[PrepaidEntry]
+    last_kinds: Mapping[str, str]
 
     @property
     def balances(self) -> dict[str, int]:
@@ -58,7 +62,9 @@ async def read_overview(ctx: Ctx) -> PrepaidOverview:
     currencies = sorted({grant.currency for grant in grants})
     usable = [grant for currency in currencies for grant in drawing.order_grants(grants, currency, at)]
     entries = await repository.list_entries(ctx, RECENT_ENTRIES) if grants else ()
-    return PrepaidOverview(usable=usable, grants=grants, entries=entries)
+    has_empty_grants = any(not grant.remaining for grant in grants)
+    last_kinds = await repository.list_last_kinds(ctx) if has_empty_grants else {}
+    return PrepaidOverview(usable=usable, grants=grants, entries=entries, last_kinds=last_kinds)
 
 
 async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:

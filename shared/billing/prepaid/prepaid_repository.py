@@ -36,6 +36,23 @@ async def list_entries(ctx: Ctx, limit: int) -> Sequence[PrepaidEntry]:
     return await rows.all(ctx, statement)
 
 
+async def list_last_kinds(ctx: Ctx) -> dict[str, str]:
+    """The kind of the last entry of each grant with nothing left, by the grant's id."""
+    last_kind = (
+        select(PrepaidEntry.kind)
+        .where(PrepaidEntry.tenant_id == PrepaidGrant.tenant_id)
+        .where(PrepaidEntry.grant_id == PrepaidGrant.id)
+        .order_by(col(PrepaidEntry.at).desc(), col(PrepaidEntry.id).desc())
+        .limit(1)
+        .correlate(PrepaidGrant)
+        .scalar_subquery()
+    )
+    statement = select(PrepaidGrant.id, last_kind).where(
+        PrepaidGrant.tenant_id == ctx.tenant_id, PrepaidGrant.remaining == 0
+    )
+    return dict(await rows.all(ctx, statement))
+
+
 async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
     return await ctx.session.get(PrepaidGrant, (ctx.tenant_id, grant_id))
 

@@ -32,6 +32,8 @@ TASK = "billing.top_up"
 MIN_AMOUNT, MAX_AMOUNT = 5, 10_000  # whole units of the currency, of one top-up
 DESCRIPTION = "Prepaid credits"
 TURNED_OFF = "Turned off before it was charged"
+TAX_OBSTACLE = ("Top-ups can't be charged with tax yet.", "Contact support to buy credits.")
+METHOD_OBSTACLE = ("There is no payment method to charge.", "Add one on the billing page, then try again.")
 DECLINED_TITLE = "Your credits couldn't be topped up"
 
 
@@ -71,17 +73,23 @@ async def get_view(ctx: Ctx) -> TopUpView | None:
     )
 
 
-async def save_setting(ctx: Ctx, *, threshold: int, amount: int, monthly_maximum: int) -> None:
-    """Turns automatic top-ups on. Amounts are in the smallest unit of the currency in which the tenant pays.
+def find_obstacle(*, currency: str, has_method: bool) -> tuple[str, str] | None:
+    """Why automatic top-ups can't be turned on, and the next step. `currency`: in which the tenant pays, "" for none."""
+    if settings().automatic_tax:  # a charge beside the subscriptions has no tax
+        return TAX_OBSTACLE
+    return None if currency and has_method else METHOD_OBSTACLE
 
-    A balance that is below the threshold already is topped up at once. Raises Invalid, Conflict without a card, and where
-    the platform charges tax.
+
+async def save_setting(ctx: Ctx, *, threshold: int, amount: int, monthly_maximum: int, currency: str) -> None:
+    """Turns automatic top-ups on. Amounts are in the smallest unit of `currency`, in which the tenant pays.
+
+    A balance that is below the threshold already is topped up at once. Raises Invalid, Conflict without a card, where the
+    platform charges tax, and where the tenant pays in another currency.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
-    if settings().automatic_tax:  # a charge beside the subscriptions has no tax
-        raise Conflict("Top-ups can't be charged with tax yet.", "Contact support to buy credits.")
     await tenants.lock(ctx)
-    currency = await _require_currency(ctx)
+    if await _require_currency(ctx) != currency:
+        raise Conflict("The currency of your payments has changed.", "Reload the page, then try again.")
     _check_amounts(threshold, amount, monthly_maximum, currency)
     setting = await repository.lock_setting(ctx.session, ctx.tenant_id)
     before = _describe(setting)
@@ -164,20 +172,25 @@ def get_month_start(at: datetime) -> datetime:
 
 
 async def _prepare_order(ctx: Ctx, top_up_id: str) -> TopUpOrder | None:
-    """None where it was done, or can't be charged and was marked as failed. A charge that was tried is always completed."""
+    """None where it was done, or can't be charged and was marked as failed.
+
+    A charge that was tried is submitted again as it was. Its answer may be lost, and then only the provider knows it.
+    """
     top_up = await repository.lock_top_up(ctx, top_up_id)
     if top_up is None or top_up.state != repository.REQUESTED:
         return None
-    setting, method_id = await repository.get_setting(ctx), await _find_method_id(ctx)
-    if top_up.tried_at is None and (setting is None or not setting.is_on):
+    if top_up.tried_at is not None:
+        return TopUpOrder(top_up.customer_id, top_up.method_id, top_up.amount, top_up.currency)
+    setting = await repository.get_setting(ctx)
+    if setting is None or not setting.is_on:
         await _fail(ctx, top_up, TURNED_OFF)
         return None
-    customer_id = await customers.find_id(ctx)
+    customer_id, method_id = await customers.find_id(ctx), await _find_method_id(ctx)
     if not method_id or not customer_id:
         await _fail(ctx, top_up, "There is no payment method.")
         await _stop(ctx, top_up, "there is no payment method")
         return None
-    top_up.tried_at = top_up.tried_at or now()
+    top_up.tried_at, top_up.customer_id, top_up.method_id = now(), customer_id, method_id
     ctx.session.add(top_up)
     return TopUpOrder(customer_id, method_id, top_up.amount, top_up.currency)
 
@@ -228,11 +241,11 @@ async def _stop(ctx: Ctx, top_up: TopUp, reason: str) -> None:
 
 async def _require_currency(ctx: Ctx) -> str:
     snapshot = await billing_repository.get_billing_snapshot(ctx)
-    if snapshot is None or not snapshot.currency or not await _find_method_id(ctx):
-        raise Conflict(
-            "There is no payment method to charge.", "Add one on the billing page, then try again."
-        )
-    return snapshot.currency
+    currency = snapshot.currency if snapshot else ""
+    obstacle = find_obstacle(currency=currency, has_method=bool(await _find_method_id(ctx)))
+    if obstacle is not None:
+        raise Conflict(*obstacle)
+    return currency
 
 
 async def _find_method_id(ctx: Ctx) -> str:

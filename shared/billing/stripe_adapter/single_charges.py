@@ -21,7 +21,7 @@ async def charge_once(
 ) -> str:
     """Id of the paid invoice. Each step is skipped where an earlier call has done it.
 
-    An invoice that wasn't paid is closed, so that nobody can pay it later.
+    An invoice that wasn't paid is closed, so that it can't be paid later.
 
     The invoice isn't advanced by Stripe, which would finalize it without its item, and try a declined card again.
     https://docs.stripe.com/invoicing/integration/automatic-advancement-collection

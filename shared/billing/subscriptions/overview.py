@@ -46,7 +46,10 @@ class PurchaseOption:
 
 @dataclass(frozen=True, slots=True)
 class BillingOverview:
-    """`currency`: of the customer, "" before the first payment. Prices of plans and add-ons are in `shown_currency`."""
+    """`currency`: of the customer, "" before the first payment. Prices of plans and add-ons are in `shown_currency`.
+
+    `has_been_customer`: also where the customer was replaced and has no currency yet.
+    """
 
     subscription: PlanSubscription | None
     other_subscriptions: Sequence[PlanSubscription]  # charged beside it until they are cancelled
@@ -64,6 +67,8 @@ class BillingOverview:
     is_pause_offered: bool
     pause_obstacle: tuple[str, str] | None  # why it can't be paused now, and the next step
     method: str
+    has_chargeable_method: bool  # a live subscription is paid with a saved method
+    has_been_customer: bool
     balance: int  # credit is negative
     currency: str
     shown_currency: str
@@ -136,6 +141,8 @@ async def get_overview(ctx: Ctx, currency: str = "") -> BillingOverview:
         pausing.is_offered(),
         pausing.find_pause_obstacle(live_subscriptions) if live_subscriptions else None,
         snapshot.method if snapshot else "",
+        bool(snapshot and snapshot.payment_methods),
+        snapshot is not None,
         snapshot.balance if snapshot else 0,
         snapshot.currency if snapshot else "",
         shown_currency,

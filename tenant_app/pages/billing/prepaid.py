@@ -47,6 +47,7 @@ def top_up_row() -> rx.Component:
         actions.BILLING_CHANGE,
         button("Set up", **dialog_opener(BillingState, "top_up"), data_testid="top-up"),
         "Set up",
+        obstacle=state.top_up_obstacle,
     )
     words = text_with_note(
         rx.el.span("Automatic top-up", class_name="strong"),

@@ -30,9 +30,10 @@ class PrepaidPage(NamedTuple):
     top_up: TopUpView | None
 
 
-async def read_prepaid(ctx: Ctx, *, has_customer: bool) -> PrepaidPage:
-    """`has_customer`: automatic top-ups charge a saved card, which no one has before the first payment."""
-    return PrepaidPage(await balance.get_overview(ctx), await top_ups.get_view(ctx) if has_customer else None)
+async def read_prepaid(ctx: Ctx, *, has_been_customer: bool) -> PrepaidPage:
+    """`has_been_customer`: without it there was never a saved card that automatic top-ups could charge."""
+    top_up = await top_ups.get_view(ctx) if has_been_customer else None
+    return PrepaidPage(await balance.get_overview(ctx), top_up)
 
 
 class TopUpForm(Form):
@@ -48,6 +49,7 @@ class PrepaidState(DialogState, PageState, mixin=True):
     shows_prepaid: bool = False
     top_up_on: bool = False
     top_up_text: str = ""
+    top_up_obstacle: str = ""  # why it can't be set up now
     top_up_values: dict[str, str] = {}  # by field of the form
     prepaid_currency: str = "usd"
 
@@ -60,11 +62,13 @@ class PrepaidState(DialogState, PageState, mixin=True):
         is_metered = subscription is not None and bool(subscription.metered_prices)
         self.prepaid_balance = describe_balance(prepaid)
         self.prepaid_grants, self.prepaid_entries = grant_rows(prepaid), entry_rows(prepaid)
-        self.shows_prepaid = is_metered or bool(prepaid.grants)
         self.top_up_on = top_up is not None and top_up.setting.is_on
+        self.shows_prepaid = is_metered or bool(prepaid.grants) or self.top_up_on
         self.top_up_text = _describe_top_up(top_up)
+        obstacle = top_ups.find_obstacle(currency=billing.currency, has_method=billing.has_chargeable_method)
+        self.top_up_obstacle = " ".join(obstacle or ())
         self.prepaid_currency = billing.currency or "usd"
-        self.top_up_values = _fill_form(top_up)
+        self.top_up_values = _fill_form(top_up, self.prepaid_currency)
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -74,9 +78,10 @@ class PrepaidState(DialogState, PageState, mixin=True):
         async with self._ctx() as ctx:
             await top_ups.save_setting(
                 ctx,
-                threshold=money.parse_amount(form.threshold, currency),
-                amount=money.parse_amount(form.amount, currency),
-                monthly_maximum=money.parse_amount(form.maximum, currency),
+                threshold=money.parse_amount(form.threshold, currency, "threshold"),
+                amount=money.parse_amount(form.amount, currency, "amount"),
+                monthly_maximum=money.parse_amount(form.maximum, currency, "maximum"),
+                currency=currency,
             )
         self._close_dialog()
         await self._show_change()
@@ -107,8 +112,8 @@ def _describe_top_up(top_up: TopUpView | None) -> str:
     return f"{text} The maximum of this month is reached." if top_up.is_at_maximum else text
 
 
-def _fill_form(top_up: TopUpView | None) -> dict[str, str]:
-    if top_up is None:
+def _fill_form(top_up: TopUpView | None, currency: str) -> dict[str, str]:
+    if top_up is None or top_up.setting.currency != currency:
         return {"threshold": "", "amount": "", "maximum": ""}
     setting = top_up.setting
     amounts = {

@@ -105,7 +105,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
         billing = await overview.get_overview(ctx, self.currency)
         invoice_page = await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE)
-        return ctx, billing, invoice_page, await read_prepaid(ctx, has_customer=bool(billing.currency))
+        prepaid = await read_prepaid(ctx, has_been_customer=billing.has_been_customer)
+        return ctx, billing, invoice_page, prepaid
 
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
