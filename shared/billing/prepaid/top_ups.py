@@ -20,11 +20,12 @@ from shared.billing.prepaid import prepaid_repository as grants_repository
 from shared.billing.prepaid import top_ups_repository as repository
 from shared.billing.provider import ProviderRefused
 from shared.billing.sync import provider_records
-from shared.core import money
+from shared.core import money, rate_limits
 from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
+from shared.core.rate_limits import RateLimit
 from shared.jobs import queue
 from shared.tenancy import entry, tenants
 
@@ -87,6 +88,7 @@ async def save_setting(ctx: Ctx, *, threshold: int, amount: int, monthly_maximum
     platform charges tax, and where the tenant pays in another currency.
     """
     policy.require(ctx, actions.BILLING_CHANGE)
+    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
     if await _require_currency(ctx) != currency:
         raise Conflict("The currency of your payments has changed.", "Reload the page, then try again.")
@@ -122,7 +124,7 @@ async def turn_off(ctx: Ctx) -> None:
 async def request_if_due(session: AsyncSession, tenant_id: str) -> None:
     """Requests a top-up where the balance is below the threshold. For transactions that draw or change the setting."""
     setting = await repository.lock_setting(session, tenant_id)
-    if setting is None or not setting.is_on or setting.stop_reason:
+    if setting is None or not setting.is_on or setting.stop_reason or settings().automatic_tax:
         return
     if await repository.has_open_top_up(session, tenant_id):
         return

@@ -88,6 +88,7 @@ async def _create_invoice(
             "auto_advance": False,
             "collection_method": "charge_automatically",
             "pending_invoice_items_behavior": "exclude",
+            "discounts": "",  # or the customer's coupon would lower what the credits cost
             "metadata": {ADJUSTMENT_KEY: key},
         }
         return str((await v1.invoices.create_async(params, options)).id)

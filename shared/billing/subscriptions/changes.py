@@ -222,7 +222,7 @@ async def submit(quote: Quote) -> bool:
 
 
 async def _is_shown_price(provider: Provider, quote: Quote) -> bool:
-    """Whether the provider still previews what the quote says. Its webhook about an edit may not have arrived yet.
+    """Whether the provider still previews what the quote says. A webhook about an edit can be late.
 
     True where the change has been made already: by an earlier try whose answer was lost.
     """

@@ -15,7 +15,7 @@ assert previews.ACCEPTED_PARAMS  # its path goes before /v1/invoices/{id}
     "/v1/invoices",
     "InvoiceCreateParams",
     "customer subscription description metadata auto_advance currency pending_invoice_items_behavior"
-    " collection_method=charge_automatically",
+    " collection_method=charge_automatically discounts=",
 )
 def create_invoice(call: ApiCall) -> Object:
     account = call.account
