@@ -16,6 +16,7 @@ from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.reasons import state_reason
+from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
@@ -257,6 +258,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "last_id": lambda *_: "z",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
+    "message": lambda *_: DunningMessage("attack", "sub_x", "A title", "A text"),
     "meter": lambda *_: "api_calls",
     "moves": lambda *_: False,
     "most": lambda *_: 3,
@@ -324,6 +326,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "new_rules": lambda *_: AuditFilter(),
     "capacity": lambda *_: 3,
     "reason_code": lambda *_: "other",
+    "rows": lambda *_: (),
     "change_request": lambda *_: ChangeRequest(seats=120),
     "details": lambda *_: BillingDetails(name="Acme", email="eve@evil.test"),
     "opened": lambda *_: BillingDetails(name="Acme"),

@@ -20,15 +20,17 @@ from psycopg import sql
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
-from sqlmodel import select
+from sqlmodel import col, select
 
 from shared.access import decision_counts, decision_counts_repository
 from shared.backoffice import adjustments_repository, key_renewal_repository, unbilled_usage_repository
 from shared.billing import usage_periods, usage_repository
-from shared.billing.models import PLATFORM, BillingRefund, BillingUsage
+from shared.billing.models import PLATFORM, BillingRefund, BillingUsage, PrepaidGrant, TopUp
+from shared.billing.prepaid import prepaid_repository, top_ups_repository
 from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
 from shared.core.errors import NoTenant, NotFound
+from shared.core.ids import new_id
 from shared.entitlements import rights_cache
 from shared.identity.models import User
 from shared.tenancy import entry, members
@@ -113,6 +115,7 @@ async def alone(
         ("reporting", partial(reporting, world, report)),
         ("settling", partial(settling, world, report)),
         ("refunding", partial(refunding, world, report)),
+        ("prepaying", partial(prepaying, world, report)),
         ("resealing", partial(resealing, world, report)),
         ("sorting", partial(sorting, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
@@ -239,6 +242,50 @@ async def refunding(world: World, report: Report) -> None:
         refunds = await adjustments_repository.list_refunds(ctx)
         refused = {refund.tenant_id for refund in refunds} == {world.acme}
         report.attempt(KIND, "refunds of Globex among those of Acme", refused=refused)
+
+
+async def prepaying(world: World, report: Report) -> None:
+    """Prepaid credits, and the charges that top them up, are those of one tenant."""
+    (other_id,) = [row["id"] for row in world.rows("prepaid_grant", "tenant_id", world.globex)]
+    invoice_ids = [row["invoice_id"] for row in world.rows("billing_refund", "tenant_id", world.globex)]
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        session, connection = ctx.session, await ctx.session.connection()
+        paid_grants = [
+            {
+                **{"tenant_id": world.globex, "id": new_id("pgr"), "source": "top_up", "amount": 5},
+                **{"remaining": 5, "currency": "usd", "priority": 50, "invoice_id": invoice_id},
+                **{"expires_at": now() - DAY, "reason_code": "", "reason": "", "by_id": "", "by_name": ""},
+            }
+            for invoice_id in invoice_ids
+        ]
+        await connection.execute(sa.insert(PrepaidGrant), paid_grants)
+        usable = await prepaid_repository.list_usable_grants(session, world.acme)
+        locked = await prepaid_repository.lock_usable_grants(session, world.acme)
+        expired = await prepaid_repository.lock_expired_grants(ctx, now())
+        refused = {grant.tenant_id for grant in (*usable, *locked, *expired)} == {world.acme}
+        report.attempt(KIND, "credits of Globex pay for Acme", refused=refused)
+        refused = await prepaid_repository.sum_entries(ctx, other_id, "grant") == 0
+        report.attempt(KIND, "the ledger of Globex is summed for Acme", refused=refused)
+        refused = await prepaid_repository.sum_refunded_by_invoice(ctx) == {}
+        report.attempt(KIND, "refunds of Globex take credits of Acme", refused=refused)
+        await connection.execute(sa.update(PrepaidGrant).values(remaining=0))
+        own_ids = {row["id"] for row in world.rows("prepaid_grant", "tenant_id", world.acme)}
+        refused = (await prepaid_repository.list_last_kinds(ctx)).keys() == own_ids
+        report.attempt(KIND, "used up credits of Globex among those of Acme", refused=refused)
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        connection = await session.connection()
+        is_other = col(TopUp.tenant_id) == world.globex
+        await connection.execute(sa.update(TopUp).where(is_other).values(state="requested"))
+        refused = not await top_ups_repository.has_open_top_up(session, world.acme)
+        refused = refused and await top_ups_repository.sum_since(session, world.acme, now() - 99 * DAY) == 0
+        report.attempt(KIND, "a top-up of Globex counts for Acme", refused=refused)
+        await connection.execute(sa.update(BillingUsage).values(tried_at=now()))
+        own_units = sum(
+            row["quantity"] - row["drawn"] for row in world.rows("billing_usage", "tenant_id", world.acme)
+        )
+        period = (now() - 999 * DAY, now() + 999 * DAY)
+        units = await usage_repository.sum_billed(session, world.acme, "api_calls", *period, without=())
+        report.attempt(KIND, "usage of Globex is billed to Acme", refused=units == own_units)
 
 
 @contextmanager

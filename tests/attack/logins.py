@@ -66,7 +66,9 @@ TRIGGERS = {
     "rename_member",
 }
 HARMLESS = {
+    "claim_trial": "keeps a trial for the tenant of the transaction, and says only whether it is refused",
     "count_jobs": "numbers alone",
+    "find_trial_refusal": "says whether a trial is refused, and not by whom",
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",
     "record_bugs": "adds reports, and reads nothing",

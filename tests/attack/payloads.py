@@ -39,6 +39,7 @@ HONEST: dict[str, Any] = {
     **{f"mode_{name}": "hard" for name in LIMITS},
     **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
     "code": "goodwill",
+    "tax_behavior": "",
     "colour": "#336699",
     "column": "name",
     "comment": "",

@@ -149,11 +149,17 @@ async def test_adjustment_of_a_suspended_tenant_is_executed_outside_a_transactio
     credit = provider.add_credit
 
     async def add_credit_and_count(*args: Any) -> str:
-        with psycopg.connect(admin_url(schema)) as superuser:
-            count = superuser.execute(
-                "select count(*) from pg_stat_activity where datname = current_database()"
-                " and application_name = 'bulkhead-app' and state = 'idle in transaction'"
-            ).fetchone()
+        for _ in range(
+            40
+        ):  # one around this call stays open; another connection may be between two statements
+            with psycopg.connect(admin_url(schema)) as superuser:
+                count = superuser.execute(
+                    "select count(*) from pg_stat_activity where datname = current_database()"
+                    " and application_name = 'bulkhead-app' and state = 'idle in transaction'"
+                ).fetchone()
+            if count == (0,):
+                break
+            await asyncio.sleep(0.05)
         open_.extend(count or ())
         return await credit(*args)
 
