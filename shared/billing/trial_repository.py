@@ -1,4 +1,4 @@
-"""SQL of trials: who has had one, and exceptions by operators."""
+"""SQL of trials: which persons have used theirs, and which ones operators granted."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Trials: once for each person and each payment card, as often as the settings say.
+"""Trials: each person and each payment card gets as many as the settings allow.
 
 A person is an owner of the organisation, or the member who orders. The card is known only after the checkout, by the
 provider's fingerprint of its number, which is kept as a keyed hash
@@ -27,11 +27,11 @@ from shared.jobs import queue
 from shared.tenancy import billing_contacts
 
 END_TASK = "billing.end_trial"
-# A payment page can be paid for less than an hour. What is paid on it later than that is judged by the sync.
+# A payment page is open for less than an hour. The sync judges a trial that begins after its reservation has ended.
 RESERVED_FOR = timedelta(hours=1)
 ACCEPTED = "accepted"
 NO_PAYMENT_METHOD = "resource_missing"  # code of a refusal: the customer has nothing that pays
-# Why there is no trial: it was subscribed before; the person who asks has had one; another owner has.
+# Why there is no trial: the organisation has subscribed before; this member has had a trial; another owner has had one.
 TrialObstacle = Literal["", "subscribed", "own", "other"]
 
 
@@ -143,7 +143,7 @@ def _list_actors(ctx: Ctx) -> list[str]:
 
 
 async def _hash_card(ctx: Ctx, fingerprint: str) -> str:
-    """Keyed, because the provider's fingerprints could be looked up by whoever has them. "" without one."""
+    """The fingerprint as a keyed hash, "" without one. Without the key, a list of fingerprints would reveal the cards."""
     if not fingerprint:
         return ""
     row = await trial_repository.get_card_key(ctx.session)

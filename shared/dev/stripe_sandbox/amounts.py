@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.dev.stripe_sandbox.store import Object
 
-# The last digit of what is paid in them is 0. https://docs.stripe.com/currencies, "Three-decimal currencies"
+# Amounts in these currencies end in 0. https://docs.stripe.com/currencies, "Three-decimal currencies"
 THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
 
 
