@@ -8,7 +8,7 @@ import pytest
 
 from shared.audit import audit_log
 from shared.billing.provider import ProviderDown
-from shared.billing.subscriptions import changes
+from shared.billing.subscriptions import cancellation, changes
 from shared.core import money
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -474,3 +474,14 @@ async def test_provider_outage_is_explained(cast: Cast, seller: MemoryProvider) 
     with pytest.raises(Conflict, match="isn't responding"):
         await send_event(page, "open_portal")
     assert "window.location.assign" in str(await send_event(page, "open_portal"))
+
+
+async def test_cancelling_for_another_reason_is_another_request(cast: Cast, seller: MemoryProvider) -> None:
+    """The reason is sent along, and the provider refuses two different requests with one key."""
+    await subscribe_to_starter(seller, cast.gil)
+    keys = []
+    for reason_code in ("unused", "too_expensive", "unused"):
+        async with cast.gil.ctx() as ctx:
+            request = await cancellation.prepare_cancel(ctx, reason_code)
+        keys += request.keys.values()
+    assert keys[0] == keys[2] != keys[1]
