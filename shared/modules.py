@@ -6,6 +6,7 @@ from shared.core import registry
 
 NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "access",
+    "api_keys",
     "audit",
     "backoffice",
     "billing",

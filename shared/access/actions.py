@@ -123,6 +123,23 @@ ROLE_DELETE = Action(
     "role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, allowed_when_unpaid=True
 )
 ROLE_READ = Action("role:read", Permission.ROLE_READ, "view roles")
+SERVICE_ACCOUNT_END = Action(
+    "service_account:end",
+    Permission.SERVICE_ACCOUNT_WRITE,
+    "delete service accounts",
+    writes=True,
+    allowed_when_unpaid=True,
+)
+SERVICE_ACCOUNT_READ = Action(
+    "service_account:read", Permission.SERVICE_ACCOUNT_READ, "view service accounts"
+)
+SERVICE_ACCOUNT_WRITE = Action(
+    "service_account:write",
+    Permission.SERVICE_ACCOUNT_WRITE,
+    "manage service accounts",
+    writes=True,
+    feature="api_access",
+)
 SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "view settings")
 SETTINGS_SETUP = Action(
     "settings:setup",

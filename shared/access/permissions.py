@@ -12,6 +12,8 @@ class Permission(StrEnum):
     """Inside a tenant."""
 
     ACCESS_READ = "access:read"
+    API_KEY_READ = "api_key:read"
+    API_KEY_WRITE = "api_key:write"
     AUDIT_READ = "audit:read"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
@@ -24,6 +26,8 @@ class Permission(StrEnum):
     REPORT_READ = "report:read"
     ROLE_READ = "role:read"
     ROLE_WRITE = "role:write"
+    SERVICE_ACCOUNT_READ = "service_account:read"
+    SERVICE_ACCOUNT_WRITE = "service_account:write"
     SETTINGS_READ = "settings:read"
     SETTINGS_WRITE = "settings:write"
 

@@ -20,10 +20,24 @@ def require(
     """
     outcome = decision.decide(ctx, action, used=used, obstacle=obstacle)
     if not outcome.allowed:
-        raise build_refusal(outcome.reason, action, ctx, used=used, obstacle=obstacle)
+        reason = outcome.reason
+        if (
+            reason is Reason.MISSING_PERMISSION
+            and ctx.scopes is not None
+            and action.permission not in ctx.scopes
+        ):
+            reason = Reason.MISSING_SCOPE
+        raise build_refusal(reason, action, ctx, used=used, obstacle=obstacle)
     if counted:
         decision_counts.count_allowed(ctx, action, outcome.reason)
     return outcome
+
+
+def require_person(ctx: Ctx) -> str:
+    """The id of the person who acts, or whose key acts, for what people have of their own. Raises Refused for others."""
+    if not ctx.person_id:
+        raise Refused("Only people have this.", "Use the key of a person.", reason=Reason.MISSING_PERMISSION)
+    return ctx.person_id
 
 
 def is_own_role(ctx: Ctx, role: str) -> bool:

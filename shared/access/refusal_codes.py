@@ -12,6 +12,7 @@ class Reason(StrEnum):
     LIMIT_REACHED = "limit_reached"
     LIMIT_WARNED = "limit_warned"  # allowed, above a soft limit
     MISSING_PERMISSION = "missing_permission"
+    MISSING_SCOPE = "missing_scope"  # of an API key whose holder has the permission
     NOT_IN_PLAN = "not_in_plan"
     OBJECT_STATE = "object_state"
     TENANT_DELETED = "tenant_deleted"

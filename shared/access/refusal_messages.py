@@ -98,6 +98,10 @@ def _refusal_sentences(
             "Contact support for early access.",
         ),
         Reason.MISSING_PERMISSION: _permission_refusal_text(action),
+        Reason.MISSING_SCOPE: (
+            f"This API key doesn't have the scope {action.permission}.",
+            "Add the scope to the key, or use another key.",
+        ),
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
         Reason.TENANT_SUSPENDED: _suspension_sentences(principal),

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core.ids import is_id
+
 ActorType = Literal["user", "operator", "job", "api_key"]
 
 
@@ -81,6 +83,8 @@ class Ctx:
     session: AsyncSession = field(repr=False)  # the open transaction
     session_hash: str = field(default="", repr=False)  # "" for jobs
     impersonator_id: str = ""
+    key_holder_id: str = ""  # person or service account whose key it is; "" without a key
+    scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
     allowed_actions: dict[str, str] = field(
         default_factory=dict, repr=False, compare=False
     )  # action: allowed why
@@ -88,6 +92,17 @@ class Ctx:
     @property
     def actor_id(self) -> str:
         return self.actor.id
+
+    @property
+    def holder_id(self) -> str:
+        """Whose rights the actor uses: the actor's own, or those of the person or service account of a key."""
+        return self.key_holder_id or self.actor.id
+
+    @property
+    def person_id(self) -> str:
+        """The user who acts, or whose key acts. "" for service accounts, jobs and operators."""
+        is_person = self.actor.type == "user" or is_id("usr", self.key_holder_id)
+        return self.holder_id if is_person else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ class TenantAdmission:
     actor: Actor
     role: Role
     rights: Rights
-    session_hash: str = field(repr=False)
+    session_hash: str = field(repr=False)  # "" for a key
+    key_holder_id: str = ""  # person or service account whose key it is
+    scopes: frozenset[str] | None = None  # of the key
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from shared.tenancy.admissions import (
     find_ended_refusal,
     get_effective_state,
 )
-from shared.tenancy.entry_repository import Standing, TenantStanding
+from shared.tenancy.entry_repository import KeyStanding, Standing, TenantStanding
 from shared.tenancy.models import Membership, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
@@ -301,7 +301,12 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
 
 
 async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
-    state = get_effective_state(tenant.tenant_state, verified=standing.user_verified)
+    return await get_rights(tenant, verified=standing.user_verified)
+
+
+async def get_rights(tenant: TenantStanding | KeyStanding, *, verified: bool) -> Rights:
+    """What the tenant may use. `verified`: whether the person's address is."""
+    state = get_effective_state(tenant.tenant_state, verified=verified)
     facts = tenant.tenant_id, tenant.rights_version, tenant.epoch, state
     rights = rights_cache.find_rights(*facts)
     if rights is None:
@@ -404,6 +409,8 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
         request_id=request_id or request_ids.current(),
         session=session,
         session_hash=admission.session_hash,
+        key_holder_id=admission.key_holder_id,
+        scopes=admission.scopes,
     )
 
 

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, column, func, table, update
+from sqlalchemy import BigInteger, column, func, table, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.core.db import RawConnection, now
 from shared.identity.models import Operator
+from shared.tenancy.key_texts import ClaimedKey
 from shared.tenancy.models import Membership, Tenant
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
 AUTHENTICATE = "select * from authenticate_user(%s, %s)"
+AUTHENTICATE_KEY = "select * from authenticate_key(%s, %s)"
 LIST_TENANTS = "select * from list_tenants_of_user(%s)"
 UNKNOWN_SLUG = "-"  # no slug is this one
 
@@ -80,6 +82,54 @@ def _read_standing(values: Any) -> Standing:
     if tenant[0] is None:
         return Standing._make((*person, None))
     return Standing._make((*person, TenantStanding._make((*tenant, StandingRole._make(role), epoch))))
+
+
+class KeyStanding(NamedTuple):
+    """An API key, and what its holder is in the tenant."""
+
+    key_id: str
+    key_name: str
+    scopes: Sequence[str]
+    networks: Sequence[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    is_previous: bool  # the text that a rotation replaced
+    previous_ends_at: datetime | None
+    last_used_at: datetime | None
+    last_used_address: str
+    user_id: str  # "" for a service account's key
+    service_account_id: str
+    holder_name: str
+    holder_verified: bool
+    tenant_id: str
+    slug: str
+    tenant_name: str
+    tenant_state: str
+    suspension_message: str
+    rights_version: int
+    role: StandingRole | None  # None for a holder who has left, is disabled or has ended
+    epoch: int  # of the catalog
+
+
+async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> KeyStanding | None:
+    """In one statement, with the row security of the claimed tenant. None where the claimed tenant has no such key."""
+    row = await (await connection.execute(AUTHENTICATE_KEY, (claim.tenant_id, claim.secret_hash))).fetchone()
+    if row is None:
+        return None
+    *facts, epoch = row
+    role = StandingRole._make(facts[20:27]) if facts[20] is not None else None
+    return KeyStanding._make((*facts[:20], role, epoch))
+
+
+async def note_key_use(session: AsyncSession, tenant_id: str, key_id: str, address: str) -> None:
+    connection = await session.connection()
+    await connection.execute(
+        text(
+            "update api_key set last_used_at = now(), last_used_address = :address"
+            " where tenant_id = :tenant_id and id = :key_id"
+        ),
+        {"tenant_id": tenant_id, "key_id": key_id, "address": address},
+    )
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:

@@ -84,7 +84,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
         tenant_id=ctx.tenant_id,
         email=email,
         role=role,
-        invited_by=ctx.actor_id,
+        invited_by=ctx.holder_id,
         invited_by_name=ctx.actor.name,
         expires_at=now() + LIFETIME,
     )
@@ -122,7 +122,10 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     invitation.nonce += 1
     invitation.delivery_problem = ""
     invitation.expires_at = now() + LIFETIME
-    invitation.invited_by, invitation.invited_by_name = ctx.actor_id, ctx.actor.name  # who vouches for it now
+    invitation.invited_by, invitation.invited_by_name = (
+        ctx.holder_id,
+        ctx.actor.name,
+    )  # who vouches for it now
     ctx.session.add(invitation)
     audit_log.record(ctx, "invitation.resent", invitation.id, email=invitation.email)
     await _publish_change(ctx)
@@ -136,7 +139,7 @@ async def _enforce_limits(ctx: Ctx, email: str) -> None:
     if await tenant_repository.get_created_at(ctx) > now() - NEW_TENANT_AGE:
         await enforce_rate_limit(RateLimit.INVITE_NEW_TENANT, ctx.tenant_id)
     await enforce_rate_limit(RateLimit.INVITE_TENANT, ctx.tenant_id)
-    await enforce_rate_limit(RateLimit.INVITE_PERSON, ctx.actor_id)
+    await enforce_rate_limit(RateLimit.INVITE_PERSON, ctx.holder_id)
     await enforce_rate_limit(RateLimit.INVITE_RECIPIENT_HOUR, recipient)
     await enforce_rate_limit(RateLimit.INVITE_RECIPIENT_DAY, recipient)
 
@@ -172,9 +175,11 @@ def _can_offer(permissions: frozenset[str], role: Role | None) -> bool:
 async def _require_inviter(ctx: Ctx, invitation: Invitation) -> None:
     """Raises Refused where who sent it may no longer offer its role: it counts as revoked."""
     row = await role_repository.get_active_role(ctx, invitation.invited_by)
-    inviter = await users.get(ctx.session, invitation.invited_by)
     permissions = roles.build_role(row).permissions if row is not None else frozenset[str]()
-    is_disabled = inviter is None or inviter.disabled_at is not None
+    is_disabled = False
+    if not is_id("sac", invitation.invited_by):
+        inviter = await users.get(ctx.session, invitation.invited_by)
+        is_disabled = inviter is None or inviter.disabled_at is not None
     if is_disabled or not _can_offer(permissions, await roles.get(ctx, invitation.role)):
         raise Refused(REVOKED_MESSAGE, ASK_FOR_NEW_INVITATION, reason="invitation_revoked")
 

@@ -22,11 +22,12 @@ class MailPreferenceView:
 async def list_my_preferences(ctx: Ctx) -> dict[str, MailPreferenceView]:
     """The actor's preferences by kind, of the kinds that are sent to them."""
     policy.require(ctx, actions.NOTIFICATION_READ)
+    person_id = policy.require_person(ctx)
     if not decision.has_permission(ctx, actions.BILLING_CHANGE):
         return {}
-    declined_kinds = await mail_preference_repository.list_declined_mail_kinds(ctx, ctx.actor_id)
+    declined_kinds = await mail_preference_repository.list_declined_mail_kinds(ctx, person_id)
     preferences = {kind: MailPreferenceView(kind not in declined_kinds) for kind in KINDS}
-    if ctx.actor_id in await member_repository.list_owner_ids(ctx):
+    if person_id in await member_repository.list_owner_ids(ctx):
         preferences[PAYMENTS] = MailPreferenceView(True, OWNERS_CANNOT_DECLINE)
     return preferences
 
@@ -36,10 +37,11 @@ async def set_preference(ctx: Ctx, kind: str, enabled: bool) -> None:
     policy.require(ctx, actions.NOTIFICATION_READ)
     if kind not in KINDS:
         raise Invalid("There is no such email type.", "Choose one from the list.")
+    person_id = policy.require_person(ctx)
     is_declined = kind == PAYMENTS and not enabled
-    if is_declined and ctx.actor_id in await member_repository.list_owner_ids(ctx):
+    if is_declined and person_id in await member_repository.list_owner_ids(ctx):
         raise Conflict(OWNERS_CANNOT_DECLINE, "Transfer ownership first.")
-    await mail_preference_repository.save_mail_preference(ctx, ctx.actor_id, kind, enabled)
+    await mail_preference_repository.save_mail_preference(ctx, person_id, kind, enabled)
 
 
 async def is_mail_enabled(ctx: Ctx, user_id: str, kind: str) -> bool:

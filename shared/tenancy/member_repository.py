@@ -76,6 +76,18 @@ async def list_members(
     ]
 
 
+async def find_member(ctx: Ctx, membership_id: str) -> tuple[Membership, User] | None:
+    """None for an unknown and for a removed one."""
+    statement = (
+        select(Membership, User)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(Membership.tenant_id == ctx.tenant_id)
+        .where(Membership.id == membership_id)
+        .where(Membership.state != MembershipState.REMOVED)
+    )
+    return await rows.one(ctx, statement)
+
+
 def _select_by_role(
     ctx: Ctx, conditions: Sequence[ColumnElement[bool]], *, descending: bool, after: str, limit: int
 ) -> Any:

@@ -69,6 +69,15 @@ async def list_members(
     return map_page(page, lambda record: build_member(record[0], record[1]))
 
 
+async def get(ctx: Ctx, membership_id: str) -> Member:
+    """Raises NotFound for an unknown and for a removed one."""
+    policy.require(ctx, actions.MEMBER_READ)
+    record = await member_repository.find_member(ctx, membership_id)
+    if record is None:
+        raise _not_found()
+    return build_member(*record)
+
+
 def require_sort_column(sort: str) -> None:
     """Raises Invalid for an unknown column."""
     if sort not in member_repository.SORTS:
@@ -240,10 +249,14 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     await live_events.refresh_user(ctx.session, current_owner.user_id)
 
 
+def _not_found() -> NotFound:
+    return NotFound("This person is no longer a member.", "Reload the page.")
+
+
 async def _lock_member(ctx: Ctx, membership_id: str) -> Membership:
     membership = await member_repository.lock_membership(ctx, membership_id)
     if membership is None or membership.state is MembershipState.REMOVED:
-        raise NotFound("This person is no longer a member.", "Reload the page.")
+        raise _not_found()
     policy.require_grantable(ctx, await roles.get_permissions(ctx, membership.role))
     return membership
 

@@ -118,6 +118,21 @@ class Membership(Versioned, TenantRow, table=True):
     search_text: str | None = Field(default=None, sa_column=_database_text())
 
 
+class ServiceAccount(Versioned, TenantRow, table=True):
+    """A member without a person: programs use its keys. It outlives whoever made it."""
+
+    __tablename__ = "service_account"
+
+    id: str = Field(default_factory=lambda: new_id("sac"), primary_key=True)
+    name: str
+    role: str  # foreign key (tenant_id, role) -> role(tenant_id, key)
+    created_by: str  # id of the actor
+    created_by_name: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    ended_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    ended_by: str = ""  # name of the person at that time
+
+
 class Invitation(TenantRow, table=True):
     """A pending invitation uses a seat. Its link is a signature over tenant, id and `nonce`; a new nonce invalidates it."""
 
@@ -128,7 +143,7 @@ class Invitation(TenantRow, table=True):
     role: str
     status: InvitationStatus = Field(default=InvitationStatus.PENDING, sa_type=text_enum(InvitationStatus))
     nonce: int = 1
-    invited_by: str  # user id
+    invited_by: str  # id of the user or the service account
     invited_by_name: str
     expires_at: datetime = Field(sa_type=timestamptz())
     sent_nonce: int = 0  # the nonce of the last email sent

@@ -7,6 +7,7 @@ from shared.audit.event_types import AuditAction, with_key, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind
 from shared.tenancy import invitations, limit_usage, models, tasks
+from shared.tenancy.api import me, members
 from shared.tenancy.seats import SEAT_LIMIT
 
 MODULE = Module(
@@ -20,6 +21,7 @@ MODULE = Module(
         models.Notification,
         models.ProvisioningStep,
         models.RoleRow,
+        models.ServiceAccount,
         models.SignUp,
         models.Tenant,
         models.TenantKey,
@@ -37,6 +39,8 @@ MODULE = Module(
         Permission.REPORT_READ: ADMINS,
         Permission.ROLE_READ: EVERYBODY,
         Permission.ROLE_WRITE: ADMINS,
+        Permission.SERVICE_ACCOUNT_READ: ADMINS,
+        Permission.SERVICE_ACCOUNT_WRITE: ADMINS,
         Permission.SETTINGS_READ: ("admin", "billing", "member"),
         Permission.SETTINGS_WRITE: ADMINS,
     },
@@ -62,6 +66,9 @@ MODULE = Module(
         actions.ROLE_CREATE,
         actions.ROLE_DELETE,
         actions.ROLE_READ,
+        actions.SERVICE_ACCOUNT_END,
+        actions.SERVICE_ACCOUNT_READ,
+        actions.SERVICE_ACCOUNT_WRITE,
         actions.SETTINGS_READ,
         actions.SETTINGS_SETUP,
         actions.SETTINGS_WRITE,
@@ -98,6 +105,9 @@ MODULE = Module(
         AuditAction.ROLE_CHANGED: with_name("changed the role"),
         AuditAction.ROLE_CREATED: with_name("created the role"),
         AuditAction.ROLE_DELETED: with_name("deleted the role"),
+        AuditAction.SERVICE_ACCOUNT_CHANGED: with_name("changed the service account"),
+        AuditAction.SERVICE_ACCOUNT_CREATED: with_name("created the service account"),
+        AuditAction.SERVICE_ACCOUNT_ENDED: with_name("deleted the service account"),
         AuditAction.TENANT_BRANDED: "changed the brand colour",
         AuditAction.TENANT_CREATED: "created the organisation",
         AuditAction.TENANT_LOGO_CHANGED: "changed the logo",
@@ -128,6 +138,8 @@ MODULE = Module(
         actions.ROLE_CHANGE.name: ("role.changed",),
         actions.ROLE_CREATE.name: ("role.created",),
         actions.ROLE_DELETE.name: ("role.deleted",),
+        actions.SERVICE_ACCOUNT_END.name: ("service_account.ended",),
+        actions.SERVICE_ACCOUNT_WRITE.name: ("service_account.changed", "service_account.created"),
         actions.SETTINGS_WRITE.name: (
             "provisioning.resumed",
             "tenant.branded",
@@ -156,6 +168,7 @@ MODULE = Module(
             usage=limit_usage.ROLE_USAGE,
         ),
     ],
+    endpoints=[*me.ENDPOINTS, *members.ENDPOINTS],
     on_membership_end=invitations.end_promises,
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
@@ -178,7 +191,12 @@ MODULE = Module(
         ),
         models.Notification: TableContract(export=False, personal=("user_id", "title", "body")),
         models.ProvisioningStep: TableContract(export=False),
-        models.RoleRow: TableContract(export=True, erase_after=("invitation", "membership")),
+        models.RoleRow: TableContract(
+            export=True, erase_after=("invitation", "membership", "service_account")
+        ),
+        models.ServiceAccount: TableContract(
+            export=True, erase_after=("api_key",), personal=("created_by_name", "ended_by")
+        ),
         models.TenantKey: TableContract(export=False),
         models.TenantSettings: TableContract(export=True),
     },

@@ -15,20 +15,21 @@ MAX_LISTED = 50
 async def list_my_notifications(ctx: Ctx) -> Sequence[Notification]:
     """Newest first."""
     policy.require(ctx, actions.NOTIFICATION_READ)
-    return await notification_repository.list_notifications(ctx, ctx.actor_id, MAX_LISTED)
+    return await notification_repository.list_notifications(ctx, policy.require_person(ctx), MAX_LISTED)
 
 
 async def count_unread(ctx: Ctx) -> int:
     policy.require(ctx, actions.NOTIFICATION_READ)
-    return await notification_repository.count_unread(ctx, ctx.actor_id)
+    return await notification_repository.count_unread(ctx, policy.require_person(ctx))
 
 
 async def mark_read(ctx: Ctx, notification_id: str) -> None:
     """Raises NotFound, including for another member's notification."""
     policy.require(ctx, actions.NOTIFICATION_READ)
-    if not await notification_repository.mark_read(ctx, ctx.actor_id, notification_id):
+    person_id = policy.require_person(ctx)
+    if not await notification_repository.mark_read(ctx, person_id, notification_id):
         raise NotFound("There is no such notification.", "Reload the page.")
-    await live_events.refresh_pages(ctx.session, ctx.tenant_id, f"person:{ctx.actor_id}")
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, f"person:{person_id}")
 
 
 async def add(

@@ -9,12 +9,14 @@ from shared.access.roles import ROLES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.core.ids import is_id
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
     Membership,
     MembershipState,
     RoleRow,
+    ServiceAccount,
 )
 
 
@@ -91,8 +93,34 @@ async def list_user_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
     return await rows.all(ctx, statement)
 
 
-async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:
-    """The current role of an active member, otherwise None."""
+async def count_service_accounts_by_role(ctx: Ctx) -> dict[str, int]:
+    """Service accounts that have not ended, by role key."""
+    statement = (
+        select(ServiceAccount.role, func.count())
+        .where(ServiceAccount.tenant_id == ctx.tenant_id)
+        .where(col(ServiceAccount.ended_at).is_(None))
+        .group_by(ServiceAccount.role)
+        .order_by(ServiceAccount.role)
+    )
+    return dict((await ctx.session.exec(statement)).all())
+
+
+async def list_service_account_ids_with_role(ctx: Ctx, role: str) -> Sequence[str]:
+    """Ids of the service accounts with this role that have not ended."""
+    statement = (
+        select(ServiceAccount.id)
+        .where(ServiceAccount.tenant_id == ctx.tenant_id)
+        .where(ServiceAccount.role == role)
+        .where(col(ServiceAccount.ended_at).is_(None))
+        .order_by(col(ServiceAccount.id))
+    )
+    return await rows.all(ctx, statement)
+
+
+async def get_active_role(ctx: Ctx, holder_id: str) -> RoleRow | None:
+    """The current role of an active member or of a service account, otherwise None."""
+    if is_id("sac", holder_id):
+        return await _get_role_of_service_account(ctx, holder_id)
     statement = (
         select(RoleRow)
         .join(
@@ -102,7 +130,24 @@ async def get_active_role(ctx: Ctx, user_id: str) -> RoleRow | None:
             ),
         )
         .where(RoleRow.tenant_id == ctx.tenant_id)
-        .where(Membership.user_id == user_id)
+        .where(Membership.user_id == holder_id)
         .where(Membership.state == MembershipState.ACTIVE)
+    )
+    return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
+
+
+async def _get_role_of_service_account(ctx: Ctx, account_id: str) -> RoleRow | None:
+    statement = (
+        select(RoleRow)
+        .join(
+            ServiceAccount,
+            and_(
+                col(ServiceAccount.tenant_id) == col(RoleRow.tenant_id),
+                col(ServiceAccount.role) == col(RoleRow.key),
+            ),
+        )
+        .where(RoleRow.tenant_id == ctx.tenant_id)
+        .where(ServiceAccount.id == account_id)
+        .where(col(ServiceAccount.ended_at).is_(None))
     )
     return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()

@@ -33,6 +33,7 @@ class RoleUsage:
     role: Role
     members: int
     pending_invitations: int
+    service_accounts: int
 
 
 def build_role(row: RoleRow | StandingRole) -> Role:
@@ -47,14 +48,22 @@ def build_role(row: RoleRow | StandingRole) -> Role:
 async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
     """All roles with their usage, in the order of `list_roles`."""
     policy.require(ctx, actions.ROLE_READ)
-    members, invitations = (
-        await role_repository.count_members_by_role(ctx),
-        await role_repository.count_invitations_by_role(ctx),
-    )
+    members, invitations, service_accounts = await _count_usage(ctx)
     return [
-        RoleUsage(role, members.get(role.key, 0), invitations.get(role.key, 0))
+        RoleUsage(
+            role, members.get(role.key, 0), invitations.get(role.key, 0), service_accounts.get(role.key, 0)
+        )
         for role in await list_roles(ctx)
     ]
+
+
+async def _count_usage(ctx: Ctx) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Members, pending invitations and service accounts, by role key."""
+    return (
+        await role_repository.count_members_by_role(ctx),
+        await role_repository.count_invitations_by_role(ctx),
+        await role_repository.count_service_accounts_by_role(ctx),
+    )
 
 
 async def create(ctx: Ctx, name: str, sentence: str, permissions: Collection[str]) -> Role:
@@ -127,8 +136,9 @@ async def change(
     ctx.session.add(row)
     audit_log.record(ctx, "role.changed", row.id, before=before, after=_audit_fields(row), role=name)
     user_ids = await role_repository.list_user_ids_with_role(ctx, row.key)
+    account_ids = await role_repository.list_service_account_ids_with_role(ctx, row.key)
     if not permissions_before <= (permissions_now := build_role(row).permissions):
-        await membership_end.end_promises(ctx, user_ids, permissions_now)
+        await membership_end.end_promises(ctx, [*user_ids, *account_ids], permissions_now)
     await _publish_change(ctx)
     await live_events.refresh_users(ctx.session, user_ids)
 
@@ -138,11 +148,7 @@ async def delete(ctx: Ctx, role_id: str) -> None:
     policy.require(ctx, actions.ROLE_DELETE)
     await seats.lock_membership(ctx, actions.ROLE_DELETE)
     row = await _require_grantable_custom_role(ctx, role_id)
-    members, invitations = (
-        await role_repository.count_members_by_role(ctx),
-        await role_repository.count_invitations_by_role(ctx),
-    )
-    obstacle = describe_usage(members.get(row.key, 0), invitations.get(row.key, 0))
+    obstacle = describe_usage(*(count.get(row.key, 0) for count in await _count_usage(ctx)))
     policy.require(ctx, actions.ROLE_DELETE, obstacle=obstacle)
 
     row.deleted_at = now()
@@ -188,11 +194,15 @@ async def list_roles(ctx: Ctx) -> Sequence[Role]:
     return [*ROLES.values(), *(build_role(row) for row in await role_repository.list_custom_roles(ctx))]
 
 
-def describe_usage(members: int, invitations: int) -> str:
+def describe_usage(members: int, invitations: int, service_accounts: int) -> str:
     """The reason why a role can't be deleted: "Assigned to 3 members, 1 pending invitation."; "" when it is unused."""
     parts = [
         f"{count} {noun}{'' if count == 1 else 's'}"
-        for count, noun in ((members, "member"), (invitations, "pending invitation"))
+        for count, noun in (
+            (members, "member"),
+            (invitations, "pending invitation"),
+            (service_accounts, "service account"),
+        )
         if count
     ]
     return f"Assigned to {', '.join(parts)}." if parts else ""

@@ -1,14 +1,14 @@
 """Build the HTTP app of a site. Order: request middleware, same-origin check, session guard, our routes, Reflex."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from shared.core import rate_limits, transaction_retries
 from shared.core.errors import DomainError, NotFound
@@ -19,10 +19,15 @@ from shared.web.same_origin import SameOriginMiddleware
 from shared.web.session_guard import SessionGuard
 
 
-def build_app(site: Site, *routes: Route) -> Starlette:
-    app = Starlette(
+def build_app(site: Site, *routes: Route, api_routes: Sequence[BaseRoute] = ()) -> FastAPI:
+    """`api_routes`: of `shared.web.rest`, which handle conflicts themselves."""
+    app = FastAPI(
+        docs_url=None,
+        openapi_url=None,
+        redoc_url=None,
         routes=[
             *map(_repeat_on_conflict, routes),
+            *api_routes,
             *(
                 Route(tree + "{rest:path}", show_not_found, methods=None)
                 for tree in (*FORM_PREFIXES, *site.api_prefixes)
@@ -83,9 +88,7 @@ async def on_http_error(request: Request, problem: Exception) -> Response:
     """Render Starlette's own errors: an unknown path or a wrong method."""
     assert isinstance(problem, HTTPException)
     if problem.status_code == 405:
-        refusal: DomainError = MethodNotAllowed(
-            "This address doesn't accept this kind of request.", "Open the page instead."
-        )
+        refusal: DomainError = MethodNotAllowed()
     else:
         refusal = NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
     return problem_responses.to_response(request.scope, refusal)
@@ -94,3 +97,6 @@ async def on_http_error(request: Request, problem: Exception) -> Response:
 class MethodNotAllowed(DomainError):
     status = 405
     default_reason = "wrong_method"
+
+    def __init__(self, next_step: str = "Open the page instead.") -> None:
+        super().__init__("This address doesn't accept this kind of request.", next_step)

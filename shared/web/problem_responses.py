@@ -22,6 +22,8 @@ class InternalError(DomainError):
 
 def to_response(scope: Scope, refusal: DomainError) -> Response:
     headers = {"cache-control": "no-store"} | public_pages.retry_headers(refusal)
+    if isinstance(refusal, NotSignedIn) and scope["path"].startswith("/api/"):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(refusal, Unavailable) and scope.get("method") == "GET":
         headers["refresh"] = str(refusal.retry_after)  # the page comes back by itself
     if not public_pages.wants_html(scope):

@@ -4,8 +4,10 @@ Unexpected errors become a response with a request id, never a traceback.
 """
 
 import asyncio
+import re
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -30,12 +32,19 @@ SECURITY_HEADERS = {
 BODY_SECONDS = 30.0  # for the whole body of a request
 MAX_CLIENT_ID_LENGTH = 100  # characters
 WEBHOOK_PREFIX = "/webhooks/stripe/"
+API_PREFIX = "/api/"
+MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+MAX_PATH_BYTES = 2_000
 FORBIDDEN_PATH_PARTS = ("//", "\\", "/../", "/./")
 
 
 class BodyTimedOut(DomainError):
     status = 408
     default_reason = "timed_out"
+
+
+class MalformedPath(DomainError):
+    default_reason = "malformed_path"
 
 
 class RequestMiddleware:
@@ -78,6 +87,7 @@ class RequestMiddleware:
 
         try:
             await self.limits.wait_for_turn(scope, is_static=is_static_file(scope["path"]))
+            _decode_api_path(scope)
             if _has_canonical_path(scope):
                 async with rate_limits.not_counted_in_an_outage():
                     await self.app(scope, receive_tracked, send_with_headers)
@@ -155,9 +165,28 @@ def _has_canonical_path(scope: Scope) -> bool:
         or any(trick in path for trick in FORBIDDEN_PATH_PARTS)
     ):
         return False
-    if path.endswith(("/..", "/.")) or len(raw) > 2_000:
+    if path.endswith(("/..", "/.")) or len(raw) > MAX_PATH_BYTES:
         return False
-    return b"%" not in raw or path.startswith("/assets/")
+    return b"%" not in raw or path.startswith(("/assets/", API_PREFIX))
+
+
+def _decode_api_path(scope: Scope) -> None:
+    """Decode each segment of an API's address once; an encoded slash stays inside its segment.
+
+    Raises MalformedPath.
+    """
+    raw: bytes = scope.get("raw_path") or b""
+    if scope["type"] != "http" or not raw.startswith(API_PREFIX.encode()) or b"%" not in raw:
+        return
+    if MALFORMED_ESCAPE.search(raw) or len(raw) > MAX_PATH_BYTES:
+        raise MalformedPath("The address isn't encoded correctly.", "Encode it as UTF-8 with percent signs.")
+    try:
+        segments = [unquote(segment, errors="strict") for segment in raw.decode("ascii").split("/")]
+    except UnicodeError as problem:
+        raise MalformedPath(
+            "The address isn't encoded correctly.", "Encode it as UTF-8 with percent signs."
+        ) from problem
+    scope["path"] = "/".join(segment.replace("/", "%2F") for segment in segments)
 
 
 def _path_for_log(path: str) -> str:

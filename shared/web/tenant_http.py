@@ -17,6 +17,7 @@ from shared.web import (
     stripe_webhooks,
     well_known,
 )
+from shared.web.rest import api
 
 app = http_app.build_app(
     app_sites.TENANT,
@@ -34,4 +35,5 @@ app = http_app.build_app(
     *logo.ROUTES,
     *exports.ROUTES,
     *well_known.ROUTES,
+    api_routes=api.build_routes(),
 )

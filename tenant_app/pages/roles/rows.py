@@ -112,7 +112,9 @@ def role_row(ctx: Ctx, usage: roles.RoleUsage) -> RoleRow:
         policy.is_own_role(ctx, role.key),
         "This role has permissions you don’t have. Ask an owner." if is_above_reader else "",
         refusal_messages.refusal_text(
-            ctx, actions.ROLE_DELETE, obstacle=roles.describe_usage(usage.members, usage.pending_invitations)
+            ctx,
+            actions.ROLE_DELETE,
+            obstacle=roles.describe_usage(usage.members, usage.pending_invitations, usage.service_accounts),
         ),
         version=role.version,
     )

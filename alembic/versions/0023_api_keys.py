@@ -1,0 +1,98 @@
+"""API keys and service accounts.
+
+`authenticate_key` runs with the rights and the row security of its caller: the key's text names its organisation, and
+only this organisation's rows are read. New tables only; code of the version before this one uses none of them.
+"""
+
+import runpy
+from pathlib import Path
+
+from alembic import op
+
+revision = "0023"
+down_revision = "0022"
+branch_labels = None
+depends_on = None
+works_with = "0004"
+
+protect = runpy.run_path(str(Path(__file__).parents[1] / "frozen/row_security.py"))["protect"]
+
+ID = 'text collate "C"'
+KEY = f"tenant_id {ID} not null references tenant, id {ID} not null"
+MOMENT = "timestamptz not null default clock_timestamp()"
+VERSION = "version int not null default 1, version_at timestamptz, version_by text not null default ''"
+
+TABLES = f"""
+create table service_account (
+    {KEY}, name text not null check (length(name) between 1 and 60), role {ID} not null,
+    created_by {ID} not null, created_by_name text not null, created_at {MOMENT},
+    ended_at timestamptz, ended_by text not null default '', {VERSION},
+    primary key (tenant_id, id), foreign key (tenant_id, role) references role (tenant_id, key)
+);
+create index service_account_of_role on service_account (tenant_id, role);
+create table api_key (
+    {KEY}, name text not null check (length(name) between 1 and 60),
+    secret_hash text not null check (length(secret_hash) = 64), hint text not null,
+    previous_hash text not null default '', previous_hint text not null default '', previous_ends_at timestamptz,
+    scopes text[] not null, user_id {ID} references "user", service_account_id {ID},
+    networks text[] not null default '{{}}', origins text[] not null default '{{}}', expires_at timestamptz,
+    created_by_name text not null, created_at {MOMENT}, last_used_at timestamptz, last_used_address text not null default '',
+    revoked_at timestamptz, revoked_by text not null default '', {VERSION},
+    primary key (tenant_id, id), foreign key (tenant_id, service_account_id) references service_account,
+    check ((user_id is null) <> (service_account_id is null))
+);
+create unique index api_key_secret on api_key (tenant_id, secret_hash);
+create index api_key_previous on api_key (tenant_id, previous_hash) where previous_hash <> '';
+create index api_key_newest on api_key (tenant_id, created_at desc, id desc);
+"""
+
+# Whose key it is, and what its holder is in the organisation. No row for a text that is nobody's key here.
+AUTHENTICATE = """
+create or replace function authenticate_key(claimed_tenant text, sought_hash text)
+returns table (
+    key_id text, key_name text, scopes text[], networks text[], expires_at timestamptz, revoked_at timestamptz,
+    is_previous boolean, previous_ends_at timestamptz, last_used_at timestamptz, last_used_address text,
+    user_id text, service_account_id text, holder_name text, holder_verified boolean,
+    tenant_id text, slug text, tenant_name text, tenant_state text, suspension_message text, rights_version bigint,
+    role_key text, role_name text, builtin boolean, sentence text, permissions text[], deleted_at timestamptz,
+    role_version int, epoch bigint
+)
+language plpgsql set search_path = pg_catalog, public, pg_temp as $$
+#variable_conflict use_column
+begin
+    perform set_config('app.tenant_id', claimed_tenant, true), set_config('app.user_id', '', true),
+        set_config('app.cross_tenant_reason', '', true);
+    return query
+        select k.id, k.name, k.scopes, k.networks, k.expires_at, k.revoked_at,
+            k.secret_hash <> sought_hash, k.previous_ends_at, k.last_used_at, k.last_used_address,
+            coalesce(k.user_id, ''), coalesce(k.service_account_id, ''), coalesce(u.name, s.name, ''), coalesce(u.email_verified_at is not null, true),
+            t.id, t.slug, t.name, t.state, t.suspension_message, t.rights_version::bigint,
+            r.key, r.name, r.builtin, r.sentence, r.permissions, r.deleted_at, r.version, e.number
+        from api_key k
+        join tenant t on t.id = k.tenant_id
+        cross join entitlement_epoch e
+        left join "user" u on u.id = k.user_id
+        left join membership m on m.tenant_id = k.tenant_id and m.user_id = k.user_id and m.state = 'active'
+            and u.disabled_at is null
+        left join service_account s on s.tenant_id = k.tenant_id and s.id = k.service_account_id and s.ended_at is null
+        left join role r on r.tenant_id = k.tenant_id and r.key = coalesce(m.role, s.role)
+        where k.tenant_id = claimed_tenant and (k.secret_hash = sought_hash or k.previous_hash = sought_hash);
+    if not found then
+        perform set_config('app.tenant_id', '', true);
+    end if;
+end $$;
+revoke execute on function authenticate_key(text, text) from public;
+grant execute on function authenticate_key(text, text) to bulkhead_app;
+"""
+
+
+def upgrade() -> None:
+    op.execute(TABLES)
+    for table in ("service_account", "api_key"):
+        op.execute(protect(table, app="select, insert, update"))
+    op.execute(AUTHENTICATE)
+
+
+def downgrade() -> None:
+    op.execute("drop function authenticate_key(text, text)")
+    op.execute("drop table api_key, service_account")

@@ -1,0 +1,92 @@
+"""Endpoints of the REST API, as modules declare them in their manifests. `shared.web.rest` serves them.
+
+A handler is a FastAPI operation: its parameters and its return annotation are what the API accepts and answers. It parses,
+calls one service and serialises.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from shared.access.actions import Action
+from shared.core import registry
+from shared.core.context import Ctx
+from shared.core.errors import DomainError
+from shared.core.paging import MAX_CURSOR_LENGTH, MAX_PAGE_SIZE
+from shared.core.registry import Module
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    method: str
+    path: str  # below /api/v1
+    handler: Callable[..., Any]
+    action: Action | None  # that its service requires; None where any key may ask
+    summary: str  # one sentence in the imperative
+    status: int = 200
+    errors: tuple[int, ...] = ()  # statuses beside those of every endpoint
+
+
+class ApiInput(BaseModel):
+    """A body: unknown fields and converted types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ApiOutput(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ApiPage(ApiOutput, Generic[Item]):
+    items: list[Item]
+    next: str | None = None  # the value of `after` for the next page; null on the last one
+
+
+class PreconditionMissing(DomainError):
+    """A change of something with a version, without the version that the client has seen."""
+
+    status = 428
+    default_reason = "precondition_missing"
+
+
+def get_ctx(request: Request) -> Ctx:
+    """The context that the route has entered."""
+    ctx: Ctx = request.state.ctx
+    return ctx
+
+
+def parse_if_match(request: Request) -> int:
+    """The version in `If-Match: "3"`. Raises PreconditionMissing."""
+    text = request.headers.get("if-match", "").strip()
+    number = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else ""
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise PreconditionMissing(
+            "This change needs the version that you have read.",
+            'Send the ETag of your last read as If-Match, such as "3".',
+        )
+    return int(number)
+
+
+def set_etag(response: Response, version: int) -> None:
+    response.headers["etag"] = f'"{version}"'
+
+
+ApiCtx = Annotated[Ctx, Depends(get_ctx)]
+IfMatch = Annotated[int, Depends(parse_if_match)]
+After = Annotated[str, Query(max_length=MAX_CURSOR_LENGTH, description="`next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Items on one page")]
+
+ENDPOINTS: list[Endpoint] = []  # of all manifests
+
+
+@registry.each_module
+def _add_endpoints(module: Module) -> None:
+    known = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    ENDPOINTS.extend(
+        endpoint for endpoint in module.endpoints if (endpoint.method, endpoint.path) not in known
+    )

@@ -1,0 +1,1 @@
+"""API keys of a tenant: how programs prove who they are."""

@@ -1,0 +1,13 @@
+"""What members can do with API keys."""
+
+from shared.access.actions import Action
+from shared.access.permissions import Permission
+
+API_KEY_CREATE = Action(
+    "api_key:create", Permission.API_KEY_WRITE, "create API keys", writes=True, feature="api_access"
+)
+API_KEY_READ = Action("api_key:read", Permission.API_KEY_READ, "view API keys")
+API_KEY_REVOKE = Action(
+    "api_key:revoke", Permission.API_KEY_WRITE, "revoke API keys", writes=True, allowed_when_unpaid=True
+)
+API_USE = Action("api:use", Permission.HOME_READ, "use the API", feature="api_access")

@@ -1,0 +1,400 @@
+"""API keys of a tenant: create, list, rotate, revoke.
+
+A key acts for a person or a service account: it has the scopes it was given, as long as its holder has these permissions.
+Its text is shown once; the database holds a hash. `tenancy.entry.authenticate_key` lets it in.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+from shared.access import policy
+from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES
+from shared.api_keys import key_repository
+from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
+from shared.api_keys.models import ApiKey
+from shared.audit import audit_log
+from shared.core import live_events, rows
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.displayed_text import clean_line
+from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.ids import new_id
+from shared.core.paging import Page, build_page, clamp_limit, map_page
+from shared.core.versions import advance_version, require_version
+from shared.tenancy import roles, service_accounts
+from shared.tenancy.key_texts import new_key_text
+from shared.tenancy.models import ServiceAccount
+
+TOPIC = "api_keys"  # of open pages
+MAX_KEYS = 200  # that work, in one tenant
+MAX_NAME_LENGTH = 60
+MAX_NETWORKS = MAX_ORIGINS = 20
+IPV6_HOUSEHOLD = 64  # bits; `get_client_address` keeps no more
+MAX_LIFETIME = timedelta(days=3650)
+MAX_OVERLAP = timedelta(days=7)
+DEFAULT_OVERLAP = timedelta(hours=24)
+
+
+class KeyState(StrEnum):
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    id: str
+    name: str
+    hint: str
+    scopes: tuple[str, ...]
+    state: KeyState
+    holder_type: str  # user or service_account
+    holder_id: str
+    holder_name: str
+    networks: tuple[str, ...]
+    origins: tuple[str, ...]
+    created_by_name: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    last_used_address: str
+    previous_hint: str  # of the text that works until `previous_ends_at`; "" without one
+    previous_ends_at: datetime | None
+    revoked_at: datetime | None
+    revoked_by: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedKey:
+    key: KeyView
+    text: str = field(repr=False)  # the only time that it can be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRequest:
+    """What a key is to be. `scopes`: permissions. `expires_at` None: never."""
+
+    name: str
+    scopes: Collection[str]
+    expires_at: datetime | None = None
+    networks: Collection[str] = ()  # CIDR, or single addresses; empty: it works from anywhere
+    origins: Collection[str] = ()  # of web pages that may use it, as https://app.example.com
+    service_account_id: str = ""  # "" for a key of the person who creates it
+
+
+def list_scopes(ctx: Ctx) -> list[str]:
+    """The permissions that the actor can give to a key, alphabetical."""
+    return sorted(ctx.permissions & (ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS))
+
+
+async def list_keys(ctx: Ctx, *, after: str = "", limit: int = 50) -> Page[KeyView]:
+    """Newest first, revoked ones included. Raises Invalid for an unknown page."""
+    policy.require(ctx, API_KEY_READ)
+    limit = clamp_limit(limit)
+    records = await key_repository.list_keys(ctx, after=after, limit=limit + 1)
+    page = build_page(records, limit=limit, cursor_of=lambda record: key_repository.get_cursor(record[0]))
+    return map_page(
+        page,
+        lambda record: _build_view(
+            record[0], record[1].name if record[1] else record[2].name if record[2] else ""
+        ),
+    )
+
+
+async def get(ctx: Ctx, key_id: str) -> KeyView:
+    """Raises NotFound."""
+    policy.require(ctx, API_KEY_READ)
+    key = await ctx.session.get(ApiKey, (ctx.tenant_id, key_id))
+    if key is None:
+        raise _not_found()
+    return await _view(ctx, key)
+
+
+async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
+    """Raises Invalid, NotFound for an unknown service account, Conflict above `MAX_KEYS`, Refused for scopes that the actor lacks."""
+    policy.require(ctx, API_KEY_CREATE)
+    name, scopes = _clean_name(request.name), _clean_scopes(request.scopes)
+    networks, origins = _clean_networks(request.networks), _clean_origins(request.origins)
+    expires_at = _check_expiry(request.expires_at)
+    policy.require_grantable(ctx, scopes)
+    account = await _lock_service_account(ctx, request.service_account_id, scopes)
+    if account is None and not ctx.person_id:
+        raise Invalid(
+            "A key of a service account can only create keys for service accounts.",
+            "Name a service account.",
+            fields={"service_account_id": "Missing"},
+        )
+    if await key_repository.count_working_keys(ctx) >= MAX_KEYS:
+        raise Conflict(f"{MAX_KEYS} keys are in use.", "Revoke one that is no longer needed.")
+
+    text = new_key_text(ctx.tenant_id)
+    key = ApiKey(
+        tenant_id=ctx.tenant_id,
+        id=new_id("key"),
+        name=name,
+        secret_hash=text.secret_hash,
+        hint=text.hint,
+        scopes=sorted(scopes),
+        user_id=None if account else ctx.person_id,
+        service_account_id=account.id if account else None,
+        networks=networks,
+        origins=origins,
+        expires_at=expires_at,
+        created_by_name=ctx.actor.name,
+    )
+    ctx.session.add(key)
+    audit_log.record(ctx, "api_key.created", key.id, after=_audit_fields(key), key=name)
+    await _publish_change(ctx)
+    return CreatedKey(key=await _view(ctx, key), text=text.text)
+
+
+async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP) -> CreatedKey:
+    """Give the key a new text. The former one works for `overlap` more, at most 7 days.
+
+    A text that an earlier rotation replaced ends now. Raises Invalid, NotFound, Conflict for a key that does not work.
+    """
+    policy.require(ctx, API_KEY_CREATE)
+    if not timedelta() <= overlap <= MAX_OVERLAP:
+        raise Invalid(
+            "The former key can work for at most 7 more days.",
+            "Choose a shorter time.",
+            fields={"overlap": "At most 7 days"},
+        )
+    key = await _lock_working_key(ctx, key_id)
+    policy.require_grantable(ctx, key.scopes)
+    text, former_hint = new_key_text(ctx.tenant_id), key.hint
+    has_overlap = bool(overlap)
+    key.previous_hash, key.previous_hint = (key.secret_hash, key.hint) if has_overlap else ("", "")
+    key.previous_ends_at = now() + overlap if has_overlap else None
+    key.secret_hash, key.hint = text.secret_hash, text.hint
+    advance_version(key, ctx.actor.name)
+    ctx.session.add(key)
+    audit_log.record(
+        ctx,
+        "api_key.rotated",
+        key.id,
+        before={"hint": former_hint},
+        after={
+            "hint": key.hint,
+            "former_until": key.previous_ends_at.isoformat() if key.previous_ends_at else "",
+        },
+        key=key.name,
+    )
+    await _publish_change(ctx)
+    return CreatedKey(key=await _view(ctx, key), text=text.text)
+
+
+async def change(
+    ctx: Ctx,
+    key_id: str,
+    *,
+    name: str,
+    scopes: Collection[str],
+    networks: Collection[str],
+    origins: Collection[str],
+    version: int | None,
+) -> KeyView:
+    """Takes effect on the next request. `version`: of the key that was read.
+
+    Raises Invalid, NotFound, Conflict for a key that does not work, Refused for scopes that the actor or the service
+    account lacks, ChangedMeanwhile.
+    """
+    policy.require(ctx, API_KEY_CREATE)
+    name, scope_set = _clean_name(name), _clean_scopes(scopes)
+    clean_networks, clean_origins = _clean_networks(networks), _clean_origins(origins)
+    key = await _lock_working_key(ctx, key_id)
+    policy.require_grantable(ctx, scope_set | set(key.scopes))
+    await _lock_service_account(ctx, key.service_account_id or "", scope_set)
+    values = {
+        "Name": (key.name, name),
+        "Scopes that differ": (set(key.scopes), set(scope_set)),
+        "Addresses that differ": (set(key.networks), set(clean_networks)),
+        "Origins that differ": (set(key.origins), set(clean_origins)),
+    }
+    require_version(key, version, "this key", values)
+    before = _audit_fields(key)
+    key.name, key.scopes, key.networks, key.origins = name, sorted(scope_set), clean_networks, clean_origins
+    if _audit_fields(key) != before:
+        advance_version(key, ctx.actor.name)
+        ctx.session.add(key)
+        audit_log.record(ctx, "api_key.changed", key.id, before=before, after=_audit_fields(key), key=name)
+        await _publish_change(ctx)
+    return await _view(ctx, key)
+
+
+async def revoke(ctx: Ctx, key_id: str) -> None:
+    """Requests that begin after the commit are refused. Raises NotFound, Conflict for one that is revoked already."""
+    policy.require(ctx, API_KEY_REVOKE)
+    key = await rows.lock(ctx, ApiKey, key_id)
+    if key is None:
+        raise _not_found()
+    if key.revoked_at is not None:
+        raise Conflict("This key is revoked already.", "Reload the page.")
+    await _revoke(ctx, [key])
+
+
+async def end_keys_of_members(ctx: Ctx, user_ids: Collection[str], permissions: frozenset[str]) -> None:
+    """`Module.on_membership_end`. A key never has more permissions than its holder, so only an end concerns it."""
+    if not permissions:
+        await _revoke(ctx, await key_repository.lock_keys_of_holders(ctx, user_ids))
+
+
+async def _revoke(ctx: Ctx, working_keys: Collection[ApiKey]) -> None:
+    for key in working_keys:
+        key.revoked_at, key.revoked_by = now(), ctx.actor.name
+        ctx.session.add(key)
+        audit_log.record(ctx, "api_key.revoked", key.id, before={"hint": key.hint}, key=key.name)
+    if working_keys:
+        await _publish_change(ctx)
+
+
+async def _lock_working_key(ctx: Ctx, key_id: str) -> ApiKey:
+    key = await rows.lock(ctx, ApiKey, key_id)
+    if key is None:
+        raise _not_found()
+    state = _state_of(key)
+    if state is not KeyState.ACTIVE:
+        raise Conflict(f"This key is {state.value}.", "Create a new key.")
+    return key
+
+
+async def _lock_service_account(
+    ctx: Ctx, service_account_id: str, scopes: Collection[str]
+) -> ServiceAccount | None:
+    """None for a key of a person. Raises NotFound, Invalid for scopes that the account's role does not have."""
+    if not service_account_id:
+        return None
+    account = await service_accounts.lock_active(ctx, service_account_id)
+    permissions = await roles.get_permissions(ctx, account.role) or frozenset[str]()
+    if missing := sorted(set(scopes) - permissions):
+        text = f"The role of {account.name} lacks {', '.join(missing)}."
+        raise Invalid(text, "Choose fewer scopes, or another role.", fields={"scopes": text})
+    return account
+
+
+def _clean_name(text: str) -> str:
+    return clean_line(
+        text, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH, fields=("name",)
+    )
+
+
+def _clean_scopes(scopes: Collection[str]) -> frozenset[str]:
+    """Raises Invalid for none, for an unknown one, and for what no program may do."""
+    allowed = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS
+    if unknown := sorted(set(scopes) - allowed):
+        text = f"There is no scope {unknown[0][:60]}."
+        raise Invalid(text, "Choose scopes from the list.", fields={"scopes": text})
+    if not scopes:
+        raise Invalid("Choose at least one scope.", "", fields={"scopes": "Choose at least one scope."})
+    return frozenset(str(scope) for scope in scopes)
+
+
+def _clean_networks(networks: Collection[str]) -> list[str]:
+    problem = f"Enter up to {MAX_NETWORKS} addresses such as 203.0.113.7 or 203.0.113.0/24."
+    if len(networks) > MAX_NETWORKS:
+        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem})
+    try:
+        parsed = {ip_network(network.strip()) for network in networks}
+    except ValueError:
+        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem}) from None
+    if any(network.version == 6 and network.prefixlen > IPV6_HOUSEHOLD for network in parsed):
+        problem = "Enter IPv6 networks of /64 or larger: smaller parts can't be told apart."
+        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem})
+    return sorted(map(str, parsed))
+
+
+def _clean_origins(origins: Collection[str]) -> list[str]:
+    cleaned = {origin.strip().lower() for origin in origins}
+    if len(cleaned) > MAX_ORIGINS or not all(map(_is_origin, cleaned)):
+        problem = f"Enter up to {MAX_ORIGINS} origins such as https://app.example.com, without a path."
+        raise Invalid(problem, "Correct the origins.", fields={"origins": problem})
+    return sorted(cleaned)
+
+
+def _is_origin(text: str) -> bool:
+    """Scheme and host, as browsers send it; http only for localhost."""
+    try:
+        parts = urlsplit(text)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
+        return (
+            (parts.scheme == "https" or is_local)
+            and len(text) <= 200
+            and text.isascii()
+            and text == f"{parts.scheme}://{parts.netloc}"
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and parts.port != 0
+        )
+    except ValueError:
+        return False
+
+
+def _check_expiry(expires_at: datetime | None) -> datetime | None:
+    if expires_at is not None and (
+        expires_at.tzinfo is None or not timedelta() < expires_at - now() <= MAX_LIFETIME
+    ):
+        problem = "Enter a time in the next ten years."
+        raise Invalid(problem, "Correct the date.", fields={"expires_at": problem})
+    return expires_at
+
+
+def _state_of(key: ApiKey) -> KeyState:
+    if key.revoked_at is not None:
+        return KeyState.REVOKED
+    return KeyState.EXPIRED if key.expires_at is not None and key.expires_at <= now() else KeyState.ACTIVE
+
+
+async def _view(ctx: Ctx, key: ApiKey) -> KeyView:
+    await ctx.session.flush()
+    return _build_view(key, await key_repository.get_holder_name(ctx, key))
+
+
+def _build_view(key: ApiKey, holder_name: str) -> KeyView:
+    has_previous = key.previous_ends_at is not None and key.previous_ends_at > now()
+    return KeyView(
+        id=key.id,
+        name=key.name,
+        hint=key.hint,
+        scopes=tuple(key.scopes),
+        state=_state_of(key),
+        holder_type="user" if key.user_id else "service_account",
+        holder_id=key.user_id or key.service_account_id or "",
+        holder_name=holder_name,
+        networks=tuple(key.networks),
+        origins=tuple(key.origins),
+        created_by_name=key.created_by_name,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        last_used_at=key.last_used_at,
+        last_used_address=key.last_used_address,
+        previous_hint=key.previous_hint if has_previous else "",
+        previous_ends_at=key.previous_ends_at if has_previous else None,
+        revoked_at=key.revoked_at,
+        revoked_by=key.revoked_by,
+        version=key.version,
+    )
+
+
+def _audit_fields(key: ApiKey) -> dict[str, object]:
+    return {
+        "name": key.name,
+        "hint": key.hint,
+        "scopes": list(key.scopes),
+        "networks": list(key.networks),
+        "origins": list(key.origins),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else "",
+        "service_account": key.service_account_id or "",
+    }
+
+
+def _not_found() -> NotFound:
+    return NotFound("This key doesn't exist.", "Reload the page.")
+
+
+async def _publish_change(ctx: Ctx) -> None:
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)

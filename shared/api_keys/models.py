@@ -1,0 +1,38 @@
+"""The table of API keys."""
+
+from datetime import datetime
+
+from sqlalchemy import ARRAY, Text
+from sqlmodel import Field
+
+from shared.core.db import TenantRow, now, timestamptz
+from shared.core.ids import new_id
+from shared.core.versions import Versioned
+
+
+class ApiKey(Versioned, TenantRow, table=True):
+    """A key of a person or of a service account. Revoked keys are kept, because the audit log names them."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(default_factory=lambda: new_id("key"), primary_key=True)
+    name: str
+    secret_hash: str = Field(repr=False)  # sha256 of the whole text, in hex
+    hint: str  # the beginning and the end of the text
+    previous_hash: str = Field(default="", repr=False)  # of the text that a rotation replaced
+    previous_hint: str = ""
+    previous_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    scopes: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))  # permissions
+    user_id: str | None = Field(default=None, foreign_key="user.id")
+    service_account_id: str | None = None
+    networks: list[str] = Field(
+        default_factory=list, sa_type=ARRAY(Text)
+    )  # it works from; empty: from anywhere
+    origins: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))  # of web pages that may use it
+    expires_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_by_name: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    last_used_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    last_used_address: str = ""
+    revoked_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    revoked_by: str = ""

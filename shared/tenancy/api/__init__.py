@@ -1,0 +1,1 @@
+"""REST endpoints of tenancy. Each parses, calls one service and serialises."""

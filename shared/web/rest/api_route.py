@@ -1,0 +1,123 @@
+"""The route of every endpoint: authenticate, count, enter, answer.
+
+A request is one transaction, which is committed before the answer is sent.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.access.refusal_messages import build_refusal
+from shared.api_keys.actions import API_USE
+from shared.core import transaction_retries
+from shared.core.errors import ChangedMeanwhile, DomainError, Invalid, NotSignedIn
+from shared.tenancy import key_entry
+from shared.tenancy.key_entry import KeyAdmission
+from shared.web import request_identity
+from shared.web.rest import strict_json
+
+MAX_KEY_LENGTH = 200
+MAX_PROBLEMS = 20  # fields that one answer names
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class PreconditionFailed(DomainError):
+    """The object was changed after the client had read it."""
+
+    status = 412
+    default_reason = "changed_meanwhile"
+
+    def __init__(self, change: ChangedMeanwhile) -> None:
+        super().__init__(change.detail, "Read it again, then send your change with the new ETag.")
+        self._change = change
+
+    def problem_details(self, request_id: str) -> dict[str, object]:
+        details = self._change.problem_details(request_id)
+        return {**details, "title": type(self).__name__, "status": self.status, "next_step": self.next_step}
+
+
+class JsonRequest(Request):
+    """A request whose body was read and parsed already."""
+
+    def __init__(self, request: Request, body: bytes, value: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body, self._json = body, value
+
+
+class ApiRoute(APIRoute):
+    def get_route_handler(self) -> Handler:
+        handle: Handler = super().get_route_handler()
+        has_body = self.body_field is not None
+
+        async def answer(request: Request) -> Response:
+            admission = await _authenticate(request)
+            if refused := admission.rights.verdicts.get(API_USE.name):
+                raise build_refusal(refused, API_USE, admission)
+            parsed = await _read_request(request, has_body=has_body)
+
+            async def attempt() -> Response:
+                try:
+                    async with key_entry.enter_key(admission) as ctx:
+                        parsed.state.ctx = ctx
+                        return await handle(parsed)
+                except ChangedMeanwhile as change:
+                    raise PreconditionFailed(change) from None
+                except RequestValidationError as problem:
+                    raise _to_invalid(problem) from None
+
+            response = await transaction_retries.repeat_on_conflict(attempt)
+            response.headers.setdefault("cache-control", "no-store")
+            return response
+
+        return answer
+
+
+async def _authenticate(request: Request) -> KeyAdmission:
+    """Raises NotSignedIn without a key in the Authorization header, and as `authenticate_key`."""
+    lines = request.headers.getlist("authorization")
+    scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
+    if scheme.lower() != "bearer" or len(text) > MAX_KEY_LENGTH:
+        raise NotSignedIn(
+            "This request has no API key.", "Send it as Authorization: Bearer bk_live_… and try again."
+        )
+    address = request_identity.get_client_address(request)
+    admission = await key_entry.authenticate_key(text.strip(), address=address)
+    request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
+    return admission
+
+
+async def _read_request(request: Request, *, has_body: bool) -> Request:
+    """Raises BadBody, BodyTooLarge, UnsupportedMediaType."""
+    body = await strict_json.read_body(request)
+    if not has_body:
+        if body:
+            raise strict_json.BadBody("This address reads no body.", "Send the request without one.")
+        return JsonRequest(request, b"", None)
+    if not body:
+        raise strict_json.BadBody("The body is missing.", "Send a JSON object.")
+    strict_json.require_json_type(request)
+    return JsonRequest(request, body, strict_json.parse(body))
+
+
+def _to_invalid(problem: RequestValidationError) -> Invalid:
+    """A sentence for each field that is wrong. No value of the request is repeated."""
+    fields = {}
+    for error in problem.errors()[:MAX_PROBLEMS]:
+        place, *path = error["loc"]
+        name = ".".join(str(part) for part in path)[:100] or str(place)
+        fields[name] = _describe(error["type"], str(error["msg"]))
+    names = ", ".join(fields)
+    return Invalid(f"Not accepted: {names}.", "Correct these and send the request again.", fields=fields)
+
+
+def _describe(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "This field is unknown."
+    if kind == "missing":
+        return "This field is missing."
+    return message if message.endswith(".") else f"{message}."

@@ -1,0 +1,42 @@
+"""A program that calls the REST API: a key, and a client that sends it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import httpx
+
+from shared.api_keys import keys
+from shared.web import tenant_http
+from tests.conftest import Person
+
+ALL_SCOPES = frozenset[str]()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    key_id: str
+    text: str
+
+    def client(self) -> httpx.AsyncClient:
+        return client(self.text)
+
+
+def client(key: str = "", *, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(tenant_http.app, client=(address, 4321)),
+        base_url="https://bulkhead.test",
+        headers=headers,
+    )
+
+
+async def create_key(
+    person: Person, *scopes: str, name: str = "Nightly import", networks: Collection[str] = ()
+) -> Program:
+    """A key of this person: with all their scopes where none are named."""
+    async with person.ctx() as ctx:
+        created = await keys.create(
+            ctx,
+            keys.KeyRequest(name=name, scopes=scopes or keys.list_scopes(ctx), networks=networks),
+        )
+    return Program(created.key.id, created.text)
