@@ -83,6 +83,14 @@ begin
 end $$;
 revoke execute on function authenticate_key(text, text) from public;
 grant execute on function authenticate_key(text, text) to bulkhead_app;
+
+create or replace function note_key_use(used_key text, used_from text) returns void
+language sql set search_path = pg_catalog, public, pg_temp as $$
+    update api_key set last_used_at = clock_timestamp(), last_used_address = used_from
+    where tenant_id = current_setting('app.tenant_id', true) and id = used_key
+$$;
+revoke execute on function note_key_use(text, text) from public;
+grant execute on function note_key_use(text, text) to bulkhead_app;
 """
 
 
@@ -94,5 +102,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("drop function authenticate_key(text, text)")
+    op.execute("drop function authenticate_key(text, text), note_key_use(text, text)")
     op.execute("drop table api_key, service_account")

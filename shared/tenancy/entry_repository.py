@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, column, func, table, text, update
+from sqlalchemy import BigInteger, column, func, table, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +17,7 @@ from shared.tenancy.models import Membership, Tenant
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
 AUTHENTICATE = "select * from authenticate_user(%s, %s)"
 AUTHENTICATE_KEY = "select * from authenticate_key(%s, %s)"
+NOTE_KEY_USE = "select note_key_use(%s, %s)"
 LIST_TENANTS = "select * from list_tenants_of_user(%s)"
 UNKNOWN_SLUG = "-"  # no slug is this one
 
@@ -121,15 +122,10 @@ async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> Key
     return KeyStanding._make((*facts[:20], role, epoch))
 
 
-async def note_key_use(session: AsyncSession, tenant_id: str, key_id: str, address: str) -> None:
+async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None:
+    """Of a key of the transaction's tenant."""
     connection = await session.connection()
-    await connection.execute(
-        text(
-            "update api_key set last_used_at = now(), last_used_address = :address"
-            " where tenant_id = :tenant_id and id = :key_id"
-        ),
-        {"tenant_id": tenant_id, "key_id": key_id, "address": address},
-    )
+    await connection.exec_driver_sql(NOTE_KEY_USE, (key_id, address))
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:

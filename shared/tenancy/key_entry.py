@@ -112,10 +112,10 @@ def _require_working(standing: KeyStanding, address: str) -> Role:
 def _is_in_networks(address: str, networks: Sequence[str]) -> bool:
     """`address`: of one host, or the /64 network of an IPv6 one."""
     try:
-        first, *_ = ip_network(address, strict=False)
+        host = ip_network(address, strict=False).network_address
     except ValueError:
         return False
-    return any(first in ip_network(network) for network in networks)
+    return any(host in ip_network(network) for network in networks)
 
 
 async def _note_use(standing: KeyStanding, address: str) -> None:
@@ -124,4 +124,4 @@ async def _note_use(standing: KeyStanding, address: str) -> None:
     if standing.last_used_at is not None and now() - standing.last_used_at < interval:
         return
     async with db.transaction(tenant_id=standing.tenant_id) as session:
-        await repository.note_key_use(session, standing.tenant_id, standing.key_id, address)
+        await repository.note_key_use(session, standing.key_id, address)

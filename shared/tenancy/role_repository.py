@@ -136,7 +136,7 @@ async def get_active_role(ctx: Ctx, holder_id: str) -> RoleRow | None:
     return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
 
 
-async def _get_role_of_service_account(ctx: Ctx, account_id: str) -> RoleRow | None:
+async def _get_role_of_service_account(ctx: Ctx, service_account_id: str) -> RoleRow | None:
     statement = (
         select(RoleRow)
         .join(
@@ -147,7 +147,7 @@ async def _get_role_of_service_account(ctx: Ctx, account_id: str) -> RoleRow | N
             ),
         )
         .where(RoleRow.tenant_id == ctx.tenant_id)
-        .where(ServiceAccount.id == account_id)
+        .where(ServiceAccount.id == service_account_id)
         .where(col(ServiceAccount.ended_at).is_(None))
     )
     return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()

@@ -73,7 +73,7 @@ async def create(ctx: Ctx, name: str, role: str) -> ServiceAccountView:
 
 
 async def change(
-    ctx: Ctx, account_id: str, *, name: str, role: str, version: int | None
+    ctx: Ctx, service_account_id: str, *, name: str, role: str, version: int | None
 ) -> ServiceAccountView:
     """Takes effect on the next request of its keys. `version`: of the account that was read.
 
@@ -82,7 +82,7 @@ async def change(
     policy.require(ctx, actions.SERVICE_ACCOUNT_WRITE)
     name = _clean_name(name)
     await seats.lock_membership(ctx, actions.SERVICE_ACCOUNT_WRITE)
-    account = await lock_active(ctx, account_id)
+    account = await lock_active(ctx, service_account_id)
     policy.require_grantable(ctx, await roles.get_permissions(ctx, account.role))
     await _require_assignable(ctx, role)
     role_names = await roles.get_name(ctx, account.role), await roles.get_name(ctx, role)
@@ -109,11 +109,11 @@ async def change(
     return _build_view(account)
 
 
-async def end(ctx: Ctx, account_id: str) -> None:
+async def end(ctx: Ctx, service_account_id: str) -> None:
     """Its keys end with it, on the next request. Raises NotFound, Refused for one above the actor's permissions."""
     policy.require(ctx, actions.SERVICE_ACCOUNT_END)
     await seats.lock_membership(ctx, actions.SERVICE_ACCOUNT_END)
-    account = await lock_active(ctx, account_id)
+    account = await lock_active(ctx, service_account_id)
     policy.require_grantable(ctx, await roles.get_permissions(ctx, account.role))
     account.ended_at, account.ended_by = now(), ctx.actor.name
     ctx.session.add(account)
@@ -128,9 +128,9 @@ async def end(ctx: Ctx, account_id: str) -> None:
     await _publish_change(ctx)
 
 
-async def lock_active(ctx: Ctx, account_id: str) -> ServiceAccount:
+async def lock_active(ctx: Ctx, service_account_id: str) -> ServiceAccount:
     """For services that have checked the permission. Raises NotFound for an unknown or ended one."""
-    account = await rows.lock(ctx, ServiceAccount, account_id)
+    account = await rows.lock(ctx, ServiceAccount, service_account_id)
     if account is None or account.ended_at is not None:
         raise NotFound("This service account doesn't exist.", "Reload the page.")
     return account

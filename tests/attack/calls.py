@@ -12,6 +12,7 @@ from typing import Any
 
 import shared
 from shared.access.actions import MEMBER_INVITE
+from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
@@ -143,6 +144,8 @@ def variants(call: Call, world: World, tenant: str) -> list[dict[str, Any]]:
             actor_id for actor_id in world.claims("actor_id", tenant) if actor_id != values["user_id"]
         )
         variations.append(values | {"user_id": other})
+    if "holder_id" in values:
+        variations.append(values | {"holder_id": world.claims("service_account_id", tenant)[0]})
     if "after" in call.parameters and call.parameters["after"].annotation is str:
         variations += [values | {"after": cursor} for cursor in _cursors(world, tenant)]
     return variations
@@ -163,6 +166,8 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
+    "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
+    "tenancy.role_repository.list_service_account_ids_with_role.role": lambda *_: "member",
     # What has rows in both tenants: the job that sets up each, and a person whom both have invited.
     "audit.audit_log_repository.count_events_of.actor_id": lambda *_: provisioning.TASK_NAME,
     "audit.audit_log_repository.count_events_of.action": lambda *_: "provisioning.step_done",
@@ -213,6 +218,11 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "persons": lambda *_: ["usr_attack"],
     "reserved_for": lambda *_: None,
     "account_id": lambda *_: PLATFORM,
+    "networks": lambda *_: [],
+    "origins": lambda *_: [],
+    "scopes": lambda *_: ["home:read"],
+    "holder_ids": lambda world, _: [world.bea.user.id],
+    "holder_id": lambda world, tenant: world.claims("user_id", tenant)[0],
     "account_action": lambda *_: "session.started",
     "action": lambda *_: MEMBER_INVITE,
     "address": lambda *_: "127.0.0.1",

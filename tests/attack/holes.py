@@ -108,6 +108,33 @@ def _membership() -> None:
     _replace(entry_repository, "find_standing", anybody)
 
 
+def _standing_of_keys(**changed: Any) -> None:
+    """Every key is what it is, and this."""
+    from shared.tenancy import entry_repository
+
+    original = entry_repository.find_key_standing
+
+    async def find(connection: Any, claim: Any) -> Any:
+        standing = await original(connection, claim)
+        return standing._replace(**changed) if standing is not None else None
+
+    _replace(entry_repository, "find_key_standing", find)
+
+
+def _scopes_of_keys() -> None:
+    from shared.access.roles import list_permissions
+
+    _standing_of_keys(scopes=list_permissions())
+
+
+def _revocation_of_keys() -> None:
+    _standing_of_keys(revoked_at=None, expires_at=None)
+
+
+def _networks_of_keys() -> None:
+    _standing_of_keys(networks=())
+
+
 def _tenant(slug: str) -> dict[str, Any] | None:
     from shared.core import db
     from tests.support import database
@@ -331,6 +358,9 @@ def _other_object() -> None:
 
 
 IN_APPS: dict[str, Callable[[], None]] = {
+    "networks of keys": _networks_of_keys,
+    "revocation of keys": _revocation_of_keys,
+    "scopes of keys": _scopes_of_keys,
     "origin of sockets": _origin_of_sockets,
     "origin of forms": _origin_of_forms,
     "token binding": _token,

@@ -39,7 +39,10 @@ NOTICED_BY: dict[
     "planted route": (BOTH, ("inventory",)),
     "realm": (ADMIN, ("sockets",)),
     "reason": (ADMIN, ("handlers",)),
+    "networks of keys": (TENANT, ("endpoints",)),
     "redaction": (TENANT, ("canary",)),
+    "revocation of keys": (TENANT, ("endpoints",)),
+    "scopes of keys": (TENANT, ("endpoints",)),
     "session": (ADMIN, ("handlers",)),
     "signature": (TENANT, ("hooks",)),
     "strict forms": (ADMIN, ("handlers",)),
@@ -48,7 +51,7 @@ NOTICED_BY: dict[
     "token binding": (BOTH, ("sockets",)),
 }
 
-LONG_PARTS = {"frames", "handlers", "routes"}
+LONG_PARTS = {"endpoints", "frames", "handlers", "routes"}
 
 
 class Mutations:

@@ -14,6 +14,7 @@ from tests.attack import (
     apps,
     caches,
     canary,
+    endpoints,
     envelopes,
     filters,
     handlers,
@@ -44,6 +45,7 @@ PARTS = (
     "unmarked",
     "sockets",
     "routes",
+    "endpoints",
     "hooks",
     "handlers",
     "people",
@@ -58,6 +60,7 @@ IN_APPS = {
         "unmarked",
         "sockets",
         "routes",
+        "endpoints",
         "hooks",
         "handlers",
         "people",
@@ -194,6 +197,8 @@ async def _attack_served(
         await sockets.attack(app, made, report)
     if "routes" in parts:
         await routes.attack(app, listings, made, report)
+    if "endpoints" in parts:
+        await endpoints.attack(app, made, report)
     if "hooks" in parts:
         await hooks.attack(app, made, report)
     if "handlers" in parts:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
+from shared.api_keys import keys
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, flag_admin, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
@@ -28,7 +29,15 @@ from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
 from shared.jobs import worker
-from shared.tenancy import audit_reader, entry, invitations, logos, mail_preferences, notifications
+from shared.tenancy import (
+    audit_reader,
+    entry,
+    invitations,
+    logos,
+    mail_preferences,
+    notifications,
+    service_accounts,
+)
 from shared.tenancy import roles as role_services
 from tests.attack import billed
 from tests.support import audit_chains, database, factories
@@ -39,13 +48,14 @@ COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
 OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LEFT_BY_BOTH = "left-by-both"  # an address that each had once, too long ago
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
-MOVING = {"seen_at"}  # changes by looking
+MOVING = {"last_used_address", "last_used_at", "seen_at"}  # changes by looking
 COUNTED = {"decision_count"}  # grows by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
     "customer_id": ("billing_customer", "id"),
     "grant_id": ("prepaid_grant", "id"),
+    "key_id": ("api_key", "id"),
     "invitation_id": ("invitation", "id"),
     "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
@@ -274,10 +284,17 @@ async def build() -> World:
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
             await role_services.create(ctx, OWN_ROLES[tenant.name], "", ["home:read"])
+            account = await service_accounts.create(ctx, f"Robot of {tenant.name}", "member")
+            await keys.create(
+                ctx, keys.KeyRequest(name="Robot", scopes=["home:read"], service_account_id=account.id)
+            )
             for module in registry.list_modules():
                 if module.example is not None:
                     await module.example(ctx)
         await _own_plan(operators[OWNER], tenant.id)
+    for tenant in (acme, globex):
+        async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:
+            await keys.create(ctx, keys.KeyRequest(name="Of Bea", scopes=["home:read"]))
     for account, tenant in ((roles["admin"], acme), (bea, globex)):
         await _declined(account.cookie, tenant.slug)
     await decision_counts.flush()

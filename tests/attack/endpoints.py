@@ -1,0 +1,208 @@
+"""Every endpoint of the REST API × key: of another tenant, without the scope, revoked, expired, from elsewhere, none.
+
+Endpoints come from the manifests. A parameter or a body of which nobody has said what it is turns the report red.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from shared.access.endpoints import ENDPOINTS, Endpoint
+from shared.api_keys import keys
+from shared.tenancy import entry
+from tests.attack.apps import App
+from tests.attack.report import Report
+from tests.attack.sockets import own_cookie
+from tests.attack.variety import some
+from tests.attack.world import World
+
+KIND = "endpoints"
+PREFIX = "/api/v1"
+DOCUMENT = "/api/v1/openapi.json"
+ACCEPTED = frozenset({200, 201, 202, 204, 409})  # of a control; 409 where an earlier one has done it
+REFUSED = frozenset({401, 402, 403, 404})
+BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of the world and the tenant
+    "change_key": lambda *_: {"name": "Renamed", "scopes": ["member:read"]},
+    "change_member": lambda *_: {"role": "viewer"},
+    "create_key": lambda *_: {"name": "By program", "scopes": ["member:read"]},
+    "rotate_key": lambda *_: {"overlap_hours": 0},
+}
+IDS = {"member_id": "membership_id"}  # of a path parameter: the name of the claim, where it differs
+
+
+@dataclass(frozen=True)
+class Caller:
+    name: str
+    key: str = ""
+    cookie: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Texts of keys, made for one attack."""
+
+    acme: str
+    globex: str
+    revoked: str
+    expired: str
+    elsewhere: str  # works from another network only
+    former_member: str
+    lacking: Mapping[str, str]  # by scope: a key with every other one
+
+    def impostors(self, world: World, app: App) -> list[Caller]:
+        """Who is nobody to Acme."""
+        acme, globex = (text.rpartition("_") for text in (self.acme, self.globex))
+        return [
+            Caller("nobody"),
+            Caller("Acme's owner by cookie", cookie=own_cookie(app, world)),
+            Caller("the secret of Globex under Acme's name", f"{acme[0]}_{globex[2]}"),
+            Caller("an invented secret", f"{acme[0]}_{'a' * len(acme[2])}"),
+            Caller("half a key", self.acme[:-8]),
+            Caller("a revoked key", self.revoked),
+            Caller("an expired key", self.expired),
+            Caller("a key for another network", self.elsewhere),
+            Caller("the key of a former member", self.former_member),
+        ]
+
+
+async def attack(app: App, world: World, report: Report) -> None:
+    if app.name != "tenant":
+        return
+    made = await _make_keys(world)
+    run = _Run(app, world, report, made)
+    for endpoint in ENDPOINTS:
+        report.covers(KIND, f"{endpoint.method} {endpoint.path}")
+        if unknown := _find_unknown(endpoint, world):
+            report.unknown(KIND, f"{endpoint.method} {endpoint.path}: {unknown}")
+    known = [endpoint for endpoint in ENDPOINTS if not _find_unknown(endpoint, world)]
+    before = world.prints()
+    for endpoint in known:
+        await run.attack(endpoint)
+    report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
+    for endpoint in sorted(known, key=lambda endpoint: endpoint.method == "DELETE"):
+        await run.control(endpoint)
+
+
+def _find_unknown(endpoint: Endpoint, world: World) -> str:
+    for name in _list_parameters(endpoint):
+        try:
+            world.claims(IDS.get(name, name), world.acme)
+        except KeyError:
+            return f"parameter {name!r}"
+    if _has_body(endpoint) and endpoint.handler.__name__ not in BODIES:
+        return f"body of {endpoint.handler.__name__}"
+    return ""
+
+
+def _list_parameters(endpoint: Endpoint) -> list[str]:
+    return re.findall(r"{(\w+)}", endpoint.path)
+
+
+def _has_body(endpoint: Endpoint) -> bool:
+    from shared.access.endpoints import ApiInput
+
+    return any(
+        isinstance(annotation, type) and issubclass(annotation, ApiInput)
+        for annotation in endpoint.handler.__annotations__.values()
+    )
+
+
+class _Run:
+    def __init__(self, app: App, world: World, report: Report, made: Keys) -> None:
+        self.app, self.world, self.report, self.keys = app, world, report, made
+
+    async def attack(self, endpoint: Endpoint) -> None:
+        impostors = self.keys.impostors(self.world, self.app)
+        for caller in some(impostors, 5, of=f"callers of {endpoint.path}", always=3):
+            answer = await self._ask(endpoint, caller)
+            self._judge(endpoint, caller, answer, refused=answer.status_code in (401, 403))
+        if endpoint.action is not None:
+            caller = Caller("a key with every other scope", self.keys.lacking[endpoint.action.permission])
+            answer = await self._ask(endpoint, caller)
+            refused = answer.status_code == 403 and answer.json()["reason"] == "missing_scope"
+            self._judge(endpoint, caller, answer, refused=refused)
+        globex = Caller("Globex", self.keys.globex)
+        if _list_parameters(endpoint):
+            foreign, unknown = await self._ask(endpoint, globex), await self._ask(endpoint, globex, "zz")
+            refused = foreign.status_code == 404 and _strip(foreign) == _strip(unknown)
+            self._judge(
+                endpoint, replace(globex, name="Globex, as of an unknown id"), foreign, refused=refused
+            )
+        elif endpoint.method == "GET":
+            answer = await self._ask(endpoint, globex)
+            self._judge(endpoint, globex, answer, refused=True)
+        for other in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {
+            known.method for known in ENDPOINTS if known.path == endpoint.path
+        }:
+            answer = await self._ask(replace(endpoint, method=other), Caller("Acme", self.keys.acme))
+            refused = answer.status_code == 405
+            self._judge(endpoint, Caller(f"{other} instead"), answer, refused=refused)
+
+    async def control(self, endpoint: Endpoint) -> None:
+        answer = await self._ask(endpoint, Caller("Acme", self.keys.acme))
+        name = f"{endpoint.method} {endpoint.path}: {answer.status_code}"
+        self.report.control(KIND, name, works=answer.status_code in ACCEPTED)
+
+    def _judge(self, endpoint: Endpoint, caller: Caller, answer: httpx.Response, *, refused: bool) -> None:
+        told = any(word in answer.text for word in self.world.words(self.world.acme))
+        name = f"{endpoint.method} {endpoint.path}: {caller.name}: {answer.status_code}"
+        self.report.attempt(KIND, name, refused=refused and not told)
+
+    async def _ask(self, endpoint: Endpoint, caller: Caller, suffix: str = "") -> httpx.Response:
+        """Rows are named by ids of Acme. `suffix`: makes ids that nobody has."""
+        path = endpoint.path
+        for name in _list_parameters(endpoint):
+            value = self.world.claims(IDS.get(name, name), self.world.acme)[-1]
+            path = path.replace(f"{{{name}}}", f"{value}{suffix}")
+        headers = {"accept": "application/json", "if-match": '"1"'}
+        if caller.key:
+            headers["authorization"] = f"Bearer {caller.key}"
+        sent: dict[str, Any] = {}
+        if _has_body(endpoint):
+            sent["json"] = BODIES[endpoint.handler.__name__](self.world, self.world.acme)
+        return await self.app.ask(
+            endpoint.method, PREFIX + path, caller.cookie, origin=None, headers=headers, **sent
+        )
+
+
+def _strip(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.text.replace(answer.headers["x-request-id"], "REQUEST")
+
+
+async def _make_keys(world: World) -> Keys:
+    async def create(cookie: str, slug: str, **changed: Any) -> keys.CreatedKey:
+        async with entry.enter_tenant(cookie, slug) as ctx:
+            request = keys.KeyRequest(name="Attack", scopes=keys.list_scopes(ctx))
+            return await keys.create(ctx, replace(request, **changed))
+
+    async def create_for_acme(**changed: Any) -> keys.CreatedKey:
+        return await create(world.ann.cookie, world.acme_slug, **changed)
+
+    async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
+        scopes = keys.list_scopes(ctx)
+    revoked, expired = await create_for_acme(), await create_for_acme()
+    former_member = await create(world.roles["admin"].cookie, world.acme_slug)
+    with world.superuser() as superuser:
+        superuser.execute("update api_key set revoked_at = now() where id = %s", [revoked.key.id])
+        superuser.execute("update api_key set expires_at = now() where id = %s", [expired.key.id])
+        superuser.execute(
+            "update membership set state = 'removed', ended_at = now() where tenant_id = %s and user_id = %s",
+            [world.acme, world.roles["admin"].user.id],
+        )
+    asked = {endpoint.action.permission for endpoint in ENDPOINTS if endpoint.action is not None}
+    return Keys(
+        acme=(await create_for_acme()).text,
+        globex=(await create(world.gil.cookie, world.globex_slug)).text,
+        revoked=revoked.text,
+        expired=expired.text,
+        elsewhere=(await create_for_acme(networks=["203.0.113.0/24"])).text,
+        former_member=former_member.text,
+        lacking={
+            scope: (await create_for_acme(scopes=[other for other in scopes if other != scope])).text
+            for scope in sorted(asked)
+        },
+    )
