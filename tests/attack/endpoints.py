@@ -72,18 +72,18 @@ class Keys:
 async def attack(app: App, world: World, report: Report) -> None:
     if app.name != "tenant":
         return
-    made = await _make_keys(world)
-    run = _Run(app, world, report, made)
+    attack_keys = await _make_keys(world)
+    run = _Run(app, world, report, attack_keys)
     for endpoint in ENDPOINTS:
         report.covers(KIND, f"{endpoint.method} {endpoint.path}")
         if unknown := _find_unknown(endpoint, world):
             report.unknown(KIND, f"{endpoint.method} {endpoint.path}: {unknown}")
-    known = [endpoint for endpoint in ENDPOINTS if not _find_unknown(endpoint, world)]
+    endpoints = [endpoint for endpoint in ENDPOINTS if not _find_unknown(endpoint, world)]
     before = world.prints()
-    for endpoint in known:
+    for endpoint in endpoints:
         await run.attack(endpoint)
     report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
-    for endpoint in sorted(known, key=lambda endpoint: endpoint.method == "DELETE"):
+    for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.method == "DELETE"):
         await run.control(endpoint)
 
 
@@ -112,8 +112,8 @@ def _has_body(endpoint: Endpoint) -> bool:
 
 
 class _Run:
-    def __init__(self, app: App, world: World, report: Report, made: Keys) -> None:
-        self.app, self.world, self.report, self.keys = app, world, report, made
+    def __init__(self, app: App, world: World, report: Report, attack_keys: Keys) -> None:
+        self.app, self.world, self.report, self.keys = app, world, report, attack_keys
 
     async def attack(self, endpoint: Endpoint) -> None:
         impostors = self.keys.impostors(self.world, self.app)
@@ -136,7 +136,7 @@ class _Run:
             answer = await self._ask(endpoint, globex)
             self._judge(endpoint, globex, answer, refused=True)
         for other in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {
-            known.method for known in ENDPOINTS if known.path == endpoint.path
+            candidate.method for candidate in ENDPOINTS if candidate.path == endpoint.path
         }:
             answer = await self._ask(replace(endpoint, method=other), Caller("Acme", self.keys.acme))
             refused = answer.status_code == 405
@@ -148,9 +148,9 @@ class _Run:
         self.report.control(KIND, name, works=answer.status_code in ACCEPTED)
 
     def _judge(self, endpoint: Endpoint, caller: Caller, answer: httpx.Response, *, refused: bool) -> None:
-        told = any(word in answer.text for word in self.world.words(self.world.acme))
+        is_leak = any(word in answer.text for word in self.world.words(self.world.acme))
         name = f"{endpoint.method} {endpoint.path}: {caller.name}: {answer.status_code}"
-        self.report.attempt(KIND, name, refused=refused and not told)
+        self.report.attempt(KIND, name, refused=refused and not is_leak)
 
     async def _ask(self, endpoint: Endpoint, caller: Caller, suffix: str = "") -> httpx.Response:
         """Rows are named by ids of Acme. `suffix`: makes ids that nobody has."""
