@@ -26,6 +26,8 @@ os.environ.setdefault(
     "BULKHEAD_SANDBOX_URL", "http://localhost:1"
 )  # nobody: a test that wants mail opens a mailbox
 os.environ.setdefault("BULKHEAD_REQUESTS_PER_SECOND", "1000000")  # all visitors come from one address
+os.environ.setdefault("BULKHEAD_API_KEY_REQUESTS_PER_MINUTE", "100000000")
+os.environ.setdefault("BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE", "100000000")
 
 import reflex as rx  # noqa: E402
 import structlog  # noqa: E402

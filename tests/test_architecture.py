@@ -87,6 +87,7 @@ SECURITY_DEFINER = {
     ),
     *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
+    "is_origin_of_a_key",  # yes or no, for a request that has no key yet
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
     *("name_member", "rename_member"),  # triggers, which copy a person's name to their own memberships
     *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
@@ -318,10 +319,13 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         assert policies[table]["sealer"][1] == ["bulkhead_owner"], table
         assert "app.sealing" in policies[table]["sealer"][2], table
     assert policies["audit_event"]["sealer"][0] == "SELECT"
+    assert policies["api_key"]["origins"][:2] == ("SELECT", ["bulkhead_owner"])
+    assert "app.finding_origin" in policies["api_key"]["origins"][2]
     assert extra == {
         ("job_failure", "operators"),
         ("job_failure", "worker"),
         *((table, "sealer") for table in sealer_tables),
+        ("api_key", "origins"),
         ("former_slug", "checked_by_trigger"),
         ("former_slug", "own_former_slugs"),
         ("membership", "named_by_trigger"),
@@ -388,11 +392,11 @@ def test_row_locks_let_referring_rows_be_inserted() -> None:
 
 
 def _locks_whole_row(call: ast.Call) -> bool:
-    """Whether the call is `with_for_update` or takes it as an argument, without `key_share`."""
+    """Whether the call is `with_for_update` or takes it as an argument, without `key_share` or `read` (FOR SHARE)."""
     if isinstance(call.func, ast.Attribute) and call.func.attr == "with_for_update":
-        return not any(keyword.arg == "key_share" for keyword in call.keywords)
+        return not any(keyword.arg in ("key_share", "read") for keyword in call.keywords)
     return any(
-        keyword.arg == "with_for_update" and "key_share" not in ast.unparse(keyword.value)
+        keyword.arg == "with_for_update" and not re.search("key_share|read", ast.unparse(keyword.value))
         for keyword in call.keywords
     )
 

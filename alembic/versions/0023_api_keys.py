@@ -1,4 +1,4 @@
-"""API keys and service accounts.
+"""API keys, service accounts, and answers kept by idempotency key.
 
 `authenticate_key` runs with the rights and the row security of its caller: the key's text names its organisation, and
 only this organisation's rows are read. New tables only; code of the version before this one uses none of them.
@@ -41,8 +41,14 @@ create table api_key (
     primary key (tenant_id, id), foreign key (tenant_id, service_account_id) references service_account,
     check ((user_id is null) <> (service_account_id is null))
 );
+create table idempotency_key (
+    {KEY}, request_digest text not null, status int, headers jsonb not null default '{{}}', body bytea, created_at {MOMENT},
+    primary key (tenant_id, id)
+);
+create index idempotency_key_oldest on idempotency_key (tenant_id, created_at);
 create unique index api_key_secret on api_key (tenant_id, secret_hash);
 create index api_key_previous on api_key (tenant_id, previous_hash) where previous_hash <> '';
+create index api_key_with_origins on api_key (tenant_id) where cardinality(origins) > 0;
 create index api_key_newest on api_key (tenant_id, created_at desc, id desc);
 """
 
@@ -50,7 +56,7 @@ create index api_key_newest on api_key (tenant_id, created_at desc, id desc);
 AUTHENTICATE = """
 create or replace function authenticate_key(claimed_tenant text, sought_hash text)
 returns table (
-    key_id text, key_name text, scopes text[], networks text[], expires_at timestamptz, revoked_at timestamptz,
+    key_id text, key_name text, scopes text[], networks text[], origins text[], expires_at timestamptz, revoked_at timestamptz,
     is_previous boolean, previous_ends_at timestamptz, last_used_at timestamptz, last_used_address text,
     user_id text, service_account_id text, holder_name text, holder_verified boolean,
     tenant_id text, slug text, tenant_name text, tenant_state text, suspension_message text, rights_version bigint,
@@ -63,7 +69,7 @@ begin
     perform set_config('app.tenant_id', claimed_tenant, true), set_config('app.user_id', '', true),
         set_config('app.cross_tenant_reason', '', true);
     return query
-        select k.id, k.name, k.scopes, k.networks, k.expires_at, k.revoked_at,
+        select k.id, k.name, k.scopes, k.networks, k.origins, k.expires_at, k.revoked_at,
             k.secret_hash <> sought_hash, k.previous_ends_at, k.last_used_at, k.last_used_address,
             coalesce(k.user_id, ''), coalesce(k.service_account_id, ''), coalesce(u.name, s.name, ''), coalesce(u.email_verified_at is not null, true),
             t.id, t.slug, t.name, t.state, t.suspension_message, t.rights_version::bigint,
@@ -94,13 +100,39 @@ grant execute on function note_key_use(text, text) to bulkhead_app;
 """
 
 
+# A preflight request has no key: it is answered for origins that any key lists. The function tells nothing else.
+ORIGINS = """
+create policy origins on api_key for select to bulkhead_owner
+    using (cardinality(origins) > 0 and (select current_setting('app.finding_origin', true)) = 'on');
+create function is_origin_of_a_key(sought_origin text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+declare
+    is_listed boolean;
+begin
+    perform set_config('app.finding_origin', 'on', true);
+    select exists (
+        select from api_key where cardinality(origins) > 0 and sought_origin = any (origins) and revoked_at is null
+            and (expires_at is null or expires_at > now())
+    ) into is_listed;
+    perform set_config('app.finding_origin', '', true);
+    return is_listed;
+end $$;
+revoke execute on function is_origin_of_a_key(text) from public;
+grant execute on function is_origin_of_a_key(text) to bulkhead_app;
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLES)
     for table in ("service_account", "api_key"):
         op.execute(protect(table, app="select, insert, update"))
+    op.execute(protect("idempotency_key"))
     op.execute(AUTHENTICATE)
+    op.execute(ORIGINS)
 
 
 def downgrade() -> None:
-    op.execute("drop function authenticate_key(text, text), note_key_use(text, text)")
-    op.execute("drop table api_key, service_account")
+    op.execute(
+        "drop function authenticate_key(text, text), note_key_use(text, text), is_origin_of_a_key(text)"
+    )
+    op.execute("drop table idempotency_key, api_key, service_account")

@@ -39,12 +39,17 @@ class ApiInput(BaseModel):
 
 
 class ApiOutput(BaseModel):
+    """An answer. Its field `secret` is never kept: a request that is repeated gets null there."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
 class ApiPage(ApiOutput, Generic[Item]):
     items: list[Item]
     next: str | None = None  # the value of `after` for the next page; null on the last one
+
+
+SECRET_FIELD = "secret"
 
 
 class PreconditionMissing(DomainError):

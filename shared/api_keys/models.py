@@ -1,8 +1,9 @@
-"""The table of API keys."""
+"""The tables of API keys, and of answers that are kept by idempotency key."""
 
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text
+from sqlalchemy import ARRAY, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
 from shared.core.db import TenantRow, now, timestamptz
@@ -36,3 +37,16 @@ class ApiKey(Versioned, TenantRow, table=True):
     last_used_address: str = ""
     revoked_at: datetime | None = Field(default=None, sa_type=timestamptz())
     revoked_by: str = ""
+
+
+class IdempotencyKey(TenantRow, table=True):
+    """A request that was sent with an idempotency key, and its answer. `id` is a hash of actor, operation and key."""
+
+    __tablename__ = "idempotency_key"
+
+    id: str = Field(primary_key=True)
+    request_digest: str
+    status: int | None = None  # of the answer; None only inside the transaction of the request
+    headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
+    body: bytes | None = Field(default=None, sa_type=LargeBinary)  # sealed
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())

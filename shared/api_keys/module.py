@@ -8,7 +8,7 @@ from shared.core.registry import Module, TableContract
 
 MODULE = Module(
     name="api_keys",
-    models=[models.ApiKey],
+    models=[models.ApiKey, models.IdempotencyKey],
     permissions={Permission.API_KEY_READ: ADMINS, Permission.API_KEY_WRITE: ADMINS},
     actions=[actions.API_KEY_CREATE, actions.API_KEY_READ, actions.API_KEY_REVOKE, actions.API_USE],
     audit={
@@ -27,5 +27,6 @@ MODULE = Module(
         models.ApiKey: TableContract(
             export=True, personal=("user_id", "created_by_name", "last_used_address", "revoked_by")
         ),
+        models.IdempotencyKey: TableContract(export=False, retention="a day", sealed=("body",)),
     },
 )

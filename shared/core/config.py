@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     security_contact: str | None = Field(None, alias="BULKHEAD_SECURITY_CONTACT")
     factor_reset_wait_hours: int = Field(24, alias="BULKHEAD_FACTOR_RESET_WAIT_HOURS", ge=1, le=720)
     requests_per_second: int = Field(20, alias="BULKHEAD_REQUESTS_PER_SECOND", ge=1, le=1_000_000)
+    api_key_requests_per_minute: int = Field(
+        600, alias="BULKHEAD_API_KEY_REQUESTS_PER_MINUTE", ge=1, le=100_000_000
+    )
+    api_tenant_requests_per_minute: int = Field(
+        3_000, alias="BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE", ge=1, le=100_000_000
+    )
     trials_per_person: int = Field(1, alias="BULKHEAD_TRIALS_PER_PERSON", ge=0, le=1_000_000)
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
 

@@ -32,6 +32,7 @@ class DomainError(Exception):
         self.reason = reason or self.default_reason
         self.detail = detail
         self.next_step = next_step
+        self.headers: dict[str, str] = {}  # of the response, by name
         super().__init__(f"{self.reason}: {detail}")
 
     @property

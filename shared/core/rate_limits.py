@@ -77,7 +77,8 @@ _local_windows = dict[
 
 
 @cache
-def _storage() -> Storage:
+def get_storage() -> Storage:
+    """In Redis where it is configured, else in this process."""
     redis_url = settings().redis_url
     if redis_url is None:
         return MemoryStorage()
@@ -98,7 +99,7 @@ async def enforce_rate_limit(limit: RateLimit, *key: str) -> None:
 
 
 async def _count(limit: RateLimit, key: tuple[str, ...]) -> None:
-    limiter = MovingWindowRateLimiter(_storage())
+    limiter = MovingWindowRateLimiter(get_storage())
     try:
         if await limiter.hit(limit.parsed, limit.name, *key):
             return
@@ -154,7 +155,7 @@ async def not_counted_in_an_outage() -> AsyncIterator[None]:
 
 async def _give_back(key: str) -> None:
     """Remove the newest entry of the window. The library has no call for it."""
-    storage = _storage()
+    storage = get_storage()
     if isinstance(storage, RedisStorage):
         bridge: Any = storage.bridge
         await bridge.get_connection().lpop(bridge.prefixed_key(key))
@@ -198,7 +199,7 @@ async def try_acquire(limit: RateLimit, *key: str) -> bool:
     if settings().redis_url is None:
         return True
     try:
-        return await MovingWindowRateLimiter(_storage()).hit(limit.parsed, limit.name, *key)
+        return await MovingWindowRateLimiter(get_storage()).hit(limit.parsed, limit.name, *key)
     except Exception as problem:
         log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
         return True
@@ -207,7 +208,7 @@ async def try_acquire(limit: RateLimit, *key: str) -> bool:
 async def clear_counts() -> None:
     """Forgets every count. For tests."""
     _local_windows.clear()
-    storage = _storage()
+    storage = get_storage()
     if isinstance(storage, MemoryStorage) and storage.timer is not None and not storage.timer.done():
         await asyncio.wait({storage.timer})  # it iterates over the counts that are cleared next
     await storage.reset()

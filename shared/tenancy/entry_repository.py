@@ -92,6 +92,7 @@ class KeyStanding(NamedTuple):
     key_name: str
     scopes: Sequence[str]
     networks: Sequence[str]
+    origins: Sequence[str]
     expires_at: datetime | None
     revoked_at: datetime | None
     is_previous: bool  # the text that a rotation replaced
@@ -118,8 +119,8 @@ async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> Key
     if row is None:
         return None
     *facts, epoch = row
-    role = StandingRole._make(facts[20:27]) if facts[20] is not None else None
-    return KeyStanding._make((*facts[:20], role, epoch))
+    role = StandingRole._make(facts[21:28]) if facts[21] is not None else None
+    return KeyStanding._make((*facts[:21], role, epoch))
 
 
 async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None:

@@ -30,6 +30,7 @@ NEW_KEY_STEP = "Create a new key, or ask an admin of the organisation for one."
 class KeyAdmission:
     key_id: str
     tenant: TenantAdmission
+    origins: frozenset[str] = frozenset()  # of web pages that may use the key
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -77,7 +78,7 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
         key_holder_id=standing.user_id or standing.service_account_id,
         scopes=frozenset(standing.scopes),
     )
-    return KeyAdmission(standing.key_id, admission)
+    return KeyAdmission(standing.key_id, admission, frozenset(standing.origins))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import rows
+from shared.core import crypto, rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.rows import insert_missing
@@ -108,3 +108,14 @@ async def lock_settings(ctx: Ctx) -> TenantSettings:
 
 async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
     await insert_missing(ctx, [TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped)])
+
+
+async def get_key(ctx: Ctx, *, locks: bool = False) -> crypto.WrappedKey:
+    """The tenant must have one: `add_key`. `locks`: shared with others that seal, until the transaction ends."""
+    row = await ctx.session.get_one(
+        TenantKey,
+        (ctx.tenant_id, "dek"),
+        with_for_update={"read": True} if locks else None,
+        populate_existing=True,
+    )
+    return crypto.WrappedKey(row.kek_id, row.wrapped)

@@ -21,7 +21,7 @@ class InternalError(DomainError):
 
 
 def to_response(scope: Scope, refusal: DomainError) -> Response:
-    headers = {"cache-control": "no-store"} | public_pages.retry_headers(refusal)
+    headers = {"cache-control": "no-store"} | public_pages.retry_headers(refusal) | refusal.headers
     if isinstance(refusal, NotSignedIn) and scope["path"].startswith("/api/"):
         headers["www-authenticate"] = "Bearer"
     if isinstance(refusal, Unavailable) and scope.get("method") == "GET":

@@ -9,6 +9,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -22,6 +23,7 @@ from shared.identity.sessions import LiveSession
 from shared.identity.sign_in import Browser
 from shared.web import app_sites
 
+MAX_KEY_LENGTH = 200  # characters
 PENDING_COOKIE, PENDING_LIFETIME = "__Host-bulkhead-pending", timedelta(hours=24)
 
 FORWARDED_ADDRESS = re.compile(
@@ -77,8 +79,21 @@ def get_cookie_header(request: HTTPConnection) -> str:
     return "; ".join(request.headers.getlist("cookie"))
 
 
+def get_bearer_token(request: HTTPConnection) -> str:
+    """Of the Authorization header; "" without one, with several, and for what is longer than any key."""
+    lines = request.headers.getlist("authorization")
+    scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
+    return text.strip() if scheme.lower() == "bearer" and len(text) <= MAX_KEY_LENGTH else ""
+
+
+def get_key_hash(request: HTTPConnection) -> str:
+    """Of the API key that is sent; "" without one."""
+    token = get_bearer_token(request)
+    return crypto.hash_token(token) if token else ""
+
+
 def note_session(scope: Scope, live_hash: str) -> None:
-    """For the limits: hash of the request's live session, "" where its cookie was looked up and is none."""
+    """For the limits: hash of the request's live session or key, "" where it was looked up and is none."""
     scope["state"]["live_session_hash"] = live_hash
 
 

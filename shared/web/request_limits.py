@@ -26,6 +26,8 @@ MOST_KNOWN = 100_000  # sessions
 # Requests with a cookie that isn't known here: after a deployment, all people of an office at once.
 CLAIM_SHARE = 5  # of the rate
 WEBHOOKS_PER_SECOND = 300  # from one address, as of one account
+API = "/api/"
+API_PER_SECOND = 200  # of one key that works; `rest.api_limits` counts them by the minute
 LIVENESS, READINESS, WEBHOOKS = "/healthz", "/readyz", "/webhooks/stripe"
 
 
@@ -83,9 +85,11 @@ class RequestLimits:
             self._seen_live.pop(self._find_session_hash(scope), None)
 
     def _find_session_hash(self, scope: Scope) -> str:
-        """Of the session that the cookies claim; "" where they claim none."""
-        cookies = request_identity.get_cookie_header(HTTPConnection(scope))
-        return sessions.get_token_hash(self._site.realm, cookies)
+        """Of the session that the cookies claim, or of the API key that is sent; "" where there is none."""
+        request = HTTPConnection(scope)
+        if scope["path"].startswith(API):
+            return request_identity.get_key_hash(request)
+        return sessions.get_token_hash(self._site.realm, request_identity.get_cookie_header(request))
 
     def _find_bucket(self, scope: Scope) -> tuple[str, float]:
         """Its name and its rate. One for each session that was found live, several for each address."""
@@ -93,7 +97,7 @@ class RequestLimits:
         rate = float(settings().requests_per_second)
         session_hash = self._find_session_hash(scope)
         if session_hash in self._seen_live:
-            return f"session {session_hash}", rate
+            return f"session {session_hash}", max(rate, API_PER_SECOND) if path.startswith(API) else rate
         address = request_identity.get_client_address(request)
         if path == READINESS:  # a load balancer, whose address may be that of every visitor
             return f"readiness {address}", rate

@@ -12,6 +12,7 @@ from typing import Any
 
 import shared
 from shared.access.actions import MEMBER_INVITE
+from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditVerification, VerificationState
@@ -166,6 +167,15 @@ def _cursors(world: World, tenant: str) -> list[str]:
 
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
+    "api_keys.idempotency.begin.key": lambda *_: "attack",
+    "api_keys.idempotency.begin.request": lambda *_: b"",
+    "api_keys.idempotency.keep.key": lambda *_: "attack",
+    "tenancy.tenant_secrets.unseal.key": lambda *_: b"k" * 32,
+    "api_keys.idempotency_repository.delete_expired.before": lambda *_: now() + timedelta(days=1),
+    "api_keys.idempotency_repository.add.row_id": lambda *_: new_id("idk"),
+    "api_keys.idempotency_repository.get.row_id": lambda world, tenant: world.claims(
+        "idempotency_key_id", tenant
+    )[0],
     "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
     "tenancy.role_repository.list_service_account_ids_with_role.role": lambda *_: "member",
     # What has rows in both tenants: the job that sets up each, and a person whom both have invited.
@@ -218,6 +228,12 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "persons": lambda *_: ["usr_attack"],
     "reserved_for": lambda *_: None,
     "account_id": lambda *_: PLATFORM,
+    "answer": lambda *_: KeptAnswer(200, {}, "An answer"),
+    "blob": lambda *_: b"sealed",
+    "field": lambda *_: "idempotency_key.body",
+    "operation": lambda *_: "attack",
+    "plain": lambda *_: "A secret",
+    "request_digest": lambda *_: "a digest",
     "networks": lambda *_: [],
     "origins": lambda *_: [],
     "scopes": lambda *_: ["home:read"],

@@ -69,6 +69,7 @@ HARMLESS = {
     "claim_trial": "keeps a trial for the tenant of the transaction, and says only whether it is refused",
     "count_jobs": "numbers alone",
     "find_trial_refusal": "says whether a trial is refused, and not by whom",
+    "is_origin_of_a_key": "says whether an origin is listed, and not by whose key",
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",
     "record_bugs": "adds reports, and reads nothing",

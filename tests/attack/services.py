@@ -68,6 +68,13 @@ ASKED_BEFORE = {
     "audit.verification.get_status": "by tenancy.audit_reader",
     "audit.verification.lock": "by tenancy.audit_reader",
     "audit.verification.run_step": "by tenancy.audit_reader",
+    **dict.fromkeys(
+        ("api_keys.idempotency.begin", "api_keys.idempotency.keep"), "by web.rest, for its actor"
+    ),
+    **dict.fromkeys(
+        (f"tenancy.tenant_secrets.{name}" for name in ("read_key", "seal", "unseal")),
+        "by services that keep secrets, after the right",
+    ),
     "api_keys.keys.end_keys_of_members": "by tenancy.membership_end",
     "api_keys.keys.list_scopes": "of the actor's own permissions",
     "tenancy.service_accounts.lock_active": "by tenancy.service_accounts and api_keys.keys",

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from shared.access import actions, decision_counts, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
-from shared.api_keys import keys
+from shared.api_keys import idempotency, keys
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, flag_admin, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
@@ -295,6 +295,9 @@ async def build() -> World:
     for tenant in (acme, globex):
         async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:
             await keys.create(ctx, keys.KeyRequest(name="Of Bea", scopes=["home:read"]))
+            answer = idempotency.KeptAnswer(200, {}, f"Kept for {tenant.name}")
+            await idempotency.begin(ctx, key="attack", operation="attack", request=b"")
+            await idempotency.keep(ctx, key="attack", operation="attack", answer=answer)
     for account, tenant in ((roles["admin"], acme), (bea, globex)):
         await _declined(account.cookie, tenant.slug)
     await decision_counts.flush()

@@ -56,12 +56,12 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     with ValkeyServer() as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
         settings.cache_clear()
-        rate_limits._storage.cache_clear()
+        rate_limits.get_storage.cache_clear()
         yield
-        await rate_limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
+        await rate_limits.get_storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
         monkeypatch.undo()
         settings.cache_clear()
-        rate_limits._storage.cache_clear()
+        rate_limits.get_storage.cache_clear()
 
 
 @pytest.mark.usefixtures("store")

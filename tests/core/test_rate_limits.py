@@ -80,11 +80,11 @@ def test_local_count_restarts_with_every_window(
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings.cache_clear()
-    rate_limits._storage.cache_clear()
+    rate_limits.get_storage.cache_clear()
     yield
     monkeypatch.undo()
     settings.cache_clear()
-    rate_limits._storage.cache_clear()
+    rate_limits.get_storage.cache_clear()
 
 
 @pytest.mark.usefixtures("unreachable")
@@ -103,12 +103,12 @@ async def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     with ValkeyServer() as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
         settings.cache_clear()
-        rate_limits._storage.cache_clear()
+        rate_limits.get_storage.cache_clear()
         yield
-        await rate_limits._storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
+        await rate_limits.get_storage().bridge.storage.connection_pool.disconnect()  # type: ignore[attr-defined]
         monkeypatch.undo()
         settings.cache_clear()
-        rate_limits._storage.cache_clear()
+        rate_limits.get_storage.cache_clear()
 
 
 @pytest.mark.usefixtures("store")

@@ -4,12 +4,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import httpx
+from sqlmodel import select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from shared.api_keys import keys
+from shared.api_keys.models import IdempotencyKey
+from shared.core.context import Ctx
 from shared.web import tenant_http
 from tests.conftest import Person
-
-ALL_SCOPES = frozenset[str]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,23 @@ def client(key: str = "", *, address: str = "127.0.0.1") -> httpx.AsyncClient:
 
 
 async def create_key(
-    person: Person, *scopes: str, name: str = "Nightly import", networks: Collection[str] = ()
+    person: Person,
+    *scopes: str,
+    name: str = "Nightly import",
+    networks: Collection[str] = (),
+    origins: Collection[str] = (),
 ) -> Program:
     """A key of this person: with all their scopes where none are named."""
     async with person.ctx() as ctx:
         created = await keys.create(
             ctx,
-            keys.KeyRequest(name=name, scopes=scopes or keys.list_scopes(ctx), networks=networks),
+            keys.KeyRequest(
+                name=name, scopes=scopes or keys.list_scopes(ctx), networks=networks, origins=origins
+            ),
         )
     return Program(created.key.id, created.text)
+
+
+def select_kept(ctx: Ctx) -> SelectOfScalar[IdempotencyKey]:
+    """The answers that are kept in this tenant."""
+    return select(IdempotencyKey).where(IdempotencyKey.tenant_id == ctx.tenant_id)

@@ -244,13 +244,13 @@ async def test_sign_in_without_the_store_of_limits_is_an_outage_and_no_accusatio
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings.cache_clear()
-    rate_limits._storage.cache_clear()
+    rate_limits.get_storage.cache_clear()
     try:
         answer = await browser().post("/auth/sign-in", data=sign_in_form(cast.ann.email))
     finally:
         monkeypatch.undo()
         settings.cache_clear()
-        rate_limits._storage.cache_clear()
+        rate_limits.get_storage.cache_clear()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert "Part of our service is down" in alerts(answer)
     assert "Try again in 30 seconds" in alerts(answer)

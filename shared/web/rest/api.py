@@ -14,10 +14,12 @@ from shared.access.endpoints import ENDPOINTS, Endpoint
 from shared.core.config import settings
 from shared.web import problem_responses
 from shared.web.http_app import MethodNotAllowed
+from shared.web.rest import cors
 from shared.web.rest.api_route import ApiRoute
 from shared.web.rest.problems import Problem, describe_errors
 
 PREFIX = "/api/v1"
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 TITLE, VERSION = "Bulkhead API", "1"
 DESCRIPTION = (
     "Send your key as `Authorization: Bearer bk_live_…`. Lists are pages: `next` is the `after` of the next one."
@@ -35,7 +37,7 @@ def build_routes() -> list[BaseRoute]:
         DOCUMENT_ROUTE,
         *routes,
         *(
-            Route(path, _build_refusal_of_others(methods), methods=None)
+            Route(path, _build_refusal_of_others(methods), methods=sorted(METHODS - methods))
             for path, methods in methods_by_path.items()
         ),
     ]
@@ -45,6 +47,8 @@ def _build_refusal_of_others(methods: set[str]) -> Callable[[Request], Awaitable
     allowed = ", ".join(sorted(methods))
 
     async def refuse(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return await cors.answer_preflight(request, allowed)
         refusal = MethodNotAllowed(f"This address accepts {allowed}.")
         response = problem_responses.to_response(request.scope, refusal)
         response.headers["allow"] = allowed

@@ -3,25 +3,29 @@
 A request is one transaction, which is committed before the answer is sent.
 """
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.access.endpoints import SECRET_FIELD
 from shared.access.refusal_messages import build_refusal
+from shared.api_keys import idempotency
 from shared.api_keys.actions import API_USE
 from shared.core import transaction_retries
+from shared.core.context import Ctx
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid, NotSignedIn
 from shared.tenancy import key_entry
 from shared.tenancy.key_entry import KeyAdmission
 from shared.web import request_identity
-from shared.web.rest import strict_json
+from shared.web.rest import api_limits, cors, strict_json
+from shared.web.same_origin import SAFE_METHODS
 
-MAX_KEY_LENGTH = 200
+KEPT_HEADERS = ("content-type", "etag")
 MAX_PROBLEMS = 20  # fields that one answer names
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -46,52 +50,89 @@ class JsonRequest(Request):
 
     def __init__(self, request: Request, body: bytes, value: Any) -> None:
         super().__init__(request.scope, request.receive)
-        self._body, self._json = body, value
+        self.raw_body = self._body = body
+        self._json = value
 
 
 class ApiRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle: Handler = super().get_route_handler()
-        has_body = self.body_field is not None
+        has_body, operation = self.body_field is not None, f"{sorted(self.methods or ())} {self.path_format}"
 
         async def answer(request: Request) -> Response:
             admission = await _authenticate(request)
             if refused := admission.rights.verdicts.get(API_USE.name):
                 raise build_refusal(refused, API_USE, admission)
-            parsed = await _read_request(request, has_body=has_body)
-
-            async def attempt() -> Response:
-                try:
-                    async with key_entry.enter_key(admission) as ctx:
-                        parsed.state.ctx = ctx
-                        return await handle(parsed)
-                except ChangedMeanwhile as change:
-                    raise PreconditionFailed(change) from None
-                except RequestValidationError as problem:
-                    raise _to_invalid(problem) from None
-
-            response = await transaction_retries.repeat_on_conflict(attempt)
+            headers = cors.list_headers(request, admission.origins)
+            try:
+                quota = await api_limits.count_call(admission)
+                headers |= quota.list_headers()
+                parsed = await _read_request(request, has_body=has_body)
+                response = await transaction_retries.repeat_on_conflict(
+                    lambda: _run(parsed, admission, handle, operation)
+                )
+            except DomainError as refusal:
+                refusal.headers = headers | refusal.headers
+                raise
             response.headers.setdefault("cache-control", "no-store")
+            response.headers.update(headers)
             return response
 
         return answer
 
 
+async def _run(parsed: "JsonRequest", admission: KeyAdmission, handle: Handler, operation: str) -> Response:
+    """In one transaction, which is committed when this returns."""
+    try:
+        async with key_entry.enter_key(admission) as ctx:
+            parsed.state.ctx = ctx
+            return await _answer_once(ctx, parsed, handle, operation)
+    except ChangedMeanwhile as change:
+        raise PreconditionFailed(change) from None
+    except RequestValidationError as problem:
+        raise _to_invalid(problem) from None
+
+
+async def _answer_once(ctx: Ctx, parsed: "JsonRequest", handle: Handler, operation: str) -> Response:
+    """A request with an idempotency key that was answered before gets the same answer again."""
+    key = parsed.headers.get("idempotency-key")
+    if key is None or parsed.method in SAFE_METHODS:
+        return await handle(parsed)
+    idempotency.check_key(key)
+    request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
+    if kept := await idempotency.begin(ctx, key=key, operation=operation, request=request):
+        headers = {**kept.headers, "idempotency-replayed": "true"}
+        return Response(kept.body or None, kept.status, headers)
+    response = await handle(parsed)
+    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
+    await idempotency.keep(ctx, key=key, operation=operation, answer=answer)
+    return response
+
+
+def _without_secret(body: bytes) -> str:
+    value = json.loads(body) if body else None
+    if isinstance(value, dict) and SECRET_FIELD in value:
+        return json.dumps({**value, SECRET_FIELD: None}, ensure_ascii=False)
+    return body.decode()
+
+
 async def _authenticate(request: Request) -> KeyAdmission:
     """Raises NotSignedIn without a key in the Authorization header, and as `authenticate_key`."""
-    lines = request.headers.getlist("authorization")
-    scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
-    if scheme.lower() != "bearer" or len(text) > MAX_KEY_LENGTH:
+    text = request_identity.get_bearer_token(request)
+    request_identity.note_session(request.scope, "")
+    if not text:
         raise NotSignedIn(
             "This request has no API key.", "Send it as Authorization: Bearer bk_live_… and try again."
         )
     address = request_identity.get_client_address(request)
-    admission = await key_entry.authenticate_key(text.strip(), address=address)
+    admission = await key_entry.authenticate_key(text, address=address)
+    request_identity.note_session(request.scope, request_identity.get_key_hash(request))
     request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
     return admission
 
 
-async def _read_request(request: Request, *, has_body: bool) -> Request:
+async def _read_request(request: Request, *, has_body: bool) -> JsonRequest:
     """Raises BadBody, BodyTooLarge, UnsupportedMediaType."""
     body = await strict_json.read_body(request)
     if not has_body:
