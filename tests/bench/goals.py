@@ -51,6 +51,9 @@ GOALS = [
     *with_control(Goal("envelope/hmac", 1.8), "json"),
     *with_control(Goal("envelope/hmac@64k", 1.9), "json"),
     *with_control(Goal("envelope/construct-event", 80, faster=True), "json"),
+    *with_control(Goal("api/key", 2.0), "uncompiled"),  # beside the same handler without a key
+    *with_control(Goal("api/list", 1.5), "one-by-one"),  # of 50 members, beside its service
+    *with_control(Goal("api/idempotent", 1.3), "twice"),  # beside the same request without a key
     *with_control(Goal("intake/bare", 1.5), "orm"),
     *with_control(Goal("intake/edge-cpu", 2.0), "orm"),
     *with_control(Goal("intake/orm", 15, faster=True), "sdk"),

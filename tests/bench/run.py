@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.bench import audit, decisions, envelopes, growth, lists, pages, storms, visible
+from tests.bench import api, audit, decisions, envelopes, growth, lists, pages, storms, visible
 from tests.bench.broken import Broken, reason
 from tests.bench.goals import Goal
 from tests.bench.options import Options
@@ -29,6 +29,7 @@ PARTS: Mapping[str, Part] = {
     "decisions": Part(("decision/",), "ns", decisions.measure),
     "visible": Part(("entitlement-visible/",), "p99 in ms", visible.measure),
     "envelopes": Part(("envelope/",), "µs", envelopes.measure),
+    "api": Part(("api/",), "CPU µs", api.measure),
     "intake": Part(("intake/", "intake-storm/"), "CPU µs", storms.measure),
     "audit": Part(("audit/",), "µs", audit.measure),
     "growth": Part(("growth/",), "median in ms", growth.measure),
