@@ -183,6 +183,15 @@ class Invoice:
     discount: int = 0
     tax: int = 0
     included_tax: int = 0  # the part of it that prices contain
+    key: str = ""  # of the single charge that made it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleCharge:
+    """A charge beside the subscriptions. `is_paid`: False while a bank settles the payment, which takes days."""
+
+    invoice_id: str
+    is_paid: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -553,11 +562,18 @@ class Provider(Protocol):
 
     async def charge_once(
         self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
-    ) -> str:
-        """Charges this payment method now, by an invoice of its own that has nothing else. Returns the invoice's id.
+    ) -> SingleCharge:
+        """Charges this payment method now, by an invoice of its own that has nothing else. Tax is added to the amount.
 
         Raises ProviderRefused of the kind "card" where the payment failed; the invoice is void then. Idempotent by `key`
         without a time limit, as refunds are.
+        """
+        ...
+
+    async def close_charge(self, customer_id: str, key: str) -> SingleCharge | None:
+        """What became of the charge with this key, which is not tried any more. None: nothing was or will be charged.
+
+        An invoice that isn't paid, and that no bank settles at the moment, is closed.
         """
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from shared.billing import customers, dunning, trials
 from shared.billing.models import PLATFORM
-from shared.billing.prepaid import balance, top_ups
+from shared.billing.prepaid import balance, top_up_charges, top_ups
 from shared.billing.pricing import comparison, price_sync
 from shared.billing.provider import ProviderDown
 from shared.billing.sync import customer_sync, reconcile
@@ -31,7 +31,7 @@ async def send_notice_mail(job: ExternalJob, *, notification_id: str) -> None:
 
 @worker.external_job
 async def execute_top_up(job: ExternalJob, *, top_up_id: str) -> None:
-    await top_ups.execute_top_up(job.tenant_id, top_up_id, job.request_id)
+    await top_up_charges.execute_top_up(job.tenant_id, top_up_id, job.request_id)
 
 
 @worker.external_job

@@ -276,7 +276,7 @@ async def prepaying(world: World, report: Report) -> None:
         connection = await session.connection()
         is_other = col(TopUp.tenant_id) == world.globex
         await connection.execute(sa.update(TopUp).where(is_other).values(state="requested"))
-        refused = not await top_ups_repository.has_open_top_up(session, world.acme)
+        refused = await top_ups_repository.find_open_top_up(session, world.acme) is None
         refused = refused and await top_ups_repository.sum_since(session, world.acme, now() - 99 * DAY) == 0
         report.attempt(KIND, "a top-up of Globex counts for Acme", refused=refused)
         await connection.execute(sa.update(BillingUsage).values(tried_at=now()))

@@ -19,11 +19,14 @@ from shared.billing.provider import (
     PriceTag,
     ProviderDown,
     ProviderRefused,
+    SingleCharge,
     Subscription,
 )
 from shared.billing.stripe_adapter import checkouts
 from shared.billing.stripe_adapter.gateway import StripeGateway
-from shared.dev.stripe_sandbox import disputes
+from shared.dev.stripe_sandbox import collection, coupons, disputes, payment_methods, taxes
+from shared.dev.stripe_sandbox.cards import BANK_ACCOUNTS
+from shared.dev.stripe_sandbox.objects import fetch_object
 from shared.dev.stripe_sandbox.store import Fault, Sandbox
 from tests.support.billing import provider_scenarios
 from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, StripeWorld
@@ -484,9 +487,72 @@ async def test_sandbox_adds_items_to_drafts_of_their_customer_only(
     assert refusal.value.code == "invoice_not_editable"
 
 
+async def test_single_charge_of_a_bank_account_waits_for_the_bank(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    method = payment_methods.create_from_card(world.account, BANK_ACCOUNTS[0], customer)
+    pending = await charge_once(world, customer, method["id"])
+    assert not pending.is_paid
+    assert await charge_once(world, customer, method["id"]) == pending
+    assert await world.provider.close_charge(customer, "top_1") == pending
+    collection.settle_debit(
+        world.account, fetch_object(world.account, "invoice", pending.invoice_id), "succeeded"
+    )
+    assert (await world.provider.close_charge(customer, "top_1")) == replace(pending, is_paid=True)
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert (invoice.status, invoice.paid, invoice.key) == ("paid", 5_000, "top_1")
+
+
+async def test_single_charge_that_the_bank_sends_back_is_closed(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    method = payment_methods.create_from_card(world.account, BANK_ACCOUNTS[0], customer)
+    pending = await charge_once(world, customer, method["id"])
+    with pytest.raises(stripe.InvalidRequestError):
+        await sdk.v1.invoices.void_invoice_async(pending.invoice_id)
+    collection.settle_debit(
+        world.account, fetch_object(world.account, "invoice", pending.invoice_id), "failed"
+    )
+    assert await world.provider.close_charge(customer, "top_1") is None
+    assert await world.provider.close_charge(customer, "top_unknown") is None
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert invoice.status == "void"
+
+
+async def test_single_charge_ignores_the_coupon_of_the_customer(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    coupon = await sdk.v1.coupons.create_async({"percent_off": 50, "duration": "forever"})
+    coupons.give_to_customer(world.account, fetch_object(world.account, "customer", customer), str(coupon.id))
+    method = await sdk.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
+    await charge(world, customer, method.id)
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert (invoice.paid, invoice.discount) == (5_000, 0)
+
+
+async def test_single_charge_of_a_taxed_platform_adds_the_tax(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    taxes.set_up(world.account, country="DE")
+    world.provider._automatic_tax = True
+    method = await sdk.v1.payment_methods.attach_async("pm_card_visa", {"customer": customer})
+    with pytest.raises(ProviderRefused) as refusal:
+        await charge(world, customer, method.id)
+    assert refusal.value.kind == "tax_location"
+    assert (await world.provider.fetch_customer(customer)).invoices == ()
+    await sdk.v1.customers.update_async(customer, {"address": {"country": "DE"}})
+    paid = await charge_once(world, customer, method.id, key="top_2")
+    (invoice,) = (await world.provider.fetch_customer(customer)).invoices
+    assert (invoice.id, invoice.subtotal, invoice.tax, invoice.paid) == (paid.invoice_id, 5_000, 950, 5_950)
+
+
 async def charge(world: StripeWorld, customer: str, method_id: str) -> str:
+    return (await charge_once(world, customer, method_id)).invoice_id
+
+
+async def charge_once(world: StripeWorld, customer: str, method_id: str, key: str = "top_1") -> SingleCharge:
     return await world.provider.charge_once(
-        customer, 5_000, "usd", "Prepaid credits", method_id=method_id, key="top_1"
+        customer, 5_000, "usd", "Prepaid credits", method_id=method_id, key=key
     )
 
 

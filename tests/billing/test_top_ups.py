@@ -6,13 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.billing import provider_registry
+from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
-from shared.billing.prepaid import balance, prepaid_repository, top_ups
-from shared.billing.provider import PaymentMethod, ProviderDown, ProviderRefused
-from shared.billing.sync import provider_records
+from shared.billing.prepaid import balance, prepaid_repository, top_up_charges, top_ups
+from shared.billing.provider import (
+    CustomerState,
+    Invoice,
+    PaymentMethod,
+    ProviderDown,
+    ProviderRefused,
+    SingleCharge,
+)
+from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
-from shared.core.config import settings
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
 from shared.tenancy import entry, notifications
@@ -32,17 +38,25 @@ class ChargingProvider(scripted_provider.FakeProvider):
     charges: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # customer, amount, method
     problem: Exception | None = None
     loses_answers: bool = False
+    is_settling: bool = False  # a bank has the payments
+    closed_keys: list[str] = field(default_factory=list)
 
     async def charge_once(
         self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
-    ) -> str:
+    ) -> SingleCharge:
         if self.problem is not None:
             raise self.problem
         if self.charges.setdefault(key, (customer_id, amount, method_id)) != (customer_id, amount, method_id):
             raise ProviderRefused("The key was used with other parameters.")
         if self.loses_answers:
             raise ProviderDown("nobody hears of it")
-        return f"in_{key}"
+        return SingleCharge(invoice_id=f"in_{key}", is_paid=not self.is_settling)
+
+    async def close_charge(self, customer_id: str, key: str) -> SingleCharge | None:
+        self.closed_keys.append(key)
+        if key not in self.charges:
+            return None
+        return SingleCharge(invoice_id=f"in_{key}", is_paid=not self.is_settling)
 
 
 @pytest.fixture
@@ -176,7 +190,7 @@ async def test_lost_answer_charges_and_grants_once(
     await workers.run_until_done(schema)
     assert (len(provider.charges), await get_balance(cast)) == (1, 5_000)
     (top_up_id,) = provider.charges
-    await top_ups.execute_top_up(cast.acme, top_up_id, "")
+    await top_up_charges.execute_top_up(cast.acme, top_up_id, "")
     assert await get_balance(cast) == 5_000
 
 
@@ -224,13 +238,137 @@ async def test_top_up_that_was_turned_off_before_its_charge_is_not_charged(
     assert (provider.charges, list_top_ups(cast)) == ({}, [("failed", 5_000)])
 
 
-async def test_top_up_is_refused_where_the_platform_charges_tax(
-    cast: Cast, provider: ChargingProvider, monkeypatch: pytest.MonkeyPatch
+async def test_payment_that_a_bank_settles_is_granted_when_its_invoice_is_paid(
+    cast: Cast, schema: str, provider: ChargingProvider
 ) -> None:
-    taxed = settings().model_copy(update={"automatic_tax": True})
-    monkeypatch.setattr(top_ups, "settings", lambda: taxed)
-    with pytest.raises(Conflict, match="tax"):
-        await save(cast)
+    provider.is_settling = True
+    await save(cast)
+    await workers.run_until_done(schema)
+    assert (list_top_ups(cast), await get_balance(cast)) == ([("requested", 5_000)], 0)
+    async with cast.ann.ctx() as ctx:
+        view = await top_ups.get_view(ctx)
+        assert view is not None
+        assert view.is_settling
+    await save(cast)
+    await sync(cast, provider, "open")
+    await workers.run_until_done(schema)
+    assert (list_top_ups(cast), len(provider.charges)) == ([("requested", 5_000)], 1), "no second one begins"
+    for _ in range(2):
+        await sync(cast, provider, "paid")
+    assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
+
+
+async def test_payment_that_the_bank_sends_back_stops_top_ups(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    provider.is_settling = True
+    await save(cast)
+    await workers.run_until_done(schema)
+    await sync(cast, provider, "open")
+    provider.charges.clear()
+    await workers.run_due_jobs()
+    assert (list_top_ups(cast), await get_balance(cast)) == ([("failed", 5_000)], 0)
+    assert await get_stop_reason(cast) == "The payment failed"
+
+
+async def test_top_up_whose_invoice_was_voided_stops_top_ups(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    provider.is_settling = True
+    await save(cast)
+    await workers.run_until_done(schema)
+    await sync(cast, provider, "void")
+    assert await get_stop_reason(cast) == "The payment failed"
+
+
+@pytest.mark.parametrize("is_charged", [True, False], ids=["charged", "not charged"])
+async def test_top_up_without_an_answer_is_looked_up_after_an_hour(
+    cast: Cast, schema: str, provider: ChargingProvider, *, is_charged: bool
+) -> None:
+    provider.loses_answers, provider.problem = True, None if is_charged else ProviderDown("not there")
+    await save(cast)
+    await workers.run_due_jobs()
+    provider.loses_answers, provider.problem = False, None
+    workers.clear_queue(schema)  # it is out of tries
+    await sync(cast, provider)
+    await workers.run_until_done(schema)
+    assert list_top_ups(cast) == [("requested", 5_000)], "its job may be tried again"
+    database.connect().execute(
+        "update top_up set tried_at = tried_at - interval '1 hour' where tenant_id = %s", (cast.acme,)
+    )
+    await sync(cast, provider)
+    await workers.run_due_jobs()
+    assert len(provider.closed_keys) == 1
+    if is_charged:
+        assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
+    else:
+        assert (list_top_ups(cast), await get_balance(cast)) == ([("failed", 5_000)], 0)
+        assert await get_stop_reason(cast) == "The payment provider didn't confirm the charge"
+
+
+async def test_top_up_whose_job_was_lost_fails_after_an_hour_without_a_charge(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast)
+    workers.clear_queue(schema)
+    database.connect().execute(
+        "update top_up set created_at = created_at - interval '1 hour' where tenant_id = %s", (cast.acme,)
+    )
+    await sync(cast, provider)
+    await workers.run_due_jobs()
+    assert (list_top_ups(cast), provider.charges) == ([("failed", 5_000)], {})
+
+
+async def test_top_up_that_was_believed_failed_is_granted_when_it_was_paid(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast)
+    await workers.run_until_done(schema)
+    database.connect().execute("update top_up set state = 'failed' where tenant_id = %s", (cast.acme,))
+    await sync(cast, provider, "paid")
+    assert list_top_ups(cast) == [("paid", 5_000)]
+
+
+async def sync(cast: Cast, provider: ChargingProvider, invoice_status: str = "") -> None:
+    """With the invoices of all charges, none without a status."""
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        customer_id = await customers.find_id(ctx)
+    charges = provider.charges if invoice_status else {}
+    provider.state[customer_id] = CustomerState(
+        customer_id,
+        currency="usd",
+        invoices=tuple(build_invoice(key, invoice_status) for key in charges),
+        methods={"sub_1": VISA},
+    )
+    await customer_sync.sync_customer(PLATFORM, customer_id, cast.acme, cause="webhook")
+
+
+def build_invoice(key: str, status: str) -> Invoice:
+    return Invoice(
+        id=f"in_{key}",
+        number="1",
+        status=status,
+        currency="usd",
+        total=5_000,
+        due=0,
+        paid=5_000,
+        attempts=1,
+        next_attempt_at=None,
+        created_at=datetime.now(UTC),
+        starts_at=None,
+        ends_at=None,
+        page_url="",
+        pdf_url="",
+        subscription_id="",
+        key=key,
+    )
+
+
+async def get_stop_reason(cast: Cast) -> str:
+    async with cast.ann.ctx() as ctx:
+        view = await top_ups.get_view(ctx)
+    assert view is not None
+    return view.setting.stop_reason
 
 
 async def test_setting_in_another_currency_than_the_payments_is_refused(

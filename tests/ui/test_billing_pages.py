@@ -36,6 +36,7 @@ from shared.ui.prepaid_ledger import grant_rows
 from shared.web import public_pages
 from shared.web.app_sites import ADMIN
 from tenant_app import shell as tenant_shell
+from tenant_app.pages.billing import prepaid_state
 from tenant_app.pages.billing.prepaid import prepaid_section, top_up_dialog
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.home import HomeState
@@ -510,18 +511,23 @@ async def open_top_up_page(cast: Cast, provider: AdjustmentProvider) -> Any:
     return page
 
 
-async def test_set_up_says_why_it_would_be_refused(
+async def test_set_up_says_that_tax_is_added(
     cast: Cast, provider: AdjustmentProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taxed = settings().model_copy(update={"automatic_tax": True})
+    monkeypatch.setattr(prepaid_state, "settings", lambda: taxed)
+    page = await open_top_up_page(cast, provider)
+    await send_event(page, "save_top_up", TOP_UP_FORM)
+    assert (page.top_up_adds_tax, page.top_up_obstacle) == (True, "")
+    assert "Tax is added to each." in page.top_up_text
+
+
+async def test_set_up_says_why_it_would_be_refused(cast: Cast, provider: AdjustmentProvider) -> None:
     page = await open_top_up_page(cast, provider)
     assert page.top_up_obstacle == ""
     await pay_by_card(cast, currency="usd", methods={})
     await send_event(page, "load")
     assert page.top_up_obstacle == " ".join(top_ups.METHOD_OBSTACLE)
-    taxed = settings().model_copy(update={"automatic_tax": True})
-    monkeypatch.setattr(top_ups, "settings", lambda: taxed)
-    await send_event(page, "load")
-    assert page.top_up_obstacle == " ".join(top_ups.TAX_OBSTACLE)
 
 
 @pytest.mark.parametrize("field", ["threshold", "amount", "maximum"])

@@ -1,9 +1,10 @@
 """SQL of automatic top-ups. In a transaction of the tenant."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import TopUp, TopUpSetting
@@ -28,9 +29,9 @@ async def lock_setting(session: AsyncSession, tenant_id: str) -> TopUpSetting | 
     return (await session.exec(statement)).first()
 
 
-async def has_open_top_up(session: AsyncSession, tenant_id: str) -> bool:
-    statement = select(TopUp.id).where(TopUp.tenant_id == tenant_id, TopUp.state == REQUESTED)
-    return (await session.exec(statement)).first() is not None
+async def find_open_top_up(session: AsyncSession, tenant_id: str) -> TopUp | None:
+    statement = select(TopUp).where(TopUp.tenant_id == tenant_id, TopUp.state == REQUESTED)
+    return (await session.exec(statement)).first()
 
 
 async def sum_since(session: AsyncSession, tenant_id: str, since: datetime) -> int:
@@ -42,6 +43,18 @@ async def sum_since(session: AsyncSession, tenant_id: str, since: datetime) -> i
         .where(TopUp.created_at >= since)
     )
     return int((await session.exec(statement)).one())
+
+
+async def list_unpaid_ids(ctx: Ctx, top_up_ids: Sequence[str]) -> Sequence[str]:
+    """Those of these top-ups that are requested or failed."""
+    statement = (
+        select(TopUp.id)
+        .where(TopUp.tenant_id == ctx.tenant_id)
+        .where(TopUp.state != PAID)
+        .where(col(TopUp.id).in_(top_up_ids))
+        .order_by(TopUp.id)
+    )
+    return await rows.all(ctx, statement)
 
 
 async def lock_top_up(ctx: Ctx, top_up_id: str) -> TopUp | None:

@@ -29,6 +29,7 @@ from shared.billing.provider import (
     Provider,
     ProviderRefused,
     RemotePrice,
+    SingleCharge,
     TaxSetup,
 )
 from shared.billing.stripe_adapter import (
@@ -403,7 +404,7 @@ class StripeGateway:
     @translate_stripe_errors
     async def charge_once(
         self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
-    ) -> str:
+    ) -> SingleCharge:
         return await single_charges.charge_once(
             self._v1,
             customer_id,
@@ -411,8 +412,13 @@ class StripeGateway:
             currency=currency,
             description=description,
             method_id=method_id,
+            automatic_tax=self._automatic_tax,
             key=key,
         )
+
+    @translate_stripe_errors
+    async def close_charge(self, customer_id: str, key: str) -> SingleCharge | None:
+        return await single_charges.close_charge(self._v1, customer_id, key)
 
     @translate_stripe_errors
     async def report_usage(

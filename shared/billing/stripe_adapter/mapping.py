@@ -270,6 +270,7 @@ def to_invoice(raw: Raw) -> Invoice:
         discount=_sum_discounts(raw),
         tax=sum(_sum_taxes(raw)),
         included_tax=_sum_taxes(raw).included,
+        key=str(_get_path(raw, "metadata", ADJUSTMENT_KEY) or ""),
     )
 
 
@@ -475,6 +476,14 @@ def _sum_taxes(raw: Raw) -> TaxSums:
 
 def _sum_discounts(raw: Raw) -> int:
     return sum(discount.get("amount") or 0 for discount in raw.get("total_discount_amounts") or ())
+
+
+def is_processing(invoice: Raw) -> bool:
+    """Whether a bank settles its payment. `invoice`: with expanded payment intents."""
+    intents = (
+        _get_path(payment, "payment", "payment_intent") for payment in _get_data(invoice.get("payments"))
+    )
+    return any(_get_path(intent, "status") == "processing" for intent in intents)
 
 
 def get_subscription_id(invoice: Raw) -> str:

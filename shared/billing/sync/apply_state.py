@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from shared.billing import repository, trials
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
-from shared.billing.prepaid import balance
+from shared.billing.prepaid import balance, top_up_charges
 from shared.billing.pricing import prices
 from shared.billing.provider import CustomerState
 from shared.billing.sync import access_schedule, provider_records, refund_results
@@ -70,6 +70,7 @@ async def apply_customer_state(
     await refund_results.fail_adjustments(ctx, state.refunds)
     if state.refunds:
         await balance.apply_refunds(ctx)
+    await top_up_charges.settle_top_ups(ctx, state.invoices)
     await trials.check_new_trials(ctx, await repository.list_customer_subscriptions(ctx, customer_id), state)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]

@@ -1,4 +1,4 @@
-"""Stripe's test cards: which number does what, and the names by which tests hand them over."""
+"""Stripe's test cards and bank accounts: which number does what, and the names by which tests hand them over."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ class Card:
     needs_confirmation: bool = False  # by the person, at every payment
     decline_code: str = "generic_decline"
     message: str = "Your card was declined."
+    kind: str = "card"  # or "sepa_debit": the number is an IBAN, and a payment is processed for days
 
 
 CARDS = (
@@ -33,13 +34,15 @@ CARDS = (
     Card("4000000000000341", "chargeCustomerFail", is_chargeable=False),
     Card("4000002760003184", "authenticationRequired", needs_confirmation=True),
 )
-BY_NUMBER = {card.number: card for card in CARDS}
+# https://docs.stripe.com/billing/subscriptions/sepa-debit; a control says how their payments end
+BANK_ACCOUNTS = (Card("AT321904300235473204", "sepaDebit", kind="sepa_debit"),)
+BY_NUMBER = {card.number: card for card in (*CARDS, *BANK_ACCOUNTS)}
 BY_NAME = {f"{prefix}{card.name}": card for card in CARDS for prefix in ("pm_card_", "tok_")}
 
 
 def find_by_number(number: str) -> Card:
     card = BY_NUMBER.get("".join(number.split()))
-    if card is None:
+    if card is None or card.kind != "card":
         raise ApiError(
             "Your card number is incorrect.",
             status=402,

@@ -1,9 +1,11 @@
 """Invoices become final, are paid, or are tried again (dunning)."""
 
+from typing import Literal
+
 from shared.dev.stripe_sandbox import balances, drafts, endings, lines, payments, standing, taxes
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.payment_methods import get_card
-from shared.dev.stripe_sandbox.refusals import ApiError, card_declined_error
+from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
 DAY = 86_400
@@ -58,6 +60,11 @@ def attempt_payment(
         return True
     previous = copy_visible(invoice)
     invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
+    if payments.is_processing(account, invoice):
+        if standing.get_subscription(account, invoice) is not None:
+            raise UnsupportedError("debits of bank accounts for subscriptions")
+        save_change(account, invoice, "invoice.updated", previous)
+        return False
     is_last_attempt = _schedule_retry(account, invoice)
     account.put(invoice)
     account.emit("invoice.payment_failed", invoice)
@@ -80,7 +87,11 @@ def pay_invoice(account: Account, invoice: Object, method: Object | None = None)
         raise ApiError(
             "Cannot charge a customer that has no active card.", code="missing", status=402, kind="card_error"
         )
+    if payments.is_processing(account, invoice):
+        raise ApiError("A payment of this invoice is processing.", code="invoice_payment_processing")
     if not attempt_payment(account, invoice, method):
+        if payments.is_processing(account, invoice):
+            return
         card = get_card(method)
         if card.needs_confirmation:
             raise ApiError(
@@ -90,6 +101,15 @@ def pay_invoice(account: Account, invoice: Object, method: Object | None = None)
                 kind="card_error",
             )
         raise card_declined_error(card.message, card.decline_code)
+
+
+def settle_debit(account: Account, invoice: Object, outcome: Literal["succeeded", "failed"]) -> None:
+    """The bank answers about a payment that is processing. A failed one isn't tried again."""
+    if payments.settle_debit(account, invoice, outcome):
+        invoice["amount_paid"] = invoice["amount_due"]
+        _mark_paid(account, invoice, attempted=True)
+    else:
+        account.emit("invoice.payment_failed", invoice)
 
 
 def _ensure_payable(account: Account, invoice: Object) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.dev.stripe_sandbox import (
+    collection,
     customer_view,
     disputes,
     outage,
@@ -173,6 +174,17 @@ class SettleRefund(Control):
         return {}
 
 
+class SettleDebit(Control):
+    """The bank accepts or refuses the debit of a bank account, which is processed until then."""
+
+    invoice: str
+    outcome: Literal["succeeded", "failed"] = "succeeded"
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        collection.settle_debit(account, fetch_object(account, "invoice", self.invoice), self.outcome)
+        return {}
+
+
 class SetChaos(Control):
     """A setting that is left out is off, so an empty form turns all of them off."""
 
@@ -287,6 +299,7 @@ CONTROLS: dict[str, tuple[type[Control], str]] = {
     "dispute": (DisputePayment, "The payment was disputed."),
     "end-dispute": (EndDispute, "The dispute has ended."),
     "hold-refunds": (HoldRefunds, "The next refunds of this customer stay pending."),
+    "settle-debit": (SettleDebit, "The bank has answered."),
     "settle-refund": (SettleRefund, "The refund was settled."),
     "chaos": (SetChaos, "Deliveries now fail like this."),
     "fail": (AddFault, "The next requests will fail."),

@@ -66,7 +66,16 @@ def list_coupons(call: ApiCall) -> Object:
     return paginate(call, call.account.list_objects("coupon"), "coupon")
 
 
-def redeem_coupons(account: Account, customer: str, subscription: Object, params: list[Object]) -> list[str]:
+def give_to_customer(account: Account, customer: Object, coupon_id: str) -> None:
+    """As in the dashboard: invoices of the customer inherit it. https://docs.stripe.com/api/invoices/create"""
+    (discount_id,) = redeem_coupons(account, customer["id"], None, [{"coupon": coupon_id}])
+    customer["discount"] = account.objects["discount"][discount_id]
+    account.put(customer)
+
+
+def redeem_coupons(
+    account: Account, customer: str, subscription: Object | None, params: list[Object]
+) -> list[str]:
     """Discounts for these coupons; existing ones may be named again."""
     discount_ids = []
     for discount_params in params:
@@ -87,7 +96,7 @@ def redeem_coupons(account: Account, customer: str, subscription: Object, params
             account,
             "discount",
             customer=customer,
-            subscription=subscription["id"],
+            subscription=subscription["id"] if subscription else None,
             start=now,
             end=compute_boundary(now, {"interval": "month", "interval_count": 1}, months) if months else None,
             source={"coupon": coupon["id"], "type": "coupon"},

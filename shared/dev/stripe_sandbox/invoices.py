@@ -1,6 +1,6 @@
 """API routes of invoices, including invoices that are created by hand."""
 
-from shared.dev.stripe_sandbox import balances, collection, drafts, lines, previews
+from shared.dev.stripe_sandbox import balances, collection, drafts, lines, payments, previews, taxes
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -15,7 +15,7 @@ assert previews.ACCEPTED_PARAMS  # its path goes before /v1/invoices/{id}
     "/v1/invoices",
     "InvoiceCreateParams",
     "customer subscription description metadata auto_advance currency pending_invoice_items_behavior"
-    " collection_method=charge_automatically discounts=",
+    " collection_method=charge_automatically discounts= automatic_tax.enabled",
 )
 def create_invoice(call: ApiCall) -> Object:
     account = call.account
@@ -37,6 +37,14 @@ def create_invoice(call: ApiCall) -> Object:
         delay_finalization=True,
         include_pending=include_pending,
     )
+    if (is_taxed := (call.get("automatic_tax") or {}).get("enabled")) is not None:
+        if is_taxed:
+            taxes.require_active(account)
+        invoice["automatic_tax"] = taxes.build_invoice_field(enabled=is_taxed)
+        drafts.compute_totals(account, invoice)
+    if subscription is None and "discounts" not in call.params and customer["discount"]:
+        invoice["discounts"] = [customer["discount"]["id"]]
+        drafts.compute_totals(account, invoice)
     invoice["description"] = call.get("description")
     merge_metadata(invoice, call.get("metadata"))
     return account.put(invoice)
@@ -151,7 +159,7 @@ def mark_uncollectible(call: ApiCall) -> Object:
     "POST",
     "/v1/invoiceitems",
     "InvoiceItemCreateParams",
-    "customer amount currency description metadata subscription invoice period.start period.end",
+    "customer amount currency description metadata subscription invoice period.start period.end tax_behavior",
 )
 def add_item(call: ApiCall) -> Object:
     account = call.account
@@ -164,6 +172,9 @@ def add_item(call: ApiCall) -> Object:
     now = account.now(customer)
     period = call.get("period", {"start": now, "end": now})
     invoice = _fetch_draft(call, customer) if "invoice" in call.params else None
+    behavior = call.get("tax_behavior")
+    if invoice is not None and invoice["automatic_tax"]["enabled"]:
+        taxes.require_item_behavior(account, behavior, call.get("currency").lower())
     item = lines.create_pending_item(
         account,
         customer=customer["id"],
@@ -174,6 +185,7 @@ def add_item(call: ApiCall) -> Object:
         subscription=subscription,
         metadata=call.get("metadata"),
     )
+    item["_tax_behavior"] = behavior
     if invoice is not None:
         drafts.add_item(account, invoice, item)
     return item
@@ -225,6 +237,8 @@ def _close_invoice(call: ApiCall, status: str) -> Object:
             f"You can only pass in open invoices. This invoice isn't open: it is {invoice['status']}.",
             code="invoice_not_editable",
         )
+    if payments.is_processing(call.account, invoice):
+        raise ApiError("A payment of this invoice is processing.", code="invoice_not_editable")
     paid_from_balance = invoice["starting_balance"] - (invoice["ending_balance"] or 0)
     collection.close_invoice(call.account, invoice, status)
     if status == "void" and paid_from_balance:

@@ -168,6 +168,7 @@ def build_pending_line(account: Account, invoice_item: Object) -> Object:
         subscription=details["subscription"],
         pretax_credit_amounts=[],
         taxes=[],
+        _tax_behavior=invoice_item.get("_tax_behavior"),
     )
 
 

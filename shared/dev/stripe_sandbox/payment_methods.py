@@ -1,4 +1,4 @@
-"""Cards of customers."""
+"""Cards of customers, and bank accounts that they let us debit."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -19,19 +19,32 @@ def create_from_card(
     method = make_object(
         account,
         "payment_method",
-        type="card",
+        type=card.kind,
         allow_redisplay="unspecified",
         metadata={},
         customer=None,
         created=account.now(customer),
-        card={
+        _number=card.number,
+    )
+    fingerprint = hashlib.sha256(card.number.encode()).hexdigest()[:16]
+    if card.kind == "sepa_debit":
+        method["sepa_debit"] = {
+            "bank_code": card.number[4:9],
+            "branch_code": "",
+            "country": card.number[:2],
+            "fingerprint": fingerprint,
+            "generated_from": None,
+            "last4": card.number[-4:],
+        }
+    else:
+        method["card"] = {
             "brand": card.brand,
             "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
             "country": "US",
             "display_brand": card.brand,
             "exp_month": exp_month,
             "exp_year": exp_year,
-            "fingerprint": hashlib.sha256(card.number.encode()).hexdigest()[:16],
+            "fingerprint": fingerprint,
             "funding": "credit",
             "generated_from": None,
             "last4": card.number[-4:],
@@ -39,9 +52,7 @@ def create_from_card(
             "regulated_status": "unregulated",
             "three_d_secure_usage": {"supported": True},
             "wallet": None,
-        },
-        _number=card.number,
-    )
+        }
     account.put(method)
     return attach_method(account, method, customer) if customer else method
 

@@ -1,11 +1,15 @@
-"""Charging a card for an invoice: payment intents, charges, and what the card says."""
+"""Charging a card or bank account for an invoice: payment intents, charges, and what the bank says.
 
-from typing import Any
+The debit of a bank account takes days: until it ends, its payment is `processing`, and the invoice stays open.
+"""
+
+from typing import Any, Literal
 
 from shared.dev.stripe_sandbox.cards import Card
-from shared.dev.stripe_sandbox.objects import make_object
+from shared.dev.stripe_sandbox.objects import make_object, save_change
 from shared.dev.stripe_sandbox.payment_methods import get_card
-from shared.dev.stripe_sandbox.store import Account, Object, new_id
+from shared.dev.stripe_sandbox.refusals import ApiError
+from shared.dev.stripe_sandbox.store import Account, Object, copy_visible, new_id
 
 
 def get_invoice_method(account: Account, invoice: Object) -> Object | None:
@@ -99,6 +103,9 @@ def charge_invoice(
         customer["_declines"] -= 1
         account.put(customer)
     card = get_card(method)
+    if card.kind == "sepa_debit":
+        _begin_debit(account, intent, method, card)
+        return False
     new_charge = _create_charge(account, intent, method, card, paid=paid)
     intent["latest_charge"] = new_charge["id"]
     if paid:
@@ -123,6 +130,49 @@ def charge_invoice(
     if paid:
         account.emit("invoice_payment.paid", payment)
     return paid
+
+
+def is_processing(account: Account, invoice: Object) -> bool:
+    """Whether a bank still settles the payment of this invoice."""
+    return "_payment" in invoice and get_payment(account, invoice)[1]["status"] == "processing"
+
+
+def settle_debit(account: Account, invoice: Object, outcome: Literal["succeeded", "failed"]) -> bool:
+    """The bank answers. True: paid. https://docs.stripe.com/payments/sepa-debit"""
+    payment, intent = get_payment(account, invoice)
+    if intent["status"] != "processing":
+        raise ApiError("This payment isn't processing.", param="payment_intent")
+    charge = account.objects["charge"][intent["latest_charge"]]
+    paid, previous = outcome == "succeeded", copy_visible(charge)
+    charge |= {"status": outcome, "paid": paid, "amount_captured": charge["amount"] if paid else 0}
+    if paid:
+        intent |= {"status": "succeeded", "amount_received": intent["amount"]}
+        payment |= {"status": "paid", "amount_paid": intent["amount"]}
+        payment["status_transitions"] = {"canceled_at": None, "paid_at": account.now(invoice)}
+    else:
+        charge |= {
+            "failure_code": "insufficient_funds",
+            "failure_message": "The account has too little money.",
+        }
+        intent |= {"status": "requires_payment_method", "payment_method": None}
+    for obj in (intent, payment):
+        account.put(obj)
+    save_change(account, charge, "charge.succeeded" if paid else "charge.failed", previous)
+    account.emit("payment_intent.succeeded" if paid else "payment_intent.payment_failed", intent)
+    if paid:
+        account.emit("invoice_payment.paid", payment)
+    return paid
+
+
+def _begin_debit(account: Account, intent: Object, method: Object, card: Card) -> None:
+    charge = _create_charge(account, intent, method, card, paid=False)
+    charge |= {"status": "pending", "failure_code": None, "failure_message": None, "captured": True}
+    charge["outcome"] |= {"network_status": "approved_by_network", "reason": None, "type": "authorized"}
+    account.put(charge)
+    intent |= {"status": "processing", "payment_method": method["id"], "latest_charge": charge["id"]}
+    account.put(intent)
+    account.emit("payment_intent.processing", intent)
+    account.emit("charge.pending", charge)
 
 
 def get_method_to_confirm(account: Account, invoice: Object) -> Object | None:

@@ -117,6 +117,15 @@ def require_behavior(account: Account, price: Object, param: str) -> None:
         )
 
 
+def require_item_behavior(account: Account, behavior: str | None, currency: str) -> None:
+    """https://docs.stripe.com/api/invoices/object#invoice_object-automatic_tax-enabled: not without a tax behavior."""
+    if behavior in (None, "unspecified") and _get_price_behavior(account, None, currency) is None:
+        raise ApiError(
+            "The invoice item can't be added to an invoice with automatic tax: set its `tax_behavior`.",
+            param="tax_behavior",
+        )
+
+
 def is_located(address: Object | None) -> bool:
     """Whether the address says where the customer is taxed."""
     country = (address or {}).get("country")
@@ -203,6 +212,8 @@ def sum_amounts(taxes: list[Object], behavior: str) -> int:
 
 
 def get_line_behavior(account: Account, line: Object) -> str:
+    if behavior := line.get("_tax_behavior"):
+        return str(behavior)
     details = (line["pricing"] or {}).get("price_details") or {}
     return get_behavior(account, details.get("price"), line["currency"])
 

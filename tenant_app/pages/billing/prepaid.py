@@ -79,6 +79,7 @@ def top_up_dialog() -> rx.Component:
             "Charged to your payment method as soon as less than the threshold is left. Amounts in ",
             BillingState.prepaid_currency.upper(),
             ".",
+            rx.cond(BillingState.top_up_adds_tax, " Tax is added to what you buy.", ""),
         ),
         amount_field("threshold", "When less than this is left", "Not more than the amount."),
         amount_field("amount", "Buy credits for", "One charge, with an invoice of its own."),

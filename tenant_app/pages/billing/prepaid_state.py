@@ -11,6 +11,7 @@ from shared.billing.prepaid.balance import PrepaidOverview
 from shared.billing.prepaid.top_ups import TopUpView
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
+from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
@@ -52,6 +53,7 @@ class PrepaidState(DialogState, PageState, mixin=True):
     top_up_obstacle: str = ""  # why it can't be set up now
     top_up_values: dict[str, str] = {}  # by field of the form
     prepaid_currency: str = "usd"
+    top_up_adds_tax: bool = False
 
     async def _show_change(self) -> None:
         """Reads and shows the page again."""
@@ -68,6 +70,7 @@ class PrepaidState(DialogState, PageState, mixin=True):
         obstacle = top_ups.find_obstacle(currency=billing.currency, has_method=billing.has_chargeable_method)
         self.top_up_obstacle = " ".join(obstacle or ())
         self.prepaid_currency = billing.currency or "usd"
+        self.top_up_adds_tax = settings().automatic_tax
         self.top_up_values = _fill_form(top_up, self.prepaid_currency)
 
     @rx.event
@@ -105,8 +108,12 @@ def _describe_top_up(top_up: TopUpView | None) -> str:
         for value in (setting.amount, setting.threshold, setting.monthly_maximum)
     )
     if setting.stop_reason:
-        return f"Stopped: {setting.stop_reason}. Update your payment method, then save the form again."
+        return f"Stopped: {setting.stop_reason}. Check your payment method and your billing details, then save the form again."
     text = f"{amount} when less than {threshold} is left, at most {maximum} a month."
+    if settings().automatic_tax:
+        text = f"{text} Tax is added to each."
+    if top_up.is_settling:
+        return f"{text} Your bank is settling the payment of {amount}. The credits follow when it is paid."
     if top_up.is_charging:
         return f"{text} {amount} is being charged."
     return f"{text} The maximum of this month is reached." if top_up.is_at_maximum else text

@@ -38,6 +38,7 @@ from shared.billing.provider import (
     Refund,
     RemotePrice,
     ScheduledChange,
+    SingleCharge,
     Subscription,
     SubscriptionItem,
     TaxSetup,
@@ -81,6 +82,7 @@ class Transaction:
     tries: int = 0
     from_wallet: int = 0
     given_back: int = 0
+    key: str = ""  # of the single charge that made it
 
     @property
     def sum(self) -> int:
@@ -595,21 +597,28 @@ class MemoryProvider:
 
     async def charge_once(
         self, customer_id: str, amount: int, currency: str, description: str, *, method_id: str, key: str
-    ) -> str:
+    ) -> SingleCharge:
         self._record_call("charge")
         buyer = self._get_buyer(customer_id)
         if key in self._results_by_key:
-            return self._results_by_key[key]
+            return SingleCharge(invoice_id=self._results_by_key[key], is_paid=True)
         if not buyer.card:
             raise ProviderRefused("Your card was declined.", "card_declined", kind="card")
 
         def do() -> str:
             line = InvoiceLine(description, amount, 1, self.clock, self.clock, proration=False)
             bill = Transaction(self._new_id("bill"), buyer.id, "", self.clock, [line], "settled", tries=1)
+            bill.key = key
             self.transactions[bill.id] = bill
             return bill.id
 
-        return self._run_once(key, do)
+        return SingleCharge(invoice_id=self._run_once(key, do), is_paid=True)
+
+    async def close_charge(self, customer_id: str, key: str) -> SingleCharge | None:
+        self._record_call("close_charge")
+        self._get_buyer(customer_id)
+        bill_id = self._results_by_key.get(key)
+        return SingleCharge(invoice_id=bill_id, is_paid=True) if bill_id else None
 
     async def report_usage(
         self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
@@ -903,12 +912,13 @@ class MemoryProvider:
                 attempts=transaction.tries,
                 next_attempt_at=None,
                 created_at=transaction.at,
-                starts_at=self.deals[transaction.deal].starts,
-                ends_at=self.deals[transaction.deal].ends,
+                starts_at=deal.starts if (deal := self.deals.get(transaction.deal)) else transaction.at,
+                ends_at=deal.ends if deal else transaction.at,
                 page_url=f"{PAGES_URL}/{transaction.id}",
                 pdf_url=f"{PAGES_URL}/{transaction.id}.pdf",
                 subscription_id=transaction.deal,
                 lines=tuple(transaction.rows),
+                key=transaction.key,
             )
             for transaction in self.transactions.values()
             if transaction.buyer == customer_id
