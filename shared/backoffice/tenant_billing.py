@@ -110,7 +110,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             await adjustments.list_refunds(ctx),
             charged_ids if len(charged_ids) > 1 else [],
             await unbilled_usage.list_unbilled(ctx),
-            await balance.read_overview(ctx),
+            await balance.read_operator_overview(ctx),
         )
 
 

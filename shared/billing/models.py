@@ -386,7 +386,7 @@ class PrepaidGrant(TenantRow, table=True):
 
 
 class PrepaidEntry(TenantRow, table=True):
-    """A change of what is left of a grant. Append-only; `amount` is above zero for "grant" only.
+    """A change of what is left of a grant. Append-only; `amount` is above zero for "grant" and "restore" only.
 
     `units`, `meter`, `usage_id`: what a draw paid for.
     """
@@ -395,7 +395,7 @@ class PrepaidEntry(TenantRow, table=True):
 
     id: str = Field(default_factory=lambda: new_id("pen"), primary_key=True)
     grant_id: str
-    kind: str  # "grant", "draw", "expire", "void" or "refund"
+    kind: str  # "grant", "draw", "expire", "void", "refund" or "restore"
     amount: int = Field(sa_type=BigInteger)
     units: int = Field(default=0, sa_type=BigInteger)
     meter: str = ""

@@ -19,6 +19,7 @@ PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not p
 FAILED_REFUND_STATUSES = ("failed", "canceled")
 UNANSWERED_DISPUTE_STATUSES = ("needs_response", "warning_needs_response")
 ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
+WITHDRAWN_DISPUTE_STATUSES = ("needs_response", "under_review", "lost")  # the bank has taken the money
 MIN_CHECKOUT_LEFT = timedelta(minutes=10)  # of a payment page that is handed out again
 CANCELLATION_FEEDBACK = (  # why customers cancel; the provider's own list
     *("too_expensive", "missing_features", "switched_service", "unused"),

@@ -22,13 +22,14 @@ ENTRY_TITLES = {
     balance.DRAW: "Used",
     balance.EXPIRE: "Expired",
     balance.VOID: "Voided",
-    balance.REFUND: "Refunded",
+    balance.REFUND: "Refunded or disputed",
+    balance.RESTORE: "Given back",
 }
 EMPTY_STATUSES = {  # of a grant with nothing left, by the kind of its last entry
     balance.DRAW: ("Used up", "idle"),
     balance.EXPIRE: ("Expired", "warn"),
     balance.VOID: ("Voided", "warn"),
-    balance.REFUND: ("Refunded", "warn"),
+    balance.REFUND: ("Refunded or disputed", "warn"),
 }
 SOURCE_TITLES = {balance.OPERATOR: "Credits", balance.TOP_UP: "Top-up"}
 
@@ -61,7 +62,13 @@ def grant_rows(overview: PrepaidOverview, *, for_operators: bool = False) -> lis
     usable_ids = {grant.id for grant in overview.usable}
     others = [grant for grant in reversed(overview.grants) if grant.id not in usable_ids]
     return [
-        _grant_row(grant, overview.last_kinds.get(grant.id, ""), now(), for_operators=for_operators)
+        _grant_row(
+            grant,
+            overview.last_kinds.get(grant.id, ""),
+            now(),
+            used_reversal=overview.used_reversals.get(grant.id, 0),
+            for_operators=for_operators,
+        )
         for grant in (*overview.usable, *others)
     ]
 
@@ -78,7 +85,9 @@ def describe_balance(overview: PrepaidOverview) -> str:
     return ", ".join(amounts)
 
 
-def _grant_row(grant: PrepaidGrant, last_kind: str, at: datetime, *, for_operators: bool) -> PrepaidGrantRow:
+def _grant_row(
+    grant: PrepaidGrant, last_kind: str, at: datetime, *, used_reversal: int, for_operators: bool
+) -> PrepaidGrantRow:
     is_expired = balance.is_expired(grant, at)
     status, tone = ("Expired", "warn") if is_expired else ("Active", "ok")
     if not grant.remaining:
@@ -86,6 +95,9 @@ def _grant_row(grant: PrepaidGrant, last_kind: str, at: datetime, *, for_operato
     note = f"Priority {grant.priority}" if for_operators else ""
     if for_operators and grant.reason:
         note = f"{note} · {grant.by_name}: {grant.reason}"
+    if used_reversal:
+        used_text = money.format_amount(used_reversal, grant.currency)
+        note = f"{note} · {used_text} was used before the payment was refunded or disputed"
     return PrepaidGrantRow(
         id=grant.id,
         title=f"{SOURCE_TITLES[grant.source]} of {money.format_amount(grant.amount, grant.currency)}",

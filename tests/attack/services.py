@@ -46,11 +46,14 @@ ASKED_BEFORE = {
     **dict.fromkeys(
         (
             f"billing.prepaid.balance.{name}"
-            for name in ("get_grant", "lock_grant", "notify_pages", "read_overview")
+            for name in (
+                *("get_grant", "lock_grant", "notify_pages"),
+                *("read_overview", "read_operator_overview"),
+            )
         ),
         "by backoffice.prepaid_grants, backoffice.tenant_billing and billing.prepaid",
     ),
-    "billing.prepaid.balance.apply_refunds": "by billing.sync.apply_state",
+    "billing.prepaid.balance.apply_reversals": "by billing.sync.apply_state",
     "billing.prepaid.balance.expire_grants": "a job",
     "billing.dunning.send_message": "by jobs, in words of their own",
     "billing.sync.refund_results.fail_adjustments": "by billing.sync.apply_state",

@@ -11,10 +11,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.backoffice import prepaid_grants
 from shared.backoffice.reasons import state_reason
 from shared.billing import usage
-from shared.billing.models import PLATFORM, BillingCustomer, BillingUsage, PrepaidGrant
+from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice, BillingUsage, PrepaidGrant
 from shared.billing.prepaid import balance, prepaid_repository, prepaid_usage
 from shared.billing.pricing import prices_repository
-from shared.billing.provider import CustomerState, Refund, Subscription, SubscriptionItem
+from shared.billing.provider import CustomerState, Dispute, Refund, Subscription, SubscriptionItem
 from shared.billing.sync import apply_state, provider_records
 from shared.billing.usage_periods import MeterTerm
 from shared.core import db
@@ -295,11 +295,10 @@ async def test_void_takes_what_is_left_of_a_partly_used_grant(
     await check_ledger(cast)
 
 
-async def test_refund_of_a_paid_grant_takes_what_is_left_once(
-    cast: Cast, provider: RecordingProvider, customer: str
-) -> None:
+async def add_paid_grant(cast: Cast, customer: str, *, paid: int = 1_000) -> None:
+    """Of 10.00 for an invoice with this total, of which 3.00 are used."""
     async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
-        paid = PrepaidGrant(
+        grant = PrepaidGrant(
             tenant_id=cast.acme,
             source=balance.TOP_UP,
             amount=1_000,
@@ -308,21 +307,101 @@ async def test_refund_of_a_paid_grant_takes_what_is_left_once(
             priority=50,
             invoice_id="in_top_up",
         )
-        await balance.add_grant(ctx, paid)
+        await balance.add_grant(ctx, grant)
+        invoice = BillingInvoice(
+            tenant_id=cast.acme,
+            id="in_top_up",
+            account_id=PLATFORM,
+            customer_id=customer,
+            status="paid",
+            currency="usd",
+            total=paid,
+            due=0,
+            paid=paid,
+            created_at=now(),
+            ticket=1,
+        )
+        ctx.session.add(invoice)
     await record_usage(cast, INCLUDED + 30, "hour-1")
     await usage.report()
-    for refunded, ledger in ((400, [-400]), (400, [-400]), (1_000, [-400, -300])):
-        refund = Refund(
-            id="re_1", invoice_id="in_top_up", credit_note_id="", key="", amount=refunded, currency="usd",
-            status="succeeded", failure_reason="", created_at=now(),
-        )  # fmt: skip
-        async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
-            state = CustomerState(customer, refunds=(refund,))
-            ticket = int(now().timestamp() * 1_000_000)
-            await apply_state.apply_customer_state(ctx, PLATFORM, customer, state, ticket, cause="webhook")
-        entries = await list_entries(cast)
-        assert entries == [("grant", 1_000), ("draw", -300), *(("refund", amount) for amount in ledger)]
+
+
+async def reverse(cast: Cast, customer: str, *records: Refund | Dispute) -> list[int]:
+    """What the ledger has after a sync of these, without the grant and the usage."""
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        state = CustomerState(
+            customer,
+            refunds=tuple(record for record in records if isinstance(record, Refund)),
+            disputes=tuple(record for record in records if isinstance(record, Dispute)),
+        )
+        ticket = int(now().timestamp() * 1_000_000)
+        await apply_state.apply_customer_state(ctx, PLATFORM, customer, state, ticket, cause="webhook")
+    first, second, *changes = await list_entries(cast)
+    assert (first, second) == (("grant", 1_000), ("draw", -300))
+    assert all((kind == "restore") == (amount > 0) for kind, amount in changes)
     await check_ledger(cast)
+    return [amount for _, amount in changes]
+
+
+def refund_of(amount: int, status: str = "succeeded") -> Refund:
+    return Refund(
+        id="re_1", invoice_id="in_top_up", credit_note_id="", key="", amount=amount, currency="usd",
+        status=status, failure_reason="", created_at=now(),
+    )  # fmt: skip
+
+
+def dispute_of(amount: int, status: str) -> Dispute:
+    return Dispute(
+        id="dp_1", invoice_id="in_top_up", amount=amount, currency="usd", reason="fraudulent",
+        status=status, is_refundable=False, respond_by=None, created_at=now(),
+    )  # fmt: skip
+
+
+async def test_refund_of_a_paid_grant_takes_what_is_left_once(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await add_paid_grant(cast, customer)
+    assert await reverse(cast, customer, refund_of(400)) == [-400]
+    assert await reverse(cast, customer, refund_of(400)) == [-400]
+    assert await list_used_reversals(cast) == []
+    assert await reverse(cast, customer, refund_of(1_000)) == [-400, -300]
+    assert await list_used_reversals(cast) == [300]
+
+
+async def test_refund_that_fails_gives_the_credits_back(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await add_paid_grant(cast, customer)
+    assert await reverse(cast, customer, refund_of(1_000)) == [-700]
+    for _ in range(2):
+        assert await reverse(cast, customer, refund_of(1_000, "failed")) == [-700, 700]
+    assert (await get_balance(cast), await list_used_reversals(cast)) == (700, [])
+
+
+async def test_disputed_payment_takes_the_credits_until_it_is_won(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await add_paid_grant(cast, customer)
+    for status, ledger in (
+        ("warning_needs_response", []),
+        ("needs_response", [-700]),
+        ("under_review", [-700]),
+        ("won", [-700, 700]),
+    ):
+        assert await reverse(cast, customer, dispute_of(1_000, status)) == ledger
+    assert await reverse(cast, customer, dispute_of(1_000, "lost"), refund_of(1_000)) == [-700, 700, -700]
+
+
+async def test_refund_of_a_taxed_payment_takes_its_share_without_the_tax(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await add_paid_grant(cast, customer, paid=1_190)
+    assert await reverse(cast, customer, refund_of(595)) == [-500]
+
+
+async def list_used_reversals(cast: Cast) -> list[int]:
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        return list((await balance.read_operator_overview(ctx)).used_reversals.values())
 
 
 async def test_form_that_is_sent_twice_grants_once(cast: Cast) -> None:

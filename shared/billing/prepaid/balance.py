@@ -5,8 +5,9 @@ never changed. Callers that take from a grant hold its lock, and the statement t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +16,7 @@ from shared.billing.models import BillingUsage, PrepaidEntry, PrepaidGrant, Pric
 from shared.billing.prepaid import drawing
 from shared.billing.prepaid import prepaid_repository as repository
 from shared.billing.prepaid.drawing import UsageSplit
+from shared.billing.prepaid.prepaid_repository import Reversal
 from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -22,7 +24,8 @@ from shared.jobs import queue
 
 EXPIRE_TASK = "billing.expire_prepaid"
 OPERATOR, TOP_UP = "operator", "top_up"  # sources of grants
-GRANT, DRAW, EXPIRE, VOID, REFUND = "grant", "draw", "expire", "void", "refund"  # kinds of entries
+# Kinds of entries. "refund": the payment was refunded or disputed; "restore": that refund failed, or the dispute was won.
+GRANT, DRAW, EXPIRE, VOID, REFUND, RESTORE = "grant", "draw", "expire", "void", "refund", "restore"
 DEFAULT_PRIORITY, MAX_PRIORITY = 50, 100
 # Usage is drawn when it is reported. What was used before a grant expired may still draw from it for so long.
 EXPIRY_DELAY = timedelta(hours=1)
@@ -33,13 +36,15 @@ RECENT_ENTRIES = 20
 class PrepaidOverview:
     """`usable`: grants that pay for usage now, in the order in which they are used. `entries`: the newest.
 
-    `last_kinds`: the kind of the last entry of each grant with nothing left, by the grant's id.
+    `last_kinds`: the kind of the last entry of each grant with nothing left, by the grant's id. `used_reversals`: what was
+    used of a grant before its payment was refunded or disputed, by the grant's id; for operators.
     """
 
     usable: Sequence[PrepaidGrant]
     grants: Sequence[PrepaidGrant]
     entries: Sequence[PrepaidEntry]
     last_kinds: Mapping[str, str]
+    used_reversals: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def balances(self) -> dict[str, int]:
@@ -65,6 +70,14 @@ async def read_overview(ctx: Ctx) -> PrepaidOverview:
     has_empty_grants = any(not grant.remaining for grant in grants)
     last_kinds = await repository.list_last_kinds(ctx) if has_empty_grants else {}
     return PrepaidOverview(usable=usable, grants=grants, entries=entries, last_kinds=last_kinds)
+
+
+async def read_operator_overview(ctx: Ctx) -> PrepaidOverview:
+    """As `get_overview`, with what operators see besides. The caller checks the permission."""
+    overview = await read_overview(ctx)
+    if not any(grant.invoice_id for grant in overview.grants):
+        return overview
+    return replace(overview, used_reversals=await _list_used_reversals(ctx, overview.grants))
 
 
 async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
@@ -138,16 +151,47 @@ async def expire_grants(ctx: Ctx) -> None:
         await take_all(ctx, grant, EXPIRE)
 
 
-async def apply_refunds(ctx: Ctx) -> None:
-    """Takes from paid grants what was refunded of their invoices, as far as something is left. For the sync."""
-    refunded_by_invoice = await repository.sum_refunded_by_invoice(ctx)
-    if not refunded_by_invoice:
+async def apply_reversals(ctx: Ctx) -> None:
+    """Takes from paid grants what was refunded or disputed of their payment, as far as something is left.
+
+    Gives it back where the refund failed or the dispute was won. For the sync.
+    """
+    grants_by_id = {grant.id: grant for grant in await repository.list_grants(ctx)}
+    if not any(grant.invoice_id for grant in grants_by_id.values()):
         return
-    for grant in await repository.list_grants(ctx):
-        refunded = refunded_by_invoice.get(grant.invoice_id, 0)
-        if refunded and grant.remaining and (locked := await repository.lock_grant(ctx, grant.id)):
-            missing_amount = refunded + await repository.sum_entries(ctx, grant.id, REFUND)
-            await _take(ctx, locked, min(missing_amount, locked.remaining), REFUND)
+    reversals_by_id = {reversal.grant_id: reversal for reversal in await repository.list_reversals(ctx)}
+    taken_by_id = await repository.list_entry_sums(ctx, (REFUND, RESTORE))
+    for grant_id in sorted(reversals_by_id.keys() | taken_by_id.keys()):
+        grant = await repository.lock_grant(ctx, grant_id)
+        if grant is None:
+            continue
+        missing_amount = get_reversed_credits(grant, reversals_by_id.get(grant_id)) + taken_by_id.get(
+            grant_id, 0
+        )
+        if missing_amount > 0:
+            await _take(ctx, grant, min(missing_amount, grant.remaining), REFUND)
+        elif missing_amount < 0:
+            await repository.give_back(ctx.session, grant, -missing_amount)
+            await _add_entry(ctx, grant, -missing_amount, RESTORE)
+
+
+async def _list_used_reversals(ctx: Ctx, grants: Sequence[PrepaidGrant]) -> dict[str, int]:
+    reversals = {reversal.grant_id: reversal for reversal in await repository.list_reversals(ctx)}
+    if not reversals:
+        return {}
+    taken_by_id = await repository.list_entry_sums(ctx, (REFUND, RESTORE, EXPIRE, VOID))
+    used_amounts = {
+        grant.id: get_reversed_credits(grant, reversals.get(grant.id)) + taken_by_id.get(grant.id, 0)
+        for grant in grants
+    }
+    return {grant_id: amount for grant_id, amount in used_amounts.items() if amount > 0}
+
+
+def get_reversed_credits(grant: PrepaidGrant, reversal: Reversal | None) -> int:
+    """The credits that the reversed money had paid for: its share without the tax."""
+    if reversal is None or not reversal.paid:
+        return 0
+    return min(grant.amount, round(Fraction(reversal.reversed * grant.amount, reversal.paid)))
 
 
 async def notify_pages(ctx: Ctx) -> None:
@@ -160,18 +204,24 @@ async def _take(
     if amount <= 0:
         return 0
     await repository.take(ctx.session, grant, amount)
+    await _add_entry(ctx, grant, -amount, kind, reason=reason, by_name=by_name)
+    return amount
+
+
+async def _add_entry(
+    ctx: Ctx, grant: PrepaidGrant, amount: int, kind: str, *, reason: str = "", by_name: str = ""
+) -> None:
     ctx.session.add(
         PrepaidEntry(
             tenant_id=ctx.tenant_id,
             grant_id=grant.id,
             kind=kind,
-            amount=-amount,
+            amount=amount,
             reason=reason,
             by_name=by_name,
         )
     )
     await notify_pages(ctx)
-    return amount
 
 
 def is_expired(grant: PrepaidGrant, at: datetime) -> bool:

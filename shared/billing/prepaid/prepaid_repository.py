@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing.models import BillingRefund, PrepaidEntry, PrepaidGrant
-from shared.billing.provider import FAILED_REFUND_STATUSES
+from shared.billing.models import BillingDispute, BillingInvoice, BillingRefund, PrepaidEntry, PrepaidGrant
+from shared.billing.provider import FAILED_REFUND_STATUSES, WITHDRAWN_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.errors import Conflict
+
+
+class Reversal(NamedTuple):
+    """Money that went back to the customer, or that their bank holds. `paid`: the total of the invoice, with tax."""
+
+    grant_id: str
+    paid: int
+    reversed: int
 
 
 async def list_grants(ctx: Ctx) -> Sequence[PrepaidGrant]:
@@ -110,30 +119,58 @@ async def take(session: AsyncSession, grant: PrepaidGrant, amount: int) -> None:
     set_committed_value(grant, "remaining", grant.remaining - amount)
 
 
-async def sum_refunded_by_invoice(ctx: Ctx) -> dict[str, int]:
-    """What was refunded of each invoice that a grant was paid with, without failed refunds."""
+async def give_back(session: AsyncSession, grant: PrepaidGrant, amount: int) -> None:
+    """Returns to a grant what was taken from it. The caller holds its lock; the database refuses more than was granted."""
     statement = (
-        select(BillingRefund.invoice_id, sa.func.sum(BillingRefund.amount))
-        .join(
-            PrepaidGrant,
-            sa.and_(
-                col(PrepaidGrant.tenant_id) == BillingRefund.tenant_id,
-                col(PrepaidGrant.invoice_id) == BillingRefund.invoice_id,
-            ),
-        )
+        update(PrepaidGrant)
+        .where(col(PrepaidGrant.tenant_id) == grant.tenant_id, col(PrepaidGrant.id) == grant.id)
+        .values(remaining=col(PrepaidGrant.remaining) + amount)
+        .execution_options(synchronize_session=False)
+    )
+    await session.exec(statement)
+    set_committed_value(grant, "remaining", grant.remaining + amount)
+
+
+async def list_reversals(ctx: Ctx) -> Sequence[Reversal]:
+    """Of grants whose payment was refunded or disputed: those sums, without failed refunds and disputes that were won."""
+    refunds = (
+        select(BillingRefund.invoice_id, BillingRefund.amount)
         .where(BillingRefund.tenant_id == ctx.tenant_id)
-        .where(BillingRefund.invoice_id != "")
         .where(col(BillingRefund.status).not_in(FAILED_REFUND_STATUSES))
-        .group_by(col(BillingRefund.invoice_id))
     )
-    return {invoice_id: int(amount) for invoice_id, amount in await rows.all(ctx, statement)}
-
-
-async def sum_entries(ctx: Ctx, grant_id: str, kind: str) -> int:
+    disputes = (
+        select(BillingDispute.invoice_id, BillingDispute.amount)
+        .where(BillingDispute.tenant_id == ctx.tenant_id)
+        .where(col(BillingDispute.status).in_(WITHDRAWN_DISPUTE_STATUSES))
+    )
+    reversals = sa.union_all(refunds, disputes).subquery()
+    invoice = sa.and_(
+        col(BillingInvoice.tenant_id) == PrepaidGrant.tenant_id,
+        col(BillingInvoice.id) == PrepaidGrant.invoice_id,
+    )
     statement = (
-        select(sa.func.coalesce(sa.func.sum(PrepaidEntry.amount), 0))
-        .where(PrepaidEntry.tenant_id == ctx.tenant_id)
-        .where(PrepaidEntry.grant_id == grant_id)
-        .where(PrepaidEntry.kind == kind)
+        select(
+            PrepaidGrant.id,
+            sa.func.coalesce(BillingInvoice.total, PrepaidGrant.amount),
+            sa.func.sum(reversals.c.amount),
+        )
+        .join(reversals, reversals.c.invoice_id == col(PrepaidGrant.invoice_id))
+        .outerjoin(BillingInvoice, invoice)
+        .where(PrepaidGrant.tenant_id == ctx.tenant_id, PrepaidGrant.invoice_id != "")
+        .group_by(col(PrepaidGrant.id), col(PrepaidGrant.amount), col(BillingInvoice.total))
+        .order_by(col(PrepaidGrant.id))
     )
-    return int((await ctx.session.exec(statement)).one())
+    return [
+        Reversal(grant_id, total, int(amount)) for grant_id, total, amount in await rows.all(ctx, statement)
+    ]
+
+
+async def list_entry_sums(ctx: Ctx, kinds: Sequence[str]) -> dict[str, int]:
+    """The sum of the entries of these kinds, by grant."""
+    statement = (
+        select(PrepaidEntry.grant_id, sa.func.sum(PrepaidEntry.amount))
+        .where(PrepaidEntry.tenant_id == ctx.tenant_id)
+        .where(col(PrepaidEntry.kind).in_(kinds))
+        .group_by(col(PrepaidEntry.grant_id))
+    )
+    return {grant_id: int(amount) for grant_id, amount in await rows.all(ctx, statement)}

@@ -68,9 +68,9 @@ async def apply_customer_state(
     is_current = current_customer is not None and current_customer.id == customer_id
     differences = await provider_records.write_records(ctx, account_id, customer_id, state, ticket)
     await refund_results.fail_adjustments(ctx, state.refunds)
-    if state.refunds:
-        await balance.apply_refunds(ctx)
     await top_up_charges.settle_top_ups(ctx, state.invoices)
+    if state.refunds or state.disputes:
+        await balance.apply_reversals(ctx)
     await trials.check_new_trials(ctx, await repository.list_customer_subscriptions(ctx, customer_id), state)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]
