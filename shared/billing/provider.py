@@ -19,6 +19,7 @@ PauseCause = Literal["trial", "payment", "request", ""]  # "": unknown, or not p
 FAILED_REFUND_STATUSES = ("failed", "canceled")
 UNANSWERED_DISPUTE_STATUSES = ("needs_response", "warning_needs_response")
 ENDED_DISPUTE_STATUSES = ("won", "lost", "warning_closed", "prevented")
+PAUSING_DISPUTE_STATUSES = ("needs_response", "under_review")  # nothing else is collected meanwhile
 WITHDRAWN_DISPUTE_STATUSES = ("needs_response", "under_review", "lost")  # the bank has taken the money
 MIN_CHECKOUT_LEFT = timedelta(minutes=10)  # of a payment page that is handed out again
 CANCELLATION_FEEDBACK = (  # why customers cancel; the provider's own list
@@ -145,6 +146,7 @@ class Subscription:
     cancellation: Cancellation = NO_REASON
     scheduled_change: ScheduledChange | None = None
     paused_at: datetime | None = None
+    dispute_mark: str = ""  # the dispute because of which we paused its collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,6 +522,17 @@ class Provider(Protocol):
         """Pauses an active subscription now. No invoice is made until it is resumed, whose invoice takes the credit for
         unused time and the charge for usage.
         """
+        ...
+
+    async def pause_collection(self, subscription_id: str, dispute_id: str, key: str) -> None:
+        """Keeps the invoices of a subscription as drafts from now on, and marks it with the dispute. It stays active.
+
+        Does nothing where its collection is paused already.
+        """
+        ...
+
+    async def resume_collection(self, subscription_id: str, key: str) -> None:
+        """Ends a pause of `pause_collection`, and collects the drafts. A pause that was made elsewhere stays."""
         ...
 
     async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from shared.billing import customers, dunning, trials
+from shared.billing import customers, dispute_pauses, dunning, trials
 from shared.billing.models import PLATFORM
 from shared.billing.prepaid import balance, top_up_charges, top_ups
 from shared.billing.pricing import comparison, price_sync
@@ -45,6 +45,17 @@ async def end_trial(job: ExternalJob, *, subscription_id: str) -> None:
 
 
 @worker.external_job
+async def pause_collection(job: ExternalJob, *, account_id: str, customer_id: str, key: str) -> None:
+    is_done = await dispute_pauses.execute_changes(
+        job.tenant_id, account_id, customer_id=customer_id, key=key, request_id=job.request_id
+    )
+    if is_done:
+        await customer_sync.sync_customer(
+            account_id, customer_id, job.tenant_id, cause="member", request_id=job.request_id
+        )
+
+
+@worker.external_job
 async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
@@ -65,6 +76,7 @@ async def compare_prices(_: ExternalJob) -> None:
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     customers.CREATE_TASK: create_customer,
     balance.EXPIRE_TASK: balance.expire_grants,
+    dispute_pauses.TASK: pause_collection,
     dunning.TASK: dunning.send_due_notices,
     dunning.MAIL_TASK: send_notice_mail,
     top_ups.TASK: execute_top_up,

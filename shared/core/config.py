@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     stripe_api_base: str | None = Field(None, alias="STRIPE_API_BASE")
     stripe_allow_test_key: bool = Field(False, alias="STRIPE_ALLOW_TEST_KEY")
     automatic_tax: bool = Field(False, alias="BULKHEAD_AUTOMATIC_TAX")
+    disputes_pause_collection: bool = Field(True, alias="BULKHEAD_DISPUTES_PAUSE_COLLECTION")
     customers_can_pause: bool = Field(False, alias="BULKHEAD_CUSTOMERS_CAN_PAUSE")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
     mail_from: str = Field("no-reply@bulkhead.test", alias="BULKHEAD_MAIL_FROM")

@@ -25,7 +25,7 @@ from sqlmodel import col, select
 from shared.access import decision_counts, decision_counts_repository
 from shared.backoffice import adjustments_repository, key_renewal_repository, unbilled_usage_repository
 from shared.billing import usage_periods, usage_repository
-from shared.billing.models import PLATFORM, BillingRefund, BillingUsage, PrepaidGrant, TopUp
+from shared.billing.models import PLATFORM, BillingDispute, BillingRefund, BillingUsage, PrepaidGrant, TopUp
 from shared.billing.prepaid import prepaid_repository, top_ups_repository
 from shared.core import db, rate_limits, request_ids
 from shared.core.db import TenantRow, now
@@ -277,6 +277,10 @@ async def prepaying(world: World, report: Report) -> None:
         is_other = col(TopUp.tenant_id) == world.globex
         await connection.execute(sa.update(TopUp).where(is_other).values(state="requested"))
         refused = await top_ups_repository.find_open_top_up(session, world.acme) is None
+        await connection.execute(sa.update(BillingDispute).values(status="needs_response"))
+        is_own = col(BillingDispute.tenant_id) == world.acme
+        await connection.execute(sa.update(BillingDispute).where(is_own).values(status="won"))
+        refused = refused and not await top_ups_repository.has_collection_dispute(session, world.acme)
         refused = refused and await top_ups_repository.sum_since(session, world.acme, now() - 99 * DAY) == 0
         report.attempt(KIND, "a top-up of Globex counts for Acme", refused=refused)
         await connection.execute(sa.update(BillingUsage).values(tried_at=now()))

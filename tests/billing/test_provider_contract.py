@@ -808,6 +808,26 @@ async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
     assert await shop.provider.refund_invoice(state.invoices[0].id, 100, "adj_2")
 
 
+async def test_collection_is_paused_for_a_dispute_and_resumed_with_what_was_not_collected(shop: Shop) -> None:
+    held = await shop.subscribe(await shop.line(FLAT))
+    for _ in range(2):
+        await shop.provider.pause_collection(held.id, "du_1", "pause-1")
+    paused = await shop.only()
+    assert (paused.status, paused.paused_collection, paused.dispute_mark) == (
+        *("active", "keep_as_draft", "du_1"),
+    )
+    shop.world.advance(32 * DAY)
+    invoices = (await shop.provider.fetch_customer(shop.customer)).invoices
+    assert sorted(invoice.status for invoice in invoices) == ["draft", "paid"]
+    for _ in range(2):
+        await shop.provider.resume_collection(held.id, "resume-1")
+    shop.world.advance(A_WHILE)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (resumed,) = state.subscriptions
+    assert (resumed.paused_collection, resumed.dispute_mark) == ("", "")
+    assert [invoice.status for invoice in state.invoices] == ["paid", "paid"]
+
+
 async def test_usage_is_counted_once_and_billed_after_the_period(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT), await shop.line(CALLS))
     shop.world.advance(DAY)

@@ -457,6 +457,37 @@ async def test_single_charge_of_a_removed_card_leaves_a_void_invoice(
     assert (invoice.status, invoice.paid) == ("void", 0)
 
 
+async def test_pause_of_collection_that_was_made_in_the_dashboard_stays(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    own: stripe.params.SubscriptionUpdateParams = {"pause_collection": {"behavior": "void"}}
+    await sdk.v1.subscriptions.update_async(subscription.id, own)
+    await world.provider.pause_collection(subscription.id, "du_1", "pause_1")
+    await world.provider.resume_collection(subscription.id, "resume_1")
+    assert await get_collection(world, customer) == ("void", "")
+    await sdk.v1.subscriptions.update_async(subscription.id, {"pause_collection": ""})
+    await world.provider.pause_collection(subscription.id, "du_1", "pause_2")
+    await sdk.v1.subscriptions.update_async(subscription.id, own)  # replaces ours
+    await world.provider.resume_collection(subscription.id, "resume_2")
+    assert await get_collection(world, customer) == ("void", "")
+
+
+async def test_pause_of_collection_that_was_ended_in_the_dashboard_is_not_made_again(
+    world: StripeWorld, sdk: stripe.StripeClient, customer: str
+) -> None:
+    subscription, _ = await subscribe(world, customer)
+    await world.provider.pause_collection(subscription.id, "du_1", "pause_1")
+    await sdk.v1.subscriptions.update_async(subscription.id, {"pause_collection": ""})
+    await world.provider.pause_collection(subscription.id, "du_1", "pause_2")
+    assert await get_collection(world, customer) == ("", "du_1")
+
+
+async def get_collection(world: StripeWorld, customer: str) -> tuple[str, str]:
+    (subscription,) = (await world.provider.fetch_customer(customer)).subscriptions
+    return subscription.paused_collection, subscription.dispute_mark
+
+
 async def test_single_charge_that_another_card_paid_is_found_by_its_key(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.billing import customers, provider_registry
-from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
+from shared.billing.models import PLATFORM, BillingCustomer, BillingDispute, BillingSnapshot
 from shared.billing.prepaid import balance, prepaid_repository, top_up_charges, top_ups
 from shared.billing.provider import (
     CustomerState,
@@ -224,6 +224,22 @@ async def test_lost_answer_is_completed_at_the_customer_that_was_charged(
     workers.make_jobs_due(schema)
     await workers.run_until_done(schema)
     assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
+
+
+async def test_top_up_is_not_requested_while_a_payment_is_disputed(
+    cast: Cast, provider: ChargingProvider
+) -> None:
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        dispute = BillingDispute(
+            tenant_id=cast.acme, id="du_1", account_id=PLATFORM, customer_id=await customers.find_id(ctx),
+            amount=1, currency="usd", status="needs_response", created_at=datetime.now(UTC), ticket=1,
+        )  # fmt: skip
+        ctx.session.add(dispute)
+    await save(cast)
+    assert list_top_ups(cast) == []
+    database.connect().execute("update billing_dispute set status = 'won' where id = 'du_1'")
+    await save(cast)
+    assert list_top_ups(cast) == [("requested", 5_000)]
 
 
 async def test_top_up_that_was_turned_off_before_its_charge_is_not_charged(

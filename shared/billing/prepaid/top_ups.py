@@ -34,13 +34,15 @@ METHOD_OBSTACLE = ("There is no payment method to charge.", "Add one on the bill
 class TopUpView:
     """`bought`: by automatic top-ups of this month, with one that is being charged (`is_charging`).
 
-    `is_settling`: the bank has its payment and takes days to settle it.
+    `is_settling`: the bank has its payment and takes days to settle it. `is_disputed`: nothing is bought because a payment
+    is disputed.
     """
 
     setting: TopUpSetting
     bought: int
     is_charging: bool
     is_settling: bool
+    is_disputed: bool
 
     @property
     def is_at_maximum(self) -> bool:
@@ -59,6 +61,7 @@ async def get_view(ctx: Ctx) -> TopUpView | None:
         bought=await repository.sum_since(ctx.session, ctx.tenant_id, get_month_start(now())),
         is_charging=open_top_up is not None,
         is_settling=open_top_up is not None and bool(open_top_up.invoice_id),
+        is_disputed=await repository.has_collection_dispute(ctx.session, ctx.tenant_id),
     )
 
 
@@ -123,6 +126,8 @@ async def request_if_due(session: AsyncSession, tenant_id: str) -> None:
         return
     bought = await repository.sum_since(session, tenant_id, get_month_start(at))
     if bought + setting.amount > setting.monthly_maximum:
+        return
+    if await repository.has_collection_dispute(session, tenant_id):
         return
     top_up = TopUp(tenant_id=tenant_id, amount=setting.amount, currency=setting.currency)
     session.add(top_up)

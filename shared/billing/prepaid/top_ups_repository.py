@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.billing.models import TopUp, TopUpSetting
+from shared.billing.models import BillingDispute, TopUp, TopUpSetting
+from shared.billing.provider import PAUSING_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 
@@ -32,6 +33,17 @@ async def lock_setting(session: AsyncSession, tenant_id: str) -> TopUpSetting | 
 async def find_open_top_up(session: AsyncSession, tenant_id: str) -> TopUp | None:
     statement = select(TopUp).where(TopUp.tenant_id == tenant_id, TopUp.state == REQUESTED)
     return (await session.exec(statement)).first()
+
+
+async def has_collection_dispute(session: AsyncSession, tenant_id: str) -> bool:
+    """Whether a payment is disputed, so that nothing else is charged."""
+    statement = (
+        select(BillingDispute.id)
+        .where(BillingDispute.tenant_id == tenant_id)
+        .where(col(BillingDispute.status).in_(PAUSING_DISPUTE_STATUSES))
+        .limit(1)
+    )
+    return (await session.exec(statement)).first() is not None
 
 
 async def sum_since(session: AsyncSession, tenant_id: str, since: datetime) -> int:

@@ -35,6 +35,7 @@ from shared.billing.provider import (
 from shared.billing.stripe_adapter import (
     charges,
     checkouts,
+    collection_pauses,
     customers,
     mapping,
     pauses,
@@ -344,6 +345,14 @@ class StripeGateway:
         _require_unended(subscription)
         await schedules.release(self._v1, subscription.to_dict(), key)
         await pauses.pause_subscription(self._v1, subscription_id, key)
+
+    @translate_stripe_errors
+    async def pause_collection(self, subscription_id: str, dispute_id: str, key: str) -> None:
+        await collection_pauses.pause_collection(self._v1, subscription_id, dispute_id, key)
+
+    @translate_stripe_errors
+    async def resume_collection(self, subscription_id: str, key: str) -> None:
+        await collection_pauses.resume_collection(self._v1, subscription_id, key)
 
     @translate_stripe_errors
     async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:

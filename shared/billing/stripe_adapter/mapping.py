@@ -37,6 +37,9 @@ from shared.billing.provider import (
 Raw = Mapping[str, Any]
 CHANGE_KEY = "bulkhead_change"  # in metadata of subscriptions and schedules: the key of the last change
 PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
+DISPUTE_KEY = (
+    "bulkhead_dispute"  # in a subscription's metadata: the dispute because of which we paused collection
+)
 TENANT_KEY = "tenant_id"  # in a customer's metadata
 ADJUSTMENT_KEY = (
     "bulkhead_adjustment"  # in metadata of balance entries, credit notes, refunds: the idempotency key
@@ -182,6 +185,7 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         paused_at=to_datetime(_get_path(raw, "status_details", "paused", "transitioned_at"))
         if raw.get("status") == "paused"
         else None,
+        dispute_mark=str(_get_path(raw, "metadata", DISPUTE_KEY) or ""),
     )
 
 

@@ -410,7 +410,9 @@ def _find_alerts(
         if line.price_id not in catalog_prices
     ]
     alerts += [
-        f"Collection of {subscription.id} is paused in Stripe ({subscription.paused_collection})"
+        f"Collection of {subscription.id} is paused while {subscription.dispute_mark} is open"
+        if subscription.dispute_mark
+        else f"Collection of {subscription.id} is paused in Stripe ({subscription.paused_collection})"
         for subscription in live_subscriptions
         if subscription.paused_collection
     ]

@@ -240,6 +240,7 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         if (scheduled := state.get("scheduled_change"))
         else None,
         paused_at=_parse_optional_time(state.get("paused_at")),
+        dispute_mark=state.get("dispute_mark", ""),
     )
 
 

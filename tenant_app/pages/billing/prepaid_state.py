@@ -112,6 +112,8 @@ def _describe_top_up(top_up: TopUpView | None) -> str:
     text = f"{amount} when less than {threshold} is left, at most {maximum} a month."
     if settings().automatic_tax:
         text = f"{text} Tax is added to each."
+    if top_up.is_disputed:
+        return f"{text} Nothing is bought while a payment is disputed at your bank."
     if top_up.is_settling:
         return f"{text} Your bank is settling the payment of {amount}. The credits follow when it is paid."
     if top_up.is_charging:

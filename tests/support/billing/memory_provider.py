@@ -120,6 +120,8 @@ class Deal:
     frozen_at: datetime | None = None  # on request
     resumption: str = ""  # the transaction that has to be paid before it runs again
     farewell: Cancellation = NO_REASON  # why it was cancelled
+    claim: str = ""  # because of which nothing is collected; the mark stays until it is resumed
+    collects: bool = True
 
 
 @dataclass
@@ -473,6 +475,23 @@ class MemoryProvider:
 
         self._run_once(key, do)
 
+    async def pause_collection(self, subscription_id: str, dispute_id: str, key: str) -> None:
+        self._record_call("pause_collection")
+        deal = self._get_deal(subscription_id)
+        if deal.collects and not deal.claim and deal.state != "over":
+            deal.claim, deal.collects = dispute_id, False
+
+    async def resume_collection(self, subscription_id: str, key: str) -> None:
+        self._record_call("resume_collection")
+        deal = self._get_deal(subscription_id)
+        if not deal.claim:
+            return
+        deal.claim, deal.collects = "", True
+        for bill in [bill for bill in self.transactions.values() if bill.deal == deal.id]:
+            if bill.state == "draft":
+                bill.state = "owed"
+                self._charge_transaction(bill)
+
     async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
         self._record_call("preview_pause")
         rows = self._build_frozen_rows(self._get_deal(subscription_id))
@@ -781,6 +800,9 @@ class MemoryProvider:
 
     def _charge_transaction(self, bill: Transaction, *, pays: bool = False) -> None:
         buyer, deal = self.buyers[bill.buyer], self.deals[bill.deal]
+        if not deal.collects:
+            bill.state = "draft"
+            return
         bill.from_wallet = max(0, min(buyer.wallet, bill.sum)) if not bill.tries else bill.from_wallet
         buyer.wallet -= bill.from_wallet if not bill.tries else 0
         if bill.sum < 0:
@@ -850,6 +872,8 @@ class MemoryProvider:
             if deal.frozen_at is not None
             else "trial",
             paused_at=deal.frozen_at,
+            paused_collection="" if deal.collects else "keep_as_draft",
+            dispute_mark=deal.claim,
             cancel_at=deal.stops,
             ended_at=deal.over_at,
             failed_since=min(owed, default=None),
