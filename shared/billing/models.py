@@ -248,6 +248,27 @@ class BillingDispute(TenantRow, table=True):
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
+class BillingFraudWarning(TenantRow, table=True):
+    """A payment that the bank of the card suspects to be fraudulent, as of the last sync.
+
+    `is_actionable`: it was neither refunded nor disputed since.
+    """
+
+    __tablename__ = "billing_fraud_warning"
+
+    id: str = Field(primary_key=True)
+    account_id: str
+    customer_id: str
+    invoice_id: str = ""
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    fraud_type: str = ""
+    is_actionable: bool
+    created_at: datetime = Field(sa_type=timestamptz())
+    ticket: int = Field(sa_type=BigInteger)
+    seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
 class BillingSnapshot(TenantRow, table=True):
     """The result of the last sync of a tenant's subscriptions. `schedule`: the `AccessSchedule` as JSON.
 

@@ -16,6 +16,7 @@ MODULE = Module(
         models.BillingDispute,
         models.BillingDrift,
         models.BillingEvent,
+        models.BillingFraudWarning,
         models.BillingInvoice,
         models.BillingRefund,
         models.BillingSnapshot,
@@ -85,7 +86,13 @@ MODULE = Module(
         ),
         models.BillingCustomer: TableContract(
             export=True,
-            erase_after=("billing_dispute", "billing_invoice", "billing_refund", "billing_subscription"),
+            erase_after=(
+                "billing_dispute",
+                "billing_fraud_warning",
+                "billing_invoice",
+                "billing_refund",
+                "billing_subscription",
+            ),
             retention="accounting",
         ),
         models.BillingDispute: TableContract(export=True, retention="accounting"),
@@ -102,6 +109,7 @@ MODULE = Module(
                 ),
             ),
         ),
+        models.BillingFraudWarning: TableContract(export=True, retention="accounting"),
         models.BillingInvoice: TableContract(export=True, retention="accounting"),
         models.BillingRefund: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(

@@ -146,6 +146,8 @@ class Subscription:
     cancellation: Cancellation = NO_REASON
     scheduled_change: ScheduledChange | None = None
     paused_at: datetime | None = None
+    # When its tax was turned on for a change that wasn't paid; None where that is paid, waits for its payment, or never was.
+    unpaid_tax_at: datetime | None = None
     dispute_mark: str = ""  # the dispute because of which we paused its collection
 
 
@@ -256,6 +258,22 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FraudWarning:
+    """The bank of a card suspects that a payment is fraudulent.
+
+    `is_actionable`: the payment was neither disputed nor fully refunded since.
+    """
+
+    id: str
+    invoice_id: str
+    amount: int
+    currency: str
+    fraud_type: str
+    is_actionable: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethod:
     """`expires_at`: of a card, which can be charged until then; None for other methods."""
 
@@ -278,6 +296,7 @@ class CustomerState:
     upcoming: UpcomingCharges = UpcomingCharges()
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
+    fraud_warnings: tuple[FraudWarning, ...] = ()
     # What pays each live subscription, by its id; without those that nothing is known to pay.
     methods: Mapping[str, PaymentMethod] = field(default_factory=dict)
     card_fingerprint: str = ""  # of `method`: the same for every payment method of one card or bank account
@@ -541,6 +560,10 @@ class Provider(Protocol):
 
     async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
         """The invoice of resuming a paused subscription now."""
+        ...
+
+    async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None:
+        """Turns the tax off where it was turned on before that time for a change that wasn't paid."""
         ...
 
     async def end_trial(self, subscription_id: str, key: str) -> None:

@@ -9,6 +9,7 @@ from shared.billing.models import (
     BillingAdjustment,
     BillingCustomer,
     BillingDispute,
+    BillingFraudWarning,
     BillingInvoice,
     BillingRefund,
     BillingSnapshot,
@@ -91,6 +92,27 @@ async def list_customer_disputes(ctx: Ctx, customer_id: str) -> Sequence[Billing
         .where(BillingDispute.tenant_id == ctx.tenant_id)
         .where(BillingDispute.customer_id == customer_id)
         .order_by(BillingDispute.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_customer_fraud_warnings(ctx: Ctx, customer_id: str) -> Sequence[BillingFraudWarning]:
+    statement = (
+        select(BillingFraudWarning)
+        .where(BillingFraudWarning.tenant_id == ctx.tenant_id)
+        .where(BillingFraudWarning.customer_id == customer_id)
+        .order_by(BillingFraudWarning.id)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def list_actionable_fraud_warnings(ctx: Ctx) -> Sequence[BillingFraudWarning]:
+    """Of all customers, the oldest first."""
+    statement = (
+        select(BillingFraudWarning)
+        .where(BillingFraudWarning.tenant_id == ctx.tenant_id)
+        .where(col(BillingFraudWarning.is_actionable))
+        .order_by(col(BillingFraudWarning.created_at), BillingFraudWarning.id)
     )
     return await rows.all(ctx, statement)
 

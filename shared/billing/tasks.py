@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from shared.billing import customers, dispute_pauses, dunning, trials
+from shared.billing import customers, dispute_pauses, dunning, trials, unpaid_taxes
 from shared.billing.models import PLATFORM
 from shared.billing.prepaid import balance, top_up_charges, top_ups
 from shared.billing.pricing import comparison, price_sync
@@ -56,6 +56,15 @@ async def pause_collection(job: ExternalJob, *, account_id: str, customer_id: st
 
 
 @worker.external_job
+async def undo_unpaid_tax(
+    job: ExternalJob, *, account_id: str, subscription_id: str, turned_on_at: str
+) -> None:
+    async with entry.enter_billing_sync(job.tenant_id, unpaid_taxes.TASK, job.request_id):
+        pass  # not of a tenant that is being erased
+    await unpaid_taxes.execute_undo(account_id, subscription_id, turned_on_at)
+
+
+@worker.external_job
 async def reconcile_all(_: ExternalJob, *, run_id: str) -> None:
     await reconcile.execute_run(run_id)
 
@@ -81,6 +90,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     dunning.MAIL_TASK: send_notice_mail,
     top_ups.TASK: execute_top_up,
     trials.END_TASK: end_trial,
+    unpaid_taxes.TASK: undo_unpaid_tax,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     comparison.COMPARE_TASK: compare_prices,

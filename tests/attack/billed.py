@@ -30,6 +30,7 @@ from shared.billing.provider import (
     CheckoutOrder,
     CustomerState,
     Dispute,
+    FraudWarning,
     Invoice,
     InvoiceLine,
     OpenCheckouts,
@@ -100,6 +101,10 @@ class Shop(FakeProvider):
 
     async def pause_subscription(self, subscription_id: str, key: str) -> None: ...
 
+    async def pause_collection(self, subscription_id: str, dispute_id: str, key: str) -> None: ...
+
+    async def resume_collection(self, subscription_id: str, key: str) -> None: ...
+
     async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
         return ChangePreview("usd", 0, (), now())
 
@@ -113,6 +118,8 @@ class Shop(FakeProvider):
     async def cancel_subscription(self, subscription_id: str, **_: Any) -> None: ...
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None: ...
+
+    async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None: ...
 
     async def end_trial(self, subscription_id: str, key: str) -> None: ...
 
@@ -327,8 +334,18 @@ def _state(customer: str, number: int, at: datetime) -> CustomerState:
         respond_by=ends,
         created_at=at,
     )
+    suspicion = FraudWarning(
+        id=f"issfr_{customer}",
+        invoice_id=invoice.id,
+        amount=number,
+        currency="usd",
+        fraud_type="misc",
+        is_actionable=True,
+        created_at=at,
+    )
     return CustomerState(
         *(customer, False, f"Visa ending in {4240 + number}", -number, "usd", (subscription,), (invoice,)),
         refunds=(given_back,),
         disputes=(dispute,),
+        fraud_warnings=(suspicion,),
     )

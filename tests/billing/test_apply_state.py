@@ -13,6 +13,7 @@ from shared.billing.models import PLATFORM, BillingCustomer, BillingEvent, Billi
 from shared.billing.provider import (
     CustomerState,
     Dispute,
+    FraudWarning,
     Invoice,
     ProviderDown,
     Refund,
@@ -140,6 +141,25 @@ async def test_alerts_of_disputes_and_refunds_are_those_of_all_customers(
         alert = await get_alert(cast)
         assert f"(dp_1), answer it in Stripe by {START + timedelta(days=9):%-d %B %Y}" in alert
         assert "re_1 of $5.00 failed" in alert
+
+
+async def test_fraud_warning_is_alerted_until_nothing_can_be_done(
+    cast: Cast, stripe: scripted_provider.FakeProvider
+) -> None:
+    customer = await customers.ensure(cast.acme)
+    warning = FraudWarning(
+        id="issfr_1", invoice_id="in_1", amount=2900, currency="usd",
+        fraud_type="misc", is_actionable=True, created_at=START,
+    )  # fmt: skip
+    for is_actionable in (True, False):
+        fetched = replace(warning, is_actionable=is_actionable)
+        stripe.state[customer] = CustomerState(customer, fraud_warnings=(fetched,))
+        result = await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")
+        assert [difference.theirs for difference in result.differences] == [is_actionable]
+        is_alerted = "$29.00 (issfr_1), refund it before it becomes a dispute" in await get_alert(cast)
+        assert is_alerted == is_actionable
+    stripe.state[customer] = CustomerState(customer)  # the key can't read them any more
+    assert not (await customer_sync.sync_customer(PLATFORM, customer, cast.acme, cause="webhook")).differences
 
 
 async def test_failed_refund_is_alerted_until_its_whole_sum_was_refunded_again(

@@ -91,6 +91,15 @@ async def test_disputes_pause_collection_until_the_last_one_has_ended(
     assert "paused" not in (await get_snapshot(cast)).alert
 
 
+async def test_pause_that_the_provider_does_not_show_is_not_repeated_at_once(
+    cast: Cast, provider: PausingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "_change", lambda **_: None)
+    await sync(cast, provider, "needs_response")
+    await workers.run_due_jobs()
+    assert len(provider.calls) == 1
+
+
 async def test_refused_pause_is_asked_for_by_the_next_sync_only(
     cast: Cast, provider: PausingProvider
 ) -> None:

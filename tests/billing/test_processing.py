@@ -372,13 +372,14 @@ async def test_thin_event_syncs_the_customer_of_its_object(
     assert event_id in await list_recorded_webhooks(cast)
 
 
-async def test_dispute_syncs_the_customer_of_its_charge(
-    cast: Cast, stripe: scripted_provider.FakeProvider
+@pytest.mark.parametrize("kind", ["charge.dispute.created", "radar.early_fraud_warning.created"])
+async def test_dispute_and_fraud_warning_sync_the_customer_of_their_charge(
+    cast: Cast, stripe: scripted_provider.FakeProvider, kind: str
 ) -> None:
     customer = await customers.ensure(cast.acme)
     stripe.customers_by_object["ch_disputed"] = customer
     data = EventData(EventObject("dispute", "du_1", None, "ch_disputed"))
-    event = WebhookEvent(new_id("evt"), "event", "charge.dispute.created", 1_760_000_000, False, data)
+    event = WebhookEvent(new_id("evt"), "event", kind, 1_760_000_000, False, data)
     assert await ingest.store_webhook(PLATFORM, event, b"{}")
     fetch_count = stripe.fetch_count
     await processing.drain()

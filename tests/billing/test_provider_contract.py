@@ -808,6 +808,18 @@ async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
     assert await shop.provider.refund_invoice(state.invoices[0].id, 100, "adj_2")
 
 
+async def test_fraud_warning_is_told_until_its_payment_is_refunded(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    shop.world.warn_of_fraud(shop.customer)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (warning,) = state.fraud_warnings
+    assert (warning.invoice_id, warning.amount, warning.currency) == (state.invoices[0].id, 2900, "usd")
+    assert (warning.fraud_type, warning.is_actionable) == ("unauthorized_use_of_card", True)
+    await shop.provider.refund_invoice(warning.invoice_id, 2900, "adj_1")
+    (warning,) = (await shop.provider.fetch_customer(shop.customer)).fraud_warnings
+    assert not warning.is_actionable
+
+
 async def test_collection_is_paused_for_a_dispute_and_resumed_with_what_was_not_collected(shop: Shop) -> None:
     held = await shop.subscribe(await shop.line(FLAT))
     for _ in range(2):

@@ -481,8 +481,9 @@ async def test_busy_provider_is_reported_by_the_preview_too(
         ("/credit_notes", (), ("du_1",)),
         ("/disputes", ("re_1",), ()),
         ("/invoiceitems", ("re_1",), ("du_1",)),
+        ("/early_fraud_warnings", ("re_1",), ("du_1",)),
     ],
-    ids=["charges", "credit notes", "disputes", "invoice items"],
+    ids=["charges", "credit notes", "disputes", "invoice items", "fraud warnings"],
 )
 async def test_state_is_fetched_with_a_key_that_may_not_read_everything(
     gateway: StripeGateway,
@@ -496,6 +497,8 @@ async def test_state_is_fetched_with_a_key_that_may_not_read_everything(
     assert [invoice.id for invoice in state.invoices] == ["in_1"]
     assert tuple(refund.id for refund in state.refunds) == refund_ids
     assert tuple(dispute.id for dispute in state.disputes) == dispute_ids
+    knows_warnings = forbidden not in ("/charges", "/early_fraud_warnings")
+    assert [warning.id for warning in state.fraud_warnings] == (["issfr_1"] if knows_warnings else [])
     assert state.upcoming.unknown_ids == (("sub_1",) if forbidden == "/invoiceitems" else ())
 
 
@@ -517,6 +520,10 @@ def _serve_charge(stub_server: StubServer, forbidden: str) -> None:
         "/invoices": [build_invoice("in_1") | {"amount_paid": 5}],
         "/charges": [{"id": "ch_1", "object": "charge", "disputed": True, "refunds": refunds}],
         "/disputes": [{"id": "du_1", "object": "dispute", "charge": "ch_1"}],
+        "/radar/early_fraud_warnings": [
+            {"id": "issfr_1", "object": "radar.early_fraud_warning", "charge": "ch_1"},
+            {"id": "issfr_2", "object": "radar.early_fraud_warning", "charge": "ch_of_another_customer"},
+        ],
     }
 
     def answer_request(request: Request) -> StubResponse:

@@ -1,21 +1,29 @@
 """Taxes through the gateway, over HTTP, at the Stripe stand-in: checkout, changes and their previews, and refusals."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
 
-from shared.billing.provider import BillingDetails, CheckoutOrder, OrderLine, PriceTag, ProviderRefused
+from shared.billing.provider import (
+    BillingDetails,
+    CheckoutOrder,
+    OrderLine,
+    PriceTag,
+    ProviderRefused,
+    Subscription,
+)
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
-from shared.dev.stripe_sandbox import checkout, taxes, timeline
+from shared.dev.stripe_sandbox import checkout, collection, portal, taxes, timeline
 from shared.dev.stripe_sandbox.api import build_app
 from shared.dev.stripe_sandbox.buyer_details import BuyerDetails
 from shared.dev.stripe_sandbox.store import Account, Sandbox
 from tests.support.billing.stub_server import serve_app
 
 CARD = "4242424242424242"
+LATER_FAILING_CARD = "4000000000000341"
 DAY = 86_400
 LINE_TAG = PriceTag("prc_1", "plv_1", "Team", "month", "seat", "eur", 1_000)
 _accounts = count()
@@ -56,6 +64,10 @@ class Shop:
         assert checkout.pay_with_card(self.account, page_id, CARD).paid
         (subscription,) = (await gateway.fetch_customer(self.customer_id)).subscriptions
         return subscription.id
+
+    async def only(self) -> Subscription:
+        (subscription,) = (await self.gateway.fetch_customer(self.customer_id)).subscriptions
+        return subscription
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +125,54 @@ async def test_change_is_billed_with_the_tax_of_its_preview(shop: Shop, was_taxe
     net = sum(line.amount for line in billed.lines)
     assert (preview.due, billed.paid) == (billed.total, billed.total)
     assert 1.18 * net < billed.total < 1.20 * net
+
+
+async def subscribe_untaxed(shop: Shop) -> str:
+    """Before the setting."""
+    plain_gateway = shop.open_gateway(automatic_tax=False)
+    subscription_id = await shop.subscribe(plain_gateway)
+    await plain_gateway.close()
+    return subscription_id
+
+
+async def change(shop: Shop, subscription_id: str, *, pays: bool) -> Subscription:
+    if not pays:
+        portal.replace_card(shop.account, shop.customer_id, LATER_FAILING_CARD)
+    await shop.gateway.change_subscription(
+        subscription_id, shop.lines(5), as_of=None, prorate=True, bill_now=True, key="change"
+    )
+    return await shop.only()
+
+
+async def test_tax_of_a_change_that_lapses_is_turned_off_again(shop: Shop) -> None:
+    subscription_id = await subscribe_untaxed(shop)
+    waiting = await change(shop, subscription_id, pays=False)
+    assert (waiting.is_taxed, waiting.unpaid_tax_at) == (True, None)
+    assert waiting.pending_change is not None
+    await shop.gateway.void_invoice(waiting.pending_change.invoice_id, "void")
+    dropped = await shop.only()
+    assert (dropped.is_taxed, dropped.pending_change) == (True, None)
+    turned_on_at = dropped.unpaid_tax_at
+    assert turned_on_at is not None
+    await shop.gateway.undo_unpaid_tax(subscription_id, turned_on_at - timedelta(seconds=1), "undo_1")
+    assert (await shop.only()).is_taxed, "it was turned on again meanwhile"
+    for _ in range(2):
+        await shop.gateway.undo_unpaid_tax(subscription_id, turned_on_at, "undo_2")
+    subscription = await shop.only()
+    assert (subscription.is_taxed, subscription.unpaid_tax_at) == (False, None)
+
+
+async def test_tax_of_a_change_that_is_paid_stays(shop: Shop) -> None:
+    subscription_id = await subscribe_untaxed(shop)
+    waiting = await change(shop, subscription_id, pays=False)
+    assert waiting.pending_change is not None
+    portal.replace_card(shop.account, shop.customer_id, CARD)
+    invoice = shop.account.objects["invoice"][waiting.pending_change.invoice_id]
+    if invoice["status"] == "open":
+        collection.pay_invoice(shop.account, invoice)
+    await shop.gateway.undo_unpaid_tax(subscription_id, datetime.now(UTC), "undo")
+    paid = await shop.only()
+    assert (paid.is_taxed, paid.unpaid_tax_at, paid.lines[0].quantity) == (True, None, 5)
 
 
 async def test_change_without_an_address_is_refused_with_the_next_step(shop: Shop) -> None:

@@ -32,7 +32,7 @@ CUSTOMER_EVENT_PREFIXES = (
         "invoiceitem.",
         "payment_method.",
     ),
-    *("refund.", "subscription_schedule."),
+    *("radar.early_fraud_warning.", "refund.", "subscription_schedule."),
 )
 
 # Somebody may have changed or archived a price or its product, so that nobody can buy it.

@@ -1,37 +1,50 @@
-"""What happened to a customer's payments at Stripe: refunds and disputes."""
+"""What happened to a customer's payments at Stripe: refunds, disputes and early fraud warnings."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import stripe
 
-from shared.billing.provider import Dispute, Refund
+from shared.billing.provider import Dispute, FraudWarning, Refund
 from shared.billing.stripe_adapter import mapping
 from shared.billing.stripe_adapter.errors import tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
 
 
-async def fetch_refunds_and_disputes(
-    v1: "stripe.V1Services", customer_id: str, invoices: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[Refund, ...], tuple[Dispute, ...]]:
-    """The newest refunds and disputes; none of those that the key can't read, so that the stored ones stay.
+class PaymentResults(NamedTuple):
+    refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    fraud_warnings: tuple[FraudWarning, ...] = ()
 
-    Stripe lists neither by customer. No request is made for a customer without a payment.
+
+async def fetch_payment_results(
+    v1: "stripe.V1Services", customer_id: str, invoices: Sequence[Mapping[str, Any]]
+) -> PaymentResults:
+    """The newest ones; none of those that the key can't read, so that the stored ones stay.
+
+    Stripe lists none of them by customer. No request is made for a customer without a payment.
     """
     refunds, disputes = tuple[Refund, ...](), tuple[Dispute, ...]()
-    charges = list[dict[str, Any]]()
+    fraud_warnings, charges = tuple[FraudWarning, ...](), list[dict[str, Any]]()
     if any(invoice.get("amount_paid") for invoice in invoices):
         with tolerate_missing_right("charges"):
             page = await v1.charges.list_async(
                 {"customer": customer_id, "limit": PAGE_SIZE, "expand": ["data.refunds"]}
             )
             charges = [charge.to_dict() for charge in page.data]
+    if not charges:
+        return PaymentResults()
     with tolerate_missing_right("disputes"):
         disputes = mapping.to_disputes(await _list_disputes(v1, charges), charges, invoices)
     # Without its credit note, a refund of an adjustment would count as one that was made in Stripe.
     with tolerate_missing_right("refunds and credit notes"):
         refunds = await _fetch_refunds(v1, customer_id, charges, invoices)
-    return refunds, disputes
+    with tolerate_missing_right("early fraud warnings"):
+        # Of all customers: a list for each charge would be a request for each payment.
+        warnings = await v1.radar.early_fraud_warnings.list_async({"limit": PAGE_SIZE})
+        raw_warnings = [warning.to_dict() for warning in warnings.data]
+        fraud_warnings = mapping.to_fraud_warnings(raw_warnings, charges, invoices)
+    return PaymentResults(refunds, disputes, fraud_warnings)
 
 
 async def _list_disputes(

@@ -31,6 +31,7 @@ OBJECT_NOUNS = {  # prefix of an id: path of its objects, which have a customer
 CHARGE_NOUNS = {  # the same for objects that have no customer but a charge, or its payment
     "dp": "disputes",
     "du": "disputes",
+    "issfr": "radar/early_fraud_warnings",
     "pyr": "refunds",
     "re": "refunds",
 }

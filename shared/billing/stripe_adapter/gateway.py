@@ -54,7 +54,7 @@ from shared.billing.stripe_adapter.errors import (
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
-from shared.billing.stripe_adapter.mapping import CHANGE_KEY
+from shared.billing.stripe_adapter.mapping import CHANGE_KEY, TAX_KEY
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
@@ -122,9 +122,15 @@ class StripeGateway:
                 raise
             subscriptions, invoices = [], []
         upcoming = await previews.fetch_upcoming_charges(self._v1, customer, subscriptions)
-        customer_refunds, disputes = await charges.fetch_refunds_and_disputes(self._v1, customer_id, invoices)
+        results = await charges.fetch_payment_results(self._v1, customer_id, invoices)
         return mapping.to_customer_state(
-            customer, subscriptions, invoices, upcoming, refunds=customer_refunds, disputes=disputes
+            customer,
+            subscriptions,
+            invoices,
+            upcoming,
+            refunds=results.refunds,
+            disputes=results.disputes,
+            fraud_warnings=results.fraud_warnings,
         )
 
     @translate_stripe_errors
@@ -236,11 +242,15 @@ class StripeGateway:
         _require_unended(subscription)
         await schedules.release(self._v1, raw, key)
         if prorate and self._automatic_tax and not subscription.automatic_tax.enabled:
-            # As its preview had it, and in a request of its own: a pending update can't contain it.
+            # As its preview had it, and in a request of its own: a pending update can't contain it. The mark is removed by
+            # the change itself, and `undo_unpaid_tax` turns the tax off where that is never paid.
             # https://docs.stripe.com/billing/subscriptions/pending-updates-reference
             await self._update_subscription(
                 subscription_id,
-                {"automatic_tax": {"enabled": True}},
+                {
+                    "automatic_tax": {"enabled": True},
+                    "metadata": {TAX_KEY: f"{int(self._get_time().timestamp())}:{key}"},
+                },
                 f"{key}-tax",
                 lambda changed: changed.automatic_tax.enabled,
             )
@@ -248,7 +258,8 @@ class StripeGateway:
             "items": subscription_items.build_item_updates(
                 await subscription_items.list_items(self._v1, subscription_id), lines
             ),
-            "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata) | {CHANGE_KEY: key},
+            "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata)
+            | {CHANGE_KEY: key, TAX_KEY: ""},
             "proration_behavior": previews.get_proration_behavior(prorate=prorate, bill_now=bill_now),
         }
         if prorate and as_of is not None:
@@ -361,6 +372,19 @@ class StripeGateway:
     @translate_stripe_errors
     async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
         return await pauses.preview_resume(self._v1, customer_id, subscription_id)
+
+    @translate_stripe_errors
+    async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None:
+        raw = (await self._v1.subscriptions.retrieve_async(subscription_id)).to_dict()
+        turned_on_at = mapping.get_unpaid_tax_time(raw)
+        if turned_on_at is None or turned_on_at > before or raw.get("ended_at") is not None:
+            return
+        await self._update_subscription(
+            subscription_id,
+            {"automatic_tax": {"enabled": False}, "metadata": {TAX_KEY: ""}},
+            key,
+            lambda changed: not changed.automatic_tax.enabled,
+        )
 
     @translate_stripe_errors
     async def end_trial(self, subscription_id: str, key: str) -> None:

@@ -19,6 +19,7 @@ from shared.billing.provider import (
     ChangePreview,
     CustomerState,
     Dispute,
+    FraudWarning,
     Invoice,
     InvoiceLine,
     OrderLine,
@@ -40,6 +41,8 @@ PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
 DISPUTE_KEY = (
     "bulkhead_dispute"  # in a subscription's metadata: the dispute because of which we paused collection
 )
+# In a subscription's metadata: "<unix time>:<key>" of the change for which its tax was turned on, until it is paid.
+TAX_KEY = "bulkhead_taxed_for"
 TENANT_KEY = "tenant_id"  # in a customer's metadata
 ADJUSTMENT_KEY = (
     "bulkhead_adjustment"  # in metadata of balance entries, credit notes, refunds: the idempotency key
@@ -67,6 +70,7 @@ def to_customer_state(
     *,
     refunds: tuple[Refund, ...] = (),
     disputes: tuple[Dispute, ...] = (),
+    fraud_warnings: tuple[FraudWarning, ...] = (),
 ) -> CustomerState:
     raw_invoices, raw_subscriptions = list(invoices), list(subscriptions)
     raw_subscriptions.sort(key=lambda raw: (raw.get("created") or 0, raw["id"]))
@@ -89,6 +93,7 @@ def to_customer_state(
         upcoming=upcoming,
         refunds=refunds,
         disputes=disputes,
+        fraud_warnings=fraud_warnings,
         methods={
             raw["id"]: method
             for raw in raw_subscriptions
@@ -185,8 +190,18 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         paused_at=to_datetime(_get_path(raw, "status_details", "paused", "transitioned_at"))
         if raw.get("status") == "paused"
         else None,
+        unpaid_tax_at=get_unpaid_tax_time(raw),
         dispute_mark=str(_get_path(raw, "metadata", DISPUTE_KEY) or ""),
     )
+
+
+def get_unpaid_tax_time(raw: Raw) -> datetime | None:
+    """When the tax of this subscription was turned on for a change that wasn't paid and doesn't wait for it."""
+    at, _, key = str(_get_path(raw, "metadata", TAX_KEY) or "").partition(":")
+    is_open = not at.isdecimal() or key == _get_path(raw, "metadata", CHANGE_KEY) or raw.get("pending_update")
+    if is_open or not _get_path(raw, "automatic_tax", "enabled"):
+        return None
+    return to_datetime(int(at))
 
 
 def to_scheduled_change(schedule: Any) -> ScheduledChange | None:
@@ -396,6 +411,26 @@ def to_disputes(
             created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
         )
         for raw in disputes
+    )
+
+
+def to_fraud_warnings(
+    warnings: Iterable[Raw], charges: Iterable[Raw], invoices: Iterable[Raw]
+) -> tuple[FraudWarning, ...]:
+    """Of these charges. https://docs.stripe.com/api/early_fraud_warnings/object"""
+    invoice_ids, charges_by_id = _get_invoice_ids(invoices), {charge["id"]: charge for charge in charges}
+    return tuple(
+        FraudWarning(
+            id=raw["id"],
+            invoice_id=invoice_ids.get(get_object_id(charge.get("payment_intent")), ""),
+            amount=charge.get("amount") or 0,
+            currency=charge.get("currency") or "",
+            fraud_type=raw.get("fraud_type") or "",
+            is_actionable=bool(raw.get("actionable")),
+            created_at=to_datetime(raw.get("created")) or datetime.fromtimestamp(0, UTC),
+        )
+        for raw in warnings
+        if (charge := charges_by_id.get(get_object_id(raw.get("charge")))) is not None
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from shared.billing import dispute_pauses, repository, trials
+from shared.billing import dispute_pauses, repository, trials, unpaid_taxes
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
 from shared.billing.prepaid import balance, top_up_charges
@@ -72,8 +72,11 @@ async def apply_customer_state(
     if state.refunds or state.disputes:
         await balance.apply_reversals(ctx)
     await trials.check_new_trials(ctx, await repository.list_customer_subscriptions(ctx, customer_id), state)
-    if state.disputes or any(subscription.dispute_mark for subscription in state.subscriptions):
+    # The job itself syncs as a member does: where the provider doesn't show its change, it isn't made again at once.
+    is_marked = any(subscription.dispute_mark for subscription in state.subscriptions)
+    if cause != "member" and (state.disputes or is_marked):
         await dispute_pauses.request_changes(ctx, account_id, customer_id)
+    await unpaid_taxes.request_undo(ctx, account_id, state.subscriptions)
     snapshot = await repository.get_billing_snapshot(ctx)
     changes = [*differences, *(_compare_customer(snapshot, state) if is_current else ())]
     previous_json = snapshot.schedule if snapshot else {}

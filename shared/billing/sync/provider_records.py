@@ -9,12 +9,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from shared.billing import repository
-from shared.billing.models import BillingDispute, BillingInvoice, BillingRefund, BillingSubscription
+from shared.billing.models import (
+    BillingDispute,
+    BillingFraudWarning,
+    BillingInvoice,
+    BillingRefund,
+    BillingSubscription,
+)
 from shared.billing.provider import (
     CanceledAddon,
     Cancellation,
     CustomerState,
     Dispute,
+    FraudWarning,
     Invoice,
     InvoiceLine,
     OrderLine,
@@ -51,6 +58,7 @@ async def write_records(
         *await _write_invoices(ctx, account_id, customer_id, state, ticket),
         *await _write_refunds(ctx, account_id, customer_id, state, ticket),
         *await _write_disputes(ctx, account_id, customer_id, state, ticket),
+        *await _write_fraud_warnings(ctx, account_id, customer_id, state, ticket),
     ]
 
 
@@ -183,7 +191,34 @@ async def _write_disputes(
     return differences
 
 
-def _to_columns(record: Refund | Dispute) -> dict[str, Any]:
+async def _write_fraud_warnings(
+    ctx: Ctx, account_id: str, customer_id: str, state: CustomerState, ticket: int
+) -> list[Difference]:
+    """As refunds."""
+    if not state.fraud_warnings:
+        return []
+    rows_by_id = {row.id: row for row in await repository.list_customer_fraud_warnings(ctx, customer_id)}
+    differences, at = list[Difference](), now()
+    for warning in state.fraud_warnings:
+        values, row = _to_columns(warning), rows_by_id.get(warning.id)
+        if row is None or row.is_actionable != warning.is_actionable:
+            former = row.is_actionable if row else None
+            differences.append(Difference(f"{warning.id}.is_actionable", former, warning.is_actionable))
+        if row is None:
+            row = BillingFraudWarning(
+                tenant_id=ctx.tenant_id,
+                account_id=account_id,
+                customer_id=customer_id,
+                ticket=ticket,
+                **values,
+            )
+        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
+            setattr(row, name, value)
+        ctx.session.add(row)
+    return differences
+
+
+def _to_columns(record: Refund | Dispute | FraudWarning) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
@@ -240,6 +275,7 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         if (scheduled := state.get("scheduled_change"))
         else None,
         paused_at=_parse_optional_time(state.get("paused_at")),
+        unpaid_tax_at=_parse_optional_time(state.get("unpaid_tax_at")),
         dispute_mark=state.get("dispute_mark", ""),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shared.audit import audit_log
 from shared.audit.event_types import AuditAction
 from shared.billing import repository
-from shared.billing.models import BillingAdjustment, BillingDispute, BillingRefund
+from shared.billing.models import BillingAdjustment, BillingDispute, BillingFraudWarning, BillingRefund
 from shared.billing.provider import FAILED_REFUND_STATUSES, UNANSWERED_DISPUTE_STATUSES, Refund
 from shared.core import money
 from shared.core.context import Ctx
@@ -49,18 +49,21 @@ def _describe_failure(refund: Refund, requested_amount: int) -> str:
 
 
 async def list_alerts(ctx: Ctx) -> tuple[str, ...]:
-    """Open disputes of all customers of the tenant, and refunds that failed and were not made again.
+    """Open disputes and early fraud warnings of all customers of the tenant, and refunds that failed for good.
 
     Read from the stored records: a sync fetches one customer, and former ones keep their payments.
     """
     disputes = [_describe_dispute(dispute) for dispute in await repository.list_open_disputes(ctx)]
+    warnings = [
+        _describe_fraud_warning(warning) for warning in await repository.list_actionable_fraud_warnings(ctx)
+    ]
     owed_amounts = _get_owed_amounts(refunds := await repository.list_refunds(ctx))
     failed_refunds = [
         _describe_failed_refund(refund, owed_amount)
         for refund in refunds
         if (owed_amount := owed_amounts.get(refund.id, 0))
     ]
-    return (*disputes, *failed_refunds)
+    return (*disputes, *warnings, *failed_refunds)
 
 
 def _describe_dispute(dispute: BillingDispute) -> str:
@@ -70,6 +73,11 @@ def _describe_dispute(dispute: BillingDispute) -> str:
     if dispute.status not in UNANSWERED_DISPUTE_STATUSES:
         return f"{text}, and the bank reviews the answer"
     return f"{text}, answer it in Stripe by {dispute.respond_by:%-d %B %Y}" if dispute.respond_by else text
+
+
+def _describe_fraud_warning(warning: BillingFraudWarning) -> str:
+    amount = money.format_amount(warning.amount, warning.currency)
+    return f"A bank suspects fraud in a payment of {amount} ({warning.id}), refund it before it becomes a dispute"
 
 
 def _get_owed_amounts(refunds: Sequence[BillingRefund]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from shared.dev.stripe_sandbox import (
     collection,
     customer_view,
     disputes,
+    fraud_warnings,
     outage,
     portal,
     refunds,
@@ -137,6 +138,19 @@ class DisputePayment(Control):
         if paid_charge is None:
             raise ApiError("This customer has paid nothing.", param="customer")
         return {"dispute": disputes.open_dispute(account, paid_charge, is_inquiry=self.inquiry)["id"]}
+
+
+class WarnOfFraud(Control):
+    """The bank of the card suspects that the last payment is fraudulent."""
+
+    customer: str
+
+    async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
+        charges = account.list_for_customer("charge", get_customer(account, self.customer)["id"])
+        paid_charge = next((charge for charge in charges if charge["paid"]), None)
+        if paid_charge is None:
+            raise ApiError("This customer has paid nothing.", param="customer")
+        return {"warning": fraud_warnings.warn_of_fraud(account, paid_charge)["id"]}
 
 
 class EndDispute(Control):
@@ -298,6 +312,7 @@ CONTROLS: dict[str, tuple[type[Control], str]] = {
     "advance": (AdvanceClock, "The clock was advanced."),
     "dispute": (DisputePayment, "The payment was disputed."),
     "end-dispute": (EndDispute, "The dispute has ended."),
+    "warn-of-fraud": (WarnOfFraud, "The bank has warned of fraud."),
     "hold-refunds": (HoldRefunds, "The next refunds of this customer stay pending."),
     "settle-debit": (SettleDebit, "The bank has answered."),
     "settle-refund": (SettleRefund, "The refund was settled."),

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from shared.dev.stripe_sandbox import fraud_warnings
 from shared.dev.stripe_sandbox.objects import diff_objects, fetch_object, make_object
 from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.routes import PAGING, ApiCall, paginate, route
@@ -35,6 +36,7 @@ def open_dispute(account: Account, charge: Object, *, is_inquiry: bool = False) 
     account.put(dispute)
     charge["disputed"] = True
     account.put(charge)
+    fraud_warnings.update_warnings(account, charge)
     account.emit("charge.dispute.created", dispute)
     if not is_inquiry:
         account.emit("charge.dispute.funds_withdrawn", dispute)

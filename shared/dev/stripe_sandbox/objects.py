@@ -31,6 +31,7 @@ ID_PREFIXES = {
     "payment_method": "pm",
     "price": "price",
     "product": "prod",
+    "radar.early_fraud_warning": "issfr",
     "refund": "re",
     "setup_intent": "seti",
     "subscription": "sub",

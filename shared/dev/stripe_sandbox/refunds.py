@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from shared.dev.stripe_sandbox import fraud_warnings
 from shared.dev.stripe_sandbox.amounts import THREE_DECIMAL_CURRENCIES
 from shared.dev.stripe_sandbox.disputes import is_refund_blocked
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
@@ -64,6 +65,7 @@ def refund_charge(
     charge["amount_refunded"] += refund_amount
     charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     account.put(charge)
+    fraud_warnings.update_warnings(account, charge)
     account.emit("refund.created", new_refund)
     changed_fields = ("amount_refunded", "refunded")
     account.emit(

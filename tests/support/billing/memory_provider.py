@@ -28,6 +28,7 @@ from shared.billing.provider import (
     CheckoutOrder,
     CustomerState,
     Dispute,
+    FraudWarning,
     Invoice,
     InvoiceLine,
     OpenCheckouts,
@@ -165,6 +166,7 @@ class MemoryProvider:
         self.tells_upcoming = True
         self.refunds: dict[str, Refund] = {}
         self.disputes: dict[str, Dispute] = {}
+        self.suspicions: list[str] = []  # transactions
         self._numbers = itertools.count(1)
 
     # Control: what only tests may do.
@@ -273,6 +275,11 @@ class MemoryProvider:
                 dispute
                 for dispute in self.disputes.values()
                 if self.transactions[dispute.invoice_id].buyer == buyer.id
+            ),
+            fraud_warnings=tuple(
+                self._build_fraud_warning(bill_id)
+                for bill_id in self.suspicions
+                if self.transactions[bill_id].buyer == buyer.id
             ),
         )
         if self._holds:
@@ -506,6 +513,10 @@ class MemoryProvider:
         due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
         return ChangePreview("usd", due, tuple(rows), self.clock)
 
+    async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None:
+        """It knows no taxes."""
+        self._record_call("undo_unpaid_tax")
+
     async def end_trial(self, subscription_id: str, key: str) -> None:
         self._record_call("end_trial")
         deal = self._get_deal(subscription_id)
@@ -609,6 +620,11 @@ class MemoryProvider:
             created_at=self.clock,
         )
         self.disputes[dispute.id] = dispute
+
+    def warn_of_fraud(self, customer_id: str) -> None:
+        """About the newest payment."""
+        bill = [bill for bill in self.transactions.values() if bill.buyer == customer_id][-1]
+        self.suspicions.append(bill.id)
 
     def end_dispute(self, *, won: bool) -> None:
         dispute = list(self.disputes.values())[-1]
@@ -918,6 +934,19 @@ class MemoryProvider:
                 )
             )
         return UpcomingCharges(tuple(invoices))
+
+    def _build_fraud_warning(self, bill_id: str) -> FraudWarning:
+        bill = self.transactions[bill_id]
+        is_disputed = any(dispute.invoice_id == bill_id for dispute in self.disputes.values())
+        return FraudWarning(
+            id=f"suspicion_{bill_id}",
+            invoice_id=bill_id,
+            amount=bill.sum - bill.from_wallet,
+            currency="usd",
+            fraud_type="unauthorized_use_of_card",
+            is_actionable=not is_disputed and bill.given_back < bill.sum - bill.from_wallet,
+            created_at=bill.at,
+        )
 
     def _build_invoices(self, customer_id: str) -> list[Invoice]:
         return [

@@ -13,6 +13,7 @@ from shared.dev.stripe_sandbox import (
     checkout,
     customers,
     disputes,
+    fraud_warnings,
     idempotency,
     portal,
     refunds,
@@ -57,6 +58,10 @@ class ProviderWorld(Protocol):
 
     def end_dispute(self, *, won: bool) -> None: ...
 
+    def warn_of_fraud(self, customer_id: str) -> None:
+        """The newest payment is suspected."""
+        ...
+
     def stop_selling(self, external_price_id: str) -> None: ...
 
 
@@ -88,6 +93,9 @@ class MemoryWorld:
 
     def end_dispute(self, *, won: bool) -> None:
         self.provider.end_dispute(won=won)
+
+    def warn_of_fraud(self, customer_id: str) -> None:
+        self.provider.warn_of_fraud(customer_id)
 
     def stop_selling(self, external_price_id: str) -> None:
         self.provider.offers[external_price_id].sold = False
@@ -138,6 +146,10 @@ class StripeWorld:
     def dispute_payment(self, customer_id: str) -> None:
         charges = self.account.list_for_customer("charge", customer_id)
         disputes.open_dispute(self.account, next(charge for charge in charges if charge["paid"]))
+
+    def warn_of_fraud(self, customer_id: str) -> None:
+        charges = self.account.list_for_customer("charge", customer_id)
+        fraud_warnings.warn_of_fraud(self.account, next(charge for charge in charges if charge["paid"]))
 
     def end_dispute(self, *, won: bool) -> None:
         dispute = self.account.list_objects("dispute")[0]
