@@ -299,7 +299,8 @@ class CustomerState:
     fraud_warnings: tuple[FraudWarning, ...] = ()
     # What pays each live subscription, by its id; without those that nothing is known to pay.
     methods: Mapping[str, PaymentMethod] = field(default_factory=dict)
-    card_fingerprint: str = ""  # of `method`: the same for every payment method of one card or bank account
+    # Of what pays each live subscription, by its id: the same for every payment method of one card or bank account.
+    card_fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,7 +531,7 @@ class Provider(Protocol):
         reason: Cancellation = NO_REASON,
         key: str,
     ) -> None:
-        """A scheduled change is dropped."""
+        """A scheduled change is dropped. The credit of a paused subscription is added to the customer's balance."""
         ...
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:

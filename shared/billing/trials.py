@@ -86,16 +86,17 @@ async def check_new_trials(ctx: Ctx, rows: Sequence[BillingSubscription], state:
     for row in rows:
         if row.status != "trialing" or row.trial_verdict:
             continue
+        fingerprint = state.card_fingerprints.get(row.id, "")
         grant = await trial_repository.find_open_grant(ctx, row.id)
         refusal = await trial_repository.claim(
             ctx,
             await _list_persons(ctx),
-            await _hash_card(ctx, state.card_fingerprint),
+            await _hash_card(ctx, fingerprint),
             max_trials=settings().trials_per_person,
             is_granted=grant is not None,
         )
         # A card that is added during the trial is judged by the sync that sees it.
-        row.trial_verdict = refusal or (ACCEPTED if state.card_fingerprint else "")
+        row.trial_verdict = refusal or (ACCEPTED if fingerprint else "")
         ctx.session.add(row)
         if grant is not None:
             grant.subscription_id = row.id

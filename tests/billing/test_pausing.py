@@ -309,7 +309,7 @@ async def test_cancellation_of_a_paused_subscription_ends_it_now(cast: Cast, sel
     assert "Usage until then" not in page.cancel_text
     toast = str(await send_event(page, "cancel_subscription", {}))
     assert "Subscription ended." in toast
-    assert "The credit of the pause, if any, isn’t paid out." in toast
+    assert "The credit of the pause, if any, is added to your balance." in toast
     assert "until the end of the period" not in toast
     assert "voided" not in toast
     assert (page.subscribed, page.paused, seller.deals[deal].state) == (False, False, "over")

@@ -808,6 +808,18 @@ async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
     assert await shop.provider.refund_invoice(state.invoices[0].id, 100, "adj_2")
 
 
+async def test_cancelled_pause_pays_its_credit_to_the_balance(shop: Shop) -> None:
+    held = await shop.subscribe(await shop.line(FLAT))
+    shop.world.advance(10 * DAY)
+    told = await shop.provider.preview_pause(shop.customer, held.id)
+    await shop.provider.pause_subscription(held.id, "pause-1")
+    for _ in range(2):
+        await shop.provider.cancel_subscription(held.id, at_period_end=False, key="end-1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert state.subscriptions[0].status == "canceled"
+    assert state.balance == sum(line.amount for line in told.lines) < 0
+
+
 async def test_fraud_warning_is_told_until_its_payment_is_refunded(shop: Shop) -> None:
     await shop.subscribe(await shop.line(FLAT))
     shop.world.warn_of_fraud(shop.customer)
@@ -894,8 +906,9 @@ async def test_ending_a_trial_is_refused_and_changes_nothing_without_payment(sho
 
 
 async def test_fingerprint_is_that_of_the_card_and_not_of_the_payment_method(shop: Shop) -> None:
-    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprint == ""
-    await shop.subscribe(await shop.line(FLAT))
-    fingerprint = (await shop.provider.fetch_customer(shop.customer)).card_fingerprint
+    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprints == {}
+    held = await shop.subscribe(await shop.line(FLAT))
+    fingerprints = (await shop.provider.fetch_customer(shop.customer)).card_fingerprints
+    assert fingerprints[held.id]
     shop.world.set_card(shop.customer, pays=True)
-    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprint == fingerprint != ""
+    assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprints == fingerprints

@@ -339,6 +339,20 @@ def test_method_of_a_subscription_comes_before_that_of_its_customer() -> None:
     }
 
 
+def test_fingerprint_is_that_of_the_card_that_will_be_charged() -> None:
+    own, default = (
+        {"id": f"pm_{name}", "type": "card", "card": {"fingerprint": name}} for name in ("own", "default")
+    )
+    customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": default}}
+    subscriptions = [
+        {**SUBSCRIPTION, "id": "sub_own", "default_payment_method": own},
+        {**SUBSCRIPTION, "id": "sub_default", "default_payment_method": None},
+        {**SUBSCRIPTION, "id": "sub_ended", "status": "canceled"},
+    ]
+    fingerprints = mapping.to_customer_state(customer, subscriptions, []).card_fingerprints
+    assert fingerprints == {"sub_own": "own", "sub_default": "default"}
+
+
 @pytest.mark.parametrize(
     "value", ["", ":", "2", "2:", ":5", "-1:5", "two:5", "2:5:6", "²:5", "2: 5", None, 5]
 )

@@ -312,6 +312,8 @@ class StripeGateway:
             )
             return
         params: stripe.params.SubscriptionCancelParams = {"cancellation_details": answers} if answers else {}
+        if await pauses.has_credit(self._v1, subscription):
+            params["invoice_now"] = True  # or Stripe deletes the credit
         try:
             await send_once(
                 key,

@@ -74,6 +74,9 @@ def to_customer_state(
 ) -> CustomerState:
     raw_invoices, raw_subscriptions = list(invoices), list(subscriptions)
     raw_subscriptions.sort(key=lambda raw: (raw.get("created") or 0, raw["id"]))
+    live_subscriptions = [
+        raw for raw in raw_subscriptions if raw.get("status") not in ("canceled", "incomplete_expired")
+    ]
     default_method = _get_path(customer, "invoice_settings", "default_payment_method") or customer.get(
         "default_source"
     )
@@ -83,7 +86,6 @@ def to_customer_state(
         customer["id"],
         deleted=bool(customer.get("deleted")),
         method=_describe_payment_method(charged_method) if charged_method is not None else "",
-        card_fingerprint=_get_fingerprint(charged_method) if charged_method is not None else "",
         balance=customer.get("balance") or 0,
         currency=customer.get("currency") or "",
         subscriptions=tuple(
@@ -96,17 +98,29 @@ def to_customer_state(
         fraud_warnings=fraud_warnings,
         methods={
             raw["id"]: method
-            for raw in raw_subscriptions
-            if raw.get("status") not in ("canceled", "incomplete_expired")
-            and (method := to_payment_method(raw, customer)) is not None
+            for raw in live_subscriptions
+            if (method := to_payment_method(raw, customer)) is not None
+        },
+        card_fingerprints={
+            raw["id"]: fingerprint
+            for raw in live_subscriptions
+            if (fingerprint := _get_fingerprint(_get_charged_method(raw, customer)))
         },
     )
 
 
 def to_payment_method(subscription: Raw, customer: Raw) -> PaymentMethod | None:
-    """What pays this subscription's invoices; None where it is paid by invoice, or Stripe didn't send the details.
+    """What pays this subscription's invoices; None where it is paid by invoice, or Stripe didn't send the details."""
+    raw = _get_charged_method(subscription, customer)
+    if raw is None:
+        return None
+    return PaymentMethod(
+        id=get_object_id(raw), text=_describe_payment_method(raw), expires_at=_get_card_expiry(raw)
+    )
 
-    The subscription's own method comes before the customer's, and payment methods before legacy sources.
+
+def _get_charged_method(subscription: Raw, customer: Raw) -> Raw | None:
+    """The subscription's own method comes before the customer's, and payment methods before legacy sources.
     https://docs.stripe.com/api/subscriptions/object#subscription_object-default_payment_method
     """
     if subscription.get("collection_method") == SEND_INVOICE:
@@ -118,11 +132,7 @@ def to_payment_method(subscription: Raw, customer: Raw) -> PaymentMethod | None:
         customer.get("default_source"),
     )
     raw = next(filter(None, methods), None)
-    if not isinstance(raw, Mapping):
-        return None
-    return PaymentMethod(
-        id=get_object_id(raw), text=_describe_payment_method(raw), expires_at=_get_card_expiry(raw)
-    )
+    return raw if isinstance(raw, Mapping) else None
 
 
 def _get_card_expiry(raw: Raw) -> datetime | None:
@@ -319,7 +329,7 @@ def to_last_invoices(
     """What is charged when these subscriptions end: their pending items; the first one also charges those of none."""
     invoices, remaining_items = list[UpcomingInvoice](), list(items)
     for raw in subscriptions:
-        own_items = [item for item in remaining_items if _get_item_subscription_id(item) in ("", raw["id"])]
+        own_items = [item for item in remaining_items if get_item_subscription_id(item) in ("", raw["id"])]
         remaining_items = [item for item in remaining_items if item not in own_items]
         if not own_items:
             continue
@@ -578,7 +588,7 @@ def _to_pending_line(item: Raw) -> InvoiceLine:
     )
 
 
-def _get_item_subscription_id(item: Raw) -> str:
+def get_item_subscription_id(item: Raw) -> str:
     return get_object_id(
         _get_path(item, "parent", "subscription_details", "subscription") or item.get("subscription")
     )
@@ -642,8 +652,10 @@ def _describe_payment_method(raw: Raw) -> str:
     return f"{name} ending in {last}" if last else name
 
 
-def _get_fingerprint(raw: Raw) -> str:
+def _get_fingerprint(raw: Raw | None) -> str:
     """Of the card's number, or of the bank account. Legacy sources have it at the top."""
+    if raw is None:
+        return ""
     kind = str(raw.get("type") or raw.get("object") or "")
     return str((raw.get(kind) or raw).get("fingerprint") or "")
 

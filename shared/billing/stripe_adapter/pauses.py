@@ -9,6 +9,7 @@ import stripe
 from shared.billing.provider import ChangePreview
 from shared.billing.stripe_adapter import mapping
 from shared.billing.stripe_adapter.idempotency import send_once
+from shared.billing.stripe_adapter.lists import PAGE_SIZE
 from shared.billing.stripe_adapter.previews import NO_UPCOMING_INVOICE
 
 # What isn't used is credited and what was used is charged, both when it is resumed.
@@ -38,6 +39,18 @@ async def pause_subscription(v1: "stripe.V1Services", subscription_id: str, key:
     except stripe.InvalidRequestError:
         if await find_paused() is None:  # otherwise it was paused meanwhile
             raise
+
+
+async def has_credit(v1: "stripe.V1Services", subscription: stripe.Subscription) -> bool:
+    """Whether the pending items of a paused subscription are more credit than charges."""
+    if subscription.status != "paused":
+        return False
+    page = await v1.invoice_items.list_async(
+        {"customer": mapping.get_object_id(subscription.customer), "pending": True, "limit": PAGE_SIZE}
+    )
+    items = [item.to_dict() async for item in page.auto_paging_iter()]
+    own_items = [item for item in items if mapping.get_item_subscription_id(item) == subscription.id]
+    return sum(int(item["amount"]) for item in own_items) < 0
 
 
 async def preview_pause(v1: "stripe.V1Services", customer_id: str, subscription_id: str) -> ChangePreview:

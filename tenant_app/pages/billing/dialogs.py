@@ -21,7 +21,7 @@ from shared.ui.controls import (
 from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.details import COUNTRY_CHOICES, TAX_ID_CHOICES
-from tenant_app.pages.billing.remaining_rows import LOST_CREDIT
+from tenant_app.pages.billing.remaining_rows import PAUSE_CREDIT
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import amount_list, external_link
 
@@ -142,7 +142,7 @@ def cancel_dialog() -> rx.Component:
         rx.fragment("After that you’ll move to ", BillingState.fallback_plan, ". Nothing is deleted."),
     )
     ends_now = rx.fragment(
-        f"It is paused, so it ends now. {LOST_CREDIT} You’ll move to ",
+        f"It is paused, so it ends now. {PAUSE_CREDIT} You’ll move to ",
         BillingState.fallback_plan,
         ". Nothing is deleted.",
     )
@@ -189,7 +189,7 @@ def pause_dialog() -> rx.Component:
         "Your organisation becomes read-only now: members see everything and can’t change anything. Nothing is deleted.",
         small(
             "Nothing is charged while it is paused. Resuming starts a new period, which is charged then. If you cancel"
-            " instead, the credit isn’t paid out."
+            " instead, the credit is added to your balance."
         ),
         pause_quote(),
         confirm="Pause subscription",

@@ -12,7 +12,9 @@ from shared.core import money
 from shared.core.plurals import plural
 from tenant_app.pages.billing.rows import InvoiceLineRow
 
-LOST_CREDIT = "The credit of the pause, if any, isn’t paid out."
+PAUSE_CREDIT = (
+    "The credit of the pause, if any, is added to your balance. Contact support to have it refunded."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def describe_cancellation(request: CancellationRequest, remaining_text: str) -> 
     if request.keys and request.ending_ids.issuperset(request.keys):
         if request.void_keys:
             return "Subscription ended.", describe_voided(len(request.void_keys))
-        return "Subscription ended.", f"{LOST_CREDIT} {remaining_text}"  # it was paused
+        return "Subscription ended.", f"{PAUSE_CREDIT} {remaining_text}"  # it was paused
     voided_text = f"{describe_voided(len(request.void_keys))} " if request.void_keys else ""
     return "Cancelled.", f"{voided_text}You keep access until the end of the period. {remaining_text}"
 

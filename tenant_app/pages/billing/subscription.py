@@ -10,7 +10,7 @@ from shared.ui.banners import local_time, skeleton_rows
 from shared.ui.controls import button, icon
 from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, stat, stat_grid, text_with_note
-from tenant_app.pages.billing.remaining_rows import LOST_CREDIT
+from tenant_app.pages.billing.remaining_rows import PAUSE_CREDIT
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import Shell, guard_control
@@ -140,7 +140,7 @@ def cancel_section() -> rx.Component:
         small(
             rx.cond(
                 BillingState.paused,
-                f"The subscription is paused, so it ends now. {LOST_CREDIT} Your data is kept.",
+                f"The subscription is paused, so it ends now. {PAUSE_CREDIT} Your data is kept.",
                 "You keep access until the end of the period. Your data is kept.",
             )
         ),

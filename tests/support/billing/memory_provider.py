@@ -258,7 +258,11 @@ class MemoryProvider:
             buyer.id,
             deleted=buyer.gone,
             method="Card on file" if buyer.card is not None else "",
-            card_fingerprint=(buyer.card_number or f"card of {buyer.id}") if buyer.card is not None else "",
+            card_fingerprints={
+                deal.id: buyer.card_number or f"card of {buyer.id}" for deal in self._list_deals(buyer.id)
+            }
+            if buyer.card is not None
+            else {},
             balance=-buyer.wallet,
             currency="usd",
             subscriptions=self._fixed_subscriptions.get(
@@ -450,6 +454,8 @@ class MemoryProvider:
         if at_period_end:
             deal.stops = deal.ends
         elif deal.state != "over":
+            if deal.state == "frozen":
+                self.buyers[deal.buyer].wallet += max(0, -sum(row.amount for row in deal.pending))
             self._end_deal(deal, self.clock)
 
     async def resume_subscription(self, subscription_id: str, key: str) -> None:
