@@ -1,6 +1,6 @@
-"""Prepaid credits that are given back after a reversal, and early fraud warnings of payments.
+"""Prepaid credits that are given back after a reversal, early fraud warnings of payments, and an end of trial claims.
 
-A check that admits one more kind, and a new table. The version before this one uses neither.
+A check that admits one more kind, a new table and a function. The version before this one uses none of them.
 """
 
 import runpy
@@ -27,6 +27,17 @@ create table billing_fraud_warning (
 );
 create index billing_fraud_warning_of on billing_fraud_warning (tenant_id, customer_id);
 """
+# Without parameters, so that the app can delete nothing else. Personal data: who had a trial, and hashes of their cards.
+OLD_CLAIMS = """
+create function delete_old_trial_claims() returns void
+language sql security definer set search_path = pg_catalog, public, pg_temp as $$
+    delete from trial_claim
+    where reserved_until < clock_timestamp() - interval '1 day'
+        or reserved_until is null and claimed_at < clock_timestamp() - interval '3 years'
+$$;
+revoke all on function delete_old_trial_claims() from public;
+grant execute on function delete_old_trial_claims() to bulkhead_app;
+"""
 # Not valid: each row that the narrower checks admitted is admitted by these.
 ENTRY_KINDS = """
 alter table prepaid_entry drop constraint prepaid_entry_kind_check;
@@ -41,10 +52,12 @@ alter table prepaid_entry add constraint prepaid_entry_check
 def upgrade() -> None:
     op.execute(ENTRY_KINDS)
     op.execute(WARNINGS)
+    op.execute(OLD_CLAIMS)
     op.execute(protect("billing_fraud_warning", app="select, insert, update"))
 
 
 def downgrade() -> None:
+    op.execute("drop function delete_old_trial_claims()")
     op.execute("drop table billing_fraud_warning")
     op.execute("alter table prepaid_entry drop constraint prepaid_entry_check")
     op.execute("alter table prepaid_entry drop constraint prepaid_entry_kind_check")

@@ -51,6 +51,12 @@ async def claim(
     return str((await connection.execute(CLAIM, values)).scalar_one())
 
 
+async def delete_old_claims(session: AsyncSession) -> None:
+    """Those of trials that began three years ago, and reservations that no trial followed."""
+    connection = await session.connection()
+    await connection.execute(text("select delete_old_trial_claims()"))
+
+
 async def find_open_grant(ctx: Ctx, subscription_id: str = "") -> TrialGrant | None:
     """The oldest exception that no subscription has used, or that this one has."""
     statement = (

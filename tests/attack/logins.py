@@ -68,6 +68,7 @@ TRIGGERS = {
 HARMLESS = {
     "claim_trial": "keeps a trial for the tenant of the transaction, and says only whether it is refused",
     "count_jobs": "numbers alone",
+    "delete_old_trial_claims": "deletes claims that are past their time, whoever asks",
     "find_trial_refusal": "says whether a trial is refused, and not by whom",
     "is_origin_of_a_key": "says whether an origin is listed, and not by whose key",
     "seal_audit_log": "seals what is written, and says how much",

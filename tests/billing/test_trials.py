@@ -280,6 +280,22 @@ async def test_operator_grants_another_trial_once(
         await grant_trial(cast, tenant_id)
 
 
+async def test_old_claims_and_reservations_without_a_trial_are_deleted(cast: Cast) -> None:
+    connection = database.connect()
+    connection.execute(
+        "insert into trial_claim (tenant, kind, holder, claimed_at, reserved_until) values"
+        " (%(tenant)s, 'person', 'old', now() - interval '3 years 1 hour', null),"
+        " (%(tenant)s, 'person', 'kept', now() - interval '2 years', null),"
+        " (%(tenant)s, 'person', 'lapsed', now() - interval '2 days', now() - interval '25 hours'),"
+        " (%(tenant)s, 'person', 'late', now() - interval '2 days', now() - interval '23 hours')",
+        {"tenant": cast.acme},
+    )
+    async with db.transaction() as session:
+        await trial_repository.delete_old_claims(session)
+    query = "select holder from trial_claim where tenant = %s and holder in ('old', 'kept', 'lapsed', 'late')"
+    assert sorted(row[0] for row in connection.execute(query, [cast.acme]).fetchall()) == ["kept", "late"]
+
+
 async def test_fingerprint_is_stored_only_as_a_keyed_hash(
     cast: Cast, seller: MemoryProvider, number: str
 ) -> None:

@@ -7,6 +7,7 @@ webhook; operators can start a run for all of them.
 import asyncio
 from datetime import UTC, timedelta
 
+from shared.billing import trial_repository
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import ReconcileRun
 from shared.billing.sync import customer_sync
@@ -78,6 +79,7 @@ async def execute_run(run_id: str) -> None:
         await repository.save_progress(session, run_id, checked, drifted, len(failed), finished=True)
         await live_events.refresh_pages(session, "*", "billing")
         await inbound_webhook_repository.delete_old_webhooks(session)
+        await trial_repository.delete_old_claims(session)
 
 
 async def reconcile_customer(
