@@ -1,5 +1,6 @@
 """Changes at the end of a period, and changes that wait for their payment: shown, and taken back."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from admin_app.pages.tenant_billing.rows import subscription_row
 from admin_app.pages.tenant_billing.view import billing_panel
 from shared.audit import audit_log
 from shared.billing.provider import ProviderDown
-from shared.billing.subscriptions import cancellation, scheduled_changes, subscriptions
+from shared.billing.subscriptions import cancellation, changes, scheduled_changes, subscriptions
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core.errors import Conflict, Refused
 from shared.tenancy import seats as seat_counts
@@ -194,6 +195,36 @@ async def test_unanswered_schedule_is_completed_by_the_same_click(cast: Cast, se
         await confirm_change(cast.gil, quote)
     assert await confirm_change(cast.gil, quote)
     assert (await get_overview(cast.gil)).scheduled_plan is not None
+
+
+async def test_schedule_has_one_key_for_each_quote(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same change, scheduled, dropped and scheduled again from another quote, is another request."""
+    await subscribe_person(seller, cast.gil, PRO, seats=5)
+    quote = await quote_change(cast.gil, ChangeRequest(seats=3, timing="default"))
+    keys: list[str] = []
+
+    async def record_key(subscription_id: str, lines: Any, key: str) -> None:
+        keys.append(key)
+
+    monkeypatch.setattr(seller, "schedule_change", record_key)
+    for quoted_at in (quote.quoted_at, quote.quoted_at, quote.quoted_at + timedelta(seconds=1)):
+        await changes.submit(replace(quote, quoted_at=quoted_at))
+    assert keys[0] == keys[1] != keys[2]
+
+
+async def test_smaller_plan_does_not_wait_beside_a_change_that_waits_for_its_payment(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    await subscribe_person(seller, cast.gil, PRO, "year", seats=3)
+    async with cast.gil.ctx() as ctx:
+        held = (await subscriptions.list_plan_subscriptions(ctx))[0]
+    seller.set_card(held.customer_id, pays=False)
+    with pytest.raises(Conflict, match="Your plan is unchanged"):
+        await confirm_change(cast.gil, await quote_change(cast.gil, ChangeRequest(seats=5)))
+    quote = await quote_change(cast.gil, ChangeRequest(seats=2, timing="default"))
+    assert (quote.change.can_wait, quote.change.at_period_end) == (False, False)
 
 
 async def test_pending_change_is_taken_back(cast: Cast, seller: MemoryProvider) -> None:

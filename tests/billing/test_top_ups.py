@@ -18,9 +18,10 @@ from shared.billing.provider import (
     SingleCharge,
 )
 from shared.billing.sync import customer_sync, provider_records
-from shared.core import db
+from shared.core import db, rate_limits
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
+from shared.core.rate_limits import RateLimit
 from shared.tenancy import entry, notifications
 from tests.conftest import Cast
 from tests.support import database, workers
@@ -385,6 +386,19 @@ async def get_stop_reason(cast: Cast) -> str:
         view = await top_ups.get_view(ctx)
     assert view is not None
     return view.setting.stop_reason
+
+
+async def test_setting_counts_for_the_limit_of_billing_changes(
+    cast: Cast, provider: ChargingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[RateLimit, str]] = []
+
+    async def record_limit(limit: RateLimit, *subjects: str) -> None:
+        limits.append((limit, *subjects))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rate_limits, "enforce_rate_limit", record_limit)
+    await save(cast)
+    assert (RateLimit.BILLING_TENANT, cast.acme) in limits
 
 
 async def test_setting_in_another_currency_than_the_payments_is_refused(

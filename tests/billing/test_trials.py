@@ -13,6 +13,7 @@ from shared.backoffice import trial_grants
 from shared.backoffice.reasons import state_reason
 from shared.billing import tasks, trial_repository, trials
 from shared.billing.models import BillingSubscription
+from shared.billing.provider import ProviderRefused
 from shared.billing.subscriptions import checkout
 from shared.core import db, rows
 from shared.core.errors import Conflict
@@ -315,6 +316,19 @@ async def test_fingerprint_is_stored_only_as_a_keyed_hash(
     )
     assert tables is not None
     assert number not in tables[0]
+
+
+async def test_refused_trial_without_a_payment_method_ends(
+    cast: Cast, seller: MemoryProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = await subscribe(seller, cast.gil)
+
+    async def end_trial(subscription_id: str, key: str) -> None:
+        raise ProviderRefused("No such payment method.", "resource_missing")
+
+    monkeypatch.setattr(seller, "end_trial", end_trial)
+    await trials.execute_end(deal)
+    assert seller.deals[deal].state == "over"
 
 
 async def test_app_cannot_read_who_has_had_a_trial(cast: Cast) -> None:
