@@ -69,7 +69,7 @@ SQL_WORDS = re.compile(
 BUILDERS = {"select", "insert", "update", "delete", "text"}
 # Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
 SECURITY_DEFINER = {
-    *("claim_trial", "find_trial_refusal"),
+    *("claim_trial", "delete_old_trial_claims", "find_trial_refusal"),
     *(
         "find_customer_tenant",
         "list_unsynced_customers",

@@ -48,6 +48,7 @@ NOT_CALLED = {
     "backoffice.reasons": "checks a reason, and reads nothing",
     "billing.prepaid.balance.add_grant": "adds the row that it is handed",
     "billing.prepaid.balance.take_all": "takes from a row that its caller has read",
+    "billing.unpaid_taxes.request_undo": "asks for jobs about what it is handed",
     "billing.sync.refund_results.record_failure": "adds a line about an adjustment that its caller has read",
     "billing.trial_repository.add_card_key": "adds the key of all tenants, where there is none",
     "billing.trial_repository.get_card_key": "the key of all tenants",
@@ -281,6 +282,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "key": lambda *_: "review_roles",
     "keys": lambda world, tenant: [world.own_role(tenant)],
     "kind": lambda *_: "credit",
+    "invoices": lambda *_: (),
+    "kinds": lambda *_: ("grant",),
     "last_id": lambda *_: "z",
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
@@ -335,6 +338,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "usage_row": lambda world, tenant: BillingUsage(
         tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
     ),
+    "top_up_ids": lambda world, tenant: [row["id"] for row in world.rows("top_up", "tenant_id", tenant)],
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "draft": lambda *_: PRO_VERSION,
     "plan": lambda *_: PRO,

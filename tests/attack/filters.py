@@ -266,12 +266,11 @@ async def prepaying(world: World, report: Report) -> None:
         report.attempt(KIND, "credits of Globex pay for Acme", refused=refused)
         refused = other_id not in await prepaid_repository.list_entry_sums(ctx, ("grant",))
         report.attempt(KIND, "the ledger of Globex is summed for Acme", refused=refused)
-        refused = await prepaid_repository.list_reversals(ctx) == []
-        report.attempt(KIND, "refunds of Globex take credits of Acme", refused=refused)
         await connection.execute(sa.update(PrepaidGrant).values(remaining=0))
         own_ids = {row["id"] for row in world.rows("prepaid_grant", "tenant_id", world.acme)}
         refused = (await prepaid_repository.list_last_kinds(ctx)).keys() == own_ids
         report.attempt(KIND, "used up credits of Globex among those of Acme", refused=refused)
+    await reversing(world, report)
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         connection = await session.connection()
         is_other = col(TopUp.tenant_id) == world.globex
@@ -290,6 +289,28 @@ async def prepaying(world: World, report: Report) -> None:
         period = (now() - 999 * DAY, now() + 999 * DAY)
         units = await usage_repository.sum_billed(session, world.acme, "api_calls", *period, without=())
         report.attempt(KIND, "usage of Globex is billed to Acme", refused=units == own_units)
+
+
+async def reversing(world: World, report: Report) -> None:
+    """Credits of each tenant, for payments of the other one that were refunded or disputed."""
+    grants = [
+        {
+            **{"tenant_id": owner, "id": new_id("pgr"), "source": "top_up", "amount": 5},
+            **{"remaining": 5, "currency": "usd", "priority": 50, "invoice_id": row["invoice_id"]},
+            **{"expires_at": None, "reason_code": "", "reason": "", "by_id": "", "by_name": ""},
+        }
+        for owner, payer in ((world.acme, world.globex), (world.globex, world.acme))
+        for table in ("billing_refund", "billing_dispute")
+        for row in world.rows(table, "tenant_id", payer)
+    ]
+    top_up_ids = [row["id"] for row in world.rows("top_up", "tenant_id", world.globex)]
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        connection = await ctx.session.connection()
+        await connection.execute(sa.insert(PrepaidGrant), grants)
+        refused = await prepaid_repository.list_reversals(ctx) == []
+        report.attempt(KIND, "refunds of Globex take credits of Acme", refused=refused)
+        refused = not await top_ups_repository.list_unpaid_ids(ctx, top_up_ids)
+        report.attempt(KIND, "top-ups of Globex are settled for Acme", refused=refused)
 
 
 @contextmanager

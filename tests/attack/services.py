@@ -54,7 +54,6 @@ ASKED_BEFORE = {
         "by backoffice.prepaid_grants, backoffice.tenant_billing and billing.prepaid",
     ),
     "billing.dispute_pauses.request_changes": "by billing.sync.apply_state",
-    "billing.unpaid_taxes.request_undo": "by billing.sync.apply_state",
     "billing.prepaid.top_ups.find_method_id": "by billing.prepaid.top_up_charges",
     "billing.prepaid.top_up_charges.settle_top_ups": "by billing.sync.apply_state",
     "billing.prepaid.balance.apply_reversals": "by billing.sync.apply_state",

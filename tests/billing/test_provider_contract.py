@@ -811,13 +811,13 @@ async def test_disputed_payment_is_told_and_not_refunded(shop: Shop) -> None:
 async def test_cancelled_pause_pays_its_credit_to_the_balance(shop: Shop) -> None:
     held = await shop.subscribe(await shop.line(FLAT))
     shop.world.advance(10 * DAY)
-    told = await shop.provider.preview_pause(shop.customer, held.id)
+    preview = await shop.provider.preview_pause(shop.customer, held.id)
     await shop.provider.pause_subscription(held.id, "pause-1")
     for _ in range(2):
         await shop.provider.cancel_subscription(held.id, at_period_end=False, key="end-1")
     state = await shop.provider.fetch_customer(shop.customer)
     assert state.subscriptions[0].status == "canceled"
-    assert state.balance == sum(line.amount for line in told.lines) < 0
+    assert state.balance == sum(line.amount for line in preview.lines) < 0
 
 
 async def test_fraud_warning_is_told_until_its_payment_is_refunded(shop: Shop) -> None:

@@ -461,14 +461,14 @@ async def test_pause_of_collection_that_was_made_in_the_dashboard_stays(
     world: StripeWorld, sdk: stripe.StripeClient, customer: str
 ) -> None:
     subscription, _ = await subscribe(world, customer)
-    own: stripe.params.SubscriptionUpdateParams = {"pause_collection": {"behavior": "void"}}
-    await sdk.v1.subscriptions.update_async(subscription.id, own)
+    void_pause: stripe.params.SubscriptionUpdateParams = {"pause_collection": {"behavior": "void"}}
+    await sdk.v1.subscriptions.update_async(subscription.id, void_pause)
     await world.provider.pause_collection(subscription.id, "du_1", "pause_1")
     await world.provider.resume_collection(subscription.id, "resume_1")
     assert await get_collection(world, customer) == ("void", "")
     await sdk.v1.subscriptions.update_async(subscription.id, {"pause_collection": ""})
     await world.provider.pause_collection(subscription.id, "du_1", "pause_2")
-    await sdk.v1.subscriptions.update_async(subscription.id, own)  # replaces ours
+    await sdk.v1.subscriptions.update_async(subscription.id, void_pause)  # replaces ours
     await world.provider.resume_collection(subscription.id, "resume_2")
     assert await get_collection(world, customer) == ("void", "")
 

@@ -340,12 +340,12 @@ def test_method_of_a_subscription_comes_before_that_of_its_customer() -> None:
 
 
 def test_fingerprint_is_that_of_the_card_that_will_be_charged() -> None:
-    own, default = (
+    own_card, default_card = (
         {"id": f"pm_{name}", "type": "card", "card": {"fingerprint": name}} for name in ("own", "default")
     )
-    customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": default}}
+    customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": default_card}}
     subscriptions = [
-        {**SUBSCRIPTION, "id": "sub_own", "default_payment_method": own},
+        {**SUBSCRIPTION, "id": "sub_own", "default_payment_method": own_card},
         {**SUBSCRIPTION, "id": "sub_default", "default_payment_method": None},
         {**SUBSCRIPTION, "id": "sub_ended", "status": "canceled"},
     ]

@@ -5,7 +5,7 @@ never changed. Callers that take from a grant hold its lock, and the statement t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -77,7 +77,13 @@ async def read_operator_overview(ctx: Ctx) -> PrepaidOverview:
     overview = await read_overview(ctx)
     if not any(grant.invoice_id for grant in overview.grants):
         return overview
-    return replace(overview, used_reversals=await _list_used_reversals(ctx, overview.grants))
+    return PrepaidOverview(
+        usable=overview.usable,
+        grants=overview.grants,
+        entries=overview.entries,
+        last_kinds=overview.last_kinds,
+        used_reversals=await _list_used_reversals(ctx, overview.grants),
+    )
 
 
 async def get_grant(ctx: Ctx, grant_id: str) -> PrepaidGrant | None:
