@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from shared.billing import customers, dispute_pauses, dunning, trials, unpaid_taxes
+from shared.billing import customers, dispute_pauses, dunning, repository, trials, unpaid_taxes
 from shared.billing.models import PLATFORM
 from shared.billing.prepaid import balance, top_up_charges, top_ups
 from shared.billing.pricing import comparison, price_sync
@@ -59,9 +59,10 @@ async def pause_collection(job: ExternalJob, *, account_id: str, customer_id: st
 async def undo_unpaid_tax(
     job: ExternalJob, *, account_id: str, subscription_id: str, turned_on_at: str
 ) -> None:
-    async with entry.enter_billing_sync(job.tenant_id, unpaid_taxes.TASK, job.request_id):
-        pass  # not of a tenant that is being erased
-    await unpaid_taxes.execute_undo(account_id, subscription_id, turned_on_at)
+    async with entry.enter_billing_sync(job.tenant_id, unpaid_taxes.TASK, job.request_id) as ctx:
+        own_ids = {row.id for row in await repository.list_subscriptions(ctx)}
+    if subscription_id in own_ids:
+        await unpaid_taxes.execute_undo(account_id, subscription_id, turned_on_at)
 
 
 @worker.external_job

@@ -339,6 +339,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
         tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
     ),
     "top_up_ids": lambda world, tenant: [row["id"] for row in world.rows("top_up", "tenant_id", tenant)],
+    "turned_on_at": lambda *_: now().isoformat(),
     "user_ids": lambda world, tenant: world.claims("user_id", tenant),
     "draft": lambda *_: PRO_VERSION,
     "plan": lambda *_: PRO,

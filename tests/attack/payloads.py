@@ -40,7 +40,6 @@ HONEST: dict[str, Any] = {
     **{f"feature_{name.replace('.', '_')}": "on" for name in FEATURES},
     "code": "goodwill",
     "tax_behavior": "",
-    "turned_on_at": "2030-01-01T00:00:00+00:00",
     "colour": "#336699",
     "column": "name",
     "comment": "",

@@ -65,7 +65,9 @@ async def test_control_page_shows_the_demo_account_by_default(shared_server: Run
             "renew",
             "replace-card",
             "resend",
+            "settle-debit",
             "settle-refund",
+            "warn-of-fraud",
         )
 
 
@@ -149,7 +151,9 @@ async def test_invalid_control_form_is_refused_and_changes_nothing(
         ("dispute", {"customer": "cus_unknown"}),
         ("end-dispute", {"dispute": "du_unknown"}),
         ("hold-refunds", {"customer": "cus_unknown"}),
+        ("settle-debit", {"invoice": "in_unknown"}),
         ("settle-refund", {"refund": "re_unknown"}),
+        ("warn-of-fraud", {"customer": "cus_unknown"}),
         ("resend", {"event": "evt_unknown", "endpoint": "we_unknown"}),
         ("roll", {"endpoint": "we_unknown"}),
     ],
