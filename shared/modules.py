@@ -13,6 +13,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "entitlements",
     "identity",
     "jobs",
+    "outbound_webhooks",
     "tenancy",
 )
 

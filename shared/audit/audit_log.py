@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.audit import audit_log_repository
+from shared.audit import audit_log_repository, public_events
 from shared.audit.event_types import AUDIT_TEXTS, REASON_REQUIRED, AuditAction, OperatorAuditAction
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.core.context import Actor, Ctx, OperatorCtx
@@ -76,7 +76,7 @@ def record(
     actor: Actor | None = None,
     **details: Any,
 ) -> None:
-    """Add an event. Call it after the change and before the queue.
+    """Add an event, and the public event that a manifest declares for it. Call it after the change and before the queue.
 
     `event_id` and `actor`: for a job that records what a person did before.
     Raises ValueError for an action that is in no manifest, Invalid when a privileged action has no reason.
@@ -90,23 +90,24 @@ def record(
             fields={"reason": "Missing"},
         )
     actor = actor or ctx.actor
-    ctx.session.add(
-        AuditEvent(
-            id=event_id or new_id("aud"),
-            tenant_id=ctx.tenant_id,
-            actor_type=actor.type,
-            actor_id=actor.id,
-            actor_name=actor.name,
-            impersonator_id=ctx.impersonator_id,
-            action=str(action),
-            object_id=object_id,
-            reason=reason.strip(),
-            before=before or {},
-            after=after or {},
-            details=details,
-            request_id=ctx.request_id,
-        )
+    event = AuditEvent(
+        id=event_id or new_id("aud"),
+        tenant_id=ctx.tenant_id,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_name=actor.name,
+        impersonator_id=ctx.impersonator_id,
+        action=str(action),
+        object_id=object_id,
+        reason=reason.strip(),
+        before=before or {},
+        after=after or {},
+        details=details,
+        request_id=ctx.request_id,
     )
+    ctx.session.add(event)
+    if (public_event := public_events.build_event(event, now())) is not None:
+        ctx.session.add(public_event)
 
 
 def record_operator(

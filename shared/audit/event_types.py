@@ -128,6 +128,14 @@ class AuditAction(StrEnum):
     TENANT_SUSPENDED = "tenant.suspended"
     TENANT_VERIFIED = "tenant.verified"
     TRAIT_SET = "trait.set"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_DELETED = "webhook.deleted"
+    WEBHOOK_PAUSED = "webhook.paused"
+    WEBHOOK_REPLAYED = "webhook.replayed"
+    WEBHOOK_RESUMED = "webhook.resumed"
+    WEBHOOK_SECRET_ROTATED = "webhook.secret_rotated"
+    WEBHOOK_TESTED = "webhook.tested"
 
 
 # What people do with their own accounts. It is recorded in each of their organisations, and is no work in any of them.

@@ -104,6 +104,25 @@ class AuditVerification(TenantRow, table=True):
     verified_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
+class EventOutbox(TenantRow, table=True):
+    """A public event, written in the transaction of what it tells about. `fanned_out_at`: its deliveries exist.
+
+    `seq` is in the order of the changes of one object, because whoever changes it holds its lock. `ordering_key`: events
+    with the same one are delivered one after another.
+    """
+
+    __tablename__ = "event_outbox"
+
+    id: str = Field(default_factory=lambda: new_id("evt"), primary_key=True)
+    seq: int | None = Field(default=None, sa_type=BigInteger, sa_column_kwargs=_database_default())
+    type: str
+    ordering_key: str = ""
+    body: str  # JSON, as it is sent
+    request_id: str
+    created_at: datetime = Field(sa_type=timestamptz())
+    fanned_out_at: datetime | None = Field(default=None, sa_type=timestamptz())
+
+
 class OperatorEvent(SQLModel, table=True):
     """Actions of operators outside of tenants, in one hash chain for the platform."""
 

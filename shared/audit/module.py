@@ -11,6 +11,7 @@ MODULE = Module(
         models.AuditSeal,
         models.AuditVerification,
         models.BugReport,
+        models.EventOutbox,
         models.OperatorEvent,
         models.SecurityEvent,
     ],
@@ -37,6 +38,20 @@ MODULE = Module(
                     columns=("at", "tenant_id", "id"),
                     reason="Operators read the newest events of all tenants",
                     query="backoffice.tenant_directory.list_all_events",
+                ),
+            ),
+        ),
+        models.EventOutbox: TableContract(
+            export=False,  # the export has what it tells, in the audit log
+            erase_after=("webhook_delivery",),
+            retention="events",
+            personal=("body",),
+            operator_indexes=(
+                OperatorIndex(
+                    name="event_outbox_waiting_of_all_tenants",
+                    columns=("seq", "tenant_id"),
+                    reason="The dispatcher finds the events of all tenants that have no deliveries yet",
+                    query="outbound_webhooks.dispatch_repository.fan_out_events",
                 ),
             ),
         ),

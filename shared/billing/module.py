@@ -3,7 +3,7 @@
 from shared.access import actions
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction, with_key
-from shared.billing import models, tasks
+from shared.billing import events, models, tasks
 from shared.core.registry import Module, OperatorIndex, TableContract
 
 PAYERS = ("billing",)
@@ -79,6 +79,7 @@ MODULE = Module(
         ),
         actions.BILLING_EXPORT.name: ("billing.exported",),
     },
+    events=events.EVENTS,
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.BillingAdjustment: TableContract(

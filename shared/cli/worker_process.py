@@ -13,6 +13,7 @@ from shared.cli import login_checks, parent_watch
 from shared.core import db, log
 from shared.core.config import settings
 from shared.jobs import worker
+from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
 
 
@@ -37,6 +38,7 @@ async def _run_tasks() -> None:
         reconcile.run_hourly(),
         price_sync.run(),
         sealing.run(),
+        dispatcher.run(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

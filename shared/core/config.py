@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     )
     trials_per_person: int = Field(1, alias="BULKHEAD_TRIALS_PER_PERSON", ge=0, le=1_000_000)
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
+    outbound_allow: str = Field("", alias="BULKHEAD_OUTBOUND_ALLOW")
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod
@@ -95,6 +96,12 @@ class Settings(BaseSettings):
     def _check_master_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             parse_master_keys(value.get_secret_value())
+        return value
+
+    @field_validator("outbound_allow")
+    @classmethod
+    def _check_outbound_allow(cls, value: str) -> str:
+        setting_urls.parse_targets(value)
         return value
 
     @field_validator("mail_from")
@@ -203,6 +210,11 @@ class Settings(BaseSettings):
     @property
     def is_production(self) -> bool:
         return self.env == "prod"
+
+    @property
+    def outbound_allow_targets(self) -> list[tuple[str, int]]:
+        """Hosts and ports that webhooks reach although they aren't public, for tests and the demo."""
+        return setting_urls.parse_targets(self.outbound_allow)
 
     @property
     def migration_url(self) -> SecretStr | None:
@@ -346,6 +358,11 @@ class Settings(BaseSettings):
         if "BULKHEAD_SANDBOX_URL" in os.environ:
             problems.append(
                 "BULKHEAD_SANDBOX_URL is set: stand-ins do not belong in production. Remove the setting."
+            )
+        if self.outbound_allow:
+            problems.append(
+                "BULKHEAD_OUTBOUND_ALLOW is set: customers could reach hosts of your own network."
+                " Remove the setting."
             )
         if self.demo_password.get_secret_value() == DEMO_PASSWORD and "BULKHEAD_DEMO_PASSWORD" in os.environ:
             problems.append("BULKHEAD_DEMO_PASSWORD is the demo password: remove the setting.")

@@ -120,6 +120,17 @@ def is_private_host(host: str) -> bool:
         return "." not in host or host.endswith(PRIVATE_SUFFIXES)
 
 
+def parse_targets(value: str) -> list[tuple[str, int]]:
+    """Host and port of each "host:port", separated by commas. Raises ValueError."""
+    targets = []
+    for text in filter(None, (part.strip() for part in value.split(","))):
+        parts = urlsplit(f"//{text}")
+        if not parts.hostname or not parts.port or parts.path or parts.username:
+            raise ValueError("must be host:port pairs, separated by commas, such as localhost:9000")
+        targets.append((parts.hostname, parts.port))
+    return targets
+
+
 def is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

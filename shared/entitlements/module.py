@@ -2,7 +2,7 @@
 
 from shared.audit.event_types import AuditAction
 from shared.core.registry import Module, TableContract
-from shared.entitlements import models
+from shared.entitlements import events, models
 
 BY_WHOM = (
     "by_name",
@@ -37,6 +37,7 @@ MODULE = Module(
         AuditAction.PLAN_ASSIGNED: "changed the plan",
         AuditAction.TRAIT_SET: "set a trait",
     },
+    events=events.EVENTS,
     tables={
         models.MembershipChange: TableContract(export=True, personal=("user_id",)),
         models.RoleChange: TableContract(export=True),

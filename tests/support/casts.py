@@ -38,6 +38,7 @@ TABLES = {
     "provisioning_step": "id",
     "tenant_plan": "id",
     "tenant_flag": "id",
+    "event_outbox": "id",
 }
 SELECT = "select coalesce(jsonb_agg(to_jsonb(t) order by {order}), '[]')::text from {table} t where to_jsonb(t)::text like any (%s)"
 INSERT = "insert into {table} select * from jsonb_populate_recordset(null::{table}, %s)"

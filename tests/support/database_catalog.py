@@ -14,6 +14,7 @@ GLOBAL_TABLES = {
     "bug_report",
     "customer_sync",
     "entitlement_epoch",
+    "event_dispatcher",
     "factor_reset",
     "flag",
     "flag_version",

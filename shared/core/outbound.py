@@ -1,0 +1,294 @@
+"""HTTP to addresses that customers choose, such as webhook endpoints.
+
+Only https on port 443 of public addresses is reached. The address is checked when the socket opens, and that address is
+dialled, so a host can't change it between check and use. There are no redirects, proxies or cookies, and an answer is
+bounded in size and time. `BULKHEAD_OUTBOUND_ALLOW` exempts hosts of tests and of the demo.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, partial
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import httpcore
+import httpx
+
+from shared.core.config import settings
+
+PORT = 443
+TOTAL_TIMEOUT_S, CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 15.0, 5.0, 10.0
+MAX_BODY_BYTES = 16_384  # of an answer; more is not read
+MAX_CONNECTIONS, MAX_IDLE_CONNECTIONS, IDLE_S = 400, 100, 5.0
+MAX_LOOK_UPS = 32  # at a time in this process; one that hangs can't be cancelled
+MAX_ADDRESSES = 2  # of one host that are dialled
+GLOBAL_V6 = ip_network("2000::/3")
+# Public by `ipaddress`, but routed to private networks or reserved: Teredo and others, 6to4, documentation, 6to4 relays.
+REFUSED_NETWORKS = tuple(
+    ip_network(text) for text in ("2001::/23", "2002::/16", "3fff::/20", "192.88.99.0/24")
+)
+
+Address = IPv4Address | IPv6Address
+AllowedTarget = tuple[str, int]  # host and port
+
+
+class OutboundProblem(StrEnum):
+    """Why there is no answer. Stored words."""
+
+    NONE = ""
+    ADDRESS_REFUSED = "address_refused"
+    BAD_ANSWER = "bad_answer"  # no HTTP
+    HOST_UNKNOWN = "host_unknown"
+    INVALID_URL = "invalid_url"
+    NO_CONNECTION = "no_connection"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+
+
+class TargetRefused(Exception):
+    """We don't send there. Nothing was sent."""
+
+    def __init__(self, problem: OutboundProblem, detail: str) -> None:
+        self.problem = problem
+        super().__init__(detail)
+
+
+class AddressRefused(httpcore.ConnectError):
+    """The host has an address that is not public."""
+
+
+class HostUnknown(httpcore.ConnectError):
+    """The host has no address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back; `status` is 0 without an answer, and `problem` says why."""
+
+    status: int = 0
+    body: bytes = b""  # at most MAX_BODY_BYTES
+    headers: Mapping[str, str] | None = None  # names in lower case
+    problem: OutboundProblem = OutboundProblem.NONE
+
+
+def is_public(address: Address) -> bool:
+    """False for every address that isn't reached over the public internet, also where it is written as another kind."""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address not in GLOBAL_V6:
+            return False
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not any(address in network for network in REFUSED_NETWORKS)
+    )
+
+
+def parse_target(url: str, allow: Collection[AllowedTarget] = ()) -> httpx.URL:
+    """The address, if it may be one of ours to call as far as its text says. Raises TargetRefused; looks nothing up."""
+    try:
+        target = httpx.URL(url)
+        port = target.port or {"https": PORT, "http": 80}.get(target.scheme, 0)
+    except (httpx.InvalidURL, ValueError) as problem:
+        raise TargetRefused(OutboundProblem.INVALID_URL, "This isn't a valid address.") from problem
+    if not target.host or target.userinfo or target.fragment:
+        raise TargetRefused(
+            OutboundProblem.INVALID_URL, "The address has no host, or has a user name or a fragment."
+        )
+    if (target.host, port) in allow:
+        return target
+    if target.scheme != "https" or port != PORT:
+        raise TargetRefused(OutboundProblem.INVALID_URL, "Only https:// on port 443 is allowed.")
+    literal = _parse_address(target.host)
+    if (literal is not None and not is_public(literal)) or (
+        literal is None and "." not in target.host.strip(".")
+    ):
+        raise TargetRefused(OutboundProblem.ADDRESS_REFUSED, "This host isn't on the public internet.")
+    return target
+
+
+async def require_public_host(url: str, allow: Collection[AllowedTarget] | None = None) -> None:
+    """Look the host up, so that a mistake is noticed before anything is sent. Call it outside of transactions.
+
+    Raises TargetRefused. A later call checks again: this answer proves nothing about it.
+    """
+    allowed = list_allowed_targets() if allow is None else allow
+    target = parse_target(url, allowed)
+    if (target.host, target.port or PORT) in allowed:
+        return
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await _resolve(target.raw_host.decode(), target.port or PORT, allowed)
+    except AddressRefused as problem:
+        raise TargetRefused(
+            OutboundProblem.ADDRESS_REFUSED, "This host isn't on the public internet."
+        ) from problem
+    except (HostUnknown, TimeoutError) as problem:
+        raise TargetRefused(OutboundProblem.HOST_UNKNOWN, "This host wasn't found.") from problem
+
+
+def list_allowed_targets() -> frozenset[AllowedTarget]:
+    return frozenset(settings().outbound_allow_targets)
+
+
+def _parse_address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+@cache
+def _get_look_up_threads() -> ThreadPoolExecutor:
+    """Of their own: a name server that hangs must not stop what else waits for a thread."""
+    return ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
+
+
+async def _resolve(host: str, port: int, allow: Collection[AllowedTarget]) -> list[Address]:
+    """Every address of the host. One that isn't public refuses the host. Raises AddressRefused, HostUnknown."""
+    loop = asyncio.get_running_loop()
+    try:
+        entries = await loop.run_in_executor(
+            _get_look_up_threads(), lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+    except (OSError, UnicodeError) as problem:
+        raise HostUnknown(f"cannot resolve {host}") from problem
+    addresses = list(dict.fromkeys(ip_address(str(entry[4][0])) for entry in entries))
+    if (host, port) not in allow and (port != PORT or not all(map(is_public, addresses))):
+        raise AddressRefused(f"{host} has an address that is not public")
+    return addresses
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Opens sockets to addresses that it has checked itself."""
+
+    def __init__(self, allow: Collection[AllowedTarget] = ()) -> None:
+        self._inner = httpcore.AnyIOBackend()
+        self._allow = frozenset(allow)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  as the library calls it
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await _resolve(host, port, self._allow)
+        except TimeoutError as problem:
+            raise HostUnknown(f"cannot resolve {host} in time") from problem
+        dial = partial(
+            self._inner.connect_tcp,
+            port=port,
+            timeout=timeout,
+            local_address=local_address,
+            socket_options=socket_options,
+        )
+        *others, last = addresses[:MAX_ADDRESSES]
+        for address in others:
+            try:
+                return await dial(str(address))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await dial(str(last))
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class OutboundClient:
+    """Connections to customers' hosts, for one event loop. Close it with `close`."""
+
+    def __init__(
+        self,
+        allow: Collection[AllowedTarget] | None = None,
+        *,
+        total_timeout_s: float = TOTAL_TIMEOUT_S,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._allow = list_allowed_targets() if allow is None else frozenset(allow)
+        self._total_timeout_s = total_timeout_s
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False),
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=IDLE_S,
+            network_backend=GuardedBackend(self._allow),
+        )
+
+    async def close(self) -> None:
+        await self._pool.aclose()
+
+    async def send(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """One request without redirects. What goes wrong is in the answer; raises nothing but CancelledError."""
+        try:
+            target = parse_target(url, self._allow)
+            async with asyncio.timeout(self._total_timeout_s):
+                return await self._exchange(method, target, headers or {}, body=body)
+        except TargetRefused as refusal:
+            return Answer(problem=refusal.problem)
+        except AddressRefused:
+            return Answer(problem=OutboundProblem.ADDRESS_REFUSED)
+        except HostUnknown:
+            return Answer(problem=OutboundProblem.HOST_UNKNOWN)
+        except (TimeoutError, httpcore.TimeoutException):
+            return Answer(problem=OutboundProblem.TIMEOUT)
+        except httpcore.ConnectError as problem:
+            return Answer(problem=_classify_connect_error(problem))
+        except httpcore.NetworkError:
+            return Answer(problem=OutboundProblem.NO_CONNECTION)
+        except (httpcore.ProtocolError, httpcore.UnsupportedProtocol):
+            return Answer(problem=OutboundProblem.BAD_ANSWER)
+
+    async def _exchange(
+        self, method: str, target: httpx.URL, headers: Mapping[str, str], *, body: bytes
+    ) -> Answer:
+        all_headers = {
+            "host": target.netloc.decode(),
+            "accept-encoding": "identity",  # an answer is never unpacked
+            "content-length": str(len(body)),
+            **headers,
+        }
+        timeouts = {
+            "connect": CONNECT_TIMEOUT_S,
+            "read": READ_TIMEOUT_S,
+            "write": READ_TIMEOUT_S,
+            "pool": self._total_timeout_s,
+        }
+        async with self._pool.stream(
+            method,
+            httpcore.URL(
+                scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+            ),
+            headers=list(all_headers.items()),
+            content=body,
+            extensions={"timeout": timeouts},
+        ) as response:
+            content = bytearray()
+            async for chunk in response.aiter_stream():
+                content += chunk
+                if len(content) >= MAX_BODY_BYTES:
+                    break  # leaving the block closes the connection
+            answered = {
+                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+            }
+            return Answer(status=response.status, body=bytes(content[:MAX_BODY_BYTES]), headers=answered)
+
+
+def _classify_connect_error(problem: BaseException) -> OutboundProblem:
+    """TLS where any cause is an error of it."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return OutboundProblem.TLS
+        cause = cause.__cause__ or cause.__context__
+    return OutboundProblem.NO_CONNECTION

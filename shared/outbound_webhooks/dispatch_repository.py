@@ -1,0 +1,226 @@
+"""SQL of the dispatcher. Two functions of migration 0025 work across tenants; the rest is in one tenant's transaction."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.audit.models import EventOutbox
+from shared.core import rows
+from shared.core.context import Ctx
+from shared.core.ids import new_id
+from shared.outbound_webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
+
+FAN_OUT = text("select fan_out_events(:most)")
+CLAIM = text("""
+    select tenant, endpoint, delivery from claim_webhook_deliveries(
+        :claim, :most, :per_tenant, :per_endpoint, :lease, cast(:by_tenant as jsonb), cast(:by_endpoint as jsonb))
+""")
+DELETE_OLD = text("select delete_old_webhook_events(:before, :most)")
+LOCK_ENDPOINTS = text("""
+    select id from webhook_endpoint where tenant_id = :tenant_id and id = any(:ids) order by id for no key update
+""")
+RESULT_COLUMNS = """
+    unnest(cast(:ids as text[]), cast(:claims as text[]), cast(:statuses as text[]), cast(:due_at as timestamptz[]),
+        cast(:attempts as int[]), cast(:http as int[]), cast(:problems as text[]))
+        as r (id, claim, status, due_at, attempts, http, problem)
+"""
+# Only what is claimed as it was: after the claim has lapsed, another dispatcher may be sending it.
+FINISH = text(f"""
+    update webhook_delivery d set status = r.status, due_at = coalesce(r.due_at, d.due_at), attempts = r.attempts, claim = '',
+        done_at = case when r.status = 'pending' then null else clock_timestamp() end,
+        last_status = r.http, last_problem = r.problem
+    from {RESULT_COLUMNS}
+    where d.tenant_id = :tenant_id and d.id = r.id and d.claim = r.claim and d.status = 'pending'
+    returning d.id
+""")  # noqa: S608  our own words
+ADD_ATTEMPTS = text("""
+    insert into webhook_attempt (tenant_id, id, delivery_id, number, at, duration_ms, request_headers, response_status,
+        response_body, problem)
+    select :tenant_id, a.* from unnest(cast(:attempt_ids as text[]), cast(:ids as text[]), cast(:attempts as int[]),
+        cast(:times as timestamptz[]), cast(:durations as int[]), cast(:headers as jsonb[]), cast(:http as int[]),
+        cast(:bodies as text[]), cast(:problems as text[])) a
+""")
+# The next one of each object that has none under way now.
+RELEASE_WAITING = text("""
+    update webhook_delivery d set status = 'pending', due_at = clock_timestamp()
+    from (
+        select distinct on (w.endpoint_id, w.ordering_key) w.id, w.endpoint_id, w.ordering_key
+        from webhook_delivery w
+        join unnest(cast(:endpoints as text[]), cast(:keys as text[])) k(endpoint_id, ordering_key)
+            on k.endpoint_id = w.endpoint_id and k.ordering_key = w.ordering_key
+        where w.tenant_id = :tenant_id and w.status = 'waiting' order by w.endpoint_id, w.ordering_key, w.seq
+    ) next
+    where d.tenant_id = :tenant_id and d.id = next.id and not exists (
+        select from webhook_delivery p where p.tenant_id = :tenant_id and p.endpoint_id = next.endpoint_id
+            and p.ordering_key = next.ordering_key and p.ordering_key <> '' and p.status = 'pending')
+""")
+NOTE_RESULTS = text("""
+    update webhook_endpoint e set
+        failure_count = case when r.has_success then 0 else e.failure_count + r.failures end,
+        failing_since = case when r.has_success then null else coalesce(e.failing_since, r.at) end,
+        last_attempt_at = r.at, last_result = case when r.has_success then 'delivered' else 'failed' end,
+        last_status = r.http, last_problem = r.problem,
+        turn_at = least(e.turn_at, (
+            select p.due_at from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
+                and p.status = 'pending' order by p.due_at limit 1))
+    from unnest(cast(:endpoints as text[]), cast(:successes as bool[]), cast(:failures as int[]),
+        cast(:times as timestamptz[]), cast(:http as int[]), cast(:problems as text[]))
+        as r (id, has_success, failures, at, http, problem)
+    where e.tenant_id = :tenant_id and e.id = r.id
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery:
+    tenant_id: str
+    endpoint_id: str
+    delivery_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """One attempt and what follows from it. `due_at`: of the next attempt, None where there is none."""
+
+    delivery_id: str
+    endpoint_id: str
+    ordering_key: str
+    claim_id: str
+    number: int
+    at: datetime
+    duration_ms: int
+    request_headers: Mapping[str, str]
+    response_status: int
+    response_body: str
+    problem: str
+    status: DeliveryStatus
+    due_at: datetime | None
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.status is DeliveryStatus.DELIVERED
+
+
+async def fan_out_events(session: AsyncSession, max_events: int) -> int:
+    """Make the deliveries of events of all tenants that have none yet. Returns the number of events.
+
+    Needs the app's role, in a transaction without a tenant. Does nothing while another dispatcher does it.
+    """
+    connection = await session.connection()
+    return int((await connection.execute(FAN_OUT, {"most": max_events})).scalar_one())
+
+
+async def claim_deliveries(
+    session: AsyncSession,
+    claim_id: str,
+    *,
+    limit: int,
+    max_per_tenant: int,
+    max_per_endpoint: int,
+    lease: timedelta,
+    by_tenant: Mapping[str, int],
+    by_endpoint: Mapping[str, int],
+) -> list[ClaimedDelivery]:
+    """Claim due deliveries of all tenants in turns. `by_tenant`, `by_endpoint`: how many the caller sends now.
+
+    Needs the app's role, in a transaction without a tenant.
+    """
+    connection = await session.connection()
+    values = {
+        "claim": claim_id,
+        "most": limit,
+        "per_tenant": max_per_tenant,
+        "per_endpoint": max_per_endpoint,
+        "lease": lease,
+        "by_tenant": json.dumps(dict(by_tenant)),
+        "by_endpoint": json.dumps(dict(by_endpoint)),
+    }
+    return [
+        ClaimedDelivery(tenant_id=row[0], endpoint_id=row[1], delivery_id=row[2])
+        for row in (await connection.execute(CLAIM, values)).all()
+    ]
+
+
+async def delete_old_events(session: AsyncSession, before: datetime, limit: int) -> int:
+    """Events of all tenants with their deliveries and attempts. Returns the number of events."""
+    connection = await session.connection()
+    return int((await connection.execute(DELETE_OLD, {"before": before, "most": limit})).scalar_one())
+
+
+async def load_claimed(
+    ctx: Ctx, delivery_ids: Sequence[str], claim_id: str
+) -> Sequence[tuple[WebhookDelivery, WebhookEndpoint, EventOutbox]]:
+    """Those of these that are still claimed by this claim."""
+    statement = (
+        select(WebhookDelivery, WebhookEndpoint, EventOutbox)
+        .join(WebhookEndpoint, col(WebhookEndpoint.id) == WebhookDelivery.endpoint_id)
+        .join(EventOutbox, col(EventOutbox.id) == WebhookDelivery.event_id)
+        .where(WebhookDelivery.tenant_id == ctx.tenant_id)
+        .where(WebhookEndpoint.tenant_id == ctx.tenant_id)
+        .where(EventOutbox.tenant_id == ctx.tenant_id)
+        .where(col(WebhookDelivery.id).in_(delivery_ids))
+        .where(WebhookDelivery.claim == claim_id)
+        .where(col(WebhookDelivery.status) == DeliveryStatus.PENDING)
+    )
+    return await rows.all(ctx, statement)
+
+
+async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
+    """Write what became of attempts, let the next deliveries of their objects go, and note it at the endpoints.
+
+    A result whose claim has lapsed leaves its delivery as it is; the attempt is recorded.
+    """
+    connection = await ctx.session.connection()
+    by_endpoint: dict[str, list[AttemptResult]] = {}
+    for result in results:
+        by_endpoint.setdefault(result.endpoint_id, []).append(result)
+    endpoint_ids = sorted(by_endpoint)
+    await connection.execute(LOCK_ENDPOINTS, {"tenant_id": ctx.tenant_id, "ids": endpoint_ids})
+    columns = _build_columns(ctx, results)
+    finished = set((await connection.execute(FINISH, columns)).scalars())
+    await connection.execute(ADD_ATTEMPTS, columns)
+    released = {
+        (result.endpoint_id, result.ordering_key)
+        for result in results
+        if result.delivery_id in finished and result.ordering_key and result.due_at is None
+    }
+    if released:
+        endpoints, keys = zip(*sorted(released), strict=True)
+        values = {"tenant_id": ctx.tenant_id, "endpoints": list(endpoints), "keys": list(keys)}
+        await connection.execute(RELEASE_WAITING, values)
+    latest = [by_endpoint[endpoint_id][-1] for endpoint_id in endpoint_ids]
+    await connection.execute(
+        NOTE_RESULTS,
+        {
+            "tenant_id": ctx.tenant_id,
+            "endpoints": endpoint_ids,
+            "successes": [any(each.is_delivered for each in by_endpoint[key]) for key in endpoint_ids],
+            "failures": [sum(not each.is_delivered for each in by_endpoint[key]) for key in endpoint_ids],
+            "times": [result.at for result in latest],
+            "http": [result.response_status for result in latest],
+            "problems": [result.problem for result in latest],
+        },
+    )
+
+
+def _build_columns(ctx: Ctx, results: Sequence[AttemptResult]) -> dict[str, Any]:
+    return {
+        "tenant_id": ctx.tenant_id,
+        "attempt_ids": [new_id("wha") for _ in results],
+        "ids": [result.delivery_id for result in results],
+        "claims": [result.claim_id for result in results],
+        "statuses": [result.status.value for result in results],
+        "due_at": [result.due_at for result in results],
+        "attempts": [result.number for result in results],
+        "http": [result.response_status for result in results],
+        "problems": [result.problem for result in results],
+        "times": [result.at for result in results],
+        "durations": [result.duration_ms for result in results],
+        "headers": [json.dumps(dict(result.request_headers)) for result in results],
+        "bodies": [result.response_body for result in results],
+    }

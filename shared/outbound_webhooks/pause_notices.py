@@ -1,0 +1,72 @@
+"""Tell those who manage webhooks that one was paused because it took nothing: in the app and by mail."""
+
+from collections.abc import Sequence
+
+from shared.access.roles import Role
+from shared.core.context import Ctx
+from shared.identity.models import User
+from shared.jobs import queue
+from shared.jobs.mail import Email
+from shared.outbound_webhooks import actions, endpoint_repository
+from shared.outbound_webhooks.models import EndpointState, PauseReason, WebhookEndpoint
+from shared.tenancy import links, member_repository, notifications, roles
+
+MAIL_TASK = "webhook.send_pause_notice"
+KIND = "webhook.paused"
+PAGE = "webhooks"
+CAUSES = {
+    PauseReason.FAILURES: "It took no event for a day.",
+    PauseReason.GONE: "It answered that it is gone (410).",
+}
+
+
+async def notify_managers(ctx: Ctx, endpoint: WebhookEndpoint) -> None:
+    """Once for each pause. For jobs that have paused it."""
+    for person in await _list_managers(ctx):
+        notification_id = await notifications.add(
+            ctx,
+            person.id,
+            KIND,
+            f"We paused the webhook {endpoint.url}",
+            f"{_describe_cause(endpoint)} Its events wait. Resume it when it works again.",
+            href=PAGE,
+            dedupe=f"{KIND}:{endpoint.id}:{endpoint.paused_at}",
+        )
+        if notification_id:
+            await queue.put(ctx, MAIL_TASK, notification_id=notification_id, endpoint_id=endpoint.id)
+
+
+async def build_mail(ctx: Ctx, notification_id: str, endpoint_id: str) -> Email | None:
+    """None when it was resumed or deleted meanwhile, or the person manages webhooks no more."""
+    notification = await notifications.get_notification(ctx, notification_id)
+    endpoint = await endpoint_repository.get_endpoint(ctx, endpoint_id)
+    if notification is None or endpoint is None or endpoint.state is not EndpointState.PAUSED:
+        return None
+    managers = [person for person in await _list_managers(ctx) if person.id == notification.user_id]
+    if notification.kind != KIND or not managers:
+        return None
+    return Email(
+        to=managers[0].email,
+        template="webhook_paused",
+        message_id=notification.id,
+        link=links.build_link(ctx.tenant_id, PAGE),
+        values={
+            "name": managers[0].name,
+            "tenant": ctx.tenant_name,
+            "url": endpoint.url,
+            "cause": _describe_cause(endpoint),
+        },
+    )
+
+
+def _describe_cause(endpoint: WebhookEndpoint) -> str:
+    return CAUSES.get(endpoint.pause_reason, "")
+
+
+async def _list_managers(ctx: Ctx) -> Sequence[User]:
+    role_keys = [role.key for role in await roles.list_roles(ctx) if _manages_webhooks(role)]
+    return await member_repository.list_users_with_roles(ctx, role_keys)
+
+
+def _manages_webhooks(role: Role) -> bool:
+    return actions.WRITE in role.permissions
