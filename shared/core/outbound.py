@@ -27,9 +27,10 @@ MAX_CONNECTIONS, MAX_IDLE_CONNECTIONS, IDLE_S = 400, 100, 5.0
 MAX_LOOK_UPS = 32  # at a time in this process; one that hangs can't be cancelled
 MAX_ADDRESSES = 2  # of one host that are dialled
 GLOBAL_V6 = ip_network("2000::/3")
-# Public by `ipaddress`, but routed to private networks or reserved: Teredo and others, 6to4, documentation, 6to4 relays.
+# Public by `ipaddress` of some Python, but reserved or routed to private networks: protocol assignments, 6to4 relays,
+# Teredo and others, 6to4, documentation.
 REFUSED_NETWORKS = tuple(
-    ip_network(text) for text in ("2001::/23", "2002::/16", "3fff::/20", "192.88.99.0/24")
+    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20"))
 )
 
 Address = IPv4Address | IPv6Address

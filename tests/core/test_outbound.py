@@ -1,7 +1,7 @@
 """HTTP to addresses that customers choose: what is refused, and when."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -51,7 +51,7 @@ def answer_names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def dialled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that sockets were opened to. Nothing is really opened."""
     addresses: list[str] = []
 
@@ -60,7 +60,7 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         raise httpcore.ConnectError("not in a test")
 
     monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
-    yield addresses
+    return addresses
 
 
 @pytest.mark.parametrize("text", REFUSED_ADDRESSES)

@@ -36,6 +36,8 @@ SIZES: dict[str, Size] = {
     "entitlements.other_processes": Size(2, 3),
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
+    # Events while their receiver is killed
+    "webhooks.killed_receiver": Size(16, 1_000),
     # Audited changes of one tenant at the same time
     "tenancy.audited_changes": Size(40, 200),
     "tenancy.blast_radius_tenants": Size(400, 10_000),
