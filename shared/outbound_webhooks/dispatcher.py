@@ -81,7 +81,8 @@ class Dispatcher:
         while True:
             self._progress.clear()
             if not await self._start_due():
-                if not self._batches and self._recorder.is_idle:
+                is_idle = not self._batches and self._recorder.is_idle
+                if is_idle and not self._progress.is_set():  # set: there was no room when it asked
                     return
                 await self._wait()
 

@@ -88,7 +88,7 @@ async def running(sender: Dispatcher) -> AsyncIterator[None]:
 
 async def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  rows and requests have no event
             await asyncio.sleep(0.01)
 
 
