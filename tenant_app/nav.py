@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.access import actions
+from shared.outbound_webhooks.actions import WEBHOOK_READ
 from shared.ui.shell import NavLink
 from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
 
@@ -36,6 +37,7 @@ NAV = {
             visible=is_visible(actions.REPORT_READ),
             locked=is_locked(actions.REPORT_READ),
         ),
+        NavLink("Webhooks", page_href("webhooks"), "webhook", visible=is_allowed(WEBHOOK_READ)),
         NavLink("Billing", page_href("billing"), "credit-card", visible=is_allowed(actions.BILLING_READ)),
         NavLink("Access", page_href("access"), "badge-check", visible=is_allowed(actions.ACCESS_READ)),
         NavLink(

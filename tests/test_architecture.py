@@ -86,6 +86,8 @@ SECURITY_DEFINER = {
         )
     ),
     *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
+    # Deliver events of all tenants: they return ids, and numbers of events.
+    *("claim_webhook_deliveries", "delete_old_webhook_events", "fan_out_events"),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     "is_origin_of_a_key",  # yes or no, for a request that has no key yet
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
@@ -321,11 +323,19 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     assert policies["audit_event"]["sealer"][0] == "SELECT"
     assert policies["api_key"]["origins"][:2] == ("SELECT", ["bulkhead_owner"])
     assert "app.finding_origin" in policies["api_key"]["origins"][2]
+    dispatcher_tables = ("event_outbox", "tenant", "webhook_attempt", "webhook_delivery", "webhook_endpoint")
+    for (
+        table
+    ) in dispatcher_tables:  # of the functions that deliver events of all tenants, which belong to the owner
+        assert policies[table]["dispatcher"][1] == ["bulkhead_owner"], table
+        assert "app.dispatching" in policies[table]["dispatcher"][2], table
+    assert policies["tenant"]["dispatcher"][0] == "SELECT"
     assert extra == {
         ("job_failure", "operators"),
         ("job_failure", "worker"),
         *((table, "sealer") for table in sealer_tables),
         ("api_key", "origins"),
+        *((table, "dispatcher") for table in dispatcher_tables),
         ("former_slug", "checked_by_trigger"),
         ("former_slug", "own_former_slugs"),
         ("membership", "named_by_trigger"),

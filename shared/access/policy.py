@@ -70,6 +70,11 @@ def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:
         )
 
 
+def has_permissions(ctx: Ctx, permissions: Iterable[str]) -> bool:
+    """Whether the actor has all of these. For what is no action, such as an event that a tenant may be told about."""
+    return roles.can_grant(ctx.permissions, permissions)
+
+
 def locked_by_plan(principal: RightsHolder) -> frozenset[str]:
     """Names of the actions that their role may do and their plan does not have."""
     reasons = {name: decision.decide(principal, action).reason for name, action in ACTIONS.items()}

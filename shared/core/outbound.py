@@ -77,7 +77,7 @@ class Answer:
 
 
 def is_public(address: Address) -> bool:
-    """False for every address that isn't reached over the public internet, also where it is written as another kind."""
+    """False for every address that isn't reached over the public internet, including one in the notation of another kind."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)

@@ -76,7 +76,7 @@ class IssuedSecret:
 
 
 async def check_url(url: str) -> None:
-    """Look up the host of an address that somebody enters. Call it before the transaction that stores it.
+    """Look up the host of an address that a member enters. Call it before the transaction that stores it.
 
     Raises Invalid for a host that isn't public or that doesn't exist. Each delivery checks again.
     """
@@ -109,7 +109,7 @@ async def list_event_types(ctx: Ctx) -> Sequence[event_catalog.CatalogEntry]:
 
 
 async def create(ctx: Ctx, url: str, description: str, event_types: Collection[str]) -> IssuedSecret:
-    """Raises Invalid, Conflict for one too many, Refused for events that the actor may not read."""
+    """Raises Invalid, Conflict for one too many, Refused for events that the actor can't read."""
     policy.require(ctx, actions.WEBHOOK_CREATE)
     url, description = _clean_url(url), _clean_description(description)
     names = event_catalog.clean_event_types(event_types)
@@ -278,7 +278,7 @@ def endpoint_not_found() -> NotFound:
 
 
 async def _lock(ctx: Ctx, endpoint_id: str) -> WebhookEndpoint:
-    """Raises NotFound, Refused where the actor may not read all of its events."""
+    """Raises NotFound, Refused where the actor can't read all of its events."""
     row = await repository.lock_endpoint(ctx, endpoint_id)
     if row is None:
         raise endpoint_not_found()

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from shared.access import policy
 from shared.audit.public_events import EVENT_TYPES, EventType
 from shared.core.context import Ctx
 from shared.core.errors import Invalid, Refused
@@ -20,7 +21,7 @@ class CatalogEntry:
 def build_catalog(ctx: Ctx) -> list[CatalogEntry]:
     """Alphabetical."""
     return [
-        CatalogEntry(event_type=event_type, is_readable=event_type.permission in ctx.permissions)
+        CatalogEntry(event_type=event_type, is_readable=policy.has_permissions(ctx, [event_type.permission]))
         for event_type in EVENT_TYPES.values()
     ]
 
@@ -28,7 +29,7 @@ def build_catalog(ctx: Ctx) -> list[CatalogEntry]:
 def can_read(ctx: Ctx, event_types: Collection[str]) -> bool:
     """Whether the actor may know what these events tell. Names that are in no manifest any more tell nothing."""
     known = [EVENT_TYPES[name] for name in event_types if name in EVENT_TYPES]
-    return all(event_type.permission in ctx.permissions for event_type in known)
+    return policy.has_permissions(ctx, [event_type.permission for event_type in known])
 
 
 def require_readable(ctx: Ctx, event_types: Collection[str]) -> None:
@@ -36,7 +37,7 @@ def require_readable(ctx: Ctx, event_types: Collection[str]) -> None:
     missing = [
         event_type.title
         for name, event_type in EVENT_TYPES.items()
-        if name in event_types and event_type.permission not in ctx.permissions
+        if name in event_types and not policy.has_permissions(ctx, [event_type.permission])
     ]
     if missing:
         raise Refused(

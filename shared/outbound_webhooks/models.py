@@ -41,7 +41,7 @@ class DeliveryStatus(StrEnum):
 class WebhookEndpoint(TenantRow, Versioned, table=True):
     """Where a tenant wants its events. Secrets are sealed with the tenant's key.
 
-    `turn_at`: when the dispatcher looks at it next; None while it has nothing to send.
+    `turn_at`: when the dispatcher serves it next; None while it has nothing to send.
     """
 
     __tablename__ = "webhook_endpoint"

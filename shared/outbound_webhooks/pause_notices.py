@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from shared.access.roles import Role
 from shared.core.context import Ctx
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
 from shared.outbound_webhooks import actions, endpoint_repository
 from shared.outbound_webhooks.models import EndpointState, PauseReason, WebhookEndpoint
-from shared.tenancy import links, member_repository, notifications, roles
+from shared.tenancy import links, notifications, permission_holders
 
 MAIL_TASK = "webhook.send_pause_notice"
 KIND = "webhook.paused"
@@ -64,9 +63,4 @@ def _describe_cause(endpoint: WebhookEndpoint) -> str:
 
 
 async def _list_managers(ctx: Ctx) -> Sequence[User]:
-    role_keys = [role.key for role in await roles.list_roles(ctx) if _manages_webhooks(role)]
-    return await member_repository.list_users_with_roles(ctx, role_keys)
-
-
-def _manages_webhooks(role: Role) -> bool:
-    return actions.WRITE in role.permissions
+    return await permission_holders.list_users(ctx, actions.WRITE)

@@ -6,15 +6,12 @@ from shared.access.permissions import Permission
 from shared.access.roles import OWNER
 from shared.core.context import Ctx
 from shared.identity.models import User
-from shared.tenancy import member_repository, roles
+from shared.tenancy import member_repository, permission_holders
 
 
 async def list_contacts(ctx: Ctx) -> Sequence[User]:
     """Owners first, then by the time they joined. For jobs and for services that have checked the permission."""
-    role_keys = [
-        role.key for role in await roles.list_roles(ctx) if Permission.BILLING_WRITE in role.permissions
-    ]
-    return await member_repository.list_users_with_roles(ctx, role_keys)
+    return await permission_holders.list_users(ctx, Permission.BILLING_WRITE)
 
 
 async def list_owner_ids(ctx: Ctx) -> list[str]:
