@@ -7,7 +7,7 @@ from shared.audit.public_events import EventOrder, EventType
 EVENTS = (
     EventType(
         name="billing.status_changed",
-        title="Access by the state of payments changed",
+        title="The billing status changed",
         action=AuditAction.BILLING_STATUS_CHANGED,
         permission=Permission.BILLING_READ,
         fields={"status": "after.status", "previous_status": "before.status"},

@@ -15,7 +15,10 @@ DOORS = {
 }
 ACME = f"{TENANT}/t/acme"
 MEMBERS_PAGES = {
-    **{name: f"{ACME}/{name}" for name in ("home", "members", "roles", "audit", "settings", "notifications")},
+    **{
+        name: f"{ACME}/{name}"
+        for name in ("home", "members", "roles", "audit", "webhooks", "settings", "notifications")
+    },
     "account": f"{TENANT}/account",
     "organisations": f"{TENANT}/organisations",
     "onboarding-1": f"{TENANT}/onboarding?t=acme",

@@ -189,12 +189,8 @@ def event_line(event: EventRow) -> rx.Component:
         rx.el.summary("Example", class_name="small muted", aria_label=f"Example of {event.name}"),
         rx.el.pre(event.example, class_name="payload"),
     )
-    return rx.el.li(
-        text_with_note(title, rx.el.code(event.name, class_name="mono muted cut-anywhere")),
-        example,
-        class_name="wrap",
-        data_testid="event",
-    )
+    name = text_with_note(title, rx.el.code(event.name, class_name="mono muted cut-anywhere"))
+    return rx.el.li(rx.el.div(name, example, class_name="troubled"), data_testid="event")
 
 
 def catalog_section() -> rx.Component:
