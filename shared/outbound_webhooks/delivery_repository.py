@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import and_, text
 from sqlmodel import col, select
 
 from shared.audit.models import EventOutbox
@@ -72,9 +72,14 @@ async def get_delivery(ctx: Ctx, delivery_id: str) -> tuple[WebhookDelivery, Eve
     """With its event; None where this tenant has no such delivery."""
     statement = (
         select(WebhookDelivery, EventOutbox)
-        .join(EventOutbox, col(EventOutbox.id) == WebhookDelivery.event_id)
+        .join(
+            EventOutbox,
+            and_(
+                col(EventOutbox.tenant_id) == WebhookDelivery.tenant_id,
+                col(EventOutbox.id) == WebhookDelivery.event_id,
+            ),
+        )
         .where(WebhookDelivery.tenant_id == ctx.tenant_id)
-        .where(EventOutbox.tenant_id == ctx.tenant_id)
         .where(WebhookDelivery.id == delivery_id)
     )
     return await rows.one(ctx, statement)

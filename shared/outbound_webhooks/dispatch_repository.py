@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import and_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -158,11 +158,21 @@ async def load_claimed(
     """Those of these that are still claimed by this claim."""
     statement = (
         select(WebhookDelivery, WebhookEndpoint, EventOutbox)
-        .join(WebhookEndpoint, col(WebhookEndpoint.id) == WebhookDelivery.endpoint_id)
-        .join(EventOutbox, col(EventOutbox.id) == WebhookDelivery.event_id)
+        .join(
+            WebhookEndpoint,
+            and_(
+                col(WebhookEndpoint.tenant_id) == WebhookDelivery.tenant_id,
+                col(WebhookEndpoint.id) == WebhookDelivery.endpoint_id,
+            ),
+        )
+        .join(
+            EventOutbox,
+            and_(
+                col(EventOutbox.tenant_id) == WebhookDelivery.tenant_id,
+                col(EventOutbox.id) == WebhookDelivery.event_id,
+            ),
+        )
         .where(WebhookDelivery.tenant_id == ctx.tenant_id)
-        .where(WebhookEndpoint.tenant_id == ctx.tenant_id)
-        .where(EventOutbox.tenant_id == ctx.tenant_id)
         .where(col(WebhookDelivery.id).in_(delivery_ids))
         .where(WebhookDelivery.claim == claim_id)
         .where(col(WebhookDelivery.status) == DeliveryStatus.PENDING)

@@ -23,7 +23,6 @@ from shared.outbound_webhooks.retries import RETRY_POLICY, RetryPolicy
 from shared.tenancy import entry, tenant_secrets
 
 TASK = "webhook.deliver"  # the name under which it enters tenants
-MAX_IN_FLIGHT, MAX_PER_TENANT, MAX_PER_ENDPOINT = 200, 40, 10
 LEASE = timedelta(seconds=4 * outbound.TOTAL_TIMEOUT_S)  # outlives an attempt and its recording
 FAN_OUT_SIZE = 500  # events at a time
 POLL_INTERVAL_S = 0.5
@@ -32,6 +31,18 @@ PURGE_INTERVAL_S, PURGE_SIZE = 3600.0, 5_000
 RETENTION = timedelta(days=30)  # of events, deliveries and attempts
 MAX_RESPONSE_CHARACTERS = 4_000
 MAX_ASKED_WAIT_S = 3_600  # by an answer's Retry-After
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Deliveries that one process sends at a time: in all, of one tenant and of one endpoint."""
+
+    in_flight: int = 200
+    per_tenant: int = 40
+    per_endpoint: int = 10
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +66,11 @@ class Dispatcher:
         client: OutboundClient,
         *,
         retries: RetryPolicy = RETRY_POLICY,
+        limits: Limits = LIMITS,
         lease: timedelta = LEASE,
         poll_interval_s: float = POLL_INTERVAL_S,
     ) -> None:
-        self._client, self._retries, self._lease = client, retries, lease
+        self._client, self._retries, self._limits, self._lease = client, retries, limits, lease
         self._poll_interval_s = poll_interval_s
         self._by_tenant, self._by_endpoint = Counter[str](), Counter[str]()
         self._batches = set[asyncio.Task[None]]()
@@ -111,7 +123,7 @@ class Dispatcher:
         return bool(claimed) or event_count == FAN_OUT_SIZE
 
     async def _claim(self) -> bool:
-        room = MAX_IN_FLIGHT - self._by_tenant.total()
+        room = self._limits.in_flight - self._by_tenant.total()
         if room <= 0:
             return False
         claim_id = new_id("clm")
@@ -120,8 +132,8 @@ class Dispatcher:
                 session,
                 claim_id,
                 limit=room,
-                max_per_tenant=MAX_PER_TENANT,
-                max_per_endpoint=MAX_PER_ENDPOINT,
+                max_per_tenant=self._limits.per_tenant,
+                max_per_endpoint=self._limits.per_endpoint,
                 lease=self._lease,
                 by_tenant=self._by_tenant,
                 by_endpoint=self._by_endpoint,

@@ -31,10 +31,11 @@ from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
+from shared.outbound_webhooks.models import PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
-from tests.attack import billed
+from tests.attack import billed, webhooked
 from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
 
 FLOORS = ("core", "web", "ui", "cli", "dev")  # of the machinery; between them is the domain
@@ -185,6 +186,11 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.invitation_repository.lock_pending_invitations_to.user_ids": lambda world, _: [
         world.carl.user.id
     ],
+    "outbound_webhooks.endpoints.mark_paused.row": lambda world, tenant: _endpoint(world, tenant),
+    "outbound_webhooks.endpoints.mark_paused.reason": lambda *_: PauseReason.MEMBER,
+    "outbound_webhooks.endpoints.unseal_secrets.row": lambda world, tenant: _endpoint(world, tenant),
+    "outbound_webhooks.endpoints.unseal_secrets.key": lambda *_: b"x" * 32,
+    "outbound_webhooks.delivery_repository.list_deliveries.status": lambda *_: None,
     "audit.verification_repository.check_chain.after": lambda *_: 0,
     "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
     "backoffice.key_renewal.record_realm.realm": lambda *_: "user",
@@ -253,9 +259,11 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "excluded_reasons": lambda *_: ["allowed"],
     "addons": lambda *_: {},
     "beyond": lambda *_: None,
+    "blob": lambda *_: b"sealed",
     "body": lambda *_: "A body",
     "catalogue": lambda *_: Catalog(1, offers_by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
     "checked": lambda *_: "another step",
+    "claim_id": lambda *_: "",
     "cleanup_by": lambda *_: (now() + timedelta(days=30)).date(),
     "cause": lambda *_: "return",
     "code": lambda *_: "goodwill",
@@ -265,13 +273,18 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "confirm": lambda world, tenant: world.names[world.acme],
     "currency": lambda *_: "usd",
     "dedupe": lambda *_: new_id("ntf"),
+    "delivery_ids": lambda world, tenant: world.claims("delivery_id", tenant),
     "descending": lambda *_: False,
+    "description": lambda *_: "Another description",
+    "endpoint": lambda world, tenant: _endpoint(world, tenant),
+    "event_types": lambda *_: ["member.removed"],
     "event_id": lambda world, tenant: billed.event_of(world.claims("customer_id", tenant)[0]),
     "enabled": lambda *_: True,
     "ends_at": lambda *_: now() + timedelta(days=7),
     "expired_before": lambda *_: now(),
     "error": lambda *_: "a problem",
     "feature": lambda *_: "sso",
+    "field": lambda *_: "webhook_endpoint.secret",
     "flag": lambda *_: "role_editor",
     "effective_at": lambda *_: None,
     "email": lambda world, tenant: LAPSED[world.names[tenant]],
@@ -304,6 +317,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "period": lambda *_: "month",
     "permissions": lambda *_: ["home:read"],
     "owner": lambda *_: "Access team",
+    "plain": lambda *_: "a secret",
     "plan_id": lambda *_: "pln_pro",
     "problem": lambda *_: ValueError("a problem"),
     "previous_hash": lambda *_: b"\x00",
@@ -312,6 +326,10 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "reason": lambda *_: "Ticket 4471",
     "refunds": lambda *_: (),
     "request_id": lambda world, tenant: world.rows("audit_event", "tenant_id", tenant)[0]["request_id"],
+    "permission": lambda *_: "webhook:write",
+    "results": lambda world, tenant: [
+        webhooked.build_result(world.claims("endpoint_id", tenant)[0], world.claims("delivery_id", tenant)[0])
+    ],
     "reset_id": lambda *_: new_id("frs"),
     "revision": lambda *_: 1,
     "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),
@@ -335,6 +353,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "monthly_maximum": lambda *_: 10_000,
     "title": lambda *_: "A title",
     "until": lambda *_: now(),
+    "url": lambda *_: "https://hooks.example.com/attack",
     "usage_row": lambda world, tenant: BillingUsage(
         tenant_id=tenant, meter="api_calls", at=now(), quantity=1, identifier="attack-2"
     ),
@@ -393,6 +412,11 @@ def _offered(tenant: str) -> Quote:
         tax_text="",
     )
     return Quote(change, ChangePreview("usd", 100, (), now()), now())
+
+
+def _endpoint(world: World, tenant: str) -> WebhookEndpoint:
+    """As it is stored, in no session."""
+    return WebhookEndpoint.model_construct(**world.rows("webhook_endpoint", "tenant_id", tenant)[0])
 
 
 def _notification(world: World, tenant: str) -> Notification:

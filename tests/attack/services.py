@@ -89,6 +89,18 @@ ASKED_BEFORE = {
     "tenancy.invitations.close_invitations_to": "by tenancy.members, for a member who is reactivated",
     "tenancy.membership_end.end_promises": "by tenancy.members and tenancy.roles, which end the rights",
     "billing.usage.record": "by services that count what is used",
+    "outbound_webhooks.endpoints.mark_paused": "by outbound_webhooks.results, and by pause",
+    "outbound_webhooks.endpoints.unseal_secrets": "by the dispatcher",
+    "outbound_webhooks.event_catalog.build_catalog": "by outbound_webhooks.endpoints",
+    "outbound_webhooks.event_catalog.can_read": "by the services of webhooks; reads nothing",
+    "outbound_webhooks.event_catalog.require_readable": "by the services of webhooks; reads nothing",
+    "outbound_webhooks.pause_notices.build_mail": "a job",
+    "outbound_webhooks.pause_notices.notify_managers": "by outbound_webhooks.results",
+    "tenancy.permission_holders.list_users": "by tenancy.billing_contacts and outbound_webhooks.pause_notices",
+    **dict.fromkeys(
+        (f"tenancy.tenant_secrets.{name}" for name in ("read_key", "seal", "unseal")),
+        "by the services that have secrets",
+    ),
     **{
         f"entitlements.assignments.{name}": "by backoffice.tenant_access and provisioning"
         for name in HOLDINGS

@@ -39,7 +39,7 @@ from shared.tenancy import (
     service_accounts,
 )
 from shared.tenancy import roles as role_services
-from tests.attack import billed
+from tests.attack import billed, webhooked
 from tests.support import audit_chains, database, factories
 from tests.support.stand_in_mail import run_mailbox
 
@@ -54,6 +54,8 @@ CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
     "customer_id": ("billing_customer", "id"),
+    "delivery_id": ("webhook_delivery", "id"),
+    "endpoint_id": ("webhook_endpoint", "id"),
     "grant_id": ("prepaid_grant", "id"),
     "key_id": ("api_key", "id"),
     "invitation_id": ("invitation", "id"),
@@ -291,6 +293,8 @@ async def build() -> World:
             for module in registry.list_modules():
                 if module.example is not None:
                     await module.example(ctx)
+            await ctx.session.flush()
+            await webhooked.deliver(ctx)
         await _own_plan(operators[OWNER], tenant.id)
     for tenant in (acme, globex):
         async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:

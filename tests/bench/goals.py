@@ -59,6 +59,10 @@ GOALS = [
     *with_control(Goal("intake/orm", 15, faster=True), "sdk"),
     *with_control(Goal("intake-storm/calm", 1.1), "single"),
     *with_control(Goal("intake-storm/calm@90", 1.1), "single"),
+    # Deliveries a second to a local receiver, with 1,000 endpoints, by 500.
+    *with_control(Goal("webhooks/deliveries", 1.0, faster=True), "one-by-one"),
+    # p95 of one tenant's deliveries while another one's endpoint hangs, by the p95 without it.
+    *with_control(Goal("webhooks/dead-neighbour", 1.25), "unlimited"),
     *with_control(Goal("audit/large-transaction", 1.5), "hot"),  # 8,000 events and 1,000, cost of one
     *with_control(Goal("audit/old-snapshot", 1.5), "hot"),  # beside an open snapshot and without
     *with_control(

@@ -15,7 +15,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.outbound_webhooks import deliveries, dispatch_repository, dispatcher, endpoints
 from shared.outbound_webhooks.deliveries import DeliveryView
-from shared.outbound_webhooks.dispatcher import Dispatcher
+from shared.outbound_webhooks.dispatcher import LIMITS, Dispatcher
 from shared.outbound_webhooks.models import DeliveryStatus, EndpointState, PauseReason
 from shared.outbound_webhooks.retries import RETRY_POLICY
 from shared.tenancy import notifications, roles, tenants
@@ -195,10 +195,10 @@ async def test_dead_endpoint_of_one_tenant_does_not_delay_another(cast: Cast, re
             await add_endpoint(cast.gil, receiver)
         async with open_dispatcher(endpoints_module_targets) as sender, running(sender):
             await create_roles(cast.ann, 15)
-            await wait_until(lambda: len(dead.requests) == dispatcher.MAX_PER_ENDPOINT)
+            await wait_until(lambda: len(dead.requests) == LIMITS.per_endpoint)
             await rename(cast.gil, "Globex Two")
             await wait_until(lambda: receiver.requests, 3.0)
-    assert len(dead.requests) == dispatcher.MAX_PER_ENDPOINT
+    assert len(dead.requests) == LIMITS.per_endpoint
 
 
 async def test_endpoint_is_paused_with_a_mail_when_it_takes_nothing(
