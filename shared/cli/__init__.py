@@ -351,6 +351,16 @@ def docs_roles() -> None:
     typer.echo(roles_doc.render_page(), nl=False)
 
 
+@docs.command("webhooks")
+def docs_webhooks() -> None:
+    """Print docs/webhooks.md: how events are delivered, and which there are."""
+    from shared import modules
+    from shared.outbound_webhooks import webhooks_doc
+
+    modules.load()
+    typer.echo(webhooks_doc.render_page(), nl=False)
+
+
 def _prompt_secret(what: str) -> str:
     """Read it from standard input, so that process lists and shell histories do not show it."""
     return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))

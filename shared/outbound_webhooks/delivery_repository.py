@@ -16,18 +16,21 @@ MAX_ATTEMPTS_SHOWN = 50
 
 # A delivery whose object has another one under way waits behind it: the callers hold the lock of the endpoint.
 REPLAY = text("""
-    with chosen as (
-        select d.id, d.ordering_key <> '' and (
-            row_number() over (partition by d.ordering_key order by d.seq) > 1 or exists (
-                select from webhook_delivery p where p.tenant_id = d.tenant_id and p.endpoint_id = d.endpoint_id
-                    and p.ordering_key = d.ordering_key and p.ordering_key <> '' and p.status = 'pending')
+    with ended as (
+        select tenant_id, id, endpoint_id, ordering_key, seq from webhook_delivery
+        where tenant_id = :tenant_id and endpoint_id = :endpoint_id and id = any(:ids)
+            and status in ('delivered', 'failed')
+    ), chosen as (
+        select e.tenant_id, e.id, e.ordering_key <> '' and (
+            row_number() over (partition by e.ordering_key order by e.seq) > 1 or exists (
+                select from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.endpoint_id
+                    and p.ordering_key = e.ordering_key and p.ordering_key <> '' and p.status = 'pending')
         ) as waits
-        from webhook_delivery d where d.tenant_id = :tenant_id and d.endpoint_id = :endpoint_id and d.id = any(:ids)
-            and d.status in ('delivered', 'failed')
+        from ended e
     )
     update webhook_delivery d set status = case when c.waits then 'waiting' else 'pending' end, attempts = 0, claim = '',
         due_at = clock_timestamp(), done_at = null
-    from chosen c where d.tenant_id = :tenant_id and d.id = c.id returning d.id
+    from chosen c where d.tenant_id = c.tenant_id and d.id = c.id returning d.id
 """)
 LIST_FAILED = text("""
     select id from webhook_delivery where tenant_id = :tenant_id and endpoint_id = :endpoint_id and status = 'failed'

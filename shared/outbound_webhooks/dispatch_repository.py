@@ -25,54 +25,61 @@ DELETE_OLD = text("select delete_old_webhook_events(:before, :most)")
 LOCK_ENDPOINTS = text("""
     select id from webhook_endpoint where tenant_id = :tenant_id and id = any(:ids) order by id for no key update
 """)
-RESULT_COLUMNS = """
-    unnest(cast(:ids as text[]), cast(:claims as text[]), cast(:statuses as text[]), cast(:due_at as timestamptz[]),
+# Only what is claimed as it was: after the claim has lapsed, another dispatcher may be sending it.
+FINISH = text("""
+    with own as (
+        select tenant_id, id, claim from webhook_delivery
+        where tenant_id = :tenant_id and id = any(cast(:ids as text[])) and status = 'pending'
+    )
+    update webhook_delivery d set status = r.status, due_at = coalesce(r.due_at, d.due_at), attempts = r.attempts,
+        claim = '', done_at = case when r.status = 'pending' then null else clock_timestamp() end,
+        last_status = r.http, last_problem = r.problem
+    from unnest(cast(:ids as text[]), cast(:claims as text[]), cast(:statuses as text[]), cast(:due_at as timestamptz[]),
         cast(:attempts as int[]), cast(:http as int[]), cast(:problems as text[]))
         as r (id, claim, status, due_at, attempts, http, problem)
-"""
-# Only what is claimed as it was: after the claim has lapsed, another dispatcher may be sending it.
-FINISH = text(f"""
-    update webhook_delivery d set status = r.status, due_at = coalesce(r.due_at, d.due_at), attempts = r.attempts, claim = '',
-        done_at = case when r.status = 'pending' then null else clock_timestamp() end,
-        last_status = r.http, last_problem = r.problem
-    from {RESULT_COLUMNS}
-    where d.tenant_id = :tenant_id and d.id = r.id and d.claim = r.claim and d.status = 'pending'
-    returning d.id
-""")  # noqa: S608  our own words
+    join own o on o.id = r.id and o.claim = r.claim
+    where d.tenant_id = o.tenant_id and d.id = o.id
+""")
 ADD_ATTEMPTS = text("""
     insert into webhook_attempt (tenant_id, id, delivery_id, number, at, duration_ms, request_headers, response_status,
         response_body, problem)
-    select :tenant_id, a.* from unnest(cast(:attempt_ids as text[]), cast(:ids as text[]), cast(:attempts as int[]),
+    select own.tenant_id, a.* from unnest(cast(:attempt_ids as text[]), cast(:ids as text[]), cast(:attempts as int[]),
         cast(:times as timestamptz[]), cast(:durations as int[]), cast(:headers as jsonb[]), cast(:http as int[]),
-        cast(:bodies as text[]), cast(:problems as text[])) a
+        cast(:bodies as text[]), cast(:problems as text[])) as a (id, delivery_id)
+    join (select tenant_id, id from webhook_delivery where tenant_id = :tenant_id) own on own.id = a.delivery_id
 """)
 # The next one of each object that has none under way now.
 RELEASE_WAITING = text("""
     update webhook_delivery d set status = 'pending', due_at = clock_timestamp()
     from (
-        select distinct on (w.endpoint_id, w.ordering_key) w.id, w.endpoint_id, w.ordering_key
-        from webhook_delivery w
-        join unnest(cast(:endpoints as text[]), cast(:keys as text[])) k(endpoint_id, ordering_key)
-            on k.endpoint_id = w.endpoint_id and k.ordering_key = w.ordering_key
-        where w.tenant_id = :tenant_id and w.status = 'waiting' order by w.endpoint_id, w.ordering_key, w.seq
+        select first.tenant_id, first.id
+        from unnest(cast(:endpoints as text[]), cast(:keys as text[])) k(endpoint_id, ordering_key)
+        join (select tenant_id, id from webhook_endpoint where tenant_id = :tenant_id) e on e.id = k.endpoint_id
+        cross join lateral (
+            select w.tenant_id, w.id from webhook_delivery w
+            where w.tenant_id = e.tenant_id and w.endpoint_id = e.id and w.ordering_key = k.ordering_key
+                and w.status = 'waiting' order by w.seq limit 1
+        ) first
+        where not exists (
+            select from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
+                and p.ordering_key = k.ordering_key and p.ordering_key <> '' and p.status = 'pending')
     ) next
-    where d.tenant_id = :tenant_id and d.id = next.id and not exists (
-        select from webhook_delivery p where p.tenant_id = :tenant_id and p.endpoint_id = next.endpoint_id
-            and p.ordering_key = next.ordering_key and p.ordering_key <> '' and p.status = 'pending')
+    where d.tenant_id = next.tenant_id and d.id = next.id
 """)
 NOTE_RESULTS = text("""
     update webhook_endpoint e set
         failure_count = case when r.has_success then 0 else e.failure_count + r.failures end,
         failing_since = case when r.has_success then null else coalesce(e.failing_since, r.at) end,
-        last_attempt_at = r.at, last_result = case when r.has_success then 'delivered' else 'failed' end,
+        last_attempt_at = r.at, last_result = case when r.is_delivered then 'delivered' else 'failed' end,
         last_status = r.http, last_problem = r.problem,
         turn_at = least(e.turn_at, (
             select p.due_at from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
                 and p.status = 'pending' order by p.due_at limit 1))
     from unnest(cast(:endpoints as text[]), cast(:successes as bool[]), cast(:failures as int[]),
-        cast(:times as timestamptz[]), cast(:http as int[]), cast(:problems as text[]))
-        as r (id, has_success, failures, at, http, problem)
-    where e.tenant_id = :tenant_id and e.id = r.id
+        cast(:times as timestamptz[]), cast(:http as int[]), cast(:problems as text[]), cast(:delivered as bool[]))
+        as r (id, has_success, failures, at, http, problem, is_delivered)
+    join (select tenant_id, id from webhook_endpoint where tenant_id = :tenant_id) own on own.id = r.id
+    where e.tenant_id = own.tenant_id and e.id = own.id
 """)
 
 
@@ -192,15 +199,15 @@ async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
     endpoint_ids = sorted(by_endpoint)
     await connection.execute(LOCK_ENDPOINTS, {"tenant_id": ctx.tenant_id, "ids": endpoint_ids})
     columns = _build_columns(ctx, results)
-    finished = set((await connection.execute(FINISH, columns)).scalars())
+    await connection.execute(FINISH, columns)
     await connection.execute(ADD_ATTEMPTS, columns)
-    released = {
+    ended_lines = {
         (result.endpoint_id, result.ordering_key)
         for result in results
-        if result.delivery_id in finished and result.ordering_key and result.due_at is None
+        if result.ordering_key and result.due_at is None
     }
-    if released:
-        endpoints, keys = zip(*sorted(released), strict=True)
+    if ended_lines:
+        endpoints, keys = zip(*sorted(ended_lines), strict=True)
         values = {"tenant_id": ctx.tenant_id, "endpoints": list(endpoints), "keys": list(keys)}
         await connection.execute(RELEASE_WAITING, values)
     latest = [by_endpoint[endpoint_id][-1] for endpoint_id in endpoint_ids]
@@ -214,6 +221,7 @@ async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
             "times": [result.at for result in latest],
             "http": [result.response_status for result in latest],
             "problems": [result.problem for result in latest],
+            "delivered": [result.is_delivered for result in latest],
         },
     )
 

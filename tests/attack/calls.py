@@ -327,9 +327,9 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "refunds": lambda *_: (),
     "request_id": lambda world, tenant: world.rows("audit_event", "tenant_id", tenant)[0]["request_id"],
     "permission": lambda *_: "webhook:write",
-    "results": lambda world, tenant: [
-        webhooked.build_result(world.claims("endpoint_id", tenant)[0], world.claims("delivery_id", tenant)[0])
-    ],
+    "results": lambda world, tenant: webhooked.build_results(
+        world.rows("webhook_delivery", "tenant_id", tenant)
+    ),
     "reset_id": lambda *_: new_id("frs"),
     "revision": lambda *_: 1,
     "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.access.roles import list_permissions
+from shared.audit.public_events import EVENT_TYPES
 from shared.core import registry
 from shared.core.ids import new_id
 from shared.entitlements.features import FEATURES
@@ -34,6 +35,11 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     **dict.fromkeys(("void_ids", "voids_unpaid"), ""),
     **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "tax_id", "tax_id_type"), ""),
+    **dict.fromkeys((f"event_{name.replace('.', '_')}" for name in EVENT_TYPES), ""),
+    "event_member_removed": "on",
+    "url": "https://hooks.example.com/attack",
+    "overlap": "24",
+    "description": "",
     "cleanup_by": "2030-01-01",
     **{f"limit_{name}": "5" for name in LIMITS},
     **{f"mode_{name}": "hard" for name in LIMITS},

@@ -118,6 +118,7 @@ def delivery_dialog() -> rx.Component:
 
 def webhook_dialogs() -> rx.Component:
     subject = WebhooksState.subject
+    address = rx.el.code(subject.url, class_name="mono cut-anywhere")
     overlaps = [(key, label, sentence) for key, (label, sentence) in OVERLAPS.items()]
     return rx.fragment(
         endpoint_editor(
@@ -139,7 +140,7 @@ def webhook_dialogs() -> rx.Component:
             WebhooksState,
             "rotate",
             "Rotate secret",
-            "Makes a new signing secret, which is shown once.",
+            rx.fragment(address, ". The new signing secret is shown once."),
             radio_cards("The previous secret signs for", "overlap", overlaps, value="24"),
             confirm="Rotate secret",
             submit=WebhooksState.rotate_secret,
@@ -148,7 +149,7 @@ def webhook_dialogs() -> rx.Component:
             WebhooksState,
             "delete",
             "Delete webhook",
-            "Events that wait for it are not sent, and its secret is erased.",
+            rx.fragment("Events that wait for ", address, " are not sent, and its secret is erased."),
             confirm_field("delete", subject.url),
             confirm="Delete webhook",
             submit=WebhooksState.delete_endpoint,

@@ -100,8 +100,9 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
     @rx.event
     @needs(actions.WEBHOOK_READ)
     async def show_deliveries(self, endpoint_id: str) -> None:
-        self.shown_id, self.status, self._cursors = parse_id("whe", endpoint_id), "", []
         async with self._ctx() as ctx:
+            shown = await endpoints.get_endpoint(ctx, parse_id("whe", endpoint_id))
+            self.shown_id, self.status, self._cursors = shown.id, "", []
             await self._read(ctx)
 
     async def _fill_dialog(self, dialog: str, row_id: str) -> None:
@@ -208,9 +209,10 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
     @rx.event
     @needs(actions.WEBHOOK_TEST)
     async def send_test(self, endpoint_id: str) -> EventSpec:
-        self.shown_id, self.status, self._cursors = parse_id("whe", endpoint_id), "", []
         async with self._change_page() as ctx:
-            await endpoints.send_test(ctx, self.shown_id)
+            shown_id = parse_id("whe", endpoint_id)
+            await endpoints.send_test(ctx, shown_id)
             await ctx.session.flush()
+            self.shown_id, self.status, self._cursors = shown_id, "", []
             await self._read(ctx)
         return rx.toast.success("Sent a test event.", description="Its delivery updates automatically.")

@@ -1,0 +1,88 @@
+"""The documentation page of outbound webhooks, with the catalog of events from the manifests."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from shared.audit.public_events import API_VERSION, EVENT_TYPES, EventOrder, EventType
+from shared.outbound_webhooks.dispatcher import RETENTION
+from shared.outbound_webhooks.retries import RETRY_POLICY
+
+ORDER_TEXTS = {
+    EventOrder.NONE: "in any order",
+    EventOrder.OBJECT: "in order, by object",
+    EventOrder.TENANT: "in order",
+}
+HEADER = """# Webhooks
+
+Written by `bulkhead docs webhooks` from the manifests of all modules; a test compares. Members register endpoints under *Webhooks*.
+What happens in their organisation is then sent to them by POST, as JSON.
+
+## What a receiver does
+
+- It verifies the signature with a library of [Standard Webhooks](https://www.standardwebhooks.com). `webhook-id`,
+  `webhook-timestamp` and `webhook-signature` are its headers. While a secret is rotated, both secrets sign.
+- It answers with 2xx within {timeout} seconds and does the work afterwards. Redirects are not followed, and only the first bytes of
+  the answer are read.
+- It knows an event by its id. Events are delivered at least once: the same event may come twice, with the same id.
+- It may rely on the order of events that the catalog calls ordered: the next one of an object comes after the earlier one was
+  taken or given up.
+
+```python
+from standardwebhooks import Webhook
+
+event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
+```
+
+## What we do
+
+- An event is written in the transaction of what it tells about. Its body is made then, in API version `{version}`, and never
+  changes; it has the declared fields only.
+- Only https on port 443 of public addresses is called. The address is checked when the socket opens, and that address is dialled.
+- A delivery is tried {attempts} times in about {hours} hours, with jitter; a `Retry-After` of up to an hour is obeyed.
+- An endpoint that takes nothing for {pause_hours} hours, or answers 410, is paused, and those who manage webhooks get a mail. Its
+  events wait, and are sent in order when it is resumed.
+- Events, deliveries and answers are kept for {days} days.
+- Tenants take turns, and each has a share: an endpoint that hangs delays no other tenant.
+- Who registers an endpoint, changes it or reads its deliveries needs the permission of each of its events.
+
+## Events
+"""
+
+
+def render_page() -> str:
+    """The whole page, in Markdown. The registry has to be filled."""
+    waits = sum(RETRY_POLICY.waits, timedelta())
+    header = HEADER.format(
+        timeout=10,
+        version=API_VERSION,
+        attempts=len(RETRY_POLICY.waits) + 1,
+        hours=round(waits.total_seconds() / 3600),
+        pause_hours=round(RETRY_POLICY.pause_after.total_seconds() / 3600),
+        days=RETENTION.days,
+    )
+    rows = [
+        "| Event | Says | Needs | Delivered |",
+        "|---|---|---|---|",
+        *map(_render_row, EVENT_TYPES.values()),
+    ]
+    return "\n".join([header, *rows, "", *_render_example(next(iter(EVENT_TYPES.values()))), ""])
+
+
+def _render_row(event_type: EventType) -> str:
+    order = ORDER_TEXTS[event_type.order]
+    return f"| `{event_type.name}` | {event_type.title} | `{event_type.permission}` | {order} |"
+
+
+def _render_example(event_type: EventType) -> Iterator[str]:
+    body = {
+        "id": "evt_01jdcq2v7yzk3m9x5w8t6r4p1n",
+        "type": event_type.name,
+        "created_at": "2026-12-01T09:30:00+00:00",
+        "api_version": API_VERSION,
+        "tenant_id": "ten_01jdcq2v7yzk3m9x5w8t6r4p1n",
+        "request_id": "req_01jdcq2v7yzk3m9x5w8t6r4p1n",
+        "data": dict(event_type.example),
+    }
+    yield from ("A body:", "", "```json", json.dumps(body, indent=2, ensure_ascii=False), "```", "")
+    yield "A module declares its events in its manifest (`events`), each for one action of the audit log; nothing else emits them."
