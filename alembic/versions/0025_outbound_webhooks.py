@@ -179,14 +179,14 @@ begin
         where e.state = 'active' and e.deleted_at is null and e.turn_at <= clock_timestamp()
             and coalesce((by_tenant ->> e.tenant_id)::int, 0) < max_per_tenant
             and coalesce((by_endpoint ->> e.id)::int, 0) < case when e.failure_count >= 3 then 1 else max_per_endpoint end
-        order by e.turn_at limit max_count for no key update of e skip locked
+        order by e.turn_at limit max_count * 4 for no key update of e skip locked
     ) line;
     if chosen_ids is null then
         {END_DISPATCH}
         return;
     end if;
     with due as (
-        select c.tenant_id, d.id, c.place as endpoint_place,
+        select c.tenant_id, d.id, min(c.place) over (partition by c.tenant_id) as tenant_turn,
             row_number() over (partition by c.tenant_id order by d.place, c.place) as tenant_place
         from unnest(chosen_tenants, chosen_ids, rooms) with ordinality c(tenant_id, id, room, place)
         cross join lateral (
@@ -198,7 +198,8 @@ begin
     ), taken as (
         select tenant_id, id from due
         where tenant_place <= max_per_tenant - coalesce((by_tenant ->> tenant_id)::int, 0)
-        order by tenant_place, endpoint_place limit max_count
+        order by (tenant_place - 1) / 10, tenant_turn, tenant_place  -- ten of a tenant together: one transaction
+        limit max_count
     ), claimed as (
         update webhook_delivery d set claim = claim_id, due_at = clock_timestamp() + lease
         from taken t where d.tenant_id = t.tenant_id and d.id = t.id
@@ -207,13 +208,13 @@ begin
     select array_agg(tenant_id), array_agg(endpoint_id), array_agg(id)
     into claimed_tenants, claimed_endpoints, claimed_ids from claimed;
     update webhook_endpoint e set turn_at = case
-        when n.due_at > clock_timestamp() or n.due_at is null then n.due_at
-        when e.id = any (claimed_endpoints) then clock_timestamp() else e.turn_at end
+        when n.due_at > clock_timestamp() or n.due_at is null then n.due_at else clock_timestamp() end
     from unnest(chosen_tenants, chosen_ids) c(tenant_id, id) left join lateral (
         select p.due_at from webhook_delivery p
         where p.tenant_id = c.tenant_id and p.endpoint_id = c.id and p.status = 'pending' order by p.due_at limit 1
     ) n on true
-    where e.tenant_id = c.tenant_id and e.id = c.id;
+    where e.tenant_id = c.tenant_id and e.id = c.id
+        and (e.id = any (claimed_endpoints) or n.due_at > clock_timestamp() or n.due_at is null);
     {END_DISPATCH}
     return query select * from unnest(claimed_tenants, claimed_endpoints, claimed_ids);
 end $$;

@@ -8,6 +8,7 @@ bounded in size and time. `BULKHEAD_OUTBOUND_ALLOW` exempts hosts of tests and o
 import asyncio
 import socket
 import ssl
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from shared.core.config import settings
 PORT = 443
 TOTAL_TIMEOUT_S, CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 15.0, 5.0, 10.0
 MAX_BODY_BYTES = 16_384  # of an answer; more is not read
-MAX_CONNECTIONS, MAX_IDLE_CONNECTIONS, IDLE_S = 400, 100, 5.0
+MAX_IDLE_CONNECTIONS, IDLE_S = 200, 5.0
 MAX_LOOK_UPS = 32  # at a time in this process; one that hangs can't be cancelled
 MAX_ADDRESSES = 2  # of one host that are dialled
 GLOBAL_V6 = ip_network("2000::/3")
@@ -205,7 +206,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class OutboundClient:
-    """Connections to customers' hosts, for one event loop. Close it with `close`."""
+    """Connections to customers' hosts, for one event loop. Close it with `close`.
+
+    It keeps idle connections itself: the pool of httpcore goes through all its connections for each request.
+    """
 
     def __init__(
         self,
@@ -216,16 +220,46 @@ class OutboundClient:
     ) -> None:
         self._allow = list_allowed_targets() if allow is None else frozenset(allow)
         self._total_timeout_s = total_timeout_s
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False),
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
-            keepalive_expiry=IDLE_S,
-            network_backend=GuardedBackend(self._allow),
-        )
+        self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
+        self._backend = GuardedBackend(self._allow)
+        self._idle: OrderedDict[str, list[httpcore.AsyncHTTPConnection]] = OrderedDict()  # by origin
+        self._idle_count = 0
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        while self._idle:
+            for connection in self._idle.popitem()[1]:
+                await connection.aclose()
+        self._idle_count = 0
+
+    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        """An idle connection to this origin that is still open, or a new one."""
+        connections = self._idle.get(str(origin), [])
+        while connections:
+            connection = connections.pop()
+            self._idle_count -= 1
+            if connection.is_available() and not connection.has_expired():
+                return connection
+            await connection.aclose()
+        self._idle.pop(str(origin), None)
+        return httpcore.AsyncHTTPConnection(
+            origin, ssl_context=self._ssl_context, keepalive_expiry=IDLE_S, network_backend=self._backend
+        )
+
+    async def _give_back(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
+        """Keep it for the next request, unless it was closed. Where there are too many, an older one goes."""
+        if not connection.is_idle():
+            await connection.aclose()
+            return
+        self._idle.setdefault(str(origin), []).append(connection)
+        self._idle.move_to_end(str(origin))
+        self._idle_count += 1
+        if self._idle_count > MAX_IDLE_CONNECTIONS:
+            oldest_origin, connections = next(iter(self._idle.items()))
+            oldest = connections.pop(0)
+            self._idle_count -= 1
+            if not connections:
+                del self._idle[oldest_origin]
+            await oldest.aclose()
 
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -259,30 +293,35 @@ class OutboundClient:
             "content-length": str(len(body)),
             **headers,
         }
-        timeouts = {
-            "connect": CONNECT_TIMEOUT_S,
-            "read": READ_TIMEOUT_S,
-            "write": READ_TIMEOUT_S,
-            "pool": self._total_timeout_s,
+        timeouts = {"connect": CONNECT_TIMEOUT_S, "read": READ_TIMEOUT_S, "write": READ_TIMEOUT_S}
+        url = httpcore.URL(
+            scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+        )
+        request = httpcore.Request(
+            method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
+        )
+        connection = await self._take(url.origin)
+        try:
+            response = await connection.handle_async_request(request)
+            content = await _read_start(response)
+            await response.aclose()  # closes the connection where more was to come
+        except BaseException:
+            await connection.aclose()
+            raise
+        await self._give_back(url.origin, connection)
+        answered = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
         }
-        async with self._pool.stream(
-            method,
-            httpcore.URL(
-                scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
-            ),
-            headers=list(all_headers.items()),
-            content=body,
-            extensions={"timeout": timeouts},
-        ) as response:
-            content = bytearray()
-            async for chunk in response.aiter_stream():
-                content += chunk
-                if len(content) >= MAX_BODY_BYTES:
-                    break  # leaving the block closes the connection
-            answered = {
-                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-            }
-            return Answer(status=response.status, body=bytes(content[:MAX_BODY_BYTES]), headers=answered)
+        return Answer(status=response.status, body=content, headers=answered)
+
+
+async def _read_start(response: httpcore.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_stream():
+        content += chunk
+        if len(content) >= MAX_BODY_BYTES:
+            break
+    return bytes(content[:MAX_BODY_BYTES])
 
 
 def _classify_connect_error(problem: BaseException) -> OutboundProblem:

@@ -26,6 +26,7 @@ TASK = "webhook.deliver"  # the name under which it enters tenants
 LEASE = timedelta(seconds=4 * outbound.TOTAL_TIMEOUT_S)  # outlives an attempt and its recording
 FAN_OUT_SIZE = 500  # events at a time
 POLL_INTERVAL_S = 0.5
+MIN_INTERVAL_S = 0.05  # between two claims, so that one finds room for many
 MAX_TENANT_TRANSACTIONS = 4  # at a time, of the pool that jobs share
 PURGE_INTERVAL_S, PURGE_SIZE = 3600.0, 5_000
 RETENTION = timedelta(days=30)  # of events, deliveries and attempts
@@ -106,8 +107,10 @@ class Dispatcher:
         await self._recorder.flush()
 
     async def _wait(self) -> None:
+        """Until something ended, or for the poll interval."""
         try:
             await asyncio.wait_for(self._progress.wait(), self._poll_interval_s)
+            await asyncio.sleep(MIN_INTERVAL_S)
         except TimeoutError:
             pass
 

@@ -15,6 +15,7 @@ from shared.tenancy import entry
 
 BAD_STATUS = "bad_status"  # an answer whose status isn't 2xx
 GONE = 410
+GATHER_S = 0.02  # results of a tenant that come within this time are written together
 
 
 class ResultRecorder:
@@ -43,7 +44,9 @@ class ResultRecorder:
     async def _write(self, tenant_id: str) -> None:
         request_ids.begin()
         try:
-            while waiting := self._waiting.pop(tenant_id, []):
+            while tenant_id in self._waiting:
+                await asyncio.sleep(GATHER_S)
+                waiting = self._waiting.pop(tenant_id)
                 try:
                     async with self._transactions:
                         waiting += self._waiting.pop(tenant_id, [])

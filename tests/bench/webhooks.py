@@ -54,7 +54,7 @@ from webhook_delivery where status = 'delivered' and tenant_id = %s and created_
 class Size:
     """`events`: of each tenant in a round, each to all its endpoints. `single`: of one tenant, for the control.
 
-    `beside`: events of the neighbour, one after another, and of the tenant whose endpoint hangs.
+    `beside`: events of the neighbour, one after another, and of the control, in which each may take seconds.
     """
 
     tenants: int
@@ -62,10 +62,11 @@ class Size:
     events: int
     single: int
     beside: int
+    beside_control: int
 
 
-FULL = Size(tenants=50, endpoints=20, events=3, single=5, beside=60)
-TINY = Size(tenants=2, endpoints=2, events=1, single=1, beside=3)
+FULL = Size(tenants=50, endpoints=20, events=3, single=5, beside=60, beside_control=5)
+TINY = Size(tenants=2, endpoints=2, events=1, single=1, beside=3, beside_control=2)
 
 
 @dataclass
@@ -132,8 +133,14 @@ async def _measure_round(superuser: psycopg.Connection, size: Size, port: int) -
             "one-by-one": await _measure_rate(superuser, tenant_ids[:1], size.single, ONE_BY_ONE, size=size),
         }
         for name, limits in (("limited", LIMITS), ("unlimited", UNLIMITED)):
-            figures[f"{name}-alone"] = await _measure_neighbour(superuser, size, port, limits, dead=False)
-            figures[f"{name}-dead"] = await _measure_neighbour(superuser, size, port, limits, dead=True)
+            for kind in ("alone", "dead"):
+                figures[f"{name}-{kind}"] = await _measure_neighbour(
+                    superuser,
+                    size.beside if limits is LIMITS else size.beside_control,
+                    port,
+                    limits=limits,
+                    dead=kind == "dead",
+                )
     finally:
         await db.dispose()
     return figures
@@ -174,7 +181,7 @@ def _count_delivered(superuser: psycopg.Connection, tenant_ids: Sequence[str]) -
 
 
 async def _measure_neighbour(
-    superuser: psycopg.Connection, size: Size, port: int, limits: Limits, *, dead: bool
+    superuser: psycopg.Connection, events: int, port: int, *, limits: Limits, dead: bool
 ) -> float:
     """The p95 of one tenant, in milliseconds, whose events come one by one. `dead`: beside one whose endpoint hangs."""
     neighbour = await add_tenant(superuser, [f"http://127.0.0.1:{port}/hook"])
@@ -187,7 +194,7 @@ async def _measure_neighbour(
             superuser.execute(ADD_EVENTS, [[hanging], 10 * limits.in_flight])
             await asyncio.sleep(0.5)
         began = superuser.execute("select clock_timestamp()").fetchone()
-        for number in range(1, size.beside + 1):
+        for number in range(1, events + 1):
             superuser.execute(ADD_EVENTS, [[neighbour], 1])
             await _wait_for(superuser, neighbour, number)
         assert began is not None
