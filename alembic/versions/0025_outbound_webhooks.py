@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0025"
-down_revision = "0022"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 works_with = "0004"
