@@ -259,7 +259,6 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "excluded_reasons": lambda *_: ["allowed"],
     "addons": lambda *_: {},
     "beyond": lambda *_: None,
-    "blob": lambda *_: b"sealed",
     "body": lambda *_: "A body",
     "catalogue": lambda *_: Catalog(1, offers_by_plan={PRO.id: (OFFER,)}, plans={PRO.id: PRO}),
     "checked": lambda *_: "another step",
