@@ -111,7 +111,7 @@ async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
 
 
 async def get_key(ctx: Ctx, *, locks: bool = False) -> crypto.WrappedKey:
-    """Raises NoResultFound where the tenant has none yet. `locks`: shared with others that seal, until the transaction ends."""
+    """The tenant must have one: `add_key`. `locks`: shared with others that seal, until the transaction ends."""
     row = await ctx.session.get_one(
         TenantKey,
         (ctx.tenant_id, "dek"),

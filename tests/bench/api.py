@@ -60,8 +60,8 @@ class ApiTimings:
     rounds: list[dict[str, float]] = field(default_factory=list)
 
     def result(self, goal: Goal) -> Result:
-        ours, peer, control = ROWS[goal.control_of or goal.name]
-        name = control if goal.control_of else ours
+        row_side, peer, control = ROWS[goal.control_of or goal.name]
+        name = control if goal.control_of else row_side
         return Result(
             goal, ratios(*([timings[side] for timings in counted(self.rounds)] for side in (name, peer)))
         )

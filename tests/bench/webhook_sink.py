@@ -16,14 +16,14 @@ class Sink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         while True:
-            head, mark, rest = self.buffer.partition(b"\r\n\r\n")
+            head, mark, body_part = self.buffer.partition(b"\r\n\r\n")
             if not mark:
                 return
             lines = head.lower().split(b"\r\n")
             length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-            if len(rest) < length:
+            if len(body_part) < length:
                 return
-            self.buffer = rest[length:]
+            self.buffer = body_part[length:]
             if b" /hang " not in lines[0]:
                 self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 

@@ -55,7 +55,7 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that sockets were opened to. Nothing is really opened."""
     addresses: list[str] = []
 
-    async def connect(_: object, host: str, port: int, *rest: Any, **options: Any) -> None:
+    async def connect(_: object, host: str, port: int, *positional: Any, **options: Any) -> None:
         addresses.append(host)
         raise httpcore.ConnectError("not in a test")
 

@@ -71,10 +71,10 @@ def test_page_checker_finds_planted_problems_in_their_looks(new_visitor: type[Ne
     add_style(nobody.page, "@media (prefers-color-scheme: dark) { label { color: #222 !important } }")
     add_style(nobody.page, "@media (max-width: 500px) { main { min-width: 600px } }")
     report = "\n".join(list_problems(nobody, "spoilt", judged=(LIGHT, DARK, PHONE)))
-    found = re.findall(
+    problems = re.findall(
         r"^(\w+ (?:light|dark|phone)): (?:\d+ )?(label|color-contrast|px wider)", report, re.MULTILINE
     )
-    assert set(found) == {
+    assert set(problems) == {
         ("spoilt light", "label"),
         ("spoilt dark", "color-contrast"),
         ("spoilt dark", "label"),

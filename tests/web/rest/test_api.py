@@ -10,12 +10,12 @@ async def test_key_lists_members_of_its_organisation(cast: Cast) -> None:
     async with program.client() as client:
         me = (await client.get("/api/v1/me")).json()
         answer = await client.get("/api/v1/members", params={"limit": 2})
-        rest = await client.get("/api/v1/members", params={"limit": 2, "after": answer.json()["next"]})
+        last_page = await client.get("/api/v1/members", params={"limit": 2, "after": answer.json()["next"]})
     assert me["organisation"]["id"] == cast.acme
     assert me["permissions"] == ["member:read"]
-    names = [item["name"] for page in (answer, rest) for item in page.json()["items"]]
+    names = [item["name"] for page in (answer, last_page) for item in page.json()["items"]]
     assert names == ["Adam", "Ann", "Max"]
-    assert rest.json()["next"] is None
+    assert last_page.json()["next"] is None
 
 
 async def test_key_without_scope_is_refused_with_the_scope(cast: Cast) -> None:
