@@ -5,6 +5,9 @@ A missing hash takes the same time as a wrong password, so timing reveals no acc
 
 import asyncio
 import math
+import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,10 +29,23 @@ MIN_WORD_LENGTH = 4  # shorter parts occur in too many words
 COMMON_WORDS = ("bulkhead",)
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+NICENESS = 5  # of 19: a third of the processor beside the event loop, whose answers others wait for
+
+
+def _yield_to_the_event_loop() -> None:
+    """On Linux a thread has a priority of its own; elsewhere the whole process would be slowed."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 # Two at a time: each needs 19 MiB and a core.
-_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="password")
+_threads = ThreadPoolExecutor(
+    max_workers=2, thread_name_prefix="password", initializer=_yield_to_the_event_loop
+)
 # Apart from these: whoever chooses passwords must not delay those who sign in.
-_judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password-judge")
+_judge = ThreadPoolExecutor(
+    max_workers=1, thread_name_prefix="password-judge", initializer=_yield_to_the_event_loop
+)
 MAX_WAITING = 16  # passwords that wait to be judged, in this process
 _waiting: set[Future[list[str]]] = set()
 

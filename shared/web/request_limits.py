@@ -6,6 +6,7 @@ More wait for their turn, so that a flood slows only whoever sends it; who would
 import asyncio
 import math
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -25,9 +26,13 @@ STATIC_COST = 0.1  # of a request; a page that is opened for the first time load
 MOST_KNOWN = 100_000  # sessions
 # Requests with a cookie that isn't known here: after a deployment, all people of an office at once.
 CLAIM_SHARE = 5  # of the rate
+# Requests of strangers at one address that are answered at once. A burst would else come between the events of others.
+MAX_AT_ONCE = 2
+ADDRESS_SHARE = 20  # of the rate; all sessions at one address, which may be that of a large office
 WEBHOOKS_PER_SECOND = 300  # from one address, as of one account
 API = "/api/"
 API_PER_SECOND = 200  # of one key that works; `rest.api_limits` counts them by the minute
+CLAIMS, STRANGERS = "claims ", "address "  # names of buckets, before an address
 LIVENESS, READINESS, WEBHOOKS = "/healthz", "/readyz", "/webhooks/stripe"
 
 
@@ -44,25 +49,50 @@ class TooManyRequests(Refused):
         )
 
 
+class Turn:
+    """Of one request, among those of its sender that are answered at once."""
+
+    def __init__(self, slots: asyncio.Semaphore | None = None) -> None:
+        self._slots, self._is_held = slots, False
+
+    async def begin(self) -> None:
+        """Once all of it has arrived: who sends slowly must not keep others waiting. Raises TooManyRequests."""
+        if self._slots is None or self._is_held:
+            return
+        try:
+            await asyncio.wait_for(self._slots.acquire(), MAX_WAIT_SECONDS)
+        except TimeoutError as problem:
+            raise TooManyRequests(MAX_WAIT_SECONDS) from problem
+        self._is_held = True
+
+    def end(self) -> None:
+        """Called again, it does nothing."""
+        if self._slots is not None and self._is_held:
+            self._slots.release()
+        self._slots = None
+
+
 class RequestLimits:
     """The HTTP requests and handshakes of one app in this process. One event loop uses it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._buckets = TokenBuckets()
+        self._slots = WeakValueDictionary[str, asyncio.Semaphore]()
         self._waiting = 0
         self._seen_live: OrderedDict[str, None] = OrderedDict()  # session hashes, the least recent first
 
-    async def wait_for_turn(self, scope: Scope, *, is_static: bool) -> None:
+    async def wait_for_turn(self, scope: Scope, *, is_static: bool) -> Turn:
         """Raises TooManyRequests when too many requests of its sender, or of all senders, wait already."""
         if scope["path"] == LIVENESS:
-            return  # it costs nothing
+            return Turn()  # it costs nothing
         cost = STATIC_COST if is_static else 1.0
-        name, rate = self._find_bucket(scope)
-        bucket = self._buckets.get(name, rate, rate * BURST_SECONDS)
-        seconds = bucket.take(cost)
+        names = self._find_buckets(scope)
+        buckets = [self._buckets.get(name, rate, rate * BURST_SECONDS) for name, rate in names]
+        seconds = max(bucket.take(cost) for bucket in buckets)
         if seconds > MAX_WAIT_SECONDS or (seconds and self._waiting >= MAX_WAITING):
-            bucket.give_back(cost)
+            for bucket in buckets:
+                bucket.give_back(cost)
             raise TooManyRequests(seconds)
         if seconds:
             self._waiting += 1
@@ -70,6 +100,14 @@ class RequestLimits:
                 await asyncio.sleep(seconds)
             finally:
                 self._waiting -= 1
+        return Turn() if is_static else self._make_turn(names[0][0])
+
+    def _make_turn(self, name: str) -> Turn:
+        if not name.startswith((CLAIMS, STRANGERS)):
+            return Turn()
+        slots = self._slots.get(name) or asyncio.Semaphore(MAX_AT_ONCE)
+        self._slots[name] = slots
+        return Turn(slots)
 
     def note_session(self, scope: Scope, live_hash: str | None) -> None:
         """Requests of a session that was found live no longer count for their address, until it has ended.
@@ -91,18 +129,19 @@ class RequestLimits:
             return request_identity.get_key_hash(request)
         return sessions.get_token_hash(self._site.realm, request_identity.get_cookie_header(request))
 
-    def _find_bucket(self, scope: Scope) -> tuple[str, float]:
-        """Its name and its rate. One for each session that was found live, several for each address."""
+    def _find_buckets(self, scope: Scope) -> list[tuple[str, float]]:
+        """Names and rates, first the sender's own: of a session that was found live, or one of several of an address."""
         request, path = HTTPConnection(scope), scope["path"]
         rate = float(settings().requests_per_second)
         session_hash = self._find_session_hash(scope)
-        if session_hash in self._seen_live:
-            return f"session {session_hash}", max(rate, API_PER_SECOND) if path.startswith(API) else rate
         address = request_identity.get_client_address(request)
+        if session_hash in self._seen_live:
+            own_rate = max(rate, API_PER_SECOND) if path.startswith(API) else rate
+            return [(f"session {session_hash}", own_rate), (f"sessions {address}", own_rate * ADDRESS_SHARE)]
         if path == READINESS:  # a load balancer, whose address may be that of every visitor
-            return f"readiness {address}", rate
+            return [(f"readiness {address}", rate)]
         if not self._site.is_operator_app and (path == WEBHOOKS or path.startswith(f"{WEBHOOKS}/")):
-            return f"webhooks {address}", max(rate, WEBHOOKS_PER_SECOND)
+            return [(f"webhooks {address}", max(rate, WEBHOOKS_PER_SECOND))]
         if session_hash:
-            return f"claims {address}", rate * CLAIM_SHARE
-        return f"address {address}", rate
+            return [(f"{CLAIMS}{address}", rate * CLAIM_SHARE)]
+        return [(f"{STRANGERS}{address}", rate)]

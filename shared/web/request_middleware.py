@@ -18,7 +18,7 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import content_security, metrics, problem_responses
 from shared.web.app_sites import Site
-from shared.web.request_limits import RequestLimits, TooManyRequests
+from shared.web.request_limits import RequestLimits, TooManyRequests, Turn
 from shared.web.session_guard import is_static_file
 
 SECURITY_HEADERS = {
@@ -60,7 +60,7 @@ class RequestMiddleware:
         request_id, began = request_ids.begin(), time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state.update(request_id=request_id, site=self.site)
-        status, is_logged = 0, True
+        status, is_logged, turn = 0, True, Turn()
 
         async def receive_tracked() -> Message:
             if scope["type"] == "http" and not state.get("body_read"):
@@ -69,11 +69,14 @@ class RequestMiddleware:
                 message = await receive()
             if message["type"] != "http.request" or not message.get("more_body", False):
                 state["body_read"] = True
+                await turn.begin()
             return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             self.limits.note_session(scope, state.pop("live_session_hash", None))
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                turn.end()
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if status == BodyTimedOut.status:
@@ -86,7 +89,9 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            await self.limits.wait_for_turn(scope, is_static=is_static_file(scope["path"]))
+            turn = await self.limits.wait_for_turn(scope, is_static=is_static_file(scope["path"]))
+            if scope.get("method", "GET") in ("GET", "HEAD"):  # whose handler may read no body
+                await turn.begin()
             _decode_api_path(scope)
             if _has_canonical_path(scope):
                 async with rate_limits.not_counted_in_an_outage():
@@ -99,12 +104,14 @@ class RequestMiddleware:
                     NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP),
                 )
         except Exception as problem:  # the last place where it can become a response
+            turn.end()
             is_logged = not isinstance(problem, TooManyRequests)  # a flood is not copied to the disk
             _report_problem(problem, request_id, scope["path"])
             if status or (scope["type"] == "websocket" and is_logged):
                 raise
             await problem_responses.send_refusal(scope, receive_tracked, send_with_headers, problem)
         finally:
+            turn.end()
             seconds = time.perf_counter() - began
             metrics.count_request(scope, status, seconds)
             if is_logged:

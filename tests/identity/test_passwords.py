@@ -1,7 +1,9 @@
 """Password rules and hashes; a missing account takes as long as a wrong password."""
 
 import asyncio
+import os
 import statistics
+import sys
 import threading
 import time
 
@@ -117,3 +119,13 @@ async def test_judging_refuses_more_than_may_wait_and_delays_no_sign_in(
         released.set()
     assert await asyncio.gather(*waiting) == [[]] * passwords.MAX_WAITING
     assert await passwords.find_problems(GOOD) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
+async def test_passwords_are_hashed_behind_the_event_loop() -> None:
+    def get_niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    for threads in (passwords._threads, passwords._judge):
+        assert threads.submit(get_niceness).result() == passwords.NICENESS
+    assert get_niceness() < passwords.NICENESS

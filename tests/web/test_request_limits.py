@@ -2,17 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from shared.core import db
 from shared.core.config import settings
 from shared.identity import realms, sessions
 from shared.web import http_app, request_limits
 from shared.web.app_sites import TENANT
+from shared.web.request_middleware import RequestMiddleware
 from tests.conftest import Cast
 
 RATE = 5
@@ -68,9 +71,14 @@ async def test_flood_of_one_address_waits_and_is_refused_while_others_are_answer
 
 
 async def test_ended_session_counts_for_its_address_again(
-    app: object, cast: Cast, no_waiting: None, environment: Callable[[str, str], None]
+    app: object,
+    cast: Cast,
+    no_waiting: None,
+    environment: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environment("BULKHEAD_REQUESTS_PER_SECOND", "1")
+    monkeypatch.setattr(request_limits, "CLAIM_SHARE", 1)  # it fills slowly, so that the flood empties it
     path = f"/t/{cast.ann.slug}/nothing"
     await ask(app, STRANGER, cast.ann.cookie, path)  # known from here on
     await flood(app, 60, FORGED)
@@ -155,3 +163,86 @@ async def test_static_files_count_less(app: object, no_waiting: None) -> None:
         (await ask(app, STRANGER, path="/assets/nothing.js"))[0].status_code for _ in range(3 * BURST)
     ]
     assert set(statuses) == {404}
+
+
+@dataclass
+class Counting:
+    """An app that answers after a while, and counts how many requests it answers at once."""
+
+    running: int = 0
+    most: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.running -= 1
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("cookie", ["", FORGED])
+async def test_burst_of_one_address_is_answered_a_few_at_a_time(cookie: str) -> None:
+    counting = Counting()
+    app = RequestMiddleware(counting, site=TENANT)
+    answers = await asyncio.gather(
+        flood(app, BURST, cookie),
+        ask(app, OTHER),
+        *(ask(app, STRANGER, path="/assets/nothing.js") for _ in range(9)),
+    )
+    assert {answer.status_code for answer, _ in [*answers[0], *answers[1:]]} == {200}
+    assert 9 < counting.most <= request_limits.MAX_AT_ONCE + 1 + 9
+    assert counting.running == 0
+
+
+async def test_request_that_arrives_slowly_keeps_nobody_waiting() -> None:
+    app = RequestMiddleware(Counting(), site=TENANT)
+    has_arrived = asyncio.Event()
+
+    async def arrive() -> AsyncIterator[bytes]:
+        yield b"a"
+        await has_arrived.wait()
+
+    transport = httpx.ASGITransport(app=app, client=(STRANGER, 1))
+    async with httpx.AsyncClient(transport=transport, base_url=settings().tenant_url) as client:
+        slow = [
+            asyncio.create_task(client.post("/nothing", content=arrive()))
+            for _ in range(request_limits.MAX_AT_ONCE)
+        ]
+        await asyncio.sleep(0.05)
+        assert (await ask(app, STRANGER))[1] < 1
+        has_arrived.set()
+        await asyncio.gather(*slow)
+
+
+async def test_request_that_waits_too_long_behind_its_neighbours_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_over = asyncio.Event()
+
+    async def answer_at_the_end(scope: Scope, receive: Receive, send: Send) -> None:
+        await is_over.wait()
+        await Counting()(scope, receive, send)
+
+    monkeypatch.setattr(request_limits, "MAX_WAIT_SECONDS", 0.05)
+    app = RequestMiddleware(answer_at_the_end, site=TENANT)
+    stuck = [asyncio.create_task(ask(app, STRANGER)) for _ in range(request_limits.MAX_AT_ONCE)]
+    await asyncio.sleep(0.02)
+    answer, _ = await ask(app, STRANGER)
+    is_over.set()
+    await asyncio.gather(*stuck)
+    assert answer.status_code == 429
+
+
+async def test_sessions_of_one_address_have_a_limit_together(
+    app: object, cast: Cast, no_waiting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_limits, "ADDRESS_SHARE", 2)
+    people = [cast.ann, cast.adam, cast.max, cast.gil]
+    for person in people:
+        await ask(app, STRANGER, person.cookie, f"/t/{person.slug}/nothing")  # known from here on
+    floods = await asyncio.gather(*(flood(app, BURST - 1, person.cookie) for person in people))
+    assert 429 in [answer.status_code for answers in floods for answer, _ in answers]
+    assert (await ask(app, OTHER, cast.ann.cookie))[0].status_code != 429
