@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from admin_app.pages.audit import state as audit_page
 from admin_app.pages.audit.rows import finding_rows
 from admin_app.pages.audit.state import AuditPageState
 from shared.access import actions, decision_counts
@@ -23,7 +24,7 @@ from shared.core.db import now
 from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
 from shared.jobs import queue
-from shared.tenancy import members
+from shared.tenancy import members, tenants
 from shared.ui import states
 from tests.conftest import Cast
 from tests.support import database, database_catalog, workers
@@ -151,6 +152,31 @@ async def test_page_lists_what_is_found_below_its_filter(cast: Cast) -> None:
     assert page.request == request_id
     await handlers["clear_filter"].fn(page)
     assert (page.request, page.findings) == ("", [])
+
+
+async def test_later_pages_of_events_keep_what_the_first_one_found(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = request_ids.begin()
+    async with cast.ann.ctx() as ctx:
+        for name in ("Acme One", "Acme Two"):
+            await tenants.rename(ctx, name, version=None)
+    report_bug(request_id)
+    await bug_reports.store_new_bugs("tenant app")
+    monkeypatch.setattr(audit_page, "PAGE_SIZE", 1)
+    page = cast.olga.opens(AuditPageState, path="/audit")
+    handlers: dict[str, Any] = AuditPageState.event_handlers
+    await handlers["start_visit"].fn(page, {"reason": REASON})
+    await handlers["apply_filter"].fn(page, {"request": request_id})
+    first_rows, titles = page.rows, [row.title for row in page.findings]
+    assert "Unexpected error" in titles
+    monkeypatch.setattr(request_search, "find_request", None)  # it would be called for nothing
+    await handlers["next_page"].fn(page)
+    assert page.rows != first_rows
+    assert [row.title for row in page.findings] == titles
+    page._close_visit()
+    page._show(None, None)
+    assert page.findings == []
 
 
 @pytest.mark.parametrize("text", ["req_\0", "req_é", "req_" + "x" * 41, "req_\n1", "acme"])

@@ -81,9 +81,9 @@ class AuditPageState(VisitState, ListState, PageState):
         )
 
     async def _find(self, octx: OperatorCtx) -> RequestFindings | None:
-        """None without a reason, without a request, and while the other tab is shown."""
+        """None without a reason, without a request, while the other tab is shown, and on later pages of the list."""
         reason = self._current_reason()
-        if not reason or not self._filter.request_id or self.tab != "tenants":
+        if not reason or not self._filter.request_id or self.tab != "tenants" or self._cursor():
             return None
         return await request_search.find_request(octx, reason, self._filter.request_id)
 
@@ -94,7 +94,8 @@ class AuditPageState(VisitState, ListState, PageState):
         self._show_page(events.page if events else Page(rows=()), "event")
         self.filtered = self._filter != AuditFilter()
         self.request = self._filter.request_id
-        self.findings = finding_rows(findings) if findings else []
+        if not self._cursor() or not self._current_reason():  # a later page keeps what the first one found
+            self.findings = finding_rows(findings) if findings else []
         self.loaded = True
 
     async def _reload(self) -> None:
