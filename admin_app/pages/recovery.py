@@ -15,6 +15,7 @@ from shared.backoffice import factor_resets
 from shared.backoffice.reasons import Reason, state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
+from shared.core.plurals import plural
 from shared.identity.factor_resets import TOPIC, PersonsReset, get_waiting_time
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -72,6 +73,7 @@ class RecoveryState(DialogState, PageState):
     loaded: bool = False
     hours: str = ""
     rows: list[ResetRow] = []
+    hidden_text: str = ""
     subject: ResetRow = ResetRow()
 
     @rx.event
@@ -81,7 +83,10 @@ class RecoveryState(DialogState, PageState):
             await self._read(octx)
 
     async def _read(self, octx: OperatorCtx) -> None:
-        self.rows = [reset_row(reset) for reset in await factor_resets.list_open(octx)]
+        resets = await factor_resets.list_open(octx)
+        self.rows = [reset_row(reset) for reset in resets.listed]
+        hidden = plural(resets.hidden_count, "newer request")
+        self.hidden_text = f"{hidden} will be listed once these are answered." if resets.hidden_count else ""
         self.hours = f"{int(get_waiting_time().total_seconds()) // 3600} h"
         self.loaded = True
 
@@ -174,7 +179,8 @@ def recovery_page() -> rx.Component:
         "No requests", "People who lost their second factor ask for it when they sign in.", glyph="key-round"
     )
     table = data_table("Requests", COLUMNS, rx.foreach(RecoveryState.rows, reset_line), test_id="resets")
-    content = rx.cond(has_items(RecoveryState.rows), table, nothing)
+    hidden = rx.cond(RecoveryState.hidden_text != "", small(RecoveryState.hidden_text))
+    content = rx.cond(has_items(RecoveryState.rows), rx.fragment(table, hidden), nothing)
     return page(
         page_header("Recovery", description="People who know their password and lost their second factor."),
         panel(rx.cond(RecoveryState.loaded, content, skeleton_rows(2)), name="Requests"),

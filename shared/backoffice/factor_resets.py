@@ -1,18 +1,16 @@
 """Requests of users who have lost their second factor: operators start the waiting time, or decline them."""
 
-from collections.abc import Sequence
-
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import NotFound
 from shared.identity import factor_resets, users
-from shared.identity.factor_resets import PersonsReset
+from shared.identity.factor_resets import OpenResets
 from shared.identity.models import FactorReset
 
 
-async def list_open(octx: OperatorCtx) -> Sequence[PersonsReset]:
+async def list_open(octx: OperatorCtx) -> OpenResets:
     """Requests that wait for an operator or for their time, oldest first."""
     policy.require_operator(octx, actions.OP_USER_READ_RESETS)
     return await factor_resets.list_open(octx.session)

@@ -32,6 +32,7 @@ async def lock_open(session: AsyncSession, user_id: str) -> FactorReset | None:
 
 
 async def list_open(session: AsyncSession) -> Sequence[tuple[FactorReset, User]]:
+    """At most `MAX_LISTED`, the oldest first."""
     statement = (
         select(FactorReset, User)
         .join(User, col(User.id) == FactorReset.user_id)
@@ -40,6 +41,10 @@ async def list_open(session: AsyncSession) -> Sequence[tuple[FactorReset, User]]
         .limit(MAX_LISTED)
     )
     return (await session.exec(statement)).all()
+
+
+async def count_open(session: AsyncSession) -> int:
+    return (await session.exec(select(func.count()).select_from(FactorReset).where(*_is_open))).one()
 
 
 async def count_waiting(session: AsyncSession) -> int:

@@ -40,6 +40,12 @@ class PersonsReset:
     due_at: datetime | None  # None before an operator has started it
 
 
+@dataclass(frozen=True, slots=True)
+class OpenResets:
+    listed: Sequence[PersonsReset]  # the oldest first
+    hidden_count: int  # of those that are newer than the listed ones
+
+
 def get_waiting_time() -> timedelta:
     return timedelta(hours=settings().factor_reset_wait_hours)
 
@@ -49,9 +55,9 @@ async def get_open(session: AsyncSession, user_id: str) -> FactorReset | None:
     return await factor_reset_repository.get_open(session, user_id)
 
 
-async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
-    """With the person, oldest first."""
-    return [
+async def list_open(session: AsyncSession) -> OpenResets:
+    """With the person. The newest are hidden where there are many."""
+    listed = [
         PersonsReset(
             id=reset.id,
             user_id=user.id,
@@ -63,6 +69,9 @@ async def list_open(session: AsyncSession) -> Sequence[PersonsReset]:
         )
         for reset, user in await factor_reset_repository.list_open(session)
     ]
+    is_cut = len(listed) == factor_reset_repository.MAX_LISTED
+    count = await factor_reset_repository.count_open(session) if is_cut else len(listed)
+    return OpenResets(listed, count - len(listed))
 
 
 async def count_waiting(session: AsyncSession) -> int:

@@ -19,7 +19,7 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.dev.mailbox import Mailbox
-from shared.identity import factor_resets, mfa
+from shared.identity import factor_reset_repository, factor_resets, mfa
 from shared.identity.models import FactorReset
 from shared.identity.realms import USER
 from shared.tenancy import entry
@@ -334,3 +334,19 @@ async def test_recovery_page_lists_starts_and_declines_requests(cast: Cast) -> N
     await RecoveryState.open_dialog.fn(page, "decline", row.id)
     await RecoveryState.decline_reset.fn(page, {"reason": REASON})
     assert cast.max.email not in [row.email for row in page.rows]
+
+
+async def test_recovery_page_says_how_many_requests_it_hides(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in (cast.max, cast.adam):
+        await turn_on(person)
+        await ask(person)
+    page: Any = cast.olga.opens(RecoveryState, path="/recovery")
+    await RecoveryState.load.fn(page)
+    count = len(page.rows)
+    assert (count >= 2, page.hidden_text) == (True, "")
+    monkeypatch.setattr(factor_reset_repository, "MAX_LISTED", count - 1)
+    await RecoveryState.load.fn(page)
+    assert len(page.rows) == count - 1
+    assert page.hidden_text.startswith("1 newer request ")
