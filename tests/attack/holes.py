@@ -357,6 +357,22 @@ def _other_object() -> None:
     _replace(authorize, "find_other_object", find_nothing)
 
 
+def _others_notifications() -> None:
+    """Everybody sees and marks those of everybody in their organisation."""
+    from sqlmodel import col, select
+
+    from shared.core import rows
+    from shared.tenancy import notification_repository
+    from shared.tenancy.models import Notification
+
+    async def list_of_all(ctx: Any, user_id: str, limit: int) -> Any:
+        newest = col(Notification.created_at).desc()
+        mine = Notification.tenant_id == ctx.tenant_id
+        return await rows.all(ctx, select(Notification).where(mine).order_by(newest).limit(limit))
+
+    _replace(notification_repository, "list_notifications", list_of_all)
+
+
 IN_APPS: dict[str, Callable[[], None]] = {
     "networks of keys": _networks_of_keys,
     "revocation of keys": _revocation_of_keys,
@@ -385,6 +401,8 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "number of sockets": _sockets,
     "redaction": _redaction,
     "other object": _other_object,
+    "notifications of others": _others_notifications,
+    "grammar of changed frames": _frames,
 }
 FLOOD = "flood"
 # Not for the attack, which sends one frame after the other and waits for no time limit.

@@ -26,10 +26,12 @@ NOTICED_BY: dict[
     "closed": (TENANT, ("routes",)),
     "door": (TENANT, ("routes",)),
     "gate": (BOTH, ("gate",)),
+    "grammar of changed frames": (TENANT, ("envelopes",)),
     "grammar of frames": (TENANT, ("frames",)),
     "handshake": (BOTH, ("sockets",)),
     "mark": (BOTH, ("inventory", "unmarked")),
     "membership": (TENANT, ("routes", "handlers")),
+    "notifications of others": (TENANT, ("people",)),
     "not yours": (TENANT, ("routes", "handlers")),
     "number of sockets": (TENANT, ("frames",)),
     "origin of forms": (ADMIN, ("routes",)),
@@ -51,7 +53,7 @@ NOTICED_BY: dict[
     "token binding": (BOTH, ("sockets",)),
 }
 
-LONG_PARTS = {"endpoints", "frames", "handlers", "routes"}
+LONG_PARTS = {"endpoints", "envelopes", "frames", "handlers", "people", "routes"}
 
 
 class Mutations:
