@@ -54,12 +54,12 @@ Probe = tuple[str, Callable[[], Awaitable[None]]]  # its name; a part of the att
 
 async def attack(world: World, report: Report) -> dict[str, set[str]]:
     """Gives for every filter of a repository the names of the probes that execute it."""
-    with nothing_counted():
+    with without_decision_counts():
         return await _attack(world, report)
 
 
 @contextmanager
-def nothing_counted() -> Iterator[None]:
+def without_decision_counts() -> Iterator[None]:
     """What is refused here is not written beside what is compared."""
     every, decision_counts.WRITE_INTERVAL = decision_counts.WRITE_INTERVAL, math.inf
     try:
@@ -69,16 +69,16 @@ def nothing_counted() -> Iterator[None]:
 
 
 async def _attack(world: World, report: Report) -> dict[str, set[str]]:
-    deployed = await once_as_deployed(world, report)
+    deployed = await call_as_deployed(world, report)
     doubts: Doubts = []
     with without_policies(world):
-        await of_the_session(world, report)
-        await door(world, report, WITHOUT_POLICIES)
+        await attack_session_filter(world, report)
+        await attack_entry(world, report, WITHOUT_POLICIES)
         probes = await _comparisons(deployed, {}, world, report, WITHOUT_POLICIES, doubts)
         for _, probe in some(probes, len(probes) // 4, of="calls without policies"):
             await probe()
         with without_session_filter(), mutants.marked() as marked:
-            await alone(deployed, world, report, marked, doubts=doubts)
+            await attack_own_filters(deployed, world, report, marked, doubts=doubts)
             for name, reason in marked.blind().items():
                 report.unknown(KIND, f"{name}: {reason}")
     await _judge_doubts(doubts, deployed, world, report)
@@ -87,13 +87,13 @@ async def _attack(world: World, report: Report) -> dict[str, set[str]]:
 
 async def _judge_doubts(doubts: Doubts, deployed: Seen, world: World, report: Report) -> None:
     """Only what gives the same twice as deployed can be compared. The rest holds a time or an id of its own, and was searched for words."""
-    again = await once_as_deployed(world, report, {call for call, _, _ in doubts})
+    again = await call_as_deployed(world, report, {call for call, _, _ in doubts})
     for _, name, how in doubts:
         if again.get(name) == deployed[name]:
             report.attempt(KIND, f"{name} {how} gives something else", refused=False)
 
 
-async def alone(
+async def attack_own_filters(
     deployed: Seen,
     world: World,
     report: Report,
@@ -108,16 +108,16 @@ async def alone(
     """
     seen: Seen = {}
     probes: list[Probe] = [
-        ("door", partial(door, world, report, ALONE)),
-        ("tenants of a person", partial(tenants_of_a_person, world, report)),
-        ("visits", partial(visits, world, report)),
-        ("forgetting", partial(forgetting, world, report)),
-        ("reporting", partial(reporting, world, report)),
-        ("settling", partial(settling, world, report)),
-        ("refunding", partial(refunding, world, report)),
-        ("prepaying", partial(prepaying, world, report)),
-        ("resealing", partial(resealing, world, report)),
-        ("sorting", partial(sorting, world, report)),
+        ("entry", partial(attack_entry, world, report, ALONE)),
+        ("memberships of a person", partial(attack_memberships_of_a_person, world, report)),
+        ("visits", partial(attack_visits, world, report)),
+        ("deletion of counts", partial(attack_deletion_of_counts, world, report)),
+        ("usage reports", partial(attack_usage_reports, world, report)),
+        ("unbilled usage", partial(attack_unbilled_usage, world, report)),
+        ("refunds", partial(attack_refunds, world, report)),
+        ("prepaid credits", partial(attack_prepaid_credits, world, report)),
+        ("key renewal", partial(attack_key_renewal, world, report)),
+        ("sorted members", partial(attack_sorted_members, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
     ]
     for name, probe in probes:
@@ -140,7 +140,7 @@ async def _run(name: str, probe: Callable[[], Awaitable[None]], report: Report, 
         report.control(KIND, f"{name}: {type(problem).__name__}", works=False)
 
 
-async def tenants_of_a_person(world: World, report: Report) -> None:
+async def attack_memberships_of_a_person(world: World, report: Report) -> None:
     """What signing up and verifying ask: where somebody belongs, by a list that names other people's places too."""
     async with undone(db.transaction(user_id=world.bea.user.id)) as session:
         standings = await entry.list_memberships(session, world.bea.user.id)
@@ -149,7 +149,7 @@ async def tenants_of_a_person(world: World, report: Report) -> None:
     report.attempt(KIND, "somebody else's membership among one's own", refused=memberships == expected)
 
 
-async def forgetting(world: World, report: Report) -> None:
+async def attack_deletion_of_counts(world: World, report: Report) -> None:
     """What is old goes with every write, and only of the tenant whose it is."""
     async with undone(db.transaction(tenant_id=world.acme)) as session:
         before = await _digest(session, world)
@@ -158,7 +158,7 @@ async def forgetting(world: World, report: Report) -> None:
     report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
 
 
-async def sorting(world: World, report: Report) -> None:
+async def attack_sorted_members(world: World, report: Report) -> None:
     """Members by role read the roles of a tenant first."""
     own_ids = set(world.claims("membership_id", world.acme))
     async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
@@ -168,7 +168,7 @@ async def sorting(world: World, report: Report) -> None:
     report.attempt(KIND, "members of Acme by role, and roles of Globex", refused=refused)
 
 
-async def resealing(world: World, report: Report) -> None:
+async def attack_key_renewal(world: World, report: Report) -> None:
     """New data keys seal the values of one tenant."""
     own_logos = [bytes(row["logo"]) for row in world.rows("tenant_settings", "tenant_id", world.acme)]
     resealed = list[bytes]()
@@ -182,7 +182,7 @@ async def resealing(world: World, report: Report) -> None:
     report.attempt(KIND, "what Globex has sealed, sealed for Acme", refused=resealed == own_logos)
 
 
-async def reporting(world: World, report: Report) -> None:
+async def attack_usage_reports(world: World, report: Report) -> None:
     """What was used is sent for one tenant at a time."""
     long_ago = now() - 3 * DAY
     (own_id,), (other_id,) = (
@@ -221,7 +221,7 @@ async def reporting(world: World, report: Report) -> None:
         report.attempt(KIND, "usage of Globex is in doubt for Acme", refused=refused)
 
 
-async def settling(world: World, report: Report) -> None:
+async def attack_unbilled_usage(world: World, report: Report) -> None:
     """Usage that nothing bills is listed and settled for one tenant at a time."""
     async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
         await ctx.session.exec(sa.update(BillingUsage).values(problem=usage_periods.ENDED, reported_at=None))
@@ -235,7 +235,7 @@ async def settling(world: World, report: Report) -> None:
         report.attempt(KIND, "usage of Globex is settled for Acme", refused=refused)
 
 
-async def refunding(world: World, report: Report) -> None:
+async def attack_refunds(world: World, report: Report) -> None:
     """Refunds of adjustments are those of one tenant."""
     async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
         await ctx.session.exec(sa.update(BillingRefund).values(adjustment_id="adj_attack"))
@@ -244,7 +244,7 @@ async def refunding(world: World, report: Report) -> None:
         report.attempt(KIND, "refunds of Globex among those of Acme", refused=refused)
 
 
-async def prepaying(world: World, report: Report) -> None:
+async def attack_prepaid_credits(world: World, report: Report) -> None:
     """Prepaid credits, and the charges that top them up, are those of one tenant."""
     (other_id,) = [row["id"] for row in world.rows("prepaid_grant", "tenant_id", world.globex)]
     invoice_ids = [row["invoice_id"] for row in world.rows("billing_refund", "tenant_id", world.globex)]
@@ -315,14 +315,14 @@ async def reversing(world: World, report: Report) -> None:
 
 @contextmanager
 def without_policies(world: World) -> Iterator[None]:
-    _secure(world, "disable")
+    _set_row_security(world, "disable")
     try:
         yield
     finally:
-        _secure(world, "enable")
+        _set_row_security(world, "enable")
 
 
-def _secure(world: World, word: str) -> None:
+def _set_row_security(world: World, word: str) -> None:
     with world.superuser() as superuser:
         for table in world.tables():
             superuser.execute(
@@ -344,13 +344,13 @@ def without_session_filter() -> Iterator[None]:
             event.listen(*target)
 
 
-def same(first: Seen, second: Seen) -> Seen:
+def keep_equal(first: Seen, second: Seen) -> Seen:
     return {name: answer for name, answer in first.items() if second.get(name) == answer}
 
 
-async def once_as_deployed(world: World, report: Report, only: Collection[str] | None = None) -> Seen:
+async def call_as_deployed(world: World, report: Report, only: Collection[str] | None = None) -> Seen:
     """`only`: names of calls; None for all."""
-    await door(world, report, DEPLOYED)
+    await attack_entry(world, report, DEPLOYED)
     await rate_limits.clear_counts()
     seen: Seen = {}
     for call in calls.find():
@@ -479,7 +479,7 @@ def _words(answer: Any) -> str:
     return repr(answer)
 
 
-async def of_the_session(world: World, report: Report) -> None:
+async def attack_session_filter(world: World, report: Report) -> None:
     """The filter that the session adds to every statement, attacked by statements that have none."""
     database_catalog.list_registered_tables()  # imports every model
     for model in _models():
@@ -562,7 +562,7 @@ async def _is_not_added(model: Any, row: dict[str, Any], world: World) -> bool:
     return False
 
 
-async def door(world: World, report: Report, how: str) -> None:
+async def attack_entry(world: World, report: Report, how: str) -> None:
     for person, account, slug in (
         ("the owner of Globex", world.gil, world.acme_slug),
         ("the owner of Acme", world.ann, world.globex_slug),
@@ -601,7 +601,7 @@ async def door(world: World, report: Report, how: str) -> None:
     report.control(KIND, f"door {how}: somebody in both", works=works)
 
 
-async def visits(world: World, report: Report) -> None:
+async def attack_visits(world: World, report: Report) -> None:
     """Looking into one tenant for a reason must not pass for having looked into the other."""
     async with undone(entry.enter_operator(world.olga)) as octx:
         checks = []

@@ -116,8 +116,8 @@ class Mutations:
         """Filters of repositories, with nothing else between Acme and Globex."""
         await self.target.renew()
         world = self.target.world
-        with filters.nothing_counted():
-            deployed = await filters.once_as_deployed(world, Report(), self._list_probes(filter_names))
+        with filters.without_decision_counts():
+            deployed = await filters.call_as_deployed(world, Report(), self._list_probes(filter_names))
             with (
                 filters.without_policies(world),
                 filters.without_session_filter(),
@@ -134,20 +134,20 @@ class Mutations:
         self, filter_names: Collection[str], deployed: filters.Seen, marked: Mutants
     ) -> None:
         """Whole statements first and last: red has to be the mutants' doing."""
-        alone = partial(filters.alone, world=self.target.world, marked=marked)
+        attack = partial(filters.attack_own_filters, world=self.target.world, marked=marked)
         report = Report()
         only = self._list_probes(filter_names)
-        deployed = filters.same(deployed, await alone({}, report=report, only=only))
+        deployed = filters.keep_equal(deployed, await attack({}, report=report, only=only))
         self._require_clean(report)
         reasons = marked.blind()
         probes = {name: marked.executed_by.get(name, set()) for name in filter_names}
         for name in filter_names:
             report = Report()
             with marked.without(name):
-                await alone(deployed, report=report, only=probes[name])
+                await attack(deployed, report=report, only=probes[name])
             self.judge(name, report, reasons.get(name, ROWS_UNSEEN))
         report = Report()
-        await alone(deployed, report=report, only=set().union(*probes.values()))
+        await attack(deployed, report=report, only=set().union(*probes.values()))
         self._require_clean(report)
 
     def _require_clean(self, report: Report) -> None:
