@@ -211,7 +211,11 @@ def _command(app_name: str, *words: str) -> list[str]:
 
 
 def _environment(addresses: dict[str, str]) -> dict[str, str]:
-    return os.environ | {
+    """Without the folders of an app that this process, or one before it, has loaded."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("REFLEX_")
+    }
+    return environment | {
         "BULKHEAD_TENANT_URL": addresses["tenant"],
         "BULKHEAD_ADMIN_URL": addresses["admin"],
         # Attempts don't wait for each other.

@@ -272,6 +272,12 @@ async def attack_prepaid_credits(world: World, report: Report) -> None:
         report.attempt(KIND, "used up credits of Globex among those of Acme", refused=refused)
     await reversing(world, report)
     async with undone(db.transaction(tenant_id=world.acme)) as session:
+        settings = [
+            await top_ups_repository.lock_setting(session, tenant) for tenant in (world.acme, world.globex)
+        ]
+        tenants = [setting.tenant_id for setting in settings if setting is not None]
+        refused = tenants == [world.acme, world.globex]  # whichever row comes first
+        report.attempt(KIND, "the top-ups of Globex are set for Acme", refused=refused)
         connection = await session.connection()
         is_other = col(TopUp.tenant_id) == world.globex
         await connection.execute(sa.update(TopUp).where(is_other).values(state="requested"))
