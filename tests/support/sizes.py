@@ -49,6 +49,8 @@ SIZES: dict[str, Size] = {
     "e2e.faults": Size(1, 10),
     # Frames of pages that are changed at random, of each app; `make attack` sends all of them
     "attack.changed_frames": Size(100, 3_000),
+    # Events whose processor time is measured
+    "web.costed_events": Size(20, 600),
     # Frames that one member sends at once
     "web.flood_frames": Size(900, 3_000),
     # Input that Hypothesis makes up, by number of examples
