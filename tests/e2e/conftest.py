@@ -21,6 +21,8 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from psycopg import sql
+from sqlalchemy.engine import make_url
 
 from shared.core import crypto
 from shared.core.config import DEMO_STRIPE_KEY, DEMO_STRIPE_SECRET, Settings
@@ -34,9 +36,11 @@ from tests.support import sizes
 from tests.support.browser import launch_browser
 
 ROOT = Path(__file__).parents[2]
+EXTERNAL_URL = os.environ.get("DATABASE_URL", "")  # of a server that the shell names; no test has run yet
 DATA = ROOT / ".bulkhead" / "e2e"
 SHOTS = ROOT / ".artifacts" / "shots"
 TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 3102))
+EXTERNAL_DATABASE = "bulkhead_e2e"
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
 expect.set_options(
@@ -50,6 +54,19 @@ def is_answering(address: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def build_database_url() -> str:
+    """Of a superuser, in the platform's database."""
+    if not EXTERNAL_URL:
+        return EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")
+    url = make_url(EXTERNAL_URL).set(drivername="postgresql", database=EXTERNAL_DATABASE)
+    return url.render_as_string(hide_password=False)
+
+
+def connect_to_database() -> psycopg.Connection:
+    """As a superuser, in autocommit."""
+    return psycopg.connect(build_database_url(), autocommit=True)
 
 
 @dataclass
@@ -74,6 +91,7 @@ class Platform:
             "BULKHEAD_ADMIN_URL": ADMIN,
             "BULKHEAD_SANDBOX_URL": SANDBOX,
             "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",
+            **({"DATABASE_URL": build_database_url()} if EXTERNAL_URL else {}),
             **self.more_env,
         }
 
@@ -182,7 +200,7 @@ class Platform:
 
     def make_factor_code(self, email: str, realm: str) -> str:
         """What `bulkhead dev totp` prints, without the seconds that its process takes to load the product."""
-        with psycopg.connect(EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")) as connection:
+        with connect_to_database() as connection:
             row = connection.execute(
                 f'select person.id, sealed, last_step, kek_id, wrapped from "{realm}" as person'
                 f" join {realm}_totp on {realm}_id = person.id join platform_key on platform_key.id = %s"
@@ -233,13 +251,20 @@ def fresh_limits() -> None:
 
 def drop_data() -> None:
     """Nobody of an earlier run. The builds stay: they take half a minute and depend on the sources alone."""
-    server = EmbeddedPostgres(DATA / "postgres").start()
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("drop database if exists bulkhead with (force)")
-    server.stop()
+    if EXTERNAL_URL:
+        drop_database(EXTERNAL_URL, EXTERNAL_DATABASE)
+    else:
+        server = EmbeddedPostgres(DATA / "postgres").start()
+        drop_database(server.url(), "bulkhead")
+        server.stop()
     for kept in ("mail.jsonl", "stripe.sqlite*"):
         for file in DATA.glob(kept):
             file.unlink()
+
+
+def drop_database(url: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def register_webhook_endpoint() -> None:

@@ -3,11 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 from playwright.sync_api import Locator, expect
 
-from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, TENANT, NewVisitor
+from tests.e2e.conftest import ADMIN, TENANT, NewVisitor, connect_to_database
 from tests.e2e.looks import PHONE, list_problems, open_page
 
 REASON = "First customers asked for it, ticket 5120"
@@ -200,8 +198,7 @@ def test_flags_are_read_only_for_support(new_visitor: type[NewVisitor]) -> None:
 
 def wait_until_outdated(key: str) -> None:
     """As time does it: the date passes."""
-    server = EmbeddedPostgres(DATA / "postgres")
-    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
+    with connect_to_database() as connection:
         connection.execute("update flag set cleanup_by = '2026-10-01' where key = %s", [key])
 
 

@@ -5,12 +5,10 @@ The jobs are planted in a lane that no worker serves, so a retried one stays whe
 
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, NewVisitor
+from tests.e2e.conftest import ADMIN, NewVisitor, connect_to_database
 from tests.e2e.looks import open_page
 
 REASON = "The mail server is back"
@@ -20,8 +18,7 @@ ERROR = "MailServerAway: The mail server does not answer (TimeoutError)."
 @pytest.fixture
 def job_ids(platform: Any) -> list[int]:
     """Two jobs that are out of retries."""
-    server = EmbeddedPostgres(DATA / "postgres")
-    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
+    with connect_to_database() as connection:
         rows = [
             connection.execute(
                 "insert into procrastinate_jobs (queue_name, task_name, status, attempts)"

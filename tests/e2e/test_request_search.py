@@ -1,18 +1,15 @@
 """An operator finds an unexpected error by the reference that a person was shown."""
 
-import psycopg
 from playwright.sync_api import expect
 
-from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, NewVisitor
+from tests.e2e.conftest import ADMIN, NewVisitor, connect_to_database
 from tests.e2e.looks import list_problems
 
 REFERENCE = "req_of_a_broken_page"
 
 
 def test_operator_finds_an_error_by_its_reference(new_visitor: type[NewVisitor]) -> None:
-    server = EmbeddedPostgres(DATA / "postgres")
-    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as connection:
+    with connect_to_database() as connection:
         connection.execute(
             "select record_bugs(array['bug_of_a_broken_page'], array[now()], array[%s], 'tenant app', array['KeyError'],"
             " array['tenant_app/pages/home.py:1 in load'])",

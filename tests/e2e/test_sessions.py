@@ -3,11 +3,9 @@
 import re
 import time
 
-import psycopg
 from playwright.sync_api import expect
 
-from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, PASSWORD, TENANT, NewVisitor
+from tests.e2e.conftest import ADMIN, PASSWORD, TENANT, NewVisitor, connect_to_database
 from tests.e2e.looks import PHONE
 
 WITHIN = 5.0  # seconds from revoking to the sign-in page
@@ -138,7 +136,7 @@ def test_lost_second_factor_is_removed_after_its_time_or_kept_by_the_link(
 
     ask()
     approve()
-    with psycopg.connect(EmbeddedPostgres(DATA / "postgres").url(database="bulkhead")) as connection:
+    with connect_to_database() as connection:
         connection.execute("update factor_reset set due_at = now() where completed_at is null")
         connection.execute(
             "update procrastinate_jobs set scheduled_at = now() where task_name = 'platform.complete_factor_reset'"

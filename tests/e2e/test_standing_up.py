@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 
 import psutil
+import pytest
 
-from tests.e2e.conftest import DATA, ROOT, TENANT, NewVisitor, Platform, is_answering
+from tests.e2e.conftest import DATA, EXTERNAL_URL, ROOT, TENANT, NewVisitor, Platform, is_answering
 from tests.e2e.test_connection import find_tenant_app
 
 # Processor time of a restart, in starts of one app: it loads the parts, and builds no frontend. In seconds it would judge
@@ -60,6 +61,7 @@ def test_restart_after_a_kill_loses_nothing(platform: Platform, new_visitor: typ
     ann.expect_text("Ann Killed")
 
 
+@pytest.mark.skipif(bool(EXTERNAL_URL), reason="`up` starts no server where DATABASE_URL names one")
 def test_killed_database_is_restarted_and_belongs_to_up_alone(
     platform: Platform, new_visitor: type[NewVisitor]
 ) -> None:

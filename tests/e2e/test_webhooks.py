@@ -8,12 +8,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from shared.dev.postgres import EmbeddedPostgres
-from tests.e2e.conftest import ADMIN, DATA, NewVisitor
+from tests.e2e.conftest import ADMIN, NewVisitor, connect_to_database
 from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
 
 REASON = "Ticket 4471, paid and still read-only"
@@ -24,8 +22,7 @@ DEAD, DONE = "evt_planted_dead", "evt_planted_done"
 @pytest.fixture(scope="module")
 def globex(platform: Any) -> str:
     """Id of Globex, with a history of billing."""
-    server = EmbeddedPostgres(DATA / "postgres")
-    with psycopg.connect(server.url(database="bulkhead"), autocommit=True) as superuser:
+    with connect_to_database() as superuser:
         row = superuser.execute("select id from tenant where slug = 'globex'").fetchone()
         assert row is not None
         add_webhooks(superuser, row[0])
