@@ -15,7 +15,7 @@ from shared.tenancy import entry, notifications, plan_notice, tenants
 from shared.tenancy.entry import UserTenant
 from shared.ui import theme
 from shared.ui.authorize import needs
-from shared.ui.controls import disabled_button
+from shared.ui.controls import disabled_button, disabled_menu_item
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.menus import OrganisationLink
 from shared.ui.states import TenantState
@@ -155,3 +155,15 @@ def guard_control(
     if obstacle is not None:
         control = rx.cond(obstacle != "", disabled_button(label, obstacle, id=id, glyph=glyph), control)
     return rx.cond(refusals.contains(action.name), disabled_control, control)
+
+
+def guard_menu_item(
+    action: Action, item: rx.Component, glyph: str, label: str, *, obstacle: Any = None
+) -> rx.Component:
+    """An entry of a row's menu, or why it cannot be chosen now."""
+    refusals: Any = Shell.refusals
+    if obstacle is not None:
+        item = rx.cond(obstacle != "", disabled_menu_item(glyph, label, obstacle), item)
+    return rx.cond(
+        refusals.contains(action.name), disabled_menu_item(glyph, label, refusals[action.name]), item
+    )

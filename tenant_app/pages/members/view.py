@@ -5,13 +5,11 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
-from shared.access.actions import Action
 from shared.ui import charts
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import (
     button,
     disabled_icon_button,
-    disabled_menu_item,
     icon,
     icon_button,
     menu,
@@ -36,19 +34,7 @@ from tenant_app.nav import page_href
 from tenant_app.pages.members.dialogs import member_dialogs
 from tenant_app.pages.members.rows import COLUMNS, PENDING_COLUMNS, InvitationRow, MemberRow
 from tenant_app.pages.members.state import MembersState
-from tenant_app.shell import Shell, guard_control, is_allowed, is_visible
-
-
-def guard_menu_item(
-    action: Action, item: rx.Component, glyph: str, label: str, *, obstacle: Any = None
-) -> rx.Component:
-    """An entry of a row's menu, or why it cannot be chosen now."""
-    refusals: Any = Shell.refusals
-    if obstacle is not None:
-        item = rx.cond(obstacle != "", disabled_menu_item(glyph, label, obstacle), item)
-    return rx.cond(
-        refusals.contains(action.name), disabled_menu_item(glyph, label, refusals[action.name]), item
-    )
+from tenant_app.shell import Shell, guard_control, guard_menu_item, is_allowed, is_visible
 
 
 def member_line(member: MemberRow) -> rx.Component:

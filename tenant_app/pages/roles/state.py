@@ -19,16 +19,14 @@ from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm
 from shared.ui.forms import Form, VersionedForm, parse_id
 from tenant_app.pages.roles.rows import (
-    PermissionGroupRow,
     PermissionRow,
     RoleRow,
-    checkbox_name,
     list_editable_permissions,
     list_shown_permissions,
     permission_groups,
-    permission_text,
     role_row,
 )
+from tenant_app.permission_boxes import PermissionGroupRow, checkbox_name, permission_text
 from tenant_app.shell import PageState
 
 
