@@ -162,6 +162,16 @@ async def test_service_account_survives_its_maker_and_ends_with_its_keys(cast: C
     assert await get_reason(created.text) == "key_revoked"
 
 
+async def test_key_of_a_service_account_is_answered_although_it_has_no_address_to_verify(cast: Cast) -> None:
+    service_account_id = await create_account(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        request = KeyRequest(name="Import", scopes=["member:read"], service_account_id=service_account_id)
+        created = await keys.create(ctx, request)
+    async with api_clients.client(created.text) as client:
+        answer = await client.get("/api/v1/members")
+    assert answer.status_code == 200, answer.text
+
+
 async def test_key_of_another_organisation_is_not_found(cast: Cast) -> None:
     program = await api_clients.create_key(cast.ann)
     async with cast.gil.ctx() as ctx:
