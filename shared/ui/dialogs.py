@@ -98,6 +98,25 @@ def form_dialog(
     )
 
 
+def result_dialog(
+    state: type[DialogState], name: str, title: Any, description: Any, *children: rx.Component
+) -> rx.Component:
+    """What a submitted form has led to. Its handler opens it by setting `dialog`.
+
+    A click beside it does not close it, because some results can't be shown again.
+    """
+    heading = rx.el.div(rx.dialog.title(title), rx.dialog.description(description))
+    foot = rx.el.div(rx.dialog.close(button("Done", kind="primary")), class_name="dialog-foot")
+    content = rx.dialog.content(
+        heading,
+        rx.el.div(*children, class_name="dialog-body"),
+        foot,
+        max_width="var(--dialog-wide)",
+        on_interact_outside=rx.prevent_default,
+    )
+    return rx.dialog.root(content, open=state.dialog == name, on_open_change=_on_open_change(state))
+
+
 def reason_field(form_name: str, hint: str = CUSTOMER_AUDIT_HINT, *, example: str = "") -> rx.Component:
     """`form_name` makes the id of the input unique on its page. `example` is a placeholder."""
     field_id = f"{form_name}-reason"
