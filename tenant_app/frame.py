@@ -50,6 +50,18 @@ def plan_notice(current: str) -> rx.Component:
     return rx.cond(notice.text != "", rx.cond(notice.tone == "accent", info_banner, warning_banner))
 
 
+def upsell_action() -> rx.Component:
+    """The link beside what another plan would include."""
+    return rx.cond(
+        is_visible(actions.BILLING_CHANGE),
+        link("See plans and prices", page_href("billing"), class_name="btn", data_kind="primary"),
+        rx.cond(
+            is_allowed(actions.ACCESS_READ),
+            link("View plan and usage", page_href("access"), class_name="link small"),
+        ),
+    )
+
+
 def page(
     heading: rx.Component,
     *children: rx.Component,
@@ -65,13 +77,6 @@ def page(
         banner=rx.fragment(test_mode_banner(Shell.test_mode), plan_notice(current)),
         admission=Admission,
         retry=load,
-        upsell_action=rx.cond(
-            is_visible(actions.BILLING_CHANGE),
-            link("See plans and prices", page_href("billing"), class_name="btn", data_kind="primary"),
-            rx.cond(
-                is_allowed(actions.ACCESS_READ),
-                link("View plan and usage", page_href("access"), class_name="link small"),
-            ),
-        ),
+        upsell_action=upsell_action(),
     )
     return rx.fragment(rx.el.style(Shell.brand_css), framed_page)

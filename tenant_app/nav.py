@@ -4,6 +4,7 @@ from typing import Any
 
 from shared.access import actions
 from shared.outbound_webhooks.actions import WEBHOOK_READ
+from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ
 from shared.ui.shell import NavLink
 from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
 
@@ -23,6 +24,13 @@ NAV = {
             "Members", page_href("members"), "users", in_tab_bar=True, visible=is_allowed(actions.MEMBER_READ)
         ),
         NavLink("Roles", page_href("roles"), "shield-check", visible=is_allowed(actions.ROLE_READ)),
+        NavLink(
+            "API keys",
+            page_href("api-keys"),
+            "key-round",
+            visible=is_allowed(API_KEY_READ),
+            locked=is_locked(API_KEY_CREATE),
+        ),
         NavLink(
             "Audit log",
             page_href("audit"),

@@ -11,6 +11,7 @@ MODULE = Module(
     models=[models.ApiKey, models.IdempotencyKey],
     permissions={Permission.API_KEY_READ: ADMINS, Permission.API_KEY_WRITE: ADMINS},
     actions=[actions.API_KEY_CREATE, actions.API_KEY_READ, actions.API_KEY_REVOKE, actions.API_USE],
+    surfaces={"/t/[tenant]/api-keys": actions.API_KEY_READ},
     audit={
         AuditAction.API_KEY_CHANGED: with_name("changed the API key"),
         AuditAction.API_KEY_CREATED: with_name("created the API key"),

@@ -32,6 +32,7 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{permission.replace(':', '_')}" for permission in list_permissions()), ""),
+    "may_home_read": "on",  # a key without a scope is no key
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     **dict.fromkeys(("void_ids", "voids_unpaid"), ""),
     **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "tax_id", "tax_id_type"), ""),
@@ -55,7 +56,12 @@ HONEST: dict[str, Any] = {
     "email": "eve@evil.test",
     "key": "brand",
     "kind": "plan",
+    "holder": "me",
     "included": "",
+    "lifetime": "90",
+    "networks": "",
+    "origins": "",
+    "overlap": "24",
     "message": "Payments are disputed.",
     "moves": "stay",
     "name": ACME,  # as it is: everybody else looks for this word

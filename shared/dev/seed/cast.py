@@ -12,7 +12,7 @@ from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
-from shared.dev.seed import billing
+from shared.dev.seed import api_keys, billing
 from shared.entitlements import assignments
 from shared.identity import mfa, passwords, users
 from shared.identity.models import User
@@ -66,6 +66,7 @@ async def seed() -> None:
     people = {email: await _ensure_user(email, name) for email, name in PEOPLE.items()}
     tenants = {demo_tenant.name: await _ensure_tenant(demo_tenant, people) for demo_tenant in DEMO_TENANTS}
     await billing.seed(tenants)
+    await _ensure_api_keys(DEMO_TENANTS[0].name, people[DEMO_TENANTS[0].owner])
     for email, (name, role) in OPERATORS.items():
         await _ensure_operator(email, name, role)
     await db.dispose()  # this event loop ends here
@@ -135,6 +136,16 @@ async def _add_member(demo_tenant: DemoTenant, owner: User, person: User, role: 
         except Conflict:  # invited again in the meantime: that person accepts it
             return
     await invitations.accept(invitations.build_link(invitation).partition("token=")[2], person.id)
+
+
+async def _ensure_api_keys(tenant_name: str, owner: User) -> None:
+    async with db.transaction(user_id=owner.id) as session:
+        tenant = await _find_tenant(session, owner, tenant_name)
+        assert tenant is not None
+        await db.set_tenant(session, tenant.id)
+        secret = await api_keys.create_keys(await entry.enter_founder(session, tenant, owner))
+    if secret:
+        await api_keys.use_key(secret)
 
 
 async def _ensure_operator(email: str, name: str, role: str) -> None:

@@ -1,0 +1,232 @@
+"""What the page shows of API keys, and changes in them."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import reflex as rx
+from pydantic import create_model
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.access.actions import Action
+from shared.access.decision import decide, has_permission
+from shared.access.refusal_messages import build_refusal
+from shared.access.roles import Role
+from shared.api_keys import keys
+from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
+from shared.api_keys.keys import CreatedKey, KeyRequest, KeyView
+from shared.core.context import Ctx
+from shared.core.paging import Page
+from shared.tenancy import roles, service_accounts
+from shared.tenancy.service_accounts import ServiceAccountView
+from shared.ui.admission import Upsell, upsell_for
+from shared.ui.authorize import needs
+from shared.ui.dialogs import ConfirmForm
+from shared.ui.forms import Form, VersionedForm, choice_of, id_of, parse_id
+from shared.ui.list_state import ListState
+from shared.ui.one_time_secret import send_secret
+from tenant_app.pages.api_keys.accounts import ACCOUNT_DIALOGS, ServiceAccountsState
+from tenant_app.pages.api_keys.rows import (
+    LIFETIMES,
+    MYSELF,
+    OVERLAPS,
+    KeyRow,
+    account_row,
+    curl_example,
+    holder_choices,
+    key_row,
+    list_scope_choices,
+    python_example,
+    role_choices,
+    scope_groups,
+)
+from tenant_app.permission_boxes import PermissionGroupRow, checkbox_name
+from tenant_app.shell import PageState
+
+PAGE_SIZE = 25
+SECRET_DIALOG = "secret"  # opened by the handlers alone, with the secret that they send
+
+
+class BaseKeyForm(Form):
+    name: str
+    networks: str = ""
+    origins: str = ""
+
+    def selected_scopes(self) -> set[str]:
+        values = self.model_dump()
+        return {scope for scope in list_scope_choices() if values[checkbox_name(scope)] == "on"}
+
+
+class BaseKeyCreationForm(BaseKeyForm):
+    lifetime: Annotated[str, choice_of(dict(LIFETIMES))]
+    holder: Annotated[str, id_of("sac")] | Literal["me"] = "me"
+
+    def build_request(self) -> KeyRequest:
+        lifetime = None if self.lifetime == "never" else timedelta(days=int(self.lifetime))
+        return KeyRequest(
+            name=self.name,
+            scopes=self.selected_scopes(),
+            expires_at=datetime.now(UTC) + lifetime if lifetime else None,
+            networks=_split(self.networks),
+            origins=_split(self.origins),
+            service_account_id="" if self.holder == MYSELF else self.holder,
+        )
+
+
+class BaseKeyChangeForm(BaseKeyForm, VersionedForm):
+    pass
+
+
+class RotationForm(Form):
+    overlap: Annotated[str, choice_of([hours for hours, _, _ in OVERLAPS])]
+
+
+def _split(text: str) -> list[str]:
+    """The entries of a field with several lines, which commas may separate too."""
+    return [entry for entry in re.split(r"[\s,]+", text) if entry]
+
+
+def _checkbox_fields() -> Any:
+    """A field for every scope."""
+    return {checkbox_name(scope): (Literal["", "on"], "") for scope in list_scope_choices()}
+
+
+@cache
+def key_creation_form() -> type[BaseKeyCreationForm]:
+    return create_model("KeyCreationForm", __base__=BaseKeyCreationForm, **_checkbox_fields())
+
+
+@cache
+def key_change_form() -> type[BaseKeyChangeForm]:
+    return create_model("KeyChangeForm", __base__=BaseKeyChangeForm, **_checkbox_fields())
+
+
+class PageData(NamedTuple):
+    ctx: Ctx
+    keys: Page[KeyView]
+    accounts: Sequence[ServiceAccountView]
+    roles_by_key: dict[str, Role]
+
+
+class ApiKeysState(ServiceAccountsState, ListState, PageState):
+    reads: ClassVar[Action] = API_KEY_READ
+    dialogs: ClassVar[Sequence[str]] = ("create_account",)
+    filled_dialogs: ClassVar[Sequence[str]] = ("create",)
+    row_dialogs: ClassVar[Sequence[str]] = ("change", "rotate", "revoke", *ACCOUNT_DIALOGS)
+    loaded: bool = False
+    rows: list[KeyRow] = []
+    upsell: Upsell = Upsell()  # while the plan has no API access
+    upsell_reason: str = ""
+    subject: KeyRow = KeyRow()
+    groups: list[PermissionGroupRow] = []
+    holders: list[tuple[str, str]] = []
+    curl_text: str = ""
+    python_text: str = ""
+
+    @rx.event
+    @needs(API_KEY_READ, page=True)
+    async def load(self) -> None:
+        if not self.is_hydrated and self.dialog == SECRET_DIALOG:  # the page was loaded again without it
+            self.dialog = ""
+        async with self._open_page(ApiKeysState.load, keys.TOPIC, "roles", "members") as ctx:
+            page_data = await self._read(ctx)
+        self._show(page_data)
+
+    async def _read(self, ctx: Ctx) -> PageData:
+        key_page = await keys.list_keys(ctx, after=self._cursor(), limit=PAGE_SIZE)
+        accounts: Sequence[ServiceAccountView] = ()
+        if has_permission(ctx, actions.SERVICE_ACCOUNT_READ):
+            accounts = (await service_accounts.list_accounts(ctx, limit=service_accounts.MAX_ACCOUNTS)).rows
+        return PageData(ctx, key_page, accounts, {role.key: role for role in await roles.list_roles(ctx)})
+
+    def _show(self, page_data: PageData) -> None:
+        ctx, key_page, accounts, roles_by_key = page_data
+        self.rows = [key_row(ctx, key) for key in key_page.rows]
+        self._show_page(key_page, "key")
+        self.accounts = [account_row(ctx, roles_by_key, account) for account in accounts]
+        self.role_choices = role_choices(ctx, roles_by_key)
+        verdict = decide(ctx, API_KEY_CREATE)
+        refusal = None if verdict.allowed else build_refusal(verdict.reason, API_KEY_CREATE, ctx)
+        self.upsell, self.upsell_reason = upsell_for(refusal), refusal.detail if refusal else ""
+        self.curl_text, self.python_text = curl_example(), python_example()
+        self.loaded = True
+
+    async def _reload(self) -> None:
+        async with self._ctx() as ctx:
+            page_data = await self._read(ctx)
+        self._show(page_data)
+
+    async def _fill_dialog(self, dialog: str, row_id: str) -> None:
+        if dialog in ACCOUNT_DIALOGS:
+            self._fill_account_dialog(row_id)
+            return
+        if dialog not in ("create", *self.row_dialogs):
+            return
+        async with self._ctx() as ctx:
+            key = None if dialog == "create" else await keys.get(ctx, parse_id("key", row_id))
+        self.subject = key_row(ctx, key) if key else KeyRow()
+        self.groups = scope_groups(ctx, frozenset(key.scopes if key else ()))
+        self.holders = holder_choices(ctx, self.accounts)
+
+    @rx.event
+    @needs(API_KEY_CREATE)
+    async def create_key(self, payload: dict[str, Any]) -> EventSpec:
+        form = key_creation_form().read(payload)
+        async with self._change_page() as ctx:
+            created = await keys.create(ctx, form.build_request())
+            page_data = await self._read(ctx)
+        return self._show_secret(page_data, created)
+
+    @rx.event
+    @needs(API_KEY_CREATE)
+    async def rotate_key(self, payload: dict[str, Any]) -> EventSpec:
+        overlap, subject = timedelta(hours=int(RotationForm.read(payload).overlap)), self.subject
+        async with self._change_page() as ctx:
+            rotated = await keys.rotate(ctx, parse_id("key", subject.id), overlap=overlap)
+            page_data = await self._read(ctx)
+        return self._show_secret(page_data, rotated)
+
+    def _show_secret(self, page_data: PageData, created: CreatedKey) -> EventSpec:
+        """Sends the secret to the browser without storing it in the state."""
+        self._show(page_data)
+        self._close_dialog()
+        self.subject, self.dialog = key_row(page_data.ctx, created.key), SECRET_DIALOG
+        return send_secret(created.text)
+
+    @rx.event
+    @needs(API_KEY_CREATE)
+    async def change_key(self, payload: dict[str, Any]) -> EventSpec:
+        form, subject = key_change_form().read(payload), self.subject
+        async with self._change_page() as ctx:
+            key = await keys.get(ctx, parse_id("key", subject.id))
+            # What this page has no words for yet is no box in the form, and stays.
+            unlisted = set(key.scopes) - set(list_scope_choices())
+            await keys.change(
+                ctx,
+                key.id,
+                name=form.name,
+                scopes=form.selected_scopes() | unlisted,
+                networks=_split(form.networks),
+                origins=_split(form.origins),
+                version=form.row_version,
+            )
+            page_data = await self._read(ctx)
+        return self._finish(page_data, f"Changed {form.name}.", "Takes effect on the next request.")
+
+    @rx.event
+    @needs(API_KEY_REVOKE)
+    async def revoke_key(self, payload: dict[str, Any]) -> EventSpec:
+        form, subject = ConfirmForm.read(payload), self.subject
+        form.check(subject.name)
+        async with self._change_page() as ctx:
+            await keys.revoke(ctx, parse_id("key", subject.id))
+            page_data = await self._read(ctx)
+        return self._finish(page_data, f"Revoked {subject.name}.", "Programs that use it are refused.")
+
+    def _finish(self, page_data: PageData, title: str, detail: str) -> EventSpec:
+        self._show(page_data)
+        self._close_dialog()
+        return rx.toast.success(title, description=detail)
