@@ -10,7 +10,6 @@ GROUP_TITLES = {  # noun of a permission: what the form calls the group
     "role": "Roles",
     "settings": "Organisation",
     "owner": "Organisation",
-    "home": "Organisation",
     "access": "Insight",
     "audit": "Insight",
     "report": "Insight",

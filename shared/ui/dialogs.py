@@ -109,8 +109,7 @@ def result_dialog(
     foot = rx.el.div(rx.dialog.close(button("Done", kind="primary")), class_name="dialog-foot")
     content = rx.dialog.content(
         heading,
-        rx.el.div(*children, class_name="dialog-body"),
-        foot,
+        rx.el.div(rx.el.div(*children, class_name="dialog-body"), foot),
         max_width="var(--dialog-wide)",
         on_interact_outside=rx.prevent_default,
     )

@@ -32,7 +32,7 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{permission.replace(':', '_')}" for permission in list_permissions()), ""),
-    "may_home_read": "on",  # a key without a scope is no key
+    "may_member_read": "on",  # a key without a scope is no key
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     **dict.fromkeys(("void_ids", "voids_unpaid"), ""),
     **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "tax_id", "tax_id_type"), ""),

@@ -63,7 +63,10 @@ def accounts_section() -> rx.Component:
         class_name="row",
     )
     box = panel(rx.cond(ApiKeysState.loaded, content, skeleton_rows(1)), name="Service accounts")
-    return rx.cond(is_allowed(actions.SERVICE_ACCOUNT_READ), rx.el.div(heading, box, class_name="section"))
+    has_use: Any = (ApiKeysState.upsell.feature == "") | has_items(ApiKeysState.accounts)
+    return rx.cond(
+        is_allowed(actions.SERVICE_ACCOUNT_READ) & has_use, rx.el.div(heading, box, class_name="section")
+    )
 
 
 def _fields(name: Any, role: Any) -> list[rx.Component]:

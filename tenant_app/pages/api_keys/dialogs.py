@@ -16,7 +16,7 @@ from shared.ui.controls import (
 from shared.ui.dialogs import confirm_field, form_dialog, result_dialog
 from shared.ui.one_time_secret import one_time_secret
 from shared.ui.panels import small
-from tenant_app.pages.api_keys.rows import LIFETIMES, MYSELF, OVERLAPS
+from tenant_app.pages.api_keys.rows import DEFAULT_OVERLAP, LIFETIMES, MYSELF, OVERLAPS
 from tenant_app.pages.api_keys.state import SECRET_DIALOG, ApiKeysState
 
 
@@ -117,7 +117,7 @@ def _rotate_dialog() -> rx.Component:
         "rotate",
         f"Rotate {subject.name}",
         "You get a new secret. Name, scopes and expiry stay the same.",
-        radio_cards("How long the current secret keeps working", "overlap", OVERLAPS, value=OVERLAPS[0][0]),
+        radio_cards("How long the current secret keeps working", "overlap", OVERLAPS, value=DEFAULT_OVERLAP),
         former_note,
         confirm="Rotate key",
         submit=ApiKeysState.rotate_key,
@@ -171,7 +171,7 @@ def _secret_dialog() -> rx.Component:
         SECRET_DIALOG,
         f"Copy the secret of {subject.name}",
         "Store it in a safe place now. We keep only a hash, so it can’t be shown again.",
-        one_time_secret("key", gone="This secret can’t be shown again. Rotate the key to get a new one."),
+        one_time_secret("secret", gone="This secret can’t be shown again. Rotate the key to get a new one."),
         former_note,
         _example("curl", ApiKeysState.curl_text),
         _example("Python", ApiKeysState.python_text),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.access import actions
 from shared.access.decision import has_permission
+from shared.access.permissions import Permission
 from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES, Role, can_grant
 from shared.api_keys.keys import KeyState, KeyView
 from shared.core.config import settings
@@ -36,11 +37,12 @@ ACCOUNT_COLUMNS = [
 EXPIRES_SOON = timedelta(days=7)
 ABOVE_READER_TEXT = "It has permissions you don’t have. Ask an owner."
 LIFETIMES = [("90", "In 90 days"), ("30", "In 30 days"), ("365", "In 365 days"), ("never", "Never")]
-OVERLAPS = [  # hours
-    ("24", "24 hours", "Both keys work until then. Enough for most deployments."),
-    ("1", "1 hour", "Both keys work until then."),
-    ("168", "7 days", "Both keys work until then."),
-    ("0", "Ends at once", "Programs that use it are refused. Choose this for a leaked key."),
+DEFAULT_OVERLAP = "24"  # hours
+OVERLAPS = [
+    ("0", "Ends at once", "Programs that use it are refused. Choose this for a leaked secret."),
+    ("1", "1 hour", "Both secrets work until then."),
+    (DEFAULT_OVERLAP, "24 hours", "Both secrets work until then. Enough for most deployments."),
+    ("168", "7 days", "Both secrets work until then."),
 ]
 MYSELF = "me"
 
@@ -96,14 +98,15 @@ def key_row(ctx: Ctx, key: KeyView) -> KeyRow:
     status = _status(key)
     scopes = [ScopeRow(text=permission_text(scope) or scope, code=scope) for scope in key.scopes]
     is_own = key.holder_id == ctx.actor_id
-    limits = [*(["Limited addresses"] if key.networks else []), *(["Web pages"] if key.origins else [])]
+    limits = [*(["IP-restricted"] if key.networks else []), *(["Web pages"] if key.origins else [])]
+    first_scope = scopes[0].text.partition(",")[0]
     return KeyRow(
         id=key.id,
         name=key.name,
         hint=key.hint,
         holder="You" if is_own else key.holder_name,
         holder_note="Service account" if key.holder_type == "service_account" else "",
-        scopes_text=scopes[0].text + (f" and {len(scopes) - 1} more" if len(scopes) > 1 else ""),
+        scopes_text=f"{first_scope} and {len(scopes) - 1} more" if len(scopes) > 1 else first_scope,
         scopes=scopes,
         limits_text=" · ".join(limits),
         status=status,
@@ -149,8 +152,8 @@ def account_row(ctx: Ctx, roles_by_key: Mapping[str, Role], account: ServiceAcco
 
 
 def list_scope_choices() -> list[str]:
-    """What any key can be given, as far as this page has words for it, alphabetical."""
-    allowed = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS
+    """What a key can be given, as far as this page has words for it, alphabetical. No endpoint asks for `home:read`."""
+    allowed = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS - {Permission.HOME_READ}
     return sorted(permission for permission in allowed if permission_text(permission))
 
 
@@ -179,17 +182,19 @@ def holder_choices(ctx: Ctx, accounts: list[AccountRow]) -> list[tuple[str, str]
 
 def curl_example() -> str:
     return (
-        'export BULKHEAD_API_KEY="paste the key here"\n'
-        f'curl -H "Authorization: Bearer $BULKHEAD_API_KEY" {settings().tenant_url}/api/v1/me'
+        'export BULKHEAD_API_KEY="your secret"\n'
+        'curl -H "Authorization: Bearer $BULKHEAD_API_KEY" \\\n'
+        f"  {settings().tenant_url}/api/v1/me"
     )
 
 
 def python_example() -> str:
     return (
         "import os, requests\n\n"
+        'secret = os.environ["BULKHEAD_API_KEY"]\n'
         "response = requests.get(\n"
         f'    "{settings().tenant_url}/api/v1/me",\n'
-        '    headers={"Authorization": f"Bearer {os.environ[\'BULKHEAD_API_KEY\']}"},\n'
+        '    headers={"Authorization": f"Bearer {secret}"},\n'
         "    timeout=10,\n"
         ")\n"
         "print(response.json())"

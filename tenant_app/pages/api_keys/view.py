@@ -81,7 +81,7 @@ def key_line(key: KeyRow) -> rx.Component:
         rx.el.span(key.name, class_name="strong cut-anywhere"),
         rx.el.code(key.hint, class_name="mono muted small"),
         rx.cond(key.limits_text != "", small(key.limits_text)),
-        small(key.holder, " · used ", _used_ago(key), class_name="only-small"),
+        small(key.holder, " · ", key.scopes_text, " · ", _used_ago(key), class_name="only-small"),
         class_name="two",
     )
     holder = text_with_note(
@@ -100,7 +100,8 @@ def key_line(key: KeyRow) -> rx.Component:
 
 
 def _used_ago(key: KeyRow) -> rx.Component:
-    return rx.cond(key.last_used_at != "", local_time(key.last_used_at, "", "ago"), "never")
+    used = rx.fragment("used ", local_time(key.last_used_at, "", "ago"))
+    return rx.cond(key.last_used_at != "", used, "never used")
 
 
 def keys_panel() -> rx.Component:
@@ -138,9 +139,7 @@ def api_keys_page() -> rx.Component:
         page_header(
             "API keys",
             description=rx.fragment(
-                "Programs use them to call the API. Changes are in the ",
-                link("audit log", page_href("audit")),
-                ".",
+                "Programs use them to call the API. ", link("View changes", page_href("audit"))
             ),
             actions=[guard_control(API_KEY_CREATE, new, "New key", glyph="plus")],
         ),
