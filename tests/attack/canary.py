@@ -15,20 +15,23 @@ from typing import Any
 
 from psycopg import sql
 
+from shared.api_keys import keys
 from shared.core import crypto
 from shared.core.config import settings
+from shared.tenancy import key_texts
 from tests.attack.report import Report
 from tests.attack.serve import LIBRARY_COOKIE
 from tests.attack.world import World
 from tests.support import factories
 
 KIND = "canary"
-COOKIE, CLIENT_TOKEN, TOKEN, LINK, KEY, PASSWORD = (
+COOKIE, CLIENT_TOKEN, TOKEN, LINK, KEY, API_KEY, PASSWORD = (
     "session cookie",
     "client token",
     "token",
     "link",
     "key",
+    "API key",
     "password",
 )
 MIN_LENGTH = 20  # of a secret
@@ -96,13 +99,13 @@ issued_path: Path | None = None  # in the process of an app
 
 
 def record_issued(path: Path | None) -> None:
-    """In the process of an app: every token and link that it makes is written to the file at `issued_path`.
+    """In the process of an app: every token, link and API key that it makes is written to the file at `issued_path`.
 
     `path`: None until a fork of the process says which file is its own.
     """
     global issued_path
     issued_path = path
-    new_token, sign = crypto.new_token, crypto.sign
+    new_token, sign, new_key_text = crypto.new_token, crypto.sign, key_texts.new_key_text
 
     def record(kind: str, secret: str) -> str:
         if issued_path is not None:
@@ -110,6 +113,12 @@ def record_issued(path: Path | None) -> None:
                 file.write(json.dumps([kind, secret]) + "\n")
         return secret
 
+    def record_key(tenant_id: str) -> key_texts.KeyText:
+        key = new_key_text(tenant_id)
+        record(API_KEY, key.text)
+        return key
+
+    keys.new_key_text = record_key
     crypto.new_token = lambda: record(TOKEN, new_token())
     crypto.sign = lambda *parts: (record(LINK, sign(*parts)), record(LINK, sign(*parts).rpartition(".")[2]))[
         0

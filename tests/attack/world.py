@@ -195,15 +195,19 @@ class World:
         return next(str(row["key"]) for row in rows if row["name"] == OWN_ROLES[self.names[tenant_id]])
 
     def forget_rows_with(self, words: Sequence[str]) -> None:
-        """Acme's own, which its owner has made during the attack: roles, and rows of product modules with such a word.
+        """Acme's own, which its owner has made during the attack: roles, and keys and rows of product modules with such a word.
 
         Its name as well: whoever changes it next is shown both.
         """
         tables = [
-            str(model.__tablename__)
-            for module in registry.list_modules()
-            if module.example is not None
-            for model in module.tables
+            "api_key",
+            "service_account",
+            *(
+                str(model.__tablename__)
+                for module in registry.list_modules()
+                if module.example is not None
+                for model in module.tables
+            ),
         ]
         with self.superuser() as superuser:
             superuser.execute(

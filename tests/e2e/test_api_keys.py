@@ -77,7 +77,7 @@ def test_key_is_copied_used_audited_rotated_and_revoked(new_visitor: type[NewVis
     page.get_by_role("dialog").get_by_role("radio", name="1 hour").check()
     page.get_by_role("dialog").get_by_role("button", name="Rotate key").click()
     second = copy_secret(page)
-    expect(line).to_contain_text(f"{first[-4:]} works until")
+    expect(line).to_contain_text(f"{first[-4:]} until")
     assert [ask(secret).status_code for secret in (first, second)] == [200, 200]
     end_overlap("Deployments")
     assert [ask(secret).status_code for secret in (first, second)] == [401, 200]

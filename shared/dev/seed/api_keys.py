@@ -1,4 +1,4 @@
-"""The demo cast's API keys. Nobody has their secrets: they show what the page looks like."""
+"""The demo cast's API keys, for the look of their page. Their secrets are thrown away."""
 
 from datetime import timedelta
 

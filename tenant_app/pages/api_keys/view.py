@@ -56,7 +56,7 @@ def _status(key: KeyRow) -> rx.Component:
     )
     former_note = rx.cond(
         key.previous_hint != "",
-        small("Former ", key.previous_hint, " works until ", local_time(key.previous_ends_at, "", "moment")),
+        small("Former key ", key.previous_hint, " until ", local_time(key.previous_ends_at, "", "moment")),
     )
     return rx.el.div(badge(key.status, key.tone), small(note), former_note, class_name="two")
 
@@ -139,7 +139,7 @@ def api_keys_page() -> rx.Component:
         page_header(
             "API keys",
             description=rx.fragment(
-                "Programs use them to call the API. ", link("View changes", page_href("audit"))
+                "Programs use them to call the API. ", link("Audit log", page_href("audit"))
             ),
             actions=[guard_control(API_KEY_CREATE, new, "New key", glyph="plus")],
         ),
