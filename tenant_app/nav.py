@@ -3,8 +3,8 @@
 from typing import Any
 
 from shared.access import actions
-from shared.outbound_webhooks.actions import WEBHOOK_READ
 from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ
+from shared.outbound_webhooks.actions import WEBHOOK_READ
 from shared.ui.shell import NavLink
 from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
 
