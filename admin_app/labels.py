@@ -172,6 +172,10 @@ SECURITY_EVENT_LABELS = {  # kind: title, explanation
         "Cross-tenant attempts",
         "A signed-in user requested another organisation. Answered as not found.",
     ),
+    "tenant_conflict": (
+        "Conflicting organisations",
+        "A request named two organisations, by its host and by its key, token or session. It was refused.",
+    ),
     "missing_tenant_context": (
         "Missing tenant context",
         "Blocked queries without a tenant (should be 0).",

@@ -18,6 +18,8 @@ class Permission(StrEnum):
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
     HOME_READ = "home:read"
+    JWT_ISSUER_READ = "jwt_issuer:read"
+    JWT_ISSUER_WRITE = "jwt_issuer:write"
     MEMBER_INVITE = "member:invite"
     MEMBER_READ = "member:read"
     MEMBER_WRITE = "member:write"

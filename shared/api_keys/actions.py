@@ -1,4 +1,4 @@
-"""What members can do with API keys."""
+"""What members can do with API keys, and with the issuers of their own tokens."""
 
 from shared.access.actions import Action
 from shared.access.permissions import Permission
@@ -9,5 +9,20 @@ API_KEY_CREATE = Action(
 API_KEY_READ = Action("api_key:read", Permission.API_KEY_READ, "view API keys")
 API_KEY_REVOKE = Action(
     "api_key:revoke", Permission.API_KEY_WRITE, "revoke API keys", writes=True, allowed_when_unpaid=True
+)
+JWT_ISSUER_DELETE = Action(
+    "jwt_issuer:delete",
+    Permission.JWT_ISSUER_WRITE,
+    "remove token issuers",
+    writes=True,
+    allowed_when_unpaid=True,
+)
+JWT_ISSUER_READ = Action("jwt_issuer:read", Permission.JWT_ISSUER_READ, "view token issuers")
+JWT_ISSUER_WRITE = Action(
+    "jwt_issuer:write",
+    Permission.JWT_ISSUER_WRITE,
+    "add and change token issuers",
+    writes=True,
+    feature="api_access",
 )
 API_USE = Action("api:use", Permission.HOME_READ, "use the API", feature="api_access")

@@ -1,4 +1,4 @@
-"""The tables of API keys, and of answers that are kept by idempotency key."""
+"""The tables of API keys, of answers that are kept by idempotency key, and of token issuers."""
 
 from datetime import datetime
 
@@ -49,4 +49,25 @@ class IdempotencyKey(TenantRow, table=True):
     status: int | None = None  # of the answer; None only inside the transaction of the request
     headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
     body: bytes | None = Field(default=None, sa_type=LargeBinary)  # sealed
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class JwtIssuer(Versioned, TenantRow, table=True):
+    """A customer's own issuer, whose JSON web tokens the API accepts."""
+
+    __tablename__ = "jwt_issuer"
+
+    id: str = Field(default_factory=lambda: new_id("jwi"), primary_key=True)
+    name: str
+    issuer: str  # the claim `iss`
+    audience: str  # in the claim `aud`
+    jwks_url: str
+    algorithms: list[str] = Field(sa_type=ARRAY(Text))
+    tenant_claim: str  # whose value is the id of this tenant
+    role: str  # key of the highest role that a token can have
+    role_claim: str = ""  # "": every token has the highest role
+    # "value" of the role claim and "role" that it gives, in order of priority
+    role_map: list[dict[str, str]] = Field(default_factory=list, sa_type=JSONB)
+    enabled: bool = True
+    created_by_name: str
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     tenant_url: str = Field("http://localhost:3000", alias="BULKHEAD_TENANT_URL")
     admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
     sandbox_url: str = Field("http://localhost:3002", alias="BULKHEAD_SANDBOX_URL")
+    tenant_domain: str | None = Field(None, alias="BULKHEAD_TENANT_DOMAIN")
     stripe_secret_key: SecretStr | None = Field(None, alias="STRIPE_SECRET_KEY")
     stripe_webhook_secrets: SecretStr | None = Field(None, alias="STRIPE_WEBHOOK_SECRETS")
     stripe_api_base: str | None = Field(None, alias="STRIPE_API_BASE")
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
     def _check_origin(cls, value: str) -> str:
         """Browsers send their own spelling of it, which forms and sockets are compared with."""
         return setting_urls.normalize_origin(value)
+
+    @field_validator("tenant_domain")
+    @classmethod
+    def _check_tenant_domain(cls, value: str | None) -> str | None:
+        return setting_urls.normalize_domain(value) if value is not None else None
 
     @field_validator("database_url", "database_migrate_url", "database_direct_url")
     @classmethod
@@ -127,6 +133,7 @@ class Settings(BaseSettings):
             "master_keys",
             "metrics_token",
             "security_contact",
+            "tenant_domain",
         ),
         *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
         mode="before",

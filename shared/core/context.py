@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.ids import is_id
 
-ActorType = Literal["user", "operator", "job", "api_key"]
+ActorType = Literal["user", "operator", "job", "api_key", "external"]  # external: of a customer's issuer
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,14 @@ def normalize_origin(value: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if port in (None, DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
+def normalize_domain(value: str) -> str:
+    """In lower case, without a final dot. Raises ValueError for what isn't the name of a domain."""
+    domain = value.strip().lower().rstrip(".")
+    if not re.fullmatch(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", domain):
+        raise ValueError("must be a domain such as example.com, without scheme, port and wildcard")
+    return domain
+
+
 def find_public_origin_problem(origin: str) -> str:
     """Why this origin can't be a public one, as the end of a sentence that begins with the setting; or ""."""
     parts = urlsplit(origin)

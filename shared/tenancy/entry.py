@@ -36,7 +36,7 @@ from shared.tenancy.admissions import (
     find_ended_refusal,
     get_effective_state,
 )
-from shared.tenancy.entry_repository import KeyStanding, Standing, TenantStanding
+from shared.tenancy.entry_repository import IssuerStanding, KeyStanding, Standing, TenantStanding
 from shared.tenancy.models import Membership, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
@@ -304,7 +304,7 @@ async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
     return await get_rights(tenant, verified=standing.user_verified)
 
 
-async def get_rights(tenant: TenantStanding | KeyStanding, *, verified: bool) -> Rights:
+async def get_rights(tenant: TenantStanding | KeyStanding | IssuerStanding, *, verified: bool) -> Rights:
     """What the tenant may use. `verified`: whether the person's address is."""
     state = get_effective_state(tenant.tenant_state, verified=verified)
     facts = tenant.tenant_id, tenant.rights_version, tenant.epoch, state

@@ -1,6 +1,6 @@
 """SQL of `entry`: memberships of users, operators and visits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -13,10 +13,12 @@ from shared.core.db import RawConnection, now
 from shared.identity.models import Operator
 from shared.tenancy.key_texts import ClaimedKey
 from shared.tenancy.models import Membership, Tenant
+from shared.tenancy.token_texts import ClaimedToken
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
 AUTHENTICATE = "select * from authenticate_user(%s, %s)"
 AUTHENTICATE_KEY = "select * from authenticate_key(%s, %s)"
+AUTHENTICATE_TOKEN = "select * from authenticate_token(%s, %s, %s)"
 NOTE_KEY_USE = "select note_key_use(%s, %s)"
 LIST_TENANTS = "select * from list_tenants_of_user(%s)"
 UNKNOWN_SLUG = "-"  # no slug is this one
@@ -121,6 +123,43 @@ async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> Key
     *facts, epoch = row
     role = StandingRole._make(facts[21:28]) if facts[21] is not None else None
     return KeyStanding._make((*facts[:21], role, epoch))
+
+
+class IssuerStanding(NamedTuple):
+    """An issuer whose tokens a tenant accepts, and the roles that it can give."""
+
+    issuer_id: str
+    name: str
+    issuer: str
+    audience: str
+    jwks_url: str
+    algorithms: Sequence[str]
+    tenant_claim: str
+    highest_role: str  # key
+    role_claim: str  # "" where everybody gets the highest role
+    role_map: Sequence[Mapping[str, str]]  # "value" of the claim and "role", the first one that fits counts
+    tenant_id: str
+    slug: str
+    tenant_name: str
+    tenant_state: str
+    suspension_message: str
+    rights_version: int
+    epoch: int  # of the catalog
+    roles: Mapping[str, StandingRole]  # by key
+
+
+async def list_issuer_standings(connection: RawConnection, token: ClaimedToken) -> list[IssuerStanding]:
+    """In one statement, with the row security of the claimed tenant: its enabled issuers of this name and audience."""
+    claimed = token.tenant_id, token.issuer, list(token.audiences)
+    facts_by_id: dict[str, tuple[Any, ...]] = {}
+    roles_by_id: dict[str, dict[str, StandingRole]] = {}
+    for row in await (await connection.execute(AUTHENTICATE_TOKEN, claimed)).fetchall():
+        role = StandingRole._make(row[17:])
+        facts_by_id[row[0]] = row[:17]
+        roles_by_id.setdefault(row[0], {})[role.key] = role
+    return [
+        IssuerStanding._make((*facts, roles_by_id[issuer_id])) for issuer_id, facts in facts_by_id.items()
+    ]
 
 
 async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None:

@@ -70,6 +70,16 @@ class FormerSlug(TenantRow, table=True):
     kept_until: datetime = Field(sa_type=timestamptz())
 
 
+class TenantHost(TenantRow, table=True):
+    """A host of the tenant's own, as `id`. Only a verified one leads anywhere, and belongs to one tenant."""
+
+    __tablename__ = "tenant_host"
+
+    id: str = Field(primary_key=True)  # in lower case, without port
+    verified_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
 class SignUp(SQLModel, table=True):
     """A submitted sign-up, until a job has processed it. Global, because there is no tenant yet."""
 

@@ -24,6 +24,7 @@ MODULE = Module(
         models.ServiceAccount,
         models.SignUp,
         models.Tenant,
+        models.TenantHost,
         models.TenantKey,
         models.TenantSettings,
     ],
@@ -102,6 +103,7 @@ MODULE = Module(
         AuditAction.PROVISIONING_RESUMED: "re-ran setup",
         AuditAction.PROVISIONING_STEP_DONE: with_key("finished setup:"),
         AuditAction.PROVISIONING_STEP_FAILED: with_key("failed setup:"),
+        AuditAction.REQUEST_REFUSED: "sent a request that named two organisations",
         AuditAction.ROLE_CHANGED: with_name("changed the role"),
         AuditAction.ROLE_CREATED: with_name("created the role"),
         AuditAction.ROLE_DELETED: with_name("deleted the role"),
@@ -175,6 +177,17 @@ MODULE = Module(
     tables={
         models.ChecklistItem: TableContract(export=True, personal=("done_by",)),
         models.FormerSlug: TableContract(export=True),
+        models.TenantHost: TableContract(
+            export=True,
+            operator_indexes=(
+                OperatorIndex(
+                    name="tenant_host_verified",
+                    columns=("id",),
+                    reason="A request names its tenant by a host, which no second tenant can have.",
+                    query="tenancy.resolution_repository.find_claimed_tenant",
+                ),
+            ),
+        ),
         models.Invitation: TableContract(export=True, personal=("email", "invited_by", "invited_by_name")),
         models.MailPreference: TableContract(export=True, personal=("user_id",)),
         models.Membership: TableContract(
@@ -193,7 +206,7 @@ MODULE = Module(
         models.Notification: TableContract(export=False, personal=("user_id", "title", "body")),
         models.ProvisioningStep: TableContract(export=False),
         models.RoleRow: TableContract(
-            export=True, erase_after=("invitation", "membership", "service_account")
+            export=True, erase_after=("invitation", "jwt_issuer", "membership", "service_account")
         ),
         models.ServiceAccount: TableContract(
             export=True, erase_after=("api_key",), personal=("created_by_name", "ended_by")

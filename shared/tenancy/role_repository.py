@@ -33,6 +33,12 @@ async def get_role(ctx: Ctx, key: str) -> RoleRow | None:
     return (await ctx.session.exec(statement, execution_options={"populate_existing": True})).first()
 
 
+async def get_existing_role(ctx: Ctx, key: str) -> RoleRow | None:
+    """As `get_role`; None for a deleted role."""
+    row = await get_role(ctx, key)
+    return row if row is not None and row.deleted_at is None else None
+
+
 async def list_custom_roles(ctx: Ctx) -> Sequence[RoleRow]:
     statement = (
         select(RoleRow)

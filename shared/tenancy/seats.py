@@ -16,8 +16,13 @@ SEAT_LIMIT = "members"  # the limit of which each member and each open invitatio
 async def lock_membership(ctx: Ctx, action: Action) -> None:
     """Lock until the transaction ends. Raises Refused when the actor's role or permissions have changed."""
     await member_repository.lock_members(ctx)
-    if ctx.actor.type in ("user", "api_key"):
-        row = await role_repository.get_active_role(ctx, ctx.holder_id)
+    if ctx.actor.type in ("user", "api_key", "external"):
+        is_external = ctx.actor.type == "external"
+        row = await (
+            role_repository.get_existing_role(ctx, ctx.role)
+            if is_external
+            else role_repository.get_active_role(ctx, ctx.holder_id)
+        )
         permissions: frozenset[str] = frozenset()
         if row is not None:
             permissions = ROLES[row.key].permissions if row.builtin else frozenset(row.permissions)

@@ -21,7 +21,13 @@ SUBJECT_KEYS = (
     "role",
     "name",
 )  # keys under which services leave the name of what they changed
-ACTOR_LABELS = {"user": "", "operator": "Bulkhead support", "job": "Bulkhead", "api_key": "API key"}
+ACTOR_LABELS = {
+    "user": "",
+    "operator": "Bulkhead support",
+    "job": "Bulkhead",
+    "api_key": "API key",
+    "external": "External identity",
+}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from shared.identity.sessions import LiveSession
 from shared.identity.sign_in import Browser
 from shared.web import app_sites
 
-MAX_KEY_LENGTH = 200  # characters
+MAX_CREDENTIAL_LENGTH = 8_100  # characters of an Authorization header: a token, whose keys are much shorter
 PENDING_COOKIE, PENDING_LIFETIME = "__Host-bulkhead-pending", timedelta(hours=24)
 
 FORWARDED_ADDRESS = re.compile(
@@ -80,10 +80,16 @@ def get_cookie_header(request: HTTPConnection) -> str:
 
 
 def get_bearer_token(request: HTTPConnection) -> str:
-    """Of the Authorization header; "" without one, with several, and for what is longer than any key."""
+    """Of the Authorization header; "" without one, with several, and for what is longer than any key or token."""
     lines = request.headers.getlist("authorization")
     scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
-    return text.strip() if scheme.lower() == "bearer" and len(text) <= MAX_KEY_LENGTH else ""
+    return text.strip() if scheme.lower() == "bearer" and len(text) <= MAX_CREDENTIAL_LENGTH else ""
+
+
+def get_host(request: HTTPConnection) -> str:
+    """Of the Host header, which the client chooses; one that is no host where there are several."""
+    hosts = request.headers.getlist("host")
+    return hosts[0] if len(hosts) == 1 else ",".join(hosts)
 
 
 def get_key_hash(request: HTTPConnection) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,8 +21,9 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_limits import TooManySockets
 from shared.identity import sessions
-from shared.tenancy import entry
-from shared.tenancy.admissions import Authenticator, Principal
+from shared.tenancy import entry, resolution
+from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
+from shared.tenancy.resolution import Sources, TenantConflict
 from shared.web import problem_responses, public_pages, request_identity
 from shared.web.app_sites import Site
 from shared.web.client_tokens import ClientTokenStore, MemoryClientTokenStore, RedisClientTokenStore
@@ -215,6 +217,8 @@ class SessionGuard:
         if not principal.tenant_id:
             return _not_found()
         scope["state"]["tenant_id"] = principal.tenant_id
+        if conflict := await _find_conflict(scope, slug, principal):
+            return conflict
         if principal.ended_message:
             return Refused(principal.ended_message, principal.ended_step, reason="membership_ended")
         closed = principal.rights.verdicts.get(actions.HOME_READ.name)
@@ -234,6 +238,21 @@ class SessionGuard:
             await audit_log.record_security_event(
                 session, kind, principal.user_id, scope["path"][:60], request_id
             )
+
+
+async def _find_conflict(scope: Scope, slug: str, principal: Principal) -> DomainError | None:
+    """Where the request's host is another tenant's, or nobody's."""
+    admission = principal.admission if isinstance(principal.admission, TenantAdmission) else None
+    try:
+        await resolution.require_same_tenant(
+            Sources(path_slug=slug, host=request_identity.get_host(HTTPConnection(scope))),
+            tenant_id=principal.tenant_id,
+            actor_id=principal.user_id,
+            admission=admission,
+        )
+    except (TenantConflict, NotFound) as refusal:
+        return refusal
+    return None
 
 
 def _client_token(scope: Scope, headers: Headers) -> str:

@@ -19,8 +19,9 @@ from shared.api_keys.actions import API_USE
 from shared.core import transaction_retries
 from shared.core.context import Ctx
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid, NotSignedIn
-from shared.tenancy import key_entry
+from shared.tenancy import key_entry, resolution, token_entry, token_texts
 from shared.tenancy.key_entry import KeyAdmission
+from shared.tenancy.resolution import Sources
 from shared.web import request_identity
 from shared.web.rest import api_limits, cors, strict_json
 from shared.web.same_origin import SAFE_METHODS
@@ -118,7 +119,10 @@ def _without_secret(body: bytes) -> str:
 
 
 async def _authenticate(request: Request) -> KeyAdmission:
-    """Raises NotSignedIn without a key in the Authorization header, and as `authenticate_key`."""
+    """By key or by token. Raises NotSignedIn without one, TenantConflict, NotFound for a host that is nobody's.
+
+    Raises as `authenticate_key` and `authenticate_token` too.
+    """
     text = request_identity.get_bearer_token(request)
     request_identity.note_session(request.scope, "")
     if not text:
@@ -126,7 +130,21 @@ async def _authenticate(request: Request) -> KeyAdmission:
             "This request has no API key.", "Send it as Authorization: Bearer bk_live_… and try again."
         )
     address = request_identity.get_client_address(request)
-    admission = await key_entry.authenticate_key(text, address=address)
+    is_token = token_texts.is_token(text)
+    if is_token:
+        admission = await token_entry.authenticate_token(text)
+    else:
+        admission = await key_entry.authenticate_key(text, address=address)
+    await resolution.require_same_tenant(
+        Sources(
+            key_text="" if is_token else text,
+            token_text=text if is_token else "",
+            host=request_identity.get_host(request),
+        ),
+        tenant_id=admission.tenant.tenant_id,
+        actor_id=admission.key_id,
+        admission=admission.tenant,
+    )
     request_identity.note_session(request.scope, request_identity.get_key_hash(request))
     request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
     return admission
