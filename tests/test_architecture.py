@@ -89,6 +89,7 @@ SECURITY_DEFINER = {
     # Deliver events of all tenants: they return ids, and numbers of events.
     *("claim_webhook_deliveries", "delete_old_webhook_events", "fan_out_events"),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
+    "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
     "is_origin_of_a_key",  # yes or no, for a request that has no key yet
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
     *("name_member", "rename_member"),  # triggers, which copy a person's name to their own memberships
@@ -330,6 +331,9 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         assert policies[table]["dispatcher"][1] == ["bulkhead_owner"], table
         assert "app.dispatching" in policies[table]["dispatcher"][2], table
     assert policies["tenant"]["dispatcher"][0] == "SELECT"
+    for table, policy in (("tenant", "claimed_slug"), ("tenant_host", "claimed_host")):
+        assert policies[table][policy][:2] == ("SELECT", ["bulkhead_owner"])
+        assert f"app.{policy}" in policies[table][policy][2]
     assert extra == {
         ("job_failure", "operators"),
         ("job_failure", "worker"),
@@ -356,7 +360,9 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         ("procrastinate_jobs", "own_jobs"),
         ("procrastinate_jobs", "worker"),
         ("role", "own_roles"),
+        ("tenant", "claimed_slug"),
         ("tenant", "own_tenants"),
+        ("tenant_host", "claimed_host"),
         ("unsigned_job", "worker"),
         ("user_session", "former_version"),
         ("user_session", "session_functions"),

@@ -1,11 +1,11 @@
 """Token issuers of a tenant: whose JSON web tokens the API accepts, and which role they give.
 
-Nobody can let an issuer give more than they have themselves, and no token makes an owner.
+A member can't let an issuer give more than they have themselves, and a token makes no owner.
 `tenancy.token_entry.authenticate_token` lets tokens in. A change takes effect on the next request.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -95,7 +95,7 @@ async def get(ctx: Ctx, issuer_id: str) -> IssuerView:
 async def create(ctx: Ctx, request: IssuerRequest) -> IssuerView:
     """Raises Invalid, Conflict for a taken audience and above `MAX_ISSUERS`, Refused for roles above the actor's."""
     policy.require(ctx, JWT_ISSUER_WRITE)
-    request = _clean(request)
+    values = _clean(request)
     await seats.lock_membership(ctx, JWT_ISSUER_WRITE)
     await _require_assignable(ctx, request)
     if await repository.count_issuers(ctx) >= MAX_ISSUERS:
@@ -105,7 +105,7 @@ async def create(ctx: Ctx, request: IssuerRequest) -> IssuerView:
         tenant_id=ctx.tenant_id,
         id=new_id("jwi"),
         created_by_name=ctx.actor.name,
-        **_list_fields(request),
+        **values,
     )
     ctx.session.add(issuer)
     audit_log.record(
@@ -119,17 +119,17 @@ async def create(ctx: Ctx, request: IssuerRequest) -> IssuerView:
 async def change(ctx: Ctx, issuer_id: str, request: IssuerRequest, *, version: int | None) -> IssuerView:
     """`version`: of the issuer that was read. Raises as `create`, NotFound, ChangedMeanwhile."""
     policy.require(ctx, JWT_ISSUER_WRITE)
-    request = _clean(request)
+    values = _clean(request)
     await seats.lock_membership(ctx, JWT_ISSUER_WRITE)
     issuer = await _lock(ctx, issuer_id)
     policy.require_grantable(ctx, await roles.get_permissions(ctx, issuer.role))
     await _require_assignable(ctx, request)
-    before, submitted = _audit_fields(issuer), _list_fields(request)
-    values = {_label(name): (before[name], value) for name, value in submitted.items()}
-    require_version(issuer, version, "this token issuer", values)
+    before = _audit_fields(issuer)
+    pairs = {_label(name): (before[name], value) for name, value in values.items()}
+    require_version(issuer, version, "this token issuer", pairs)
     await _require_free_audience(ctx, request, other_than=issuer.id)
-    if submitted != before:
-        for name, value in submitted.items():
+    if values != before:
+        for name, value in values.items():
             setattr(issuer, name, value)
         advance_version(issuer, ctx.actor.name)
         ctx.session.add(issuer)
@@ -185,8 +185,8 @@ async def _require_free_audience(ctx: Ctx, request: IssuerRequest, *, other_than
         )
 
 
-def _clean(request: IssuerRequest) -> IssuerRequest:
-    """Raises Invalid."""
+def _clean(request: IssuerRequest) -> dict[str, Any]:  # values of columns of several types
+    """The columns of the row, as `_audit_fields` has them. Raises Invalid."""
     name = clean_line(
         request.name, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH, fields=("name",)
     )
@@ -205,14 +205,10 @@ def _clean(request: IssuerRequest) -> IssuerRequest:
     }
     if problems:
         raise Invalid(next(iter(problems.values())), "Correct these and try again.", fields=problems)
-    return replace(request, name=name, algorithms=sorted(set(request.algorithms)))
-
-
-def _list_fields(request: IssuerRequest) -> dict[str, Any]:  # values of columns of several types
-    """The columns of the row, as `_audit_fields` has them."""
-    values = {field.name: getattr(request, field.name) for field in fields(request)}
     return {
-        **values,
+        **{field.name: getattr(request, field.name) for field in fields(request)},
+        "name": name,
+        "algorithms": sorted(set(request.algorithms)),
         "role_map": [{"value": entry.value, "role": entry.role} for entry in request.role_map],
     }
 

@@ -6,7 +6,7 @@ everything in the request means the tenant that they have admitted. No other hea
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from shared.tenancy.token_texts import parse_token
 
 RECORDED_EVERY = timedelta(hours=1)  # for one actor: a program that is set up wrongly asks all day
 HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}?)\.?(?::\d{0,5})?")
-UNKNOWN_HOST = "-"  # nobody's
+UNKNOWN_HOST = "-"  # no tenant has this one
 
 
 class Source(StrEnum):
@@ -46,7 +46,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantClaim:
-    """Exactly one of the names is set by an adapter; `resolve` adds the id where it had to look it up."""
+    """One of the names is set: the id where the source says it, or where `resolve` has looked it up."""
 
     source: Source
     tenant_id: str = ""
@@ -108,8 +108,8 @@ ADAPTERS: dict[Source, Callable[[Sources], TenantClaim | None]] = {
 async def resolve(sources: Sources) -> TenantClaim | None:
     """The tenant that all sources name, with its id wherever there are several or one of them is a host.
 
-    None where none names any. Reads nothing for a single source that is no host.
-    Raises NotFound for a slug or a host that is nobody's, TenantConflict.
+    None where none names any. A single path, key or token is not looked up.
+    Raises NotFound for a slug or a host that no tenant has, TenantConflict.
     """
     claims = [claim for adapter in ADAPTERS.values() if (claim := adapter(sources)) is not None]
     if len(claims) < 2 and not any(_is_host(claim) for claim in claims):
@@ -144,10 +144,8 @@ async def _look_up(claim: TenantClaim) -> TenantClaim:
     name = claim.slug or claim.host
     if not name.isascii() or not name.isprintable():
         return claim
-    return replace(
-        claim,
-        tenant_id=await resolution_repository.find_claimed_tenant(slug=claim.slug, host=claim.host),
-    )
+    tenant_id = await resolution_repository.find_claimed_tenant(slug=claim.slug, host=claim.host)
+    return TenantClaim(source=claim.source, tenant_id=tenant_id)
 
 
 def _is_host(claim: TenantClaim) -> bool:

@@ -6,7 +6,7 @@ FIND_CLAIMED_TENANT = "select find_claimed_tenant(%s, %s)"
 
 
 async def find_claimed_tenant(*, slug: str = "", host: str = "") -> str:
-    """The id of the tenant with this slug, present or kept, or with this verified host; "" where it is nobody's."""
+    """The id of the tenant with this slug, present or kept, or with this verified host; "" without one."""
     async with db.statement_connection() as connection:
         row = await (await connection.execute(FIND_CLAIMED_TENANT, (slug, host))).fetchone()
     return str(row[0]) if row else ""

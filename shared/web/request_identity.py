@@ -87,7 +87,7 @@ def get_bearer_token(request: HTTPConnection) -> str:
 
 
 def get_host(request: HTTPConnection) -> str:
-    """Of the Host header, which the client chooses; one that is no host where there are several."""
+    """Of the Host header, which the client chooses. Several are joined, so that they name no tenant."""
     hosts = request.headers.getlist("host")
     return hosts[0] if len(hosts) == 1 else ",".join(hosts)
 

@@ -241,7 +241,7 @@ class SessionGuard:
 
 
 async def _find_conflict(scope: Scope, slug: str, principal: Principal) -> DomainError | None:
-    """Where the request's host is another tenant's, or nobody's."""
+    """The refusal where the host is another tenant's or unknown."""
     admission = principal.admission if isinstance(principal.admission, TenantAdmission) else None
     try:
         await resolution.require_same_tenant(

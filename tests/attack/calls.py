@@ -37,6 +37,7 @@ from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
 from tests.attack import billed, webhooked
 from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
+from tests.support import token_issuer
 
 FLOORS = ("core", "web", "ui", "cli", "dev")  # of the machinery; between them is the domain
 NOT_CALLED = {
@@ -179,6 +180,16 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         "idempotency_key_id", tenant
     )[0],
     "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
+    **dict.fromkeys(
+        ("api_keys.issuers.change.request", "api_keys.issuers.create.request"),
+        lambda *_: token_issuer.build_request(role="viewer"),
+    ),
+    "api_keys.issuer_repository.is_audience_taken.issuer": lambda world, tenant: world.rows(
+        "jwt_issuer", "tenant_id", tenant
+    )[0]["issuer"],
+    "api_keys.issuer_repository.is_audience_taken.audience": lambda *_: token_issuer.AUDIENCE,
+    "api_keys.issuer_repository.is_audience_taken.other_than": lambda *_: "",
+    "tenancy.role_repository.get_existing_role.key": lambda world, tenant: world.own_role(tenant),
     "tenancy.role_repository.list_service_account_ids_with_role.role": lambda *_: "member",
     # What has rows in both tenants: the job that sets up each, and a person whom both have invited.
     "audit.audit_log_repository.count_events_of.actor_id": lambda *_: provisioning.TASK_NAME,

@@ -24,7 +24,18 @@ PREFIX = "/api/v1"
 DOCUMENT = "/api/v1/openapi.json"
 ACCEPTED = frozenset({200, 201, 202, 204, 409})  # of a control; 409 where an earlier one has done it
 REFUSED = frozenset({401, 402, 403, 404})
+ISSUER = {
+    "name": "By program",
+    "issuer": "https://id.example",
+    "audience": "https://api.example",
+    "jwks_url": "https://id.example/jwks.json",
+    "algorithms": ["RS256"],
+    "tenant_claim": "organisation",
+    "role": "viewer",
+}
 BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of the world and the tenant
+    "change_issuer": lambda *_: ISSUER,
+    "create_issuer": lambda *_: {**ISSUER, "issuer": "https://another.example"},
     "change_key": lambda *_: {"name": "Renamed", "scopes": ["member:read"]},
     "change_member": lambda *_: {"role": "viewer"},
     "create_key": lambda *_: {"name": "By program", "scopes": ["member:read"]},

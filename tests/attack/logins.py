@@ -72,6 +72,7 @@ HARMLESS = {
     "delete_old_trial_claims": "deletes claims that are past their time, whoever asks",
     "delete_old_webhook_events": "deletes what is old, and says how much",
     "fan_out_events": "makes deliveries of events in their own tenants, and says how many",
+    "find_claimed_tenant": "tells the id of a tenant by a name that its visitors know, and no row of it",
     "find_trial_refusal": "says whether a trial is refused, and not by whom",
     "is_origin_of_a_key": "says whether an origin is listed, and not by whose key",
     "seal_audit_log": "seals what is written, and says how much",

@@ -40,7 +40,7 @@ from shared.tenancy import (
 )
 from shared.tenancy import roles as role_services
 from tests.attack import billed, webhooked
-from tests.support import audit_chains, database, factories
+from tests.support import audit_chains, database, factories, token_issuer
 from tests.support.stand_in_mail import run_mailbox
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
@@ -58,6 +58,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "endpoint_id": ("webhook_endpoint", "id"),
     "grant_id": ("prepaid_grant", "id"),
     "key_id": ("api_key", "id"),
+    "issuer_id": ("jwt_issuer", "id"),
     "invitation_id": ("invitation", "id"),
     "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
@@ -284,6 +285,11 @@ async def build() -> World:
             "update invitation set expires_at = now() - interval '1 day' where email = any(%s)",
             [list(LAPSED.values())],
         )
+        for tenant in (acme, globex):
+            superuser.execute(
+                "insert into tenant_host (tenant_id, id, verified_at) values (%s, %s, now())",
+                [tenant.id, f"{tenant.slug}.customer.example"],
+            )
     for owner, tenant in ((ann, acme), (gil, globex)):
         async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
             only = f"Only for {owner.user.email}"
@@ -294,6 +300,7 @@ async def build() -> World:
             await keys.create(
                 ctx, keys.KeyRequest(name="Robot", scopes=["home:read"], service_account_id=account.id)
             )
+            await token_issuer.create(ctx, issuer=f"https://{tenant.slug}.example/", role="viewer")
             for module in registry.list_modules():
                 if module.example is not None:
                     await module.example(ctx)

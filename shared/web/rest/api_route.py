@@ -119,7 +119,7 @@ def _without_secret(body: bytes) -> str:
 
 
 async def _authenticate(request: Request) -> KeyAdmission:
-    """By key or by token. Raises NotSignedIn without one, TenantConflict, NotFound for a host that is nobody's.
+    """By key or by token. Raises NotSignedIn without one, TenantConflict, NotFound for an unknown host.
 
     Raises as `authenticate_key` and `authenticate_token` too.
     """
