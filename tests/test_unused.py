@@ -15,6 +15,7 @@ CALLED_BY_LIBRARIES = {  # by their name
     "factory": "by aiosmtpd",
     "handle_DATA": "by aiosmtpd",
     "handle_RCPT": "by aiosmtpd",
+    "max_header_length": "by joserfc",
     "request_async": "by stripe",
 }
 WORD = re.compile(r"[A-Za-z_]\w*")
