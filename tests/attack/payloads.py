@@ -61,7 +61,6 @@ HONEST: dict[str, Any] = {
     "lifetime": "90",
     "networks": "",
     "origins": "",
-    "overlap": "24",
     "message": "Payments are disputed.",
     "moves": "stay",
     "name": ACME,  # as it is: everybody else looks for this word
