@@ -71,7 +71,7 @@ def test_key_is_copied_used_audited_rotated_and_revoked(new_visitor: type[NewVis
 
     sent_before = len(frames)
     page.goto(PAGE)
-    expect(line).to_contain_text("now")  # last use
+    expect(line).to_contain_text("127.0.0.1")  # of the last use
     assert first not in "".join(frames[sent_before:]), "a reload sends it again"
     choose(page, "Deployments", "Rotate")
     page.get_by_role("dialog").get_by_role("radio", name="1 hour").check()
