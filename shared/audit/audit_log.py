@@ -150,6 +150,11 @@ async def export_events(ctx: Ctx, criteria: AuditFilter, *, after: str = "") -> 
     return map_page(page, lambda event: NumberedEvent(event, event.seq or numbers.get(event.id)))
 
 
+async def count_events(ctx: Ctx, criteria: AuditFilter) -> int:
+    """How many events an export has."""
+    return await audit_log_repository.count_events(ctx, criteria)
+
+
 async def list_across_tenants(
     session: AsyncSession, criteria: AuditFilter, *, after: str = "", limit: int = 50
 ) -> Page[AuditEvent]:

@@ -62,6 +62,15 @@ async def list_events(
     return (await session.exec(statement)).all()
 
 
+async def count_events(ctx: Ctx, criteria: "AuditFilter") -> int:
+    statement = (
+        select(func.count())
+        .select_from(AuditEvent)
+        .where(and_(True, *_filter_conditions(criteria, ctx.tenant_id)))
+    )
+    return (await ctx.session.exec(statement)).one()
+
+
 async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> bool:
     return await session.get(AuditEvent, (tenant_id, event_id)) is not None
 

@@ -4,6 +4,7 @@ from shared.access import actions
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction, with_key
 from shared.billing import events, models, tasks
+from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.core.registry import Module, OperatorIndex, TableContract
 
 PAYERS = ("billing",)
@@ -37,6 +38,7 @@ MODULE = Module(
     permissions={Permission.BILLING_READ: PAYERS, Permission.BILLING_WRITE: PAYERS},
     actions=[actions.BILLING_CHANGE, actions.BILLING_EXPORT, actions.BILLING_READ],
     surfaces={"/t/[tenant]/billing": actions.BILLING_READ},
+    files=[INVOICES],
     audit={
         AuditAction.BILLING_ADJUSTED: "adjusted the balance",
         AuditAction.BILLING_ADJUSTMENT_FAILED: "marked an adjustment as failed",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from shared.billing.models import (
     BillingAdjustment,
@@ -165,6 +165,18 @@ async def list_invoice_page(ctx: Ctx, *, after: str, limit: int) -> Sequence[Bil
         .limit(limit)
     )
     return (await ctx.session.exec(statement)).all()
+
+
+async def count_invoices(ctx: Ctx) -> int:
+    """Of those that `list_invoice_page` lists."""
+    statement = (
+        select(func.count())
+        .select_from(BillingInvoice)
+        .where(BillingInvoice.tenant_id == ctx.tenant_id)
+        .where(BillingInvoice.status != DRAFT)
+        .where(col(BillingInvoice.absent_at).is_(None))
+    )
+    return (await ctx.session.exec(statement)).one()
 
 
 async def list_unpaid_invoices(ctx: Ctx) -> Sequence[BillingInvoice]:

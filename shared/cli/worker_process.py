@@ -12,6 +12,7 @@ from shared.billing.sync import reconcile
 from shared.cli import login_checks, parent_watch
 from shared.core import db, log
 from shared.core.config import settings
+from shared.files import storage_registry
 from shared.jobs import worker
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
@@ -50,3 +51,4 @@ async def _run_tasks() -> None:
             task.cancel()  # the counts of decisions write what is left
         await asyncio.gather(*running_tasks, return_exceptions=True)
         await provider_registry.close()
+        await storage_registry.close()

@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     trials_per_person: int = Field(1, alias="BULKHEAD_TRIALS_PER_PERSON", ge=0, le=1_000_000)
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
     outbound_allow: str = Field("", alias="BULKHEAD_OUTBOUND_ALLOW")
+    files_dir: Path | None = Field(None, alias="BULKHEAD_FILES_DIR")
+    files_s3_url: str | None = Field(None, alias="BULKHEAD_FILES_S3_URL")
+    files_s3_bucket: str | None = Field(None, alias="BULKHEAD_FILES_S3_BUCKET")
+    files_s3_region: str = Field("us-east-1", alias="BULKHEAD_FILES_S3_REGION")
+    files_s3_key_id: str | None = Field(None, alias="BULKHEAD_FILES_S3_KEY_ID")
+    files_s3_secret: SecretStr | None = Field(None, alias="BULKHEAD_FILES_S3_SECRET")
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod
@@ -136,6 +142,7 @@ class Settings(BaseSettings):
             "tenant_domain",
         ),
         *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
+        *("files_dir", "files_s3_url", "files_s3_bucket", "files_s3_key_id", "files_s3_secret"),
         mode="before",
     )
     @classmethod
@@ -198,6 +205,33 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as http://localhost:3002/stripe")
         return value.rstrip("/") if value else None
 
+    @field_validator("files_s3_url")
+    @classmethod
+    def _check_files_s3_url(cls, value: str | None) -> str | None:
+        return None if value is None else setting_urls.normalize_origin(value)
+
+    @field_validator("files_s3_bucket", "files_s3_region")
+    @classmethod
+    def _check_files_s3_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+            raise ValueError("must have 3 to 63 lower-case letters, digits, dots and hyphens")
+        return value
+
+    @model_validator(mode="after")
+    def _require_complete_file_storage(self) -> "Settings":
+        parts = {
+            "BULKHEAD_FILES_S3_URL": self.files_s3_url,
+            "BULKHEAD_FILES_S3_BUCKET": self.files_s3_bucket,
+            "BULKHEAD_FILES_S3_KEY_ID": self.files_s3_key_id,
+            "BULKHEAD_FILES_S3_SECRET": self.files_s3_secret,
+        }
+        missing = [name for name, value in parts.items() if value is None]
+        if 0 < len(missing) < len(parts):
+            raise ValueError(f"{' and '.join(missing)} must be set as well: files are stored in a bucket")
+        if self.files_dir is not None and not missing:
+            raise ValueError("BULKHEAD_FILES_DIR and BULKHEAD_FILES_S3_BUCKET are both set: set one of them")
+        return self
+
     @model_validator(mode="after")
     def _refuse_live_key_for_stand_in(self) -> "Settings":
         """One setting moves all addresses of the SDK, so no other setting has to be checked."""
@@ -238,6 +272,15 @@ class Settings(BaseSettings):
     def frontends_dir(self) -> Path:
         """Where the frontends are built, one folder per app."""
         return self.absolute_data_dir / "web"
+
+    @property
+    def stores_files_in_bucket(self) -> bool:
+        return self.files_s3_bucket is not None
+
+    @property
+    def absolute_files_dir(self) -> Path:
+        """Where files are stored, or, with a bucket, where they are written before they are sent."""
+        return self.files_dir.resolve() if self.files_dir is not None else self.absolute_data_dir / "files"
 
     @property
     def mailbox_port(self) -> int:
@@ -291,6 +334,7 @@ class Settings(BaseSettings):
             *self._find_mail_problems(),
             *self._find_origin_problems(),
             *self._find_stripe_problems(),
+            *self._find_file_problems(),
         ]
 
     def _find_key_problems(self) -> list[str]:
@@ -398,6 +442,18 @@ class Settings(BaseSettings):
         if self.stripe_api_base is not None:
             problems.append("STRIPE_API_BASE is set: it is for stand-ins. Remove the setting.")
         return problems
+
+    def _find_file_problems(self) -> list[str]:
+        if not self.stores_files_in_bucket and self.files_dir is None:
+            return [
+                "BULKHEAD_FILES_DIR is missing: files need a place that every process of the tenant app and every worker"
+                " shares. Set a directory, or BULKHEAD_FILES_S3_URL and the others of a bucket."
+            ]
+        if self.files_s3_url is not None and (
+            problem := setting_urls.find_storage_url_problem(self.files_s3_url)
+        ):
+            return [problem]
+        return []
 
 
 def _load_development_key(root: Path) -> str:

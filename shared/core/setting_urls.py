@@ -54,6 +54,14 @@ def find_public_origin_problem(origin: str) -> str:
     return ""
 
 
+def find_storage_url_problem(origin: str) -> str:
+    """What production refuses in the address of a bucket's server, as a sentence; or ""."""
+    parts = urlsplit(origin)
+    if parts.scheme == "https" or is_private_host(parts.hostname or ""):
+        return ""
+    return "BULKHEAD_FILES_S3_URL is http:// to a public host: files would travel unencrypted. Use https://."
+
+
 def is_same_host(first_origin: str, second_origin: str) -> bool:
     """Browsers keep cookies of names with and without a final dot apart, but it is one machine and one site."""
     first_host, second_host = (

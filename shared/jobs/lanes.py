@@ -13,9 +13,10 @@ class Lane(StrEnum):
     WORK = "bulkhead"  # needs our database only
     MAIL = "bulkhead_mail"
     PROVIDER = "bulkhead_provider"  # calls the payment provider
+    FILES = "bulkhead_files"  # writes files, which takes minutes
 
 
-SLOTS = {Lane.WORK: 4, Lane.MAIL: 4, Lane.PROVIDER: 2}  # jobs at a time in each worker process
+SLOTS = {Lane.WORK: 4, Lane.MAIL: 4, Lane.PROVIDER: 2, Lane.FILES: 2}  # jobs at a time in each worker process
 _lanes_by_handler = dict[Callable[..., Any], Lane]()
 
 

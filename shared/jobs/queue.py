@@ -30,18 +30,22 @@ WAKE_JOBS = text("""
 DELETE_WAITING_JOBS = text("delete from procrastinate_jobs where task_name = :task and status = 'todo'")
 
 
-async def put(ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, **ids: str) -> None:
+async def put(
+    ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, sequence: str = "", **ids: str
+) -> None:
     """Enqueue `task`, a name in some module's TASKS, with the tenant and request id of `ctx`.
 
     Ordered jobs of one tenant run one after another, and a retried job delays the jobs behind it. Jobs with `at` or
     without `ordered` run independently, and so do all jobs that wait for an outside service: those of every lane but
-    the first. A job with `at` runs at that time or later, once per tenant and time. Raises NoTenant.
+    the first. A job with `at` runs at that time or later, once per tenant and time. Jobs of this tenant with the same
+    `sequence` run one after another in every lane. Raises NoTenant.
     """
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
     args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
     in_sequence = ordered and at is None and lane_of_task(task) is Lane.WORK
-    await _defer_job(ctx.session, task, ctx.tenant_id if in_sequence else None, args, at)
+    lock = f"{ctx.tenant_id}:{sequence}" if sequence else ctx.tenant_id if in_sequence else None
+    await _defer_job(ctx.session, task, lock, args, at)
 
 
 async def put_platform_job(

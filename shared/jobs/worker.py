@@ -28,7 +28,7 @@ from shared.jobs.signatures import ForgedJob
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
 INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # refusals for which a job is not started
-MAX_CONNECTIONS = 8  # one of each lane listens
+MAX_CONNECTIONS = 9  # one of each lane listens
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0
 SUSPENDED_RETRY_MINUTES = 60  # fallback for jobs that `queue.wake_jobs` did not wake
@@ -62,6 +62,16 @@ def mail_job(handler: Handler) -> Handler:
     all after MailRejected.
     """
     lanes.assign_lane(handler, Lane.MAIL)
+    _external_handlers.add(handler)
+    return handler
+
+
+def file_job(handler: Handler) -> Handler:
+    """Mark a handler that writes or deletes files. Its first argument is an `ExternalJob`.
+
+    It opens short transactions, so that none waits for the storage.
+    """
+    lanes.assign_lane(handler, Lane.FILES)
     _external_handlers.add(handler)
     return handler
 

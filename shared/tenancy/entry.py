@@ -110,15 +110,62 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
         decision_counts.counting_decisions() as decisions,
         db.transaction(tenant_id=tenant_id) as session,
     ):
-        tenant = await repository.get_tenant(session, tenant_id)
-        if tenant is None or tenant.state is TenantState.DELETED:
-            raise Refused("This organisation has been deleted.", reason="tenant_deleted")
-        if tenant.state is TenantState.SUSPENDED:
-            raise Refused("This organisation is suspended.", reason="tenant_suspended")
+        tenant = await _require_active_tenant(session, tenant_id)
         # Permissions were checked when the job was enqueued. The job itself has all permissions of its tenant.
         ctx = await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
         decisions.set_context(ctx)
         yield ctx
+
+
+@asynccontextmanager
+async def enter_requester(
+    tenant_id: str, holder_id: str, *, key_id: str, request_id: str
+) -> AsyncIterator[Ctx]:
+    """For a job that works for somebody: with the rights that they have now, not those of the time they asked.
+
+    `holder_id`: a person or service account. `key_id`: of the API key that asked, "" without one.
+    Raises Refused for a holder who has left, a key that works no more, and a suspended or deleted tenant.
+    """
+    async with (
+        decision_counts.counting_decisions() as decisions,
+        db.transaction(tenant_id=tenant_id) as session,
+    ):
+        tenant = await _require_active_tenant(session, tenant_id)
+        requester = await repository.find_requester(session, tenant_id, holder_id, key_id)
+        if requester is None or (key_id and requester.scopes is None):
+            raise Refused(
+                "Whoever asked for this no longer has access.",
+                "Ask again as a member, or with a key that works.",
+                reason="membership_ended",
+            )
+        role, scopes = roles.build_role(requester.role), None
+        actor = Actor("user", holder_id, requester.name)
+        if requester.scopes is not None:
+            scopes = frozenset(requester.scopes)
+            role = Role(role.key, role.name, role.sentence, role.permissions & scopes)
+            actor = Actor("api_key", key_id, requester.name)
+        ctx = await _build_ctx(
+            session,
+            tenant,
+            actor,
+            role,
+            request_id=request_id,
+            verified=requester.is_verified,
+            key_holder_id=holder_id if key_id else "",
+            scopes=scopes,
+        )
+        decisions.set_context(ctx)
+        yield ctx
+
+
+async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> Tenant:
+    """Raises Refused (tenant_deleted, tenant_suspended)."""
+    tenant = await repository.get_tenant(session, tenant_id)
+    if tenant is None or tenant.state is TenantState.DELETED:
+        raise Refused("This organisation has been deleted.", reason="tenant_deleted")
+    if tenant.state is TenantState.SUSPENDED:
+        raise Refused("This organisation is suspended.", reason="tenant_suspended")
+    return tenant
 
 
 @asynccontextmanager
@@ -386,12 +433,18 @@ async def _build_ctx(
     request_id: str = "",
     session_hash: str = "",
     verified: bool = True,
+    key_holder_id: str = "",
+    scopes: frozenset[str] | None = None,
 ) -> Ctx:
     state = get_effective_state(tenant.state.value, verified=verified)
     epoch = await repository.get_epoch(session)
     rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
     rights = add_suspension(rights, tenant.suspension_message)
-    admission = TenantAdmission(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash)
+    admission = TenantAdmission(
+        *(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash),
+        key_holder_id=key_holder_id,
+        scopes=scopes,
+    )
     return _build_admitted_ctx(session, admission, request_id)
 
 

@@ -10,9 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.core.db import RawConnection, now
-from shared.identity.models import Operator
+from shared.identity.models import Operator, User
 from shared.tenancy.key_texts import ClaimedKey
-from shared.tenancy.models import Membership, Tenant
+from shared.tenancy.models import Membership, MembershipState, RoleRow, ServiceAccount, Tenant
 from shared.tenancy.token_texts import ClaimedToken
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
@@ -166,6 +166,79 @@ async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None
     """Of a key of the transaction's tenant."""
     connection = await session.connection()
     await connection.exec_driver_sql(NOTE_KEY_USE, (key_id, address))
+
+
+class RequesterStanding(NamedTuple):
+    """What a person or service account is in the tenant now, and the scopes of the key that they used."""
+
+    name: str
+    is_verified: bool
+    role: RoleRow
+    scopes: Sequence[str] | None  # None without a key, and for a key that works no more
+
+
+async def find_requester(
+    session: AsyncSession, tenant_id: str, holder_id: str, key_id: str
+) -> RequesterStanding | None:
+    """None for a holder who has left, is disabled or has ended."""
+    holder = await _find_holder(session, tenant_id, holder_id)
+    if holder is None:
+        return None
+    name, is_verified, role = holder
+    scopes = await _find_scopes(session, tenant_id, holder_id, key_id) if key_id else None
+    return RequesterStanding(name, is_verified, role, scopes)
+
+
+async def _find_holder(
+    session: AsyncSession, tenant_id: str, holder_id: str
+) -> tuple[str, bool, RoleRow] | None:
+    """Name, whether the address is verified, role."""
+    of_person = (
+        select(User, RoleRow)
+        .join(Membership, col(Membership.user_id) == User.id)
+        .join(
+            RoleRow, (col(RoleRow.tenant_id) == Membership.tenant_id) & (col(RoleRow.key) == Membership.role)
+        )
+        .where(Membership.tenant_id == tenant_id)
+        .where(Membership.state == MembershipState.ACTIVE)
+        .where(User.id == holder_id)
+        .where(col(User.disabled_at).is_(None))
+    )
+    if (person := (await session.exec(of_person)).first()) is not None:
+        user, role = person
+        return user.name, user.email_verified_at is not None, role
+    of_account = (
+        select(ServiceAccount, RoleRow)
+        .join(
+            RoleRow,
+            (col(RoleRow.tenant_id) == ServiceAccount.tenant_id) & (col(RoleRow.key) == ServiceAccount.role),
+        )
+        .where(ServiceAccount.tenant_id == tenant_id)
+        .where(ServiceAccount.id == holder_id)
+        .where(col(ServiceAccount.ended_at).is_(None))
+    )
+    if (account := (await session.exec(of_account)).first()) is None:
+        return None
+    return account[0].name, True, account[1]
+
+
+async def _find_scopes(
+    session: AsyncSession, tenant_id: str, holder_id: str, key_id: str
+) -> Sequence[str] | None:
+    """None for a key that was revoked or has expired. The table belongs to a module above this one."""
+    key = table(
+        "api_key",
+        *(column(name) for name in ("tenant_id", "id", "user_id", "service_account_id")),
+        *(column(name) for name in ("scopes", "revoked_at", "expires_at")),
+    )
+    statement = (
+        select(key.c.scopes)
+        .where(key.c.tenant_id == tenant_id, key.c.id == key_id, key.c.revoked_at.is_(None))
+        .where(func.coalesce(key.c.user_id, key.c.service_account_id) == holder_id)
+        .where(key.c.expires_at.is_(None) | (key.c.expires_at > func.now()))
+    )
+    scopes: Sequence[str] | None = (await session.exec(statement)).first()
+    return scopes
 
 
 async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:

@@ -76,6 +76,17 @@ async def list_members(
     ]
 
 
+async def count_members(ctx: Ctx, query: str, role: str) -> int:
+    """Of those that `list_members` lists."""
+    statement = (
+        select(func.count())
+        .select_from(Membership)
+        .join(User, col(User.id) == Membership.user_id)
+        .where(*_member_conditions(ctx, query, role))
+    )
+    return (await ctx.session.exec(statement)).one()
+
+
 async def find_member(ctx: Ctx, membership_id: str) -> tuple[Membership, User] | None:
     """None for an unknown and for a removed one."""
     statement = (

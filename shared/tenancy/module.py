@@ -6,7 +6,7 @@ from shared.access.roles import ADMINS, EVERYBODY
 from shared.audit.event_types import AuditAction, with_key, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind
-from shared.tenancy import events, invitations, limit_usage, models, tasks
+from shared.tenancy import events, exports, invitations, limit_usage, models, tasks
 from shared.tenancy.api import me, members
 from shared.tenancy.seats import SEAT_LIMIT
 
@@ -171,6 +171,7 @@ MODULE = Module(
         ),
     ],
     endpoints=[*me.ENDPOINTS, *members.ENDPOINTS],
+    files=[exports.AUDIT_LOG, exports.MEMBERS],
     on_membership_end=invitations.end_promises,
     events=events.EVENTS,
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},

@@ -73,7 +73,12 @@ PAGE_BY_PREFIX = {
     "/auth/verify": "/verify",
     "/onboarding/": "/onboarding",
 }
-FORM_PREFIXES = ("/account/", "/auth/", "/onboarding/")  # like API prefixes, never answered by Reflex
+FORM_PREFIXES = (
+    "/account/",
+    "/auth/",
+    "/files/",
+    "/onboarding/",
+)  # like API prefixes, never answered by Reflex
 
 
 async def show_not_found(request: Request) -> Response:

@@ -31,7 +31,7 @@ SECURITY_HEADERS = {
 }
 BODY_SECONDS = 30.0  # for the whole body of a request
 MAX_CLIENT_ID_LENGTH = 100  # characters
-WEBHOOK_PREFIX = "/webhooks/stripe/"
+WEBHOOK_PREFIX, FILE_PREFIX = "/webhooks/stripe/", "/files/"
 API_PREFIX = "/api/"
 MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 MAX_PATH_BYTES = 2_000
@@ -197,9 +197,12 @@ def _decode_api_path(scope: Scope) -> None:
 
 
 def _path_for_log(path: str) -> str:
-    """The path for logs. Hides the secret part of a webhook address."""
-    start, _, token = path.partition(WEBHOOK_PREFIX)
-    return f"{WEBHOOK_PREFIX}{log.HIDDEN}" if token and not start else path[:200]
+    """The path for logs. Hides the secret part of a webhook's address and the signed part of a file's."""
+    for prefix in (WEBHOOK_PREFIX, FILE_PREFIX):
+        start, _, token = path.partition(prefix)
+        if token and not start:
+            return f"{prefix}{log.HIDDEN}"
+    return path[:200]
 
 
 def get_request_id(request: Request) -> str:

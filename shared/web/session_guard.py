@@ -58,7 +58,7 @@ PUBLIC_PATHS = frozenset(  # our own routes, which require a session themselves 
         ),
     }
 )
-PUBLIC_PREFIXES = ("/account/", "/auth/", "/onboarding/")
+PUBLIC_PREFIXES = ("/account/", "/auth/", "/files/", "/onboarding/")
 STATIC_PREFIXES = ("/assets/", "/fonts/")  # compiled and static files: no data in them
 STATIC_FILE_PATTERN = re.compile(
     r"/[A-Za-z0-9_.-]+\.(?:css|html|ico|js|json|map|png|svg|txt|webmanifest|woff2)"

@@ -3,8 +3,8 @@
 from shared.web import (
     account,
     app_sites,
-    exports,
     factor_resets,
+    files,
     health,
     http_app,
     invitations,
@@ -33,7 +33,7 @@ app = http_app.build_app(
     *onboarding.ROUTES,
     *organisations.ROUTES,
     *logo.ROUTES,
-    *exports.ROUTES,
+    *files.ROUTES,
     *well_known.ROUTES,
     api_routes=api.build_routes(),
 )

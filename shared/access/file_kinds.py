@@ -1,0 +1,77 @@
+"""Kinds of files and the exports that make them, as modules declare them in their manifests.
+
+`shared.files` stores, exports and serves them. It asks the action of the kind for every download.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.access.actions import Action
+from shared.core import registry
+from shared.core.context import Ctx
+from shared.core.paging import Page
+from shared.core.registry import Module
+
+MAX_FILE_BYTES = 4_000_000_000  # S3 takes 5 GB in one request
+
+ExportValue = str | int | datetime | Mapping[str, object] | None
+ExportRow = Sequence[ExportValue]  # a value for each column
+ExportFilter = Mapping[str, str]
+
+
+class FilePurpose(StrEnum):
+    """What a signed link is for. Stored."""
+
+    EXPORT = "export"
+
+
+class ColumnType(StrEnum):
+    TEXT = "text"
+    NUMBER = "number"
+    TIME = "time"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportColumn:
+    title: str
+    type: ColumnType = ColumnType.TEXT
+
+    @property
+    def key(self) -> str:
+        """Its name for programs: "last_active"."""
+        return self.title.lower().replace(" ", "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSource:
+    """Where the rows come from. Every function requires the action of its kind."""
+
+    columns: Sequence[ExportColumn]
+    filter_fields: Sequence[str]
+    # Checks the filter and records the export in the audit log. Returns about how many rows there are. Raises Refused, Invalid.
+    start: Callable[[Ctx, ExportFilter], Awaitable[int]]
+    # The rows after this cursor, "" for the first ones. Raises Refused.
+    list_batch: Callable[[Ctx, ExportFilter, str], Awaitable[Page[ExportRow]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileKind:
+    name: str  # stored, and part of the name of the file that people get
+    title: str  # as in "Members"
+    purpose: FilePurpose
+    action: Action  # that reading it needs
+    page: str  # of the tenant app that offers it, as in "members"
+    source: ExportSource
+    lifetime: timedelta = timedelta(days=7)
+    max_bytes: int = MAX_FILE_BYTES
+
+
+FILE_KINDS: dict[str, FileKind] = {}  # of all manifests
+
+
+@registry.each_module
+def _add_kinds(module: Module) -> None:
+    FILE_KINDS.update({kind.name: kind for kind in module.files})

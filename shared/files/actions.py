@@ -1,0 +1,9 @@
+"""What members can do with files and exports. The kind of a file asks for more: see `access.file_kinds`."""
+
+from shared.access.actions import Action
+from shared.access.permissions import Permission
+
+EXPORT_CANCEL = Action("export:cancel", Permission.HOME_READ, "cancel exports", allowed_when_unpaid=True)
+EXPORT_CREATE = Action("export:create", Permission.HOME_READ, "export data", feature="exports.csv")
+EXPORT_READ = Action("export:read", Permission.HOME_READ, "view exports")
+FILE_READ = Action("file:read", Permission.HOME_READ, "download files")

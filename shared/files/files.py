@@ -1,0 +1,127 @@
+"""Files of a tenant: open one by its signed link, and delete those that have expired.
+
+A file belongs to whoever asked for it. Its bytes are streamed by us after the decision, never by the storage's own link.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.access import policy
+from shared.access.file_kinds import FILE_KINDS, FileKind
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import DomainError, NotFound
+from shared.files import file_repository, links, storage_registry
+from shared.files.actions import FILE_READ
+from shared.files.links import FileLink
+from shared.files.models import FileState, StoredFile
+from shared.files.storage import FilePath, MissingFile
+
+LINK_LIFETIME = timedelta(hours=1)
+DELETE_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedLink:
+    path: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A file that its holder may read."""
+
+    path: FilePath
+    name: str
+    content_type: str
+    size: int  # bytes
+
+
+async def create_link(ctx: Ctx, file_id: str) -> SignedLink:
+    """A link for the actor: the person, or the API key. It works for an hour, or until the file expires.
+
+    Raises NotFound, also for somebody else's file; Refused for an actor who may no longer read files of this kind.
+    """
+    policy.require(ctx, FILE_READ)
+    file = await _get_own_file(ctx, file_id)
+    policy.require(ctx, FILE_KINDS[file.kind].action)
+    return build_link(ctx, file, expires_at=min(now() + LINK_LIFETIME, file.expires_at))
+
+
+def build_link(ctx: Ctx, file: StoredFile, *, expires_at: datetime) -> SignedLink:
+    """For services that have read the file for its owner."""
+    link = FileLink(
+        tenant_id=ctx.tenant_id,
+        file_id=file.id,
+        purpose=file.purpose,
+        holder_id=ctx.actor_id,
+        expires_at=expires_at,
+    )
+    return SignedLink(path=links.build_path(link), expires_at=expires_at)
+
+
+async def open_link(ctx: Ctx, link: FileLink) -> Download:
+    """What the link names, where the actor is its holder and may still read it.
+
+    Raises NotFound for anything else, so that a good signature tells a stranger nothing.
+    """
+    try:
+        policy.require(ctx, FILE_READ)
+        if (ctx.tenant_id, ctx.actor_id) != (link.tenant_id, link.holder_id):
+            raise no_such_file()
+        file = await _get_own_file(ctx, link.file_id)
+        if file.purpose != link.purpose:
+            raise no_such_file()
+        policy.require(ctx, FILE_KINDS[file.kind].action)
+    except DomainError:
+        raise no_such_file() from None
+    return Download(
+        path=FilePath(ctx.tenant_id, file.id), name=file.name, content_type=file.content_type, size=file.size
+    )
+
+
+async def read(download: Download) -> AsyncIterator[bytes]:
+    """Its bytes. Raises NotFound where the storage has lost them, StorageUnavailable."""
+    try:
+        async for chunk in storage_registry.get_storage().read(download.path):
+            yield chunk
+    except MissingFile:
+        raise no_such_file() from None
+
+
+async def list_expired(ctx: Ctx) -> list[FilePath]:
+    """Files whose time is over, at most 100. For the job that deletes them."""
+    file_ids = await file_repository.list_expired_files(ctx, now(), limit=DELETE_BATCH)
+    return [FilePath(ctx.tenant_id, file_id) for file_id in file_ids]
+
+
+def no_such_file() -> NotFound:
+    return NotFound("This file doesn't exist.", "It may have expired. Start the export again.")
+
+
+async def _get_own_file(ctx: Ctx, file_id: str) -> StoredFile:
+    """Raises NotFound."""
+    file = await file_repository.get_file(ctx, file_id)
+    if (
+        file is None
+        or file.owner_id != ctx.holder_id
+        or file.state is not FileState.READY
+        or file.expires_at <= now()
+        or file.kind not in FILE_KINDS
+    ):
+        raise no_such_file()
+    return file
+
+
+def build_file(ctx: Ctx, kind: FileKind, *, owner_id: str, created_by_name: str, name: str) -> StoredFile:
+    """The row of a file that is going to be written."""
+    return StoredFile(
+        tenant_id=ctx.tenant_id,
+        kind=kind.name,
+        purpose=kind.purpose.value,
+        name=name,
+        owner_id=owner_id,
+        created_by_name=created_by_name,
+        expires_at=now() + kind.lifetime,
+    )

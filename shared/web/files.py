@@ -1,0 +1,67 @@
+"""Download a file by its signed link: with the session of the person, or the API key, that the link is bound to."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from shared.core.context import Ctx
+from shared.core.errors import NotFound, NotSignedIn, Refused
+from shared.files import files, links
+from shared.tenancy import entry, key_entry
+from shared.web import request_identity
+
+MAX_TOKEN_LENGTH = 400
+
+
+async def download_file(request: Request) -> Response:
+    """403 for a bad signature and an expired link, 404 for a good one without a right to it."""
+    token = request.path_params["token"]
+    link = links.parse_token(token if len(token) <= MAX_TOKEN_LENGTH else "")
+    try:
+        async with _enter(request, link.tenant_id) as ctx:
+            download = await files.open_link(ctx, link)
+    except (NotFound, Refused):
+        raise files.no_such_file() from None
+    chunks = files.read(download)
+    first_chunk = await anext(chunks, b"")  # a file that can't be read gets its own status
+    headers = {
+        "cache-control": "no-store",
+        "content-disposition": f'attachment; filename="{download.name}"',
+        "content-length": str(download.size),
+        "content-security-policy": "default-src 'none'; sandbox",
+        "content-type": download.content_type,
+    }
+    return StreamingResponse(_chain(first_chunk, chunks), headers=headers)
+
+
+@asynccontextmanager
+async def _enter(request: Request, tenant_id: str) -> AsyncIterator[Ctx]:
+    """With the key of the request, where it has one: then its cookie counts for nothing.
+
+    Raises NotSignedIn, NotFound, Refused.
+    """
+    lines = request.headers.getlist("authorization")
+    if not lines:
+        async with entry.enter_tenant(request_identity.get_cookie_header(request), tenant_id) as ctx:
+            yield ctx
+        return
+    scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
+    if scheme.lower() != "bearer":
+        raise NotSignedIn("This request has no API key.", "Send it as Authorization: Bearer bk_live_….")
+    address = request_identity.get_client_address(request)
+    admission = await key_entry.authenticate_key(text.strip(), address=address)
+    async with key_entry.enter_key(admission) as ctx:
+        yield ctx
+
+
+async def _chain(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first_chunk
+    async for chunk in chunks:
+        yield chunk
+
+
+ROUTES = [Route("/files/{token}", download_file, methods=["GET"])]
