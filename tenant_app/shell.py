@@ -88,10 +88,14 @@ class PageState(TenantState):
     """Base of every page of a tenant."""
 
     @asynccontextmanager
-    async def _open_page(self, load: Any, *topics: str) -> AsyncIterator[Ctx]:
-        """Begins every load. It watches before it reads, so that no commit is missed."""
+    async def _open_page(self, load: Any, *topics: str, own_topics: Sequence[str] = ()) -> AsyncIterator[Ctx]:
+        """Begins every load. It watches before it reads, so that no commit is missed.
+
+        `own_topics`: of which only this person's notices concern the page.
+        """
         async with self._ctx() as ctx:
-            live.watch(self, load, ctx.tenant_id, "tenant", f"person:{ctx.actor_id}", *topics)
+            personal_topics = (f"{topic}:{ctx.actor_id}" for topic in ("person", *own_topics))
+            live.watch(self, load, ctx.tenant_id, "tenant", *personal_topics, *topics)
             frame_data, places = await _read_frame(ctx), await entry.list_actor_tenants(ctx)
             yield ctx
         shell = await self.get_state(Shell)

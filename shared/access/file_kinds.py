@@ -14,6 +14,7 @@ from shared.core.context import Ctx
 from shared.core.paging import Page
 from shared.core.registry import Module
 
+EXPORT_LIFETIME = timedelta(days=7)
 MAX_FILE_BYTES = 4_000_000_000  # S3 takes 5 GB in one request
 
 ExportValue = str | int | datetime | Mapping[str, object] | None
@@ -65,7 +66,7 @@ class FileKind:
     action: Action  # that reading it needs
     page: str  # of the tenant app that offers it, as in "members"
     source: ExportSource
-    lifetime: timedelta = timedelta(days=7)
+    lifetime: timedelta = EXPORT_LIFETIME
     max_bytes: int = MAX_FILE_BYTES
 
 

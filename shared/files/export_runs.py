@@ -155,9 +155,7 @@ async def _store(
         raise
 
 
-async def _finish(
-    requester: Requester, written: ExportJob, file_id: str, *, size: int, sha256: str
-) -> None:
+async def _finish(requester: Requester, written: ExportJob, file_id: str, *, size: int, sha256: str) -> None:
     """`written`: with its number of rows. Raises ExportEnded, Refused: its file is never ready then."""
     async with _enter(requester) as ctx:
         export = await _lock_open_export(ctx, written.id)
@@ -182,7 +180,7 @@ async def _notify_ready(ctx: Ctx, export: ExportJob, file: StoredFile) -> None:
         "export_ready",
         f"Your export is ready: {kind.title}",
         f"{file.name}, {plural(export.row_count, 'row')}. It is deleted on {file.expires_at:%-d %B %Y}.",
-        href=f"files/{file.id}",
+        href=files.build_reference(file),
         dedupe=f"export:{export.id}",
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.access import policy
-from shared.access.file_kinds import FILE_KINDS, FileKind
+from shared.access.file_kinds import EXPORT_LIFETIME, FILE_KINDS, FileKind, FilePurpose
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import DomainError, NotFound
@@ -20,6 +20,7 @@ from shared.files.storage import FilePath, MissingFile
 
 LINK_LIFETIME = timedelta(hours=1)
 DELETE_BATCH = 100
+REFERENCE_PREFIX = "files/"  # in the stored address of a notification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,31 @@ def build_link(ctx: Ctx, file: StoredFile, *, expires_at: datetime) -> SignedLin
         expires_at=expires_at,
     )
     return SignedLink(path=links.build_path(link), expires_at=expires_at)
+
+
+def build_reference(file: StoredFile) -> str:
+    """What a notification stores about the file: no link, because the database holds none."""
+    return REFERENCE_PREFIX + file.id
+
+
+def build_referenced_path(ctx: Ctx, reference: str, made_at: datetime) -> str:
+    """The actor's link to the export that a notification of `made_at` refers to; "" for no file and an expired one."""
+    file_id = reference.removeprefix(REFERENCE_PREFIX)
+    expires_at = made_at + EXPORT_LIFETIME
+    if file_id == reference or expires_at <= now():
+        return ""
+    link = FileLink(
+        tenant_id=ctx.tenant_id,
+        file_id=file_id,
+        purpose=FilePurpose.EXPORT.value,
+        holder_id=ctx.actor_id,
+        expires_at=expires_at,
+    )
+    return links.build_path(link)
+
+
+def is_reference(text: str) -> bool:
+    return text.startswith(REFERENCE_PREFIX)
 
 
 async def open_link(ctx: Ctx, link: FileLink) -> Download:

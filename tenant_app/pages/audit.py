@@ -1,5 +1,6 @@
 """/t/[tenant]/audit: the audit log, with filter, export and verification."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -8,6 +9,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
+from shared.access.file_kinds import FileKind
 from shared.audit import filters
 from shared.audit.audit_log import AuditFilter
 from shared.audit.verification import ChainStatus, LogVerification
@@ -15,6 +17,7 @@ from shared.core.context import Ctx
 from shared.core.plurals import plural
 from shared.tenancy import audit_reader
 from shared.tenancy.audit_reader import AuditLogView
+from shared.tenancy.exports import AUDIT_LOG
 from shared.ui.audit_list import EventRow, action_choices, chain_status, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
@@ -24,7 +27,7 @@ from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
 from shared.ui.tables import has_items
-from tenant_app.exports import export_button
+from tenant_app.exports import ExportsState, export_list, export_menu
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
@@ -56,12 +59,13 @@ class AuditFilterForm(Form):
         return filters.parse_filter(self.model_dump())
 
 
-class AuditState(ListState, PageState):
+class AuditState(ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.AUDIT_READ
+    export_kind: ClassVar[FileKind] = AUDIT_LOG
     loaded: bool = False
     rows: list[EventRow] = []
     filtered: bool = False
-    filter_values: dict[str, str] = {}  # the filter as typed, for the export
+    _filter_values: dict[str, str] = {}  # the filter as typed, for the export
     chain_text: str = ""
     chain_at: str = ""
     verification_tone: str = ""
@@ -73,9 +77,13 @@ class AuditState(ListState, PageState):
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
-        async with self._open_page(AuditState.load, *TOPICS) as ctx:
-            view = await self._read(ctx)
+        async with self._open_page(AuditState.load, *TOPICS, own_topics=("exports",)) as ctx:
+            view, exports = await self._read(ctx), await self._read_exports(ctx)
         self._show(view)
+        self._show_exports(exports)
+
+    def _export_filter(self) -> Mapping[str, str]:
+        return self._filter_values
 
     async def _read(self, ctx: Ctx) -> AuditLogView:
         return await audit_reader.view_audit_log(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
@@ -118,7 +126,7 @@ class AuditState(ListState, PageState):
         self._show(view)
 
     async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
-        await self._show_first_page(_filter=event_filter, filter_values=filter_values)
+        await self._show_first_page(_filter=event_filter, _filter_values=filter_values)
 
     @rx.event
     @needs(actions.AUDIT_READ)
@@ -254,14 +262,7 @@ def audit_page() -> rx.Component:
             "Audit log",
             description="This log can’t be edited or deleted. Dates are in UTC.",
             actions=[
-                export_button(
-                    actions.AUDIT_EXPORT,
-                    "audit",
-                    rx.foreach(
-                        AuditState.filter_values,
-                        lambda pair: rx.el.input(type="hidden", name=pair[0], value=pair[1]),
-                    ),
-                ),
+                export_menu(AuditState),
                 check,
             ],
         ),
@@ -270,6 +271,7 @@ def audit_page() -> rx.Component:
             rx.cond(AuditState.loaded, rx.el.div(chain, check_all, class_name="row wrap")),
             class_name="section",
         ),
+        export_list(AuditState),
         events_panel(),
         current="Audit log",
         load=AuditState.load,

@@ -7,10 +7,11 @@ import reflex as rx
 
 from shared.access import actions
 from shared.core.context import Ctx
+from shared.files import files
 from shared.tenancy import links, mail_preferences, notifications
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import button
+from shared.ui.controls import button, icon
 from shared.ui.forms import parse_flag, parse_id
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
@@ -27,16 +28,19 @@ class NotificationRow:
     href: str
     at: str
     unread: bool
+    download_path: str  # of a file that it is about
 
 
 def notification_row(ctx: Ctx, notification: Any) -> NotificationRow:
+    page_path = "" if files.is_reference(notification.href) else links.build_path(ctx.slug, notification.href)
     return NotificationRow(
         notification.id,
         notification.title,
         notification.body,
-        links.build_path(ctx.slug, notification.href),
+        page_path,
         notification.created_at.isoformat(),
         notification.read_at is None,
+        files.build_referenced_path(ctx, notification.href, notification.created_at),
     )
 
 
@@ -145,9 +149,16 @@ def notification_item(notification: NotificationRow) -> rx.Component:
     return rx.el.li(
         words,
         small(local_time(notification.at, "", "ago"), class_name="num nowrap"),
+        rx.cond(notification.download_path != "", download_link(notification)),
         mark_read_button,
         class_name="wrap",
         data_done=rx.cond(notification.unread, "false", "true"),
+    )
+
+
+def download_link(notification: NotificationRow) -> rx.Component:
+    return rx.el.a(
+        icon("download"), "Download", href=notification.download_path, download=True, class_name="btn"
     )
 
 

@@ -2,13 +2,12 @@
 
 import reflex as rx
 
-from shared.access import actions
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import icon
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, text_with_note
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
-from tenant_app.exports import export_button
+from tenant_app.exports import export_list, export_menu
 from tenant_app.pages.billing.rows import InvoiceRow
 from tenant_app.pages.billing.state import BillingState
 
@@ -88,6 +87,11 @@ def invoices_section() -> rx.Component:
         test_id="invoices",
     )
     content = rx.cond(has_items(BillingState.invoice_rows), table, no_invoices)
-    export = rx.cond(has_items(BillingState.invoice_rows), export_button(actions.BILLING_EXPORT, "invoices"))
+    export = rx.cond(has_items(BillingState.invoice_rows), export_menu(BillingState))
     box = panel(rx.cond(BillingState.loaded, content, skeleton_rows(3)), name="Invoices")
-    return rx.el.div(rx.el.div(rx.el.h2("Invoices"), export, class_name="row"), box, class_name="section")
+    return rx.el.div(
+        rx.el.div(rx.el.h2("Invoices"), export, class_name="row"),
+        export_list(BillingState),
+        box,
+        class_name="section",
+    )

@@ -8,9 +8,11 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
+from shared.access.file_kinds import FileKind
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import checkout_return, invoices, overview, portal
+from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
@@ -20,6 +22,7 @@ from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
+from tenant_app.exports import ExportsState
 from tenant_app.pages.billing.addon_rows import addon_rows
 from tenant_app.pages.billing.details import DetailsState
 from tenant_app.pages.billing.ending import EndingState
@@ -44,8 +47,9 @@ PAGE_SIZE = 10
 PAUSED = "paused"
 
 
-class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListState, PageState):
+class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
+    export_kind: ClassVar[FileKind] = INVOICES
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
     dialogs: ClassVar[Sequence[str]] = ("cancel", "top_up")
     loaded: bool = False
@@ -97,9 +101,11 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ListStat
     @rx.event
     @needs(actions.BILLING_READ, page=True)
     async def load(self) -> Any:
-        async with self._open_page(BillingState.load, "billing", "members", "invitations") as ctx:
-            page_data = await self._read(ctx)
+        topics = ("billing", "members", "invitations")
+        async with self._open_page(BillingState.load, *topics, own_topics=("exports",)) as ctx:
+            page_data, exports = await self._read(ctx), await self._read_exports(ctx)
         self._show(*page_data)
+        self._show_exports(exports)
         return self._check_return()
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """What the members page shows and changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -9,17 +9,20 @@ from reflex.event import EventSpec
 
 from shared.access import actions, refusal_messages
 from shared.access.actions import Action
+from shared.access.file_kinds import FileKind
 from shared.access.roles import OWNER, can_grant
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
 from shared.core.paging import Page
 from shared.tenancy import invitations, members, roles
+from shared.tenancy.exports import MEMBERS
 from shared.ui import charts
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmForm, EmptyForm
 from shared.ui.forms import Form, VersionedForm, parse_choice, parse_id, parse_line
 from shared.ui.list_state import ListState
+from tenant_app.exports import ExportsState
 from tenant_app.pages.members.rows import (
     SORTS,
     InvitationRow,
@@ -42,8 +45,9 @@ class MemberRoleForm(VersionedForm):
     role: str
 
 
-class MembersState(DialogState, ListState, PageState):
+class MembersState(DialogState, ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.MEMBER_READ
+    export_kind: ClassVar[FileKind] = MEMBERS
     dialogs: ClassVar[Sequence[str]] = ("invite",)
     row_dialogs: ClassVar[Sequence[str]] = ("role", "deactivate", "remove", "transfer")
     loaded: bool = False
@@ -66,9 +70,19 @@ class MembersState(DialogState, ListState, PageState):
     @rx.event
     @needs(actions.MEMBER_READ, page=True)
     async def load(self) -> None:
-        async with self._open_page(MembersState.load, "members", "invitations", "roles") as ctx:
-            page_data = await self._read(ctx)
+        topics = ("members", "invitations", "roles")
+        async with self._open_page(MembersState.load, *topics, own_topics=("exports",)) as ctx:
+            page_data, exports = await self._read(ctx), await self._read_exports(ctx)
         self._show(*page_data)
+        self._show_exports(exports)
+
+    def _export_filter(self) -> Mapping[str, str]:
+        return {
+            "query": self.query,
+            "role": self.role,
+            "sort": self.sorted_by,
+            "descending": "yes" if self.descending else "",
+        }
 
     async def _read(self, ctx: Ctx) -> tuple[Any, ...]:
         roles_by_key = {role.key: role for role in await roles.list_roles(ctx)}

@@ -28,7 +28,7 @@ from shared.ui.tables import (
     person_cell,
     table_row,
 )
-from tenant_app.exports import export_button
+from tenant_app.exports import export_list, export_menu
 from tenant_app.frame import page
 from tenant_app.nav import page_href
 from tenant_app.pages.members.dialogs import member_dialogs
@@ -155,18 +155,13 @@ def toolbar() -> rx.Component:
     role_select = select(
         "Role", MembersState.roles, value=MembersState.role, on_change=MembersState.choose_role
     )
-    export_fields = {
-        "query": MembersState.query,
-        "role": MembersState.role,
-        "sort": MembersState.sorted_by,
-        "descending": rx.cond(MembersState.descending, "yes", ""),
-    }
-    hidden_inputs = (
-        rx.el.input(type="hidden", name=name, value=value) for name, value in export_fields.items()
-    )
-    export = export_button(actions.MEMBER_EXPORT, "members", *hidden_inputs)
     return rx.el.div(
-        search_field, role_select, export, rx.el.span(class_name="grow"), seats, class_name="row wrap"
+        search_field,
+        role_select,
+        export_menu(MembersState),
+        rx.el.span(class_name="grow"),
+        seats,
+        class_name="row wrap",
     )
 
 
@@ -242,7 +237,7 @@ def members_page() -> rx.Component:
                 ),
             ],
         ),
-        rx.el.div(toolbar(), members_panel(), class_name="section"),
+        rx.el.div(toolbar(), export_list(MembersState), members_panel(), class_name="section"),
         section("Pending invitations", invitations_panel()),
         leave_form(),
         member_dialogs(),
