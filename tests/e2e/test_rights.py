@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Download, expect
 
 from tests.e2e.conftest import TENANT, NewVisitor
 from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
@@ -63,8 +63,8 @@ def test_disabled_control_explains_itself_to_everybody(new_visitor: type[NewVisi
     gil = open_as(new_visitor, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/members")
     expect(gil.page.get_by_role("table", name="Members")).to_be_visible()
-    assert "Starter doesn't include CSV export." in read_reason(gil, "Export CSV")
-    gil.page.get_by_role("button", name="Export CSV").focus()
+    assert "Starter doesn't include CSV export." in read_reason(gil, "Export")
+    gil.page.get_by_role("button", name="Export").focus()
     expect(gil.page.get_by_role("tooltip")).to_contain_text("Pro, Business and Enterprise do.")
     gil.take_picture("refused-control-tooltip")
     gil.page.goto(f"{GLOBEX}/roles")
@@ -130,18 +130,39 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: 
     expect(listed).to_have_count(0)
 
 
+def start_export(person: NewVisitor, label: str) -> None:
+    """Of the list that the page shows. Waits until it is ready."""
+    person.page.get_by_role("button", name="Export").click()
+    person.page.get_by_role("menuitem", name=label).click()
+    expect(person.page.get_by_test_id("exports").get_by_text("Ready").first).to_be_visible(timeout=30_000)
+
+
+def download_export(person: NewVisitor) -> Download:
+    with person.page.expect_download() as caught:
+        person.page.get_by_test_id("download-export").first.click()
+    return caught.value
+
+
 def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> None:
     ann = open_as(new_visitor, "ann@acme.test")
     ann.page.goto(f"{ACME}/members")
     ann.page.get_by_label("Search members").fill("adam")
     table = ann.page.get_by_role("table", name="Members")
     expect(table.get_by_role("row")).to_have_count(2)
-    with ann.page.expect_download() as caught:
-        ann.page.get_by_role("button", name="Export CSV").click()
-    text = caught.value.path().read_text(encoding="utf-8-sig")
-    assert re.fullmatch(r"acme-members-\d{4}-\d\d-\d\d\.csv", caught.value.suggested_filename)
+    start_export(ann, "CSV")
+    problems = list_problems(ann, "export-ready")
+    download = download_export(ann)
+    text = download.path().read_text(encoding="utf-8-sig")
+    assert re.fullmatch(r"acme-members-\d{4}-\d\d-\d\d\.csv", download.suggested_filename)
     assert "adam@acme.test" in text
     assert "max@acme.test" not in text
+    ann.page.goto(f"{ACME}/notifications")
+    ann.expect_text("Your export is ready: Members")
+    problems += list_problems(ann, "export-notification")
+    assert problems == []
+    with ann.page.expect_download() as caught:
+        ann.page.get_by_role("link", name="Download").first.click()
+    assert caught.value.path().read_text(encoding="utf-8-sig") == text
 
     ann.page.goto(f"{ACME}/audit")
     ann.page.get_by_label("Action", exact=True).select_option("member.exported")
@@ -149,9 +170,8 @@ def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> N
     expect(ann.page.get_by_test_id("events")).to_contain_text("exported the list of members")
     # Only what is shown is exported, and the lines above were there before the filter as well.
     expect(ann.page.get_by_role("button", name="Clear filter")).to_be_visible()
-    with ann.page.expect_download() as caught:
-        ann.page.get_by_role("button", name="Export CSV").click()
-    lines = caught.value.path().read_text(encoding="utf-8-sig").splitlines()
+    start_export(ann, "CSV")
+    lines = download_export(ann).path().read_text(encoding="utf-8-sig").splitlines()
     assert all("member.exported" in line for line in lines[1:])
     assert len(lines) > 1
 
