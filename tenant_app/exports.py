@@ -17,8 +17,9 @@ from shared.files.models import OPEN_STATES, ExportFormat, ExportState
 from shared.ui import charts
 from shared.ui.authorize import mark_inherited
 from shared.ui.banners import local_time
-from shared.ui.controls import button, icon, menu
+from shared.ui.controls import button, menu
 from shared.ui.forms import parse_choice, parse_id
+from shared.ui.native_form import NativeForm
 from shared.ui.panels import panel, small
 from shared.ui.tables import badge, has_items
 from tenant_app.shell import PageState, guard_control
@@ -44,7 +45,6 @@ class ExportRow:
     percent: int
     share: str  # width of the meter
     download_path: str  # "" until it is ready
-    file_name: str
     expires_at: str
 
 
@@ -106,7 +106,6 @@ def export_row(view: ExportView) -> ExportRow:
         percent=view.percent,
         share=f"{view.percent}%",
         download_path=view.download_path,
-        file_name=view.file_name,
         expires_at=view.expires_at.isoformat() if view.expires_at else "",
     )
 
@@ -146,16 +145,20 @@ def export_item(state: type[ExportsState], row: ExportRow) -> rx.Component:
         class_name="two",
     )
     cancel = button("Cancel", kind="quiet", on_click=state.cancel_export(row.id), data_once="true")
-    download = rx.el.a(
-        icon("download"),
-        "Download",
-        href=row.download_path,
-        download=row.file_name,
-        class_name="btn",
-        data_testid="download-export",
-    )
+    download = download_form(row.download_path)
     return rx.el.li(
         words, rx.cond(row.is_open, cancel), rx.cond(row.download_path != "", download), class_name="wrap"
+    )
+
+
+def download_form(path: Any) -> rx.Component:
+    """A button that downloads a file. A form, because the router would keep a link for itself."""
+    return NativeForm.create(
+        button("Download", type="submit", glyph="download", data_testid="download"),
+        method="get",
+        action=path,
+        data_download="",
+        class_name="inline",
     )
 
 
@@ -163,5 +166,9 @@ def _describe(view: ExportView) -> str:
     if view.state in OPEN_STATES:
         return f"{view.row_count:,} of {plural(view.expected_rows, 'row')}"
     if view.state is ExportState.READY:
-        return f"{plural(view.row_count, 'row')}, {view.file_size / 1e6:,.1f} MB"
+        return f"{plural(view.row_count, 'row')}, {_format_size(view.file_size)}"
     return view.problem or "Nothing was stored."
+
+
+def _format_size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 0.1):,.1f} kB"

@@ -64,8 +64,11 @@ def render_page(scope: Scope | Request, template: str, status: int = 200, **valu
 
 
 def wants_html(scope: Scope) -> bool:
-    """True unless the client asks for JSON or the path is for programs."""
-    accept = next((value for name, value in scope.get("headers", []) if name == b"accept"), b"")
+    """True unless the client asks for JSON, sends an API key, or the path is for programs."""
+    headers = dict(scope.get("headers", []))
+    if b"authorization" in headers:
+        return False
+    accept = headers.get(b"accept", b"")
     program = b"application/json" in accept or b"application/problem+json" in accept
     api_prefixes = scope["state"]["site"].api_prefixes
     return not scope["path"].startswith(api_prefixes) and (b"text/html" in accept or not program)

@@ -11,11 +11,12 @@ from shared.files import files
 from shared.tenancy import links, mail_preferences, notifications
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import button, icon
+from shared.ui.controls import button
 from shared.ui.forms import parse_flag, parse_id
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
 from shared.ui.tables import badge, has_items
+from tenant_app.exports import download_form
 from tenant_app.frame import page
 from tenant_app.shell import PageState
 
@@ -149,16 +150,10 @@ def notification_item(notification: NotificationRow) -> rx.Component:
     return rx.el.li(
         words,
         small(local_time(notification.at, "", "ago"), class_name="num nowrap"),
-        rx.cond(notification.download_path != "", download_link(notification)),
+        rx.cond(notification.download_path != "", download_form(notification.download_path)),
         mark_read_button,
         class_name="wrap",
         data_done=rx.cond(notification.unread, "false", "true"),
-    )
-
-
-def download_link(notification: NotificationRow) -> rx.Component:
-    return rx.el.a(
-        icon("download"), "Download", href=notification.download_path, download=True, class_name="btn"
     )
 
 

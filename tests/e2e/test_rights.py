@@ -139,7 +139,7 @@ def start_export(person: NewVisitor, label: str) -> None:
 
 def download_export(person: NewVisitor) -> Download:
     with person.page.expect_download() as caught:
-        person.page.get_by_test_id("download-export").first.click()
+        person.page.get_by_test_id("download").first.click()
     return caught.value
 
 
@@ -161,7 +161,7 @@ def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> N
     problems += list_problems(ann, "export-notification")
     assert problems == []
     with ann.page.expect_download() as caught:
-        ann.page.get_by_role("link", name="Download").first.click()
+        ann.page.get_by_role("button", name="Download").first.click()
     assert caught.value.path().read_text(encoding="utf-8-sig") == text
 
     ann.page.goto(f"{ACME}/audit")
