@@ -71,7 +71,7 @@ begin
     return query
         select k.id, k.name, k.scopes, k.networks, k.origins, k.expires_at, k.revoked_at,
             k.secret_hash <> sought_hash, k.previous_ends_at, k.last_used_at, k.last_used_address,
-            coalesce(k.user_id, ''), coalesce(k.service_account_id, ''), coalesce(u.name, s.name, ''), coalesce(u.email_verified_at is not null, true),
+            coalesce(k.user_id, ''), coalesce(k.service_account_id, ''), coalesce(u.name, s.name, ''), k.user_id is null or u.email_verified_at is not null,
             t.id, t.slug, t.name, t.state, t.suspension_message, t.rights_version::bigint,
             r.key, r.name, r.builtin, r.sentence, r.permissions, r.deleted_at, r.version, e.number
         from api_key k

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -44,16 +43,15 @@ async def _enter(request: Request, tenant_id: str) -> AsyncIterator[Ctx]:
 
     Raises NotSignedIn, NotFound, Refused.
     """
-    lines = request.headers.getlist("authorization")
-    if not lines:
+    if "authorization" not in request.headers:
         async with entry.enter_tenant(request_identity.get_cookie_header(request), tenant_id) as ctx:
             yield ctx
         return
-    scheme, text = get_authorization_scheme_param(lines[0] if len(lines) == 1 else "")
-    if scheme.lower() != "bearer":
+    text = request_identity.get_bearer_token(request)
+    if not text:
         raise NotSignedIn("This request has no API key.", "Send it as Authorization: Bearer bk_live_….")
     address = request_identity.get_client_address(request)
-    admission = await key_entry.authenticate_key(text.strip(), address=address)
+    admission = await key_entry.authenticate_key(text, address=address)
     async with key_entry.enter_key(admission) as ctx:
         yield ctx
 

@@ -32,6 +32,7 @@ from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
 from shared.outbound_webhooks.models import PauseReason, WebhookEndpoint
+from shared.files.links import FileLink
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
@@ -54,6 +55,10 @@ NOT_CALLED = {
     "billing.sync.refund_results.record_failure": "adds a line about an adjustment that its caller has read",
     "billing.trial_repository.add_card_key": "adds the key of all tenants, where there is none",
     "billing.trial_repository.get_card_key": "the key of all tenants",
+    "files.exports.publish_change": "tells open pages to load again",
+    "files.files.build_file": "makes a row in words of its caller",
+    "files.files.build_link": "signs the id of a file that its caller has read",
+    "files.files.build_referenced_path": "signs an id that opens nothing by itself",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
     "tenancy.tenant_repository.set_slug": "changes the row that it is handed",
@@ -179,6 +184,15 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "api_keys.idempotency_repository.get.row_id": lambda world, tenant: world.claims(
         "idempotency_key_id", tenant
     )[0],
+    "files.export_repository.list_exports.kind": lambda *_: "members",
+    "files.file_repository.list_expired_files.at": lambda *_: now() + timedelta(days=30),
+    "files.files.open_link.link": lambda world, tenant: FileLink(
+        tenant_id=tenant,
+        file_id=world.claims("file_id", tenant)[0],
+        purpose="export",
+        holder_id=world.rows("stored_file", "tenant_id", tenant)[0]["owner_id"],
+        expires_at=now() + timedelta(hours=1),
+    ),
     "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
     **dict.fromkeys(
         ("api_keys.issuers.change.request", "api_keys.issuers.create.request"),
@@ -237,6 +251,12 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "export_filter": lambda *_: {},
+    "export_format": lambda *_: "csv",
+    "file_ids": lambda world, tenant: world.claims("file_id", tenant),
+    "finished_before": lambda *_: now() + timedelta(days=1),
+    "kind_name": lambda *_: "members",
+    "owner_id": lambda world, tenant: world.rows("export_job", "tenant_id", tenant)[0]["owner_id"],
     "about": lambda *_: "in_attack",
     "card_hash": lambda *_: "",
     "expected": lambda *_: None,

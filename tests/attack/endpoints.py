@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "create_issuer": lambda *_: {**ISSUER, "issuer": "https://another.example"},
     "change_key": lambda *_: {"name": "Renamed", "scopes": ["member:read"]},
     "change_member": lambda *_: {"role": "viewer"},
+    "create_export": lambda *_: {"kind": "members", "filter": {"role": "member"}},
     "create_key": lambda *_: {"name": "By program", "scopes": ["member:read"]},
     "rotate_key": lambda *_: {"overlap_hours": 0},
 }

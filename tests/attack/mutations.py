@@ -28,6 +28,7 @@ NOTICED_BY: dict[
     "gate": (BOTH, ("gate",)),
     "grammar of changed frames": (TENANT, ("envelopes",)),
     "grammar of frames": (TENANT, ("frames",)),
+    "holders of links": (TENANT, ("files",)),
     "handshake": (BOTH, ("sockets",)),
     "mark": (BOTH, ("inventory", "unmarked")),
     "membership": (TENANT, ("routes", "handlers")),
@@ -47,13 +48,14 @@ NOTICED_BY: dict[
     "scopes of keys": (TENANT, ("endpoints",)),
     "session": (ADMIN, ("handlers",)),
     "signature": (TENANT, ("hooks",)),
+    "signatures of links": (TENANT, ("files",)),
     "strict forms": (ADMIN, ("handlers",)),
     "strict ids": (TENANT, ("handlers",)),
     "tab": (TENANT, ("handlers",)),
     "token binding": (BOTH, ("sockets",)),
 }
 
-LONG_PARTS = {"endpoints", "envelopes", "frames", "handlers", "people", "routes"}
+LONG_PARTS = {"endpoints", "envelopes", "files", "frames", "handlers", "people", "routes"}
 
 
 class Mutations:

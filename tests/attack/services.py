@@ -38,7 +38,10 @@ HOLDINGS = (
 ASKED_BEFORE = {
     "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
     "entitlements.assignments.get_catalog": "by services that name plans and features",
+    "audit.audit_log.count_events": "by tenancy.exports",
     "audit.audit_log.export_events": "by tenancy.exports",
+    "files.files.list_expired": "a job",
+    "files.files.open_link": "answers 404 without the right; attacked as files",
     "backoffice.adjustments.list_adjustments": "by backoffice.tenant_billing",
     "backoffice.adjustments.list_refunds": "by backoffice.tenant_billing",
     "backoffice.adjustments.reject_adjustment": "a job",

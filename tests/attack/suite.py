@@ -16,6 +16,7 @@ from tests.attack import (
     canary,
     endpoints,
     envelopes,
+    files,
     filters,
     handlers,
     hooks,
@@ -46,6 +47,7 @@ PARTS = (
     "sockets",
     "routes",
     "endpoints",
+    "files",
     "hooks",
     "handlers",
     "people",
@@ -61,6 +63,7 @@ IN_APPS = {
         "sockets",
         "routes",
         "endpoints",
+        "files",
         "hooks",
         "handlers",
         "people",
@@ -199,6 +202,8 @@ async def _attack_served(
         await routes.attack(app, listings, made, report)
     if "endpoints" in parts:
         await endpoints.attack(app, made, report)
+    if "files" in parts:
+        await files.attack(app, made, report)
     if "hooks" in parts:
         await hooks.attack(app, made, report)
     if "handlers" in parts:

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
 from shared.access import actions, decision_counts, policy
+from shared.access.file_kinds import FILE_KINDS
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.api_keys import idempotency, keys
 from shared.audit import audit_log
@@ -28,6 +29,7 @@ from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
+from shared.files import exports, storage_registry
 from shared.jobs import worker
 from shared.tenancy import (
     audit_reader,
@@ -56,6 +58,8 @@ CLAIMED = {  # parameters that name a row: what of it
     "customer_id": ("billing_customer", "id"),
     "delivery_id": ("webhook_delivery", "id"),
     "endpoint_id": ("webhook_endpoint", "id"),
+    "export_id": ("export_job", "id"),
+    "file_id": ("stored_file", "id"),
     "grant_id": ("prepaid_grant", "id"),
     "key_id": ("api_key", "id"),
     "issuer_id": ("jwt_issuer", "id"),
@@ -306,6 +310,7 @@ async def build() -> World:
                     await module.example(ctx)
             await ctx.session.flush()
             await webhooked.deliver(ctx)
+        await _export(owner.cookie, tenant.slug)
         await _own_plan(operators[OWNER], tenant.id)
     for tenant in (acme, globex):
         async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:
@@ -381,6 +386,17 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
             ("enterprise", "small")[number - 1],
             state_reason(octx, why, tenant_id=tenant_id),
         )
+
+
+async def _export(cookie: str, slug: str) -> None:
+    """A file of every kind, and an export that waits."""
+    for kind in FILE_KINDS:
+        async with entry.enter_tenant(cookie, slug) as ctx:
+            await exports.begin(ctx, kind, "csv", {})
+    await run_jobs()
+    await storage_registry.close()
+    async with entry.enter_tenant(cookie, slug) as ctx:
+        await exports.begin(ctx, next(iter(FILE_KINDS)), "csv", {})
 
 
 async def _former_slugs(*tenant_ids: str) -> dict[str, str]:

@@ -68,6 +68,8 @@ GOALS = [
     *with_control(
         Goal("audit/verify-new@100x", 1.5), "whole"
     ),  # a log with 100 times the events, nothing new
+    # Megabytes by which a process grows while it exports a million rows.
+    *with_control(Goal("export/memory", 50), "kept"),
     # A page of a list in a database with 100 times the tenants.
     *(
         goal

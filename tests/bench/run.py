@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.bench import api, audit, decisions, envelopes, growth, lists, pages, storms, visible, webhooks
+from tests.bench import api, audit, decisions, envelopes, exports, growth, lists, pages, storms, visible, webhooks
 from tests.bench.broken import Broken, reason
 from tests.bench.goals import Goal
 from tests.bench.options import Options
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Part] = {
     "intake": Part(("intake/", "intake-storm/"), "CPU µs", storms.measure),
     "audit": Part(("audit/",), "µs", audit.measure),
     "webhooks": Part(("webhooks/",), "deliveries a second, and p95 in ms", webhooks.measure),
+    "exports": Part(("export/",), "MB", exports.measure),
     "growth": Part(("growth/",), "median in ms", growth.measure),
     "lists": Part(("list/",), "p95 in ms", lists.measure),
     "pages": Part(("page/", "filter/", "event/"), "ms and bytes", pages.measure),

@@ -44,6 +44,13 @@ SOUND = {
     "BULKHEAD_MAIL_FROM": "no-reply@example.com",
     "STRIPE_SECRET_KEY": "sk_live_1",
     "STRIPE_WEBHOOK_SECRETS": "whsec_1",
+    "BULKHEAD_FILES_DIR": "/srv/bulkhead/files",
+}
+BUCKET = {
+    "BULKHEAD_FILES_S3_URL": "https://s3.example.com",
+    "BULKHEAD_FILES_S3_BUCKET": "bulkhead",
+    "BULKHEAD_FILES_S3_KEY_ID": "AKIA1",
+    "BULKHEAD_FILES_S3_SECRET": "s3cr3t-of-the-bucket",
 }
 
 
@@ -104,6 +111,7 @@ def test_complete_production_settings_are_accepted(environment: pytest.MonkeyPat
         ("BULKHEAD_SANDBOX_URL", "https://stand-ins.example.com", "BULKHEAD_SANDBOX_URL is set"),
         ("TRUSTED_PROXY_HOPS", None, "TRUSTED_PROXY_HOPS is missing"),
         ("BULKHEAD_MAIL_FROM", None, "BULKHEAD_MAIL_FROM is missing"),
+        ("BULKHEAD_FILES_DIR", None, "BULKHEAD_FILES_DIR is missing"),
         ("STRIPE_SECRET_KEY", None, "STRIPE_SECRET_KEY is missing"),
         ("STRIPE_SECRET_KEY", DEMO_STRIPE_KEY, "the one of the stand-in"),
         ("STRIPE_WEBHOOK_SECRETS", None, "STRIPE_WEBHOOK_SECRETS is missing"),
@@ -330,6 +338,30 @@ def test_production_migrates_with_the_url_of_the_administrator_alone(environment
 def test_mail_server_without_a_known_scheme_is_refused(environment: pytest.MonkeyPatch, url: str) -> None:
     set_environment(environment, SMTP_URL=url)
     with pytest.raises(ConfigurationError, match=r"SMTP_URL.*smtp://"):
+        settings()
+
+
+def test_production_stores_files_in_a_bucket(environment: pytest.MonkeyPatch) -> None:
+    set_environment(environment, **SOUND | {"BULKHEAD_FILES_DIR": None} | BUCKET)
+    assert settings().stores_files_in_bucket
+    set_environment(environment, BULKHEAD_FILES_S3_URL="http://s3.example.com")
+    with pytest.raises(ConfigurationError, match="http:// to a public host") as caught:
+        settings()
+    assert BUCKET["BULKHEAD_FILES_S3_SECRET"] not in str(caught.value)
+    set_environment(environment, BULKHEAD_FILES_S3_URL="http://minio.internal:9000")
+    assert settings().files_s3_url == "http://minio.internal:9000"
+
+
+@pytest.mark.parametrize("missing", BUCKET)
+def test_bucket_without_one_of_its_settings_is_refused(environment: pytest.MonkeyPatch, missing: str) -> None:
+    set_environment(environment, **BUCKET | {missing: None})
+    with pytest.raises(ConfigurationError, match=f"{missing} must be set"):
+        settings()
+
+
+def test_directory_beside_a_bucket_is_refused(environment: pytest.MonkeyPatch) -> None:
+    set_environment(environment, **BUCKET, BULKHEAD_FILES_DIR="/srv/files")
+    with pytest.raises(ConfigurationError, match="are both set"):
         settings()
 
 

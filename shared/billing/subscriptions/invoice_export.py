@@ -27,7 +27,7 @@ COLUMNS = (
 )
 
 
-async def start(ctx: Ctx, _: ExportFilter) -> int:
+async def start(ctx: Ctx, export_filter: ExportFilter) -> int:  # noqa: ARG001  invoices have no filter
     """Record the export. Returns how many invoices there are. Raises Refused, also after too many exports."""
     policy.require(ctx, actions.BILLING_EXPORT)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
@@ -35,7 +35,7 @@ async def start(ctx: Ctx, _: ExportFilter) -> int:
     return await repository.count_invoices(ctx)
 
 
-async def list_batch(ctx: Ctx, _: ExportFilter, after: str) -> Page[ExportRow]:
+async def list_batch(ctx: Ctx, export_filter: ExportFilter, after: str) -> Page[ExportRow]:  # noqa: ARG001
     """The next batch, newest first. `after` is the previous batch's `next_cursor`. Raises Refused."""
     policy.require(ctx, actions.BILLING_EXPORT, counted=False)
     invoices = await repository.list_invoice_page(ctx, after=after, limit=BATCH_SIZE + 1)

@@ -103,7 +103,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsS
     async def load(self) -> Any:
         topics = ("billing", "members", "invitations")
         async with self._open_page(BillingState.load, *topics, own_topics=("exports",)) as ctx:
-            page_data, exports = await self._read(ctx), await self._read_exports(ctx)
+            page_data = await self._read(ctx)
+            exports = await self._read_exports(ctx) if page_data[2].rows else []
         self._show(*page_data)
         self._show_exports(exports)
         return self._check_return()
