@@ -32,7 +32,7 @@ CONTROL_SHARE = 4  # the control needs a part of the rows to grow too much
 FILL = """
 insert into billing_invoice (tenant_id, id, account_id, customer_id, number, status, currency, total, due, paid, created_at,
     ticket, subtotal, discount, tax, seen_at)
-select %(tenant)s, 'in_' || n, 'platform', 'cus_bench', 'BENCH-' || n, 'paid', 'eur', 11900, 0, 11900,
+select %(tenant)s, 'in_' || n, 'platform', %(customer)s, 'BENCH-' || n, 'paid', 'eur', 11900, 0, 11900,
     now() - n * interval '1 second', 1, 10000, 0, 1900, now()
 from generate_series(1, %(rows)s) as n
 """
@@ -71,10 +71,10 @@ async def _fill(name: str, sizes: Sequence[int]) -> list[tuple[str, str]]:
         tenant = await factories.create_tenant(owner, f"Bench {rows}", plan="business")
         with psycopg.connect(database.admin_url(name), autocommit=True) as connection:
             connection.execute(
-                "insert into billing_customer (tenant_id, id, account_id) values (%s, 'cus_bench', 'platform')",
-                [tenant.id],
+                "insert into billing_customer (tenant_id, id, account_id) values (%s, %s, 'platform')",
+                [tenant.id, f"cus_{rows}"],
             )
-            connection.execute(FILL.encode(), {"tenant": tenant.id, "rows": rows})
+            connection.execute(FILL.encode(), {"tenant": tenant.id, "customer": f"cus_{rows}", "rows": rows})
             connection.execute("vacuum analyze billing_invoice")
         tenants.append((tenant.id, owner.cookie))
     await db.dispose()
