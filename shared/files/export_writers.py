@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from shared.access.file_kinds import ColumnType, ExportColumn, ExportRow, ExportValue
@@ -147,12 +147,12 @@ def _to_cell(value: ExportValue) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
     return value if isinstance(value, str) else _to_text(value)
 
 
 def _to_json(value: ExportValue) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
 
 def _to_arrow(value: ExportValue) -> object:

@@ -95,7 +95,7 @@ async def list_recent(ctx: Ctx, kind_name: str) -> Sequence[ExportView]:
 
 
 async def cancel(ctx: Ctx, export_id: str) -> ExportView:
-    """The job stops at its next batch, and nothing is stored. Raises NotFound, Conflict for one that has ended."""
+    """The job stops within about a second, and nothing is stored. Raises NotFound, Conflict for one that has ended."""
     policy.require(ctx, EXPORT_CANCEL)
     export = await rows.lock(ctx, ExportJob, export_id)
     if export is None or export.owner_id != ctx.holder_id:

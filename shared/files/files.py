@@ -3,7 +3,8 @@
 A file belongs to whoever asked for it. Its bytes are streamed by us after the decision, never by the storage's own link.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -107,11 +108,12 @@ async def open_link(ctx: Ctx, link: FileLink) -> Download:
     )
 
 
-async def read(download: Download) -> AsyncIterator[bytes]:
+async def read(download: Download) -> AsyncGenerator[bytes, None]:
     """Its bytes. Raises NotFound where the storage has lost them, StorageUnavailable."""
     try:
-        async for chunk in storage_registry.get_storage().read(download.path):
-            yield chunk
+        async with aclosing(storage_registry.get_storage().read(download.path)) as chunks:
+            async for chunk in chunks:
+                yield chunk
     except MissingFile:
         raise no_such_file() from None
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from shared.core import log
@@ -19,7 +19,7 @@ class LocalStorage:
     async def put(self, path: FilePath, source: Path, *, sha256: str) -> None:  # noqa: ARG002  the disk checks nothing
         await asyncio.to_thread(self._put, path, source)
 
-    async def read(self, path: FilePath) -> AsyncIterator[bytes]:
+    async def read(self, path: FilePath) -> AsyncGenerator[bytes, None]:
         try:
             file = await asyncio.to_thread(self._locate(path).open, "rb")
         except FileNotFoundError as problem:

@@ -7,7 +7,7 @@ The usual library (aiobotocore) would bring six packages and a model of the whol
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,7 +52,7 @@ class S3Storage:
             await _wait_after(attempt)
         raise storage_unavailable()
 
-    async def read(self, path: FilePath) -> AsyncIterator[bytes]:
+    async def read(self, path: FilePath) -> AsyncGenerator[bytes, None]:
         response = await self._send("GET", path)
         try:
             if response.status_code == 404:

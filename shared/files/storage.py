@@ -4,7 +4,7 @@ A path is the tenant's id and the file's id, both made by us. A file is whole or
 first (`incoming.py`), then moved in by one step.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +42,7 @@ class Storage(Protocol):
     async def put(self, path: FilePath, source: Path, *, sha256: str) -> None:
         """Store the whole file. `source` is ours and may be gone afterwards. Raises StorageUnavailable."""
 
-    def read(self, path: FilePath) -> AsyncIterator[bytes]:
+    def read(self, path: FilePath) -> AsyncGenerator[bytes, None]:
         """Its bytes in chunks. Raises MissingFile before the first one, StorageUnavailable."""
 
     async def delete(self, path: FilePath) -> None:

@@ -1,7 +1,7 @@
 """Download a file by its signed link: with the session of the person, or the API key, that the link is bound to."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -56,10 +56,12 @@ async def _enter(request: Request, tenant_id: str) -> AsyncIterator[Ctx]:
         yield ctx
 
 
-async def _chain(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first_chunk
-    async for chunk in chunks:
-        yield chunk
+async def _chain(first_chunk: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """Closes the file also when the client leaves."""
+    async with aclosing(chunks):
+        yield first_chunk
+        async for chunk in chunks:
+            yield chunk
 
 
 ROUTES = [Route("/files/{token}", download_file, methods=["GET"])]

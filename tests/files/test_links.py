@@ -46,7 +46,7 @@ async def test_file_is_an_attachment_with_a_name_of_ours(cast: Cast) -> None:
     assert int(answer.headers["content-length"]) == len(answer.content) == ready.file_size
 
 
-CHANGES: dict[str, Callable[[Cast, list[str]], None]] = {
+CHANGES: dict[str, Callable[[Cast, list[str]], object]] = {
     "tenant": lambda cast, parts: parts.__setitem__(0, cast.globex),
     "file": lambda cast, parts: parts.__setitem__(1, parts[1][:-1] + "0"),
     "purpose": lambda cast, parts: parts.__setitem__(2, "upload"),
@@ -60,7 +60,7 @@ CHANGES: dict[str, Callable[[Cast, list[str]], None]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 async def test_edited_link_is_refused_for_its_signature(
-    cast: Cast, change: Callable[[Cast, list[str]], None]
+    cast: Cast, change: Callable[[Cast, list[str]], object]
 ) -> None:
     ready = await export(cast.ann, "members")
     parts = ready.download_path.removeprefix(links.PATH_PREFIX).split(".")
