@@ -114,11 +114,6 @@ class KeyStanding(NamedTuple):
     role: StandingRole | None  # None for a holder who has left, is disabled or has ended
     epoch: int  # of the catalog
 
-    @property
-    def is_verified(self) -> bool:
-        """A service account has no address that could be unverified."""
-        return self.holder_verified or bool(self.service_account_id)
-
 
 async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> KeyStanding | None:
     """In one statement, with the row security of the claimed tenant. None where the claimed tenant has no such key."""

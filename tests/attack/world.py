@@ -310,7 +310,6 @@ async def build() -> World:
                     await module.example(ctx)
             await ctx.session.flush()
             await webhooked.deliver(ctx)
-        await _export(owner.cookie, tenant.slug)
         await _own_plan(operators[OWNER], tenant.id)
     for tenant in (acme, globex):
         async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:
@@ -328,6 +327,8 @@ async def build() -> World:
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
     await _verified(((ann, acme.slug, acme.id), (gil, globex.slug, globex.id)))
+    for owner, tenant in ((ann, acme), (gil, globex)):
+        await _export(owner.cookie, tenant.slug)
     return World(
         ann=ann,
         roles=roles,
