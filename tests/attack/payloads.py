@@ -16,6 +16,7 @@ WRONG: tuple[Any, ...] = ({"a": 1}, [1, "b"], 7, None, True, "\0", "x" * 5_000)
 EXTRA = {"tenant_id": "ten_x", "user_id": "usr_x", "permissions": ["owner:transfer"], "actor_id": "usr_x"}
 PREFIXES = {
     "billing_invoice": "in",
+    "export": "exp",
     "invitation": "inv",
     "membership": "mem",
     "invoice": "in",
@@ -54,6 +55,7 @@ HONEST: dict[str, Any] = {
     "dialog": "",
     "effective_on": "",
     "email": "eve@evil.test",
+    "export_format": "csv",
     "key": "brand",
     "kind": "plan",
     "holder": "me",
