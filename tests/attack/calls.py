@@ -31,8 +31,8 @@ from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
-from shared.outbound_webhooks.models import PauseReason, WebhookEndpoint
 from shared.files.links import FileLink
+from shared.outbound_webhooks.models import PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification

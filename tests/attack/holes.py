@@ -371,6 +371,8 @@ def _others_notifications() -> None:
         return await rows.all(ctx, select(Notification).where(mine).order_by(newest).limit(limit))
 
     _replace(notification_repository, "list_notifications", list_of_all)
+
+
 def _holders_of_links() -> None:
     """Whoever may read files of this kind opens the link of anybody in their organisation."""
     from shared.core import context

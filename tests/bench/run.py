@@ -5,7 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.bench import api, audit, decisions, envelopes, exports, growth, lists, pages, storms, visible, webhooks
+from tests.bench import (
+    api,
+    audit,
+    decisions,
+    envelopes,
+    exports,
+    growth,
+    lists,
+    pages,
+    storms,
+    visible,
+    webhooks,
+)
 from tests.bench.broken import Broken, reason
 from tests.bench.goals import Goal
 from tests.bench.options import Options

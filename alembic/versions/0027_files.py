@@ -8,8 +8,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0026"
-down_revision = "0023"
+revision = "0027"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 works_with = "0004"
