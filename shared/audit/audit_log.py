@@ -129,6 +129,11 @@ def record_operator(
     )
 
 
+async def find_event(ctx: Ctx, event_id: str) -> AuditEvent | None:
+    """None for an unknown id, and for another tenant's."""
+    return await audit_log_repository.find_event(ctx, event_id)
+
+
 async def list_events(
     ctx: Ctx, criteria: AuditFilter | None = None, *, after: str = "", limit: int = 50
 ) -> Page[AuditEvent]:

@@ -71,6 +71,10 @@ async def count_events(ctx: Ctx, criteria: "AuditFilter") -> int:
     return (await ctx.session.exec(statement)).one()
 
 
+async def find_event(ctx: Ctx, event_id: str) -> AuditEvent | None:
+    return await ctx.session.get(AuditEvent, (ctx.tenant_id, event_id))
+
+
 async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> bool:
     return await session.get(AuditEvent, (tenant_id, event_id)) is not None
 

@@ -7,33 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.access import actions, policy, refusal_messages
+from shared.access import actions, policy
 from shared.access.actions import ACTIONS, Action
-from shared.access.roles import OWNER, ROLES
 from shared.backoffice import explanation_causes, recent_refusals
 from shared.backoffice import history_repository as repository
 from shared.backoffice.explanation_causes import Cause
 from shared.backoffice.recent_refusals import VISIT_REASON, RecentRefusal
-from shared.core.context import Ctx, OperatorCtx, Rights
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import DomainError, Invalid, NotFound
 from shared.core.paging import clean_search_text
-from shared.entitlements import assignments, explain, rights_cache
-from shared.entitlements.catalog import Catalog, PlanOffer
-from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
+from shared.entitlements import explain, rights_cache
+from shared.entitlements.catalog import PlanOffer
 from shared.entitlements.evaluate import (
-    AccessSubject,
-    DecisionTrace,
-    TenantLayers,
     TraceLine,
-    trace_decision,
 )
-from shared.entitlements.limits import find_usage
-from shared.entitlements.snapshot import EntitlementSnapshot
-from shared.tenancy import entry
-from shared.tenancy.models import MembershipState, TenantState
+from shared.tenancy import decision_history, entry, past_state_repository, tenant_repository
+from shared.tenancy.decision_history import Explanation
+from shared.tenancy.models import MembershipState
 
-PERSON_WITHOUT_ROLE = "Non-member"
 MAX_PEOPLE = 50  # people to choose from; a larger tenant is searched
 MAX_QUERY_LENGTH = 200
 
@@ -55,18 +47,6 @@ class ExplanationChoices:
     people: Sequence[PersonChoice]
     has_more: bool  # more people than are listed
     offers: Sequence[PlanOffer]
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """`detail` and `next_step`: the refusal that the person would read, "" when it is allowed."""
-
-    at: datetime  # the time that was asked about; the trace's facts may be older
-    trace: DecisionTrace
-    person_name: str
-    plan_name: str  # the tenant's plan, or the simulated one
-    detail: str
-    next_step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +90,14 @@ async def _build_choices(ctx: Ctx, search_text: str, include_user_id: str) -> Ex
     members = list(await repository.search_members(ctx, search_text, MAX_PEOPLE + 1))
     has_more, members = len(members) > MAX_PEOPLE, members[:MAX_PEOPLE]
     if include_user_id and include_user_id not in {user.id for _, user in members}:
-        member = await repository.get_member(ctx, include_user_id)
+        member = await past_state_repository.get_member(ctx, include_user_id)
         members = [*([member] if member else []), *members]
     people = [
         PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
         for membership, user in members
     ]
     catalog = (await rights_cache.get_tenant_layers(ctx)).entitlements.catalog
-    created_at = await repository.get_created_at(ctx)
+    created_at = await tenant_repository.get_created_at(ctx)
     return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
 
 
@@ -146,7 +126,7 @@ async def view_access(
             if action and before is not None:
                 answer = await _compare_in_tenant(ctx, user_id, _require_action(action), before, at)
             elif action:
-                answer = await explain_in_tenant(
+                answer = await decision_history.explain_in_tenant(
                     ctx, user_id, _require_action(action), at=at and _require_past(at), plan=plan
                 )
         except (Invalid, NotFound) as error:
@@ -170,7 +150,9 @@ async def explain_access(
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     requested_action = _require_action(action)
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
-        return await explain_in_tenant(ctx, user_id, requested_action, at=at and _require_past(at), plan=plan)
+        return await decision_history.explain_in_tenant(
+            ctx, user_id, requested_action, at=at and _require_past(at), plan=plan
+        )
 
 
 async def compare_access(
@@ -197,113 +179,14 @@ async def _compare_in_tenant(
     since, until = _require_past(before), _require_past(after)
     if since >= until:
         raise Invalid("The first time must be before the second.", "Swap them.")
-    first_explanation = await explain_in_tenant(ctx, user_id, action, at=since)
-    second_explanation = await explain_in_tenant(ctx, user_id, action, at=until)
+    first_explanation = await decision_history.explain_in_tenant(ctx, user_id, action, at=since)
+    second_explanation = await decision_history.explain_in_tenant(ctx, user_id, action, at=until)
     window = await explanation_causes.load_change_window(ctx, user_id, action, since, until)
     changes = [
         LayerChange(line, later_line, await window.list_causes(line.layer))
         for line, later_line in explain.compare_traces(first_explanation.trace, second_explanation.trace)
     ]
     return ExplanationComparison(first_explanation, second_explanation, changes)
-
-
-async def explain_in_tenant(
-    ctx: Ctx, user_id: str, action: Action, *, at: datetime | None, plan: str = ""
-) -> Explanation:
-    """Explains one decision at a time, None for now. The caller checks the permission.
-
-    Raises Invalid for an unknown plan, NotFound for a person who was never a member and for a time before the tenant.
-    """
-    asked_at = at or now()
-    if asked_at < await repository.get_created_at(ctx):
-        raise NotFound("This organisation didn't exist yet at that time.", "Choose a later time.")
-    subject = await get_subject_at(ctx, user_id, asked_at)
-    tenant = await _get_tenant_layers(ctx, at, plan)
-    snapshot, catalog = tenant.entitlements.snapshot, tenant.entitlements.catalog
-    used = await count_usage_at(ctx, action.limit, asked_at)
-    trace = trace_decision(action, subject, tenant, used)
-    if trace.decision.allowed:
-        return Explanation(asked_at, trace, subject.person_name, snapshot.offer.name, "", "")
-    if subject.ended_state:
-        detail, step = (
-            f"Your access was {subject.ended_state}.",
-            f"Contact an owner of {ctx.tenant_name} to restore it.",
-        )
-        return Explanation(asked_at, trace, subject.person_name, snapshot.offer.name, detail, step)
-    subject_rights = SubjectRights(
-        subject.permissions, rights_cache.compute_rights(snapshot, catalog, subject.state)
-    )
-    refusal = refusal_messages.build_refusal(trace.decision.reason, action, subject_rights, used=used)
-    return Explanation(
-        asked_at, trace, subject.person_name, snapshot.offer.name, refusal.detail, refusal.next_step
-    )
-
-
-async def _get_tenant_layers(ctx: Ctx, at: datetime | None, plan: str) -> TenantLayers:
-    """Those of now are cached already, as the visit has entered the tenant."""
-    if at is None and not plan:
-        return await rights_cache.get_tenant_layers(ctx)
-    snapshot, catalog = await assignments.get_snapshot(ctx, at)
-    if plan:
-        snapshot = _simulate_plan(snapshot, catalog, plan)
-    return TenantLayers(Entitlements(snapshot, catalog), rights_cache.get_provider(catalog))
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectRights:
-    permissions: frozenset[str]
-    rights: Rights
-
-
-async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
-    """The person's role and the tenant's state at a time. `user_id`: "" for a non-member. Raises NotFound."""
-    state_change = await repository.get_state_at(ctx, at)
-    state, state_source_id = (
-        (state_change.state, state_change.id) if state_change else (TenantState.ACTIVE.value, REGISTRY_SOURCE)
-    )
-    if not user_id:
-        return AccessSubject(
-            PERSON_WITHOUT_ROLE, "", frozenset(), state=state, state_source_id=state_source_id
-        )
-    person = await repository.get_member(ctx, user_id)
-    if person is None:
-        raise NotFound("This person isn't in this organisation.", "Choose one from the list.")
-    user = person[1]
-    if user.email_verified_at is None or user.email_verified_at > at:
-        # Unverified people have no access, as if the tenant were unverified (`tenancy.entry`).
-        state, state_source_id = TenantState.PENDING_VERIFICATION.value, user.id
-    membership = await repository.get_membership_at(ctx, user_id, at)
-    if membership is None or membership.state != MembershipState.ACTIVE:
-        membership_source_id = membership.id if membership else REGISTRY_SOURCE
-        ended_state = membership.state if membership else ""
-        return AccessSubject(
-            user.name, "", frozenset(), membership_source_id, state, state_source_id, ended_state
-        )
-    builtin = ROLES.get(membership.role)
-    if builtin is not None:
-        return AccessSubject(
-            user.name, builtin.name, builtin.permissions, membership.id, state, state_source_id
-        )
-    role = await repository.get_role_at(ctx, membership.role, at)
-    if role is None:
-        return AccessSubject(user.name, "", frozenset(), membership.id, state, state_source_id)
-    permissions = frozenset[str]() if role.deleted else frozenset(role.permissions) & ROLES[OWNER].permissions
-    # The later change: assigning the role, or changing its permissions.
-    role_source_id = role.id if role.at > membership.at else membership.id
-    return AccessSubject(user.name, role.name, permissions, role_source_id, state, state_source_id)
-
-
-async def count_usage_at(ctx: Ctx, limit: str, at: datetime) -> int | None:
-    """None for "" and for a limit that nothing counts yet."""
-    usage = find_usage(limit)
-    return await usage.at(ctx, at) if usage is not None else None
-
-
-def _simulate_plan(snapshot: EntitlementSnapshot, catalog: Catalog, plan: str) -> EntitlementSnapshot:
-    offer = catalog.find_offer(plan, snapshot.at)
-    if offer is None or offer.kind != "plan":
-        raise Invalid("This plan doesn't exist.", "Choose one from the list.")
-    return snapshot.with_plan(offer)
 
 
 def _require_action(name: str) -> Action:

@@ -1,11 +1,10 @@
-"""SQL of past states: a person's role and a tenant's state at a time."""
+"""SQL of changes in the past: of a tenant's state, and of its members and roles."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import case, func, or_
 from sqlmodel import col, select
-from sqlmodel.sql.expression import Select
 
 from shared.access.roles import OWNER
 from shared.core import rows
@@ -13,53 +12,7 @@ from shared.core.context import Ctx
 from shared.core.paging import contains_text
 from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
-from shared.tenancy.models import Membership, MembershipState, Tenant
-
-
-async def get_membership_at(ctx: Ctx, user_id: str, at: datetime) -> MembershipChange | None:
-    statement = (
-        select(MembershipChange)
-        .where(MembershipChange.tenant_id == ctx.tenant_id)
-        .where(MembershipChange.user_id == user_id)
-        .where(col(MembershipChange.at) <= at)
-        .order_by(col(MembershipChange.at).desc(), col(MembershipChange.id))
-        .limit(1)
-    )
-    return await rows.one(ctx, statement)
-
-
-async def get_role_at(ctx: Ctx, key: str, at: datetime) -> RoleChange | None:
-    statement = (
-        select(RoleChange)
-        .where(RoleChange.tenant_id == ctx.tenant_id)
-        .where(RoleChange.key == key)
-        .where(col(RoleChange.at) <= at)
-        .order_by(col(RoleChange.at).desc(), col(RoleChange.id))
-        .limit(1)
-    )
-    return await rows.one(ctx, statement)
-
-
-async def get_state_at(ctx: Ctx, at: datetime) -> TenantStateChange | None:
-    statement = (
-        select(TenantStateChange)
-        .where(TenantStateChange.tenant_id == ctx.tenant_id)
-        .where(col(TenantStateChange.at) <= at)
-        .order_by(col(TenantStateChange.at).desc(), col(TenantStateChange.id))
-        .limit(1)
-    )
-    return await rows.one(ctx, statement)
-
-
-async def get_created_at(ctx: Ctx) -> datetime:
-    tenant = await ctx.session.get(Tenant, ctx.tenant_id)
-    assert tenant is not None
-    return tenant.created_at
-
-
-async def get_member(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
-    """A current or former member."""
-    return (await ctx.session.exec(_select_members(ctx).where(User.id == user_id))).first()
+from shared.tenancy.models import Membership, MembershipState
 
 
 async def get_owner_id(ctx: Ctx) -> str:
@@ -81,7 +34,11 @@ async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tup
     `search_text`: part of a name or an email address.
     """
     name = func.lower(col(User.name))
-    statement = _select_members(ctx)
+    statement = (
+        select(Membership, User)
+        .join(User, col(User.id) == col(Membership.user_id))
+        .where(Membership.tenant_id == ctx.tenant_id)
+    )
     if search_text:
         statement = statement.where(
             or_(contains_text(col(User.name), search_text), contains_text(col(User.email), search_text))
@@ -100,11 +57,6 @@ async def list_user_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
         .order_by(col(User.id))
     )
     return dict((await ctx.session.exec(statement)).all())
-
-
-def _select_members(ctx: Ctx) -> Select[Membership, User]:
-    statement = select(Membership, User).join(User, col(User.id) == col(Membership.user_id))
-    return statement.where(Membership.tenant_id == ctx.tenant_id)
 
 
 async def list_membership_changes(ctx: Ctx, user_id: str, until: datetime) -> Sequence[MembershipChange]:

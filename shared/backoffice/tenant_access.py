@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.access import actions, policy
-from shared.backoffice import explanations
 from shared.backoffice import history_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import Ctx, OperatorCtx
@@ -24,7 +23,7 @@ from shared.entitlements.flag_evaluation import build_target, describe_evaluatio
 from shared.entitlements.limits import LIMITS
 from shared.entitlements.models import TenantAddon, TenantOverride
 from shared.entitlements.snapshot import EntitlementSnapshot
-from shared.tenancy import entry, tenants
+from shared.tenancy import decision_history, entry, tenants
 from shared.tenancy.models import TenantState
 
 VISIT_REASON = "View plan and overrides"
@@ -99,7 +98,9 @@ async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: Reason | 
     reason_text = use_reason(octx, reason, tenant_id) if reason else VISIT_REASON
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         access = build_tenant_access(*await assignments.get_snapshot(ctx))
-        counts = {name: await explanations.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS}
+        counts = {
+            name: await decision_history.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS
+        }
         usage = {name: count for name, count in counts.items() if count is not None}
         owner = await repository.get_owner_id(ctx)
         return TenantAccess(

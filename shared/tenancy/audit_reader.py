@@ -10,6 +10,7 @@ from shared.audit.verification import ChainStatus, LogVerification
 from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.core.errors import NotFound
 from shared.core.paging import Page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.jobs import queue
@@ -35,6 +36,16 @@ async def list_events(
     return await audit_log.list_events(
         ctx, limit_to_retention(ctx, event_filter or audit_log.AuditFilter()), after=after, limit=limit
     )
+
+
+async def get_event(ctx: Ctx, event_id: str) -> AuditEvent:
+    """Raises NotFound, also for one that is older than the plan's retention."""
+    policy.require(ctx, actions.AUDIT_READ)
+    event = await audit_log.find_event(ctx, event_id)
+    since = limit_to_retention(ctx, audit_log.AuditFilter()).since
+    if event is None or (since is not None and event.at is not None and event.at < since):
+        raise NotFound("This event doesn't exist.", "Search the audit log for it.")
+    return event
 
 
 async def view_audit_log(

@@ -7,11 +7,14 @@ from sqlmodel import col, select
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.core.paging import after_cursor, encode_cursor
 from shared.identity.models import User
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
 )
+
+NEWEST = (col(Invitation.created_at), col(Invitation.id))
 
 
 async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
@@ -22,6 +25,23 @@ async def list_pending_invitations(ctx: Ctx) -> Sequence[Invitation]:
         .order_by(col(Invitation.created_at), col(Invitation.id))
     )
     return await rows.all(ctx, statement)
+
+
+async def list_newest(ctx: Ctx, *, after: str, limit: int) -> Sequence[Invitation]:
+    """Pending ones, newest first. Raises Invalid for an unknown page."""
+    statement = (
+        select(Invitation)
+        .where(Invitation.tenant_id == ctx.tenant_id)
+        .where(Invitation.status == InvitationStatus.PENDING)
+        .where(*after_cursor(NEWEST, after, descending=True))
+        .order_by(*(column.desc() for column in NEWEST))
+        .limit(limit)
+    )
+    return await rows.all(ctx, statement)
+
+
+def get_cursor(invitation: Invitation) -> str:
+    return encode_cursor(invitation.created_at, invitation.id)
 
 
 async def lock_pending_invitations_to(ctx: Ctx, user_ids: Collection[str]) -> Sequence[Invitation]:

@@ -17,6 +17,7 @@ from shared.core.context import Actor, Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, NotFound, Refused
 from shared.core.ids import is_id
+from shared.core.paging import Page, build_page, clamp_limit
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.core.versions import advance_version
 from shared.identity import email_addresses, users
@@ -58,6 +59,14 @@ class InvitationOffer:
 async def list_pending(ctx: Ctx) -> Sequence[Invitation]:
     policy.require(ctx, actions.INVITATION_READ)
     return await invitation_repository.list_pending_invitations(ctx)
+
+
+async def list_page(ctx: Ctx, *, after: str = "", limit: int = 50) -> Page[Invitation]:
+    """Pending ones, newest first. Raises Invalid for an unknown page."""
+    policy.require(ctx, actions.INVITATION_READ)
+    limit = clamp_limit(limit)
+    invitations = await invitation_repository.list_newest(ctx, after=after, limit=limit + 1)
+    return build_page(invitations, limit=limit, cursor_of=invitation_repository.get_cursor)
 
 
 async def invite(ctx: Ctx, email: str, role: str) -> Invitation:

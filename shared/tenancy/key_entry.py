@@ -65,12 +65,14 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
         )
     role = _require_working(standing, address)
     await _note_use(standing, address)
-    rights = await entry.get_rights(standing, verified=standing.holder_verified)
+    # The statement says no for a service account, which has no address to verify.
+    verified = standing.holder_verified or bool(standing.service_account_id)
+    rights = await entry.get_rights(standing, verified=verified)
     admission = TenantAdmission(
         standing.tenant_id,
         standing.slug,
         standing.tenant_name,
-        get_effective_state(standing.tenant_state, verified=standing.holder_verified),
+        get_effective_state(standing.tenant_state, verified=verified),
         Actor("api_key", standing.key_id, standing.key_name),
         Role(role.key, role.name, role.sentence, role.permissions & frozenset(standing.scopes)),
         rights,

@@ -104,7 +104,7 @@ async def count_seats(ctx: Ctx) -> int:
     return await member_repository.count_seats(ctx)
 
 
-async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | None) -> None:
+async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | None) -> Member:
     """`version`: of the member that was read.
 
     Raises NotFound, Refused for a role or member above the actor's permissions, Conflict for the last owner,
@@ -115,7 +115,7 @@ async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | No
     await roles.require_assignable(ctx, role)
     membership = await _lock_member(ctx, membership_id)
     if membership.role == role:
-        return
+        return await _view(ctx, membership)
     if role == OWNER:
         raise Invalid("Ownership can't be assigned as a role.", "Use “Transfer ownership”.")
     role_names = await roles.get_name(ctx, membership.role), await roles.get_name(ctx, role)
@@ -136,25 +136,26 @@ async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | No
     )
     await _end_promises(ctx, membership)
     await _publish_change(ctx, membership)
+    return await _view(ctx, membership)
 
 
-async def deactivate(ctx: Ctx, membership_id: str) -> None:
+async def deactivate(ctx: Ctx, membership_id: str) -> Member:
     """End access until reactivation and free the seat."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
     await seats.lock_membership(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock_member(ctx, membership_id)
-    if membership.state is MembershipState.DEACTIVATED:
-        return
-    await _end_membership(ctx, membership, MembershipState.DEACTIVATED, "membership.deactivated")
+    if membership.state is not MembershipState.DEACTIVATED:
+        await _end_membership(ctx, membership, MembershipState.DEACTIVATED, "membership.deactivated")
+    return await _view(ctx, membership)
 
 
-async def reactivate(ctx: Ctx, membership_id: str) -> None:
+async def reactivate(ctx: Ctx, membership_id: str) -> Member:
     """Restore access, using a seat. Closes an invitation to this person. Raises Refused without a free seat."""
     policy.require(ctx, actions.MEMBER_DEACTIVATE)
     await seats.lock_membership(ctx, actions.MEMBER_DEACTIVATE)
     membership = await _lock_member(ctx, membership_id)
     if membership.state is MembershipState.ACTIVE:
-        return
+        return await _view(ctx, membership)
     await invitations.close_invitations_to(ctx, [membership.user_id])
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_DEACTIVATE)
     policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
@@ -171,6 +172,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> None:
         member=await _get_member_name(ctx, membership),
     )
     await _publish_change(ctx, membership)
+    return await _view(ctx, membership)
 
 
 async def remove(ctx: Ctx, membership_id: str) -> None:
@@ -304,6 +306,10 @@ async def _require_another_owner(ctx: Ctx, membership: Membership) -> None:
             "Contact support." if ctx.tenant_state == TenantState.SUSPENDED else TRANSFER_FIRST,
             reason="last_owner",
         )
+
+
+async def _view(ctx: Ctx, membership: Membership) -> Member:
+    return build_member(membership, await member_repository.get_user(ctx, membership.user_id))
 
 
 async def _get_member_name(ctx: Ctx, membership: Membership) -> str:

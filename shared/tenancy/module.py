@@ -7,7 +7,7 @@ from shared.audit.event_types import AuditAction, with_key, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind
 from shared.tenancy import events, exports, invitations, limit_usage, models, tasks
-from shared.tenancy.api import me, members
+from shared.tenancy.api.endpoints import ENDPOINTS
 from shared.tenancy.seats import SEAT_LIMIT
 
 MODULE = Module(
@@ -170,7 +170,7 @@ MODULE = Module(
             usage=limit_usage.ROLE_USAGE,
         ),
     ],
-    endpoints=[*me.ENDPOINTS, *members.ENDPOINTS],
+    endpoints=ENDPOINTS,
     files=[exports.AUDIT_LOG, exports.MEMBERS],
     on_membership_end=invitations.end_promises,
     events=events.EVENTS,

@@ -9,21 +9,32 @@ from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.paging import after_cursor, encode_cursor
 from shared.core.rows import insert_missing
 from shared.tenancy.models import (
     Notification,
 )
 
+NEWEST = (col(Notification.created_at), col(Notification.id))
 
-async def list_notifications(ctx: Ctx, user_id: str, limit: int) -> Sequence[Notification]:
+
+async def list_notifications(
+    ctx: Ctx, user_id: str, limit: int, *, after: str = ""
+) -> Sequence[Notification]:
+    """Newest first. Raises Invalid for an unknown page."""
     statement = (
         select(Notification)
         .where(Notification.tenant_id == ctx.tenant_id)
         .where(Notification.user_id == user_id)
-        .order_by(col(Notification.created_at).desc(), col(Notification.id).desc())
+        .where(*after_cursor(NEWEST, after, descending=True))
+        .order_by(*(column.desc() for column in NEWEST))
         .limit(limit)
     )
     return await rows.all(ctx, statement)
+
+
+def get_cursor(notification: Notification) -> str:
+    return encode_cursor(notification.created_at, notification.id)
 
 
 async def count_unread(ctx: Ctx, user_id: str) -> int:

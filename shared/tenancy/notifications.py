@@ -6,6 +6,7 @@ from shared.access import actions, policy
 from shared.core import live_events
 from shared.core.context import Ctx
 from shared.core.errors import NotFound
+from shared.core.paging import Page, build_page, clamp_limit
 from shared.tenancy import notification_repository
 from shared.tenancy.models import Notification
 
@@ -16,6 +17,16 @@ async def list_my_notifications(ctx: Ctx) -> Sequence[Notification]:
     """Newest first."""
     policy.require(ctx, actions.NOTIFICATION_READ)
     return await notification_repository.list_notifications(ctx, policy.require_person(ctx), MAX_LISTED)
+
+
+async def list_page(ctx: Ctx, *, after: str = "", limit: int = 50) -> Page[Notification]:
+    """One's own, newest first. Raises Invalid for an unknown page, Refused for what is no person."""
+    policy.require(ctx, actions.NOTIFICATION_READ)
+    limit = clamp_limit(limit)
+    notifications = await notification_repository.list_notifications(
+        ctx, policy.require_person(ctx), limit + 1, after=after
+    )
+    return build_page(notifications, limit=limit, cursor_of=notification_repository.get_cursor)
 
 
 async def count_unread(ctx: Ctx) -> int:

@@ -57,6 +57,15 @@ async def list_role_usage(ctx: Ctx) -> Sequence[RoleUsage]:
     ]
 
 
+async def get_role(ctx: Ctx, role_id: str) -> Role:
+    """`role_id`: key of a built-in role, or id of a custom one. Raises NotFound."""
+    policy.require(ctx, actions.ROLE_READ)
+    role = await get(ctx, role_id)
+    if role is None:
+        raise _not_found()
+    return role
+
+
 async def _count_usage(ctx: Ctx) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """Members, pending invitations and service accounts, by role key."""
     return (
@@ -106,7 +115,7 @@ async def change(
     permissions: Collection[str],
     *,
     version: int | None,
-) -> None:
+) -> Role:
     """Takes effect immediately for all its members. `version`: of the role that was read.
 
     Raises as `create`, NotFound for a built-in role, ChangedMeanwhile.
@@ -131,7 +140,7 @@ async def change(
 
     row.name, row.sentence, row.permissions = name, sentence, sorted(permission_set)
     if _audit_fields(row) == before:
-        return
+        return build_role(row)
     advance_version(row, ctx.actor.name)
     ctx.session.add(row)
     audit_log.record(ctx, "role.changed", row.id, before=before, after=_audit_fields(row), role=name)
@@ -141,6 +150,7 @@ async def change(
         await membership_end.end_promises(ctx, [*user_ids, *account_ids], permissions_now)
     await _publish_change(ctx)
     await live_events.refresh_users(ctx.session, user_ids)
+    return build_role(row)
 
 
 async def delete(ctx: Ctx, role_id: str) -> None:
@@ -212,9 +222,13 @@ async def _require_grantable_custom_role(ctx: Ctx, role_id: str) -> RoleRow:
     """Raises NotFound for an unknown, deleted or built-in role, Refused when it exceeds the actor's permissions."""
     row = await role_repository.get_role(ctx, role_id)
     if row is None or row.builtin or row.deleted_at is not None:
-        raise NotFound("This role no longer exists.", "Reload the page.")
+        raise _not_found()
     policy.require_grantable(ctx, build_role(row).permissions)
     return row
+
+
+def _not_found() -> NotFound:
+    return NotFound("This role no longer exists.", "Reload the page.")
 
 
 async def _require_free_name(ctx: Ctx, name: str, *, other_than: str = "") -> None:

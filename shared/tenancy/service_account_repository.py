@@ -25,6 +25,10 @@ async def list_accounts(ctx: Ctx, *, after: str, limit: int) -> Sequence[Service
     return await rows.all(ctx, statement)
 
 
+async def get_account(ctx: Ctx, service_account_id: str) -> ServiceAccount | None:
+    return await ctx.session.get(ServiceAccount, (ctx.tenant_id, service_account_id))
+
+
 def get_cursor(account: ServiceAccount) -> str:
     return encode_cursor(account.created_at, account.id)
 

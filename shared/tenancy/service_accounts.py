@@ -44,6 +44,15 @@ async def list_accounts(ctx: Ctx, *, after: str = "", limit: int = 50) -> Page[S
     return map_page(build_page(accounts, limit=limit, cursor_of=repository.get_cursor), _build_view)
 
 
+async def get(ctx: Ctx, service_account_id: str) -> ServiceAccountView:
+    """Raises NotFound for an unknown and for an ended one."""
+    policy.require(ctx, actions.SERVICE_ACCOUNT_READ)
+    account = await repository.get_account(ctx, service_account_id)
+    if account is None or account.ended_at is not None:
+        raise _not_found()
+    return _build_view(account)
+
+
 async def create(ctx: Ctx, name: str, role: str) -> ServiceAccountView:
     """Raises Invalid, Conflict above `MAX_ACCOUNTS`, Refused for a role above the actor's permissions."""
     policy.require(ctx, actions.SERVICE_ACCOUNT_WRITE)
@@ -132,8 +141,12 @@ async def lock_active(ctx: Ctx, service_account_id: str) -> ServiceAccount:
     """For services that have checked the permission. Raises NotFound for an unknown or ended one."""
     account = await rows.lock(ctx, ServiceAccount, service_account_id)
     if account is None or account.ended_at is not None:
-        raise NotFound("This service account doesn't exist.", "Reload the page.")
+        raise _not_found()
     return account
+
+
+def _not_found() -> NotFound:
+    return NotFound("This service account doesn't exist.", "Reload the page.")
 
 
 async def _require_assignable(ctx: Ctx, role: str) -> None:

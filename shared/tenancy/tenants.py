@@ -57,19 +57,20 @@ async def get_settings(ctx: Ctx) -> TenantSettingsView:
     )
 
 
-async def rename(ctx: Ctx, name: str, *, version: int | None) -> None:
+async def rename(ctx: Ctx, name: str, *, version: int | None) -> Tenant:
     """`version`: of the settings that were read. Raises Invalid, ChangedMeanwhile."""
     policy.require(ctx, actions.SETTINGS_WRITE)
     name = naming.clean_name(name)
     tenant = await tenant_repository.lock_tenant(ctx)
     if tenant.name == name:
-        return
+        return tenant
     require_version(tenant, version, "this organisation", {"Name": (tenant.name, name)})
     before, tenant.name = tenant.name, name
     advance_version(tenant, ctx.actor.name)
     ctx.session.add(tenant)
     audit_log.record(ctx, "tenant.renamed", ctx.tenant_id, before={"name": before}, after={"name": name})
     await publish_change(ctx)
+    return tenant
 
 
 async def change_slug(ctx: Ctx, slug: str, *, version: int | None) -> str:
@@ -102,7 +103,7 @@ async def change_slug(ctx: Ctx, slug: str, *, version: int | None) -> str:
     return slug
 
 
-async def set_colour(ctx: Ctx, colour: str, *, version: int | None) -> None:
+async def set_colour(ctx: Ctx, colour: str, *, version: int | None) -> TenantSettings:
     """`colour`: "#rrggbb", or "" for the default. Pages fall back when the contrast is too low.
 
     `version`: of the branding that was read. Raises Invalid, ChangedMeanwhile.
@@ -115,7 +116,7 @@ async def set_colour(ctx: Ctx, colour: str, *, version: int | None) -> None:
         )
     settings = await tenant_repository.lock_settings(ctx)
     if settings.colour == colour:
-        return
+        return settings
     require_version(settings, version, "the branding", {"Colour": (settings.colour, colour)})
     before, settings.colour, settings.changed_at = settings.colour, colour, now()
     advance_version(settings, ctx.actor.name)
@@ -125,6 +126,7 @@ async def set_colour(ctx: Ctx, colour: str, *, version: int | None) -> None:
         ctx, "tenant.branded", ctx.tenant_id, before={"colour": before}, after={"colour": colour}
     )
     await publish_change(ctx)
+    return settings
 
 
 async def finish_onboarding(ctx: Ctx) -> None:

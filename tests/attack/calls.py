@@ -193,6 +193,14 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         holder_id=world.rows("stored_file", "tenant_id", tenant)[0]["owner_id"],
         expires_at=now() + timedelta(hours=1),
     ),
+    "audit.audit_log.find_event.event_id": lambda world, tenant: world.claims("audit_event_id", tenant)[0],
+    "audit.audit_log_repository.find_event.event_id": lambda world, tenant: world.claims(
+        "audit_event_id", tenant
+    )[0],
+    "tenancy.audit_reader.get_event.event_id": lambda world, tenant: world.claims("audit_event_id", tenant)[
+        0
+    ],
+    "tenancy.own_decisions.decide.action": lambda *_: "home:read",
     "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
     **dict.fromkeys(
         ("api_keys.issuers.change.request", "api_keys.issuers.create.request"),
@@ -232,7 +240,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.role_repository.list_user_ids_with_role.role": lambda *_: "admin",
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
-    "backoffice.history_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
+    "tenancy.past_state_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
     "billing.subscriptions.pausing.prepare_pause.target": lambda _, tenant: PauseTarget(
         tenant_id=tenant,
         customer_id="cus_x",

@@ -40,9 +40,20 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "change_member": lambda *_: {"role": "viewer"},
     "create_export": lambda *_: {"kind": "members", "filter": {"role": "member"}},
     "create_key": lambda *_: {"name": "By program", "scopes": ["member:read"]},
+    "change_branding": lambda *_: {"colour": ""},  # as it is, since the branding has another version
+    "change_role": lambda *_: {"name": "Renamed", "permissions": ["member:read"]},
+    "change_service_account": lambda *_: {"name": "Renamed", "role": "member"},
+    "change_settings": lambda world, tenant: {"name": world.names[tenant]},
+    "create_invitation": lambda *_: {"email": "program@acme.test", "role": "member"},
+    "create_role": lambda *_: {"name": "By program", "permissions": ["member:read"]},
+    "create_service_account": lambda *_: {"name": "By program", "role": "member"},
+    "decide": lambda *_: {"action": "role:create"},
     "rotate_key": lambda *_: {"overlap_hours": 0},
 }
-IDS = {"member_id": "membership_id"}  # of a path parameter: the name of the claim, where it differs
+IDS = {
+    "event_id": "audit_event_id",
+    "member_id": "membership_id",
+}  # of a path parameter: the name of the claim, where it differs
 
 
 @dataclass(frozen=True)

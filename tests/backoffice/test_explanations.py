@@ -13,7 +13,7 @@ from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
 from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
-from shared.backoffice.explanations import Explanation, ExplanationComparison
+from shared.backoffice.explanations import ExplanationComparison
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import Ctx
@@ -23,6 +23,7 @@ from shared.entitlements import explain
 from shared.entitlements.evaluate import Layer, Verdict
 from shared.identity.models import User
 from shared.tenancy import entry, invitations, members
+from shared.tenancy.decision_history import PERSON_WITHOUT_ROLE, Explanation
 from shared.tenancy.models import Membership, RoleRow
 from tests.conftest import Cast, Person
 from tests.support import factories
@@ -301,7 +302,7 @@ async def test_explanation_without_a_person_finds_no_role_and_for_strangers_fail
     nobody = await explain_access(cast, "", "home:read")
     assert (get_reason(nobody), nobody.person_name) == (
         Reason.MISSING_PERMISSION,
-        explanations.PERSON_WITHOUT_ROLE,
+        PERSON_WITHOUT_ROLE,
     )
     for stranger in (cast.gil.user_id, cast.carl.user_id, "usr_nobody"):
         with pytest.raises(NotFound, match="This person isn't"):

@@ -12,6 +12,7 @@ from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.tenancy import roles
+from shared.tenancy.decision_history import Explanation
 from tenant_app.pages.roles.state import RolesState
 from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
@@ -22,7 +23,7 @@ async def get_reason(person: Person, used: int = 0) -> str:
         return decide(ctx, actions.ROLE_CREATE, used=used).reason
 
 
-async def explain_refusal(cast: Cast, person: Person) -> explanations.Explanation:
+async def explain_refusal(cast: Cast, person: Person) -> Explanation:
     async with cast.olga.octx() as octx:
         return await explanations.explain_access(octx, cast.acme, person.user_id, "role:create")
 

@@ -22,7 +22,7 @@ from shared.entitlements.models import (
     TenantPlan,
     TenantStateChange,
 )
-from shared.tenancy import entry, invitations, member_repository, members
+from shared.tenancy import decision_history, entry, invitations, member_repository, members
 from tests.conftest import Cast, Person
 from tests.support import factories
 from tests.support.sizes import size
@@ -189,7 +189,7 @@ async def test_explanation_of_the_past_equals_the_decision_of_that_time(
                 then = chance.choice(mine)
                 at = then.since + (then.until - then.since) * chance.random()
                 user_id, action = chance.choice(list(then.decisions))
-                explanation = await explanations.explain_in_tenant(ctx, user_id, ACTIONS[action], at=at)
+                explanation = await decision_history.explain_in_tenant(ctx, user_id, ACTIONS[action], at=at)
                 assert explanation.trace.decision == then.decisions[user_id, action], (
                     at,
                     user_id,

@@ -6,9 +6,10 @@ from dataclasses import field as filled
 from admin_app import addresses
 from shared.access.actions import ACTIONS
 from shared.backoffice.explanation_causes import Cause
-from shared.backoffice.explanations import Explanation, ExplanationComparison, LayerChange
+from shared.backoffice.explanations import ExplanationComparison, LayerChange
 from shared.backoffice.recent_refusals import RecentRefusal
 from shared.entitlements import explain
+from shared.tenancy.decision_history import Explanation
 from shared.ui.decision_trace import (
     DecisionOutcome,
     TraceRow,

@@ -18,14 +18,15 @@ from admin_app.pages.access.rows import (
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.backoffice import explanations, recent_refusals, tenant_directory
-from shared.backoffice.explanations import AccessView, Explanation, ExplanationChoices
+from shared.backoffice.explanations import AccessView, ExplanationChoices
 from shared.core.context import OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound
+from shared.tenancy.decision_history import PERSON_WITHOUT_ROLE, Explanation
 from shared.ui.authorize import needs
 from shared.ui.forms import parse_line
 from shared.ui.live_updates import ALL_TENANTS
 
-NOBODY_CHOICE = ("", explanations.PERSON_WITHOUT_ROLE)
+NOBODY_CHOICE = ("", PERSON_WITHOUT_ROLE)
 OWN_PLAN_CHOICE = ("", "Current plan")
 TENANTS_SHOWN = 8  # tenants in the list to choose from
 REFUSALS_SHOWN = 20  # refusals

@@ -59,30 +59,30 @@ async def list_members(
 
 
 async def get_member(ctx: ApiCtx, response: Response, member_id: IdText) -> Member:
-    member = await members.get(ctx, member_id)
-    set_etag(response, member.version)
-    return Member.model_validate(member)
+    return _show(response, await members.get(ctx, member_id))
 
 
 async def change_member(
     ctx: ApiCtx, response: Response, member_id: IdText, change: MemberChange, version: IfMatch
 ) -> Member:
-    await members.set_role(ctx, member_id, change.role, version=version)
-    return await get_member(ctx, response, member_id)
+    return _show(response, await members.set_role(ctx, member_id, change.role, version=version))
 
 
 async def deactivate_member(ctx: ApiCtx, response: Response, member_id: IdText) -> Member:
-    await members.deactivate(ctx, member_id)
-    return await get_member(ctx, response, member_id)
+    return _show(response, await members.deactivate(ctx, member_id))
 
 
 async def reactivate_member(ctx: ApiCtx, response: Response, member_id: IdText) -> Member:
-    await members.reactivate(ctx, member_id)
-    return await get_member(ctx, response, member_id)
+    return _show(response, await members.reactivate(ctx, member_id))
 
 
 async def remove_member(ctx: ApiCtx, member_id: IdText) -> None:
     await members.remove(ctx, member_id)
+
+
+def _show(response: Response, member: members.Member) -> Member:
+    set_etag(response, member.version)
+    return Member.model_validate(member)
 
 
 ENDPOINTS = [
