@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.access.actions import Action
 from shared.core import registry
@@ -29,7 +29,7 @@ class Endpoint:
     action: Action | None  # that its service requires; None where any key may ask
     summary: str  # one sentence in the imperative
     status: int = 200
-    errors: tuple[int, ...] = ()  # statuses beside those of every endpoint
+    errors: tuple[int, ...] = ()  # statuses beside those that follow from method, path and parameters
 
 
 class ApiInput(BaseModel):
@@ -46,7 +46,14 @@ class ApiOutput(BaseModel):
 
 class ApiPage(ApiOutput, Generic[Item]):
     items: list[Item]
-    next: str | None = None  # the value of `after` for the next page; null on the last one
+    next: str | None = Field(
+        default=None, description="`after` of the next page; null on the last one", examples=[None]
+    )
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """As the OpenAPI document names it. `params`: types, as pydantic declares them."""
+        return f"{params[0].__name__}Page"
 
 
 SECRET_FIELD = "secret"
@@ -87,6 +94,18 @@ After = Annotated[str, Query(max_length=MAX_CURSOR_LENGTH, description="`next` o
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Items on one page")]
 
 ENDPOINTS: list[Endpoint] = []  # of all manifests
+
+
+def takes_body(endpoint: Endpoint) -> bool:
+    return any(
+        isinstance(annotation, type) and issubclass(annotation, ApiInput)
+        for annotation in endpoint.handler.__annotations__.values()
+    )
+
+
+def takes_version(endpoint: Endpoint) -> bool:
+    """Whether it needs the version that the client has read, in If-Match."""
+    return IfMatch in endpoint.handler.__annotations__.values()
 
 
 @registry.each_module

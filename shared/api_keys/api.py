@@ -1,4 +1,4 @@
-"""API keys over REST."""
+"""API keys: create, change, rotate and revoke them."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -33,43 +33,47 @@ class Key(ApiOutput):
     scopes: list[str] = Field(examples=[["member:read"]])
     state: Literal["active", "expired", "revoked"]
     holder_type: Literal["user", "service_account"]
-    holder_id: str
-    holder_name: str
+    holder_id: str = Field(description="The person or service account whose key it is", examples=["usr_ann"])
+    holder_name: str = Field(examples=["Ann"])
     networks: list[str] = Field(examples=[["203.0.113.0/24"]])
     origins: list[str] = Field(examples=[["https://app.example.com"]])
-    created_by_name: str
+    created_by_name: str = Field(examples=["Ann"])
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
-    last_used_address: str
-    previous_hint: str
+    last_used_address: str = Field(examples=["203.0.113.7"])
+    previous_hint: str = Field(description="Of the key that it replaced, while that works", examples=[""])
     previous_ends_at: datetime | None
     revoked_at: datetime | None
-    revoked_by: str
+    revoked_by: str = Field(examples=[""])
     version: int = Field(description="Also the ETag", examples=[1])
 
 
 class NewKey(Key):
-    secret: str | None = Field(description="The key itself, in this answer only")
+    secret: str | None = Field(description="The key itself, in this answer only", examples=["bk_live_…"])
 
 
 class KeyInput(ApiInput):
     name: Name = Field(examples=["Nightly import"])
     scopes: Texts = Field(examples=[["member:read"]])
-    networks: Texts = Field(default=[], description="Where it works; empty: everywhere")
-    origins: Texts = Field(default=[], description="Web pages that may use it")
+    networks: Texts = Field(
+        default=[], description="Where it works; empty: everywhere", examples=[["203.0.113.0/24"]]
+    )
+    origins: Texts = Field(
+        default=[], description="Web pages that may use it", examples=[["https://app.example.com"]]
+    )
 
 
 class KeyCreation(KeyInput):
     expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     service_account_id: IdText | None = Field(
-        default=None, description="Without it, the key is the caller's own"
+        default=None, description="Without it, the key is the caller's own", examples=[None]
     )
 
 
 class Rotation(ApiInput):
     overlap_hours: int = Field(
-        default=24, ge=0, le=MAX_HOURS, description="How long the former key works still"
+        default=24, ge=0, le=MAX_HOURS, description="How long the former key works still", examples=[24]
     )
 
 
@@ -144,7 +148,7 @@ ENDPOINTS = [
         action=API_KEY_CREATE,
         summary="Create an API key",
         status=201,
-        errors=(404, 409),
+        errors=(404,),
     ),
     Endpoint(
         method="GET",
@@ -152,7 +156,6 @@ ENDPOINTS = [
         handler=get_key,
         action=API_KEY_READ,
         summary="Read an API key",
-        errors=(404,),
     ),
     Endpoint(
         method="PUT",
@@ -160,7 +163,6 @@ ENDPOINTS = [
         handler=change_key,
         action=API_KEY_CREATE,
         summary="Change what an API key may do",
-        errors=(404, 409, 412, 428),
     ),
     Endpoint(
         method="POST",
@@ -168,7 +170,6 @@ ENDPOINTS = [
         handler=rotate_key,
         action=API_KEY_CREATE,
         summary="Replace the secret of an API key",
-        errors=(404, 409),
     ),
     Endpoint(
         method="DELETE",
@@ -177,6 +178,5 @@ ENDPOINTS = [
         action=API_KEY_REVOKE,
         summary="Revoke an API key",
         status=204,
-        errors=(404, 409),
     ),
 ]

@@ -94,6 +94,7 @@ async def on_http_error(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
     if problem.status_code == 405:
         refusal: DomainError = MethodNotAllowed()
+        refusal.headers = {name.lower(): value for name, value in (problem.headers or {}).items()}
     else:
         refusal = NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
     return problem_responses.to_response(request.scope, refusal)

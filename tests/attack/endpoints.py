@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from shared.access.endpoints import ENDPOINTS, Endpoint
+from shared.access.endpoints import ENDPOINTS, Endpoint, takes_body
 from shared.api_keys import keys
 from shared.tenancy import entry
 from tests.attack.apps import App
@@ -116,22 +116,13 @@ def _find_unknown(endpoint: Endpoint, world: World) -> str:
             world.claims(IDS.get(name, name), world.acme)
         except KeyError:
             return f"parameter {name!r}"
-    if _has_body(endpoint) and endpoint.handler.__name__ not in BODIES:
+    if takes_body(endpoint) and endpoint.handler.__name__ not in BODIES:
         return f"body of {endpoint.handler.__name__}"
     return ""
 
 
 def _list_parameters(endpoint: Endpoint) -> list[str]:
     return re.findall(r"{(\w+)}", endpoint.path)
-
-
-def _has_body(endpoint: Endpoint) -> bool:
-    from shared.access.endpoints import ApiInput
-
-    return any(
-        isinstance(annotation, type) and issubclass(annotation, ApiInput)
-        for annotation in endpoint.handler.__annotations__.values()
-    )
 
 
 class _Run:
@@ -192,7 +183,7 @@ class _Run:
         if caller.key:
             headers["authorization"] = f"Bearer {caller.key}"
         sent: dict[str, Any] = {}
-        if _has_body(endpoint):
+        if takes_body(endpoint):
             sent["json"] = BODIES[endpoint.handler.__name__](self.world, self.world.acme)
         return await self.app.ask(
             endpoint.method, PREFIX + path, caller.cookie, origin=None, headers=headers, **sent

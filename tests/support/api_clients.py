@@ -8,8 +8,9 @@ from sqlmodel import select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from shared.api_keys import keys
-from shared.api_keys.models import IdempotencyKey
+from shared.api_keys.models import ApiKey, IdempotencyKey
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.web import tenant_http
 from tests.conftest import Person
 
@@ -53,3 +54,10 @@ async def create_key(
 def select_kept(ctx: Ctx) -> SelectOfScalar[IdempotencyKey]:
     """The answers that are kept in this tenant."""
     return select(IdempotencyKey).where(IdempotencyKey.tenant_id == ctx.tenant_id)
+
+
+async def end_key(person: Person, program: Program, column: str) -> None:
+    """`column`: "revoked_at" or "expires_at", which is now."""
+    async with person.ctx() as ctx:
+        key = await ctx.session.get(ApiKey, (ctx.tenant_id, program.key_id))
+        setattr(key, column, now())

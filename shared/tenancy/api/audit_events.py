@@ -1,4 +1,4 @@
-"""The audit log over REST."""
+"""The audit log: who did what, when and why."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -77,6 +77,5 @@ ENDPOINTS = [
         handler=get_audit_event,
         action=actions.AUDIT_READ,
         summary="Read an event of the audit log",
-        errors=(404,),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Decisions over REST: what the key may do, and why."""
+"""Decisions: what this key may do, and why or why not."""
 
 from datetime import datetime
 from typing import Annotated, Literal

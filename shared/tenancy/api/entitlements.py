@@ -1,4 +1,4 @@
-"""What the organisation has by plan, add-ons and overrides, over REST."""
+"""Features, limits and usage of the organisation, each with its source."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Invitations over REST."""
+"""Invitations by email. A pending one uses a seat."""
 
 from datetime import datetime
 from typing import Annotated
@@ -63,7 +63,6 @@ ENDPOINTS = [
         action=actions.MEMBER_INVITE,
         summary="Invite a person by email",
         status=201,
-        errors=(409,),
     ),
     Endpoint(
         method="POST",
@@ -71,7 +70,6 @@ ENDPOINTS = [
         handler=resend_invitation,
         action=actions.MEMBER_INVITE,
         summary="Send a new link, which replaces the former one",
-        errors=(404, 409),
     ),
     Endpoint(
         method="DELETE",
@@ -80,6 +78,5 @@ ENDPOINTS = [
         action=actions.INVITATION_REVOKE,
         summary="Revoke a pending invitation",
         status=204,
-        errors=(404, 409),
     ),
 ]

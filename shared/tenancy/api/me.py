@@ -1,4 +1,4 @@
-"""Who the key is: for a program's first call."""
+"""The key itself: whose it is, and what it may do."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Members over REST."""
+"""Members of the organisation: their roles, and the end of their access."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -99,7 +99,6 @@ ENDPOINTS = [
         handler=get_member,
         action=actions.MEMBER_READ,
         summary="Read a member",
-        errors=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -107,7 +106,6 @@ ENDPOINTS = [
         handler=change_member,
         action=actions.MEMBER_SET_ROLE,
         summary="Change a member's role",
-        errors=(404, 409, 412, 428),
     ),
     Endpoint(
         method="POST",
@@ -115,7 +113,6 @@ ENDPOINTS = [
         handler=deactivate_member,
         action=actions.MEMBER_DEACTIVATE,
         summary="End a member's access for a while",
-        errors=(404, 409),
     ),
     Endpoint(
         method="POST",
@@ -123,7 +120,6 @@ ENDPOINTS = [
         handler=reactivate_member,
         action=actions.MEMBER_DEACTIVATE,
         summary="Give a deactivated member access again",
-        errors=(404, 409),
     ),
     Endpoint(
         method="DELETE",
@@ -132,6 +128,5 @@ ENDPOINTS = [
         action=actions.MEMBER_REMOVE,
         summary="Remove a member",
         status=204,
-        errors=(404, 409),
     ),
 ]

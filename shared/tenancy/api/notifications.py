@@ -1,4 +1,4 @@
-"""Notifications of the person whose key it is, over REST."""
+"""Notifications of the person whose key it is."""
 
 from datetime import datetime
 
@@ -46,6 +46,5 @@ ENDPOINTS = [
         action=actions.NOTIFICATION_READ,
         summary="Mark a notification as read",
         status=204,
-        errors=(404,),
     ),
 ]

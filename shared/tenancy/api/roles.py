@@ -1,4 +1,4 @@
-"""Roles over REST."""
+"""Roles: built-in ones, and those that the organisation has made."""
 
 from typing import Annotated
 
@@ -104,7 +104,6 @@ ENDPOINTS = [
         action=actions.ROLE_CREATE,
         summary="Create a role",
         status=201,
-        errors=(409,),
     ),
     Endpoint(
         method="GET",
@@ -112,7 +111,6 @@ ENDPOINTS = [
         handler=get_role,
         action=actions.ROLE_READ,
         summary="Read a role",
-        errors=(404,),
     ),
     Endpoint(
         method="PUT",
@@ -120,7 +118,6 @@ ENDPOINTS = [
         handler=change_role,
         action=actions.ROLE_CHANGE,
         summary="Change a role, immediately for everybody who has it",
-        errors=(404, 409, 412, 428),
     ),
     Endpoint(
         method="DELETE",
@@ -129,6 +126,5 @@ ENDPOINTS = [
         action=actions.ROLE_DELETE,
         summary="Delete a role that nobody has",
         status=204,
-        errors=(404, 409),
     ),
 ]

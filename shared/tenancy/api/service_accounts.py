@@ -1,4 +1,4 @@
-"""Service accounts over REST."""
+"""Service accounts: members without a person, whose keys programs use."""
 
 from datetime import datetime
 from typing import Annotated
@@ -91,7 +91,6 @@ ENDPOINTS = [
         action=actions.SERVICE_ACCOUNT_WRITE,
         summary="Create a service account",
         status=201,
-        errors=(409,),
     ),
     Endpoint(
         method="GET",
@@ -99,7 +98,6 @@ ENDPOINTS = [
         handler=get_service_account,
         action=actions.SERVICE_ACCOUNT_READ,
         summary="Read a service account",
-        errors=(404,),
     ),
     Endpoint(
         method="PUT",
@@ -107,7 +105,6 @@ ENDPOINTS = [
         handler=change_service_account,
         action=actions.SERVICE_ACCOUNT_WRITE,
         summary="Change the name and the role of a service account",
-        errors=(404, 412, 428),
     ),
     Endpoint(
         method="DELETE",
@@ -116,6 +113,5 @@ ENDPOINTS = [
         action=actions.SERVICE_ACCOUNT_END,
         summary="Delete a service account, and its keys with it",
         status=204,
-        errors=(404,),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Settings of the organisation over REST. Name and branding have a version of their own."""
+"""Settings of the organisation. Name and branding each have a version of their own."""
 
 from typing import Annotated
 
@@ -76,7 +76,6 @@ ENDPOINTS = [
         handler=change_settings,
         action=actions.SETTINGS_WRITE,
         summary="Rename the organisation",
-        errors=(412, 428),
     ),
     Endpoint(
         method="GET",
@@ -91,6 +90,5 @@ ENDPOINTS = [
         handler=change_branding,
         action=actions.SETTINGS_WRITE,
         summary="Change the colour of the organisation",
-        errors=(412, 428),
     ),
 ]

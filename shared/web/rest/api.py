@@ -1,110 +1,114 @@
-"""The router of `/api/v1` and its OpenAPI document."""
+"""The routes of `/api/v1`: every endpoint, the OpenAPI document, and refusals of all else below it."""
 
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from shared.access.endpoints import ENDPOINTS, Endpoint
-from shared.core.config import settings
+from shared.core.errors import NotFound
 from shared.web import problem_responses
 from shared.web.http_app import MethodNotAllowed
-from shared.web.rest import cors
+from shared.web.rest import cors, openapi
 from shared.web.rest.api_route import ApiRoute
-from shared.web.rest.problems import Problem, describe_errors
+from shared.web.rest.api_versions import RequestedVersion
 
-PREFIX = "/api/v1"
-METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-TITLE, VERSION = "Bulkhead API", "1"
-DESCRIPTION = (
-    "Send your key as `Authorization: Bearer bk_live_…`. Lists are pages: `next` is the `after` of the next one."
-    " Errors are problem+json with a stable `reason`, what happened and what to do next."
-)
+DOCUMENT_PATH = "/openapi.json"
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class AnyMethod:
+    """An ASGI app of a handler: a route of a function has the methods that it names, and of an app all there are."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._handle(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 def build_routes() -> list[BaseRoute]:
-    """Every endpoint, the document, and a refusal of other methods at the same addresses."""
-    routes = build_router().routes
-    methods_by_path: dict[str, set[str]] = {}
+    """Every endpoint, the document, and a refusal of other methods and other addresses."""
+    methods_by_path = {DOCUMENT_PATH: {"GET"}}
     for endpoint in ENDPOINTS:
-        methods_by_path.setdefault(PREFIX + endpoint.path, set()).add(endpoint.method)
+        methods_by_path.setdefault(endpoint.path, set()).add(endpoint.method)
     return [
-        DOCUMENT_ROUTE,
-        *routes,
+        Route(f"{openapi.PREFIX}{DOCUMENT_PATH}", show_document, methods=["GET"]),
+        *build_router().routes,
         *(
-            Route(path, _build_refusal_of_others(methods), methods=sorted(METHODS - methods))
+            Route(openapi.PREFIX + path, AnyMethod(_build_refusal_of_others(methods)))
             for path, methods in methods_by_path.items()
         ),
+        Route(openapi.PREFIX + "{rest:path}", AnyMethod(refuse_unknown_address)),
     ]
-
-
-def _build_refusal_of_others(methods: set[str]) -> Callable[[Request], Awaitable[Response]]:
-    allowed = ", ".join(sorted(methods))
-
-    async def refuse(request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return await cors.answer_preflight(request, allowed)
-        refusal = MethodNotAllowed(f"This address accepts {allowed}.")
-        response = problem_responses.to_response(request.scope, refusal)
-        response.headers["allow"] = allowed
-        return response
-
-    return refuse
 
 
 def build_router() -> APIRouter:
     """Raises RuntimeError before the manifests are loaded."""
     if not ENDPOINTS:
         raise RuntimeError("shared.modules.load() has to be called before the API is built")
-    router = APIRouter(prefix=PREFIX, route_class=ApiRoute)
+    router = APIRouter(prefix=openapi.PREFIX, route_class=ApiRoute)
     for endpoint in ENDPOINTS:
-        router.add_api_route(
-            endpoint.path,
-            endpoint.handler,
-            methods=[endpoint.method],
-            status_code=endpoint.status,
-            summary=endpoint.summary,
-            description=_describe_action(endpoint),
-            operation_id=endpoint.handler.__name__,
-            tags=[endpoint.path.split("/")[1]],
-            responses=describe_errors(endpoint),
-        )
+        _add_route(router, endpoint)
     return router
 
 
-def _describe_action(endpoint: Endpoint) -> str:
-    return f"Needs the scope `{endpoint.action.permission}`." if endpoint.action else "Needs any key."
-
-
-@cache
-def build_document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
-    app = FastAPI()
-    app.include_router(build_router())
-    document = get_openapi(
-        title=TITLE,
-        version=VERSION,
-        description=DESCRIPTION,
-        routes=app.routes,
-        servers=[{"url": settings().tenant_url}],
+def _add_route(router: APIRouter, endpoint: Endpoint) -> None:
+    operation_id = endpoint.handler.__name__
+    router.add_api_route(
+        endpoint.path,
+        endpoint.handler,
+        methods=[endpoint.method],
+        status_code=endpoint.status,
+        operation_id=operation_id,
+        summary=endpoint.summary,
+        **openapi.describe_operation(endpoint),
     )
-    components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which we don't answer
-        schemas.pop(name, None)
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "bk_live_…"}}
-    document["security"] = [{"key": []}]
-    return document
+    if endpoint.method == "GET":
+        router.add_api_route(
+            endpoint.path,
+            endpoint.handler,
+            methods=["HEAD"],
+            status_code=endpoint.status,
+            operation_id=operation_id,
+            include_in_schema=False,
+        )
+
+
+def _build_refusal_of_others(methods: set[str]) -> Handler:
+    allowed = ", ".join(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
+
+    async def refuse(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            response = await cors.answer_preflight(request, allowed)
+        else:
+            refusal = MethodNotAllowed(f"This address accepts {allowed}.")
+            response = problem_responses.to_response(request.scope, refusal)
+            response.headers["allow"] = allowed
+        response.headers.update(RequestedVersion().list_headers())
+        return response
+
+    return refuse
+
+
+async def refuse_unknown_address(_: Request) -> Response:
+    """The same for all: the address is not repeated."""
+    refusal = NotFound("There is no such address.", f"Compare it with {openapi.PREFIX}{DOCUMENT_PATH}.")
+    refusal.headers = RequestedVersion().list_headers()
+    raise refusal
 
 
 async def show_document(_: Request) -> Response:
     return JSONResponse(build_document(), headers={"cache-control": "public, max-age=300"})
 
 
-DOCUMENT_ROUTE = Route(f"{PREFIX}/openapi.json", show_document, methods=["GET"])
+@cache
+def build_document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    return openapi.build_document(build_router())

@@ -23,7 +23,8 @@ from shared.tenancy import key_entry, resolution, token_entry, token_texts
 from shared.tenancy.key_entry import KeyAdmission
 from shared.tenancy.resolution import Sources
 from shared.web import request_identity
-from shared.web.rest import api_limits, cors, strict_json
+from shared.web.rest import api_limits, api_versions, cors, strict_json
+from shared.web.rest.api_versions import RequestedVersion
 from shared.web.same_origin import SAFE_METHODS
 
 KEPT_HEADERS = ("content-type", "etag")
@@ -54,29 +55,40 @@ class JsonRequest(Request):
         self.raw_body = self._body = body
         self._json = value
 
+    def convert(self, change: Callable[[Any], Any]) -> None:
+        self._json = change(self._json)
+
 
 class ApiRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle: Handler = super().get_route_handler()
         has_body, operation = self.body_field is not None, f"{sorted(self.methods or ())} {self.path_format}"
+        operation_id = self.operation_id or ""
 
         async def answer(request: Request) -> Response:
-            admission = await _authenticate(request)
-            if refused := admission.rights.verdicts.get(API_USE.name):
-                raise build_refusal(refused, API_USE, admission)
-            headers = cors.list_headers(request, admission.origins)
+            headers = RequestedVersion().list_headers()
             try:
+                admission = await _authenticate(request)
+                headers |= cors.list_headers(request, admission.origins)
+                if refused := admission.rights.verdicts.get(API_USE.name):
+                    raise build_refusal(refused, API_USE, admission)
                 quota = await api_limits.count_call(admission)
                 headers |= quota.list_headers()
+                version = api_versions.parse_version(request)
+                headers |= version.list_headers()
                 parsed = await _read_request(request, has_body=has_body)
+                parsed.convert(lambda value: version.upgrade_request(operation_id, value))
                 response = await transaction_retries.repeat_on_conflict(
                     lambda: _run(parsed, admission, handle, operation)
                 )
             except DomainError as refusal:
                 refusal.headers = headers | refusal.headers
                 raise
+            response = version.downgrade_answer(operation_id, response)
             response.headers.setdefault("cache-control", "no-store")
             response.headers.update(headers)
+            if request.method == "HEAD":
+                response.body = b""
             return response
 
         return answer

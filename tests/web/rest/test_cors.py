@@ -15,7 +15,7 @@ async def test_preflight_is_answered_for_origins_that_a_key_lists(cast: Cast) ->
         other = await client.options("/api/v1/members", headers={"origin": OTHER, **PREFLIGHT})
     assert (listed.status_code, listed.headers[ALLOWED]) == (204, OWN)
     assert "authorization" in listed.headers["access-control-allow-headers"]
-    assert listed.headers["access-control-allow-methods"] == "GET"
+    assert listed.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
     assert (other.status_code, other.headers.get(ALLOWED)) == (204, None)
     assert "access-control-allow-credentials" not in listed.headers
 
