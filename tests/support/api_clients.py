@@ -11,6 +11,7 @@ from shared.api_keys import keys
 from shared.api_keys.models import ApiKey, IdempotencyKey
 from shared.core.context import Ctx
 from shared.core.db import now
+from shared.tenancy import roles, service_accounts
 from shared.web import tenant_http
 from tests.conftest import Person
 
@@ -48,6 +49,18 @@ async def create_key(
                 name=name, scopes=scopes or keys.list_scopes(ctx), networks=networks, origins=origins
             ),
         )
+    return Program(created.key.id, created.text)
+
+
+async def create_account_key(owner: Person, role: str, *scopes: str) -> Program:
+    """A key of a new service account: with all scopes of its role where none are named."""
+    async with owner.ctx() as ctx:
+        account = await service_accounts.create(ctx, "Nightly import", role)
+        permissions = await roles.get_permissions(ctx, role) or frozenset[str]()
+        request = keys.KeyRequest(
+            name="Import", scopes=scopes or sorted(permissions), service_account_id=account.id
+        )
+        created = await keys.create(ctx, request)
     return Program(created.key.id, created.text)
 
 

@@ -51,6 +51,10 @@ SIZES: dict[str, Size] = {
     "attack.changed_frames": Size(100, 3_000),
     # Events whose processor time is measured
     "web.costed_events": Size(20, 600),
+    # Requests that are made from the OpenAPI document, for each operation, caller and mode; and scenarios of several
+    "api.callers_per_operation": Size(1, 6),
+    "api.cases": Size(1, 100),
+    "api.scenarios": Size(5, 2_000),
     # Frames that one member sends at once
     "web.flood_frames": Size(900, 3_000),
     # Input that Hypothesis makes up, by number of examples

@@ -1,0 +1,73 @@
+"""The whole document under Schemathesis: callers of several rights, own, foreign and unknown ids, one request and several."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from shared.tenancy import members, notifications, roles, service_accounts
+from shared.tenancy.invitations import invite
+from shared.web import tenant_http
+from shared.web.rest import api
+from tests.conftest import Cast, Person
+from tests.support import api_clients
+from tests.support.api_fuzzing import Caller, Fuzzer, Report
+from tests.support.billing.stub_server import serve_app
+from tests.support.sizes import is_full, size
+
+UNKNOWN = "xyz_01jz0000000000000000000000"
+FULL_CASES = 50_000
+
+
+async def create_rows(owner: Person, member_names: Sequence[str]) -> dict[str, str]:
+    """One of each kind, for callers to read and to change: its id by path parameter. `member_names`: who may be ended."""
+    async with owner.ctx() as ctx:
+        people = {member.name: member.id for member in (await members.list_members(ctx)).rows}
+        role = await roles.create(ctx, "Auditor", "", ["audit:read"])
+        account = await service_accounts.create(ctx, "Import", "member")
+        invitation = await invite(ctx, f"maria@{owner.slug}.test", "viewer")
+        notification = await notifications.add(ctx, owner.user_id, "k", "Title", "Body", dedupe="fuzzing")
+    key = await api_clients.create_key(owner)
+    return {
+        "member_id": people[member_names[0]] if member_names else UNKNOWN,
+        "role_id": role.key,
+        "service_account_id": account.id,
+        "invitation_id": invitation.id,
+        "notification_id": notification,
+        "key_id": key.key_id,
+    }
+
+
+async def create_callers(cast: Cast) -> list[Caller]:
+    acme_words = (cast.ann.email, cast.acme)
+    owner, admin = await api_clients.create_key(cast.ann), await api_clients.create_key(cast.adam)
+    reader = await api_clients.create_key(cast.ann, "home:read", "member:read", "role:read")
+    stranger = await api_clients.create_key(cast.gil)
+    account = await api_clients.create_account_key(cast.ann, "viewer")
+    return [
+        Caller(name="owner", key=owner.text, hidden_words=(cast.gil.email, cast.globex)),
+        Caller(name="admin", key=admin.text, hidden_words=(cast.gil.email, cast.globex)),
+        Caller(name="reader", key=reader.text),
+        Caller(name="service account", key=account.text),
+        Caller(name="stranger", key=stranger.text, hidden_words=acme_words),
+        Caller(name="nobody", hidden_words=acme_words),
+    ]
+
+
+async def test_every_answer_is_one_that_the_document_names(cast: Cast) -> None:
+    own, foreign = await create_rows(cast.ann, ["Max"]), await create_rows(cast.gil, [])
+    ids = {name: (own_id, foreign[name], UNKNOWN) for name, own_id in own.items()}
+    callers, report = await create_callers(cast), Report()
+    async with serve_app(tenant_http.app) as address:
+        fuzzer = Fuzzer(document=api.build_document(), address=address, ids=ids, report=report)
+        await asyncio.to_thread(
+            fuzzer.run,
+            random.sample(callers, len(callers)),
+            callers_per_operation=size("api.callers_per_operation"),
+            cases=size("api.cases"),
+        )
+        await asyncio.to_thread(fuzzer.run_scenarios, callers[0], count=size("api.scenarios"))
+    assert report.problems == {}
+    assert {status: report.count_status(status) > 0 for status in (200, 401, 403, 404, 422)} == dict.fromkeys(
+        (200, 401, 403, 404, 422), True
+    )
+    assert not is_full() or report.case_count >= FULL_CASES
