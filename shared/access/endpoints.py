@@ -41,7 +41,7 @@ class ApiInput(BaseModel):
 class ApiOutput(BaseModel):
     """An answer. Its field `secret` is never kept: a request that is repeated gets null there."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_serialization_defaults_required=True)
 
 
 class ApiPage(ApiOutput, Generic[Item]):

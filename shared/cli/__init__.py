@@ -361,6 +361,17 @@ def docs_webhooks() -> None:
     typer.echo(webhooks_doc.render_page(), nl=False)
 
 
+@docs.command("client")
+def docs_client() -> None:
+    """Print docs/client/bulkhead_client.py: the Python client of the API."""
+    from shared import modules
+
+    modules.load()
+    from shared.web.rest import api, python_client
+
+    typer.echo(python_client.render_client(api.build_document()), nl=False)
+
+
 def _prompt_secret(what: str) -> str:
     """Read it from standard input, so that process lists and shell histories do not show it."""
     return str(typer.prompt(what, hide_input=sys.stdin.isatty(), err=True))

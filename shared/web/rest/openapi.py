@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of the API, from the endpoints' annotations: headers, errors and examples are added here."""
 
 import inspect
+import json
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -145,7 +146,19 @@ def build_document(router: APIRouter) -> dict[str, Json]:
         operation = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]
         _add_headers(endpoint, operation, components["schemas"])
         examples.add_examples(operation, components["schemas"])
-    return document
+    return _name_pages(document)
+
+
+def _name_pages(document: dict[str, Json]) -> dict[str, Json]:
+    """`MemberPage`, which is the title, instead of the name that a generic class gets."""
+    text, schemas = json.dumps(document), document["components"]["schemas"]
+    for name, schema in schemas.items():
+        text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{schema["title"]}"')
+    renamed: dict[str, Json] = json.loads(text)
+    renamed["components"]["schemas"] = {
+        schema["title"]: schema for schema in renamed["components"]["schemas"].values()
+    }
+    return renamed
 
 
 def _describe_tags() -> dict[str, str]:

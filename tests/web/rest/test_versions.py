@@ -1,6 +1,5 @@
 """Versions of the API: named in a header, answered by it, and kept working by converters."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,7 +41,7 @@ def build_version(date: str, former: str, present: str, *, sunset_at: datetime) 
 
 
 @pytest.fixture
-def former_versions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def former_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """`description` was `sentence`, and before that `text`."""
     sunset_at = datetime.now(UTC) + timedelta(days=365)
     versions = (
@@ -50,7 +49,6 @@ def former_versions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         build_version("2026-01-31", "text", "sentence", sunset_at=sunset_at),
     )
     monkeypatch.setattr(api_versions, "FORMER_VERSIONS", versions)
-    return
 
 
 async def test_answer_carries_the_newest_version_without_a_header(cast: Cast) -> None:

@@ -1,0 +1,894 @@
+"""Typed client of the Bulkhead API. Written by `bulkhead docs client` from the OpenAPI document; a test compares.
+
+Copy this file. It needs Python 3.11 and httpx. Every method raises ApiError for a refusal, and httpx.HTTPError without
+an answer. Requests are sent again after 429 and 503, each under one idempotency key, so that they have one effect.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Literal, NotRequired, Self, TypedDict
+from urllib.parse import quote
+
+import httpx
+
+API_VERSION = "2026-11-30"
+RETRIED_STATUSES = (429, 503)
+MAX_WAIT_SECONDS = 60.0  # that one answer may ask for
+
+
+class ApiError(Exception):
+    """A refusal. `problem`: with the stable `reason`, what happened and what to do next."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(f"{problem['reason']}: {problem['detail']} {problem['next_step']}")
+
+
+class ActionNeeds(TypedDict):
+    name: str
+    description: str
+    scope: str
+    writes: bool
+    feature: str
+    limit: str
+    flag: str
+
+
+class ActionNeedsPage(TypedDict):
+    items: list[ActionNeeds]
+    next: str | None
+
+
+class AuditEvent(TypedDict):
+    id: str
+    at: str
+    actor_type: str
+    actor_id: str
+    actor_name: str
+    impersonator_id: str
+    action: str
+    object_id: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    details: dict[str, Any]
+    request_id: str
+
+
+class AuditEventPage(TypedDict):
+    items: list[AuditEvent]
+    next: str | None
+
+
+class Branding(TypedDict):
+    colour: str
+    logo_digest: str
+    version: int
+
+
+class BrandingChange(TypedDict):
+    colour: str
+
+
+class DecisionAnswer(TypedDict):
+    action: str
+    at: str
+    allowed: bool
+    reason: str
+    detail: str
+    next_step: str
+    trace: list[TraceLayer] | None
+
+
+class DecisionQuestion(TypedDict):
+    action: str
+    at: NotRequired[str | None]
+
+
+class Difference(TypedDict):
+    label: str
+    current: str
+    submitted: str
+
+
+class Entitlements(TypedDict):
+    plan: str
+    billing_status: str
+    trial_ends_at: str | None
+    features: list[Feature]
+    limits: list[UsageLimit]
+    scheduled_changes: list[ScheduledChange]
+
+
+class Feature(TypedDict):
+    key: str
+    title: str
+    included: bool
+    explanation: str
+    source_id: str
+
+
+class Invitation(TypedDict):
+    id: str
+    email: str
+    role: str
+    invited_by_name: str
+    created_at: str
+    expires_at: str
+    delivery_problem: str
+
+
+class InvitationCreation(TypedDict):
+    email: str
+    role: str
+
+
+class InvitationPage(TypedDict):
+    items: list[Invitation]
+    next: str | None
+
+
+class Key(TypedDict):
+    id: str
+    name: str
+    hint: str
+    scopes: list[str]
+    state: Literal["active", "expired", "revoked"]
+    holder_type: Literal["user", "service_account"]
+    holder_id: str
+    holder_name: str
+    networks: list[str]
+    origins: list[str]
+    created_by_name: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    last_used_address: str
+    previous_hint: str
+    previous_ends_at: str | None
+    revoked_at: str | None
+    revoked_by: str
+    version: int
+
+
+class KeyCreation(TypedDict):
+    name: str
+    scopes: list[str]
+    networks: NotRequired[list[str]]
+    origins: NotRequired[list[str]]
+    expires_at: NotRequired[str | None]
+    service_account_id: NotRequired[str | None]
+
+
+class KeyInput(TypedDict):
+    name: str
+    scopes: list[str]
+    networks: NotRequired[list[str]]
+    origins: NotRequired[list[str]]
+
+
+class KeyPage(TypedDict):
+    items: list[Key]
+    next: str | None
+
+
+class Me(TypedDict):
+    key_id: str
+    key_name: str
+    holder_id: str
+    role: str
+    scopes: list[str]
+    permissions: list[str]
+    organisation: Organisation
+
+
+class Member(TypedDict):
+    id: str
+    user_id: str
+    name: str
+    email: str
+    role: str
+    state: str
+    created_at: str
+    seen_at: str | None
+    version: int
+
+
+class MemberChange(TypedDict):
+    role: str
+
+
+class MemberPage(TypedDict):
+    items: list[Member]
+    next: str | None
+
+
+class NewKey(TypedDict):
+    id: str
+    name: str
+    hint: str
+    scopes: list[str]
+    state: Literal["active", "expired", "revoked"]
+    holder_type: Literal["user", "service_account"]
+    holder_id: str
+    holder_name: str
+    networks: list[str]
+    origins: list[str]
+    created_by_name: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    last_used_address: str
+    previous_hint: str
+    previous_ends_at: str | None
+    revoked_at: str | None
+    revoked_by: str
+    version: int
+    secret: str | None
+
+
+class Notification(TypedDict):
+    id: str
+    kind: str
+    title: str
+    body: str
+    created_at: str
+    read_at: str | None
+
+
+class NotificationPage(TypedDict):
+    items: list[Notification]
+    next: str | None
+
+
+class Organisation(TypedDict):
+    id: str
+    slug: str
+    name: str
+    plan: str
+    billing_status: str
+
+
+class Problem(TypedDict):
+    type: str
+    title: str
+    status: int
+    reason: str
+    detail: str
+    next_step: str
+    request_id: str
+    fields: NotRequired[dict[str, str] | None]
+    version: NotRequired[int | None]
+    differences: NotRequired[list[Difference] | None]
+    versions: NotRequired[list[str] | None]
+
+
+class Role(TypedDict):
+    id: str
+    name: str
+    description: str
+    permissions: list[str]
+    built_in: bool
+    version: int
+
+
+class RoleInput(TypedDict):
+    name: str
+    description: NotRequired[str]
+    permissions: list[str]
+
+
+class RoleWithUsage(TypedDict):
+    id: str
+    name: str
+    description: str
+    permissions: list[str]
+    built_in: bool
+    version: int
+    members: int
+    pending_invitations: int
+    service_accounts: int
+
+
+class RoleWithUsagePage(TypedDict):
+    items: list[RoleWithUsage]
+    next: str | None
+
+
+class Rotation(TypedDict):
+    overlap_hours: NotRequired[int]
+
+
+class ScheduledChange(TypedDict):
+    at: str
+    title: str
+    before: str
+    after: str
+
+
+class ServiceAccount(TypedDict):
+    id: str
+    name: str
+    role: str
+    created_by_name: str
+    created_at: str
+    version: int
+
+
+class ServiceAccountInput(TypedDict):
+    name: str
+    role: str
+
+
+class ServiceAccountPage(TypedDict):
+    items: list[ServiceAccount]
+    next: str | None
+
+
+class Settings(TypedDict):
+    name: str
+    slug: str
+    version: int
+
+
+class SettingsChange(TypedDict):
+    name: str
+
+
+class TraceLayer(TypedDict):
+    layer: str
+    question: str
+    verdict: Literal["yes", "no", "warn", "idle", "overruled"]
+    explanation: str
+    source_id: str
+    decides: bool
+
+
+class UsageLimit(TypedDict):
+    key: str
+    title: str
+    amount: int | None
+    hard: bool
+    used: int | None
+    explanation: str
+    source_id: str
+
+
+class Bulkhead:
+    """`key`: as in bk_live_…. `base_url`: of your organisation's app. `max_attempts`: of one request."""
+
+    def __init__(self, key: str, *, base_url: str, timeout: float = 30.0, max_attempts: int = 3) -> None:
+        headers = {"authorization": f"Bearer {key}", "bulkhead-version": API_VERSION}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout)
+        self._max_attempts = max_attempts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, Any] | None = None,
+        body: object = None,
+        version: int | None = None,
+    ) -> Any:
+        headers = {} if method == "GET" else {"idempotency-key": str(uuid.uuid4())}
+        if version is not None:
+            headers["if-match"] = f'"{version}"'
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
+        for attempt in range(self._max_attempts):
+            answer = self._http.request(method, path, params=parameters, json=body, headers=headers)
+            is_last = attempt == self._max_attempts - 1
+            if answer.status_code not in RETRIED_STATUSES or is_last:
+                break
+            time.sleep(min(float(answer.headers.get("retry-after", 1)), MAX_WAIT_SECONDS))
+        if answer.is_error:
+            raise ApiError(answer.json())
+        return answer.json() if answer.content else None
+
+    def list_keys(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> KeyPage:
+        """List API keys. Needs the scope `api_key:read`."""
+        answer: KeyPage = self._send(
+            "GET",
+            "/api/v1/api-keys",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def create_key(
+        self,
+        body: KeyCreation,
+    ) -> NewKey:
+        """Create an API key. Needs the scope `api_key:write`."""
+        answer: NewKey = self._send(
+            "POST",
+            "/api/v1/api-keys",
+            body=body,
+        )
+        return answer
+
+    def get_key(
+        self,
+        key_id: str,
+    ) -> Key:
+        """Read an API key. Needs the scope `api_key:read`."""
+        answer: Key = self._send(
+            "GET",
+            f"/api/v1/api-keys/{quote(key_id, safe='')}",
+        )
+        return answer
+
+    def change_key(
+        self,
+        key_id: str,
+        body: KeyInput,
+        *,
+        version: int,
+    ) -> Key:
+        """Change what an API key may do. Needs the scope `api_key:write`."""
+        answer: Key = self._send(
+            "PUT",
+            f"/api/v1/api-keys/{quote(key_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def revoke_key(
+        self,
+        key_id: str,
+    ) -> None:
+        """Revoke an API key. Needs the scope `api_key:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/api-keys/{quote(key_id, safe='')}",
+        )
+
+    def rotate_key(
+        self,
+        key_id: str,
+        body: Rotation,
+    ) -> NewKey:
+        """Replace the secret of an API key. Needs the scope `api_key:write`."""
+        answer: NewKey = self._send(
+            "POST",
+            f"/api/v1/api-keys/{quote(key_id, safe='')}/rotate",
+            body=body,
+        )
+        return answer
+
+    def get_me(
+        self,
+    ) -> Me:
+        """Read what this key is and what it may do. Any key may ask."""
+        answer: Me = self._send(
+            "GET",
+            "/api/v1/me",
+        )
+        return answer
+
+    def list_members(
+        self,
+        *,
+        query: str | None = None,
+        role: str | None = None,
+        sort: Literal["name", "role", "seen_at", "created_at"] | None = None,
+        descending: bool | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> MemberPage:
+        """List members. Needs the scope `member:read`."""
+        answer: MemberPage = self._send(
+            "GET",
+            "/api/v1/members",
+            query={
+                "query": query,
+                "role": role,
+                "sort": sort,
+                "descending": descending,
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def get_member(
+        self,
+        member_id: str,
+    ) -> Member:
+        """Read a member. Needs the scope `member:read`."""
+        answer: Member = self._send(
+            "GET",
+            f"/api/v1/members/{quote(member_id, safe='')}",
+        )
+        return answer
+
+    def change_member(
+        self,
+        member_id: str,
+        body: MemberChange,
+        *,
+        version: int,
+    ) -> Member:
+        """Change a member's role. Needs the scope `member:write`."""
+        answer: Member = self._send(
+            "PATCH",
+            f"/api/v1/members/{quote(member_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def remove_member(
+        self,
+        member_id: str,
+    ) -> None:
+        """Remove a member. Needs the scope `member:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/members/{quote(member_id, safe='')}",
+        )
+
+    def deactivate_member(
+        self,
+        member_id: str,
+    ) -> Member:
+        """End a member's access for a while. Needs the scope `member:write`."""
+        answer: Member = self._send(
+            "POST",
+            f"/api/v1/members/{quote(member_id, safe='')}/deactivate",
+        )
+        return answer
+
+    def reactivate_member(
+        self,
+        member_id: str,
+    ) -> Member:
+        """Give a deactivated member access again. Needs the scope `member:write`."""
+        answer: Member = self._send(
+            "POST",
+            f"/api/v1/members/{quote(member_id, safe='')}/reactivate",
+        )
+        return answer
+
+    def list_invitations(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> InvitationPage:
+        """List pending invitations. Needs the scope `member:read`."""
+        answer: InvitationPage = self._send(
+            "GET",
+            "/api/v1/invitations",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def create_invitation(
+        self,
+        body: InvitationCreation,
+    ) -> Invitation:
+        """Invite a person by email. Needs the scope `member:invite`."""
+        answer: Invitation = self._send(
+            "POST",
+            "/api/v1/invitations",
+            body=body,
+        )
+        return answer
+
+    def resend_invitation(
+        self,
+        invitation_id: str,
+    ) -> Invitation:
+        """Send a new link, which replaces the former one. Needs the scope `member:invite`."""
+        answer: Invitation = self._send(
+            "POST",
+            f"/api/v1/invitations/{quote(invitation_id, safe='')}/resend",
+        )
+        return answer
+
+    def revoke_invitation(
+        self,
+        invitation_id: str,
+    ) -> None:
+        """Revoke a pending invitation. Needs the scope `member:invite`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/invitations/{quote(invitation_id, safe='')}",
+        )
+
+    def list_roles(
+        self,
+    ) -> RoleWithUsagePage:
+        """List all roles with how many use them, on one page. Needs the scope `role:read`."""
+        answer: RoleWithUsagePage = self._send(
+            "GET",
+            "/api/v1/roles",
+        )
+        return answer
+
+    def create_role(
+        self,
+        body: RoleInput,
+    ) -> Role:
+        """Create a role. Needs the scope `role:write`."""
+        answer: Role = self._send(
+            "POST",
+            "/api/v1/roles",
+            body=body,
+        )
+        return answer
+
+    def get_role(
+        self,
+        role_id: str,
+    ) -> Role:
+        """Read a role. Needs the scope `role:read`."""
+        answer: Role = self._send(
+            "GET",
+            f"/api/v1/roles/{quote(role_id, safe='')}",
+        )
+        return answer
+
+    def change_role(
+        self,
+        role_id: str,
+        body: RoleInput,
+        *,
+        version: int,
+    ) -> Role:
+        """Change a role, immediately for everybody who has it. Needs the scope `role:write`."""
+        answer: Role = self._send(
+            "PUT",
+            f"/api/v1/roles/{quote(role_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def delete_role(
+        self,
+        role_id: str,
+    ) -> None:
+        """Delete a role that nobody has. Needs the scope `role:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/roles/{quote(role_id, safe='')}",
+        )
+
+    def list_service_accounts(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> ServiceAccountPage:
+        """List service accounts. Needs the scope `service_account:read`."""
+        answer: ServiceAccountPage = self._send(
+            "GET",
+            "/api/v1/service-accounts",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def create_service_account(
+        self,
+        body: ServiceAccountInput,
+    ) -> ServiceAccount:
+        """Create a service account. Needs the scope `service_account:write`."""
+        answer: ServiceAccount = self._send(
+            "POST",
+            "/api/v1/service-accounts",
+            body=body,
+        )
+        return answer
+
+    def get_service_account(
+        self,
+        service_account_id: str,
+    ) -> ServiceAccount:
+        """Read a service account. Needs the scope `service_account:read`."""
+        answer: ServiceAccount = self._send(
+            "GET",
+            f"/api/v1/service-accounts/{quote(service_account_id, safe='')}",
+        )
+        return answer
+
+    def change_service_account(
+        self,
+        service_account_id: str,
+        body: ServiceAccountInput,
+        *,
+        version: int,
+    ) -> ServiceAccount:
+        """Change the name and the role of a service account. Needs the scope `service_account:write`."""
+        answer: ServiceAccount = self._send(
+            "PUT",
+            f"/api/v1/service-accounts/{quote(service_account_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def delete_service_account(
+        self,
+        service_account_id: str,
+    ) -> None:
+        """Delete a service account, and its keys with it. Needs the scope `service_account:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/service-accounts/{quote(service_account_id, safe='')}",
+        )
+
+    def list_audit_events(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        object_id: str | None = None,
+        request_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> AuditEventPage:
+        """List events of the audit log, newest first. Needs the scope `audit:read`."""
+        answer: AuditEventPage = self._send(
+            "GET",
+            "/api/v1/audit-events",
+            query={
+                "actor": actor,
+                "action": action,
+                "object_id": object_id,
+                "request_id": request_id,
+                "since": since,
+                "until": until,
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def get_audit_event(
+        self,
+        event_id: str,
+    ) -> AuditEvent:
+        """Read an event of the audit log. Needs the scope `audit:read`."""
+        answer: AuditEvent = self._send(
+            "GET",
+            f"/api/v1/audit-events/{quote(event_id, safe='')}",
+        )
+        return answer
+
+    def get_settings(
+        self,
+    ) -> Settings:
+        """Read the name and the address of the organisation. Needs the scope `settings:read`."""
+        answer: Settings = self._send(
+            "GET",
+            "/api/v1/settings",
+        )
+        return answer
+
+    def change_settings(
+        self,
+        body: SettingsChange,
+        *,
+        version: int,
+    ) -> Settings:
+        """Rename the organisation. Needs the scope `settings:write`."""
+        answer: Settings = self._send(
+            "PATCH",
+            "/api/v1/settings",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def get_branding(
+        self,
+    ) -> Branding:
+        """Read the colour and the logo of the organisation. Needs the scope `settings:read`."""
+        answer: Branding = self._send(
+            "GET",
+            "/api/v1/settings/branding",
+        )
+        return answer
+
+    def change_branding(
+        self,
+        body: BrandingChange,
+        *,
+        version: int,
+    ) -> Branding:
+        """Change the colour of the organisation. Needs the scope `settings:write`."""
+        answer: Branding = self._send(
+            "PATCH",
+            "/api/v1/settings/branding",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def list_notifications(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> NotificationPage:
+        """List the notifications of the key's person. Needs the scope `notification:read`."""
+        answer: NotificationPage = self._send(
+            "GET",
+            "/api/v1/notifications",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def mark_notification_read(
+        self,
+        notification_id: str,
+    ) -> None:
+        """Mark a notification as read. Needs the scope `notification:read`."""
+        self._send(
+            "POST",
+            f"/api/v1/notifications/{quote(notification_id, safe='')}/read",
+        )
+
+    def get_entitlements(
+        self,
+    ) -> Entitlements:
+        """Read features, limits and usage, each with its source. Needs the scope `access:read`."""
+        answer: Entitlements = self._send(
+            "GET",
+            "/api/v1/entitlements",
+        )
+        return answer
+
+    def list_actions(
+        self,
+    ) -> ActionNeedsPage:
+        """List every action with what it needs, on one page. Any key may ask."""
+        answer: ActionNeedsPage = self._send(
+            "GET",
+            "/api/v1/actions",
+        )
+        return answer
+
+    def decide(
+        self,
+        body: DecisionQuestion,
+    ) -> DecisionAnswer:
+        """Ask whether this key may do something, now or at a past time, and why. Needs the scope `home:read`."""
+        answer: DecisionAnswer = self._send(
+            "POST",
+            "/api/v1/decisions",
+            body=body,
+        )
+        return answer
