@@ -659,7 +659,7 @@ class Bulkhead:
         *,
         version: int,
     ) -> Role:
-        """Change a role, immediately for everybody who has it. Needs the scope `role:write`."""
+        """Change a role, immediately for all its members. Needs the scope `role:write`."""
         answer: Role = self._send(
             "PUT",
             f"/api/v1/roles/{quote(role_id, safe='')}",
@@ -672,7 +672,7 @@ class Bulkhead:
         self,
         role_id: str,
     ) -> None:
-        """Delete a role that nobody has. Needs the scope `role:write`."""
+        """Delete a role that is not assigned. Needs the scope `role:write`."""
         self._send(
             "DELETE",
             f"/api/v1/roles/{quote(role_id, safe='')}",

@@ -23,7 +23,7 @@ from shared.entitlements.limits import LIMITS, find_usage
 from shared.entitlements.models import TenantOverride, TimedRow
 from shared.entitlements.rights_changes import RightsChange
 from shared.entitlements.snapshot import EntitlementSnapshot
-from shared.tenancy import past_state_repository, roles
+from shared.tenancy import roles
 from shared.tenancy.limit_usage import build_role_change
 from shared.tenancy.models import MembershipState
 
@@ -88,7 +88,7 @@ class ChangeWindow:
             if self.user_id
             else []
         )
-        member = await past_state_repository.get_member(self.ctx, self.user_id) if self.user_id else None
+        member = await repository.get_member(self.ctx, self.user_id) if self.user_id else None
         if member is None:
             return []
         membership, user = member
@@ -125,7 +125,7 @@ class ChangeWindow:
             )
             for row in rows
         ]
-        member = await past_state_repository.get_member(self.ctx, self.user_id) if self.user_id else None
+        member = await repository.get_member(self.ctx, self.user_id) if self.user_id else None
         if member is not None and (at := member[1].email_verified_at) is not None:
             changes.append(
                 RightsChange(

@@ -22,7 +22,7 @@ from shared.entitlements.catalog import PlanOffer
 from shared.entitlements.evaluate import (
     TraceLine,
 )
-from shared.tenancy import decision_history, entry, past_state_repository, tenant_repository
+from shared.tenancy import decision_history, entry
 from shared.tenancy.decision_history import Explanation
 from shared.tenancy.models import MembershipState
 
@@ -90,14 +90,14 @@ async def _build_choices(ctx: Ctx, search_text: str, include_user_id: str) -> Ex
     members = list(await repository.search_members(ctx, search_text, MAX_PEOPLE + 1))
     has_more, members = len(members) > MAX_PEOPLE, members[:MAX_PEOPLE]
     if include_user_id and include_user_id not in {user.id for _, user in members}:
-        member = await past_state_repository.get_member(ctx, include_user_id)
+        member = await repository.get_member(ctx, include_user_id)
         members = [*([member] if member else []), *members]
     people = [
         PersonChoice(user.id, user.name, user.email, membership.state is MembershipState.ACTIVE)
         for membership, user in members
     ]
     catalog = (await rights_cache.get_tenant_layers(ctx)).entitlements.catalog
-    created_at = await tenant_repository.get_created_at(ctx)
+    created_at = await repository.get_created_at(ctx)
     return ExplanationChoices(ctx.tenant_name, created_at, people, has_more, catalog.list_offers(now()))
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import case, func, or_
 from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
 
 from shared.access.roles import OWNER
 from shared.core import rows
@@ -12,7 +13,18 @@ from shared.core.context import Ctx
 from shared.core.paging import contains_text
 from shared.entitlements.models import MembershipChange, PlanVersion, RoleChange, TenantStateChange
 from shared.identity.models import User
-from shared.tenancy.models import Membership, MembershipState
+from shared.tenancy.models import Membership, MembershipState, Tenant
+
+
+async def get_created_at(ctx: Ctx) -> datetime:
+    tenant = await ctx.session.get(Tenant, ctx.tenant_id)
+    assert tenant is not None
+    return tenant.created_at
+
+
+async def get_member(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
+    """A current or former member."""
+    return (await ctx.session.exec(_select_members(ctx).where(User.id == user_id))).first()
 
 
 async def get_owner_id(ctx: Ctx) -> str:
@@ -34,11 +46,7 @@ async def search_members(ctx: Ctx, search_text: str, limit: int) -> Sequence[tup
     `search_text`: part of a name or an email address.
     """
     name = func.lower(col(User.name))
-    statement = (
-        select(Membership, User)
-        .join(User, col(User.id) == col(Membership.user_id))
-        .where(Membership.tenant_id == ctx.tenant_id)
-    )
+    statement = _select_members(ctx)
     if search_text:
         statement = statement.where(
             or_(contains_text(col(User.name), search_text), contains_text(col(User.email), search_text))
@@ -57,6 +65,11 @@ async def list_user_names(ctx: Ctx, user_ids: Sequence[str]) -> dict[str, str]:
         .order_by(col(User.id))
     )
     return dict((await ctx.session.exec(statement)).all())
+
+
+def _select_members(ctx: Ctx) -> Select[Membership, User]:
+    statement = select(Membership, User).join(User, col(User.id) == col(Membership.user_id))
+    return statement.where(Membership.tenant_id == ctx.tenant_id)
 
 
 async def list_membership_changes(ctx: Ctx, user_id: str, until: datetime) -> Sequence[MembershipChange]:

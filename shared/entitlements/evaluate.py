@@ -108,6 +108,18 @@ class AccessSubject:
     state_source_id: str = REGISTRY_SOURCE
     ended_state: str = ""  # "removed" or "deactivated", of a former member
 
+    def limit_permissions(self, scopes: frozenset[str]) -> "AccessSubject":
+        """The same with no more permissions than these."""
+        return AccessSubject(
+            self.person_name,
+            self.role_name,
+            self.permissions & scopes,
+            self.role_source_id,
+            self.state,
+            self.state_source_id,
+            self.ended_state,
+        )
+
 
 class TraceLine(NamedTuple):
     layer: Layer

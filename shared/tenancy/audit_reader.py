@@ -39,7 +39,7 @@ async def list_events(
 
 
 async def get_event(ctx: Ctx, event_id: str) -> AuditEvent:
-    """Raises NotFound, also for one that is older than the plan's retention."""
+    """Raises NotFound, including for an event that is older than the plan's retention."""
     policy.require(ctx, actions.AUDIT_READ)
     event = await audit_log.find_event(ctx, event_id)
     since = limit_to_retention(ctx, audit_log.AuditFilter()).since

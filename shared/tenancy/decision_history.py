@@ -15,8 +15,8 @@ from shared.entitlements.entitlement_chains import REGISTRY_SOURCE, Entitlements
 from shared.entitlements.evaluate import AccessSubject, DecisionTrace, TenantLayers, trace_decision
 from shared.entitlements.limits import find_usage
 from shared.entitlements.snapshot import EntitlementSnapshot
+from shared.tenancy import member_repository, service_account_repository, tenant_repository
 from shared.tenancy import past_state_repository as repository
-from shared.tenancy import service_account_repository, tenant_repository
 from shared.tenancy.models import MembershipState, TenantState
 
 PERSON_WITHOUT_ROLE = "Non-member"
@@ -97,10 +97,9 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
         return AccessSubject(
             PERSON_WITHOUT_ROLE, "", frozenset(), state=state, state_source_id=state_source_id
         )
-    person = await repository.get_member(ctx, user_id)
-    if person is None:
+    if await member_repository.get_membership_of_user(ctx, user_id) is None:
         raise NotFound("This person isn't in this organisation.", "Choose one from the list.")
-    user = person[1]
+    user = await member_repository.get_user(ctx, user_id)
     if user.email_verified_at is None or user.email_verified_at > at:
         # Unverified people have no access, as if the tenant were unverified (`tenancy.entry`).
         state, state_source_id = TenantState.PENDING_VERIFICATION.value, user.id
@@ -131,7 +130,7 @@ async def get_account_subject_at(ctx: Ctx, service_account_id: str, at: datetime
 
 
 async def _get_state_at(ctx: Ctx, at: datetime) -> tuple[str, str]:
-    """The tenant's state and the row that says so."""
+    """The tenant's state, and the id of the row it comes from."""
     change = await repository.get_state_at(ctx, at)
     return (change.state, change.id) if change else (TenantState.ACTIVE.value, REGISTRY_SOURCE)
 

@@ -1,7 +1,7 @@
 """Decisions about the actor itself: may it do this, why or why not, now or at a past time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import actions, policy
@@ -13,7 +13,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.entitlements import explain
-from shared.entitlements.evaluate import AccessSubject
+from shared.entitlements.evaluate import AccessSubject, DecisionTrace, TraceLine
 from shared.tenancy import decision_history
 from shared.tenancy.decision_history import Explanation
 
@@ -55,7 +55,7 @@ async def decide(ctx: Ctx, action: str, *, at: datetime | None = None) -> OwnDec
     await decision_history.require_existing(ctx, asked_at)
     subject = await _get_subject(ctx, asked_at)
     if ctx.scopes is not None:
-        subject = replace(subject, permissions=subject.permissions & ctx.scopes)
+        subject = subject.limit_permissions(ctx.scopes)
     explanation = await decision_history.explain_for_subject(ctx, subject, requested_action, at=at)
     return _build_decision(ctx, requested_action, explanation)
 
@@ -76,19 +76,9 @@ def _build_decision(ctx: Ctx, action: Action, explanation: Explanation) -> OwnDe
     if is_scope_missing:
         refusal = build_refusal(Reason.MISSING_SCOPE, action, ctx)
         reason, detail, next_step = Reason.MISSING_SCOPE, refusal.detail, refusal.next_step
-    layers = [
-        DecisionLayer(
-            layer=line.layer.value,
-            question=explain.describe_question(line, trace.inputs),
-            verdict=line.verdict.value,
-            explanation=explain.describe_line(line, trace.inputs),
-            source_id=line.source_id,
-            decides=line.layer is trace.decided_by,
-        )
-        for line in trace.lines
-    ]
+    layers = [_build_layer(line, trace) for line in trace.lines]
     if is_scope_missing:
-        layers[0] = replace(layers[0], explanation=detail, source_id=ctx.actor_id)
+        layers[0] = _build_scope_layer(layers[0], ctx, detail)
     return OwnDecision(
         at=explanation.at,
         action=action,
@@ -97,6 +87,29 @@ def _build_decision(ctx: Ctx, action: Action, explanation: Explanation) -> OwnDe
         detail=detail,
         next_step=next_step,
         layers=layers if has_permission(ctx, actions.ACCESS_READ) else None,
+    )
+
+
+def _build_layer(line: TraceLine, trace: DecisionTrace) -> DecisionLayer:
+    return DecisionLayer(
+        layer=line.layer.value,
+        question=explain.describe_question(line, trace.inputs),
+        verdict=line.verdict.value,
+        explanation=explain.describe_line(line, trace.inputs),
+        source_id=line.source_id,
+        decides=line.layer is trace.decided_by,
+    )
+
+
+def _build_scope_layer(layer: DecisionLayer, ctx: Ctx, detail: str) -> DecisionLayer:
+    """The first layer, where the key lacks what its holder has. `detail`: of the refusal."""
+    return DecisionLayer(
+        layer=layer.layer,
+        question=layer.question,
+        verdict=layer.verdict,
+        explanation=detail,
+        source_id=ctx.actor_id,
+        decides=layer.decides,
     )
 
 

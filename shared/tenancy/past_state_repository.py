@@ -7,8 +7,6 @@ from sqlmodel import col, select
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.entitlements.models import MembershipChange, RoleChange, TenantStateChange
-from shared.identity.models import User
-from shared.tenancy.models import Membership
 
 
 async def get_membership_at(ctx: Ctx, user_id: str, at: datetime) -> MembershipChange | None:
@@ -44,14 +42,3 @@ async def get_state_at(ctx: Ctx, at: datetime) -> TenantStateChange | None:
         .limit(1)
     )
     return await rows.one(ctx, statement)
-
-
-async def get_member(ctx: Ctx, user_id: str) -> tuple[Membership, User] | None:
-    """A current or former member."""
-    statement = (
-        select(Membership, User)
-        .join(User, col(User.id) == col(Membership.user_id))
-        .where(Membership.tenant_id == ctx.tenant_id)
-        .where(User.id == user_id)
-    )
-    return (await ctx.session.exec(statement)).first()

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import hypothesis
 import schemathesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import (
     CheckFunction,
@@ -38,6 +40,7 @@ SETTINGS = hypothesis.settings(
     phases=[Phase.generate], deadline=None, database=None, suppress_health_check=HEALTH_CHECKS
 )
 STEPS = 6  # requests of one stateful scenario
+SCENARIOS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class Report:
 
     statuses: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
+    scenario_count: int = 0
 
     @property
     def case_count(self) -> int:
@@ -113,8 +117,8 @@ class Fuzzer:
     def _name_rows(self, case: Case, data: st.DataObject) -> None:
         """Ids that exist, and the version that most rows have: else nearly every answer would be 404 or 412."""
         for name in case.path_parameters:
-            if (known := self.ids.get(name)) and data.draw(st.booleans()):
-                case.path_parameters[name] = data.draw(st.sampled_from(known))
+            if (row_ids := self.ids.get(name)) and data.draw(st.booleans()):
+                case.path_parameters[name] = data.draw(st.sampled_from(row_ids))
         if "If-Match" in case.headers and data.draw(st.booleans()):
             case.headers["If-Match"] = '"1"'
 
@@ -129,5 +133,12 @@ class Fuzzer:
             def validate_response(self, response: Any, case: Case, *_: Any, **__: Any) -> None:
                 fuzzer.report.judge(caller, case, response)
 
+            def setup(self) -> None:
+                super().setup()
+                fuzzer.report.scenario_count += 1
+
         machine: type[APIStateMachine] = Machine
-        machine.run(settings=hypothesis.settings(SETTINGS, max_examples=count, stateful_step_count=STEPS))
+        settings = hypothesis.settings(SETTINGS, max_examples=SCENARIOS_AT_ONCE, stateful_step_count=STEPS)
+        while self.report.scenario_count < count:
+            with suppress(Flaky):  # it compares scenarios, and each finds what the one before has left
+                machine.run(settings=settings)

@@ -39,10 +39,10 @@ async def test_every_decision_is_the_one_of_the_services(cast: Cast, plan: str) 
         for action in ACTIONS.values():
             usage = find_usage(action.limit)
             used = await usage.now(ctx) if usage is not None else None
-            own = await own_decisions.decide(ctx, action.name)
+            answer = await own_decisions.decide(ctx, action.name)
             expected = decide(ctx, action, used=used)
             reason = "missing_scope" if expected.reason == "missing_permission" else expected.reason
-            assert (own.allowed, own.reason) == (expected.allowed, reason), action.name
+            assert (answer.allowed, answer.reason) == (expected.allowed, reason), action.name
 
 
 async def test_missing_scope_is_told_with_the_key_as_source(cast: Cast) -> None:

@@ -44,7 +44,7 @@ class Entitlements(ApiOutput):
     trial_ends_at: datetime | None
     features: list[Feature]
     limits: list[UsageLimit]
-    scheduled_changes: list[ScheduledChange] = Field(description="Without anybody's doing")
+    scheduled_changes: list[ScheduledChange] = Field(description="Changes that need no action")
 
 
 async def get_entitlements(ctx: ApiCtx) -> Entitlements:

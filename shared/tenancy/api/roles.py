@@ -117,14 +117,14 @@ ENDPOINTS = [
         path="/roles/{role_id}",
         handler=change_role,
         action=actions.ROLE_CHANGE,
-        summary="Change a role, immediately for everybody who has it",
+        summary="Change a role, immediately for all its members",
     ),
     Endpoint(
         method="DELETE",
         path="/roles/{role_id}",
         handler=delete_role,
         action=actions.ROLE_DELETE,
-        summary="Delete a role that nobody has",
+        summary="Delete a role that is not assigned",
         status=204,
     ),
 ]

@@ -163,8 +163,9 @@ def _list_named(operation: dict[str, Json]) -> Iterator[Parameter]:
         yield Parameter(name="version", type="int")
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") == "query":
-            kind = _render_type(parameter["schema"]).removesuffix(" | None")
-            yield Parameter(name=parameter["name"], type=kind, is_optional=True)
+            kinds = parameter["schema"].get("anyOf", [parameter["schema"]])
+            types = [_render_type(kind) for kind in kinds if kind.get("type") != "null"]
+            yield Parameter(name=parameter["name"], type=" | ".join(types), is_optional=True)
 
 
 def _list_arguments(path: str, method: str, operation: dict[str, Json]) -> Iterator[str]:

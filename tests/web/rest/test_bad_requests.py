@@ -206,18 +206,18 @@ async def test_key_that_has_ended_is_refused(cast: Cast, column: str) -> None:
 
 
 async def test_key_under_the_name_of_another_organisation_is_refused(cast: Cast) -> None:
-    own, other = await api_clients.create_key(cast.ann), await api_clients.create_key(cast.gil)
-    mixed = f"{own.text.rpartition('_')[0]}_{other.text.rpartition('_')[2]}"
-    for text in (mixed, own.text[:-4], f"{own.text}x", "xyzzy", "bk_live_xyzzy"):
+    program, other = await api_clients.create_key(cast.ann), await api_clients.create_key(cast.gil)
+    mixed = f"{program.text.rpartition('_')[0]}_{other.text.rpartition('_')[2]}"
+    for text in (mixed, program.text[:-4], f"{program.text}x", "xyzzy", "bk_live_xyzzy"):
         async with api_clients.client(text) as client:
             answer = await client.get(f"{API}/me")
         assert (answer.status_code, read_problem(answer)["reason"]) == (401, "invalid_key")
 
 
 async def test_two_authorization_headers_are_refused(cast: Cast) -> None:
-    own, other = await api_clients.create_key(cast.ann), await api_clients.create_key(cast.gil)
+    program, other = await api_clients.create_key(cast.ann), await api_clients.create_key(cast.gil)
     async with api_clients.client() as client:
-        headers = [("authorization", f"Bearer {text}") for text in (own.text, other.text)]
+        headers = [("authorization", f"Bearer {text}") for text in (program.text, other.text)]
         answer = await client.get(f"{API}/me", headers=headers)
     assert (answer.status_code, read_problem(answer)["reason"]) == (401, "not_signed_in")
 

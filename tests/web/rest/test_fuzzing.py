@@ -54,8 +54,8 @@ async def create_callers(cast: Cast) -> list[Caller]:
 
 
 async def test_every_answer_is_one_that_the_document_names(cast: Cast) -> None:
-    own, foreign = await create_rows(cast.ann, ["Max"]), await create_rows(cast.gil, [])
-    ids = {name: (own_id, foreign[name], UNKNOWN) for name, own_id in own.items()}
+    acme_ids, globex_ids = await create_rows(cast.ann, ["Max"]), await create_rows(cast.gil, [])
+    ids = {name: (row_id, globex_ids[name], UNKNOWN) for name, row_id in acme_ids.items()}
     callers, report = await create_callers(cast), Report()
     async with serve_app(tenant_http.app) as address:
         fuzzer = Fuzzer(document=api.build_document(), address=address, ids=ids, report=report)
