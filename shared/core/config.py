@@ -72,11 +72,11 @@ class Settings(BaseSettings):
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
     outbound_allow: str = Field("", alias="BULKHEAD_OUTBOUND_ALLOW")
     files_dir: Path | None = Field(None, alias="BULKHEAD_FILES_DIR")
-    files_s3_url: str | None = Field(None, alias="BULKHEAD_FILES_S3_URL")
-    files_s3_bucket: str | None = Field(None, alias="BULKHEAD_FILES_S3_BUCKET")
-    files_s3_region: str = Field("us-east-1", alias="BULKHEAD_FILES_S3_REGION")
-    files_s3_key_id: str | None = Field(None, alias="BULKHEAD_FILES_S3_KEY_ID")
-    files_s3_secret: SecretStr | None = Field(None, alias="BULKHEAD_FILES_S3_SECRET")
+    files_bucket_url: str | None = Field(None, alias="BULKHEAD_FILES_BUCKET_URL")
+    files_bucket: str | None = Field(None, alias="BULKHEAD_FILES_BUCKET")
+    files_bucket_region: str = Field("us-east-1", alias="BULKHEAD_FILES_BUCKET_REGION")
+    files_bucket_key_id: str | None = Field(None, alias="BULKHEAD_FILES_BUCKET_KEY_ID")
+    files_bucket_secret: SecretStr | None = Field(None, alias="BULKHEAD_FILES_BUCKET_SECRET")
 
     @field_validator("tenant_url", "admin_url", "sandbox_url")
     @classmethod
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
             "tenant_domain",
         ),
         *("stripe_secret_key", "stripe_webhook_secrets", "stripe_api_base"),
-        *("files_dir", "files_s3_url", "files_s3_bucket", "files_s3_key_id", "files_s3_secret"),
+        *("files_dir", "files_bucket_url", "files_bucket", "files_bucket_key_id", "files_bucket_secret"),
         mode="before",
     )
     @classmethod
@@ -205,14 +205,14 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as http://localhost:3002/stripe")
         return value.rstrip("/") if value else None
 
-    @field_validator("files_s3_url")
+    @field_validator("files_bucket_url")
     @classmethod
-    def _check_files_s3_url(cls, value: str | None) -> str | None:
+    def _check_files_bucket_url(cls, value: str | None) -> str | None:
         return None if value is None else setting_urls.normalize_origin(value)
 
-    @field_validator("files_s3_bucket", "files_s3_region")
+    @field_validator("files_bucket", "files_bucket_region")
     @classmethod
-    def _check_files_s3_name(cls, value: str | None) -> str | None:
+    def _check_files_bucket_name(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
             raise ValueError("must have 3 to 63 lower-case letters, digits, dots and hyphens")
         return value
@@ -220,16 +220,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _require_complete_file_storage(self) -> "Settings":
         parts = {
-            "BULKHEAD_FILES_S3_URL": self.files_s3_url,
-            "BULKHEAD_FILES_S3_BUCKET": self.files_s3_bucket,
-            "BULKHEAD_FILES_S3_KEY_ID": self.files_s3_key_id,
-            "BULKHEAD_FILES_S3_SECRET": self.files_s3_secret,
+            "BULKHEAD_FILES_BUCKET_URL": self.files_bucket_url,
+            "BULKHEAD_FILES_BUCKET": self.files_bucket,
+            "BULKHEAD_FILES_BUCKET_KEY_ID": self.files_bucket_key_id,
+            "BULKHEAD_FILES_BUCKET_SECRET": self.files_bucket_secret,
         }
         missing = [name for name, value in parts.items() if value is None]
         if 0 < len(missing) < len(parts):
             raise ValueError(f"{' and '.join(missing)} must be set as well: files are stored in a bucket")
         if self.files_dir is not None and not missing:
-            raise ValueError("BULKHEAD_FILES_DIR and BULKHEAD_FILES_S3_BUCKET are both set: set one of them")
+            raise ValueError("BULKHEAD_FILES_DIR and BULKHEAD_FILES_BUCKET are both set: set one of them")
         return self
 
     @model_validator(mode="after")
@@ -275,7 +275,7 @@ class Settings(BaseSettings):
 
     @property
     def stores_files_in_bucket(self) -> bool:
-        return self.files_s3_bucket is not None
+        return self.files_bucket is not None
 
     @property
     def absolute_files_dir(self) -> Path:
@@ -447,10 +447,10 @@ class Settings(BaseSettings):
         if not self.stores_files_in_bucket and self.files_dir is None:
             return [
                 "BULKHEAD_FILES_DIR is missing: files need a place that every process of the tenant app and every worker"
-                " shares. Set a directory, or BULKHEAD_FILES_S3_URL and the others of a bucket."
+                " shares. Set a directory, or BULKHEAD_FILES_BUCKET_URL and the others of a bucket."
             ]
-        if self.files_s3_url is not None and (
-            problem := setting_urls.find_storage_url_problem(self.files_s3_url)
+        if self.files_bucket_url is not None and (
+            problem := setting_urls.find_storage_url_problem(self.files_bucket_url)
         ):
             return [problem]
         return []

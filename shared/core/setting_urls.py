@@ -59,7 +59,9 @@ def find_storage_url_problem(origin: str) -> str:
     parts = urlsplit(origin)
     if parts.scheme == "https" or is_private_host(parts.hostname or ""):
         return ""
-    return "BULKHEAD_FILES_S3_URL is http:// to a public host: files would travel unencrypted. Use https://."
+    return (
+        "BULKHEAD_FILES_BUCKET_URL is http:// to a public host: files would travel unencrypted. Use https://."
+    )
 
 
 def is_same_host(first_origin: str, second_origin: str) -> bool:

@@ -19,6 +19,7 @@ FORMULA_PREFIXES = (
     "－",
     "＠",
 )  # first characters of a spreadsheet formula
+HAS_SEPARATOR = re.compile(r"[;\t\r\n]")
 CELL_SEPARATORS = re.compile(r"(?<=[;\t\r\n])")  # of other locales than the one of the comma, and lines
 
 
@@ -36,7 +37,8 @@ def escape_cell(text: str) -> str:
     Also behind a separator inside the cell: where the list separator is a semicolon, the quotes of the second and later
     cells of a line protect nothing.
     """
-    return "".join(f"'{part}" if _is_formula(part) else part for part in CELL_SEPARATORS.split(text))
+    parts = CELL_SEPARATORS.split(text) if HAS_SEPARATOR.search(text) else (text,)
+    return "".join(f"'{part}" if _is_formula(part) else part for part in parts)
 
 
 def _is_formula(text: str) -> bool:

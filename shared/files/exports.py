@@ -44,7 +44,7 @@ class ExportView:
 async def begin(ctx: Ctx, kind_name: str, export_format: str, export_filter: Mapping[str, str]) -> ExportView:
     """Start an export. Its owner is the person, or the holder of the key.
 
-    Raises Refused, also after too many exports; Invalid for an unknown kind, format or filter; Conflict for too many open
+    Raises Refused, including after too many exports; Invalid for an unknown kind, format or filter; Conflict for too many open
     exports and for a format that this installation can't write.
     """
     policy.require(ctx, EXPORT_CREATE)
@@ -78,7 +78,7 @@ async def begin(ctx: Ctx, kind_name: str, export_format: str, export_filter: Map
 
 
 async def get(ctx: Ctx, export_id: str) -> ExportView:
-    """Raises NotFound, also for somebody else's export."""
+    """Raises NotFound, including for another owner's export."""
     policy.require(ctx, EXPORT_READ)
     export = await export_repository.get_export(ctx, export_id)
     if export is None or export.owner_id != ctx.holder_id:

@@ -43,7 +43,7 @@ class Download:
 async def create_link(ctx: Ctx, file_id: str) -> SignedLink:
     """A link for the actor: the person, or the API key. It works for an hour, or until the file expires.
 
-    Raises NotFound, also for somebody else's file; Refused for an actor who may no longer read files of this kind.
+    Raises NotFound, including for another owner's file; Refused for an actor who may no longer read files of this kind.
     """
     policy.require(ctx, FILE_READ)
     file = await _get_own_file(ctx, file_id)

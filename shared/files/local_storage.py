@@ -11,7 +11,7 @@ from shared.files.storage import CHUNK_SIZE, FilePath, MissingFile, storage_full
 
 
 class LocalStorage:
-    """`Storage` in one folder for each tenant. Nobody but our user may read it."""
+    """`Storage` in one folder for each tenant. Only our user of the machine may read it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

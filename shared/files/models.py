@@ -53,7 +53,7 @@ class StoredFile(TenantRow, table=True):
 
 
 class ExportJob(TenantRow, table=True):
-    """An export that somebody has asked for, and how far it is."""
+    """An export: who asked for it, and how far it is."""
 
     __tablename__ = "export_job"
 

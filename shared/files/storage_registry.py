@@ -33,11 +33,11 @@ def _build_storage() -> Storage:
     config = settings()
     if not config.stores_files_in_bucket:
         return LocalStorage(config.absolute_files_dir)
-    assert config.files_s3_url
-    assert config.files_s3_bucket
-    assert config.files_s3_key_id
-    assert config.files_s3_secret
+    assert config.files_bucket_url
+    assert config.files_bucket
+    assert config.files_bucket_key_id
+    assert config.files_bucket_secret
     credentials = S3Credentials(
-        config.files_s3_key_id, config.files_s3_secret.get_secret_value(), config.files_s3_region
+        config.files_bucket_key_id, config.files_bucket_secret.get_secret_value(), config.files_bucket_region
     )
-    return S3Storage(config.files_s3_url, config.files_s3_bucket, credentials)
+    return S3Storage(config.files_bucket_url, config.files_bucket, credentials)

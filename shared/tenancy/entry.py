@@ -121,7 +121,7 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
 async def enter_requester(
     tenant_id: str, holder_id: str, *, key_id: str, request_id: str
 ) -> AsyncIterator[Ctx]:
-    """For a job that works for somebody: with the rights that they have now, not those of the time they asked.
+    """For a job, with the rights that its requester has now, not those of the time of the request.
 
     `holder_id`: a person or service account. `key_id`: of the API key that asked, "" without one.
     Raises Refused for a holder who has left, a key that works no more, and a suspended or deleted tenant.

@@ -28,6 +28,7 @@ from tests.bench.rows import Result, counted
 from tests.support import database, factories, forked
 
 FULL_ROWS, TINY_ROWS = 1_000_000, 1_200
+TIMEOUT_S = 900.0
 CONTROL_SHARE = 4  # the control needs a part of the rows to grow too much
 FILL = """
 insert into billing_invoice (tenant_id, id, account_id, customer_id, number, status, currency, total, due, paid, created_at,
@@ -83,7 +84,7 @@ async def _fill(name: str, sizes: Sequence[int]) -> list[tuple[str, str]]:
 
 def _run_child(tenant_id: str, cookie: str, side: str, rows: int) -> float:
     """Raises Broken for an export that is not whole."""
-    result = forked.run(_print_growth, tenant_id, cookie, side, environment={})
+    result = forked.run(_print_growth, tenant_id, cookie, side, environment={}, timeout_s=TIMEOUT_S)
     match = re.search(r"^GROWTH (.+)$", result.output, re.MULTILINE)
     if match is None:
         raise Broken(f"the export ended with {result.returncode}: {result.output[-300:]}")

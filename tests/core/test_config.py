@@ -47,10 +47,10 @@ SOUND = {
     "BULKHEAD_FILES_DIR": "/srv/bulkhead/files",
 }
 BUCKET = {
-    "BULKHEAD_FILES_S3_URL": "https://s3.example.com",
-    "BULKHEAD_FILES_S3_BUCKET": "bulkhead",
-    "BULKHEAD_FILES_S3_KEY_ID": "AKIA1",
-    "BULKHEAD_FILES_S3_SECRET": "s3cr3t-of-the-bucket",
+    "BULKHEAD_FILES_BUCKET_URL": "https://s3.example.com",
+    "BULKHEAD_FILES_BUCKET": "bulkhead",
+    "BULKHEAD_FILES_BUCKET_KEY_ID": "AKIA1",
+    "BULKHEAD_FILES_BUCKET_SECRET": "s3cr3t-of-the-bucket",
 }
 
 
@@ -344,12 +344,12 @@ def test_mail_server_without_a_known_scheme_is_refused(environment: pytest.Monke
 def test_production_stores_files_in_a_bucket(environment: pytest.MonkeyPatch) -> None:
     set_environment(environment, **SOUND | {"BULKHEAD_FILES_DIR": None} | BUCKET)
     assert settings().stores_files_in_bucket
-    set_environment(environment, BULKHEAD_FILES_S3_URL="http://s3.example.com")
+    set_environment(environment, BULKHEAD_FILES_BUCKET_URL="http://s3.example.com")
     with pytest.raises(ConfigurationError, match="http:// to a public host") as caught:
         settings()
-    assert BUCKET["BULKHEAD_FILES_S3_SECRET"] not in str(caught.value)
-    set_environment(environment, BULKHEAD_FILES_S3_URL="http://minio.internal:9000")
-    assert settings().files_s3_url == "http://minio.internal:9000"
+    assert BUCKET["BULKHEAD_FILES_BUCKET_SECRET"] not in str(caught.value)
+    set_environment(environment, BULKHEAD_FILES_BUCKET_URL="http://minio.internal:9000")
+    assert settings().files_bucket_url == "http://minio.internal:9000"
 
 
 @pytest.mark.parametrize("missing", BUCKET)

@@ -1,7 +1,8 @@
 """The job of an export: batches with the rights of now, progress, cancel, retries; nothing half done."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -22,6 +23,16 @@ from tests.conftest import Cast
 from tests.support import api_clients, database, factories, workers
 from tests.support.exports import download, export, export_rows, read, run, start
 from tests.support.s3_stand_in import run_bucket
+
+
+@pytest.fixture(autouse=True)
+def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Of this test alone: no other process writes there."""
+    monkeypatch.setenv("BULKHEAD_FILES_DIR", str(tmp_path))
+    settings.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 @pytest.fixture

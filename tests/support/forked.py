@@ -28,7 +28,12 @@ class ChildResult:
     output: str
 
 
-def run(function: Callable[..., object], *arguments: str, environment: Mapping[str, str]) -> ChildResult:
+def run(
+    function: Callable[..., object],
+    *arguments: str,
+    environment: Mapping[str, str],
+    timeout_s: float = TIMEOUT_S,
+) -> ChildResult:
     """Call a function of a module in a process of its own, and wait until it has ended.
 
     `environment`: beside the one of this process. A child that hangs is killed.
@@ -37,7 +42,7 @@ def run(function: Callable[..., object], *arguments: str, environment: Mapping[s
         variables = {**os.environ, **environment}
         child = SERVER.Process(target=_run_child, args=(function, arguments, variables, file.name))
         child.start()
-        child.join(TIMEOUT_S)
+        child.join(timeout_s)
         if child.exitcode is None:
             child.kill()
             child.join()

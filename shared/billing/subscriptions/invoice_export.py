@@ -18,7 +18,7 @@ from shared.core.context import Ctx
 from shared.core.paging import Page, build_page, encode_cursor, map_page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 
-BATCH_SIZE = 500  # rows
+BATCH_SIZE = 2_000  # rows
 COLUMNS = (
     *(ExportColumn("Number"), ExportColumn("Date", ColumnType.TIME), ExportColumn("Status")),
     *(ExportColumn("From", ColumnType.TIME), ExportColumn("To", ColumnType.TIME)),
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 async def start(ctx: Ctx, export_filter: ExportFilter) -> int:  # noqa: ARG001  invoices have no filter
-    """Record the export. Returns how many invoices there are. Raises Refused, also after too many exports."""
+    """Record the export. Returns how many invoices there are. Raises Refused, including after too many exports."""
     policy.require(ctx, actions.BILLING_EXPORT)
     await enforce_rate_limit(RateLimit.EXPORT_TENANT, ctx.tenant_id)
     audit_log.record(ctx, "billing.exported", ctx.tenant_id)
