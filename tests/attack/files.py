@@ -11,6 +11,7 @@ from datetime import timedelta
 import httpx
 
 from shared.access.file_kinds import FILE_KINDS
+from shared.access.roles import ROLES
 from shared.api_keys import keys
 from shared.core.db import now
 from shared.files import links
@@ -126,15 +127,11 @@ class _Run:
         ended = "state = 'removed', ended_at = now()"
         with self._changed("membership", ended, member_id, "state = 'active', ended_at = null"):
             await self._refused("a removed member", path, self.world.ann.cookie, 404)
-        with self._changed("membership", f"role = '{self._weak_role()}'", member_id, "role = 'owner'"):
-            if self._weak_role():
-                await self._refused("a role without the right", path, self.world.ann.cookie, 404)
-
-    def _weak_role(self) -> str:
-        from shared.access.roles import ROLES
-
         permission = FILE_KINDS[self.kind].action.permission
-        return next((key for key, role in ROLES.items() if permission not in role.permissions), "owner")
+        weak_roles = [key for key, role in ROLES.items() if permission not in role.permissions]
+        for role in weak_roles[:1]:  # none where every role may read it
+            with self._changed("membership", f"role = '{role}'", member_id, "role = 'owner'"):
+                await self._refused("a role without the right", path, self.world.ann.cookie, 404)
 
     def _edited(self, path: str) -> Iterator[tuple[str, str]]:
         parts = path.removeprefix(links.PATH_PREFIX).split(".")

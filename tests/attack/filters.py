@@ -33,7 +33,7 @@ from shared.core.errors import NoTenant, NotFound
 from shared.core.ids import new_id
 from shared.entitlements import rights_cache
 from shared.identity.models import User
-from shared.tenancy import entry, members
+from shared.tenancy import entry, entry_repository, members
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
@@ -118,6 +118,7 @@ async def attack_own_filters(
         ("prepaid credits", partial(attack_prepaid_credits, world, report)),
         ("key renewal", partial(attack_key_renewal, world, report)),
         ("sorted members", partial(attack_sorted_members, world, report)),
+        ("requesters of jobs", partial(attack_requesters, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
     ]
     for name, probe in probes:
@@ -156,6 +157,29 @@ async def attack_deletion_of_counts(world: World, report: Report) -> None:
         await decision_counts_repository.delete_counts(session, world.acme, now())
         refused = before == await _digest(session, world)
     report.attempt(KIND, "decisions of Acme forgotten, and Globex' too", refused=refused)
+
+
+async def attack_requesters(world: World, report: Report) -> None:
+    """A job of Acme works for members and keys of Acme alone."""
+    account_id = world.claims("service_account_id", world.globex)[0]
+    keys_of_bea = {
+        tenant: next(
+            row["id"]
+            for row in world.rows("api_key", "tenant_id", tenant)
+            if row["user_id"] == world.bea.user.id
+        )
+        for tenant in (world.acme, world.globex)
+    }
+    async with undone(db.transaction(tenant_id=world.acme)) as session:
+        for name, holder_id in (("Gil", world.gil.user.id), ("a service account", account_id)):
+            requester = await entry_repository.find_requester(session, world.acme, holder_id, "")
+            report.attempt(KIND, f"a job of Acme for {name} of Globex", refused=requester is None)
+        scopes = {}
+        for tenant, key_id in keys_of_bea.items():
+            requester = await entry_repository.find_requester(session, world.acme, world.bea.user.id, key_id)
+            scopes[tenant] = requester.scopes if requester is not None else None
+    report.attempt(KIND, "a job of Acme with a key of Globex", refused=scopes[world.globex] is None)
+    report.control(KIND, "a job of Acme with its key", works=scopes[world.acme] is not None)
 
 
 async def attack_sorted_members(world: World, report: Report) -> None:
