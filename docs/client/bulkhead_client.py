@@ -27,6 +27,12 @@ class ApiError(Exception):
         super().__init__(f"{problem['reason']}: {problem['detail']} {problem['next_step']}")
 
 
+ExportFormat = Literal["csv", "jsonl", "parquet"]
+
+
+ExportState = Literal["waiting", "running", "ready", "failed", "cancelled"]
+
+
 class ActionNeeds(TypedDict):
     name: str
     description: str
@@ -103,6 +109,27 @@ class Entitlements(TypedDict):
     scheduled_changes: list[ScheduledChange]
 
 
+class Export(TypedDict):
+    id: str
+    kind: str
+    format: ExportFormat
+    state: ExportState
+    row_count: int
+    expected_rows: int
+    percent: int
+    problem: str
+    created_at: str
+    finished_at: str | None
+    file_id: str | None
+    expires_at: str | None
+
+
+class ExportInput(TypedDict):
+    kind: str
+    format: NotRequired[str]
+    filter: NotRequired[dict[str, Any]]
+
+
 class Feature(TypedDict):
     key: str
     title: str
@@ -128,6 +155,41 @@ class InvitationCreation(TypedDict):
 
 class InvitationPage(TypedDict):
     items: list[Invitation]
+    next: str | None
+
+
+class Issuer(TypedDict):
+    id: str
+    name: str
+    issuer: str
+    audience: str
+    jwks_url: str
+    algorithms: list[str]
+    tenant_claim: str
+    role: str
+    role_claim: str
+    role_map: list[RoleOfValueOutput]
+    enabled: bool
+    created_by_name: str
+    created_at: str
+    version: int
+
+
+class IssuerInput(TypedDict):
+    name: str
+    issuer: str
+    audience: str
+    jwks_url: str
+    algorithms: list[str]
+    tenant_claim: str
+    role: str
+    role_claim: NotRequired[str]
+    role_map: NotRequired[list[RoleOfValue]]
+    enabled: NotRequired[bool]
+
+
+class IssuerPage(TypedDict):
+    items: list[Issuer]
     next: str | None
 
 
@@ -173,6 +235,11 @@ class KeyInput(TypedDict):
 class KeyPage(TypedDict):
     items: list[Key]
     next: str | None
+
+
+class Link(TypedDict):
+    url: str
+    expires_at: str
 
 
 class Me(TypedDict):
@@ -279,6 +346,16 @@ class RoleInput(TypedDict):
     name: str
     description: NotRequired[str]
     permissions: list[str]
+
+
+class RoleOfValue(TypedDict):
+    value: str
+    role: str
+
+
+class RoleOfValueOutput(TypedDict):
+    value: str
+    role: str
 
 
 class RoleWithUsage(TypedDict):
@@ -472,6 +549,117 @@ class Bulkhead:
             "POST",
             f"/api/v1/api-keys/{quote(key_id, safe='')}/rotate",
             body=body,
+        )
+        return answer
+
+    def list_issuers(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> IssuerPage:
+        """List token issuers. Needs the scope `jwt_issuer:read`."""
+        answer: IssuerPage = self._send(
+            "GET",
+            "/api/v1/jwt-issuers",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def create_issuer(
+        self,
+        body: IssuerInput,
+    ) -> Issuer:
+        """Add a token issuer. Needs the scope `jwt_issuer:write`."""
+        answer: Issuer = self._send(
+            "POST",
+            "/api/v1/jwt-issuers",
+            body=body,
+        )
+        return answer
+
+    def get_issuer(
+        self,
+        jwt_issuer_id: str,
+    ) -> Issuer:
+        """Read a token issuer. Needs the scope `jwt_issuer:read`."""
+        answer: Issuer = self._send(
+            "GET",
+            f"/api/v1/jwt-issuers/{quote(jwt_issuer_id, safe='')}",
+        )
+        return answer
+
+    def change_issuer(
+        self,
+        jwt_issuer_id: str,
+        body: IssuerInput,
+        *,
+        version: int,
+    ) -> Issuer:
+        """Change a token issuer. Needs the scope `jwt_issuer:write`."""
+        answer: Issuer = self._send(
+            "PUT",
+            f"/api/v1/jwt-issuers/{quote(jwt_issuer_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def delete_issuer(
+        self,
+        jwt_issuer_id: str,
+    ) -> None:
+        """Remove a token issuer. Needs the scope `jwt_issuer:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/jwt-issuers/{quote(jwt_issuer_id, safe='')}",
+        )
+
+    def create_export(
+        self,
+        body: ExportInput,
+    ) -> Export:
+        """Start an export. Needs the scope `home:read`."""
+        answer: Export = self._send(
+            "POST",
+            "/api/v1/exports",
+            body=body,
+        )
+        return answer
+
+    def get_export(
+        self,
+        export_id: str,
+    ) -> Export:
+        """Read how far an export is. Needs the scope `home:read`."""
+        answer: Export = self._send(
+            "GET",
+            f"/api/v1/exports/{quote(export_id, safe='')}",
+        )
+        return answer
+
+    def cancel_export(
+        self,
+        export_id: str,
+    ) -> Export:
+        """Cancel an export. Needs the scope `home:read`."""
+        answer: Export = self._send(
+            "DELETE",
+            f"/api/v1/exports/{quote(export_id, safe='')}",
+        )
+        return answer
+
+    def create_file_link(
+        self,
+        file_id: str,
+    ) -> Link:
+        """Make a link to download a file. Needs the scope `home:read`."""
+        answer: Link = self._send(
+            "GET",
+            f"/api/v1/files/{quote(file_id, safe='')}/link",
         )
         return answer
 

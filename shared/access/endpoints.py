@@ -110,7 +110,7 @@ def takes_version(endpoint: Endpoint) -> bool:
 
 @registry.each_module
 def _add_endpoints(module: Module) -> None:
-    known = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    declared = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
     ENDPOINTS.extend(
-        endpoint for endpoint in module.endpoints if (endpoint.method, endpoint.path) not in known
+        endpoint for endpoint in module.endpoints if (endpoint.method, endpoint.path) not in declared
     )

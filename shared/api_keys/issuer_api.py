@@ -30,8 +30,8 @@ class RoleOfValue(ApiInput):
 
 
 class RoleOfValueOutput(ApiOutput):
-    value: str
-    role: str
+    value: str = Field(examples=["engineering"])
+    role: str = Field(examples=["member"])
 
 
 class Issuer(ApiOutput):
@@ -46,7 +46,7 @@ class Issuer(ApiOutput):
     role_claim: str = Field(examples=["groups"])
     role_map: list[RoleOfValueOutput]
     enabled: bool
-    created_by_name: str
+    created_by_name: str = Field(examples=["Ann"])
     created_at: datetime
     version: int = Field(description="Also the ETag", examples=[1])
 

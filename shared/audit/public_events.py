@@ -52,8 +52,8 @@ _types_by_action: dict[str, EventType] = {}
 def _add_types(module: Module) -> None:
     """Raises ValueError for a second event of one name or action."""
     for event_type in module.events:
-        for known in (EVENT_TYPES.get(event_type.name), _types_by_action.get(event_type.action)):
-            if known not in (None, event_type):
+        for declared in (EVENT_TYPES.get(event_type.name), _types_by_action.get(event_type.action)):
+            if declared not in (None, event_type):
                 raise ValueError(f"two events are called {event_type.name} or follow {event_type.action}")
         EVENT_TYPES[event_type.name] = _types_by_action[event_type.action] = event_type
     in_order = sorted(EVENT_TYPES.items())

@@ -161,8 +161,8 @@ def _parse_format(text: str) -> ExportFormat:
 
 def _clean_filter(kind: FileKind, export_filter: Mapping[str, str]) -> dict[str, str]:
     """Without empty fields. Raises Invalid for unknown ones and for values that can't be stored."""
-    known = kind.source.filter_fields
-    if unknown := sorted(set(export_filter) - set(known)):
+    field_names = kind.source.filter_fields
+    if unknown := sorted(set(export_filter) - set(field_names)):
         text = f"There is no filter {unknown[0][:60]}."
         raise Invalid(text, "Remove it.", fields={"filter": text})
     values = {name: value for name, value in export_filter.items() if value}

@@ -151,7 +151,7 @@ def _cut_at_word(text: str) -> str:
     return text[: text.rfind(" ", 0, JUDGED_LENGTH) + 1] or text[:JUDGED_LENGTH]
 
 
-def _count_guess_digits(judged_parts: Iterable[Any], rest: str) -> float:
+def _count_guess_digits(judged_parts: Iterable[Any], remaining: str) -> float:
     """How many digits the number of guesses has. A part that is repeated counts once, and a separator not at all.
 
     zxcvbn's own score takes two common words for 10^8 guesses. `rest`: what it has not judged.
@@ -161,7 +161,7 @@ def _count_guess_digits(judged_parts: Iterable[Any], rest: str) -> float:
         for part in judged_parts
         if any(character.isalnum() for character in part["token"])
     }
-    for word in rest.split():
+    for word in remaining.split():
         digits_by_part.setdefault(word, _guess_digits(word))
     return sum(digits_by_part.values())
 

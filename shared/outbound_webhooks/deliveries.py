@@ -91,10 +91,10 @@ async def count_pending(ctx: Ctx, endpoint_id: str) -> int:
 async def get_delivery(ctx: Ctx, delivery_id: str) -> DeliveryDetail:
     """With request and answers. Raises NotFound, Refused without the permission of its event."""
     policy.require(ctx, actions.WEBHOOK_READ)
-    found = await repository.get_delivery(ctx, delivery_id)
-    if found is None or await get_endpoint(ctx, found[0].endpoint_id) is None:
+    records = await repository.get_delivery(ctx, delivery_id)
+    if records is None or await get_endpoint(ctx, records[0].endpoint_id) is None:
         raise _delivery_not_found()
-    delivery, event = found
+    delivery, event = records
     event_catalog.require_readable(ctx, [delivery.event_type])
     return DeliveryDetail(
         delivery=_build_view(ctx, delivery),
@@ -108,11 +108,11 @@ async def get_delivery(ctx: Ctx, delivery_id: str) -> DeliveryDetail:
 async def replay(ctx: Ctx, delivery_id: str) -> None:
     """Send an ended delivery again, with the same id. Raises NotFound, Refused, Conflict while it is under way."""
     policy.require(ctx, actions.WEBHOOK_REPLAY)
-    found = await repository.get_delivery(ctx, delivery_id)
-    if found is None:
+    records = await repository.get_delivery(ctx, delivery_id)
+    if records is None:
         raise _delivery_not_found()
-    endpoint = await endpoints.lock_managed(ctx, found[0].endpoint_id, actions.WEBHOOK_REPLAY)
-    event_catalog.require_readable(ctx, [found[0].event_type])
+    endpoint = await endpoints.lock_managed(ctx, records[0].endpoint_id, actions.WEBHOOK_REPLAY)
+    event_catalog.require_readable(ctx, [records[0].event_type])
     _require_active(endpoint)
     if not await repository.replay(ctx, endpoint.id, [delivery_id]):
         raise Conflict("This event is still being delivered.", "Wait for its next attempt.")

@@ -28,8 +28,8 @@ def build_catalog(ctx: Ctx) -> list[CatalogEntry]:
 
 def can_read(ctx: Ctx, event_types: Collection[str]) -> bool:
     """Whether the actor may know what these events tell. Names that are in no manifest any more tell nothing."""
-    known = [EVENT_TYPES[name] for name in event_types if name in EVENT_TYPES]
-    return policy.has_permissions(ctx, [event_type.permission for event_type in known])
+    declared = [EVENT_TYPES[name] for name in event_types if name in EVENT_TYPES]
+    return policy.has_permissions(ctx, [event_type.permission for event_type in declared])
 
 
 def require_readable(ctx: Ctx, event_types: Collection[str]) -> None:

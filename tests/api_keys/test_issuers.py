@@ -10,7 +10,7 @@ from shared.api_keys.issuers import MappedRole
 from shared.audit.models import AuditEvent
 from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
 from shared.tenancy import members, roles
-from shared.web.rest.api import PREFIX
+from shared.web.rest.openapi import PREFIX
 from tests.conftest import Cast
 from tests.support import api_clients
 from tests.support.token_issuer import AUDIENCE, ISSUER, URL, add_issuer, build_request

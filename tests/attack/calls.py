@@ -28,6 +28,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.core.paging import encode_cursor
 from shared.entitlements.catalog import Catalog, build_offer
+from shared.entitlements.evaluate import AccessSubject
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
@@ -200,6 +201,9 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.audit_reader.get_event.event_id": lambda world, tenant: world.claims("audit_event_id", tenant)[
         0
     ],
+    "tenancy.decision_history.explain_for_subject.subject": lambda *_: AccessSubject(
+        "Eve", "Member", frozenset({"home:read"})
+    ),
     "tenancy.own_decisions.decide.action": lambda *_: "home:read",
     "api_keys.keys.create.request": lambda *_: KeyRequest(name="Another key", scopes=["home:read"]),
     **dict.fromkeys(

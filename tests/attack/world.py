@@ -19,6 +19,7 @@ from shared.access import actions, decision_counts, policy
 from shared.access.file_kinds import FILE_KINDS
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.api_keys import idempotency, keys
+from shared.api_keys.issuers import MappedRole
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, flag_admin, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
@@ -304,7 +305,13 @@ async def build() -> World:
             await keys.create(
                 ctx, keys.KeyRequest(name="Robot", scopes=["home:read"], service_account_id=account.id)
             )
-            await token_issuer.create(ctx, issuer=f"https://{tenant.slug}.example/", role="viewer")
+            await token_issuer.create(
+                ctx,
+                issuer=f"https://{tenant.slug}.example/",
+                role="viewer",
+                role_claim="groups",
+                role_map=[MappedRole(value="staff", role="viewer")],
+            )
             for module in registry.list_modules():
                 if module.example is not None:
                     await module.example(ctx)

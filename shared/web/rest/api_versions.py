@@ -49,9 +49,9 @@ FORMER_VERSIONS: tuple[FormerVersion, ...] = ()  # the newest first
 class UnknownVersion(DomainError):
     default_reason = "unknown_version"
 
-    def __init__(self, detail: str, known: Sequence[str]) -> None:
-        super().__init__(detail, f"Send one of {', '.join(known)}, or none for the newest.")
-        self._known = list(known)
+    def __init__(self, detail: str, versions: Sequence[str]) -> None:
+        super().__init__(detail, f"Send one of {', '.join(versions)}, or none for the newest.")
+        self._known = list(versions)
 
     def problem_details(self, request_id: str) -> dict[str, object]:
         return {**super().problem_details(request_id), "versions": self._known}

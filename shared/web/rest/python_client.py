@@ -93,7 +93,9 @@ def render_client(document: dict[str, Json]) -> str:
     """The module. `document`: OpenAPI 3.1."""
     schemas = document["components"]["schemas"]
     parts = [HEADER.format(version=document["info"]["version"])]
-    parts += [_render_class(name, schema) for name, schema in sorted(schemas.items())]
+    choices = {name: schema for name, schema in schemas.items() if "enum" in schema}
+    parts += [f"\n{name} = {_render_type(schema)}\n" for name, schema in sorted(choices.items())]
+    parts += [_render_class(name, schema) for name, schema in sorted(schemas.items()) if name not in choices]
     methods = [
         _render_method(path, method, operation)
         for path, operations in document["paths"].items()
