@@ -40,7 +40,7 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "change_member": lambda *_: {"role": "viewer"},
     "create_export": lambda *_: {"kind": "members", "filter": {"role": "member"}},
     "create_key": lambda *_: {"name": "By program", "scopes": ["member:read"]},
-    "change_branding": lambda *_: {"colour": ""},  # as it is, since the branding has another version
+    "change_branding": lambda world, tenant: {"colour": _get_colour(world, tenant)},  # whatever its version
     "change_role": lambda *_: {"name": "Renamed", "permissions": ["member:read"]},
     "change_service_account": lambda *_: {"name": "Renamed", "role": "member"},
     "change_settings": lambda world, tenant: {"name": world.names[tenant]},
@@ -50,6 +50,7 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "decide": lambda *_: {"action": "role:create"},
     "rotate_key": lambda *_: {"overlap_hours": 0},
 }
+
 IDS = {
     "event_id": "audit_event_id",
     "member_id": "membership_id",
@@ -123,6 +124,10 @@ def _find_unknown(endpoint: Endpoint, world: World) -> str:
 
 def _list_parameters(endpoint: Endpoint) -> list[str]:
     return re.findall(r"{(\w+)}", endpoint.path)
+
+
+def _get_colour(world: World, tenant: str) -> str:
+    return str(world.rows("tenant_settings", "tenant_id", tenant)[0]["colour"])
 
 
 class _Run:

@@ -140,9 +140,8 @@ def inventory(app_name: str, listed: dict[str, Any], report: Report) -> None:
 
 
 def is_endpoint(name: str) -> bool:
-    """Of the REST API: `endpoints` attacks them."""
-    path = name.partition(" ")[2]
-    return path.startswith("/api/v1/") and path != "/api/v1/openapi.json"
+    """Of the REST API: `endpoints` attacks them. What refuses all other methods and addresses is among them."""
+    return name.partition(" ")[2].startswith("/api/v1") and name != "GET /api/v1/openapi.json"
 
 
 def page_use(app: App) -> Use:
