@@ -238,6 +238,16 @@ begin
             select id from webhook_delivery where tenant_id = tenant_row.id and event_id = any (old_ids));
         delete from webhook_delivery where tenant_id = tenant_row.id and event_id = any (old_ids);
         delete from event_outbox where tenant_id = tenant_row.id and id = any (old_ids);
+        -- What waited for one of them goes on, or it would wait for ever and be overtaken.
+        perform 1 from webhook_endpoint where tenant_id = tenant_row.id order by id for no key update;
+        update webhook_delivery d set status = 'pending', due_at = clock_timestamp()
+        where d.tenant_id = tenant_row.id and d.status = 'waiting'
+            and not exists (
+                select from webhook_delivery p where p.tenant_id = d.tenant_id and p.endpoint_id = d.endpoint_id
+                    and p.ordering_key = d.ordering_key and p.ordering_key <> '' and p.status = 'pending')
+            and not exists (
+                select from webhook_delivery w where w.tenant_id = d.tenant_id and w.endpoint_id = d.endpoint_id
+                    and w.ordering_key = d.ordering_key and w.status = 'waiting' and w.seq < d.seq);
         event_count := event_count + cardinality(old_ids);
         exit when event_count >= max_events;
     end loop;

@@ -57,7 +57,8 @@ async def begin(ctx: Ctx, *, key: str, operation: str, request: bytes) -> KeptAn
     another request under the same key, Conflict while the first one runs and takes too long.
     """
     row_id, digest = _hash(ctx, key, operation), hashlib.sha256(request).hexdigest()
-    await repository.delete_expired(ctx, before=now() - RETENTION, limit=MAX_EXPIRED)
+    expired_before = now() - RETENTION
+    await repository.delete_expired(ctx, before=expired_before, limit=MAX_EXPIRED, row_id=row_id)
     try:
         is_first = await repository.add(ctx, row_id, digest)
     except DBAPIError as problem:

@@ -21,13 +21,13 @@ async def get(ctx: Ctx, row_id: str) -> IdempotencyKey:
     return await ctx.session.get_one(IdempotencyKey, (ctx.tenant_id, row_id), populate_existing=True)
 
 
-async def delete_expired(ctx: Ctx, *, before: datetime, limit: int) -> None:
-    """The oldest ones. Rows that another request deletes are skipped."""
+async def delete_expired(ctx: Ctx, *, before: datetime, limit: int, row_id: str) -> None:
+    """The one that is named, if it has expired, and the oldest ones. Rows that another request deletes are skipped."""
     expired = (
         select(IdempotencyKey.id)
         .where(IdempotencyKey.tenant_id == ctx.tenant_id)
         .where(IdempotencyKey.created_at < before)
-        .order_by(col(IdempotencyKey.created_at))
+        .order_by((col(IdempotencyKey.id) == row_id).desc(), col(IdempotencyKey.created_at))
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     )

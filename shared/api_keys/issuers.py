@@ -146,9 +146,11 @@ async def change(ctx: Ctx, issuer_id: str, request: IssuerRequest, *, version: i
 
 
 async def delete(ctx: Ctx, issuer_id: str) -> None:
-    """Its tokens are refused from the next request on. Raises NotFound."""
+    """Its tokens are refused from the next request on. Raises NotFound, Refused for a role above the actor's."""
     policy.require(ctx, JWT_ISSUER_DELETE)
+    await seats.lock_membership(ctx, JWT_ISSUER_DELETE)
     issuer = await _lock(ctx, issuer_id)
+    policy.require_grantable(ctx, await roles.get_permissions(ctx, issuer.role))
     await ctx.session.delete(issuer)
     audit_log.record(
         ctx, "jwt_issuer.deleted", issuer.id, before=_audit_fields(issuer), issuer_name=issuer.name

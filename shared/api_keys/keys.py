@@ -8,10 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from shared.access import policy
+from shared.access.refusal_codes import Reason
 from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES
 from shared.api_keys import key_repository
 from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
@@ -21,16 +22,16 @@ from shared.core import live_events, rows
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit, map_page
 from shared.core.versions import advance_version, require_version
-from shared.tenancy import roles, service_accounts
+from shared.tenancy import roles, seats, service_accounts
 from shared.tenancy.key_texts import new_key_text
 from shared.tenancy.models import ServiceAccount
 
 TOPIC = "api_keys"  # of open pages
-MAX_KEYS = 200  # that work, in one tenant
+MAX_KEYS = 200  # that are not revoked, in one tenant
 MAX_NAME_LENGTH = 60
 MAX_NETWORKS = MAX_ORIGINS = 20
 IPV6_HOUSEHOLD = 64  # bits; `get_client_address` keeps no more
@@ -121,7 +122,9 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
     name, scopes = _clean_name(request.name), _clean_scopes(request.scopes)
     networks, origins = _clean_networks(request.networks), _clean_origins(request.origins)
     expires_at = _check_expiry(request.expires_at)
+    await seats.lock_membership(ctx, API_KEY_CREATE)
     policy.require_grantable(ctx, scopes)
+    await _require_within_own_limits(ctx, expires_at, networks)
     account = await _lock_service_account(ctx, request.service_account_id, scopes)
     if account is None and not ctx.person_id:
         raise Invalid(
@@ -130,7 +133,7 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
             fields={"service_account_id": "Missing"},
         )
     if await key_repository.count_working_keys(ctx) >= MAX_KEYS:
-        raise Conflict(f"{MAX_KEYS} keys are in use.", "Revoke one that is no longer needed.")
+        raise Conflict(f"There are {MAX_KEYS} keys.", "Revoke one that is no longer needed.")
 
     text = new_key_text(ctx.tenant_id)
     key = ApiKey(
@@ -165,7 +168,9 @@ async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP)
             "Choose a shorter time.",
             fields={"overlap": "At most 7 days"},
         )
+    await seats.lock_membership(ctx, API_KEY_CREATE)
     key = await _lock_working_key(ctx, key_id)
+    _require_own(ctx, key)
     policy.require_grantable(ctx, key.scopes)
     text, former_hint = new_key_text(ctx.tenant_id), key.hint
     has_overlap = bool(overlap)
@@ -207,7 +212,10 @@ async def change(
     policy.require(ctx, API_KEY_CREATE)
     name, scope_set = _clean_name(name), _clean_scopes(scopes)
     clean_networks, clean_origins = _clean_networks(networks), _clean_origins(origins)
+    await seats.lock_membership(ctx, API_KEY_CREATE)
     key = await _lock_working_key(ctx, key_id)
+    _require_own(ctx, key)
+    await _require_within_own_limits(ctx, key.expires_at, clean_networks)
     policy.require_grantable(ctx, scope_set | set(key.scopes))
     await _lock_service_account(ctx, key.service_account_id or "", scope_set)
     values = {
@@ -261,6 +269,43 @@ async def _lock_working_key(ctx: Ctx, key_id: str) -> ApiKey:
     if state is not KeyState.ACTIVE:
         raise Conflict(f"This key is {state.value}.", "Create a new key.")
     return key
+
+
+def _require_own(ctx: Ctx, key: ApiKey) -> None:
+    """Raises Refused for the key of another person: whoever has its text acts as them."""
+    if key.user_id and key.user_id != ctx.person_id:
+        raise Refused(
+            "This key belongs to another person.",
+            "Ask them to change it. You can revoke it.",
+            reason=Reason.MISSING_PERMISSION,
+        )
+
+
+async def _require_within_own_limits(
+    ctx: Ctx, expires_at: datetime | None, networks: Collection[str]
+) -> None:
+    """A key can't make one that lives longer or works from more addresses than it does itself. Raises Refused."""
+    if ctx.actor.type != "api_key":
+        return
+    caller = await ctx.session.get_one(ApiKey, (ctx.tenant_id, ctx.actor_id))
+    outlives = caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at)
+    limits = [ip_network(network) for network in caller.networks]
+    is_wider = bool(limits) and not (networks and all(_is_within(network, limits) for network in networks))
+    if outlives or is_wider:
+        raise Refused(
+            "The new key would live longer, or work from more addresses, than the key that makes it.",
+            "Give it an earlier end and addresses of this key, or create it on the page API keys.",
+            reason=Reason.MISSING_PERMISSION,
+        )
+
+
+def _is_within(network: str, limits: Collection[IPv4Network | IPv6Network]) -> bool:
+    first = ip_network(network)
+    return any(
+        first.network_address in limit and first.prefixlen >= limit.prefixlen
+        for limit in limits
+        if limit.version == first.version
+    )
 
 
 async def _lock_service_account(

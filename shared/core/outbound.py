@@ -98,18 +98,17 @@ def parse_target(url: str, allow: Collection[AllowedTarget] = ()) -> httpx.URL:
         port = target.port or {"https": PORT, "http": 80}.get(target.scheme, 0)
     except (httpx.InvalidURL, ValueError) as problem:
         raise TargetRefused(OutboundProblem.INVALID_URL, "This isn't a valid address.") from problem
-    if not target.host or target.userinfo or target.fragment:
+    if not target.raw_host or target.userinfo or target.fragment:
         raise TargetRefused(
             OutboundProblem.INVALID_URL, "The address has no host, or has a user name or a fragment."
         )
-    if (target.host, port) in allow:
+    host = target.raw_host.decode()  # `host` would decode a name in Punycode, and fail where it is none
+    if (host, port) in allow:
         return target
     if target.scheme != "https" or port != PORT:
         raise TargetRefused(OutboundProblem.INVALID_URL, "Only https:// on port 443 is allowed.")
-    literal = _parse_address(target.host)
-    if (literal is not None and not is_public(literal)) or (
-        literal is None and "." not in target.host.strip(".")
-    ):
+    literal = _parse_address(host)
+    if (literal is not None and not is_public(literal)) or (literal is None and "." not in host.strip(".")):
         raise TargetRefused(OutboundProblem.ADDRESS_REFUSED, "This host isn't on the public internet.")
     return target
 
@@ -121,7 +120,7 @@ async def require_public_host(url: str, allow: Collection[AllowedTarget] | None 
     """
     allowed = list_allowed_targets() if allow is None else allow
     target = parse_target(url, allowed)
-    if (target.host, target.port or PORT) in allowed:
+    if (target.raw_host.decode(), target.port or PORT) in allowed:
         return
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -149,6 +148,12 @@ def _parse_address(host: str) -> Address | None:
 def _get_look_up_threads() -> ThreadPoolExecutor:
     """Of their own: a name server that hangs must not stop what else waits for a thread."""
     return ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
+
+
+async def resolve_public(host: str) -> str:
+    """One address of the host, for a connection to port 443 that is opened at once. Raises AddressRefused, HostUnknown."""
+    addresses = await _resolve(host, PORT, ())
+    return str(addresses[0])
 
 
 async def _resolve(host: str, port: int, allow: Collection[AllowedTarget]) -> list[Address]:

@@ -1,14 +1,17 @@
 """SQL of exports."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_
 from sqlmodel import col, select
 
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.files.models import OPEN_STATES, ExportJob, StoredFile
+
+OPEN_AT_MOST = timedelta(days=1)
 
 
 async def get_export(ctx: Ctx, export_id: str) -> ExportJob | None:
@@ -41,11 +44,13 @@ async def lock_open_exports(ctx: Ctx) -> None:
 
 
 async def count_open_exports(ctx: Ctx) -> int:
+    """Without those of more than a day ago, whose jobs have ended in some way."""
     statement = (
         select(func.count())
         .select_from(ExportJob)
         .where(ExportJob.tenant_id == ctx.tenant_id)
         .where(col(ExportJob.state).in_(OPEN_STATES))
+        .where(col(ExportJob.created_at) > now() - OPEN_AT_MOST)
     )
     return (await ctx.session.exec(statement)).one()
 

@@ -36,6 +36,10 @@ LIST_FAILED = text("""
     select id from webhook_delivery where tenant_id = :tenant_id and endpoint_id = :endpoint_id and status = 'failed'
         and created_at >= :since order by created_at, id limit :most
 """)
+LIST_UNDELIVERED_TYPES = text("""
+    select distinct event_type from webhook_delivery
+    where tenant_id = :tenant_id and endpoint_id = :endpoint_id and status <> 'delivered'
+""")
 MAKE_DUE = text("""
     update webhook_delivery set due_at = clock_timestamp(), attempts = 0
     where tenant_id = :tenant_id and endpoint_id = :endpoint_id and status = 'pending' and claim = ''
@@ -112,6 +116,13 @@ async def list_failed_ids(ctx: Ctx, endpoint_id: str, since: datetime, *, limit:
     connection = await ctx.session.connection()
     values = {"tenant_id": ctx.tenant_id, "endpoint_id": endpoint_id, "since": since, "most": limit}
     return list((await connection.execute(LIST_FAILED, values)).scalars())
+
+
+async def list_undelivered_types(ctx: Ctx, endpoint_id: str) -> list[str]:
+    """Of events that are queued, or were given up and may be sent again."""
+    connection = await ctx.session.connection()
+    values = {"tenant_id": ctx.tenant_id, "endpoint_id": endpoint_id}
+    return list((await connection.execute(LIST_UNDELIVERED_TYPES, values)).scalars())
 
 
 async def make_due(ctx: Ctx, endpoint_id: str) -> None:

@@ -278,11 +278,12 @@ def endpoint_not_found() -> NotFound:
 
 
 async def _lock(ctx: Ctx, endpoint_id: str) -> WebhookEndpoint:
-    """Raises NotFound, Refused where the actor can't read all of its events."""
+    """Raises NotFound, Refused where the actor can't read all events that it is sent, or that may be sent again."""
     row = await repository.lock_endpoint(ctx, endpoint_id)
     if row is None:
         raise endpoint_not_found()
-    event_catalog.require_readable(ctx, row.event_types)
+    waiting_types = await delivery_repository.list_undelivered_types(ctx, endpoint_id)
+    event_catalog.require_readable(ctx, {*row.event_types, *waiting_types})
     return row
 
 

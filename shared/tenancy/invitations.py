@@ -75,6 +75,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
     Raises Conflict when the address already uses a seat, Refused without a free seat or for a role above the actor's.
     """
     policy.require(ctx, actions.MEMBER_INVITE)
+    _require_lasting_inviter(ctx)
     email = email_addresses.parse_address(email)
     await _enforce_limits(ctx, email)
     occupied_seats = await seats.reserve(ctx, actions.MEMBER_INVITE)
@@ -113,6 +114,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
 async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     """Send a new link, valid for 7 days; the old one stops working. Raises NotFound, Conflict, Refused."""
     policy.require(ctx, actions.MEMBER_INVITE)
+    _require_lasting_inviter(ctx)
     existing_invitation = await invitation_repository.get_invitation(ctx, invitation_id)
     if existing_invitation is None:
         raise NotFound(NOT_FOUND_MESSAGE, "Reload the page.")
@@ -140,6 +142,16 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
     await _publish_change(ctx)
     await queue.put(ctx, MAIL_TASK, invitation_id=invitation.id)
     return invitation
+
+
+def _require_lasting_inviter(ctx: Ctx) -> None:
+    """Raises Refused for a token of a customer's issuer: nobody could be asked later whether they may still invite."""
+    if ctx.actor.type == "external":
+        raise Refused(
+            "A token can't invite people, because its holder is no member.",
+            "Use the API key of a member or of a service account.",
+            reason="missing_permission",
+        )
 
 
 async def _enforce_limits(ctx: Ctx, email: str) -> None:

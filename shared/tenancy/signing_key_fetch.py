@@ -5,19 +5,14 @@ that is bounded in size and time.
 """
 
 import asyncio
-import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
+
+from shared.core import outbound
 
 MAX_BYTES = 65_536
 TIMEOUT_S = 5.0
 PORT = 443
-GLOBAL_V6 = ip_network("2000::/3")
-# Public by `ipaddress` of some Python, but reserved or routed to private networks.
-REFUSED_NETWORKS = tuple(
-    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20"))
-)
 
 
 class FetchFailed(Exception):
@@ -31,7 +26,7 @@ def check_url(url: str) -> httpx.URL:
         port = target.port or PORT
     except (httpx.InvalidURL, ValueError) as problem:
         raise FetchFailed("not an address") from problem
-    if target.scheme != "https" or port != PORT or not target.host or target.userinfo or target.fragment:
+    if target.scheme != "https" or port != PORT or not target.raw_host or target.userinfo or target.fragment:
         raise FetchFailed("not https on port 443")
     return target
 
@@ -41,11 +36,13 @@ async def fetch(url: str, transport: httpx.AsyncBaseTransport | None = None) -> 
     target = check_url(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            address = await _find_public_address(target.host)
+            address = await outbound.resolve_public(target.raw_host.decode())
             async with httpx.AsyncClient(
                 transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
             ) as client:
                 return await _read(client, target, address)
+    except (outbound.AddressRefused, outbound.HostUnknown) as problem:
+        raise FetchFailed("not a public host") from problem
     except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as problem:
         raise FetchFailed(type(problem).__name__) from problem
 
@@ -55,8 +52,12 @@ async def _read(client: httpx.AsyncClient, target: httpx.URL, address: str) -> b
     request = client.stream(
         "GET",
         target.copy_with(host=address),
-        headers={"host": target.host, "accept": "application/json", "accept-encoding": "identity"},
-        extensions={"sni_hostname": target.host},
+        headers={
+            "host": target.raw_host.decode(),
+            "accept": "application/json",
+            "accept-encoding": "identity",
+        },
+        extensions={"sni_hostname": target.raw_host.decode()},
     )
     async with request as response:
         if response.status_code != 200:
@@ -67,28 +68,3 @@ async def _read(client: httpx.AsyncClient, target: httpx.URL, address: str) -> b
             if len(content) > MAX_BYTES:
                 raise FetchFailed("answers too much")
         return bytes(content)
-
-
-async def _find_public_address(host: str) -> str:
-    """One address that isn't public refuses the host. Raises FetchFailed."""
-    try:
-        entries = await asyncio.get_running_loop().getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as problem:
-        raise FetchFailed("host unknown") from problem
-    addresses = [ip_address(str(entry[4][0])) for entry in entries]
-    if not addresses or not all(map(_is_public, addresses)):
-        raise FetchFailed("not a public host")
-    return str(addresses[0])
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return _is_public(address.ipv4_mapped)
-        if address not in GLOBAL_V6:
-            return False
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not any(address in network for network in REFUSED_NETWORKS)
-    )

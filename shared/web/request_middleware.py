@@ -174,7 +174,7 @@ def _has_canonical_path(scope: Scope) -> bool:
         return False
     if path.endswith(("/..", "/.")) or len(raw) > MAX_PATH_BYTES:
         return False
-    return b"%" not in raw or path.startswith(("/assets/", API_PREFIX))
+    return b"%" not in raw or raw.startswith((b"/assets/", API_PREFIX.encode()))
 
 
 def _decode_api_path(scope: Scope) -> None:

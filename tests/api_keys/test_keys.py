@@ -172,6 +172,48 @@ async def test_key_of_a_service_account_is_answered_although_it_has_no_address_t
     assert answer.status_code == 200, answer.text
 
 
+async def test_key_of_another_person_can_be_revoked_but_not_taken_over(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann, "member:read")
+    async with cast.adam.ctx() as ctx:
+        with pytest.raises(Refused):
+            await keys.rotate(ctx, program.key_id)
+    async with cast.adam.ctx() as ctx:
+        with pytest.raises(Refused):
+            await keys.change(
+                ctx,
+                program.key_id,
+                name="Mine",
+                scopes=["member:read"],
+                networks=[],
+                origins=[],
+                version=None,
+            )
+    async with cast.adam.ctx() as ctx:
+        await keys.revoke(ctx, program.key_id)
+    assert await get_reason(program.text) == "key_revoked"
+
+
+async def test_key_makes_no_key_that_lives_longer_or_works_from_elsewhere(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        request = KeyRequest(
+            name="Short",
+            scopes=["api_key:write"],
+            networks=["203.0.113.0/24"],
+            expires_at=now() + timedelta(days=1),
+        )
+        created = await keys.create(ctx, request)
+    within = {"networks": ["203.0.113.0/28"], "expires_at": now() + timedelta(hours=1)}
+    for changed, is_allowed in (({}, True), ({"networks": []}, False), ({"expires_at": None}, False)):
+        values = {"name": "Child", "scopes": ["api_key:write"], **within, **changed}
+        async with enter_key(await authenticate_key(created.text, address=ADDRESS)) as ctx:
+            try:
+                await keys.create(ctx, KeyRequest(**values))  # type: ignore[arg-type]
+                was_allowed = True
+            except Refused:
+                was_allowed = False
+        assert was_allowed is is_allowed
+
+
 async def test_key_of_another_organisation_is_not_found(cast: Cast) -> None:
     program = await api_clients.create_key(cast.ann)
     async with cast.gil.ctx() as ctx:

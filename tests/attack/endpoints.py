@@ -173,6 +173,9 @@ class _Run:
 
     def _choose_id(self, parameter: str) -> str:
         """Of a row of Acme that its own keys may change: nobody but an owner changes an owner."""
+        if parameter == "key_id":  # of a service account: nobody changes the key of another person
+            rows = self.world.rows("api_key", "tenant_id", self.world.acme)
+            return min(row["id"] for row in rows if row["service_account_id"] is not None)
         if parameter == "member_id":
             rows = self.world.rows("membership", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["role"] in ("member", "viewer"))

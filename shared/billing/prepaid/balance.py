@@ -167,6 +167,7 @@ async def apply_reversals(ctx: Ctx) -> None:
         return
     reversals_by_id = {reversal.grant_id: reversal for reversal in await repository.list_reversals(ctx)}
     taken_by_id = await repository.list_entry_sums(ctx, (REFUND, RESTORE))
+    ended_ids = (await repository.list_entry_sums(ctx, (EXPIRE, VOID))).keys()
     for grant_id in sorted(reversals_by_id.keys() | taken_by_id.keys()):
         grant = await repository.lock_grant(ctx, grant_id)
         if grant is None:
@@ -176,7 +177,9 @@ async def apply_reversals(ctx: Ctx) -> None:
         )
         if missing_amount > 0:
             await _take(ctx, grant, min(missing_amount, grant.remaining), REFUND)
-        elif missing_amount < 0:
+        elif (
+            missing_amount < 0 and grant_id not in ended_ids
+        ):  # a voided or expired grant has no credits again
             await repository.give_back(ctx.session, grant, -missing_amount)
             await _add_entry(ctx, grant, -missing_amount, RESTORE)
 

@@ -25,6 +25,7 @@ from shared.tenancy import entry
 DESCRIPTION = "Prepaid credits"
 TRY_TIME = timedelta(hours=1)  # longer than the queue tries a job
 TURNED_OFF = "Turned off before it was charged"
+DISPUTED = "A payment is disputed"
 DECLINED_TITLE = "Your credits couldn't be topped up"
 CLOSED_STATUSES = ("void", "uncollectible")  # of invoices that nobody pays any more
 METHOD_STEP = "Update your payment method"
@@ -145,6 +146,9 @@ async def _prepare_order(ctx: Ctx, top_up_id: str) -> TopUpOrder | None:
     setting = await repository.get_setting(ctx)
     if setting is None or not setting.is_on:
         await _mark_failed(ctx, top_up, TURNED_OFF)
+        return None
+    if await repository.has_collection_dispute(ctx.session, ctx.tenant_id):
+        await _mark_failed(ctx, top_up, DISPUTED)
         return None
     customer_id, method_id = await customers.find_id(ctx), await top_ups.find_method_id(ctx)
     if not method_id or not customer_id:

@@ -12,7 +12,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.access.endpoints import SECRET_FIELD
+from shared.access import policy
+from shared.access.actions import Action
+from shared.access.endpoints import ENDPOINTS, SECRET_FIELD
 from shared.access.refusal_messages import build_refusal
 from shared.api_keys import idempotency
 from shared.api_keys.actions import API_USE
@@ -25,6 +27,7 @@ from shared.tenancy.resolution import Sources
 from shared.web import request_identity
 from shared.web.rest import api_limits, api_versions, cors, strict_json
 from shared.web.rest.api_versions import RequestedVersion
+from shared.web.rest.openapi import PREFIX
 from shared.web.same_origin import SAFE_METHODS
 
 KEPT_HEADERS = ("content-type", "etag")
@@ -68,6 +71,9 @@ class ApiRoute(APIRoute):
         async def answer(request: Request) -> Response:
             headers = RequestedVersion().list_headers()
             try:
+                body = await strict_json.read_body(
+                    request
+                )  # first: a stranger's request waits for its turn here
                 admission = await _authenticate(request)
                 headers |= cors.list_headers(request, admission.origins)
                 if refused := admission.rights.verdicts.get(API_USE.name):
@@ -76,7 +82,7 @@ class ApiRoute(APIRoute):
                 headers |= quota.list_headers()
                 version = api_versions.parse_version(request)
                 headers |= version.list_headers()
-                parsed = await _read_request(request, has_body=has_body)
+                parsed = _parse_request(request, body, has_body=has_body)
                 parsed.convert(lambda value: version.upgrade_request(operation_id, value))
                 response = await transaction_retries.repeat_on_conflict(
                     lambda: _run(parsed, admission, handle, operation)
@@ -112,6 +118,8 @@ async def _answer_once(ctx: Ctx, parsed: "JsonRequest", handle: Handler, operati
     if key is None or parsed.method in SAFE_METHODS:
         return await handle(parsed)
     idempotency.check_key(key)
+    if (action := _find_action(parsed)) is not None:  # who has lost the right gets no kept answer either
+        policy.require(ctx, action, counted=False)
     request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
     if kept := await idempotency.begin(ctx, key=key, operation=operation, request=request):
         headers = {**kept.headers, "idempotency-replayed": "true"}
@@ -121,6 +129,20 @@ async def _answer_once(ctx: Ctx, parsed: "JsonRequest", handle: Handler, operati
     answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
     await idempotency.keep(ctx, key=key, operation=operation, answer=answer)
     return response
+
+
+def _find_action(request: Request) -> Action | None:
+    """That the endpoint of this request requires."""
+    route: ApiRoute = request.scope["route"]
+    path = route.path_format.removeprefix(PREFIX)
+    return next(
+        (
+            endpoint.action
+            for endpoint in ENDPOINTS
+            if endpoint.path == path and endpoint.method == request.method
+        ),
+        None,
+    )
 
 
 def _without_secret(body: bytes) -> str:
@@ -162,9 +184,8 @@ async def _authenticate(request: Request) -> KeyAdmission:
     return admission
 
 
-async def _read_request(request: Request, *, has_body: bool) -> JsonRequest:
+def _parse_request(request: Request, body: bytes, *, has_body: bool) -> JsonRequest:
     """Raises BadBody, BodyTooLarge, UnsupportedMediaType."""
-    body = await strict_json.read_body(request)
     if not has_body:
         if body:
             raise strict_json.BadBody("This address reads no body.", "Send the request without one.")

@@ -7,7 +7,8 @@ from starlette.requests import Request
 
 from shared.core.errors import DomainError
 
-MAX_BODY_BYTES = 1_000_000
+MAX_BODY_BYTES = 100_000
+MAX_FIELDS = 200  # of one object
 MAX_DEPTH = 32
 MAX_NUMBER_LENGTH = 40  # characters; Python reads a long one slowly
 
@@ -91,6 +92,8 @@ def _check_depth(text: str) -> None:
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise _Problem(f"An object has more than {MAX_FIELDS} fields.")
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()

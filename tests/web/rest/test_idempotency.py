@@ -90,6 +90,24 @@ async def test_bad_key_is_refused(cast: Cast) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (400, "bad_idempotency_key")
 
 
+async def test_kept_answer_needs_the_right_again(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    async with program.client() as client:
+        await client.post(PATH, json=REQUEST, headers=KEY)
+        async with cast.ann.ctx() as ctx:
+            await keys.change(
+                ctx,
+                program.key_id,
+                name="Less",
+                scopes=["member:read"],
+                networks=[],
+                origins=[],
+                version=None,
+            )
+        answer = await client.post(PATH, json=REQUEST, headers=KEY)
+    assert (answer.status_code, answer.json()["reason"]) == (403, "missing_scope")
+
+
 async def test_reading_keeps_nothing(cast: Cast) -> None:
     program = await api_clients.create_key(cast.ann)
     async with program.client() as client:
