@@ -145,7 +145,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
 
 
 def _require_lasting_inviter(ctx: Ctx) -> None:
-    """Raises Refused for a token of a customer's issuer: nobody could be asked later whether they may still invite."""
+    """Raises Refused for a token of a customer's issuer: its holder's rights can't be looked up when it is accepted."""
     if ctx.actor.type == "external":
         raise Refused(
             "A token can't invite people, because its holder is no member.",

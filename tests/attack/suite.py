@@ -200,10 +200,6 @@ async def _attack_served(
         await sockets.attack(app, made, report)
     if "routes" in parts:
         await routes.attack(app, listings, made, report)
-    if "endpoints" in parts:
-        await endpoints.attack(app, made, report)
-    if "files" in parts:
-        await files.attack(app, made, report)
     if "hooks" in parts:
         await hooks.attack(app, made, report)
     if "handlers" in parts:
@@ -216,3 +212,7 @@ async def _attack_served(
         await envelopes.attack(app, made, report)
     if "canary" in parts:
         await canary.attack(app, made, report)
+    if "endpoints" in parts:  # last: their controls change members, whom the others need
+        await endpoints.attack(app, made, report)
+    if "files" in parts:
+        await files.attack(app, made, report)

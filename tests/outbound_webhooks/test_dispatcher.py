@@ -159,7 +159,7 @@ async def test_nothing_is_lost_or_out_of_order_when_the_receiver_is_killed(
     assert len(in_order) == count + len(role_ids)
 
 
-async def test_failed_delivery_is_given_up_after_ten_attempts_and_the_next_one_goes(
+async def test_failed_delivery_is_given_up_after_eleven_attempts_and_the_next_one_goes(
     cast: Cast, receiver: Receiver
 ) -> None:
     issued = await add_endpoint(cast.ann, receiver)
@@ -167,7 +167,7 @@ async def test_failed_delivery_is_given_up_after_ten_attempts_and_the_next_one_g
     async with open_dispatcher([receiver.target], retries=INSTANT) as sender:
         await rename(cast.ann, "Bad", "Good")
         await sender.drain()
-    assert names_of(receiver.requests) == ["Bad"] * 10 + ["Good"]
+    assert names_of(receiver.requests) == ["Bad"] * 11 + ["Good"]
     assert len({request.event_id for request in receiver.requests}) == 2
     assert await list_statuses(cast.ann, issued.endpoint.id) == ["failed", "delivered"]
 

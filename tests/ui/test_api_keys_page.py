@@ -145,7 +145,7 @@ async def test_stale_change_of_a_key_shows_both_versions(cast: Cast) -> None:
     program = await api_clients.create_key(cast.ann, P.MEMBER_READ)
     page = await open_page(cast.ann)
     await call(page, "open_dialog", "change", program.key_id)
-    async with cast.adam.ctx() as ctx:
+    async with cast.ann.ctx() as ctx:
         await keys.change(
             ctx,
             program.key_id,
