@@ -9,7 +9,7 @@ from shared.audit import audit_log
 from shared.backoffice import tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core.db import now
-from shared.core.errors import Invalid, Refused
+from shared.core.errors import Invalid, NotFound, Refused
 from shared.tenancy import audit_reader, entry, tenants
 from tests.conftest import Cast, Operating, Person
 from tests.support import factories
@@ -34,6 +34,22 @@ async def test_audit_log_never_shows_another_tenant(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         page = await audit_reader.list_events(ctx, audit_log.AuditFilter(tenant_id=cast.acme), limit=100)
         assert {event.tenant_id for event in page.rows} == {cast.globex}
+
+
+async def test_event_is_read_as_far_back_as_the_plan_allows_and_never_of_another_tenant(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        event = (await audit_reader.list_events(ctx)).rows[0]
+        assert await audit_reader.get_event(ctx, event.id) == event
+    async with cast.gil.ctx() as ctx:
+        with pytest.raises(NotFound):
+            await audit_reader.get_event(ctx, event.id)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "Trying it", tenant_id=cast.acme)
+        until = now() + timedelta(days=1)
+        await tenant_access.override_limit(octx, cast.acme, "retention_days", 0, reason, ends_at=until)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(NotFound):
+            await audit_reader.get_event(ctx, event.id)
 
 
 async def test_audit_log_reaches_back_as_far_as_the_plan_allows(cast: Cast) -> None:

@@ -177,6 +177,14 @@ async def test_other_method_is_refused_with_those_that_are_allowed(client: httpx
         read_problem(answer)
 
 
+async def test_other_method_outside_of_a_version_names_those_that_are_allowed(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/api/v2/members", json={})
+    assert (answer.status_code, read_problem(answer)["reason"]) == (405, "wrong_method")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
 async def test_head_and_options_answer_without_a_body(client: httpx.AsyncClient) -> None:
     read, head = await client.get(f"{API}/me"), await client.head(f"{API}/me")
     options = await client.options(f"{API}/api-keys")
