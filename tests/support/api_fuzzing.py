@@ -1,5 +1,6 @@
 """Requests that Schemathesis makes from the OpenAPI document, judged by the document: no server error, nothing undocumented."""
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -115,12 +116,15 @@ class Fuzzer:
         send()
 
     def _name_rows(self, case: Case, data: st.DataObject) -> None:
-        """Ids that exist, and the version that most rows have: else nearly every answer would be 404 or 412."""
+        """Ids that exist, the version that most rows have, and the example of the body: else most answers would refuse."""
         for name in case.path_parameters:
             if (row_ids := self.ids.get(name)) and data.draw(st.booleans()):
                 case.path_parameters[name] = data.draw(st.sampled_from(row_ids))
         if "If-Match" in case.headers and data.draw(st.booleans()):
             case.headers["If-Match"] = '"1"'
+        if isinstance(case.body, dict) and data.draw(st.booleans()):
+            operation = self.document["paths"][case.path][case.method.lower()]
+            case.body = copy.deepcopy(operation["requestBody"]["content"]["application/json"]["example"])
 
     def run_scenarios(self, caller: Caller, *, count: int) -> None:
         """Scenarios of several requests, in which later ones use what earlier ones were answered."""
