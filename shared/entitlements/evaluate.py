@@ -177,8 +177,50 @@ OBSTACLE_LINE = TraceLine(
 
 # A named tuple by its fields in order, in half the time of its own constructor.
 _new_tuple = tuple.__new__
-# Bound once: Python 3.11 looks a member of an enum up slowly.
+# Bound once, as are the kinds of lines: Python 3.11 looks a member of an enum up slowly.
 _YES, _NO, _WARN, _ALLOWED = Verdict.YES, Verdict.NO, Verdict.WARN, Reason.ALLOWED
+
+
+class LineKind(NamedTuple):
+    """A line without its row."""
+
+    layer: Layer
+    verdict: Verdict
+    finding: Finding
+    reason: Reason = Reason.ALLOWED
+
+
+_PAID = LineKind(Layer.BILLING, Verdict.YES, Finding.BILLING_STATUS)
+_BILLING_IGNORED = LineKind(Layer.BILLING, Verdict.YES, Finding.BILLING_IGNORED)
+_READ_ONLY = LineKind(Layer.BILLING, Verdict.NO, Finding.BILLING_READ_ONLY, Reason.BILLING_READ_ONLY)
+_UNPAID = LineKind(Layer.BILLING, Verdict.NO, Finding.BILLING_NONE, Reason.BILLING_NONE)
+_OVERDUE = LineKind(Layer.BILLING, Verdict.WARN, Finding.PAYMENT_OVERDUE, Reason.BILLING_GRACE)
+_FEATURE_IGNORED = LineKind(Layer.PLAN, Verdict.IDLE, Finding.FEATURE_IGNORED)
+_NO_FEATURE_REQUIRED = LineKind(Layer.PLAN, Verdict.IDLE, Finding.NO_FEATURE_REQUIRED)
+_IN_PLAN = LineKind(Layer.PLAN, Verdict.YES, Finding.PLAN_FEATURE)
+_PLAN_OVERRULED = LineKind(Layer.PLAN, Verdict.OVERRULED, Finding.PLAN_FEATURE)
+_NOT_IN_PLAN = LineKind(Layer.PLAN, Verdict.NO, Finding.PLAN_FEATURE, Reason.NOT_IN_PLAN)
+_IN_ADDON = LineKind(Layer.ADDONS, Verdict.YES, Finding.ADDON_FEATURE)
+_ADDON_OVERRULED = LineKind(Layer.ADDONS, Verdict.OVERRULED, Finding.ADDON_FEATURE)
+_TURNED_ON = LineKind(Layer.OVERRIDE, Verdict.YES, Finding.OVERRIDE)
+_TURNED_OFF = LineKind(Layer.OVERRIDE, Verdict.NO, Finding.OVERRIDE, Reason.NOT_IN_PLAN)
+_NO_TRIAL = LineKind(Layer.TRIAL, Verdict.IDLE, Finding.NO_TRIAL)
+_TRIAL_RUNNING = LineKind(Layer.TRIAL, Verdict.YES, Finding.TRIAL_RUNNING)
+_TRIAL_LOST = LineKind(Layer.TRIAL, Verdict.NO, Finding.TRIAL_ENDED, Reason.TRIAL_ENDED)
+_TRIAL_ENDED = LineKind(Layer.TRIAL, Verdict.YES, Finding.TRIAL_ENDED)
+_FLAG_MISSING_FEATURE = LineKind(Layer.FLAG, Verdict.NO, Finding.FLAG_FEATURE_MISSING, Reason.NOT_IN_PLAN)
+_FLAG_ON = LineKind(Layer.FLAG, Verdict.YES, Finding.FLAG_EVALUATED)
+_FLAG_IGNORED = LineKind(Layer.FLAG, Verdict.YES, Finding.FLAG_IGNORED)
+_FLAG_OFF = LineKind(Layer.FLAG, Verdict.NO, Finding.FLAG_EVALUATED, Reason.FLAG_OFF)
+_UNCOUNTED = LineKind(Layer.LIMIT, Verdict.IDLE, Finding.LIMIT_NOT_COUNTED)
+_WITHIN_LIMIT = LineKind(Layer.LIMIT, Verdict.YES, Finding.LIMIT_USAGE)
+_LIMIT_REACHED = LineKind(Layer.LIMIT, Verdict.NO, Finding.LIMIT_USAGE, Reason.LIMIT_REACHED)
+_LIMIT_WARNED = LineKind(Layer.LIMIT, Verdict.WARN, Finding.LIMIT_WARNED, Reason.LIMIT_WARNED)
+
+
+def _build_line(kind: LineKind, source_id: str, detail: LineDetail = None) -> TraceLine:
+    layer, verdict, finding, reason = kind
+    return _new_tuple(TraceLine, (layer, verdict, source_id, finding, detail, reason))
 
 
 class TenantLayers:
@@ -328,24 +370,24 @@ def _build_state_line(state: str, source_id: str, is_ignored: bool) -> TraceLine
 
 
 def _check_billing(requirements: Requirements, entitlements: Entitlements) -> TraceLine:
-    layer, row = Layer.BILLING, entitlements.snapshot.billing
+    row = entitlements.snapshot.billing
     if row is None:
         return NOTHING_OWED_LINE
-    status = row.status
+    return _build_line(_find_billing_kind(row.status, requirements, entitlements), row.id)
+
+
+def _find_billing_kind(status: str, requirements: Requirements, entitlements: Entitlements) -> LineKind:
     if status == "active":
-        return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
+        return _PAID
     if requirements.allowed_when_unpaid:
-        return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_IGNORED)
+        return _BILLING_IGNORED
     if status == "read_only" and requirements.writes:
-        finding, reason = Finding.BILLING_READ_ONLY, Reason.BILLING_READ_ONLY
-        return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
+        return _READ_ONLY
     if status == "none" and requirements.feature and not entitlements.is_included(requirements.feature):
-        finding, reason = Finding.BILLING_NONE, Reason.BILLING_NONE
-        return TraceLine(layer, Verdict.NO, row.id, finding, reason=reason)
+        return _UNPAID
     if status == "grace" and requirements.writes:
-        finding, reason = Finding.PAYMENT_OVERDUE, Reason.BILLING_GRACE
-        return TraceLine(layer, Verdict.WARN, row.id, finding, reason=reason)
-    return TraceLine(layer, Verdict.YES, row.id, Finding.BILLING_STATUS)
+        return _OVERDUE
+    return _PAID
 
 
 def _check_entitlement(requirements: Requirements, entitlements: Entitlements) -> Iterator[TraceLine]:
@@ -357,74 +399,66 @@ def _check_entitlement(requirements: Requirements, entitlements: Entitlements) -
         yield _check_addons(feature, entitlements, entitled=entitled)
         yield _check_override(feature, entitlements, entitled=entitled)
         return
-    finding = Finding.FEATURE_IGNORED if feature else Finding.NO_FEATURE_REQUIRED
-    version_id = entitlements.snapshot.offer.id
-    yield TraceLine(Layer.PLAN, Verdict.IDLE, version_id, finding)
+    kind = _FEATURE_IGNORED if feature else _NO_FEATURE_REQUIRED
+    yield _build_line(kind, entitlements.snapshot.offer.id)
     yield ADDONS_IDLE_LINE
     yield OVERRIDE_IDLE_LINE
 
 
 def _check_plan(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
     snapshot = entitlements.snapshot
-    layer, version_id, finding = Layer.PLAN, snapshot.offer.id, Finding.PLAN_FEATURE
+    kind = _NOT_IN_PLAN
     if feature in snapshot.offer.features and entitled:
-        return TraceLine(layer, Verdict.YES, version_id, finding)
-    if entitled or ("feature", feature) in snapshot.overrides:
-        return TraceLine(layer, Verdict.OVERRULED, version_id, finding)
-    return TraceLine(layer, Verdict.NO, version_id, finding, reason=Reason.NOT_IN_PLAN)
+        kind = _IN_PLAN
+    elif entitled or ("feature", feature) in snapshot.overrides:
+        kind = _PLAN_OVERRULED
+    return _build_line(kind, snapshot.offer.id)
 
 
 def _check_addons(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
-    layer, snapshot = Layer.ADDONS, entitlements.snapshot
+    snapshot = entitlements.snapshot
     addon = find_addon(snapshot, feature)
     if addon is not None:
         row, offer = addon
-        verdict = Verdict.YES if entitled else Verdict.OVERRULED
-        return TraceLine(layer, verdict, row.id, Finding.ADDON_FEATURE, offer)
+        return _build_line(_IN_ADDON if entitled else _ADDON_OVERRULED, row.id, offer)
     return OTHER_ADDONS_LINE if snapshot.addons else NO_ADDONS_LINE
 
 
 def _check_override(feature: str, entitlements: Entitlements, *, entitled: bool) -> TraceLine:
-    layer, row = Layer.OVERRIDE, entitlements.snapshot.overrides.get(("feature", feature))
+    row = entitlements.snapshot.overrides.get(("feature", feature))
     if row is None:
         return NO_OVERRIDE_LINE
-    if entitled:
-        return TraceLine(layer, Verdict.YES, row.id, Finding.OVERRIDE, row)
-    return TraceLine(layer, Verdict.NO, row.id, Finding.OVERRIDE, row, Reason.NOT_IN_PLAN)
+    return _build_line(_TURNED_ON if entitled else _TURNED_OFF, row.id, row)
 
 
 def _check_trial(requirements: Requirements, entitlements: Entitlements) -> TraceLine:
-    layer, snapshot = Layer.TRIAL, entitlements.snapshot
-    source_id = snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE
+    snapshot, kind = entitlements.snapshot, _TRIAL_ENDED
     if snapshot.trial_ends_at is None:
-        return TraceLine(layer, Verdict.IDLE, source_id, Finding.NO_TRIAL)
-    if not snapshot.trial_ended:
-        return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_RUNNING)
-    lost = requirements.feature and requirements.feature not in entitlements.fallback.features
-    if lost and not requirements.allowed_when_unpaid:
-        finding, reason = Finding.TRIAL_ENDED, Reason.TRIAL_ENDED
-        return TraceLine(layer, Verdict.NO, source_id, finding, reason=reason)
-    return TraceLine(layer, Verdict.YES, source_id, Finding.TRIAL_ENDED)
+        kind = _NO_TRIAL
+    elif not snapshot.trial_ended:
+        kind = _TRIAL_RUNNING
+    elif requirements.feature and not requirements.allowed_when_unpaid:
+        is_lost = requirements.feature not in entitlements.fallback.features
+        kind = _TRIAL_LOST if is_lost else _TRIAL_ENDED
+    return _build_line(kind, snapshot.assignment.id if snapshot.assignment else REGISTRY_SOURCE)
 
 
 def _check_flag(requirements: Requirements, entitlements: Entitlements, provider: FlagProvider) -> TraceLine:
-    layer = Layer.FLAG
     if not requirements.flag:
         return NO_FLAG_LINE
     rollout = entitlements.catalog.flags.get(requirements.flag)
     required = rollout.flag.required_feature if rollout else ""
     missing = required not in ("", requirements.feature) and not entitlements.is_included(required)
     if rollout and missing and not requirements.allowed_when_unpaid:
-        finding, reason = Finding.FLAG_FEATURE_MISSING, Reason.NOT_IN_PLAN
-        return TraceLine(layer, Verdict.NO, rollout.flag.id, finding, required, reason)
+        return _build_line(_FLAG_MISSING_FEATURE, rollout.flag.id, required)
     snapshot = entitlements.snapshot
     evaluation = provider.evaluate(requirements.flag, build_target(snapshot), snapshot.at)
-    source_id, finding = evaluation.source_id, Finding.FLAG_EVALUATED
+    kind = _FLAG_OFF
     if evaluation.is_on:
-        return TraceLine(layer, Verdict.YES, source_id, finding, evaluation)
-    if requirements.allowed_when_unpaid:
-        return TraceLine(layer, Verdict.YES, source_id, Finding.FLAG_IGNORED, evaluation)
-    return TraceLine(layer, Verdict.NO, source_id, finding, evaluation, Reason.FLAG_OFF)
+        kind = _FLAG_ON
+    elif requirements.allowed_when_unpaid:
+        kind = _FLAG_IGNORED
+    return _build_line(kind, evaluation.source_id, evaluation)
 
 
 def _check_limit(action: Action, tenant: TenantLayers, used: int | None) -> TraceLine:
@@ -435,14 +469,10 @@ def _check_limit(action: Action, tenant: TenantLayers, used: int | None) -> Trac
 
 
 def _build_limit_lines(chain: LimitChain) -> LimitLines:
-    layer, source_id, limit = Layer.LIMIT, chain.source_id, chain.limit
-    if limit.hard:
-        verdict, finding, reason = Verdict.NO, Finding.LIMIT_USAGE, Reason.LIMIT_REACHED
-    else:
-        verdict, finding, reason = Verdict.WARN, Finding.LIMIT_WARNED, Reason.LIMIT_WARNED
+    source_id, limit = chain.source_id, chain.limit
     return LimitLines(
         amount=limit.amount,
-        uncounted=TraceLine(layer, Verdict.IDLE, source_id, Finding.LIMIT_NOT_COUNTED, chain),
-        within=TraceLine(layer, Verdict.YES, source_id, Finding.LIMIT_USAGE, chain),
-        reached=TraceLine(layer, verdict, source_id, finding, chain, reason),
+        uncounted=_build_line(_UNCOUNTED, source_id, chain),
+        within=_build_line(_WITHIN_LIMIT, source_id, chain),
+        reached=_build_line(_LIMIT_REACHED if limit.hard else _LIMIT_WARNED, source_id, chain),
     )
