@@ -20,6 +20,10 @@ serving: Any = importlib.import_module("shared.cli.serve")  # its package has a 
 _list, _run = members.list_members, serving.run_server
 
 
+def _unbounded(limit: int) -> int:
+    return limit
+
+
 async def _fifty(ctx: Ctx, **how: Any) -> Page[members.Member]:
     return await _list(ctx, **how | {"limit": most if ctx.slug == slug else PAGE})
 
@@ -31,6 +35,6 @@ def _answering(app: object, *where: Any) -> None:
 if __name__ == "__main__":
     port, slug, most = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     parent_watch.end_with_parent(os.getppid())
-    members.MAX_PAGE_SIZE, members.list_members = most, _fifty
+    members.clamp_limit, members.list_members = _unbounded, _fifty
     serving.run_server = _answering
     serving.serve("tenant", port=port)
