@@ -334,7 +334,7 @@ def test_migration_that_waits_for_a_lock_gives_up_and_says_for_whom(
         holder.execute("lock table operator_event in row exclusive mode")
         with pytest.raises(
             ConfigurationError,
-            match=r"waited 2 times 1 s for a lock.*postgres \(session \d+\) on operator_event",
+            match=rf"waited 2 times 1 s for a lock.*{holder.info.user} \(session \d+\) on operator_event",
         ):
             cli_database.upgrade_schema()
         assert database_catalog.run_query("select version_num from alembic_version", name=name) == [("0004",)]

@@ -103,6 +103,8 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: 
     ann.page.get_by_label("Role", exact=True).first.select_option(label="Recruiter")
     expect(ann.page.get_by_role("table", name="Members").get_by_role("row")).to_have_count(2)
     ann.page.get_by_label("Role", exact=True).first.select_option(label="All roles")
+    # A page that is left before the answer keeps its filter.
+    expect(ann.page.get_by_role("row", name=re.compile("Adam"))).to_be_visible()
 
     ann.page.goto(f"{ACME}/roles")
     listed = ann.page.get_by_test_id("role").filter(has_text="Recruiter")
