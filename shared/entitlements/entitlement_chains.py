@@ -26,6 +26,11 @@ class StepKind(StrEnum):
     FALLBACK = "fallback"  # the fallback plan, without a subscription or after the trial
 
 
+# Bound once: Python 3.11 looks a member of an enum up slowly.
+_PLAN, _SEATS, _ADDON = StepKind.PLAN, StepKind.SEATS, StepKind.ADDON
+_OVERRIDE, _FALLBACK = StepKind.OVERRIDE, StepKind.FALLBACK
+
+
 class FeatureStep(NamedTuple):
     kind: StepKind
     included: bool  # after this step
@@ -155,40 +160,40 @@ def _build_feature_chain(entitlements: Entitlements, feature: str) -> FeatureCha
     snapshot = entitlements.snapshot
     entitled, included = entitlements.is_entitled(feature), entitlements.is_included(feature)
     in_plan = feature in snapshot.offer.features
-    steps = [FeatureStep(StepKind.PLAN, in_plan, snapshot.offer.id, snapshot.offer)]
+    steps = [FeatureStep(_PLAN, in_plan, snapshot.offer.id, snapshot.offer)]
     for row, addon in snapshot.addons:
         if feature in addon.features:
-            steps.append(FeatureStep(StepKind.ADDON, True, row.id, addon))
+            steps.append(FeatureStep(_ADDON, True, row.id, addon))
     override = snapshot.overrides.get(("feature", feature))
     if override is not None:
-        steps.append(FeatureStep(StepKind.OVERRIDE, entitled, override.id, override=override))
+        steps.append(FeatureStep(_OVERRIDE, entitled, override.id, override=override))
     if entitled and not included:
         source_id = _get_fallback_source(snapshot)
-        steps.append(FeatureStep(StepKind.FALLBACK, False, source_id, entitlements.fallback))
+        steps.append(FeatureStep(_FALLBACK, False, source_id, entitlements.fallback))
     return FeatureChain(feature, entitled, included, snapshot, steps)
 
 
 def _build_limit_chain(entitlements: Entitlements, name: str) -> LimitChain:
     snapshot = entitlements.snapshot
     limit = snapshot.offer.limits.get(name, ZERO_LIMIT)
-    steps = [LimitStep(StepKind.PLAN, limit, snapshot.offer.id, snapshot.offer)]
+    steps = [LimitStep(_PLAN, limit, snapshot.offer.id, snapshot.offer)]
     plan_limit = get_plan_limit(snapshot, name)
     if plan_limit != limit and snapshot.assignment is not None:
         limit = plan_limit
-        steps.append(LimitStep(StepKind.SEATS, limit, snapshot.assignment.id, snapshot.offer))
+        steps.append(LimitStep(_SEATS, limit, snapshot.assignment.id, snapshot.offer))
     for row, addon in snapshot.addons:
         if name in addon.limits:
             limit = raise_limit(limit, addon.limits[name], row.quantity)
-            steps.append(LimitStep(StepKind.ADDON, limit, row.id, addon, quantity=row.quantity))
+            steps.append(LimitStep(_ADDON, limit, row.id, addon, quantity=row.quantity))
     override = snapshot.overrides.get(("limit", name))
     if override is not None:
         limit = get_override_limit(override)
-        steps.append(LimitStep(StepKind.OVERRIDE, limit, override.id, override=override))
+        steps.append(LimitStep(_OVERRIDE, limit, override.id, override=override))
     if has_fallen_back(snapshot):
         lowered_limit = get_lower_limit(limit, entitlements.fallback.limits.get(name, ZERO_LIMIT))
         if lowered_limit != limit:
             limit, source_id = lowered_limit, _get_fallback_source(snapshot)
-            steps.append(LimitStep(StepKind.FALLBACK, limit, source_id, entitlements.fallback))
+            steps.append(LimitStep(_FALLBACK, limit, source_id, entitlements.fallback))
     return LimitChain(name, limit, snapshot, steps)
 
 

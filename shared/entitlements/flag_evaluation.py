@@ -61,6 +61,8 @@ class FlagEvaluation:
     note: str = ""  # a feature's title, or another provider's text
 
 
+# Bound once: Python 3.11 looks a member of an enum up slowly.
+_RULE_MATCHED, _NO_RULE_MATCHED = FlagFinding.RULE_MATCHED, FlagFinding.NO_RULE_MATCHED
 UNKNOWN_FLAG = FlagEvaluation(False, FlagFinding.UNKNOWN, "registry")
 
 
@@ -132,8 +134,8 @@ def evaluate_rules(
         return stop
     for rule in rules:
         if is_active(rule, at) and is_match(rule, rollout.flag.key, target):
-            return FlagEvaluation(True, FlagFinding.RULE_MATCHED, source, rule)
-    return FlagEvaluation(False, FlagFinding.NO_RULE_MATCHED, source)
+            return FlagEvaluation(True, _RULE_MATCHED, source, rule)
+    return FlagEvaluation(False, _NO_RULE_MATCHED, source)
 
 
 def evaluate_switches(
