@@ -1,9 +1,11 @@
 """One request id from the edge to the audit log, the decisions, the jobs and the error that a person sees."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 
 import pytest
+from PIL import Image
 from procrastinate import RetryStrategy
 from reflex_base.event.context import EventContext
 
@@ -24,6 +26,13 @@ async def empty_queue(schema: str, cast: Cast) -> AsyncIterator[str]:
     workers.clear_queue(schema)
 
 
+def build_logo() -> dict[str, tuple[str, bytes, str]]:
+    """The file of the form on the settings page."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG")
+    return {"logo": ("logo.png", picture.getvalue(), "image/png")}
+
+
 async def list_audited_ids(person: Person, action: str) -> set[str]:
     async with person.ctx() as ctx:
         page = await audit_reader.list_events(ctx, AuditFilter(action=action))
@@ -33,17 +42,17 @@ async def list_audited_ids(person: Person, action: str) -> set[str]:
 async def test_http_request_has_the_id_of_its_answer_in_the_audit_log(cast: Cast) -> None:
     async with browser(cookie=cast.ann.cookie) as client:
         answer = await client.post(
-            f"/t/{cast.ann.slug}/audit.csv", data={}, headers={"x-request-id": "of the client"}
+            f"/t/{cast.ann.slug}/logo", files=build_logo(), headers={"x-request-id": "of the client"}
         )
     request_id = answer.headers["x-request-id"]
     assert request_id.startswith("req_")
-    assert await list_audited_ids(cast.ann, "audit.exported") == {request_id}
+    assert await list_audited_ids(cast.ann, "tenant.logo_changed") == {request_id}
 
 
 async def test_refused_http_request_is_counted_with_the_id_of_its_answer(cast: Cast) -> None:
     async with browser(cookie=cast.max.cookie) as client:
         answer = await client.post(
-            f"/t/{cast.max.slug}/audit.csv", data={}, headers={"accept": "application/json"}
+            f"/t/{cast.max.slug}/logo", files=build_logo(), headers={"accept": "application/json"}
         )
     assert (answer.status_code, answer.json()["request_id"]) == (403, answer.headers["x-request-id"])
 

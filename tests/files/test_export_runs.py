@@ -43,11 +43,11 @@ def after_first_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     read_batch = export_runs._read_batch
 
     def plan(action: Any) -> None:
-        done = []
+        past_actions = []
 
         async def read_then_act(*arguments: Any, **named: Any) -> Any:
-            if named["after"] and not done:
-                done.append(True)
+            if named["after"] and not past_actions:
+                past_actions.append(True)
                 await action()
             return await read_batch(*arguments, **named)
 
