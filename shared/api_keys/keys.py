@@ -124,7 +124,7 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
     expires_at = _check_expiry(request.expires_at)
     await seats.lock_membership(ctx, API_KEY_CREATE)
     policy.require_grantable(ctx, scopes)
-    await _require_within_own_limits(ctx, expires_at, networks)
+    expires_at, networks = await _apply_own_limits(ctx, expires_at, networks)
     account = await _lock_service_account(ctx, request.service_account_id, scopes)
     if account is None and not ctx.person_id:
         raise Invalid(
@@ -215,7 +215,7 @@ async def change(
     await seats.lock_membership(ctx, API_KEY_CREATE)
     key = await _lock_working_key(ctx, key_id)
     _require_own(ctx, key)
-    await _require_within_own_limits(ctx, key.expires_at, clean_networks)
+    _, clean_networks = await _apply_own_limits(ctx, key.expires_at, clean_networks)
     policy.require_grantable(ctx, scope_set | set(key.scopes))
     await _lock_service_account(ctx, key.service_account_id or "", scope_set)
     values = {
@@ -281,22 +281,26 @@ def _require_own(ctx: Ctx, key: ApiKey) -> None:
         )
 
 
-async def _require_within_own_limits(
-    ctx: Ctx, expires_at: datetime | None, networks: Collection[str]
-) -> None:
-    """A key can't make one that lives longer or works from more addresses than it does itself. Raises Refused."""
+async def _apply_own_limits(
+    ctx: Ctx, expires_at: datetime | None, networks: list[str]
+) -> tuple[datetime | None, list[str]]:
+    """End and networks of a key that another key makes or changes: the maker's own where none are given.
+
+    Raises Refused for a later end, or for addresses that the maker does not work from.
+    """
     if ctx.actor.type != "api_key":
-        return
+        return expires_at, networks
     caller = await ctx.session.get_one(ApiKey, (ctx.tenant_id, ctx.actor_id))
-    outlives = caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at)
+    expires_at, networks = expires_at or caller.expires_at, networks or list(caller.networks)
     limits = [ip_network(network) for network in caller.networks]
-    is_wider = bool(limits) and not (networks and all(_is_within(network, limits) for network in networks))
-    if outlives or is_wider:
+    outlives = caller.expires_at is not None and expires_at is not None and expires_at > caller.expires_at
+    if outlives or (limits and not all(_is_within(network, limits) for network in networks)):
         raise Refused(
-            "The new key would live longer, or work from more addresses, than the key that makes it.",
-            "Give it an earlier end and addresses of this key, or create it on the page API keys.",
+            "The key would live longer, or work from more addresses, than the key that makes the request.",
+            "Give it an earlier end and addresses of this key, or use the page API keys.",
             reason=Reason.MISSING_PERMISSION,
         )
+    return expires_at, networks
 
 
 def _is_within(network: str, limits: Collection[IPv4Network | IPv6Network]) -> bool:

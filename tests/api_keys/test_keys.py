@@ -202,13 +202,16 @@ async def test_key_makes_no_key_that_lives_longer_or_works_from_elsewhere(cast: 
             expires_at=now() + timedelta(days=1),
         )
         created = await keys.create(ctx, request)
-    within = {"networks": ["203.0.113.0/28"], "expires_at": now() + timedelta(hours=1)}
-    for changed, is_allowed in (({}, True), ({"networks": []}, False), ({"expires_at": None}, False)):
-        values = {"name": "Child", "scopes": ["api_key:write"], **within, **changed}
+    wider, longer = {"networks": ["203.0.0.0/16"]}, {"expires_at": now() + timedelta(days=2)}
+    narrower = {"networks": ["203.0.113.0/28"], "expires_at": now() + timedelta(hours=1)}
+    for limits, is_allowed in ((narrower, True), ({}, True), (wider, False), (longer, False)):
+        values = {"name": "Child", "scopes": ["api_key:write"], **limits}
         async with enter_key(await authenticate_key(created.text, address=ADDRESS)) as ctx:
             try:
-                await keys.create(ctx, KeyRequest(**values))  # type: ignore[arg-type]
+                child = (await keys.create(ctx, KeyRequest(**values))).key  # type: ignore[arg-type]
                 was_allowed = True
+                assert child.networks
+                assert child.expires_at is not None
             except Refused:
                 was_allowed = False
         assert was_allowed is is_allowed
