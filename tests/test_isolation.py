@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from shared.access.endpoints import ENDPOINTS
 from shared.jobs import worker
 from shared.web import admin_http, tenant_http
 from tests.attack import __main__, mutants, mutations, services
 from tests.attack.calls import FLOORS, NOT_CALLED, SPECIAL, find
+from tests.attack.routes import is_endpoint
 from tests.support import database_catalog, source
 from tests.support.sizes import size
 
@@ -28,7 +30,9 @@ RECORD = source.ROOT / ".artifacts" / "isolation.json"
 KINDS = {
     "caches",
     "canary",
+    "endpoints",
     "envelopes",
+    "files",
     "filters",
     "frames",
     "gate",
@@ -44,11 +48,11 @@ KINDS = {
 }
 APPS = {"tenant": tenant_http.app, "admin": admin_http.app}
 ROUTES = {  # before an app hangs Reflex below them
-    f"{app} {method} {route.path}"
+    f"{app} {method} {getattr(route, 'path', '')}"
     for app, http in APPS.items()
     for route in http.routes
     for method in getattr(route, "methods", None) or ()
-    if method != "HEAD"
+    if method != "HEAD" and not is_endpoint(f"{method} {getattr(route, 'path', '')}")
 }
 
 
@@ -140,6 +144,8 @@ def test_every_route_and_page_was_attacked(attack_record: dict[str, Any]) -> Non
     }
     assert pages
     assert set(attack_record["covered"]["routes"]) == ROUTES | pages
+    assert len(attack_record["covered"]["endpoints"]) == len(ENDPOINTS)
+    assert attack_record["attempts"]["endpoints"] > 5 * len(ENDPOINTS)
     assert attack_record["attempts"]["routes"] > 10 * len(attack_record["covered"]["routes"])
 
 

@@ -18,6 +18,7 @@ from psycopg import sql
 from shared.api_keys import keys
 from shared.core import crypto
 from shared.core.config import settings
+from shared.files import links
 from shared.tenancy import key_texts
 from tests.attack.report import Report
 from tests.attack.serve import LIBRARY_COOKIE
@@ -120,9 +121,17 @@ def record_issued(path: Path | None) -> None:
 
     keys.new_key_text = record_key
     crypto.new_token = lambda: record(TOKEN, new_token())
-    crypto.sign = lambda *parts: (record(LINK, sign(*parts)), record(LINK, sign(*parts).rpartition(".")[2]))[
-        0
-    ]
+
+    def record_link(purpose: str, *parts: str) -> str:
+        link = sign(purpose, *parts)
+        if (
+            purpose != links.SIGNING_PURPOSE
+        ):  # links to files are shown to their holder, and open for nobody else
+            record(LINK, link)
+            record(LINK, link.rpartition(".")[2])
+        return link
+
+    crypto.sign = record_link
 
 
 def add_own_secrets() -> None:

@@ -176,6 +176,9 @@ class _Run:
         if parameter == "key_id":  # of a service account: nobody changes the key of another person
             rows = self.world.rows("api_key", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["service_account_id"] is not None)
+        if parameter == "notification_id":  # of the person whose key it is
+            rows = self.world.rows("notification", "tenant_id", self.world.acme)
+            return min(row["id"] for row in rows if row["user_id"] == self.world.ann.user.id)
         if parameter == "member_id":
             rows = self.world.rows("membership", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["role"] in ("member", "viewer"))

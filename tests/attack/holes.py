@@ -365,7 +365,7 @@ def _others_notifications() -> None:
     from shared.tenancy import notification_repository
     from shared.tenancy.models import Notification
 
-    async def list_of_all(ctx: Any, user_id: str, limit: int) -> Any:
+    async def list_of_all(ctx: Any, user_id: str, limit: int, *, after: str = "") -> Any:
         newest = col(Notification.created_at).desc()
         mine = Notification.tenant_id == ctx.tenant_id
         return await rows.all(ctx, select(Notification).where(mine).order_by(newest).limit(limit))

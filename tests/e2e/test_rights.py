@@ -2,9 +2,10 @@
 
 import re
 
-from playwright.sync_api import Download, expect
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import TENANT, NewVisitor
+from tests.e2e.exports import download_export, start_export
 from tests.e2e.looks import LIGHT, PHONE, Look, list_problems, open_page
 
 ACME, GLOBEX, INITECH = (f"{TENANT}/t/{slug}" for slug in ("acme", "globex", "initech"))
@@ -130,19 +131,6 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: 
     confirm.get_by_label("confirm").fill("Recruiter")
     confirm.get_by_role("button", name="Delete role").click()
     expect(listed).to_have_count(0)
-
-
-def start_export(person: NewVisitor, label: str) -> None:
-    """Of the list that the page shows. Waits until it is ready."""
-    person.page.get_by_role("button", name="Export").click()
-    person.page.get_by_role("menuitem", name=label).click()
-    expect(person.page.get_by_test_id("exports").get_by_text("Ready").first).to_be_visible(timeout=30_000)
-
-
-def download_export(person: NewVisitor) -> Download:
-    with person.page.expect_download() as caught:
-        person.page.get_by_test_id("download").first.click()
-    return caught.value
 
 
 def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> None:
