@@ -36,6 +36,7 @@ MAIL_TASKS = {
     "tenancy.send_access_ended",
     "tenancy.send_invitation",
     "tenancy.send_welcome",
+    "webhook.send_pause_notice",
 }
 NO_SUCH_USER = "550 5.1.1 No such user here"
 

@@ -30,6 +30,7 @@ VALUES = {
     "reset": ("name",),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
+    "webhook_paused": ("cause", "name", "tenant", "url"),
 }
 WITHOUT_BUTTON = {"access_ended", "left"}
 

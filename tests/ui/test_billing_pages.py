@@ -470,7 +470,7 @@ async def test_operator_grants_and_voids_prepaid_credits(cast: Cast, provider: A
         (balance.DRAW, "Used up"),
         (balance.EXPIRE, "Expired"),
         (balance.VOID, "Voided"),
-        (balance.REFUND, "Refunded"),
+        (balance.REFUND, "Refunded or disputed"),
     ],
 )
 async def test_empty_grant_shows_what_emptied_it(cast: Cast, kind: str, status: str) -> None:

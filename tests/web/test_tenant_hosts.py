@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from shared.audit.models import AuditEvent
 from shared.backoffice import tenant_directory
-from shared.web.rest.api import PREFIX
+from shared.web.rest.openapi import PREFIX
 from tests.conftest import Cast, Person
 from tests.support import api_clients, token_issuer
 from tests.tenancy.test_resolution import DOMAIN, add_host
