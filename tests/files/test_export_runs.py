@@ -30,9 +30,11 @@ def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """Of this test alone: no other process writes there."""
     monkeypatch.setenv("BULKHEAD_FILES_DIR", str(tmp_path))
     settings.cache_clear()
+    storage_registry.register(None)
     yield tmp_path
     monkeypatch.undo()
     settings.cache_clear()
+    storage_registry.register(None)  # a process keeps the one that it has used
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from shared.core.config import settings
 from shared.core.ids import new_id
-from shared.files import incoming, s3_storage
+from shared.files import incoming, s3_storage, storage_registry
 from shared.files.incoming import FileTooLarge, open_incoming
 from shared.files.local_storage import LocalStorage
 from shared.files.storage import CHUNK_SIZE, FilePath, MissingFile, Storage, StorageUnavailable
@@ -25,9 +25,11 @@ CONTENT = b"Bulkhead" * CHUNK_SIZE  # several chunks
 def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BULKHEAD_FILES_DIR", str(tmp_path))
     settings.cache_clear()
+    storage_registry.register(None)
     yield tmp_path
     monkeypatch.undo()
     settings.cache_clear()
+    storage_registry.register(None)  # a process keeps the one that it has used
 
 
 def new_path(tenant_id: str = "ten_acme") -> FilePath:
