@@ -272,7 +272,7 @@ async def _lock_working_key(ctx: Ctx, key_id: str) -> ApiKey:
 
 
 def _require_own(ctx: Ctx, key: ApiKey) -> None:
-    """Raises Refused for the key of another person: whoever has its text acts as them."""
+    """Raises Refused for another person's key. A new secret would let the actor act as that person."""
     if key.user_id and key.user_id != ctx.person_id:
         raise Refused(
             "This key belongs to another person.",

@@ -43,7 +43,8 @@ event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
 - An endpoint that takes nothing for {pause_hours} hours, or answers 410, is paused, and those who manage webhooks get a mail. Its
   events wait, and are sent in order when it is resumed.
 - Events, deliveries and answers are kept for {days} days.
-- Tenants take turns, and each has a share: an endpoint that hangs delays no other tenant.
+- Tenants take turns, and each has a share of the deliveries under way. Several tenants with slow endpoints or slow name servers
+  together can still delay others.
 - Who registers an endpoint, changes it or reads its deliveries needs the permission of each of its events.
 
 ## Events

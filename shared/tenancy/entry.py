@@ -124,7 +124,7 @@ async def enter_requester(
     """For a job, with the rights that its requester has now, not those of the time of the request.
 
     `holder_id`: a person or service account. `key_id`: of the API key that asked, "" without one.
-    Raises Refused for a holder who has left, a key that works no more, and a suspended or deleted tenant.
+    Raises Refused when the holder has left, the key has ended, or the tenant is suspended or deleted.
     """
     async with (
         decision_counts.counting_decisions() as decisions,

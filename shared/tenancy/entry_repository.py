@@ -111,7 +111,7 @@ class KeyStanding(NamedTuple):
     tenant_state: str
     suspension_message: str
     rights_version: int
-    role: StandingRole | None  # None for a holder who has left, is disabled or has ended
+    role: StandingRole | None  # None when the holder has left or ended, or is disabled
     epoch: int  # of the catalog
 
 
@@ -174,13 +174,13 @@ class RequesterStanding(NamedTuple):
     name: str
     is_verified: bool
     role: RoleRow
-    scopes: Sequence[str] | None  # None without a key, and for a key that works no more
+    scopes: Sequence[str] | None  # None without a key, and for a key that has ended
 
 
 async def find_requester(
     session: AsyncSession, tenant_id: str, holder_id: str, key_id: str
 ) -> RequesterStanding | None:
-    """None for a holder who has left, is disabled or has ended."""
+    """None when the holder has left or ended, or is disabled."""
     holder = await _find_holder(session, tenant_id, holder_id)
     if holder is None:
         return None

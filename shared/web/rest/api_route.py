@@ -118,7 +118,7 @@ async def _answer_once(ctx: Ctx, parsed: "JsonRequest", handle: Handler, operati
     if key is None or parsed.method in SAFE_METHODS:
         return await handle(parsed)
     idempotency.check_key(key)
-    if (action := _find_action(parsed)) is not None:  # who has lost the right gets no kept answer either
+    if (action := _find_action(parsed)) is not None:  # the right may be gone since
         policy.require(ctx, action, counted=False)
     request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
     if kept := await idempotency.begin(ctx, key=key, operation=operation, request=request):
