@@ -46,6 +46,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "infinite": (b'{"name": 1e999, "scopes": []}', 400, "bad_json"),
     "long number": (b'{"name": ' + b"1" * 5_000 + b"}", 400, "bad_json"),
     "duplicate key": (b'{"name": "a", "name": "xyzzy", "scopes": ["member:read"]}', 400, "bad_json"),
+    "many fields": (json.dumps({f"field{number}": 0 for number in range(201)}).encode(), 400, "bad_json"),
     "deep": (b'{"name": ' + b"[" * 50_000, 400, "bad_json"),
     "half a surrogate pair": (b'{"name": "\\ud800", "scopes": ["member:read"]}', 400, "bad_json"),
     "10 MB": (b'{"name": "' + b"x" * 10_000_000 + b'"}', 413, "body_too_large"),
@@ -236,3 +237,10 @@ async def test_two_authorization_headers_are_refused(cast: Cast) -> None:
 async def test_bad_query_is_refused(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"{API}/members?{query}")
     assert (answer.status_code, read_problem(answer)["reason"]) == (422, "invalid")
+
+
+async def test_encoded_prefix_is_no_address_of_the_api(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    async with program.client() as client:
+        answer = await client.get("/%61pi/v1/me")
+    assert answer.status_code == 404
