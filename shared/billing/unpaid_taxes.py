@@ -11,7 +11,6 @@ from shared.billing import provider_registry
 from shared.billing.provider import ProviderRefused, Subscription
 from shared.core import log
 from shared.core.context import Ctx
-from shared.core.db import now
 from shared.jobs import queue
 
 TASK = "billing.undo_unpaid_tax"
@@ -25,7 +24,7 @@ async def request_undo(ctx: Ctx, account_id: str, subscriptions: Iterable[Subscr
             await queue.put(
                 ctx,
                 TASK,
-                at=max(now(), turned_on_at + CHANGE_TIME),
+                at=turned_on_at + CHANGE_TIME,  # also in the past: jobs with one time are one job
                 account_id=account_id,
                 subscription_id=subscription.id,
                 turned_on_at=turned_on_at.isoformat(),

@@ -510,6 +510,62 @@ async def test_webhook_about_an_object_that_the_key_may_not_read_has_no_customer
     assert await gateway.find_customer_id("ch_1") == ""
 
 
+async def test_fraud_warning_behind_those_of_other_customers_is_found(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    _serve_charge(stub_server, forbidden="-")
+    serve_charge = stub_server.default_response
+    assert callable(serve_charge)
+
+    def answer_request(request: Request) -> StubResponse:
+        if not request.url.path.endswith("/early_fraud_warnings"):
+            return serve_charge(request)
+        assert request.query_params["created[gte]"] == "7"
+        is_first_page = "starting_after" not in request.query_params
+        warning = {"id": "issfr_1", "object": "radar.early_fraud_warning", "charge": "ch_1"}
+        other = warning | {"id": "issfr_2", "charge": "ch_of_another_customer"}
+        page = build_list([other if is_first_page else warning], more=is_first_page)
+        return StubResponse(body=page | {"url": request.url.path})
+
+    stub_server.default_response = answer_request
+    state = await gateway.fetch_customer("cus_1")
+    assert [warning.id for warning in state.fraud_warnings] == ["issfr_1"]
+
+
+async def test_draft_that_staff_stopped_before_a_dispute_is_not_collected_after_it(
+    gateway: StripeGateway, stub_server: StubServer
+) -> None:
+    subscription: dict[str, object] = {"id": "sub_1", "object": "subscription"}
+    subscription |= {"ended_at": None, "pause_collection": None}
+    drafts = [_build_stopped_draft("in_stopped", created=5)]
+
+    def answer_request(request: Request) -> StubResponse:
+        is_list = request.url.path.endswith("/invoices")
+        return StubResponse(body=build_list([*drafts]) if is_list else subscription)
+
+    stub_server.default_response = answer_request
+    await gateway.pause_collection("sub_1", "du_1", "pause-1")
+    _, pause = stub_server.forms[-1]
+    marks = {
+        name: pause[f"metadata[{name}]"] for name in ("bulkhead_dispute", "bulkhead_dispute_stopped_until")
+    }
+    assert marks == {"bulkhead_dispute": "du_1", "bulkhead_dispute_stopped_until": "5"}
+    subscription["metadata"] = marks
+    drafts.append(_build_stopped_draft("in_paused", created=9))
+    await gateway.resume_collection("sub_1", "resume-1")
+    advanced = [path for path, form in stub_server.forms if "auto_advance" in form]
+    assert advanced == ["/v1/invoices/in_paused"]
+
+
+def _build_stopped_draft(id_: str, *, created: int) -> dict[str, object]:
+    return build_invoice(id_) | {
+        "status": "draft",
+        "billing_reason": "subscription_cycle",
+        "auto_advance": False,
+        "created": created,
+    }
+
+
 def _serve_charge(stub_server: StubServer, forbidden: str) -> None:
     """A refunded and disputed payment, and a subscription that ends."""
     refunds = build_list([{"id": "re_1", "object": "refund", "amount": 5, "status": "succeeded"}])
@@ -518,7 +574,7 @@ def _serve_charge(stub_server: StubServer, forbidden: str) -> None:
             {"id": "sub_1", "object": "subscription", "status": "active", "created": 1, "cancel_at": 9}
         ],
         "/invoices": [build_invoice("in_1") | {"amount_paid": 5}],
-        "/charges": [{"id": "ch_1", "object": "charge", "disputed": True, "refunds": refunds}],
+        "/charges": [{"id": "ch_1", "object": "charge", "created": 7, "disputed": True, "refunds": refunds}],
         "/disputes": [{"id": "du_1", "object": "dispute", "charge": "ch_1"}],
         "/radar/early_fraud_warnings": [
             {"id": "issfr_1", "object": "radar.early_fraud_warning", "charge": "ch_1"},

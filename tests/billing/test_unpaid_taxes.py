@@ -37,3 +37,17 @@ async def test_unpaid_tax_is_undone_an_hour_after_it_was_turned_on(
     await customer_sync.sync_customer(PLATFORM, customer_id, cast.acme, cause="webhook")
     await workers.run_due_jobs()
     assert provider.undone == ([("sub_1", turned_on_at)] if is_undone else [])
+
+
+async def test_unpaid_tax_that_many_syncs_see_is_undone_by_one_job(cast: Cast, schema: str) -> None:
+    provider = TaxingProvider()
+    provider_registry.register(PLATFORM, provider)
+    customer_id = await customers.ensure(cast.acme)
+    workers.clear_queue(schema)
+    turned_on_at = (now() - timedelta(hours=2)).replace(microsecond=0)
+    subscription = Subscription("sub_1", "active", now(), is_taxed=True, unpaid_tax_at=turned_on_at)
+    provider.state[customer_id] = CustomerState(customer_id, subscriptions=(subscription,))
+    for _ in range(3):
+        await customer_sync.sync_customer(PLATFORM, customer_id, cast.acme, cause="webhook")
+    await workers.run_due_jobs()
+    assert len(provider.undone) == 1

@@ -10,6 +10,8 @@ from shared.billing.stripe_adapter import mapping
 from shared.billing.stripe_adapter.errors import tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
 
+MAX_FRAUD_WARNINGS = 500  # five requests; the sync of a customer must not read the history of a whole account
+
 
 class PaymentResults(NamedTuple):
     refunds: tuple[Refund, ...] = ()
@@ -40,10 +42,7 @@ async def fetch_payment_results(
     with tolerate_missing_right("refunds and credit notes"):
         refunds = await _fetch_refunds(v1, customer_id, charges, invoices)
     with tolerate_missing_right("early fraud warnings"):
-        # Of all customers: a list for each charge would be a request for each payment.
-        warnings = await v1.radar.early_fraud_warnings.list_async({"limit": PAGE_SIZE})
-        raw_warnings = [warning.to_dict() for warning in warnings.data]
-        fraud_warnings = mapping.to_fraud_warnings(raw_warnings, charges, invoices)
+        fraud_warnings = mapping.to_fraud_warnings(await _list_fraud_warnings(v1, charges), charges, invoices)
     return PaymentResults(refunds, disputes, fraud_warnings)
 
 
@@ -56,6 +55,23 @@ async def _list_disputes(
             page = await v1.disputes.list_async({"charge": charge["id"]})
             disputes += [dispute.to_dict() for dispute in page.data]
     return disputes
+
+
+async def _list_fraud_warnings(
+    v1: "stripe.V1Services", charges: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Those of all customers since the oldest of these charges, at most `MAX_FRAUD_WARNINGS`, newest first.
+
+    A list for each charge would be a request for each payment.
+    """
+    since = min(charge["created"] for charge in charges)
+    page = await v1.radar.early_fraud_warnings.list_async({"created": {"gte": since}, "limit": PAGE_SIZE})
+    warnings = list[dict[str, Any]]()
+    async for warning in page.auto_paging_iter():
+        warnings.append(warning.to_dict())
+        if len(warnings) == MAX_FRAUD_WARNINGS:
+            break
+    return warnings
 
 
 async def _fetch_refunds(

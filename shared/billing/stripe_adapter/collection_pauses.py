@@ -8,7 +8,7 @@ import stripe
 
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
-from shared.billing.stripe_adapter.mapping import DISPUTE_KEY
+from shared.billing.stripe_adapter.mapping import DISPUTE_KEY, STOPPED_UNTIL_KEY
 
 KEEP_AS_DRAFT = "keep_as_draft"
 
@@ -23,7 +23,10 @@ async def pause_collection(v1: "stripe.V1Services", subscription_id: str, disput
         return
     params: stripe.params.SubscriptionUpdateParams = {
         "pause_collection": {"behavior": KEEP_AS_DRAFT},
-        "metadata": {DISPUTE_KEY: dispute_id},
+        "metadata": {
+            DISPUTE_KEY: dispute_id,
+            STOPPED_UNTIL_KEY: await _get_newest_stopped_draft_time(v1, subscription_id),
+        },
     }
     await _update(v1, subscription_id, params, key)
 
@@ -38,18 +41,38 @@ async def resume_collection(v1: "stripe.V1Services", subscription_id: str, key: 
     if is_own:
         await _update(v1, subscription_id, {"pause_collection": ""}, f"{key}:pause")
     if is_own or pause is None:
-        await _collect_drafts(v1, subscription_id)
-    await _update(v1, subscription_id, {"metadata": {DISPUTE_KEY: ""}}, f"{key}:mark")
+        await _collect_drafts(v1, subscription)
+    marks = {DISPUTE_KEY: "", STOPPED_UNTIL_KEY: ""}
+    await _update(v1, subscription_id, {"metadata": marks}, f"{key}:mark")
 
 
-async def _collect_drafts(v1: "stripe.V1Services", subscription_id: str) -> None:
-    """Stripe leaves the invoices of the pause as drafts until they are told to advance."""
+async def _collect_drafts(v1: "stripe.V1Services", subscription: stripe.Subscription) -> None:
+    """Stripe leaves the invoices of the pause as drafts until they are told to advance.
+
+    Older drafts stay: staff had stopped them before the pause.
+    """
+    stopped_until = int(_get_metadata(subscription, STOPPED_UNTIL_KEY) or 0)
+    for draft in await _list_stopped_drafts(v1, subscription.id):
+        if draft.created > stopped_until:
+            await v1.invoices.update_async(str(draft.id), {"auto_advance": True})
+
+
+async def _get_newest_stopped_draft_time(v1: "stripe.V1Services", subscription_id: str) -> str:
+    """A Unix time by Stripe's clock, which is another one than ours in tests. "" without such a draft."""
+    times = [draft.created for draft in await _list_stopped_drafts(v1, subscription_id)]
+    return str(max(times)) if times else ""
+
+
+async def _list_stopped_drafts(v1: "stripe.V1Services", subscription_id: str) -> list[stripe.Invoice]:
+    """Drafts of periods and changes that don't advance by themselves."""
     page = await v1.invoices.list_async(
         {"subscription": subscription_id, "status": "draft", "limit": PAGE_SIZE}
     )
-    async for invoice in page.auto_paging_iter():
-        if not invoice.auto_advance and invoice.billing_reason != "manual":
-            await v1.invoices.update_async(str(invoice.id), {"auto_advance": True})
+    return [
+        draft
+        async for draft in page.auto_paging_iter()
+        if not draft.auto_advance and draft.billing_reason != "manual"
+    ]
 
 
 async def _update(
@@ -61,4 +84,8 @@ async def _update(
 
 
 def _get_mark(subscription: stripe.Subscription) -> str:
-    return str((subscription.to_dict().get("metadata") or {}).get(DISPUTE_KEY) or "")
+    return _get_metadata(subscription, DISPUTE_KEY)
+
+
+def _get_metadata(subscription: stripe.Subscription, key: str) -> str:
+    return str((subscription.to_dict().get("metadata") or {}).get(key) or "")

@@ -41,6 +41,8 @@ PRICE_ID_KEY = "bulkhead_price"  # in a price's metadata
 DISPUTE_KEY = (
     "bulkhead_dispute"  # in a subscription's metadata: the dispute because of which we paused collection
 )
+# Beside it: the Unix time of the newest draft that staff had stopped before the pause.
+STOPPED_UNTIL_KEY = "bulkhead_dispute_stopped_until"
 # In a subscription's metadata: "<unix time>:<key>" of the change for which its tax was turned on, until it is paid.
 TAX_KEY = "bulkhead_taxed_for"
 TENANT_KEY = "tenant_id"  # in a customer's metadata

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import uvicorn
 from starlette.applications import Starlette
@@ -44,12 +45,15 @@ class StubServer:
     responses: list[StubResponse] = field(default_factory=list)
     default_response: Callable[[Request], StubResponse] = lambda _: StubResponse()
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    forms: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def reset(self) -> None:
-        self.responses, self.default_response, self.requests = [], lambda _: StubResponse(), []
+        self.responses, self.default_response = [], lambda _: StubResponse()
+        self.requests, self.forms = [], []
 
     async def handle_request(self, request: Request) -> Response:
         self.requests.append((request.method, request.url.path, dict(request.headers)))
+        self.forms.append((request.url.path, dict(parse_qsl((await request.body()).decode()))))
         answer = self.responses.pop(0) if self.responses else self.default_response(request)
         await asyncio.sleep(answer.delay_s)
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
