@@ -8,7 +8,7 @@ import pytest
 
 from shared.billing.models import Price
 from shared.billing.provider import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import invoice_mapping, subscription_mapping
 from shared.billing.subscriptions import remaining_charges
 from shared.billing.subscriptions.remaining_charges import RemainingCharges, UnpaidInvoices
 from shared.billing.subscriptions.subscriptions import PlanSubscription
@@ -71,10 +71,10 @@ def test_trial_is_charged_with_a_payment_method_or_by_invoice(changes: dict[str,
 
 def test_item_of_no_subscription_is_counted_once() -> None:
     raw: dict[str, Any] = {"amount": 700, "parent": {"invoice_item_details": {"invoice_item": "ii_1"}}}
-    (previewed,) = mapping.to_upcoming_invoice(
+    (previewed,) = invoice_mapping.to_upcoming_invoice(
         {"total": 700, "lines": {"data": [raw]}}, subscription_id="sub_1"
     ).lines
-    (last,) = mapping.to_last_invoices({}, [{"id": "sub_2"}], [{"id": "ii_1", "amount": 700}])
+    (last,) = subscription_mapping.to_last_invoices({}, [{"id": "sub_2"}], [{"id": "ii_1", "amount": 700}])
     remaining = find_remaining(build_upcoming("sub_1", previewed), last)
     assert (remaining.pending_amount, len(remaining.pending_lines)) == (700, 1)
 

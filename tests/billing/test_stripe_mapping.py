@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from shared.billing.provider import CanceledAddon, OrderLine
-from shared.billing.stripe_adapter import mapping, subscription_items
+from shared.billing.stripe_adapter import (
+    customer_mapping,
+    invoice_mapping,
+    subscription_items,
+    subscription_mapping,
+)
 from shared.billing.sync import access_schedule
 
 Raw = dict[str, Any]
@@ -121,7 +126,7 @@ def to_old_api(subscription: Raw, invoice: Raw) -> tuple[Raw, Raw]:
 
 
 def test_customer_state_is_mapped_completely() -> None:
-    state = mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
+    state = customer_mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
     assert (state.id, state.deleted, state.balance, state.currency) == ("cus_1", False, -200, "usd")
     assert state.method == "Visa ending in 4242"
     (subscription,) = state.subscriptions
@@ -160,19 +165,19 @@ def test_customer_state_is_the_same_in_both_api_versions() -> None:
     assert "current_period_end" in old
     assert "current_period_end" not in old["items"]["data"][0]
     assert "parent" not in bill
-    before = mapping.to_customer_state(CUSTOMER, [old], [bill])
-    assert before == mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
+    before = customer_mapping.to_customer_state(CUSTOMER, [old], [bill])
+    assert before == customer_mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [INVOICE])
 
 
 def test_cancel_at_with_its_own_time_is_mapped() -> None:
-    subscription = mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
+    subscription = subscription_mapping.to_subscription({**SUBSCRIPTION, "cancel_at": STARTS + 5})
     assert subscription.cancel_at == at(STARTS + 5)
 
 
 def test_cancel_at_period_end_is_the_last_end_of_its_items() -> None:
     other = copy.deepcopy(SUBSCRIPTION)
     other["items"]["data"][1]["current_period_end"] = ENDS + 9
-    assert mapping.to_subscription(other).cancel_at == at(ENDS + 9)
+    assert subscription_mapping.to_subscription(other).cancel_at == at(ENDS + 9)
 
 
 @pytest.mark.parametrize(
@@ -190,14 +195,14 @@ def test_cancel_at_period_end_is_the_last_end_of_its_items() -> None:
 def test_pause_is_explained(status: str, kind: str | None, cause: str) -> None:
     details = {"paused": {"type": "subscription", "subscription": {"type": kind}}} if kind else None
     raw = {**SUBSCRIPTION, "status": status, "status_details": details}
-    assert mapping.to_subscription(raw).pause_cause == cause
+    assert subscription_mapping.to_subscription(raw).pause_cause == cause
 
 
 def test_paused_collection_is_mapped() -> None:
     paused = {**SUBSCRIPTION, "pause_collection": {"behavior": "void", "resumes_at": None}}
-    assert mapping.to_subscription(paused).paused_collection == "void"
+    assert subscription_mapping.to_subscription(paused).paused_collection == "void"
     for raw in (SUBSCRIPTION, {**SUBSCRIPTION, "pause_collection": None}):
-        assert mapping.to_subscription(raw).paused_collection == ""
+        assert subscription_mapping.to_subscription(raw).paused_collection == ""
 
 
 def test_unknown_words_pass_through() -> None:
@@ -206,15 +211,15 @@ def test_unknown_words_pass_through() -> None:
         "status": "hibernating",
         "trial_settings": {"end_behavior": {"missing_payment_method": "pray"}},
     }
-    subscription = mapping.to_subscription(strange)
+    subscription = subscription_mapping.to_subscription(strange)
     assert (subscription.status, subscription.after_trial) == ("hibernating", "invoice")
-    assert mapping.to_invoice({**INVOICE, "status": "framed"}).status == "framed"
+    assert invoice_mapping.to_invoice({**INVOICE, "status": "framed"}).status == "framed"
 
 
 @pytest.mark.parametrize("shown", ["sub_1", {"id": "sub_1", "object": "subscription"}])
 def test_subscription_of_an_invoice_is_read_from_id_or_object(shown: object) -> None:
     bill = {**INVOICE, "parent": {"subscription_details": {"subscription": shown}}}
-    assert mapping.to_invoice(bill).subscription_id == "sub_1"
+    assert invoice_mapping.to_invoice(bill).subscription_id == "sub_1"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +235,7 @@ def test_subscription_of_an_invoice_is_read_from_id_or_object(shown: object) -> 
     ],
 )
 def test_subscription_is_overdue_by_its_open_invoice(invoice: Raw, owed: bool) -> None:
-    subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
+    subscription = subscription_mapping.to_subscription(SUBSCRIPTION, [INVOICE | invoice])
     assert (subscription.failed_since is not None) == owed
 
 
@@ -243,7 +248,9 @@ def test_invoice_sent_by_mail_has_its_grace_after_the_due_date() -> None:
         "attempted": False,
         "attempt_count": 0,
     }
-    subscription = mapping.to_subscription({**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill])
+    subscription = subscription_mapping.to_subscription(
+        {**SUBSCRIPTION, "collection_method": "send_invoice"}, [bill]
+    )
     assert subscription.failed_since == at(ENDS)
     first, then = access_schedule.phases_of(replace(subscription, cancel_at=None), at(ENDS))
     assert (first.status, then.status, then.since) == (
@@ -255,13 +262,13 @@ def test_invoice_sent_by_mail_has_its_grace_after_the_due_date() -> None:
 
 def test_trial_paid_by_invoice_pays_without_a_card() -> None:
     trial = {**SUBSCRIPTION, "status": "trialing", "default_payment_method": None, "default_source": None}
-    assert not mapping.to_subscription(trial).pays
-    assert mapping.to_subscription({**trial, "collection_method": "send_invoice"}).pays
+    assert not subscription_mapping.to_subscription(trial).pays
+    assert subscription_mapping.to_subscription({**trial, "collection_method": "send_invoice"}).pays
 
 
 def test_overdue_since_is_the_earliest_open_invoice() -> None:
     earlier = {**INVOICE, "id": "in_0", "status_transitions": {"finalized_at": None}, "created": STARTS - 5}
-    subscription = mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
+    subscription = subscription_mapping.to_subscription(SUBSCRIPTION, [INVOICE, earlier, INVOICE])
     assert subscription.failed_since == at(STARTS - 5)
 
 
@@ -276,7 +283,7 @@ def test_overdue_since_is_the_earliest_open_invoice() -> None:
     ],
 )
 def test_ability_to_pay_is_mapped(subscription: Raw, customer: Raw, pays: bool) -> None:
-    state = mapping.to_customer_state(CUSTOMER | customer, [SUBSCRIPTION | subscription], [])
+    state = customer_mapping.to_customer_state(CUSTOMER | customer, [SUBSCRIPTION | subscription], [])
     assert state.subscriptions[0].pays == pays
 
 
@@ -298,7 +305,7 @@ def test_ability_to_pay_is_mapped(subscription: Raw, customer: Raw, pays: bool) 
 )
 def test_payment_method_is_described(method: Raw, text: str) -> None:
     customer = {**CUSTOMER, "invoice_settings": {"default_payment_method": method}}
-    assert mapping.to_customer_state(customer, [], []).method == text
+    assert customer_mapping.to_customer_state(customer, [], []).method == text
 
 
 def test_payment_method_falls_back_to_the_newest_subscription() -> None:
@@ -307,7 +314,7 @@ def test_payment_method_falls_back_to_the_newest_subscription() -> None:
         {**SUBSCRIPTION, "id": "sub_0", "created": 1, "default_payment_method": "pm_not_shown"},
         {**SUBSCRIPTION, "id": "sub_2", "created": 2, "default_payment_method": visa},
     ]
-    state = mapping.to_customer_state({**CUSTOMER, "invoice_settings": None}, subscriptions, [])
+    state = customer_mapping.to_customer_state({**CUSTOMER, "invoice_settings": None}, subscriptions, [])
     assert state.method == "Visa ending in 1111"
 
 
@@ -330,7 +337,7 @@ def test_method_of_a_subscription_comes_before_that_of_its_customer() -> None:
         {**SUBSCRIPTION, "id": "sub_by_invoice", "collection_method": "send_invoice"},
         {**SUBSCRIPTION, "id": "sub_ended", "status": "canceled"},
     ]
-    methods = mapping.to_customer_state(customer, subscriptions, []).methods
+    methods = customer_mapping.to_customer_state(customer, subscriptions, []).methods
     assert {
         subscription_id: (method.id, method.expires_at) for subscription_id, method in methods.items()
     } == {
@@ -349,7 +356,7 @@ def test_fingerprint_is_that_of_the_card_that_will_be_charged() -> None:
         {**SUBSCRIPTION, "id": "sub_default", "default_payment_method": None},
         {**SUBSCRIPTION, "id": "sub_ended", "status": "canceled"},
     ]
-    fingerprints = mapping.to_customer_state(customer, subscriptions, []).card_fingerprints
+    fingerprints = customer_mapping.to_customer_state(customer, subscriptions, []).card_fingerprints
     assert fingerprints == {"sub_own": "own", "sub_default": "default"}
 
 
@@ -357,17 +364,21 @@ def test_fingerprint_is_that_of_the_card_that_will_be_charged() -> None:
     "value", ["", ":", "2", "2:", ":5", "-1:5", "two:5", "2:5:6", "²:5", "2: 5", None, 5]
 )
 def test_foreign_metadata_is_no_cancelled_addon(value: object) -> None:
-    assert mapping.to_subscription({**SUBSCRIPTION, "metadata": {"kept.prc_1": value}}).kept == ()
+    assert (
+        subscription_mapping.to_subscription({**SUBSCRIPTION, "metadata": {"kept.prc_1": value}}).kept == ()
+    )
 
 
 def test_cancelled_addons_are_written_to_metadata_and_old_ones_removed() -> None:
     before = {"kept.prc_1": "1:5", "kept.prc_2": "2:6", "tenant_id": "ten_acme"}
-    written = mapping.to_canceled_addon_metadata([CanceledAddon("prc_2", 3, at(7))], before)
+    written = subscription_mapping.to_canceled_addon_metadata([CanceledAddon("prc_2", 3, at(7))], before)
     assert written == {"kept.prc_1": "", "kept.prc_2": "3:7"}
     assert (
         max(
             len(key)
-            for key in mapping.to_canceled_addon_metadata([CanceledAddon("prc_" + "x" * 26, 1, at(7))], {})
+            for key in subscription_mapping.to_canceled_addon_metadata(
+                [CanceledAddon("prc_" + "x" * 26, 1, at(7))], {}
+            )
         )
         <= 40
     )
@@ -376,12 +387,14 @@ def test_cancelled_addons_are_written_to_metadata_and_old_ones_removed() -> None
 def test_missing_fields_never_raise() -> None:
     """Every field of every object, once null and once absent."""
     for broken in _broken(CUSTOMER):
-        mapping.to_customer_state(broken, [SUBSCRIPTION], [INVOICE])
+        customer_mapping.to_customer_state(broken, [SUBSCRIPTION], [INVOICE])
     for broken in _broken(SUBSCRIPTION):
-        mapping.to_customer_state(CUSTOMER, [broken], [INVOICE])
-        mapping.to_customer_state(CUSTOMER, [to_old_api(SUBSCRIPTION, INVOICE)[0], broken], [INVOICE])
+        customer_mapping.to_customer_state(CUSTOMER, [broken], [INVOICE])
+        customer_mapping.to_customer_state(
+            CUSTOMER, [to_old_api(SUBSCRIPTION, INVOICE)[0], broken], [INVOICE]
+        )
     for broken in _broken(INVOICE):
-        mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [broken])
+        customer_mapping.to_customer_state(CUSTOMER, [SUBSCRIPTION], [broken])
 
 
 def _broken(raw: Raw) -> Iterator[Raw]:

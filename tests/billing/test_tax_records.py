@@ -7,7 +7,7 @@ import pytest
 
 from shared.billing.models import BillingInvoice
 from shared.billing.provider import UpcomingCharges, UpcomingInvoice
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import invoice_mapping, payment_mapping
 from shared.billing.sync import provider_records
 from tenant_app.pages.billing.rows import invoice_row, line_rows
 
@@ -29,7 +29,7 @@ def build_tax(amount: int, behavior: str) -> dict[str, Any]:
     ids=["exclusive", "both", "older API", "none"],
 )
 def test_tax_of_an_invoice_tells_what_prices_contain(raw: dict[str, Any], expected: tuple[int, int]) -> None:
-    invoice = mapping.to_invoice({"id": "in_1", "subtotal": 100, **raw})
+    invoice = invoice_mapping.to_invoice({"id": "in_1", "subtotal": 100, **raw})
     assert (invoice.tax, invoice.included_tax) == expected
     assert invoice.subtotal == 100
 
@@ -39,7 +39,7 @@ def test_refund_has_its_part_of_the_tax_of_the_credit_note(amount: int, tax: int
     refund = {"id": "re_1", "amount": amount, "currency": "eur", "status": "succeeded"}
     note = {"id": "cn_1", "invoice": "in_1", "total": 1_190, "refunds": [{"refund": "re_1"}]}
     note["total_taxes"] = [build_tax(190, "exclusive")]
-    (kept,) = mapping.to_refunds([{"id": "ch_1", "refunds": [refund]}], [note], [])
+    (kept,) = payment_mapping.to_refunds([{"id": "ch_1", "refunds": [refund]}], [note], [])
     assert (kept.amount, kept.tax) == (amount, tax)
 
 
@@ -60,7 +60,7 @@ def test_preview_separates_the_tax_of_the_change_from_that_of_earlier_ones() -> 
         "total_taxes": [build_tax(285, "exclusive")],
         "parent": {"subscription_details": {"subscription_proration_date": as_of}},
     }
-    preview = mapping.to_preview(raw, [], AT)
+    preview = invoice_mapping.to_preview(raw, [], AT)
     assert (preview.tax, preview.change_tax, preview.balance) == (285, 190, -1_000)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import stripe
 
 from shared.billing.provider import Dispute, FraudWarning, Refund
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import payment_mapping
 from shared.billing.stripe_adapter.errors import tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
 
@@ -37,12 +37,14 @@ async def fetch_payment_results(
     if not charges:
         return PaymentResults()
     with tolerate_missing_right("disputes"):
-        disputes = mapping.to_disputes(await _list_disputes(v1, charges), charges, invoices)
+        disputes = payment_mapping.to_disputes(await _list_disputes(v1, charges), charges, invoices)
     # Without its credit note, a refund of an adjustment would count as one that was made in Stripe.
     with tolerate_missing_right("refunds and credit notes"):
         refunds = await _fetch_refunds(v1, customer_id, charges, invoices)
     with tolerate_missing_right("early fraud warnings"):
-        fraud_warnings = mapping.to_fraud_warnings(await _list_fraud_warnings(v1, charges), charges, invoices)
+        fraud_warnings = payment_mapping.to_fraud_warnings(
+            await _list_fraud_warnings(v1, charges), charges, invoices
+        )
     return PaymentResults(refunds, disputes, fraud_warnings)
 
 
@@ -84,7 +86,7 @@ async def _fetch_refunds(
         if is_truncated(charge.get("refunds")):
             page = await v1.refunds.list_async({"charge": charge["id"], "limit": PAGE_SIZE})
             charge["refunds"] = [refund.to_dict() async for refund in page.auto_paging_iter()]
-    if not any(mapping.has_refunds(charge) for charge in charges):
+    if not any(payment_mapping.has_refunds(charge) for charge in charges):
         return ()
     notes = await v1.credit_notes.list_async({"customer": customer_id, "limit": PAGE_SIZE})
-    return mapping.to_refunds(charges, [note.to_dict() for note in notes.data], invoices)
+    return payment_mapping.to_refunds(charges, [note.to_dict() for note in notes.data], invoices)

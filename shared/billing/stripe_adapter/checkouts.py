@@ -15,7 +15,7 @@ from shared.billing.provider import (
 )
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
-from shared.billing.stripe_adapter.mapping import TENANT_KEY
+from shared.billing.stripe_adapter.metadata_keys import TENANT_KEY
 
 ORDER_KEY = "bulkhead_order"  # in a checkout session's metadata: the order's fingerprint
 # Stripe allows 30 minutes at least; the rest is for clocks that differ. https://docs.stripe.com/api/checkout/sessions/create

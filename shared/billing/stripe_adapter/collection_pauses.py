@@ -8,7 +8,7 @@ import stripe
 
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
-from shared.billing.stripe_adapter.mapping import DISPUTE_KEY, STOPPED_UNTIL_KEY
+from shared.billing.stripe_adapter.metadata_keys import DISPUTE_KEY, STOPPED_UNTIL_KEY
 
 KEEP_AS_DRAFT = "keep_as_draft"
 

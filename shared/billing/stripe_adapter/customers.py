@@ -7,11 +7,11 @@ from typing import Any, cast
 import stripe
 
 from shared.billing.provider import BillingDetails, ProviderRefused, TaxId
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import customer_mapping, stripe_values
 from shared.billing.stripe_adapter.errors import is_missing, tolerate_missing_right
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
-from shared.billing.stripe_adapter.mapping import TENANT_KEY
+from shared.billing.stripe_adapter.metadata_keys import TENANT_KEY
 from shared.core import log
 
 MAX_RECENT_CUSTOMERS = 1_000  # among which a customer without an email is looked for
@@ -86,14 +86,14 @@ async def fetch_billing_details(v1: "stripe.V1Services", customer_id: str) -> Bi
     customer = (await v1.customers.retrieve_async(customer_id)).to_dict()
     if customer.get("deleted"):
         raise ProviderRefused(f"{customer_id} was deleted.", kind="customer")
-    return mapping.to_billing_details(customer, await _list_tax_ids(v1, customer_id))
+    return customer_mapping.to_billing_details(customer, await _list_tax_ids(v1, customer_id))
 
 
 async def update_billing_details(
     v1: "stripe.V1Services", customer_id: str, details: BillingDetails, *, removed_tax_ids: Sequence[str] = ()
 ) -> None:
     """The tax ids come last, and the removals after the new one: a call that fails leaves no invoice without."""
-    current_tax_ids = [mapping.to_tax_id(raw) for raw in await _list_tax_ids(v1, customer_id)]
+    current_tax_ids = [customer_mapping.to_tax_id(raw) for raw in await _list_tax_ids(v1, customer_id)]
     address: stripe.params.CustomerUpdateParamsAddress = {
         "line1": details.line1,
         "line2": details.line2,
@@ -150,7 +150,7 @@ async def find_customer_id(client: stripe.StripeClient, object_id: str) -> str:
     else:
         log.get_logger(__name__).warning("stripe_object_unknown", prefix=prefix, object_id=object_id)
         return ""
-    return mapping.get_object_id(subject.get("customer"))
+    return stripe_values.get_object_id(subject.get("customer"))
 
 
 async def _fetch_object(

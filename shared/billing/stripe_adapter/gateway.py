@@ -36,8 +36,8 @@ from shared.billing.stripe_adapter import (
     charges,
     checkouts,
     collection_pauses,
+    customer_mapping,
     customers,
-    mapping,
     pauses,
     portal_settings,
     previews,
@@ -45,7 +45,9 @@ from shared.billing.stripe_adapter import (
     refunds,
     schedules,
     single_charges,
+    stripe_values,
     subscription_items,
+    subscription_mapping,
 )
 from shared.billing.stripe_adapter.errors import (
     is_duplicate_usage,
@@ -54,7 +56,7 @@ from shared.billing.stripe_adapter.errors import (
 )
 from shared.billing.stripe_adapter.idempotency import find_nothing, send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated
-from shared.billing.stripe_adapter.mapping import CHANGE_KEY, TAX_KEY
+from shared.billing.stripe_adapter.metadata_keys import CHANGE_KEY, TAX_KEY
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.stripe_adapter.transport import StripeTransport
 
@@ -123,7 +125,7 @@ class StripeGateway:
             subscriptions, invoices = [], []
         upcoming = await previews.fetch_upcoming_charges(self._v1, customer, subscriptions)
         results = await charges.fetch_payment_results(self._v1, customer_id, invoices)
-        return mapping.to_customer_state(
+        return customer_mapping.to_customer_state(
             customer,
             subscriptions,
             invoices,
@@ -238,7 +240,7 @@ class StripeGateway:
         if _get_change_key(raw) == key:
             return None
         if _get_pending_key(raw) == key:
-            return mapping.to_pending_change(raw)
+            return subscription_mapping.to_pending_change(raw)
         _require_unended(subscription)
         await schedules.release(self._v1, raw, key)
         if prorate and self._automatic_tax and not subscription.automatic_tax.enabled:
@@ -258,13 +260,13 @@ class StripeGateway:
             "items": subscription_items.build_item_updates(
                 await subscription_items.list_items(self._v1, subscription_id), lines
             ),
-            "metadata": mapping.to_canceled_addon_metadata(canceled_addons, metadata)
+            "metadata": subscription_mapping.to_canceled_addon_metadata(canceled_addons, metadata)
             | {CHANGE_KEY: key, TAX_KEY: ""},
             "proration_behavior": previews.get_proration_behavior(prorate=prorate, bill_now=bill_now),
         }
         if prorate and as_of is not None:
             params["proration_date"] = int(as_of.timestamp())
-        if prorate and raw.get("collection_method") != mapping.SEND_INVOICE:
+        if prorate and raw.get("collection_method") != stripe_values.SEND_INVOICE:
             # Access after the money. Metadata is kept with the update since 2026-05-27.
             # https://docs.stripe.com/billing/subscriptions/pending-updates
             params["payment_behavior"] = "pending_if_incomplete"
@@ -274,7 +276,7 @@ class StripeGateway:
             key,
             lambda changed: key in (_get_change_key(changed.to_dict()), _get_pending_key(changed.to_dict())),
         )
-        return mapping.to_pending_change(changed.to_dict())
+        return subscription_mapping.to_pending_change(changed.to_dict())
 
     @translate_stripe_errors
     async def schedule_change(self, subscription_id: str, lines: Sequence[OrderLine], key: str) -> None:
@@ -298,7 +300,7 @@ class StripeGateway:
     async def cancel_subscription(
         self, subscription_id: str, *, at_period_end: bool, reason: Cancellation = NO_REASON, key: str
     ) -> None:
-        answers = mapping.to_cancellation_answers(reason)
+        answers = subscription_mapping.to_cancellation_answers(reason)
         subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
         await schedules.release(self._v1, subscription.to_dict(), key)
         if at_period_end:
@@ -378,7 +380,7 @@ class StripeGateway:
     @translate_stripe_errors
     async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None:
         raw = (await self._v1.subscriptions.retrieve_async(subscription_id)).to_dict()
-        turned_on_at = mapping.get_unpaid_tax_time(raw)
+        turned_on_at = subscription_mapping.get_unpaid_tax_time(raw)
         if turned_on_at is None or turned_on_at > before or raw.get("ended_at") is not None:
             return
         await self._update_subscription(

@@ -4,7 +4,7 @@ from typing import Any
 
 import stripe
 
-from shared.billing.stripe_adapter.mapping import ADJUSTMENT_KEY
+from shared.billing.stripe_adapter.metadata_keys import ADJUSTMENT_KEY
 
 PAGE_SIZE = 100  # Stripe's maximum; also the number of invoices that we keep
 

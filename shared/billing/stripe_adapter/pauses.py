@@ -7,7 +7,7 @@ from typing import Any, cast
 import stripe
 
 from shared.billing.provider import ChangePreview
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import invoice_mapping, stripe_values
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
 from shared.billing.stripe_adapter.previews import NO_UPCOMING_INVOICE
@@ -46,10 +46,10 @@ async def has_credit(v1: "stripe.V1Services", subscription: stripe.Subscription)
     if subscription.status != "paused":
         return False
     page = await v1.invoice_items.list_async(
-        {"customer": mapping.get_object_id(subscription.customer), "pending": True, "limit": PAGE_SIZE}
+        {"customer": stripe_values.get_object_id(subscription.customer), "pending": True, "limit": PAGE_SIZE}
     )
     items = [item.to_dict() async for item in page.auto_paging_iter()]
-    own_items = [item for item in items if mapping.get_item_subscription_id(item) == subscription.id]
+    own_items = [item for item in items if invoice_mapping.get_item_subscription_id(item) == subscription.id]
     return sum(int(item["amount"]) for item in own_items) < 0
 
 
@@ -75,4 +75,4 @@ async def _preview(
     invoice = await v1.invoices.create_preview_async(
         {"customer": customer_id, "subscription": subscription_id, "subscription_details": typed_details}
     )
-    return mapping.to_preview(invoice.to_dict(), (), datetime.now(UTC))
+    return invoice_mapping.to_preview(invoice.to_dict(), (), datetime.now(UTC))

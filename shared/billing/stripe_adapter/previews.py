@@ -14,7 +14,12 @@ from shared.billing.provider import (
     UpcomingCharges,
     UpcomingInvoice,
 )
-from shared.billing.stripe_adapter import mapping, subscription_items
+from shared.billing.stripe_adapter import (
+    invoice_mapping,
+    stripe_values,
+    subscription_items,
+    subscription_mapping,
+)
 from shared.billing.stripe_adapter.errors import is_about_whole_account, tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
 from shared.core import log
@@ -59,7 +64,7 @@ async def preview_change(
     invoice = await v1.invoices.create_preview_async(params)
     if invoice.automatic_tax.status == UNLOCATED:
         raise ProviderRefused("The customer's location isn't recognized.", UNLOCATED, kind="tax_location")
-    return mapping.to_preview(invoice.to_dict(), items, datetime.now(UTC))
+    return invoice_mapping.to_preview(invoice.to_dict(), items, datetime.now(UTC))
 
 
 async def fetch_upcoming_charges(
@@ -69,7 +74,7 @@ async def fetch_upcoming_charges(
     the pending items.
     """
     live_subscriptions = [raw for raw in subscriptions if raw.get("status") in PREVIEWED_STATUSES]
-    ending_ids = [raw["id"] for raw in live_subscriptions if mapping.ends_with_period(raw)]
+    ending_ids = [raw["id"] for raw in live_subscriptions if subscription_mapping.ends_with_period(raw)]
     invoices, unknown_ids = list[UpcomingInvoice](), list[str]()
     for position, raw in enumerate(raw for raw in live_subscriptions if raw["id"] not in ending_ids):
         try:
@@ -79,7 +84,7 @@ async def fetch_upcoming_charges(
                 preview = await v1.invoices.create_preview_async(
                     _build_upcoming_params(customer["id"], raw), {"max_network_retries": 0}
                 )
-            invoices.append(mapping.to_upcoming_invoice(preview.to_dict(), raw["id"]))
+            invoices.append(invoice_mapping.to_upcoming_invoice(preview.to_dict(), raw["id"]))
         except (stripe.StripeError, TimeoutError) as problem:
             if is_about_whole_account(problem):
                 raise
@@ -92,7 +97,7 @@ async def fetch_upcoming_charges(
         if items is None:
             unknown_ids += ending_ids
         else:
-            invoices += mapping.to_last_invoices(customer, ending, items)
+            invoices += subscription_mapping.to_last_invoices(customer, ending, items)
     return UpcomingCharges(tuple(invoices), tuple(unknown_ids))
 
 
@@ -100,7 +105,7 @@ def _build_upcoming_params(
     customer_id: str, subscription: Mapping[str, Any]
 ) -> Any:  # a TypedDict of the SDK
     """By its schedule, where it has one, so that a scheduled change is in it."""
-    if schedule_id := mapping.get_object_id(subscription.get("schedule")):
+    if schedule_id := stripe_values.get_object_id(subscription.get("schedule")):
         return {"customer": customer_id, "schedule": schedule_id}
     return {"customer": customer_id, "subscription": subscription["id"]}
 

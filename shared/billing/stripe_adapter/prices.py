@@ -8,7 +8,7 @@ import stripe
 from shared.billing.provider import PriceTag, RemotePrice
 from shared.billing.stripe_adapter.errors import is_duplicate_object, is_missing
 from shared.billing.stripe_adapter.idempotency import send_once
-from shared.billing.stripe_adapter.mapping import PRICE_ID_KEY
+from shared.billing.stripe_adapter.metadata_keys import PRICE_ID_KEY
 
 UNSPECIFIED = "unspecified"  # tax behavior: the default in the tax settings is used
 TAX_BEHAVIORS = {"exclusive": "exclusive", "inclusive": "inclusive", UNSPECIFIED: ""}

@@ -5,10 +5,10 @@ from typing import Any
 
 import stripe
 
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import payment_mapping, stripe_values
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, find_by_key
-from shared.billing.stripe_adapter.mapping import ADJUSTMENT_KEY
+from shared.billing.stripe_adapter.metadata_keys import ADJUSTMENT_KEY
 
 REPETITION_SUFFIX = "-repeated"  # of the idempotency key of a refund that repeats a failed one
 
@@ -82,13 +82,15 @@ async def _repeat_failed_refund(
     page = await v1.credit_notes.list_async(
         {"invoice": invoice_id, "limit": PAGE_SIZE, "expand": ["data.refunds.refund"]}
     )
-    credited_refunds = mapping.list_credited_refunds(
+    credited_refunds = payment_mapping.list_credited_refunds(
         [note.to_dict() async for note in page.auto_paging_iter()]
     )
-    failed_refunds = [refund for refund in credited_refunds if not mapping.is_refund_effective(refund)]
+    failed_refunds = [
+        refund for refund in credited_refunds if not payment_mapping.is_refund_effective(refund)
+    ]
     if not failed_refunds:
         return RefundPart()
-    intent_id = mapping.get_object_id(failed_refunds[0].get("payment_intent"))
+    intent_id = stripe_values.get_object_id(failed_refunds[0].get("payment_intent"))
     credited_ids = {refund["id"] for refund in credited_refunds}
     repetitions = [
         refund for refund in await _list_refunds(v1, intent_id) if refund["id"] not in credited_ids
@@ -97,7 +99,7 @@ async def _repeat_failed_refund(
         if (refund.get("metadata") or {}).get(ADJUSTMENT_KEY) == key:
             return RefundPart(refund["id"], refund["amount"])
     owed_amount = sum(refund["amount"] for refund in failed_refunds) - sum(
-        refund["amount"] for refund in repetitions if mapping.is_refund_effective(refund)
+        refund["amount"] for refund in repetitions if payment_mapping.is_refund_effective(refund)
     )
     amount = min(max_amount, owed_amount)
     if amount <= 0:

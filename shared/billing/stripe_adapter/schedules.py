@@ -10,9 +10,9 @@ from typing import Any
 import stripe
 
 from shared.billing.provider import OrderLine
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import stripe_values, subscription_mapping
 from shared.billing.stripe_adapter.idempotency import send_once
-from shared.billing.stripe_adapter.mapping import CHANGE_KEY
+from shared.billing.stripe_adapter.metadata_keys import CHANGE_KEY
 
 Raw = Mapping[str, Any]
 PHASE_ITEM_PRICES = "phases.items.price"  # what is expanded
@@ -25,7 +25,7 @@ LAST_PHASE: stripe.params.SubscriptionScheduleUpdateParamsPhaseDuration = {
 
 async def fetch_schedule(v1: "stripe.V1Services", subscription: Raw) -> dict[str, Any] | None:
     """The schedule of a subscription, with its prices; None without one."""
-    schedule_id = mapping.get_object_id(subscription.get("schedule"))
+    schedule_id = stripe_values.get_object_id(subscription.get("schedule"))
     if not schedule_id:
         return None
     schedule = await v1.subscription_schedules.retrieve_async(schedule_id, {"expand": [PHASE_ITEM_PRICES]})
@@ -39,7 +39,11 @@ async def schedule_change(
     schedule = await fetch_schedule(v1, subscription)
     if schedule is not None and (schedule.get("metadata") or {}).get(CHANGE_KEY) == key:
         return
-    if schedule is not None and len(schedule["phases"]) > 1 and mapping.find_next_phase(schedule) is None:
+    if (
+        schedule is not None
+        and len(schedule["phases"]) > 1
+        and subscription_mapping.find_next_phase(schedule) is None
+    ):
         await release(v1, subscription, key)
         schedule = None
     if schedule is None:
@@ -49,7 +53,7 @@ async def schedule_change(
     # A phase that names no discounts has none of the subscription's.
     # https://docs.stripe.com/api/subscription_schedules/update#update_subscription_schedule-phases-discounts
     discounts: list[stripe.params.SubscriptionScheduleUpdateParamsPhaseDiscount] = [
-        {"discount": mapping.get_object_id(discount["discount"])}
+        {"discount": stripe_values.get_object_id(discount["discount"])}
         for discount in current_phase.get("discounts") or []
         if discount.get("discount")
     ]
@@ -61,7 +65,7 @@ async def schedule_change(
                 "start_date": current["start_date"],
                 "end_date": current["end_date"],
                 "items": [
-                    _build_item(mapping.get_object_id(item["price"]), item.get("quantity"))
+                    _build_item(stripe_values.get_object_id(item["price"]), item.get("quantity"))
                     for item in current_phase["items"]
                 ],
                 "discounts": discounts,
@@ -89,7 +93,7 @@ async def schedule_change(
 
 async def release(v1: "stripe.V1Services", subscription: Raw, key: str) -> None:
     """Detaches the schedule, so that the subscription goes on with what it has. Does nothing without one."""
-    schedule_id = mapping.get_object_id(subscription.get("schedule"))
+    schedule_id = stripe_values.get_object_id(subscription.get("schedule"))
     if not schedule_id:
         return
 
@@ -111,7 +115,7 @@ async def release(v1: "stripe.V1Services", subscription: Raw, key: str) -> None:
 async def _create_schedule(v1: "stripe.V1Services", subscription_id: str, key: str) -> dict[str, Any]:
     async def find_created() -> stripe.SubscriptionSchedule | None:
         subscription = await v1.subscriptions.retrieve_async(subscription_id)
-        schedule_id = mapping.get_object_id(subscription.to_dict().get("schedule"))
+        schedule_id = stripe_values.get_object_id(subscription.to_dict().get("schedule"))
         return await v1.subscription_schedules.retrieve_async(schedule_id) if schedule_id else None
 
     created = await send_once(

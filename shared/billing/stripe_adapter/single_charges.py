@@ -3,11 +3,11 @@
 import stripe
 
 from shared.billing.provider import ProviderRefused, SingleCharge
-from shared.billing.stripe_adapter import mapping
+from shared.billing.stripe_adapter import invoice_mapping
 from shared.billing.stripe_adapter.errors import is_refusal
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, find_by_key
-from shared.billing.stripe_adapter.mapping import ADJUSTMENT_KEY
+from shared.billing.stripe_adapter.metadata_keys import ADJUSTMENT_KEY
 
 
 async def charge_once(
@@ -86,7 +86,7 @@ async def _complete_invoice(
             # Stripe would finalize it without tax. https://docs.stripe.com/tax/customer-locations
             raise ProviderRefused("The customer's location isn't recognized.", kind="tax_location")
         invoice = await v1.invoices.finalize_invoice_async(invoice_id, {"auto_advance": False})
-    elif mapping.is_processing(invoice.to_dict()):
+    elif invoice_mapping.is_processing(invoice.to_dict()):
         return
     if invoice.status == "open":
         await _pay_invoice(v1, invoice_id, method_id, key)
@@ -97,7 +97,7 @@ async def _close_invoice(v1: "stripe.V1Services", invoice_id: str) -> SingleChar
     invoice = await _fetch_invoice(v1, invoice_id)
     if invoice.status == "draft":
         await v1.invoices.delete_async(invoice_id)
-    elif invoice.status == "paid" or mapping.is_processing(invoice.to_dict()):
+    elif invoice.status == "paid" or invoice_mapping.is_processing(invoice.to_dict()):
         return SingleCharge(invoice_id=invoice_id, is_paid=invoice.status == "paid")
     elif invoice.status in ("open", "uncollectible"):
         await v1.invoices.void_invoice_async(invoice_id)
@@ -143,7 +143,9 @@ async def _pay_invoice(v1: "stripe.V1Services", invoice_id: str, method_id: str,
 
     async def find_payment() -> stripe.Invoice | None:
         invoice = await _fetch_invoice(v1, invoice_id)
-        return invoice if invoice.status == "paid" or mapping.is_processing(invoice.to_dict()) else None
+        return (
+            invoice if invoice.status == "paid" or invoice_mapping.is_processing(invoice.to_dict()) else None
+        )
 
     await send_once(
         f"{key}:pay",
