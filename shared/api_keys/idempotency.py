@@ -82,7 +82,7 @@ async def begin(ctx: Ctx, *, key: str, operation: str, request: bytes) -> KeptAn
 
 
 async def keep(ctx: Ctx, *, key: str, operation: str, answer: KeptAnswer) -> None:
-    """In the transaction of the request."""
+    """Store the answer in the row that `begin` has added, in the transaction of the request."""
     row_id = _hash(ctx, key, operation)
     row = await repository.get(ctx, row_id)
     row.status, row.headers = answer.status, dict(answer.headers)

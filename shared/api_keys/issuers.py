@@ -99,7 +99,7 @@ async def create(ctx: Ctx, request: IssuerRequest) -> IssuerView:
     await seats.lock_membership(ctx, JWT_ISSUER_WRITE)
     await _require_assignable(ctx, request)
     if await repository.count_issuers(ctx) >= MAX_ISSUERS:
-        raise Conflict(f"{MAX_ISSUERS} token issuers are in use.", "Remove one that is no longer needed.")
+        raise Conflict(f"{MAX_ISSUERS} token issuers are in use.", "Remove one that you no longer need.")
     await _require_free_audience(ctx, request)
     issuer = JwtIssuer(
         tenant_id=ctx.tenant_id,

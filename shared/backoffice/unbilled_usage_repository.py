@@ -28,7 +28,7 @@ class UnbilledGroup:
 
 
 async def list_unbilled(ctx: Ctx) -> Sequence[UnbilledGroup]:
-    """The oldest first."""
+    """One group for each problem and meter, the one with the oldest usage first."""
     oldest_at = func.min(col(BillingUsage.at))
     statement = (
         select(col(BillingUsage.problem), col(BillingUsage.meter))

@@ -15,6 +15,7 @@ def end_with_parent(parent_pid: int) -> None:
 
 
 def end_with_supervisor() -> None:
+    """Without `SUPERVISOR_VARIABLE`, the process was started by hand and has no supervisor."""
     if parent := os.environ.get(SUPERVISOR_VARIABLE):
         end_with_parent(int(parent))
 

@@ -84,6 +84,8 @@ class MemoryCache:
 
 
 class RedisCache:
+    """Raises nothing while Redis is unreachable: `get` misses, `set` and `delete` do nothing."""
+
     def __init__(self, client: Any) -> None:
         self._client = client
 

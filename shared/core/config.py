@@ -446,8 +446,8 @@ class Settings(BaseSettings):
     def _find_file_problems(self) -> list[str]:
         if not self.stores_files_in_bucket and self.files_dir is None:
             return [
-                "BULKHEAD_FILES_DIR is missing: files need a place that every process of the tenant app and every worker"
-                " shares. Set a directory, or BULKHEAD_FILES_BUCKET_URL and the others of a bucket."
+                "BULKHEAD_FILES_DIR is missing: files need a directory that all processes of the tenant app and all"
+                " workers share. Set it, or the settings of a bucket, which begin with BULKHEAD_FILES_BUCKET."
             ]
         if self.files_bucket_url is not None and (
             problem := setting_urls.find_storage_url_problem(self.files_bucket_url)

@@ -23,7 +23,10 @@ class GuardedConnection(psycopg.AsyncConnection[Any]):
         interval: float = 0.1,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> T:
-        """As psycopg waits for the server. After `answer_timeout_s`, closes it; psycopg.OperationalError."""
+        """Wait for the server as psycopg does. After `answer_timeout_s`, close the connection.
+
+        Raises psycopg.OperationalError then.
+        """
         if timeout is not None or self.answer_timeout_s is None:
             return await super().wait(gen, interval, timeout)
         try:

@@ -51,7 +51,7 @@ async def refresh_user(session: AsyncSession, user_id: str) -> None:
 
 
 async def refresh_users(session: AsyncSession, user_ids: Sequence[str]) -> None:
-    """The same for many of them, in one statement."""
+    """What these people may do has changed: their pages reload. One statement for all of them."""
     connection = await session.connection()
     await connection.execute(
         text("select pg_notify(:channel, 'user ' || id) from unnest(cast(:ids as text[])) as id"),

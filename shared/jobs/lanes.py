@@ -29,5 +29,5 @@ def lane_of_handler(handler: Callable[..., Any] | None) -> Lane:
 
 
 def lane_of_task(task: str) -> Lane:
-    """The lane in which jobs of this task wait. `task` is a name in some module's TASKS."""
+    """The lane in which jobs of this task wait. `task` is a stored name; one that no manifest has belongs to `WORK`."""
     return lane_of_handler(registry.list_tasks().get(task))

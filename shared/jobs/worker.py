@@ -113,13 +113,13 @@ MAIL_RETRY = MailRetryPolicy()
 
 
 def list_tenant_tasks() -> dict[str, Handler]:
-    """Of all manifests, by stored name: handlers that run in a tenant."""
+    """The handlers of all manifests that run in a tenant, by the stored name of their task."""
     tasks = registry.list_tasks().items()
     return {name: handler for name, handler in tasks if not name.startswith(PLATFORM_PREFIX)}
 
 
 def list_platform_tasks() -> dict[str, Handler]:
-    """Of all manifests, by stored name: handlers that run in no tenant."""
+    """The handlers of all manifests that run in no tenant, by the stored name of their task."""
     tasks = registry.list_tasks().items()
     return {name: handler for name, handler in tasks if name.startswith(PLATFORM_PREFIX)}
 

@@ -56,7 +56,7 @@ async def count_custom_roles_at(ctx: Ctx, at: datetime) -> int:
 async def list_custom_role_changes(
     ctx: Ctx, since: datetime, until: datetime, limit: int
 ) -> Sequence[RoleChange]:
-    """After `since`, newest first."""
+    """After `since`, up to and including `until`, newest first."""
     statement = (
         select(RoleChange)
         .where(RoleChange.tenant_id == ctx.tenant_id)

@@ -105,7 +105,10 @@ def _clean_fields(email: str, name: str, organisation: str) -> tuple[str, str, s
 
 
 async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
-    """Create a tenant for a verified user. A second call with the same name within a minute returns the first tenant."""
+    """Create a tenant for a verified user. A second call with the same name within a minute returns the first tenant.
+
+    Raises Conflict for an unverified user, Invalid for a name that can't be used.
+    """
     if user.email_verified_at is None:
         raise Conflict("Your email isn't verified yet.", "Open the link in the email we sent.")
     name = naming.clean_name(name)

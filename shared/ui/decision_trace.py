@@ -80,14 +80,14 @@ def describe_outcome(decision: Decision, detail: str, next_step: str) -> Decisio
     return DecisionOutcome(ALLOWED_TEXTS[decision.reason], "", tone, decision.reason.value)
 
 
-def outcome_box(shown: Any) -> rx.Component:
+def outcome_box(outcome: Any) -> rx.Component:
     """The box with a `DecisionOutcome`, or a var of one."""
     return rx.el.div(
-        rx.el.p(shown.text, class_name="strong"),
-        rx.cond(shown.next_step != "", rx.el.p(shown.next_step, class_name="small")),
-        rx.el.p(rx.el.code(shown.reason, class_name="mono"), class_name="small muted"),
+        rx.el.p(outcome.text, class_name="strong"),
+        rx.cond(outcome.next_step != "", rx.el.p(outcome.next_step, class_name="small")),
+        rx.el.p(rx.el.code(outcome.reason, class_name="mono"), class_name="small muted"),
         class_name="verdict",
-        data_tone=shown.tone,
+        data_tone=outcome.tone,
         data_testid="verdict",
     )
 
@@ -115,9 +115,9 @@ def layer_list(rows: Any) -> rx.Component:
     return rx.el.ol(rx.foreach(rows, line), class_name="trace", aria_label="Why, layer by layer")
 
 
-def trace_panel(shown: Any, rows: Any) -> rx.Component:
+def trace_panel(outcome: Any, rows: Any) -> rx.Component:
     """The verdict as the person saw it, then one line per layer."""
-    return rx.el.div(outcome_box(shown), layer_list(rows), class_name="why", data_testid="trace")
+    return rx.el.div(outcome_box(outcome), layer_list(rows), class_name="why", data_testid="trace")
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ class OperatorState(SessionState[OperatorCtx]):
 
 
 def show_refusal(exception: Exception) -> EventSpec:
-    """`rx.App(backend_exception_handler=...)`: the one place where a refusal is shown.
+    """`rx.App(backend_exception_handler=...)`: returns the toast that says what went wrong.
 
-    A bug is reported and gets an id for support; raised again it would show nothing at all.
+    An unexpected error is reported, and the toast has its reference. Raised again, it would show nothing at all.
     """
     if isinstance(exception, DomainError):
         return refusal_toast(exception)

@@ -27,6 +27,7 @@ async def show_lost_factor(request: Request) -> Response:
 
 
 async def request_removal(request: Request) -> Response:
+    """Ask support to remove the lost second factor. The user is told by mail."""
     await forms.read(request)
     subject_id, reset = await _find_challenged_reset(request)
     if not subject_id:

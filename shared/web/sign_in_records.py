@@ -86,7 +86,10 @@ async def record_wrong_code(session: AsyncSession, realm: Realm, subject_id: str
 
 
 async def record_wrong_password(realm: Realm, email: str, browser: Browser) -> None:
-    """Call it after the response, whose time then reveals no account. Logs a failure of its own."""
+    """Record the failed sign-in for the account's tenants, or for operators. It counts no attempt.
+
+    Call it after the response, whose time then reveals no account. It logs its own failure and raises nothing.
+    """
     try:
         async with db.transaction(realm.db_role) as session:
             if realm is not OPERATOR:

@@ -196,8 +196,8 @@ async def test_people_and_requests_are_searched_in_one_tenant(cast: Cast) -> Non
     assert [label for _, label in page.people[1:]] == [f"Max · {cast.max.email}"]
     await send_event(page, "search_people", "Gil")
     assert len(page.people) == 1
-    await send_event(page, "search_requests", "req_nothing")
+    await send_event(page, "search_refusals", "req_nothing")
     assert (page.refusal_rows, page.request) == ([], "req_nothing")
     page.tenant_id = "ten_nobody"
     with pytest.raises(NotFound):
-        await send_event(page, "search_requests", "req_nothing")
+        await send_event(page, "search_refusals", "req_nothing")

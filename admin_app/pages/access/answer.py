@@ -166,7 +166,7 @@ def refusals_panel() -> rx.Component:
     )
     search_field = search_input(
         "Find a request, req_…",
-        on_change=AccessState.search_requests.debounce(200),
+        on_change=AccessState.search_refusals.debounce(200),
         max_length=recent_refusals.MAX_SEARCH_LENGTH,
     )
     return panel(

@@ -218,7 +218,7 @@ class AccessState(PageState):
 
     @rx.event
     @needs(actions.OP_RIGHTS_EXPLAIN)
-    async def search_requests(self, request: str) -> None:
+    async def search_refusals(self, request: str) -> None:
         request = parse_line(request, recent_refusals.MAX_SEARCH_LENGTH)
         async with self._ctx() as octx:
             refusal_rows = await self._list_refusals(octx, self.tenant_id, request)

@@ -42,7 +42,7 @@ def catalog_dialogs() -> rx.Component:
         text(
             "key",
             "Key",
-            "Lowercase letters, digits, - and _. It can't be changed.",
+            "Lowercase letters, digits, - and _. You can't change it later.",
             required=True,
             max_length=40,
         ),

@@ -137,7 +137,7 @@ def invoices_panel() -> rx.Component:
         "Invoices", INVOICE_COLUMNS, rx.foreach(TenantBillingState.invoices, line), test_id="bills"
     )
     no_invoices = empty_state(
-        "No invoices yet", "Invoices appear after the first billing period.", glyph="receipt-text"
+        "No invoices yet", "Invoices appear after the first order.", glyph="receipt-text"
     )
     return panel(rx.cond(has_items(TenantBillingState.invoices), table, no_invoices), title="Latest invoices")
 

@@ -171,7 +171,7 @@ async def get_catalog_prices(session: AsyncSession) -> dict[str, access_schedule
 def map_catalog_prices(
     priced_versions: Sequence[tuple[Price, PlanVersion, Plan]],
 ) -> dict[str, access_schedule.CatalogPrice]:
-    """As `get_catalog_prices`, of prices that have been read."""
+    """The catalog item of each given price, by price id."""
     return {
         price.id: access_schedule.CatalogPrice(
             version.id, plan.kind == "addon", price.kind == "seat", plan.position, price.kind == "metered"

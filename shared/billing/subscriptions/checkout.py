@@ -231,7 +231,10 @@ def list_offers_on_sale(ctx: Ctx, catalogue: Catalog) -> list[PlanOffer]:
 async def check_seats(
     ctx: Ctx, offer: PlanOffer, period: str, seats: int, *, currency: str | None = None
 ) -> int | None:
-    """The number of seats to buy; None where the plan has no price per seat. Raises Invalid, Conflict."""
+    """The number of seats to buy; None where the plan has no price per seat. Seats in use are not compared.
+
+    Raises Invalid for a number that the plan does not allow, Conflict where it isn't sold in this period or currency.
+    """
     plan_prices = await prices.get_plan_prices(ctx.session, now(), currency)
     parts = plan_prices.get((offer.id, period))
     if parts is None and currency and not any(version_id == offer.id for version_id, _ in plan_prices):

@@ -74,7 +74,10 @@ async def plan_pause(ctx: Ctx) -> PauseTarget:
 
 
 async def quote_pause(target: PauseTarget) -> ChangePreview:
-    """What is credited and charged when it is resumed, fetched outside of any transaction. Raises Conflict."""
+    """What a pause credits, and what resuming then charges. Asks the provider, outside of any transaction.
+
+    Raises Conflict.
+    """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
         return await provider.preview_pause(target.customer_id, target.subscription_id)

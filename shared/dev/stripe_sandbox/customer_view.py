@@ -6,11 +6,7 @@ from shared.dev.stripe_sandbox.store import Account, Object
 
 def list_subscriptions(account: Account, customer: Object) -> list[Object]:
     """Newest first."""
-    return [
-        subscription
-        for subscription in account.list_objects("subscription")
-        if subscription["customer"] == customer["id"]
-    ]
+    return account.list_for_customer("subscription", customer["id"])
 
 
 def list_live_subscriptions(account: Account, customer: Object) -> list[Object]:
