@@ -8,6 +8,7 @@ from reflex.event import EventSpec
 
 from admin_app import addresses, labels
 from admin_app.frame import page
+from admin_app.invoice_cells import invoice_cell
 from admin_app.shell import PageState
 from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
@@ -145,18 +146,8 @@ class InvoicesState(VisitState, ListState, PageState):
 
 
 def invoice_line(invoice: ListedInvoiceRow) -> rx.Component:
-    number = rx.cond(
-        invoice.href != "",
-        link(invoice.number, invoice.href, class_name="strong", target="_blank"),
-        rx.el.span(invoice.number, class_name="strong"),
-    )
-    name = rx.el.div(
-        number,
-        small(rx.el.code(invoice.id, class_name="mono"), class_name="cut-anywhere"),
-        small(link(invoice.tenant, invoice.tenant_href, class_name="plain-link"), " · ", local_time(invoice.at, "", "day"),
-              class_name="only-small"),
-        class_name="two",
-    )  # fmt: skip
+    tenant_link = link(invoice.tenant, invoice.tenant_href, class_name="plain-link")
+    name = invoice_cell(invoice, tenant_link, " · ", local_time(invoice.at, "", "day"))
     return table_row(
         COLUMNS,
         name,

@@ -37,7 +37,9 @@ async def _change_job(
     reason_text = use_reason(octx, reason)
     task = await change(octx.session, job_id)
     if not task:
-        raise NotFound("This job is running, has finished or was dropped.", "Reload the page to see its status.")
+        raise NotFound(
+            "This job is running, has finished or was dropped.", "Reload the page to see its status."
+        )
     audit_log.record_operator(octx, event_type, str(job_id), reason=reason_text, name=task, task=task)
     await live_events.refresh_pages(octx.session, "*", "jobs")
     return task

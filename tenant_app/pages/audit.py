@@ -21,7 +21,7 @@ from shared.tenancy.exports import AUDIT_LOG
 from shared.ui.audit_list import EventRow, action_choices, chain_status, event_list, event_rows
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, skeleton_rows
-from shared.ui.controls import button, form_field, text_input
+from shared.ui.controls import button, filter_form, form_field, text_input
 from shared.ui.forms import Form
 from shared.ui.list_state import ListState, list_pager
 from shared.ui.panels import panel
@@ -186,8 +186,7 @@ def broken_text(verification: LogVerification) -> str:
     return f"Verification failed at {place}. {verification.explanation} Contact support."
 
 
-def filter_form() -> rx.Component:
-    """A form, so that Enter submits it from every field."""
+def audit_filter() -> rx.Component:
     action = rx.el.select(
         *[rx.el.option(label, value=value) for value, label in action_choices()],
         id="action",
@@ -202,19 +201,12 @@ def filter_form() -> rx.Component:
         form_field("From", text_input("since", type="date"), id="since"),
         form_field("Until", text_input("until", type="date"), id="until"),
     ]
-    buttons = rx.el.div(
-        button("Filter", type="submit", glyph="list-filter"),
-        rx.cond(
-            AuditState.filtered,
-            button("Clear filter", kind="quiet", type="reset", on_click=AuditState.clear_filter),
-        ),
-        class_name="row wrap",
-    )
-    return rx.form(
-        rx.el.div(*fields, buttons, class_name="filters"),
-        on_submit=AuditState.apply_filter,
-        data_asks="true",
-        data_testid="audit-filter",
+    return filter_form(
+        *fields,
+        is_filtered=AuditState.filtered,
+        on_apply=AuditState.apply_filter,
+        on_clear=AuditState.clear_filter,
+        test_id="audit-filter",
     )
 
 
@@ -267,7 +259,7 @@ def audit_page() -> rx.Component:
             ],
         ),
         rx.el.div(
-            filter_form(),
+            audit_filter(),
             rx.cond(AuditState.loaded, rx.el.div(chain, check_all, class_name="row wrap")),
             class_name="section",
         ),

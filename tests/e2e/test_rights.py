@@ -159,7 +159,7 @@ def test_member_list_is_exported_as_filtered(new_visitor: type[NewVisitor]) -> N
     ann.page.get_by_role("button", name="Filter").click()
     expect(ann.page.get_by_test_id("events")).to_contain_text("exported the list of members")
     # Only what is shown is exported, and the lines above were there before the filter as well.
-    expect(ann.page.get_by_role("button", name="Clear filter")).to_be_visible()
+    expect(ann.page.get_by_role("button", name="Clear filters")).to_be_visible()
     start_export(ann, "CSV")
     lines = download_export(ann).path().read_text(encoding="utf-8-sig").splitlines()
     assert all("member.exported" in line for line in lines[1:])

@@ -7,7 +7,7 @@ from admin_app.pages.audit.rows import FindingRow
 from admin_app.pages.audit.state import TABS, AuditPageState, OperatorEventsState
 from shared.ui.audit_list import action_choices, event_list
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import button, form_field, text_input
+from shared.ui.controls import button, filter_form, form_field, text_input
 from shared.ui.dialogs import access_banner, access_form
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, strong, text_with_note
@@ -25,7 +25,7 @@ def reason_form() -> rx.Component:
     )
 
 
-def filter_form() -> rx.Component:
+def audit_filter() -> rx.Component:
     action = rx.el.select(
         *[rx.el.option(label, value=value) for value, label in action_choices()],
         id="action",
@@ -38,19 +38,12 @@ def filter_form() -> rx.Component:
         form_field("Tenant", text_input("tenant", placeholder="ten_…", max_length=120), id="tenant"),
         form_field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
     ]
-    buttons = rx.el.div(
-        button("Filter", type="submit", glyph="list-filter"),
-        rx.cond(
-            AuditPageState.filtered,
-            button("Clear filters", kind="quiet", type="reset", on_click=AuditPageState.clear_filter),
-        ),
-        class_name="row wrap",
-    )
-    return rx.form(
-        rx.el.div(*fields, buttons, class_name="filters"),
-        on_submit=AuditPageState.apply_filter,
-        data_asks="true",
-        data_testid="audit-filter",
+    return filter_form(
+        *fields,
+        is_filtered=AuditPageState.filtered,
+        on_apply=AuditPageState.apply_filter,
+        on_clear=AuditPageState.clear_filter,
+        test_id="audit-filter",
     )
 
 
@@ -92,7 +85,7 @@ def tenants_tab() -> rx.Component:
     no_matches = empty_state("No events match your filters", "Change or clear the filters.", glyph="search-x")
     visit_content = rx.el.div(
         access_banner("Reading across tenants: ", AuditPageState.reason, AuditPageState.end_visit),
-        filter_form(),
+        audit_filter(),
         rx.cond(AuditPageState.request != "", request_panel()),
         events_panel(AuditPageState, no_matches),
         class_name="section",

@@ -8,6 +8,7 @@ from typing import Any
 
 import reflex as rx
 
+from admin_app.invoice_cells import invoice_cell
 from admin_app.pages.tenant_billing.dialogs import billing_dialogs
 from admin_app.pages.tenant_billing.prepaid import prepaid_dialogs, prepaid_panels
 from admin_app.pages.tenant_billing.rows import (
@@ -113,20 +114,9 @@ def phases_panel() -> rx.Component:
 
 def invoices_panel() -> rx.Component:
     def line(invoice: TenantInvoiceRow) -> rx.Component:
-        number = rx.cond(
-            invoice.href != "",
-            link(invoice.number, invoice.href, class_name="strong", target="_blank"),
-            rx.el.span(invoice.number, class_name="strong"),
-        )
-        name = rx.el.div(
-            number,
-            small(rx.el.code(invoice.id, class_name="mono"), class_name="cut-anywhere"),
-            small(local_time(invoice.at, "", "day"), class_name="only-small"),
-            class_name="two",
-        )
         return table_row(
             INVOICE_COLUMNS,
-            name,
+            invoice_cell(invoice, local_time(invoice.at, "", "day")),
             badge(invoice.status, invoice.tone),
             invoice.due,
             rx.fragment(invoice.total, rx.cond(invoice.tax != "", rx.el.div(small(invoice.tax)))),

@@ -17,7 +17,7 @@ from shared.access import actions
 from shared.backoffice import webhook_inbox
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.charts import meter
-from shared.ui.controls import button, form_field, select, text_input
+from shared.ui.controls import button, filter_form, form_field, select, text_input
 from shared.ui.dialogs import dialog_opener
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, stat_grid, strong, text_with_note
@@ -131,7 +131,7 @@ def accounts_panel() -> rx.Component:
     return panel(rx.cond(WebhooksState.loaded, account_list, skeleton_rows(1)), title="Stripe accounts")
 
 
-def filter_form() -> rx.Component:
+def webhook_filter() -> rx.Component:
     fields = [
         form_field(
             "Type", text_input("type", placeholder="invoice. or invoice.paid", max_length=255), id="type"
@@ -139,19 +139,12 @@ def filter_form() -> rx.Component:
         form_field("Customer", text_input("customer", placeholder="cus_…", max_length=255), id="customer"),
         form_field("Event", text_input("event", placeholder="evt_…", max_length=255), id="event"),
     ]
-    buttons = rx.el.div(
-        button("Filter", type="submit", glyph="list-filter"),
-        rx.cond(
-            WebhooksState.filtered,
-            button("Clear filters", kind="quiet", type="reset", on_click=WebhooksState.clear_filter),
-        ),
-        class_name="row wrap",
-    )
-    return rx.form(
-        rx.el.div(*fields, buttons, class_name="filters"),
-        on_submit=WebhooksState.apply_filter,
-        data_asks="true",
-        data_testid="webhook-filter",
+    return filter_form(
+        *fields,
+        is_filtered=WebhooksState.filtered,
+        on_apply=WebhooksState.apply_filter,
+        on_clear=WebhooksState.clear_filter,
+        test_id="webhook-filter",
     )
 
 
@@ -208,7 +201,7 @@ def all_tab() -> rx.Component:
         "State", STATUS_CHOICES, value=WebhooksState.status, on_change=WebhooksState.choose_status
     )
     return rx.el.div(
-        filter_form(),
+        webhook_filter(),
         rx.el.div(status_select, class_name="row wrap"),
         webhooks_table(no_webhooks, "webhooks"),
         class_name="section",
