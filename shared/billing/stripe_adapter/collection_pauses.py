@@ -64,7 +64,7 @@ async def _get_newest_stopped_draft_time(v1: "stripe.V1Services", subscription_i
 
 
 async def _list_stopped_drafts(v1: "stripe.V1Services", subscription_id: str) -> list[stripe.Invoice]:
-    """Drafts of periods and changes that don't advance by themselves."""
+    """Drafts of periods and changes that don't advance automatically."""
     page = await v1.invoices.list_async(
         {"subscription": subscription_id, "status": "draft", "limit": PAGE_SIZE}
     )
