@@ -3,6 +3,7 @@
 The templates are the files of the example module `projects`. The first line of each is its path.
 """
 
+import difflib
 import importlib.util
 import keyword
 import re
@@ -117,15 +118,14 @@ def _format_files(paths: list[str], root: Path) -> None:
 
 
 def _edit_lists(name: str, root: Path) -> list[str]:
-    """The list of modules, the navigation of the tenant app and the layers of the import contract."""
-    _edit(root / "shared/modules.py", lambda lines: _add_sorted(lines, f'    "{name}",', like=MODULE_LINE))
-    _edit(root / "tenant_app/nav.py", lambda lines: _add_navigation(lines, name))
-    _edit(root / "pyproject.toml", lambda lines: _add_layer(lines, name))
-    return ["shared/modules.py", "tenant_app/nav.py", "pyproject.toml"]
+    for path, edit in LIST_EDITS.items():
+        lines = (root / path).read_text().split("\n")
+        (root / path).write_text("\n".join(edit(lines, name)))
+    return list(LIST_EDITS)
 
 
-def _edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("\n".join(change(path.read_text().split("\n"))))
+def _add_to_modules(lines: list[str], name: str) -> list[str]:
+    return _add_sorted(lines, f'    "{name}",', like=MODULE_LINE)
 
 
 def _add_sorted(lines: list[str], line: str, *, like: re.Pattern[str]) -> list[str]:
@@ -150,11 +150,29 @@ def _add_layer(lines: list[str], name: str) -> list[str]:
     return [line.replace(CONTRACT_MARK, f'{CONTRACT_MARK}"shared.{name}", ', 1) for line in lines]
 
 
+# The list of modules, the navigation of the tenant app and the layers of the import contract.
+LIST_EDITS: dict[str, Callable[[list[str], str], list[str]]] = {
+    "shared/modules.py": _add_to_modules,
+    "tenant_app/nav.py": _add_navigation,
+    "pyproject.toml": _add_layer,
+}
+
+
 def render_guide() -> str:
-    """docs/adding-a-module.md, in Markdown: the text of the guide with every file of the example in it."""
+    """docs/adding-a-module.md, in Markdown: the text of the guide with every file and edit of the example in it."""
     guide = (TEMPLATES.parent / "guide.md").read_text()
     for template in list_templates():
         language = "python" if template.path.endswith(".py") else ""
         shown = f"`{template.path}`\n\n```{language}\n{template.text}```"
         guide = guide.replace(f"{{{{{template.path}}}}}", shown)
+    for path in LIST_EDITS:
+        guide = guide.replace(f"{{{{{path}}}}}", f"```diff\n{_render_edit(path)}\n```")
     return guide
+
+
+def _render_edit(path: str) -> str:
+    """The changed lines, each with its neighbours. Line numbers are left out, because other changes move them."""
+    before = (ROOT / path).read_text().split("\n")
+    difference = difflib.unified_diff(before, LIST_EDITS[path](before, "projects"), n=1, lineterm="")
+    lines = [line for line in difference if not line.startswith(("---", "+++"))]
+    return "\n".join("…" if line.startswith("@@") else line for line in lines[1:])

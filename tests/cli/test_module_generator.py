@@ -1,14 +1,19 @@
 """`bulkhead new-module`: the files of a module, the three edited lists, and the guide made from the same source."""
 
+import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from shared.cli import module_generator
 from shared.core.config import ConfigurationError
+from tests import test_architecture, test_wording
+from tests.support import source
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("admin_app", "alembic", "docs", "shared", "tenant_app", "tests")
@@ -39,6 +44,32 @@ def test_guide_is_written_from_the_templates() -> None:
         "write it again: .venv/bin/bulkhead docs adding-a-module > docs/adding-a-module.md"
     )
     assert "{{" not in page
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        test_architecture.test_contexts_are_created_only_by_entry,
+        test_architecture.test_functions_with_an_operator_context_are_in_backoffice,
+        test_architecture.test_paging_and_dialogs_are_inherited_from_the_mixins,
+        test_architecture.test_repositories_are_imported_only_by_their_module,
+        test_architecture.test_row_locks_let_referring_rows_be_inserted,
+        test_architecture.test_sql_is_written_only_in_repositories,
+        test_architecture.test_there_is_one_class_for_a_page_of_rows,
+        partial(test_wording.test_product_is_worded_plainly, test_wording.list_docstrings),
+        partial(test_wording.test_product_is_worded_plainly, test_wording.list_texts),
+    ],
+)
+def test_templates_keep_the_rules_of_the_product(
+    rule: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = {
+        template.path: ast.parse(template.text)
+        for template in module_generator.list_templates()
+        if template.path.startswith(source.PACKAGES)
+    }
+    monkeypatch.setattr(source, "load_trees", lambda *_: trees)
+    rule()
 
 
 @pytest.mark.parametrize("name", ["", "Projects", "project", "../projects", "tenancys/x"])
@@ -99,6 +130,8 @@ def test_new_module_passes_types_tests_and_attacks(source_tree: Path) -> None:
         "-p",
         "no:cacheprovider",
         "tests/projects",
+        "tests/test_architecture.py",
         "tests/test_manifests.py",
+        "tests/test_migration_lint.py",
     )
     run(source_tree, "python", "-m", "tests.attack")
