@@ -89,8 +89,8 @@ async def _check_current_password(request: Request, visitor: SignedInVisitor, ty
     realm = app_sites.get_site(request).realm
     attempt = await begin_attempt((RateLimit.PROVE_SESSION, (realm.name, visitor.live_session.session_hash)))
     if await sign_in.check_password(realm, visitor.person.email, typed.get("current", "")) is None:
-        wrong = "Incorrect password."
-        raise Invalid(wrong, "Enter the password you signed in with.", fields={"current": wrong})
+        problem = "Incorrect password."
+        raise Invalid(problem, "Enter the password you signed in with.", fields={"current": problem})
     await attempt.succeed()
 
 
@@ -164,8 +164,8 @@ async def confirm_factor(request: Request) -> Response:
         async with _hold_session(request, visitor) as session:
             codes = await mfa.confirm_enrolment(session, realm, visitor.person.id, code)
             if not codes:
-                wrong = "Incorrect code. Codes change every 30 seconds."
-                raise Invalid(wrong, "Enter the code your app shows now.", fields={"code": wrong})
+                problem = "Incorrect code. Codes change every 30 seconds."
+                raise Invalid(problem, "Enter the code your app shows now.", fields={"code": problem})
             await attempt.succeed()
             await factor_resets.cancel_for_changed_factor(session, realm, visitor.person.id)
             await sessions.end_all(session, realm, visitor.person.id, visitor.live_session.session_hash)

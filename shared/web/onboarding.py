@@ -144,7 +144,7 @@ async def send_invitations(request: Request) -> Response:
     """Invite each address in its own transaction. Failed addresses stay in the form with their error."""
     await request_identity.require_visitor(request)
     typed = await forms.read(request)
-    slug, sent, wrong, left = typed.get("t", ""), list[str](), dict[str, str](), dict[str, str]()
+    slug, sent, field_errors, left = typed.get("t", ""), list[str](), dict[str, str](), dict[str, str]()
     for number in range(1, INVITATION_FIELDS + 1):
         email, role = typed.get(f"email{number}", "").strip(), typed.get(f"role{number}", "member")
         if not email:
@@ -156,11 +156,11 @@ async def send_invitations(request: Request) -> Response:
         except DomainError as problem:
             if _is_organisation_problem(problem):
                 raise
-            wrong[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
+            field_errors[f"email{number}"] = getattr(problem, "fields", {}).get("email") or problem.detail
             left |= {f"email{number}": email, f"role{number}": role}
-    if wrong:
+    if field_errors:
         problem_summary = Invalid(
-            "Some invitations were not sent.", "Correct or remove the marked addresses.", fields=wrong
+            "Some invitations were not sent.", "Correct or remove the marked addresses.", fields=field_errors
         )
         return await _render_step(request, slug, "people", problem_summary, left, sent)
     return await _finish_onboarding(request, slug)

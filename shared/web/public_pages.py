@@ -56,7 +56,7 @@ def render_page(scope: Scope | Request, template: str, status: int = 200, **valu
     scope = scope.scope if isinstance(scope, Request) else scope
     site: Site = scope["state"]["site"]
     context: dict[str, Any] = {
-        **{"wrong": {}, "typed": {}, "notice": "", "is_test_mode": settings().shows_test_mode},
+        **{"field_errors": {}, "typed": {}, "notice": "", "is_test_mode": settings().shows_test_mode},
         **values,
     }
     text = _templates().get_template(template).render(site=site, **context)
@@ -91,7 +91,7 @@ def render_form_again(
     if not fields:
         fields[""] = f"{refusal.detail} {refusal.next_step}".strip()
     kept = {name: value for name, value in typed.items() if name not in SECRET_FIELDS}
-    answer = render_page(request, template, refusal.http_status, wrong=fields, typed=kept, **values)
+    answer = render_page(request, template, refusal.http_status, field_errors=fields, typed=kept, **values)
     answer.headers.update(retry_headers(refusal))
     return answer
 
