@@ -16,6 +16,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "jobs",
     "outbound_webhooks",
     "tenancy",
+    "test_mode",
 )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.access.permissions import OperatorPermission, Permission
+from shared.access.refusal_codes import Reason
 from shared.core import registry
 from shared.core.registry import Module
 
@@ -29,6 +30,7 @@ class Action:
     allowed_when_unpaid: bool = False  # possible whatever the plan and the bill: removing, revoking, paying
     allowed_when_unverified: bool = False  # possible before the organisation's address is verified
     allowed_when_suspended: bool = False  # possible while operators have suspended the organisation
+    live_only: bool = False  # not in test mode: members, roles, plan and bill belong to the live tenant
     requirements: Requirements = field(init=False, repr=False, compare=False)  # of the fields above
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class OperatorAction:
     writes: bool = False
 
 
-ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "view plan and usage")
+ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "view plan and usage", live_only=True)
 AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit log", feature="exports.csv")
 AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "view the audit log", feature="audit_log")
 BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan and the bill
@@ -53,29 +55,51 @@ BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan 
     "manage the subscription",
     writes=True,
     allowed_when_unpaid=True,
+    live_only=True,
 )
 BILLING_EXPORT = Action(
-    "billing:export", Permission.BILLING_READ, "export the invoices", feature="exports.csv"
+    "billing:export",
+    Permission.BILLING_READ,
+    "export the invoices",
+    feature="exports.csv",
+    live_only=True,
 )
-BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing")
-CHECKLIST_WRITE = Action("checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True)
+BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing", live_only=True)
+CHECKLIST_WRITE = Action(
+    "checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True, live_only=True
+)
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
-INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "view invitations")
+INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "view invitations", live_only=True)
 INVITATION_REVOKE = Action(
     "invitation:revoke",
     Permission.MEMBER_INVITE,
     "revoke invitations",
     writes=True,
     allowed_when_unpaid=True,
+    live_only=True,
 )
 MEMBER_DEACTIVATE = Action(
-    "member:deactivate", Permission.MEMBER_WRITE, "deactivate members", writes=True, allowed_when_unpaid=True
+    "member:deactivate",
+    Permission.MEMBER_WRITE,
+    "deactivate members",
+    writes=True,
+    allowed_when_unpaid=True,
+    live_only=True,
 )
 MEMBER_EXPORT = Action(
-    "member:export", Permission.MEMBER_READ, "export the list of members", feature="exports.csv"
+    "member:export",
+    Permission.MEMBER_READ,
+    "export the list of members",
+    feature="exports.csv",
+    live_only=True,
 )
 MEMBER_INVITE = Action(
-    "member:invite", Permission.MEMBER_INVITE, "invite people", writes=True, limit="members"
+    "member:invite",
+    Permission.MEMBER_INVITE,
+    "invite people",
+    writes=True,
+    limit="members",
+    live_only=True,
 )
 MEMBER_LEAVE = Action(  # for oneself, so it needs no more than being a member
     "member:leave",
@@ -85,10 +109,16 @@ MEMBER_LEAVE = Action(  # for oneself, so it needs no more than being a member
     allowed_when_unpaid=True,
     allowed_when_unverified=True,
     allowed_when_suspended=True,
+    live_only=True,
 )
-MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members")
+MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members", live_only=True)
 MEMBER_REMOVE = Action(
-    "member:remove", Permission.MEMBER_WRITE, "remove members", writes=True, allowed_when_unpaid=True
+    "member:remove",
+    Permission.MEMBER_WRITE,
+    "remove members",
+    writes=True,
+    allowed_when_unpaid=True,
+    live_only=True,
 )
 MEMBER_SET_ROLE = Action(  # taking rights away must not wait for a payment, and giving some costs nothing
     "member:set_role",
@@ -96,11 +126,20 @@ MEMBER_SET_ROLE = Action(  # taking rights away must not wait for a payment, and
     "change member roles",
     writes=True,
     allowed_when_unpaid=True,
+    live_only=True,
 )
-NOTIFICATION_READ = Action("notification:read", Permission.NOTIFICATION_READ, "view notifications")
-OWNER_TRANSFER = Action("owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True)
+NOTIFICATION_READ = Action(
+    "notification:read", Permission.NOTIFICATION_READ, "view notifications", live_only=True
+)
+OWNER_TRANSFER = Action(
+    "owner:transfer", Permission.OWNER_TRANSFER, "transfer ownership", writes=True, live_only=True
+)
 REPORT_READ = Action(
-    "report:read", Permission.REPORT_READ, "view advanced reports", feature="advanced_reports"
+    "report:read",
+    Permission.REPORT_READ,
+    "view advanced reports",
+    feature="advanced_reports",
+    live_only=True,
 )
 ROLE_CHANGE = Action(
     "role:change",
@@ -109,6 +148,7 @@ ROLE_CHANGE = Action(
     writes=True,
     feature="custom_roles",
     flag="role_editor",
+    live_only=True,
 )
 ROLE_CREATE = Action(
     "role:create",
@@ -118,20 +158,30 @@ ROLE_CREATE = Action(
     feature="custom_roles",
     limit="roles",
     flag="role_editor",
+    live_only=True,
 )
 ROLE_DELETE = Action(
-    "role:delete", Permission.ROLE_WRITE, "delete roles", writes=True, allowed_when_unpaid=True
+    "role:delete",
+    Permission.ROLE_WRITE,
+    "delete roles",
+    writes=True,
+    allowed_when_unpaid=True,
+    live_only=True,
 )
-ROLE_READ = Action("role:read", Permission.ROLE_READ, "view roles")
+ROLE_READ = Action("role:read", Permission.ROLE_READ, "view roles", live_only=True)
 SERVICE_ACCOUNT_END = Action(
     "service_account:end",
     Permission.SERVICE_ACCOUNT_WRITE,
     "delete service accounts",
     writes=True,
     allowed_when_unpaid=True,
+    live_only=True,
 )
 SERVICE_ACCOUNT_READ = Action(
-    "service_account:read", Permission.SERVICE_ACCOUNT_READ, "view service accounts"
+    "service_account:read",
+    Permission.SERVICE_ACCOUNT_READ,
+    "view service accounts",
+    live_only=True,
 )
 SERVICE_ACCOUNT_WRITE = Action(
     "service_account:write",
@@ -139,16 +189,20 @@ SERVICE_ACCOUNT_WRITE = Action(
     "manage service accounts",
     writes=True,
     feature="api_access",
+    live_only=True,
 )
-SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "view settings")
+SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "view settings", live_only=True)
 SETTINGS_SETUP = Action(
     "settings:setup",
     Permission.SETTINGS_WRITE,
     "set up this organisation",
     writes=True,
     allowed_when_unverified=True,
+    live_only=True,
 )
-SETTINGS_WRITE = Action("settings:write", Permission.SETTINGS_WRITE, "change settings", writes=True)
+SETTINGS_WRITE = Action(
+    "settings:write", Permission.SETTINGS_WRITE, "change settings", writes=True, live_only=True
+)
 
 OP_ACCOUNT_WRITE = OperatorAction(
     "op:account:write",
@@ -235,6 +289,11 @@ OP_WEBHOOK_REPLAY = OperatorAction(
 # Every action by its name, alphabetical: the ones of all manifests.
 ACTIONS: dict[str, Action] = {}
 OPERATOR_ACTIONS: dict[str, OperatorAction] = {}
+
+
+def list_live_only_reasons() -> dict[str, str]:
+    """The actions that test mode refuses, by name, with the reason."""
+    return {name: Reason.TEST_MODE.value for name, action in ACTIONS.items() if action.live_only}
 
 
 @registry.each_module

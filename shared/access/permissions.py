@@ -32,6 +32,7 @@ class Permission(StrEnum):
     SERVICE_ACCOUNT_WRITE = "service_account:write"
     SETTINGS_READ = "settings:read"
     SETTINGS_WRITE = "settings:write"
+    TEST_DATA_DELETE = "test_data:delete"
 
 
 class OperatorPermission(StrEnum):

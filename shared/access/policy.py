@@ -82,7 +82,10 @@ def locked_by_plan(principal: RightsHolder) -> frozenset[str]:
 
 
 def hidden_actions(principal: RightsHolder) -> frozenset[str]:
-    """Names of the actions that are not in their role: they need not know of them."""
+    """Names of the actions that are not in their role, or not in test mode: they need not know of them."""
     return frozenset(
-        name for name, action in ACTIONS.items() if action.permission not in principal.permissions
+        name
+        for name, action in ACTIONS.items()
+        if action.permission not in principal.permissions
+        or principal.rights.verdicts.get(name) == Reason.TEST_MODE
     )

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     TENANT_DELETED = "tenant_deleted"
     TENANT_SUSPENDED = "tenant_suspended"
     TENANT_UNVERIFIED = "tenant_unverified"
+    TEST_MODE = "test_mode"  # of a test tenant: only its live tenant has this
     TRIAL_ENDED = "trial_ended"
 
 

@@ -105,6 +105,10 @@ def _refusal_sentences(
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
         Reason.TENANT_SUSPENDED: _suspension_sentences(principal),
+        Reason.TEST_MODE: (
+            f"You can't {action.description} in test mode.",
+            "Leave test mode and try again. Test mode has the members, roles and plan of your organisation.",
+        ),
         Reason.TENANT_UNVERIFIED: (
             "The owner of this organisation hasn't confirmed their email address yet.",
             "Open the link in the email we sent, or request a new one.",

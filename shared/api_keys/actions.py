@@ -16,13 +16,15 @@ JWT_ISSUER_DELETE = Action(
     "remove token issuers",
     writes=True,
     allowed_when_unpaid=True,
+    live_only=True,
 )
-JWT_ISSUER_READ = Action("jwt_issuer:read", Permission.JWT_ISSUER_READ, "view token issuers")
+JWT_ISSUER_READ = Action("jwt_issuer:read", Permission.JWT_ISSUER_READ, "view token issuers", live_only=True)
 JWT_ISSUER_WRITE = Action(
     "jwt_issuer:write",
     Permission.JWT_ISSUER_WRITE,
     "add and change token issuers",
     writes=True,
     feature="api_access",
+    live_only=True,
 )
 API_USE = Action("api:use", Permission.HOME_READ, "use the API", feature="api_access")

@@ -20,6 +20,7 @@ from shared.access.endpoints import (
 from shared.api_keys import keys
 from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
 from shared.tenancy.api.parameters import IdText
+from shared.tenancy.models import TenantMode
 
 MAX_HOURS = 24 * 7
 Name = Annotated[str, StringConstraints(max_length=200)]
@@ -69,6 +70,9 @@ class KeyCreation(KeyInput):
     service_account_id: IdText | None = Field(
         default=None, description="Without it, the key is the caller's own", examples=[None]
     )
+    mode: Literal["live", "test"] | None = Field(
+        default=None, description="Without it, the mode of the caller's key", examples=["test"]
+    )
 
 
 class Rotation(ApiInput):
@@ -98,6 +102,7 @@ async def create_key(ctx: ApiCtx, response: Response, creation: KeyCreation) -> 
             networks=creation.networks,
             origins=creation.origins,
             service_account_id=creation.service_account_id or "",
+            mode=TenantMode(creation.mode) if creation.mode else None,
         ),
     )
     return _show_new_key(response, created)

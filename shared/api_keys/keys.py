@@ -26,9 +26,9 @@ from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit, map_page
 from shared.core.versions import advance_version, require_version
-from shared.tenancy import roles, seats, service_accounts
+from shared.tenancy import roles, seats, service_accounts, siblings
 from shared.tenancy.key_texts import new_key_text
-from shared.tenancy.models import ServiceAccount
+from shared.tenancy.models import ServiceAccount, TenantMode
 
 TOPIC = "api_keys"  # of open pages
 MAX_KEYS = 200  # that are not revoked, in one tenant
@@ -86,6 +86,7 @@ class KeyRequest:
     networks: Collection[str] = ()  # CIDR, or single addresses; empty: it works from anywhere
     origins: Collection[str] = ()  # of web pages that may use it, as https://app.example.com
     service_account_id: str = ""  # "" for a key of the person who creates it
+    mode: TenantMode | None = None  # None: the mode of the tenant in which it is created
 
 
 def list_scopes(ctx: Ctx) -> list[str]:
@@ -117,8 +118,13 @@ async def get(ctx: Ctx, key_id: str) -> KeyView:
 
 
 async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
-    """Raises Invalid, NotFound for an unknown service account, Conflict above `MAX_KEYS`, Refused for scopes that the actor lacks."""
+    """A key of the tenant, or of its test tenant.
+
+    Raises Invalid, NotFound for an unknown service account, Conflict above `MAX_KEYS` and while test mode is off, Refused
+    for scopes that the actor lacks, and for a live key in test mode.
+    """
     policy.require(ctx, API_KEY_CREATE)
+    _check_mode(ctx, request)
     name, scopes = _clean_name(request.name), _clean_scopes(request.scopes)
     networks, origins = _clean_networks(request.networks), _clean_origins(request.origins)
     expires_at = _check_expiry(request.expires_at)
@@ -132,26 +138,41 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
             "Name a service account.",
             fields={"service_account_id": "Missing"},
         )
+    cleaned = KeyRequest(
+        name=name,
+        scopes=scopes,
+        expires_at=expires_at,
+        networks=networks,
+        origins=origins,
+        service_account_id=account.id if account else "",
+    )
+    if ctx.is_test or request.mode is not TenantMode.TEST:
+        return await _add_key(ctx, cleaned)
+    async with siblings.enter_test_tenant(ctx, await siblings.require_test_tenant(ctx)) as test_ctx:
+        return await _add_key(test_ctx, cleaned)
+
+
+async def _add_key(ctx: Ctx, request: KeyRequest) -> CreatedKey:
+    """`request`: checked. Raises Conflict above `MAX_KEYS`."""
     if await key_repository.count_working_keys(ctx) >= MAX_KEYS:
         raise Conflict(f"There are {MAX_KEYS} keys.", "Revoke one that is no longer needed.")
-
-    text = new_key_text(ctx.tenant_id)
+    text = new_key_text(ctx.tenant_id, is_test=ctx.is_test)
     key = ApiKey(
         tenant_id=ctx.tenant_id,
         id=new_id("key"),
-        name=name,
+        name=request.name,
         secret_hash=text.secret_hash,
         hint=text.hint,
-        scopes=sorted(scopes),
-        user_id=None if account else ctx.person_id,
-        service_account_id=account.id if account else None,
-        networks=networks,
-        origins=origins,
-        expires_at=expires_at,
+        scopes=sorted(request.scopes),
+        user_id=None if request.service_account_id else ctx.person_id,
+        service_account_id=request.service_account_id or None,
+        networks=list(request.networks),
+        origins=list(request.origins),
+        expires_at=request.expires_at,
         created_by_name=ctx.actor.name,
     )
     ctx.session.add(key)
-    audit_log.record(ctx, "api_key.created", key.id, after=_audit_fields(key), key=name)
+    audit_log.record(ctx, "api_key.created", key.id, after=_audit_fields(key), key=request.name)
     await _publish_change(ctx)
     return CreatedKey(key=await _view(ctx, key), text=text.text)
 
@@ -172,7 +193,7 @@ async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP)
     key = await _lock_working_key(ctx, key_id)
     _require_own(ctx, key)
     policy.require_grantable(ctx, key.scopes)
-    text, former_hint = new_key_text(ctx.tenant_id), key.hint
+    text, former_hint = new_key_text(ctx.tenant_id, is_test=ctx.is_test), key.hint
     has_overlap = bool(overlap)
     key.previous_hash, key.previous_hint = (key.secret_hash, key.hint) if has_overlap else ("", "")
     key.previous_ends_at = now() + overlap if has_overlap else None
@@ -324,6 +345,17 @@ async def _lock_service_account(
         text = f"The role of {account.name} lacks {', '.join(missing)}."
         raise Invalid(text, "Choose fewer scopes, or another role.", fields={"scopes": text})
     return account
+
+
+def _check_mode(ctx: Ctx, request: KeyRequest) -> None:
+    """Raises Refused for a live key in test mode, Invalid for a test key of a service account."""
+    if ctx.is_test and request.mode is TenantMode.LIVE:
+        raise Refused(
+            "Test mode can't create live keys.", "Leave test mode and try again.", reason=Reason.TEST_MODE
+        )
+    if request.service_account_id and (ctx.is_test or request.mode is TenantMode.TEST):
+        text = "Test keys act for people."
+        raise Invalid(text, "Leave the service account out.", fields={"service_account_id": text})
 
 
 def _clean_name(text: str) -> str:

@@ -131,6 +131,8 @@ class AuditAction(StrEnum):
     TENANT_SLUG_CHANGED = "tenant.slug_changed"
     TENANT_SUSPENDED = "tenant.suspended"
     TENANT_VERIFIED = "tenant.verified"
+    TEST_DATA_DELETED = "test_data.deleted"
+    TEST_MODE_TURNED_ON = "test_mode.turned_on"
     TRAIT_SET = "trait.set"
     WEBHOOK_CHANGED = "webhook.changed"
     WEBHOOK_CREATED = "webhook.created"

@@ -34,7 +34,7 @@ MAX_IDENTIFIER_LENGTH = 100  # characters
 async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: str) -> bool:
     """`quantity`: in the unit of the meter. False where this identifier was already recorded. Raises Invalid.
 
-    For services that measure usage; it checks no permission.
+    For services that measure usage; it checks no permission. Usage of a test tenant costs nothing and is not recorded.
     """
     if (
         meter not in METERS
@@ -43,6 +43,8 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
         or not 1 <= len(identifier) <= MAX_IDENTIFIER_LENGTH
     ):
         raise Invalid("This usage can't be billed.", "Nothing was recorded.")
+    if ctx.is_test:
+        return True
     usage_row = BillingUsage(
         tenant_id=ctx.tenant_id, meter=meter, at=at, quantity=quantity, identifier=identifier
     )

@@ -5,6 +5,7 @@ type checker refuses to hand one to the other's service. Only `shared.tenancy.en
 (`tests/test_architecture.py` looks).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -67,6 +68,10 @@ class Rights:
             message,
         )
 
+    def with_verdicts(self, verdicts: Mapping[str, str]) -> "Rights":
+        """The same with these reasons besides; they come first."""
+        return dataclasses.replace(self, verdicts={**self.verdicts, **verdicts})
+
 
 @dataclass(frozen=True, slots=True)
 class Ctx:
@@ -85,9 +90,14 @@ class Ctx:
     impersonator_id: str = ""
     key_holder_id: str = ""  # person or service account whose key it is; "" without a key
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
+    live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
     allowed_actions: dict[str, str] = field(
         default_factory=dict, repr=False, compare=False
     )  # action: allowed why
+
+    @property
+    def is_test(self) -> bool:
+        return bool(self.live_tenant_id)
 
     @property
     def actor_id(self) -> str:

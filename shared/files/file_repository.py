@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import col, select
 
 from shared.core import rows
@@ -25,6 +25,17 @@ async def list_expired_files(ctx: Ctx, at: datetime, *, limit: int) -> Sequence[
         .limit(limit)
     )
     return await rows.all(ctx, statement)
+
+
+async def expire_files(ctx: Ctx, at: datetime) -> None:
+    """Every file of the tenant that expires later."""
+    statement = (
+        update(StoredFile)
+        .where(col(StoredFile.tenant_id) == ctx.tenant_id)
+        .where(col(StoredFile.expires_at) > at)
+        .values(expires_at=at)
+    )
+    await ctx.session.exec(statement)
 
 
 async def delete_files(ctx: Ctx, file_ids: Sequence[str]) -> None:

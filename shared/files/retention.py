@@ -1,10 +1,18 @@
 """Delete files whose time is over: the bytes first, then the rows, so that nothing stored is ever unknown to us."""
 
 from shared.access.file_kinds import FILE_KINDS
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.files import export_repository, export_runs, file_repository, files, storage_registry
+from shared.jobs import queue
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import entry
+
+
+async def expire_all(ctx: Ctx) -> None:
+    """No link opens the tenant's files any more; a job deletes them. For services that have checked the permission."""
+    await file_repository.expire_files(ctx, now())
+    await queue.put(ctx, export_runs.DELETE_TASK)
 
 
 async def delete_expired(job: ExternalJob) -> None:

@@ -29,6 +29,7 @@ class TenantAdmission:
     session_hash: str = field(repr=False)  # "" for a key
     key_holder_id: str = ""  # person or service account whose key it is
     scopes: frozenset[str] | None = None  # of the key
+    live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def admit_member(
         roles.build_role(tenant.role),
         rights,
         session_hash,
+        live_tenant_id=tenant.live_tenant_id,
     )
 
 

@@ -25,7 +25,7 @@ from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.identity.session_proofs import SessionFacts
 from shared.tenancy import entry_repository as repository
-from shared.tenancy import roles
+from shared.tenancy import roles, siblings
 from shared.tenancy.admissions import (
     OperatorAdmission,
     Principal,
@@ -36,7 +36,13 @@ from shared.tenancy.admissions import (
     find_ended_refusal,
     get_effective_state,
 )
-from shared.tenancy.entry_repository import IssuerStanding, KeyStanding, Standing, TenantStanding
+from shared.tenancy.entry_repository import (
+    EnteredTenant,
+    IssuerStanding,
+    KeyStanding,
+    Standing,
+    TenantStanding,
+)
 from shared.tenancy.models import Membership, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
@@ -131,7 +137,7 @@ async def enter_requester(
         db.transaction(tenant_id=tenant_id) as session,
     ):
         tenant = await _require_active_tenant(session, tenant_id)
-        requester = await repository.find_requester(session, tenant_id, holder_id, key_id)
+        requester = await repository.find_requester(session, tenant, holder_id, key_id)
         if requester is None or (key_id and requester.scopes is None):
             raise Refused(
                 "Whoever asked for this no longer has access.",
@@ -158,7 +164,7 @@ async def enter_requester(
         yield ctx
 
 
-async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> Tenant:
+async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> EnteredTenant:
     """Raises Refused (tenant_deleted, tenant_suspended)."""
     tenant = await repository.get_tenant(session, tenant_id)
     if tenant is None or tenant.state is TenantState.DELETED:
@@ -170,10 +176,10 @@ async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> Tenan
 
 @asynccontextmanager
 async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") -> AsyncIterator[Ctx]:
-    """For applying the payment provider's state, in whatever state the tenant is. Raises NotFound."""
+    """For applying the payment provider's state, in whatever state the tenant is. Raises NotFound, for a test tenant too."""
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
-        if tenant is None:
+        if tenant is None or tenant.live_tenant_id:
             raise NotFound("This tenant doesn't exist.", "")
         yield await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
 
@@ -186,7 +192,7 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
     """
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
-        if tenant is None or tenant.state is TenantState.DELETED:
+        if tenant is None or tenant.live_tenant_id or tenant.state is TenantState.DELETED:
             raise NotFound(
                 "This invitation no longer exists.", "Ask the person who invited you for a new one."
             )
@@ -202,7 +208,8 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
 async def enter_founder(session: AsyncSession, tenant: Tenant, user: User) -> Ctx:
     """Enter a tenant that this transaction has just created, with `user` as its owner."""
     actor = Actor("user", user.id, user.name)
-    return await _build_ctx(session, tenant, actor, ROLES[OWNER], verified=_is_verified(user))
+    entered_tenant = repository.to_entered_tenant(tenant)
+    return await _build_ctx(session, entered_tenant, actor, ROLES[OWNER], verified=_is_verified(user))
 
 
 @asynccontextmanager
@@ -354,11 +361,13 @@ async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
 async def get_rights(tenant: TenantStanding | KeyStanding | IssuerStanding, *, verified: bool) -> Rights:
     """What the tenant may use. `verified`: whether the person's address is."""
     state = get_effective_state(tenant.tenant_state, verified=verified)
-    facts = tenant.tenant_id, tenant.rights_version, tenant.epoch, state
+    live_tenant_id = "" if isinstance(tenant, IssuerStanding) else tenant.live_tenant_id
+    facts = live_tenant_id or tenant.tenant_id, tenant.rights_version, tenant.epoch, state
     rights = rights_cache.find_rights(*facts)
     if rights is None:
-        async with db.transaction(tenant_id=tenant.tenant_id) as session:
+        async with db.transaction(tenant_id=facts[0]) as session:
             rights = await rights_cache.get_rights(session, *facts)
+    rights = siblings.limit_to_test_mode(rights) if live_tenant_id else rights
     return add_suspension(rights, tenant.suspension_message)
 
 
@@ -373,13 +382,12 @@ async def _touch(standing: Standing, tenant: TenantStanding | None, token_hash: 
     touches_membership = tenant is not None and _is_seen_outdated(tenant.seen_at)
     if not touches_session and not touches_membership:
         return
-    async with db.transaction(tenant_id=tenant.tenant_id if tenant is not None else "") as session:
+    tenant_id = (tenant.live_tenant_id or tenant.tenant_id) if tenant is not None else ""
+    async with db.transaction(tenant_id=tenant_id) as session:
         if touches_session:
             await sessions.touch_by_hash(session, realms.USER, token_hash)
         if tenant is not None and touches_membership:
-            await repository.touch_membership(
-                session, tenant.tenant_id, standing.user_id, SEEN_UPDATE_INTERVAL
-            )
+            await repository.touch_membership(session, tenant_id, standing.user_id, SEEN_UPDATE_INTERVAL)
 
 
 async def authenticate_operator(cookies: str, *, touches: bool = True) -> Principal | None:
@@ -426,7 +434,7 @@ async def _list_user_tenants(session: AsyncSession, user_id: str) -> list[UserTe
 
 async def _build_ctx(
     session: AsyncSession,
-    tenant: Tenant,
+    tenant: EnteredTenant,
     actor: Actor,
     role: Role,
     *,
@@ -438,12 +446,17 @@ async def _build_ctx(
 ) -> Ctx:
     state = get_effective_state(tenant.state.value, verified=verified)
     epoch = await repository.get_epoch(session)
-    rights = await rights_cache.get_rights(session, tenant.id, tenant.rights_version, epoch, state)
+    async with repository.in_tenant(session, tenant.rights_tenant_id, then=tenant.tenant_id):
+        rights = await rights_cache.get_rights(
+            session, tenant.rights_tenant_id, tenant.rights_version, epoch, state
+        )
+    rights = siblings.limit_to_test_mode(rights) if tenant.live_tenant_id else rights
     rights = add_suspension(rights, tenant.suspension_message)
     admission = TenantAdmission(
-        *(tenant.id, tenant.slug, tenant.name, state, actor, role, rights, session_hash),
+        *(tenant.tenant_id, tenant.slug, tenant.name, state, actor, role, rights, session_hash),
         key_holder_id=key_holder_id,
         scopes=scopes,
+        live_tenant_id=tenant.live_tenant_id,
     )
     return _build_admitted_ctx(session, admission, request_id)
 
@@ -464,6 +477,7 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
         session_hash=admission.session_hash,
         key_holder_id=admission.key_holder_id,
         scopes=admission.scopes,
+        live_tenant_id=admission.live_tenant_id,
     )
 
 

@@ -1,6 +1,7 @@
 """SQL of `entry`: memberships of users, operators and visits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -9,15 +10,26 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit.models import AuditEvent, OperatorEvent
+from shared.core import db
 from shared.core.db import RawConnection, now
 from shared.identity.models import Operator, User
 from shared.tenancy.key_texts import ClaimedKey
-from shared.tenancy.models import Membership, MembershipState, RoleRow, ServiceAccount, Tenant
+from shared.tenancy.models import (
+    Membership,
+    MembershipState,
+    RoleRow,
+    ServiceAccount,
+    Tenant,
+    TenantState,
+)
+from shared.tenancy.siblings import name_test_tenant
 from shared.tenancy.token_texts import ClaimedToken
 
 CATALOG_EPOCH = select(column("number", BigInteger)).select_from(table("entitlement_epoch")).scalar_subquery()
 AUTHENTICATE = "select * from authenticate_user(%s, %s)"
 AUTHENTICATE_KEY = "select * from authenticate_key(%s, %s)"
+AUTHENTICATE_TEST_KEY = "select * from authenticate_test_key(%s, %s)"
+FIND_TEST_STANDING = "select * from find_test_standing(%s, %s)"
 AUTHENTICATE_TOKEN = "select * from authenticate_token(%s, %s, %s)"
 NOTE_KEY_USE = "select note_key_use(%s, %s)"
 LIST_TENANTS = "select * from list_tenants_of_user(%s)"
@@ -50,6 +62,7 @@ class TenantStanding(NamedTuple):
     seen_at: datetime | None
     role: StandingRole
     epoch: int  # of the catalog
+    live_tenant_id: str = ""  # of a test tenant; state, rights and membership are those of this one
 
 
 class Standing(NamedTuple):
@@ -76,7 +89,29 @@ async def find_standing(connection: RawConnection, token_hash: str, slug: str) -
     if not slug.isascii() or "\0" in slug:
         slug = UNKNOWN_SLUG  # no slug contains these, and the database refuses NUL
     row = await (await connection.execute(AUTHENTICATE, (token_hash, slug))).fetchone()
-    return _read_standing(row) if row is not None else None
+    if row is None:
+        return None
+    standing = _read_standing(row)
+    if standing.tenant is not None or standing.present_slug or not slug:
+        return standing
+    return await _add_test_tenant(connection, standing, slug)
+
+
+async def _add_test_tenant(connection: RawConnection, standing: Standing, slug: str) -> Standing:
+    """With the test tenant of this slug or id, if the person is or was a member of its live tenant.
+
+    In a statement of its own, so that live tenants cost no more than without test mode.
+    """
+    row = await (await connection.execute(FIND_TEST_STANDING, (standing.user_id, slug))).fetchone()
+    if row is None:
+        return standing
+    facts, role, epoch, live_tenant_id = row[:11], row[11:18], row[18], row[19]
+    tenant = TenantStanding._make((*facts, StandingRole._make(role), epoch, live_tenant_id))
+    tenant = tenant._replace(tenant_name=name_test_tenant(tenant.tenant_name))
+    if tenant.slug == slug:
+        return standing._replace(tenant=tenant)
+    is_member = tenant.membership_state == MembershipState.ACTIVE
+    return standing._replace(present_slug=tenant.slug) if is_member else standing
 
 
 def _read_standing(values: Any) -> Standing:
@@ -84,7 +119,7 @@ def _read_standing(values: Any) -> Standing:
     person, tenant, role, epoch = values[:8], values[8:19], values[19:26], values[26]
     if tenant[0] is None:
         return Standing._make((*person, None))
-    return Standing._make((*person, TenantStanding._make((*tenant, StandingRole._make(role), epoch))))
+    return Standing._make((*person, TenantStanding._make((*tenant, StandingRole._make(role), epoch, ""))))
 
 
 class KeyStanding(NamedTuple):
@@ -113,16 +148,24 @@ class KeyStanding(NamedTuple):
     rights_version: int
     role: StandingRole | None  # None when the holder has left or ended, or is disabled
     epoch: int  # of the catalog
+    live_tenant_id: str = ""  # of a test tenant, whose members these are
 
 
 async def find_key_standing(connection: RawConnection, claim: ClaimedKey) -> KeyStanding | None:
-    """In one statement, with the row security of the claimed tenant. None where the claimed tenant has no such key."""
-    row = await (await connection.execute(AUTHENTICATE_KEY, (claim.tenant_id, claim.secret_hash))).fetchone()
+    """In one statement, with the row security of the claimed tenant. None where the claimed tenant has no such key.
+
+    A test key is sought in test tenants only, any other one in live tenants only.
+    """
+    statement = AUTHENTICATE_TEST_KEY if claim.is_test else AUTHENTICATE_KEY
+    row = await (await connection.execute(statement, (claim.tenant_id, claim.secret_hash))).fetchone()
     if row is None:
         return None
-    *facts, epoch = row
+    facts, epoch, live_tenant_id = row[:28], row[28], row[29] if claim.is_test else ""
     role = StandingRole._make(facts[21:28]) if facts[21] is not None else None
-    return KeyStanding._make((*facts[:21], role, epoch))
+    standing = KeyStanding._make((*facts[:21], role, epoch, live_tenant_id))
+    return (
+        standing._replace(tenant_name=name_test_tenant(standing.tenant_name)) if claim.is_test else standing
+    )
 
 
 class IssuerStanding(NamedTuple):
@@ -168,6 +211,62 @@ async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None
     await connection.exec_driver_sql(NOTE_KEY_USE, (key_id, address))
 
 
+class EnteredTenant(NamedTuple):
+    """A tenant with what `entry` needs of it. State and rights of a test tenant are those of its live one."""
+
+    tenant_id: str
+    slug: str
+    name: str
+    state: TenantState
+    suspension_message: str
+    rights_version: int
+    live_tenant_id: str = ""
+
+    @property
+    def rights_tenant_id(self) -> str:
+        return self.live_tenant_id or self.tenant_id
+
+
+async def get_tenant(session: AsyncSession, tenant_id: str) -> EnteredTenant | None:
+    """In a transaction of this tenant. Objects that were loaded before are detached where it is a test tenant."""
+    tenant = await session.get(Tenant, tenant_id)
+    if tenant is None or tenant.live_tenant_id is None:
+        return to_entered_tenant(tenant) if tenant is not None else None
+    async with in_tenant(session, tenant.live_tenant_id, then=tenant_id):
+        live_tenant = await session.get_one(Tenant, tenant.live_tenant_id)
+    ending = live_tenant if tenant.state is TenantState.ACTIVE else tenant
+    return EnteredTenant(
+        tenant.id,
+        tenant.slug,
+        name_test_tenant(live_tenant.name),
+        ending.state,
+        ending.suspension_message,
+        live_tenant.rights_version,
+        live_tenant.id,
+    )
+
+
+def to_entered_tenant(tenant: Tenant) -> EnteredTenant:
+    """Of a live tenant."""
+    return EnteredTenant(
+        tenant.id, tenant.slug, tenant.name, tenant.state, tenant.suspension_message, tenant.rights_version
+    )
+
+
+@asynccontextmanager
+async def in_tenant(session: AsyncSession, tenant_id: str, *, then: str) -> AsyncIterator[None]:
+    """For reading in the live tenant of a test one. `then`: the tenant of the transaction afterwards.
+
+    After an error the transaction stays where it is, because it is rolled back.
+    """
+    if tenant_id == then:
+        yield
+        return
+    await db.set_tenant(session, tenant_id)
+    yield
+    await db.set_tenant(session, then)
+
+
 class RequesterStanding(NamedTuple):
     """What a person or service account is in the tenant now, and the scopes of the key that they used."""
 
@@ -178,14 +277,15 @@ class RequesterStanding(NamedTuple):
 
 
 async def find_requester(
-    session: AsyncSession, tenant_id: str, holder_id: str, key_id: str
+    session: AsyncSession, tenant: EnteredTenant, holder_id: str, key_id: str
 ) -> RequesterStanding | None:
     """None when the holder has left or ended, or is disabled."""
-    holder = await _find_holder(session, tenant_id, holder_id)
+    async with in_tenant(session, tenant.rights_tenant_id, then=tenant.tenant_id):
+        holder = await _find_holder(session, tenant.rights_tenant_id, holder_id)
     if holder is None:
         return None
     name, is_verified, role = holder
-    scopes = await _find_scopes(session, tenant_id, holder_id, key_id) if key_id else None
+    scopes = await _find_scopes(session, tenant.tenant_id, holder_id, key_id) if key_id else None
     return RequesterStanding(name, is_verified, role, scopes)
 
 
@@ -270,10 +370,6 @@ async def get_epoch(session: AsyncSession) -> int:
 
 async def get_operator(session: AsyncSession, operator_id: str) -> Operator | None:
     return await session.get(Operator, operator_id)
-
-
-async def get_tenant(session: AsyncSession, tenant_id: str) -> Tenant | None:
-    return await session.get(Tenant, tenant_id)
 
 
 async def touch_membership(session: AsyncSession, tenant_id: str, user_id: str, every: timedelta) -> None:

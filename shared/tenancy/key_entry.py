@@ -79,6 +79,7 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
         session_hash="",
         key_holder_id=standing.user_id or standing.service_account_id,
         scopes=frozenset(standing.scopes),
+        live_tenant_id=standing.live_tenant_id,
     )
     return KeyAdmission(standing.key_id, admission, frozenset(standing.origins))
 

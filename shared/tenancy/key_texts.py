@@ -1,4 +1,4 @@
-"""The text of an API key: `bk_live_`, its organisation, and 256 random bits.
+"""The text of an API key: `bk_live_` or `bk_test_`, its organisation, and 256 random bits.
 
 The organisation in the text is a claim: it says whose rows are read to find the key, and proves nothing.
 """
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from shared.core import crypto
 from shared.core.ids import is_id
 
-LIVE_PREFIX = "bk_live_"
+LIVE_PREFIX, TEST_PREFIX = "bk_live_", "bk_test_"
 SECRET_LENGTH = 43  # of 62 letters and digits: 256 bits
 HINT_LENGTH = 4
 ALPHABET = string.ascii_letters + string.digits
-_PATTERN = re.compile(rf"{LIVE_PREFIX}(?P<tenant>[a-z0-9_]{{1,40}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
+_PATTERN = re.compile(rf"bk_(?P<mode>live|test)_(?P<tenant>[a-z0-9_]{{1,40}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 
 
 class KeyText(NamedTuple):
@@ -27,16 +27,20 @@ class KeyText(NamedTuple):
 class ClaimedKey(NamedTuple):
     tenant_id: str
     secret_hash: str
+    is_test: bool  # it opens test tenants only
 
 
-def new_key_text(tenant_id: str) -> KeyText:
+def new_key_text(tenant_id: str, *, is_test: bool) -> KeyText:
     secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-    text = f"{LIVE_PREFIX}{tenant_id.removeprefix('ten_')}_{secret}"
-    return KeyText(text, crypto.hash_token(text), f"{LIVE_PREFIX}…{secret[-HINT_LENGTH:]}")
+    prefix = TEST_PREFIX if is_test else LIVE_PREFIX
+    text = f"{prefix}{tenant_id.removeprefix('ten_')}_{secret}"
+    return KeyText(text, crypto.hash_token(text), f"{prefix}…{secret[-HINT_LENGTH:]}")
 
 
 def parse_key_text(text: str) -> ClaimedKey | None:
     """None for a text that can be no key."""
     match = _PATTERN.fullmatch(text)
     tenant_id = f"ten_{match['tenant']}" if match else ""
-    return ClaimedKey(tenant_id, crypto.hash_token(text)) if is_id("ten", tenant_id) else None
+    if match is None or not is_id("ten", tenant_id):
+        return None
+    return ClaimedKey(tenant_id, crypto.hash_token(text), match["mode"] == "test")

@@ -28,6 +28,11 @@ class TenantState(StrEnum):
     DELETED = "deleted"
 
 
+class TenantMode(StrEnum):
+    LIVE = "live"
+    TEST = "test"  # the sibling of a live tenant: data of its own, no money
+
+
 class MembershipState(StrEnum):
     ACTIVE = "active"
     DEACTIVATED = "deactivated"
@@ -59,6 +64,9 @@ class Tenant(Versioned, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     # Incremented by triggers when the tenant's rights change. Cached rights with another number are stale.
     rights_version: int = 0
+    mode: TenantMode = Field(default=TenantMode.LIVE, sa_type=text_enum(TenantMode))
+    live_tenant_id: str | None = None  # of a test tenant: whose members and plan it has
+    live_tenant_mode: str | None = None  # "live" of a test tenant, for the foreign key
 
 
 class FormerSlug(TenantRow, table=True):

@@ -10,6 +10,7 @@ from shared.core.ids import ALPHABET
 from shared.identity import users
 
 MAX_NAME_LENGTH, MAX_SLUG_LENGTH = 80, 40
+TEST_SLUG_ENDING = "-test"  # of test tenants
 _SLUG_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38})[a-z0-9]")
 _TRANSLITERATIONS = str.maketrans(
     {"ß": "ss", "æ": "ae", "ø": "o", "å": "a", "ł": "l", "đ": "d", "þ": "th", "ð": "d", "&": " and "}
@@ -47,6 +48,8 @@ def clean_slug(text: str) -> str:
         problem = f"Use 3 to {MAX_SLUG_LENGTH} lower-case letters, digits or single hyphens. Start and end with a letter or digit."
     elif slug in RESERVED_SLUGS:
         problem = f"“{slug}” is reserved. Choose another address."
+    elif slug.endswith(TEST_SLUG_ENDING):
+        problem = f"Addresses that end with “{TEST_SLUG_ENDING}” are reserved for test mode."
     if problem:
         raise Invalid(problem, "Choose another address.", fields={"slug": problem})
     return slug
@@ -59,7 +62,7 @@ def suggest_slug(name: str, attempt: int = 0) -> str:
         r"[^a-z0-9]+", "-", "".join(character for character in plain if not unicodedata.combining(character))
     )
     base = hyphenated.strip("-")[: MAX_SLUG_LENGTH - 6].strip("-")
-    if len(base) < 3 or base in RESERVED_SLUGS:
+    if len(base) < 3 or base in RESERVED_SLUGS or base.endswith(TEST_SLUG_ENDING):
         base = f"{base}-team".strip("-")
         attempt += 1
     suffix = "".join(secrets.choice(ALPHABET) for _ in range(4))

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from shared.access import actions, policy
 from shared.access.actions import ACTIONS, Action
+from shared.access.decision import decide as decide_now
 from shared.access.decision import has_permission
 from shared.access.refusal_codes import Reason
 from shared.access.refusal_messages import build_refusal
@@ -52,12 +53,31 @@ async def decide(ctx: Ctx, action: str, *, at: datetime | None = None) -> OwnDec
     policy.require(ctx, actions.HOME_READ)
     requested_action = _require_action(action)
     asked_at = _require_past(at)
+    if ctx.is_test:
+        return _decide_in_test_mode(ctx, requested_action, at)
     await decision_history.require_existing(ctx, asked_at)
     subject = await _get_subject(ctx, asked_at)
     if ctx.scopes is not None:
         subject = subject.limit_permissions(ctx.scopes)
     explanation = await decision_history.explain_for_subject(ctx, subject, requested_action, at=at)
     return _build_decision(ctx, requested_action, explanation)
+
+
+def _decide_in_test_mode(ctx: Ctx, action: Action, at: datetime | None) -> OwnDecision:
+    """Without the layers, which are the live tenant's. Raises Refused for a past time."""
+    if at is not None:
+        raise build_refusal(Reason.TEST_MODE, actions.ACCESS_READ, ctx)
+    outcome = decide_now(ctx, action)
+    refusal = None if outcome.allowed else build_refusal(outcome.reason, action, ctx)
+    return OwnDecision(
+        at=now(),
+        action=action,
+        allowed=outcome.allowed,
+        reason=outcome.reason,
+        detail=refusal.detail if refusal else "",
+        next_step=refusal.next_step if refusal else "",
+        layers=None,
+    )
 
 
 async def _get_subject(ctx: Ctx, at: datetime) -> AccessSubject:

@@ -70,7 +70,8 @@ async def _add_owner(ctx: Ctx) -> None:
         await ctx.session.flush()
 
 
-async def _add_settings(ctx: Ctx) -> None:
+async def add_settings(ctx: Ctx) -> None:
+    """And the data key. What is there already stays."""
     await repository.insert_missing(ctx, [TenantSettings(tenant_id=ctx.tenant_id)])
     key = crypto.new_dek()
     await tenant_repository.add_key(ctx, key.kek_id, key.wrapped)
@@ -129,7 +130,7 @@ async def _notify_owners(ctx: Ctx) -> None:
 STEPS = (
     StepDefinition("roles", "Roles", _add_roles, runs_on_creation=True),
     StepDefinition("owner", "Owner", _add_owner, runs_on_creation=True),
-    StepDefinition("settings", "Settings and data key", _add_settings),
+    StepDefinition("settings", "Settings and data key", add_settings),
     StepDefinition("plan", "Plan", _assign_plan),
     StepDefinition("flags", "Plan flags", _seed_flags),
     StepDefinition("billing", "Billing account", _enqueue_billing_account),

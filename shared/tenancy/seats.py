@@ -8,13 +8,21 @@ from shared.access import policy
 from shared.access.actions import Action
 from shared.access.roles import ROLES
 from shared.core.context import Ctx
-from shared.tenancy import member_repository, role_repository
+from shared.tenancy import member_repository, role_repository, siblings
 
 SEAT_LIMIT = "members"  # the limit of which each member and each open invitation uses one
 
 
 async def lock_membership(ctx: Ctx, action: Action) -> None:
-    """Lock until the transaction ends. Raises Refused when the actor's role or permissions have changed."""
+    """Lock until the transaction ends. Raises Refused when the actor's role or permissions have changed.
+
+    In a test tenant it locks the memberships of the live one, and detaches objects that were loaded before.
+    """
+    async with siblings.enter_live_tenant(ctx) as live_ctx:
+        await _lock_membership(live_ctx, action)
+
+
+async def _lock_membership(ctx: Ctx, action: Action) -> None:
     await member_repository.lock_members(ctx)
     if ctx.actor.type in ("user", "api_key", "external"):
         is_external = ctx.actor.type == "external"

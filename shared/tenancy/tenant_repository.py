@@ -34,6 +34,18 @@ async def lock_tenant(ctx: Ctx) -> Tenant:
     return tenant
 
 
+async def find_test_tenant(ctx: Ctx) -> Tenant | None:
+    """Of a live tenant, which sees it beside its own row."""
+    statement = select(Tenant).where(Tenant.live_tenant_id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).first()
+
+
+async def delete_test_rows(ctx: Ctx, tables: Sequence[str]) -> None:
+    """All rows of these tables that the tenant has. The database refuses it for a live tenant."""
+    connection = await ctx.session.connection()
+    await connection.exec_driver_sql("select delete_test_rows(%s)", (list(tables),))
+
+
 async def get_version(ctx: Ctx) -> int:
     statement = select(Tenant.version).where(Tenant.id == ctx.tenant_id)
     return (await ctx.session.exec(statement)).one()

@@ -114,8 +114,8 @@ def record_issued(path: Path | None) -> None:
                 file.write(json.dumps([kind, secret]) + "\n")
         return secret
 
-    def record_key(tenant_id: str) -> key_texts.KeyText:
-        key = new_key_text(tenant_id)
+    def record_key(tenant_id: str, *, is_test: bool) -> key_texts.KeyText:
+        key = new_key_text(tenant_id, is_test=is_test)
         record(API_KEY, key.text)
         return key
 

@@ -48,7 +48,7 @@ def name_tenant(source: Source, tenant_id: str, slug: str) -> Sources:
     """A request that names this tenant by this source alone."""
     texts = {
         Source.PATH: lambda: slug,
-        Source.API_KEY: lambda: new_key_text(tenant_id).text,
+        Source.API_KEY: lambda: new_key_text(tenant_id, is_test=False).text,
         Source.TOKEN: lambda: token_issuer.TokenIssuer(tenant_id).sign(),
         Source.SUBDOMAIN: lambda: f"{slug}.{DOMAIN}:443",
         Source.CUSTOM_HOST: lambda: add_host(tenant_id).upper(),
@@ -154,7 +154,7 @@ async def test_former_slug_as_a_subdomain_names_the_same_tenant(cast: Cast) -> N
 async def test_main_host_and_no_domain_read_nothing(
     cast: Cast, environment: Callable[[str, str], None]
 ) -> None:
-    key = new_key_text(cast.acme).text
+    key = new_key_text(cast.acme, is_test=False).text
     async with recorded_round_trips() as round_trips:
         round_trips.start()
         for host in ("localhost:3000", "LOCALHOST", "localhost.", ""):

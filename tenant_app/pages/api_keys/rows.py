@@ -11,7 +11,7 @@ from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES, Role, can_
 from shared.api_keys.keys import KeyState, KeyView
 from shared.core.config import settings
 from shared.core.context import Ctx
-from shared.tenancy.key_texts import LIVE_PREFIX
+from shared.tenancy.key_texts import LIVE_PREFIX, TEST_PREFIX
 from shared.tenancy.service_accounts import ServiceAccountView
 from shared.ui.tables import TONE_BY_LABEL, Column
 from tenant_app.permission_boxes import (
@@ -121,7 +121,7 @@ def key_row(ctx: Ctx, key: KeyView) -> KeyRow:
         created_at=key.created_at.isoformat(),
         last_used_at=key.last_used_at.isoformat() if key.last_used_at else "",
         last_used_address=key.last_used_address,
-        previous_hint=key.previous_hint.removeprefix(LIVE_PREFIX),
+        previous_hint=key.previous_hint.removeprefix(LIVE_PREFIX).removeprefix(TEST_PREFIX),
         previous_ends_at=key.previous_ends_at.isoformat() if key.previous_ends_at else "",
         networks="\n".join(key.networks),
         origins="\n".join(key.origins),
