@@ -39,6 +39,8 @@ class TenantHeader:
     created_at: str = ""
     setup: str = ""
     setup_note: str = ""
+    live_tenant_id: str = ""  # of a test tenant
+    test_tenant_id: str = ""  # of a live tenant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ def tenant_header(tenant: TenantSummary) -> TenantHeader:
         setup=f"{tenant.steps_done} of {tenant.steps} steps",
         setup_note=setup_said
         or ("Finished" if not open_steps else labels.plural(open_steps, "step left", "steps left")),
+        live_tenant_id=tenant.live_tenant_id,
+        test_tenant_id=tenant.test_tenant_id,
     )
 
 

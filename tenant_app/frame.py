@@ -7,7 +7,7 @@ import reflex as rx
 from shared.access import actions
 from shared.ui import shell
 from shared.ui.admission import Admission
-from shared.ui.banners import banner, local_time, test_mode_banner
+from shared.ui.banners import banner, local_time, test_data_banner, test_mode_banner
 from shared.ui.menus import MenuContext
 from shared.ui.shell import link
 from tenant_app.nav import NAV, page_href
@@ -74,7 +74,14 @@ def page(
         nav=NAV,
         current=current,
         menu_context=MENU_CONTEXT,
-        banner=rx.fragment(test_mode_banner(Shell.test_mode), plan_notice(current)),
+        banner=rx.fragment(
+            test_data_banner(
+                Shell.live_tenant != "",
+                link("Leave test mode", f"/t/{Shell.live_tenant}/home", class_name="btn"),
+            ),
+            test_mode_banner(Shell.test_mode),
+            plan_notice(current),
+        ),
         admission=Admission,
         retry=load,
         upsell_action=upsell_action(),

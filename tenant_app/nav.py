@@ -17,7 +17,14 @@ def page_href(page: str) -> Any:
 NAV = {
     "": [
         NavLink("Home", page_href("home"), "house", in_tab_bar=True),
-        NavLink("Notifications", page_href("notifications"), "bell", in_tab_bar=True, count=Shell.unread),
+        NavLink(
+            "Notifications",
+            page_href("notifications"),
+            "bell",
+            in_tab_bar=True,
+            count=Shell.unread,
+            visible=is_visible(actions.NOTIFICATION_READ),
+        ),
     ],
     "Organisation": [
         NavLink(

@@ -9,6 +9,7 @@ import reflex as rx
 
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
+from shared.access.decision import decide
 from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.tenancy import entry, notifications, plan_notice, tenants
@@ -42,7 +43,8 @@ class Shell(TenantState):
     locked_actions: list[str] = []  # actions that are refused because of the plan
     hidden_actions: list[str] = []  # actions that are refused because of the role
     notice: plan_notice.PlanNotice = NO_NOTICE
-    test_mode: bool = False
+    test_mode: bool = False  # of our Stripe account
+    live_tenant: str = ""  # id, while a test tenant is open
     unread: str = ""
     organisations: list[OrganisationLink] = []
 
@@ -57,7 +59,7 @@ class Shell(TenantState):
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
         """`places`: None leaves the list of organisations as it is."""
         branding, unread, self.notice = frame_data
-        self.test_mode = settings().shows_test_mode
+        self.test_mode, self.live_tenant = settings().shows_test_mode, ctx.live_tenant_id
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
         self.logo_url = f"/t/{ctx.slug}/logo?v={branding.logo_digest[:12]}" if branding.logo_digest else ""
         self.brand_css = theme.brand_css(branding.colour)
@@ -112,7 +114,7 @@ class PageState(TenantState):
 async def _read_frame(ctx: Ctx) -> FrameData:
     return (
         await tenants.get_branding(ctx),
-        await notifications.count_unread(ctx),
+        await notifications.count_unread(ctx) if decide(ctx, actions.NOTIFICATION_READ).allowed else 0,
         await plan_notice.get_notice(ctx) or NO_NOTICE,
     )
 

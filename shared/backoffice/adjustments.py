@@ -73,7 +73,7 @@ async def request_adjustment(
     digits = _check_request(kind, amount, currency, code)
     if amount > LARGE_AMOUNT * 10**digits:
         policy.require_operator(octx, actions.OP_BILLING_ADJUST_ANY)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         await _check_billing_state(ctx, kind, amount, currency, invoice_id)
         row = BillingAdjustment(
@@ -114,7 +114,7 @@ async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str
     """Submits an adjustment again that the provider hasn't confirmed. Raises NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         row = await repository.get_adjustment(ctx, adjustment_id)
         if row is None:

@@ -41,7 +41,7 @@ async def request_end(octx: OperatorCtx, tenant_id: str, subscription_id: str, r
     """
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         charged_ids = await list_charged_ids(ctx)
         if subscription_id not in charged_ids:
@@ -71,7 +71,7 @@ async def request_end(octx: OperatorCtx, tenant_id: str, subscription_id: str, r
         )
         for refund in refunds
     ]
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         audit_log.record(ctx, "billing.duplicate_ended", subscription_id, reason=reason_text)
         # One after another: each looks at what the one before has left.
         await queue.put_tenant_job(

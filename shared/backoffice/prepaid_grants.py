@@ -46,7 +46,7 @@ async def grant_credits(
     _check_grant(amount, code, priority, expires_at)
     if amount > LARGE_AMOUNT * 10 ** money.require_currency(currency).digits:
         policy.require_operator(octx, actions.OP_BILLING_ADJUST_ANY)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         grant = PrepaidGrant(
             tenant_id=tenant_id,
@@ -74,7 +74,7 @@ async def void_grant(octx: OperatorCtx, tenant_id: str, grant_id: str, reason: R
     """Voids what is left of a grant. Returns the amount. Raises NotFound, Conflict where nothing is left."""
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         grant = await balance.lock_grant(ctx, grant_id)
         if grant is None:
             raise NotFound("These credits don't exist.", "Reload the page.")

@@ -96,7 +96,7 @@ async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: Reason | 
     """`reason`: of the visit, if one was stated. Raises NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     reason_text = use_reason(octx, reason, tenant_id) if reason else VISIT_REASON
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         access = build_tenant_access(*await assignments.get_snapshot(ctx))
         counts = {
             name: await decision_history.count_usage_at(ctx, name, access.snapshot.at) for name in LIMITS
@@ -213,7 +213,7 @@ async def _lock_for_change(octx: OperatorCtx, tenant_id: str, reason: str) -> As
 
     The caller checks the permission. Raises Invalid, NotFound, Conflict for a deleted tenant.
     """
-    async with entry.enter_as_operator(octx, tenant_id, reason) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state is TenantState.DELETED:
             raise Conflict(f"{tenant.name} has been deleted.", "It can no longer be changed.")

@@ -86,7 +86,7 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
     """Raises Invalid without a reason, NotFound."""
     policy.require_operator(octx, actions.OP_BILLING_READ)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant_customers = await tenant_billing_repository.list_customers(ctx)
         charged_ids = await duplicate_subscriptions.list_charged_ids(ctx)
         return BillingDetails(
@@ -118,7 +118,7 @@ async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: Reason) -
     """Requests a sync of this tenant's customer. Returns the id of the run. Raises Invalid, NotFound, Conflict."""
     policy.require_operator(octx, actions.OP_BILLING_RECONCILE)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         customer_id = await customers.find_id(ctx)
         if not customer_id:
             raise Conflict(

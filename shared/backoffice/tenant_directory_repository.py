@@ -4,7 +4,8 @@ The first half reads across tenants, in a transaction with a reason; the second 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +20,12 @@ from sqlalchemy import (
     func,
     literal,
     or_,
+    text,
     true,
 )
 from sqlalchemy import select as columns
 from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -42,6 +45,7 @@ from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.entitlements.models import Plan, PlanVersion, TenantPlan
 from shared.identity.models import User
+from shared.tenancy import siblings
 from shared.tenancy.models import (
     Invitation,
     InvitationStatus,
@@ -55,6 +59,7 @@ from shared.tenancy.models import (
     TenantState,
 )
 
+SHOW_TEST_TENANTS = text("select set_config('app.test_tenants', :value, true)")
 EMAIL_SHAPE = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 # Of one tenant: the statement counts only for the tenants that it shows.
 _membership_stats = (
@@ -110,6 +115,21 @@ _assigned_plan_name = (
     .correlate(Tenant)
     .scalar_subquery()
 )
+_other_tenant = aliased(Tenant)
+_live_name = (
+    columns(col(_other_tenant.name))
+    .where(col(_other_tenant.id) == col(Tenant.live_tenant_id))
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+# None in lists, which read no test tenants.
+_test_tenant_id = (
+    columns(col(_other_tenant.id))
+    .where(col(_other_tenant.live_tenant_id) == col(Tenant.id))
+    .correlate(Tenant)
+    .scalar_subquery()
+)
+_tenant_name = func.coalesce(_live_name + siblings.NAME_SUFFIX, col(Tenant.name))
 _plan_name = func.coalesce(_assigned_plan_name, "None yet")
 _active_member_count: SQLColumnExpression[int] = (
     columns(func.count())
@@ -174,7 +194,7 @@ def _select_summaries(matched: SQLColumnExpression[str]) -> Select[Any]:
     statement = columns(
         col(Tenant.id),
         col(Tenant.slug),
-        col(Tenant.name),
+        _tenant_name,
         col(Tenant.state),
         col(Tenant.state_reason),
         col(Tenant.suspension_message),
@@ -188,6 +208,8 @@ def _select_summaries(matched: SQLColumnExpression[str]) -> Select[Any]:
         _step_counts.c.done,
         _step_counts.c.failed,
         matched,
+        func.coalesce(col(Tenant.live_tenant_id), ""),
+        func.coalesce(_test_tenant_id, ""),
     )
     return statement.select_from(Tenant).join(_membership_stats, true()).join(_step_counts, true())
 
@@ -237,7 +259,22 @@ async def search_tenants(
     ]
 
 
+@asynccontextmanager
+async def _including_test_tenants(session: AsyncSession) -> AsyncIterator[None]:
+    """For what names single tenants. Lists and counts see live tenants only: the policy of `tenant` says so."""
+    connection = await session.connection()
+    await connection.execute(SHOW_TEST_TENANTS, {"value": "on"})
+    yield
+    await connection.execute(SHOW_TEST_TENANTS, {"value": ""})
+
+
 async def get_tenant(session: AsyncSession, tenant_id: str) -> TenantSummary | None:
+    """Also a test tenant."""
+    async with _including_test_tenants(session):
+        return await _get_tenant(session, tenant_id)
+
+
+async def _get_tenant(session: AsyncSession, tenant_id: str) -> TenantSummary | None:
     records = await _fetch_all(session, _select_summaries(literal("")).where(col(Tenant.id) == tenant_id))
     return TenantSummary(*records[0]) if records else None
 
@@ -291,12 +328,14 @@ async def list_unfinished_provisioning(session: AsyncSession, limit: int) -> Seq
 
 
 async def list_tenant_names(session: AsyncSession, tenant_ids: Sequence[str]) -> dict[str, str]:
+    """By id. The names of test tenants say so."""
     statement = (
-        columns(col(Tenant.id), col(Tenant.name))
+        columns(col(Tenant.id), _tenant_name)
         .where(col(Tenant.id).in_(tenant_ids) if tenant_ids else false())
         .order_by(col(Tenant.id))
     )
-    return dict(await _fetch_all(session, statement))
+    async with _including_test_tenants(session):
+        return dict(await _fetch_all(session, statement))
 
 
 async def list_unbilled_usage(session: AsyncSession, limit: int) -> Sequence[UnbilledUsage]:

@@ -8,7 +8,11 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 
 @dataclass(frozen=True, slots=True)
 class TenantSummary:
-    """A tenant in a list. `matched_member`: the member whose email address was searched, "" for other matches."""
+    """A tenant in a list. `matched_member`: the member whose email address was searched, "" for other matches.
+
+    `live_tenant_id`: of a test tenant, else "". `test_tenant_id`: of a live tenant that is read by its id, "" while test mode
+    is off.
+    """
 
     id: str
     slug: str
@@ -26,6 +30,8 @@ class TenantSummary:
     steps_done: int
     steps_failed: int
     matched_member: str
+    live_tenant_id: str
+    test_tenant_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ async def grant_trial(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None
     """Its next checkout of a plan with a trial has one. Raises Conflict with a subscription or an unused grant."""
     policy.require_operator(octx, actions.OP_BILLING_ADJUST)
     reason_text = use_reason(octx, reason, tenant_id)
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         if await subscriptions.get_plan_subscription(ctx) is not None:
             raise Conflict(

@@ -36,7 +36,7 @@ async def settle(
     reason_text = use_reason(octx, reason, tenant_id)
     if code not in SETTLEMENTS:
         raise Invalid("Choose how it was settled.", "Choose one of the answers.", fields={"code": "Missing"})
-    async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         quantities = await repository.settle(ctx, problem, meter, last_id)
         if not quantities:
             raise Conflict(

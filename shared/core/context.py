@@ -1,11 +1,10 @@
 """Who acts, for whom, with what rights. Always the first argument, never a global.
 
 `Ctx` is one actor inside one tenant, `OperatorCtx` is an operator outside of all of them: two types, so that the
-type checker refuses to hand one to the other's service. Only `shared.tenancy.entry` builds them
+type checker refuses to hand one to the other's service. Only `shared.tenancy.entry` and `siblings` build them
 (`tests/test_architecture.py` looks).
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -70,7 +69,18 @@ class Rights:
 
     def with_verdicts(self, verdicts: Mapping[str, str]) -> "Rights":
         """The same with these reasons besides; they come first."""
-        return dataclasses.replace(self, verdicts={**self.verdicts, **verdicts})
+        return Rights(
+            self.plan,
+            self.plan_name,
+            self.plan_version,
+            self.billing_status,
+            self.features,
+            self.limits,
+            self.flags,
+            {**self.verdicts, **verdicts},
+            self.wording,
+            self.suspension_message,
+        )
 
 
 @dataclass(frozen=True, slots=True)

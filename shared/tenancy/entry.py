@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access import decision_counts
 from shared.access.permissions import OperatorPermission, Permission
+from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids
@@ -294,8 +295,24 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
 
 
 @asynccontextmanager
+async def enter_live_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> AsyncIterator[Ctx]:
+    """As `enter_as_operator`, for plan and bill. Raises Refused (test_mode) for a test tenant, which has neither."""
+    async with enter_as_operator(octx, tenant_id, reason) as ctx:
+        if ctx.is_test:
+            raise Refused(
+                "This is a test tenant: plan and bill are those of its live tenant.",
+                "Open the live tenant.",
+                reason=Reason.TEST_MODE,
+            )
+        yield ctx
+
+
+@asynccontextmanager
 async def read_across_tenants(octx: OperatorCtx, reason: str) -> AsyncIterator[AsyncSession]:
-    """Read across tenants. The reason is recorded in the operator audit log. Raises Invalid without one."""
+    """Read across live tenants. The reason is recorded in the operator audit log. Raises Invalid without one.
+
+    The policy of `tenant` hides test tenants from every list and count that joins it.
+    """
     reason = clean_reason(reason)
     await record_cross_tenant_read(octx, reason)
     await db.clear_scope(octx.session, reason=reason)

@@ -48,7 +48,7 @@ async def add(
 ) -> str:
     """Notify a member. Returns the id, "" when `dedupe` already exists. For services and jobs.
 
-    Nobody is notified of what happens in a test tenant.
+    There are no notifications in a test tenant.
     """
     if ctx.is_test:
         return ""

@@ -3,16 +3,15 @@
 Members, roles, plan and state are those of the live tenant. Objects that were loaded before are detached afterwards.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from shared.access.actions import list_live_only_reasons
 from shared.core import db
 from shared.core.context import Ctx, Rights
 from shared.core.errors import Conflict
 from shared.tenancy import tenant_repository
-from shared.tenancy.models import Tenant
+from shared.tenancy.models import Tenant, TenantMode, TenantState
 
 NAME_SUFFIX = " (test)"
 
@@ -39,20 +38,39 @@ async def require_test_tenant(ctx: Ctx) -> Tenant:
     return tenant
 
 
+async def add_test_tenant(ctx: Ctx, slug: str) -> Tenant | None:
+    """For the service that turns test mode on. None where the slug is taken."""
+    tenant = Tenant(
+        slug=slug,
+        name=name_test_tenant(ctx.tenant_name),
+        state=TenantState.ACTIVE,
+        mode=TenantMode.TEST,
+        live_tenant_id=ctx.tenant_id,
+        live_tenant_mode=TenantMode.LIVE.value,
+    )
+    async with _switch_tenant(ctx, tenant.id):
+        is_added = await tenant_repository.add_tenant(ctx.session, tenant)
+    return tenant if is_added else None
+
+
+async def delete_rows(test_ctx: Ctx, tables: Sequence[str]) -> None:
+    """All rows that the test tenant has in these tables. For the service that has checked the permission."""
+    await tenant_repository.delete_test_rows(test_ctx, tables)
+
+
 @asynccontextmanager
 async def enter_test_tenant(ctx: Ctx, tenant: Tenant) -> AsyncIterator[Ctx]:
     """`ctx`: of the live tenant, whose permissions the services have checked. `tenant`: its test tenant."""
     assert tenant.live_tenant_id == ctx.tenant_id
-    test_ctx = replace(
-        ctx,
-        tenant_id=tenant.id,
-        slug=tenant.slug,
-        tenant_name=name_test_tenant(ctx.tenant_name),
-        rights=limit_to_test_mode(ctx.rights),
-        live_tenant_id=ctx.tenant_id,
-    )
     async with _switch_tenant(ctx, tenant.id):
-        yield test_ctx
+        yield _build_ctx(
+            ctx,
+            tenant_id=tenant.id,
+            slug=tenant.slug,
+            tenant_name=name_test_tenant(ctx.tenant_name),
+            live_tenant_id=ctx.tenant_id,
+            rights=limit_to_test_mode(ctx.rights),
+        )
 
 
 @asynccontextmanager
@@ -62,7 +80,38 @@ async def enter_live_tenant(ctx: Ctx) -> AsyncIterator[Ctx]:
         yield ctx
         return
     async with _switch_tenant(ctx, ctx.live_tenant_id):
-        yield replace(ctx, tenant_id=ctx.live_tenant_id, live_tenant_id="")
+        yield _build_ctx(
+            ctx,
+            tenant_id=ctx.live_tenant_id,
+            slug=ctx.slug,
+            tenant_name=ctx.tenant_name,
+            live_tenant_id="",
+            rights=ctx.rights,
+        )
+
+
+def _build_ctx(
+    ctx: Ctx, *, tenant_id: str, slug: str, tenant_name: str, live_tenant_id: str, rights: Rights
+) -> Ctx:
+    """The same actor in the same transaction, with no other role, permissions and scopes."""
+    return Ctx(
+        tenant_id=tenant_id,
+        slug=slug,
+        tenant_name=tenant_name,
+        tenant_state=ctx.tenant_state,
+        actor=ctx.actor,
+        role=ctx.role,
+        role_name=ctx.role_name,
+        permissions=ctx.permissions,
+        rights=rights,
+        request_id=ctx.request_id,
+        session=ctx.session,
+        session_hash=ctx.session_hash,
+        impersonator_id=ctx.impersonator_id,
+        key_holder_id=ctx.key_holder_id,
+        scopes=ctx.scopes,
+        live_tenant_id=live_tenant_id,
+    )
 
 
 @asynccontextmanager

@@ -8,8 +8,6 @@ from shared.test_mode.actions import TEST_MODE_READ, TEST_MODE_TURN_ON
 
 
 class TestMode(ApiOutput):
-    __test__ = False  # pytest would collect it
-
     is_on: bool
     tenant_id: str = Field(description="Of the test organisation, or empty", examples=["ten_acme_test"])
     slug: str = Field(description="Part of the address of its pages, or empty", examples=["acme-test"])

@@ -14,8 +14,8 @@ from shared.core.context import Ctx
 from shared.core.errors import Conflict
 from shared.core.ids import ALPHABET
 from shared.files import retention
-from shared.tenancy import naming, provisioning, siblings, tenant_repository, tenants
-from shared.tenancy.models import Tenant, TenantMode, TenantState
+from shared.tenancy import naming, provisioning, siblings, tenants
+from shared.tenancy.models import Tenant
 from shared.test_mode.actions import TEST_DATA_DELETE, TEST_MODE_READ, TEST_MODE_TURN_ON
 
 MAX_SLUG_ATTEMPTS = 5
@@ -32,8 +32,6 @@ KEPT_TABLES = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestModeView:
     """`tenant_id`, `slug`: of the test tenant, "" while test mode is off."""
-
-    __test__ = False  # pytest would collect it
 
     tenant_id: str = ""
     slug: str = ""
@@ -71,7 +69,7 @@ async def delete_data(ctx: Ctx) -> None:
     tenant = await siblings.require_test_tenant(ctx)
     async with siblings.enter_test_tenant(ctx, tenant) as test_ctx:
         tables = [table for table in registry.list_erase_order() if table not in KEPT_TABLES]
-        await tenant_repository.delete_test_rows(test_ctx, tables)
+        await siblings.delete_rows(test_ctx, tables)
         await retention.expire_all(test_ctx)
         await live_events.refresh_pages(test_ctx.session, tenant.id, "tenant")
     audit_log.record(ctx, "test_data.deleted", tenant.id)
@@ -81,17 +79,9 @@ async def delete_data(ctx: Ctx) -> None:
 async def _add_tenant(ctx: Ctx) -> Tenant:
     """Raises Conflict."""
     for attempt in range(MAX_SLUG_ATTEMPTS):
-        tenant = Tenant(
-            slug=_suggest_slug(ctx.slug, attempt),
-            name=siblings.name_test_tenant(ctx.tenant_name),
-            state=TenantState.ACTIVE,
-            mode=TenantMode.TEST,
-            live_tenant_id=ctx.tenant_id,
-            live_tenant_mode=TenantMode.LIVE.value,
-        )
-        async with siblings.enter_test_tenant(ctx, tenant):
-            if await tenant_repository.add_tenant(ctx.session, tenant):
-                return tenant
+        tenant = await siblings.add_test_tenant(ctx, _suggest_slug(ctx.slug, attempt))
+        if tenant is not None:
+            return tenant
     raise Conflict("We couldn't find a free address for test mode.", "Try again.")
 
 

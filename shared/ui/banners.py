@@ -51,6 +51,12 @@ def test_mode_banner(is_shown: Any) -> rx.Component:
     return rx.cond(is_shown, banner(text, tone="warn", glyph="flask-conical"))
 
 
+def test_data_banner(is_shown: Any, live_link: rx.Component) -> rx.Component:
+    """Shown on every page of a test tenant."""
+    text = rx.fragment(rx.el.b("Test data. "), "Nothing here is billed or counted.")
+    return rx.cond(is_shown, banner(text, action=live_link, tone="warn", glyph="flask-conical"))
+
+
 def empty_state(
     title: str, description: str, action: rx.Component | None = None, glyph: str = "inbox"
 ) -> rx.Component:

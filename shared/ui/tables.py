@@ -11,7 +11,7 @@ TONES = {  # the whole vocabulary: a status not in this table has no badge
     "ok": ("Active", "Delivered", "Done", "Intact", "On for everyone", "Paid", "Verified"),
     "accent": ("Current", "New", "Running", "You"),
     "wait": ("Invited", "Open", "Pending", "Queued", "Unverified", "Waiting"),
-    "warn": ("Expired", "Expires soon", "Near limit", "Operator", "Retrying", "Stale"),
+    "warn": ("Expired", "Expires soon", "Near limit", "Operator", "Retrying", "Stale", "Test"),
     "bad": ("Broken", "Failed", "Killed", "Locked", "Not delivered", "Over limit", "Overdue", "Suspended"),
     "idle": (
         "Deactivated",

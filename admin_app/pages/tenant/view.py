@@ -57,6 +57,13 @@ def overview_tab() -> rx.Component:
     details = rx.el.ul(
         line("Address", rx.el.code(f"/t/{TenantPageState.header.slug}", class_name="mono")),
         line("Plan", TenantPageState.header.plan),
+        rx.cond(
+            TenantPageState.header.test_tenant_id != "",
+            line(
+                "Test mode",
+                link("Open the test tenant", f"/tenants/{TenantPageState.header.test_tenant_id}"),
+            ),
+        ),
         line("Created", local_time(TenantPageState.header.created_at, "", "moment")),
         line(
             "Id",
@@ -232,7 +239,10 @@ def tenant_page_header() -> rx.Component:
         skeleton_block("240px"),
     )
     title = rx.cond(TenantPageState.loaded, header.name, skeleton_block("160px", "24px"))
-    state = rx.cond(TenantPageState.loaded, badge(header.state, header.tone))
+    state = rx.cond(
+        TenantPageState.loaded,
+        rx.fragment(badge(header.state, header.tone), rx.cond(header.live_tenant_id != "", badge("Test"))),
+    )
     return page_header(
         title,
         breadcrumbs=crumbs,
@@ -273,11 +283,23 @@ def tenant_page() -> rx.Component:
             glyph="ban",
         ),
     )
+    test_note = rx.cond(
+        TenantPageState.header.live_tenant_id != "",
+        banner(
+            rx.fragment(rx.el.b("Test data. "), "Members, plan and bill are those of the live tenant."),
+            action=link(
+                "Open the live tenant",
+                f"/tenants/{TenantPageState.header.live_tenant_id}",
+                class_name="btn",
+            ),
+            glyph="flask-conical",
+        ),
+    )
     return page(
         tenant_page_header(),
         panels,
         tenant_dialogs(),
         current="Tenants",
         load=TenantPageState.load,
-        banner=suspended,
+        banner=rx.fragment(suspended, test_note),
     )

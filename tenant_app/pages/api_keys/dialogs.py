@@ -16,7 +16,7 @@ from shared.ui.controls import (
 from shared.ui.dialogs import confirm_field, form_dialog, result_dialog
 from shared.ui.one_time_secret import one_time_secret
 from shared.ui.panels import small
-from tenant_app.pages.api_keys.rows import DEFAULT_OVERLAP, LIFETIMES, MYSELF, OVERLAPS
+from tenant_app.pages.api_keys.rows import DEFAULT_OVERLAP, LIFETIMES, LIVE, MODES, MYSELF, OVERLAPS
 from tenant_app.pages.api_keys.state import SECRET_DIALOG, ApiKeysState
 
 
@@ -80,6 +80,7 @@ def _create_dialog() -> rx.Component:
         "New API key",
         "Choose what it can do. A key never has more permissions than whoever it acts for.",
         _name_field(),
+        rx.cond(ApiKeysState.test_slug != "", radio_cards("Mode", "mode", MODES, value=LIVE)),
         _choice("Acts for", "holder", ApiKeysState.holders, MYSELF),
         _scope_fields(),
         _choice("Expires", "lifetime", LIFETIMES, LIFETIMES[0][0]),

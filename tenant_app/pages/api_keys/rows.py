@@ -46,6 +46,11 @@ OVERLAPS = [
     ("168", "7 days", "Both secrets work until then."),
 ]
 MYSELF = "me"
+LIVE, TEST = "live", "test"
+MODES = [
+    (LIVE, "Live", "Reaches the data of your organisation."),
+    (TEST, "Test", "Reaches test data only. You find the key in test mode."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
-from shared.access.decision import decide, has_permission
+from shared.access.decision import decide
 from shared.access.refusal_messages import build_refusal
 from shared.access.roles import Role
 from shared.api_keys import keys
@@ -21,7 +21,10 @@ from shared.api_keys.keys import CreatedKey, KeyRequest, KeyView
 from shared.core.context import Ctx
 from shared.core.paging import Page
 from shared.tenancy import roles, service_accounts
+from shared.tenancy.models import TenantMode
 from shared.tenancy.service_accounts import ServiceAccountView
+from shared.test_mode import test_tenants
+from shared.test_mode.actions import TEST_MODE_READ
 from shared.ui.admission import Upsell, upsell_for
 from shared.ui.authorize import needs
 from shared.ui.dialogs import ConfirmForm
@@ -63,6 +66,7 @@ class BaseKeyForm(Form):
 class BaseKeyCreationForm(BaseKeyForm):
     lifetime: Annotated[str, choice_of(dict(LIFETIMES))]
     holder: Annotated[str, id_of("sac")] | Literal["me"] = "me"
+    mode: Literal["", "live", "test"] = ""
 
     def build_request(self) -> KeyRequest:
         lifetime = None if self.lifetime == "never" else timedelta(days=int(self.lifetime))
@@ -73,6 +77,7 @@ class BaseKeyCreationForm(BaseKeyForm):
             networks=_split(self.networks),
             origins=_split(self.origins),
             service_account_id="" if self.holder == MYSELF else self.holder,
+            mode=TenantMode(self.mode) if self.mode else None,
         )
 
 
@@ -109,6 +114,7 @@ class PageData(NamedTuple):
     keys: Page[KeyView]
     accounts: Sequence[ServiceAccountView]
     roles_by_key: dict[str, Role]
+    test_slug: str
 
 
 class ApiKeysState(ServiceAccountsState, ListState, PageState):
@@ -123,6 +129,7 @@ class ApiKeysState(ServiceAccountsState, ListState, PageState):
     subject: KeyRow = KeyRow()
     groups: list[PermissionGroupRow] = []
     holders: list[tuple[str, str]] = []
+    test_slug: str = ""  # of the test tenant; "" in test mode and while it is off
     curl_text: str = ""
     python_text: str = ""
 
@@ -138,12 +145,15 @@ class ApiKeysState(ServiceAccountsState, ListState, PageState):
     async def _read(self, ctx: Ctx) -> PageData:
         key_page = await keys.list_keys(ctx, after=self._cursor(), limit=PAGE_SIZE)
         accounts: Sequence[ServiceAccountView] = ()
-        if has_permission(ctx, actions.SERVICE_ACCOUNT_READ):
+        if decide(ctx, actions.SERVICE_ACCOUNT_READ).allowed:
             accounts = (await service_accounts.list_accounts(ctx, limit=service_accounts.MAX_ACCOUNTS)).rows
-        return PageData(ctx, key_page, accounts, {role.key: role for role in await roles.list_roles(ctx)})
+        roles_by_key = {role.key: role for role in await roles.list_roles(ctx)}
+        is_live = decide(ctx, TEST_MODE_READ).allowed
+        test_slug = (await test_tenants.get(ctx)).slug if is_live else ""
+        return PageData(ctx, key_page, accounts, roles_by_key, test_slug)
 
     def _show(self, page_data: PageData) -> None:
-        ctx, key_page, accounts, roles_by_key = page_data
+        ctx, key_page, accounts, roles_by_key, self.test_slug = page_data
         self.rows = [key_row(ctx, key) for key in key_page.rows]
         self._show_page(key_page, "key")
         self.accounts = [account_row(ctx, roles_by_key, account) for account in accounts]

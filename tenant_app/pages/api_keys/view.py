@@ -104,6 +104,12 @@ def _used_ago(key: KeyRow) -> rx.Component:
     return rx.cond(key.last_used_at != "", used, "never used")
 
 
+def _test_mode_link() -> rx.Component:
+    """From the live keys to those of test mode."""
+    test_keys = link("Keys of test mode", f"/t/{ApiKeysState.test_slug}/api-keys")
+    return rx.cond(ApiKeysState.test_slug != "", rx.fragment(" · ", test_keys))
+
+
 def keys_panel() -> rx.Component:
     no_keys = empty_state(
         "No API keys",
@@ -139,7 +145,9 @@ def api_keys_page() -> rx.Component:
         page_header(
             "API keys",
             description=rx.fragment(
-                "Programs use them to call the API. ", link("Audit log", page_href("audit"))
+                "Programs use them to call the API. ",
+                link("Audit log", page_href("audit")),
+                _test_mode_link(),
             ),
             actions=[guard_control(API_KEY_CREATE, new, "New key", glyph="plus")],
         ),

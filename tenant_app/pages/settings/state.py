@@ -10,10 +10,14 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
+from shared.core.context import Ctx
 from shared.tenancy import logos, tenants
+from shared.test_mode import test_tenants
+from shared.test_mode.actions import TEST_DATA_DELETE, TEST_MODE_TURN_ON
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
+from shared.ui.dialogs import ConfirmForm
 from shared.ui.forms import VersionedForm, parse_line
 from tenant_app.shell import PageState
 
@@ -35,13 +39,14 @@ class ColourForm(VersionedForm):
 class SettingsState(DialogState, PageState):
     reads: ClassVar[Action] = actions.SETTINGS_READ
     opens_dialogs: ClassVar[Action] = actions.SETTINGS_WRITE
-    dialogs: ClassVar[Sequence[str]] = ("slug",)
+    dialogs: ClassVar[Sequence[str]] = ("slug", "delete_test_data")
     loaded: bool = False
     version: int = 1  # of name and slug, as the forms show them
     branding_version: int = 1  # of colour and logo, as the forms show them
     name: str = ""
     name_draft: str = ""  # the field's value, saved or not
     slug: str = ""
+    test_slug: str = ""  # of the test tenant; "" while test mode is off
     colour: str = ""
     colour_draft: str = ""  # the field's value, saved or not
     contrast_text: str = ""
@@ -52,7 +57,7 @@ class SettingsState(DialogState, PageState):
     @needs(actions.SETTINGS_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(SettingsState.load, "settings") as ctx:
-            settings_view = await tenants.get_settings(ctx)
+            settings_view, self.test_slug = await tenants.get_settings(ctx), await _read_test_slug(ctx)
         if not self.is_hydrated:  # the reader opened or reloaded the page
             self.loaded = False
             await self._clear_field_errors()
@@ -140,3 +145,23 @@ class SettingsState(DialogState, PageState):
             await logos.remove(ctx, version=self.branding_version)
         success = rx.toast.success("Removed the logo.", description="We show the first letter instead.")
         return [SettingsState.load, success]
+
+    @rx.event
+    @needs(TEST_MODE_TURN_ON)
+    async def turn_on_test_mode(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            self.test_slug = (await test_tenants.turn_on(ctx)).slug
+        return rx.toast.success("Turned on test mode.", description="Members enter it with their own roles.")
+
+    @rx.event
+    @needs(TEST_DATA_DELETE)
+    async def delete_test_data(self, payload: dict[str, Any]) -> EventSpec:
+        ConfirmForm.read(payload).check(self.test_slug)
+        async with self._ctx() as ctx:
+            await test_tenants.delete_data(ctx)
+        self._close_dialog()
+        return rx.toast.success("Deleted the test data.", description="API keys and the audit log are kept.")
+
+
+async def _read_test_slug(ctx: Ctx) -> str:
+    return (await test_tenants.get(ctx)).slug
