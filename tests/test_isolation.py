@@ -43,6 +43,7 @@ KINDS = {
     "people",
     "routes",
     "services",
+    "siblings",
     "sockets",
     "tables",
 }

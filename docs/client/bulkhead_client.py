@@ -223,6 +223,7 @@ class KeyCreation(TypedDict):
     origins: NotRequired[list[str]]
     expires_at: NotRequired[str | None]
     service_account_id: NotRequired[str | None]
+    mode: NotRequired[Literal["live", "test"] | None]
 
 
 class KeyInput(TypedDict):
@@ -413,6 +414,12 @@ class Settings(TypedDict):
 
 class SettingsChange(TypedDict):
     name: str
+
+
+class TestMode(TypedDict):
+    is_on: bool
+    tenant_id: str
+    slug: str
 
 
 class TraceLayer(TypedDict):
@@ -1078,5 +1085,25 @@ class Bulkhead:
             "POST",
             "/api/v1/decisions",
             body=body,
+        )
+        return answer
+
+    def get_test_mode(
+        self,
+    ) -> TestMode:
+        """Read whether test mode is on. Needs the scope `home:read`."""
+        answer: TestMode = self._send(
+            "GET",
+            "/api/v1/test-mode",
+        )
+        return answer
+
+    def turn_on_test_mode(
+        self,
+    ) -> TestMode:
+        """Turn on test mode. Needs the scope `settings:write`."""
+        answer: TestMode = self._send(
+            "POST",
+            "/api/v1/test-mode",
         )
         return answer

@@ -261,7 +261,7 @@ async def search_tenants(
 
 @asynccontextmanager
 async def _including_test_tenants(session: AsyncSession) -> AsyncIterator[None]:
-    """For what names single tenants. Lists and counts see live tenants only: the policy of `tenant` says so."""
+    """For what names single tenants. The policy of `tenant` hides test tenants from all else."""
     connection = await session.connection()
     await connection.execute(SHOW_TEST_TENANTS, {"value": "on"})
     yield

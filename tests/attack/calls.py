@@ -62,6 +62,7 @@ NOT_CALLED = {
     "files.files.build_referenced_path": "signs an id that opens nothing by itself",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
+    "tenancy.siblings": "the door to test mode; attacked as siblings",
     "tenancy.tenant_repository.set_slug": "changes the row that it is handed",
 }
 
@@ -388,6 +389,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "state": lambda world, tenant: billed.load_customer_state(world.claims("customer_id", tenant)[0]),
     "status": lambda *_: "grace",
     "table": lambda *_: TenantOverride,
+    "tables": lambda *_: ["notification"],
     "starts": lambda *_: [now()],
     "ticket": lambda *_: 10**12,
     "threshold": lambda *_: 1_000,

@@ -483,6 +483,13 @@ IN_DATABASE: dict[str, str] = {
     "planted table": "create table planted (tenant_id text, id text); grant select on planted to bulkhead_app",
 }
 
+IN_TEST_MODE: dict[str, str] = {  # in the database as well
+    "test tenants in operators' lists": """
+        alter policy operator_cross_tenant on tenant
+            using ((select current_setting('app.cross_tenant_reason', true)) <> '')
+    """,
+}
+
 # ── in this process ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -522,6 +529,12 @@ def _services_ask_nobody() -> Iterator[None]:
         yield
 
 
+def _live_actions_in_test_mode() -> Any:
+    from shared.tenancy import siblings
+
+    return _replaced(siblings, "limit_to_test_mode", lambda rights: rights)
+
+
 def _key_without_tenant() -> Any:
     from shared.core.cache import CacheKey
 
@@ -532,5 +545,6 @@ IN_PROCESS: dict[str, tuple[str, Callable[[], Any]]] = {  # the part of the suit
     "the session's filter": ("filters", lambda: _without("do_orm_execute")),
     "the session's check of new rows": ("filters", lambda: _without("before_flush")),
     "services ask nobody": ("services", _services_ask_nobody),
+    "live actions in test mode": ("siblings", _live_actions_in_test_mode),
     "a cache key without tenant": ("caches", _key_without_tenant),
 }

@@ -69,6 +69,8 @@ class Mutations:
             await self.open(hole, partial(self._in_apps, hole, parts, app_names))
         for hole, statement in holes.IN_DATABASE.items():
             await self.open(hole, partial(self._in_database, statement))
+        for hole, statement in holes.IN_TEST_MODE.items():
+            await self.open(hole, partial(self._in_database, statement, ("siblings",)))
         for hole, (part, opened) in holes.IN_PROCESS.items():
             await self.open(hole, partial(self._in_process, part, opened))
         if filter_names := [
@@ -104,11 +106,13 @@ class Mutations:
             await attack
         return report
 
-    async def _in_database(self, statement: str) -> Report:
+    async def _in_database(
+        self, statement: str, parts: Collection[str] = ("tables", "jobs", "logins")
+    ) -> Report:
         await self.target.renew()
         with self.target.world.superuser() as superuser:
             superuser.execute(statement)
-        return await suite.run(self.target, ("tables", "jobs", "logins"), renews=False)
+        return await suite.run(self.target, parts, renews=False)
 
     async def _in_process(self, part: str, opened: Callable[[], object]) -> Report:
         with opened():  # type: ignore[attr-defined]
@@ -170,7 +174,7 @@ FILTERS = "filters"
 
 def find() -> list[str]:
     """Names of everything that can be removed."""
-    return [*NOTICED_BY, *holes.IN_DATABASE, *holes.IN_PROCESS, *mutants.find()]
+    return [*NOTICED_BY, *holes.IN_DATABASE, *holes.IN_TEST_MODE, *holes.IN_PROCESS, *mutants.find()]
 
 
 def unknown(names: Collection[str]) -> list[str]:

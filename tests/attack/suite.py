@@ -26,6 +26,7 @@ from tests.attack import (
     people,
     routes,
     services,
+    siblings,
     sockets,
     tables,
     world,
@@ -42,6 +43,7 @@ PARTS = (
     "logins",
     "services",
     "filters",
+    "siblings",
     "inventory",
     "unmarked",
     "sockets",
@@ -148,6 +150,10 @@ async def run(
     await _at_home(target.world, parts, report)
     if "filters" in parts:
         target.probes.update(await filters.attack(target.world, report))
+    if "siblings" in parts:
+        if renews:  # of what the parts before it have left
+            await target.renew()
+        await siblings.attack(target.world, report)
     if app_parts := IN_APPS & set(parts):
         await _of_apps(target, app_parts, holes, app_names, report)
     return report

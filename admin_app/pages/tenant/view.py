@@ -9,6 +9,7 @@ import reflex as rx
 
 from admin_app import labels
 from admin_app.frame import page
+from admin_app.pages.tenant.banners import tenant_banners
 from admin_app.pages.tenant.dialogs import tenant_dialogs
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.rows import TenantMemberRow
@@ -21,7 +22,7 @@ from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.tenancy.models import TenantState
 from shared.ui.audit_list import event_list
-from shared.ui.banners import banner, empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, icon_button
 from shared.ui.dialogs import access_banner, access_form, dialog_opener
 from shared.ui.list_state import list_pager
@@ -268,38 +269,11 @@ def tenant_page() -> rx.Component:
         value=TenantPageState.tab,
         on_change=TenantPageState.choose_tab,
     )
-    suspended = rx.cond(
-        TenantPageState.header.suspended,
-        banner(
-            rx.fragment(
-                rx.el.b("Suspended. "),
-                TenantPageState.header.reason,
-                rx.cond(
-                    TenantPageState.header.suspension_message != "",
-                    rx.fragment(" Members read: ", TenantPageState.header.suspension_message),
-                ),
-            ),
-            tone="bad",
-            glyph="ban",
-        ),
-    )
-    test_note = rx.cond(
-        TenantPageState.header.live_tenant_id != "",
-        banner(
-            rx.fragment(rx.el.b("Test data. "), "Members, plan and bill are those of the live tenant."),
-            action=link(
-                "Open the live tenant",
-                f"/tenants/{TenantPageState.header.live_tenant_id}",
-                class_name="btn",
-            ),
-            glyph="flask-conical",
-        ),
-    )
     return page(
         tenant_page_header(),
         panels,
         tenant_dialogs(),
         current="Tenants",
         load=TenantPageState.load,
-        banner=rx.fragment(suspended, test_note),
+        banner=tenant_banners(),
     )
