@@ -11,8 +11,12 @@ from typing import Any
 import httpx
 
 from shared.access.endpoints import ENDPOINTS, Endpoint, takes_body
+from shared.access.refusal_codes import Reason
 from shared.api_keys import keys
 from shared.tenancy import entry
+from shared.tenancy.key_texts import LIVE_PREFIX, TEST_PREFIX
+from shared.tenancy.models import TenantMode
+from shared.test_mode import test_tenants
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import own_cookie
@@ -75,6 +79,7 @@ class Keys:
     expired: str
     elsewhere: str  # works from another network only
     former_member: str
+    test: str  # of Acme's test tenant
     lacking: Mapping[str, str]  # by scope: a key with every other one
 
     def impostors(self, world: World, app: App) -> list[Caller]:
@@ -86,6 +91,8 @@ class Keys:
             Caller("the secret of Globex under Acme's name", f"{acme[0]}_{globex[2]}"),
             Caller("an invented secret", f"{acme[0]}_{'a' * len(acme[2])}"),
             Caller("half a key", self.acme[:-8]),
+            Caller("a live key that says test", self.acme.replace(LIVE_PREFIX, TEST_PREFIX)),
+            Caller("a test key that says live", self.test.replace(TEST_PREFIX, LIVE_PREFIX)),
             Caller("a revoked key", self.revoked),
             Caller("an expired key", self.expired),
             Caller("a key for another network", self.elsewhere),
@@ -154,12 +161,26 @@ class _Run:
         elif endpoint.method == "GET":
             answer = await self._ask(endpoint, globex)
             self._judge(endpoint, globex, answer, refused=True)
+        await self._attack_with_test_key(endpoint)
         for other in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {
             candidate.method for candidate in ENDPOINTS if candidate.path == endpoint.path
         }:
             answer = await self._ask(replace(endpoint, method=other), Caller("Acme", self.keys.acme))
             refused = answer.status_code == 405
             self._judge(endpoint, Caller(f"{other} instead"), answer, refused=refused)
+
+    async def _attack_with_test_key(self, endpoint: Endpoint) -> None:
+        """It gets what a foreign key gets, and `test_mode` where test mode has nothing of the kind."""
+        caller = Caller("Acme's test key", self.keys.test)
+        answer = await self._ask(endpoint, caller)
+        is_leak = any(word in answer.text for word in self.world.private(self.world.acme))
+        is_absent = answer.status_code == 403 and answer.json()["reason"] == Reason.TEST_MODE
+        refused = is_absent or not _list_parameters(endpoint)
+        if not refused:
+            unknown = await self._ask(endpoint, caller, "zz")
+            refused = answer.status_code == 404 and _strip(answer) == _strip(unknown)
+        name = f"{endpoint.method} {endpoint.path}: {caller.name}: {answer.status_code}"
+        self.report.attempt(KIND, name, refused=refused and not is_leak)
 
     async def control(self, endpoint: Endpoint) -> None:
         answer = await self._ask(endpoint, Caller("Acme", self.keys.acme))
@@ -225,6 +246,8 @@ async def _make_keys(world: World) -> Keys:
             "update membership set state = 'removed', ended_at = now() where tenant_id = %s and user_id = %s",
             [world.acme, world.roles["admin"].user.id],
         )
+    async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
+        await test_tenants.turn_on(ctx)
     asked = {endpoint.action.permission for endpoint in ENDPOINTS if endpoint.action is not None}
     return Keys(
         acme=(await create_for_acme()).text,
@@ -233,6 +256,7 @@ async def _make_keys(world: World) -> Keys:
         expired=expired.text,
         elsewhere=(await create_for_acme(networks=["203.0.113.0/24"])).text,
         former_member=former_member.text,
+        test=(await create_for_acme(mode=TenantMode.TEST)).text,
         lacking={
             scope: (await create_for_acme(scopes=[other for other in scopes if other != scope])).text
             for scope in sorted(asked)

@@ -135,6 +135,21 @@ def _networks_of_keys() -> None:
     _standing_of_keys(networks=())
 
 
+def _mode_of_keys() -> None:
+    """A test key enters the live tenant."""
+    from shared.tenancy import entry_repository
+
+    original = entry_repository.find_key_standing
+
+    async def find(connection: Any, claim: Any) -> Any:
+        standing = await original(connection, claim)
+        if standing is None or not standing.live_tenant_id:
+            return standing
+        return standing._replace(tenant_id=standing.live_tenant_id, live_tenant_id="")
+
+    _replace(entry_repository, "find_key_standing", find)
+
+
 def _tenant(slug: str) -> dict[str, Any] | None:
     from shared.core import db
     from tests.support import database
@@ -407,6 +422,7 @@ def _signatures_of_links() -> None:
 IN_APPS: dict[str, Callable[[], None]] = {
     "holders of links": _holders_of_links,
     "signatures of links": _signatures_of_links,
+    "mode of keys": _mode_of_keys,
     "networks of keys": _networks_of_keys,
     "revocation of keys": _revocation_of_keys,
     "scopes of keys": _scopes_of_keys,

@@ -42,6 +42,7 @@ NOTICED_BY: dict[
     "planted route": (BOTH, ("inventory",)),
     "realm": (ADMIN, ("sockets",)),
     "reason": (ADMIN, ("handlers",)),
+    "mode of keys": (TENANT, ("endpoints",)),
     "networks of keys": (TENANT, ("endpoints",)),
     "redaction": (TENANT, ("canary",)),
     "revocation of keys": (TENANT, ("endpoints",)),
