@@ -138,7 +138,9 @@ async def enter_requester(
         db.transaction(tenant_id=tenant_id) as session,
     ):
         tenant = await _require_active_tenant(session, tenant_id)
-        requester = await repository.find_requester(session, tenant, holder_id, key_id)
+        requester = await repository.find_requester(
+            session, tenant_id, holder_id, key_id, live_tenant_id=tenant.live_tenant_id
+        )
         if requester is None or (key_id and requester.scopes is None):
             raise Refused(
                 "Whoever asked for this no longer has access.",

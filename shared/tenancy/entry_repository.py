@@ -277,15 +277,16 @@ class RequesterStanding(NamedTuple):
 
 
 async def find_requester(
-    session: AsyncSession, tenant: EnteredTenant, holder_id: str, key_id: str
+    session: AsyncSession, tenant_id: str, holder_id: str, key_id: str, *, live_tenant_id: str = ""
 ) -> RequesterStanding | None:
-    """None when the holder has left or ended, or is disabled."""
-    async with in_tenant(session, tenant.rights_tenant_id, then=tenant.tenant_id):
-        holder = await _find_holder(session, tenant.rights_tenant_id, holder_id)
+    """None when the holder has left or ended, or is disabled. `live_tenant_id`: of a test tenant, whose members these are."""
+    members_of = live_tenant_id or tenant_id
+    async with in_tenant(session, members_of, then=tenant_id):
+        holder = await _find_holder(session, members_of, holder_id)
     if holder is None:
         return None
     name, is_verified, role = holder
-    scopes = await _find_scopes(session, tenant.tenant_id, holder_id, key_id) if key_id else None
+    scopes = await _find_scopes(session, tenant_id, holder_id, key_id) if key_id else None
     return RequesterStanding(name, is_verified, role, scopes)
 
 

@@ -71,6 +71,7 @@ HARMLESS = {
     "count_jobs": "numbers alone",
     "delete_old_trial_claims": "deletes claims that are past their time, whoever asks",
     "delete_old_webhook_events": "deletes what is old, and says how much",
+    "delete_test_rows": "deletes rows of the tenant of the transaction, and of no live one",
     "fan_out_events": "makes deliveries of events in their own tenants, and says how many",
     "find_claimed_tenant": "tells the id of a tenant by a name that its visitors know, and no row of it",
     "find_trial_refusal": "says whether a trial is refused, and not by whom",

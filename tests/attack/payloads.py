@@ -40,6 +40,7 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys((f"event_{name.replace('.', '_')}" for name in EVENT_TYPES), ""),
     "event_member_removed": "on",
     "url": "https://hooks.example.com/attack",
+    "mode": "live",
     "overlap": "24",
     "description": "",
     "cleanup_by": "2030-01-01",

@@ -7,7 +7,7 @@ import pytest
 
 from shared.access.roles import OPERATOR_ROLES
 from shared.audit import audit_log
-from shared.backoffice import tenant_directory
+from shared.backoffice import tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.context import OperatorCtx
@@ -16,6 +16,7 @@ from shared.core.ids import new_id
 from shared.identity.models import User
 from shared.tenancy import audit_reader, entry, members, provisioning, roles, tenants
 from shared.tenancy.models import Tenant, TenantState
+from shared.test_mode import test_tenants
 from tests.conftest import Cast, Operating, Person
 from tests.support import factories
 from tests.support.http_visitor import browser
@@ -507,3 +508,38 @@ async def test_message_that_can_not_be_shown_is_refused(cast: Cast, message: str
     with pytest.raises(Invalid) as refusal:
         await suspend(cast, message)
     assert list(refusal.value.fields) == ["message"]
+
+
+# ── test tenants ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_test_tenant_is_in_no_list_and_count_and_found_from_its_live_one(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        before = (await tenant_directory.get_overview(octx)).tenants_by_state
+    async with cast.ann.ctx() as ctx:
+        test_mode = await test_tenants.turn_on(ctx)
+    async with cast.olga.octx() as octx:
+        assert (await tenant_directory.get_overview(octx)).tenants_by_state == before
+        for query in (test_mode.slug, test_mode.tenant_id):
+            assert await search_names(octx, query) == []
+        live = await tenant_directory.get_tenant(octx, cast.acme)
+        test = await tenant_directory.get_tenant(octx, test_mode.tenant_id)
+        assert (live.test_tenant_id, live.live_tenant_id) == (test_mode.tenant_id, "")
+        assert (test.live_tenant_id, test.name) == (cast.acme, f"{live.name} (test)")
+        assert await search_names(octx, test_mode.slug) == []
+
+
+async def test_plan_and_bill_of_a_test_tenant_are_refused_to_operators(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        test_mode = await test_tenants.turn_on(ctx)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, REASON, tenant_id=test_mode.tenant_id)
+        with pytest.raises(Refused, match="test_mode"):
+            await tenant_access.set_billing_status(octx, test_mode.tenant_id, "grace", reason)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, REASON, tenant_id=test_mode.tenant_id)
+        await tenant_directory.suspend_tenant(octx, test_mode.tenant_id, reason)
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        assert ctx.tenant_state == "suspended"
+    async with cast.ann.ctx() as ctx:
+        assert ctx.tenant_state == "active"

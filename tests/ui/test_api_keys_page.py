@@ -9,6 +9,7 @@ from shared.access.permissions import Permission as P  # noqa: N817  as in the t
 from shared.api_keys import keys
 from shared.core.errors import Invalid, NotFound, Refused
 from shared.tenancy import service_accounts
+from shared.test_mode import test_tenants
 from shared.ui.edit_conflict import DifferenceRow, EditConflict
 from shared.ui.field_errors import FieldErrors
 from tenant_app.pages.api_keys.state import SECRET_DIALOG, ApiKeysState
@@ -204,3 +205,20 @@ async def test_key_of_another_organisation_does_not_exist(cast: Cast) -> None:
     with pytest.raises(NotFound):
         await call(page, "open_dialog", "rotate", program.key_id)
     assert page.dialog == ""
+
+
+async def test_test_key_is_created_from_the_live_page_and_listed_in_test_mode(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        test_mode = await test_tenants.turn_on(ctx)
+    page = await open_page(cast.ann)
+    assert page.test_slug == test_mode.slug
+    event = await call(page, "create_key", {**CREATION, "mode": "test"})
+    (secret,) = set(re.findall(r"bk_test_\w+", str(event)))
+    assert await answers(secret) == 200
+    assert page.rows == []
+    test_page: Any = cast.ann.opens(ApiKeysState, slug=test_mode.slug, path="api-keys")
+    await call(test_page, "load")
+    assert [row.name for row in test_page.rows] == ["Nightly import"]
+    shell = await test_page.get_state(Shell)
+    assert shell.live_tenant == cast.acme
+    assert "member:read" in shell.hidden_actions

@@ -7,8 +7,12 @@ import httpx
 import pytest
 from sqlmodel import select
 
+from shared.api_keys import keys
+from shared.api_keys.keys import KeyRequest
 from shared.audit.models import AuditEvent
 from shared.backoffice import tenant_directory
+from shared.tenancy.models import TenantMode
+from shared.test_mode import test_tenants
 from shared.web.rest.openapi import PREFIX
 from tests.conftest import Cast, Person
 from tests.support import api_clients, token_issuer
@@ -112,3 +116,17 @@ async def test_host_lets_nobody_into_a_page(cast: Cast) -> None:
     host = f"{cast.gil.slug}.{DOMAIN}"
     assert (await open_page(cast.ann, cast.gil.slug, host))[0] == 404
     assert (await open_page(None, cast.gil.slug, host, x_tenant_id=cast.globex))[0] == 303
+
+
+async def test_key_of_one_mode_at_the_host_of_the_other_is_refused(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        test_mode = await test_tenants.turn_on(ctx)
+        request = KeyRequest(name="Trial run", scopes=["home:read"], mode=TenantMode.TEST)
+        test_key = (await keys.create(ctx, request)).text
+    live_key = (await api_clients.create_key(cast.ann, "home:read")).text
+    live_host, test_host = f"{cast.ann.slug}.{DOMAIN}", f"{test_mode.slug}.{DOMAIN}"
+    for key, host in ((test_key, live_host), (live_key, test_host)):
+        answer = await ask(key, host)
+        assert (answer.status_code, answer.json()["reason"]) == (403, "tenant_conflict")
+    answer = await ask(test_key, test_host)
+    assert (answer.status_code, answer.json()["organisation"]["id"]) == (200, test_mode.tenant_id)
