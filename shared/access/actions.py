@@ -210,6 +210,12 @@ OP_ACCOUNT_WRITE = OperatorAction(
     "manage Stripe accounts",
     writes=True,
 )
+OP_API_KEY_READ = OperatorAction(
+    "op:api_key:read", OperatorPermission.API_KEY_WRITE, "view operators' API keys"
+)
+OP_API_KEY_WRITE = OperatorAction(
+    "op:api_key:write", OperatorPermission.API_KEY_WRITE, "manage operators' API keys", writes=True
+)
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "view the audit logs of all tenants"
 )
@@ -260,6 +266,9 @@ OP_RIGHTS_WRITE = OperatorAction(
 )
 OP_SECURITY_READ = OperatorAction(
     "op:security:read", OperatorPermission.SECURITY_READ, "view security events"
+)
+OP_TENANT_CREATE = OperatorAction(
+    "op:tenant:create", OperatorPermission.TENANT_CREATE, "create tenants", writes=True
 )
 OP_TENANT_LIST = OperatorAction("op:tenant:list", OperatorPermission.TENANT_READ, "list tenants")
 OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "open a tenant")

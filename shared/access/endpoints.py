@@ -1,4 +1,6 @@
-"""Endpoints of the REST API, as modules declare them in their manifests. `shared.web.rest` serves them.
+"""Endpoints of the two REST APIs, as modules declare them in their manifests. `shared.web.rest` serves them.
+
+Those of tenants are below `/api/v1` on the tenant app, those of operators below `/api/operator/v1` on the admin app.
 
 A handler is a FastAPI operation: its parameters and its return annotation are what the API accepts and answers. It parses,
 calls one service and serialises.
@@ -6,14 +8,14 @@ calls one service and serialises.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.access.actions import Action
+from shared.access.actions import Action, OperatorAction
 from shared.core import registry
-from shared.core.context import Ctx
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
 from shared.core.paging import MAX_CURSOR_LENGTH, MAX_PAGE_SIZE
 from shared.core.registry import Module
@@ -24,12 +26,13 @@ Item = TypeVar("Item")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     method: str
-    path: str  # below /api/v1
+    path: str  # below the prefix of its API
     handler: Callable[..., Any]
-    action: Action | None  # that its service requires; None where any key may ask
+    action: Action | OperatorAction | None  # that its service requires; None where any key may ask
     summary: str  # one sentence in the imperative
     status: int = 200
     errors: tuple[int, ...] = ()  # statuses beside those that follow from method, path and parameters
+    realm: Literal["tenant", "operator"] = "tenant"
 
 
 class ApiInput(BaseModel):
@@ -72,6 +75,12 @@ def get_ctx(request: Request) -> Ctx:
     return ctx
 
 
+def get_operator_ctx(request: Request) -> OperatorCtx:
+    """The context of an operator that the route has entered."""
+    octx: OperatorCtx = request.state.ctx
+    return octx
+
+
 def parse_if_match(request: Request) -> int:
     """The version in `If-Match: "3"`. Raises PreconditionMissing."""
     text = request.headers.get("if-match", "").strip()
@@ -89,11 +98,13 @@ def set_etag(response: Response, version: int) -> None:
 
 
 ApiCtx = Annotated[Ctx, Depends(get_ctx)]
+ApiOperatorCtx = Annotated[OperatorCtx, Depends(get_operator_ctx)]
 IfMatch = Annotated[int, Depends(parse_if_match)]
 After = Annotated[str, Query(max_length=MAX_CURSOR_LENGTH, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Items on one page")]
 
-ENDPOINTS: list[Endpoint] = []  # of all manifests
+ENDPOINTS: list[Endpoint] = []  # of all manifests, of tenants
+OPERATOR_ENDPOINTS: list[Endpoint] = []
 
 
 def takes_body(endpoint: Endpoint) -> bool:
@@ -110,7 +121,10 @@ def takes_version(endpoint: Endpoint) -> bool:
 
 @registry.each_module
 def _add_endpoints(module: Module) -> None:
-    declared = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
-    ENDPOINTS.extend(
-        endpoint for endpoint in module.endpoints if (endpoint.method, endpoint.path) not in declared
-    )
+    for realm, known in (("tenant", ENDPOINTS), ("operator", OPERATOR_ENDPOINTS)):
+        declared = {(endpoint.method, endpoint.path) for endpoint in known}
+        known.extend(
+            endpoint
+            for endpoint in module.endpoints
+            if endpoint.realm == realm and (endpoint.method, endpoint.path) not in declared
+        )

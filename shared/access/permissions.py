@@ -39,6 +39,7 @@ class OperatorPermission(StrEnum):
     """On the platform's side; another realm, never in a tenant's role."""
 
     ACCOUNT_WRITE = "operator:account:write"
+    API_KEY_WRITE = "operator:api_key:write"
     AUDIT_READ_ALL = "operator:audit:read_all"
     BILLING_ADJUST = "operator:billing:adjust"
     BILLING_ADJUST_ANY = "operator:billing:adjust_any"
@@ -57,6 +58,7 @@ class OperatorPermission(StrEnum):
     RIGHTS_EXPLAIN = "operator:rights:explain"
     RIGHTS_WRITE = "operator:rights:write"
     SECURITY_READ = "operator:security:read"
+    TENANT_CREATE = "operator:tenant:create"
     TENANT_READ = "operator:tenant:read"
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"

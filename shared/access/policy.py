@@ -54,7 +54,8 @@ def require_unchanged(ctx: Ctx, action: Action, role: str, permissions: frozense
 def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
     outcome = decision.decide_operator(octx, action)
     if not outcome.allowed:
-        raise build_refusal(outcome.reason, action)
+        lacks_scope = octx.scopes is not None and action.permission not in octx.scopes
+        raise build_refusal(Reason.MISSING_SCOPE if lacks_scope else outcome.reason, action)
 
 
 def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:

@@ -41,7 +41,11 @@ def build_refusal(
 ) -> Refused:
     """The error for a refused action. `principal`: who asked; needed unless the reason is a missing permission."""
     if isinstance(action, OperatorAction) or principal is None:
-        detail, step = _permission_refusal_text(action)
+        detail, step = (
+            _scope_refusal_text(action)
+            if reason == Reason.MISSING_SCOPE
+            else _permission_refusal_text(action)
+        )
         return Refused(detail, step, reason=reason, action=action.name)
     detail, own_step = _refusal_sentences(Reason(reason), action, principal, used, obstacle)
     feature = principal.rights.wording.get(action.feature, UNKNOWN_WORDING)
@@ -59,6 +63,13 @@ def _permission_refusal_text(action: Action | OperatorAction) -> tuple[str, str]
     operator = isinstance(action, OperatorAction)
     contact = "an operator with the Owner role" if operator else "an owner or admin of your organisation"
     return f"You don't have permission to {action.description}.", f"Ask {contact}."
+
+
+def _scope_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
+    return (
+        f"This API key doesn't have the scope {action.permission}.",
+        "Add the scope to the key, or use another key.",
+    )
 
 
 def _refusal_sentences(
@@ -98,10 +109,7 @@ def _refusal_sentences(
             "Contact support for early access.",
         ),
         Reason.MISSING_PERMISSION: _permission_refusal_text(action),
-        Reason.MISSING_SCOPE: (
-            f"This API key doesn't have the scope {action.permission}.",
-            "Add the scope to the key, or use another key.",
-        ),
+        Reason.MISSING_SCOPE: _scope_refusal_text(action),
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
         Reason.TENANT_SUSPENDED: _suspension_sentences(principal),

@@ -8,7 +8,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy.exc import DBAPIError
 
@@ -42,6 +43,54 @@ class KeptAnswer:
     body: str
 
 
+class KeptRow(Protocol):
+    request_digest: str
+    status: int | None
+    headers: dict[str, str]
+    body: bytes | None
+
+
+class AnswerStore(Protocol):
+    """Where the answers of one realm are kept, in the transaction of the request."""
+
+    @property
+    def actor_id(self) -> str: ...
+    async def add(self, row_id: str, request_digest: str) -> bool:
+        """False where the row exists. Waits for a transaction that is adding it."""
+
+    async def get(self, row_id: str) -> KeptRow: ...
+    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None: ...
+    async def seal(self, text: str, row_id: str) -> bytes: ...
+    async def unseal(self, sealed: bytes, row_id: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TenantAnswers:
+    """Of requests with keys of one tenant."""
+
+    ctx: Ctx
+
+    @property
+    def actor_id(self) -> str:
+        return self.ctx.actor_id
+
+    async def add(self, row_id: str, request_digest: str) -> bool:
+        return await repository.add(self.ctx, row_id, request_digest)
+
+    async def get(self, row_id: str) -> KeptRow:
+        return await repository.get(self.ctx, row_id)
+
+    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None:
+        await repository.delete_expired(self.ctx, before=before, limit=limit, row_id=row_id)
+
+    async def seal(self, text: str, row_id: str) -> bytes:
+        return await tenant_secrets.seal(self.ctx, text, SEALED_FIELD, row_id)
+
+    async def unseal(self, sealed: bytes, row_id: str) -> str:
+        data_key = await tenant_secrets.read_key(self.ctx)
+        return tenant_secrets.unseal(self.ctx, data_key, sealed, field=SEALED_FIELD, row_id=row_id)
+
+
 def check_key(key: str) -> None:
     """Raises BadIdempotencyKey."""
     if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
@@ -51,16 +100,25 @@ def check_key(key: str) -> None:
 
 
 async def begin(ctx: Ctx, *, key: str, operation: str, request: bytes) -> KeptAnswer | None:
-    """The answer that was given already; None for the first request, which then calls `keep`.
+    """As `begin_answer`, for a key of a tenant."""
+    return await begin_answer(TenantAnswers(ctx), key=key, operation=operation, request=request)
+
+
+async def keep(ctx: Ctx, *, key: str, operation: str, answer: KeptAnswer) -> None:
+    """As `keep_answer`, for a key of a tenant."""
+    await keep_answer(TenantAnswers(ctx), key=key, operation=operation, answer=answer)
+
+
+async def begin_answer(store: AnswerStore, *, key: str, operation: str, request: bytes) -> KeptAnswer | None:
+    """The answer that was given already; None for the first request, which then calls `keep_answer`.
 
     `operation`: method and route. `request`: everything that the answer depends on. Raises ReusedIdempotencyKey for
     another request under the same key, Conflict while the first one runs and takes too long.
     """
-    row_id, digest = _hash(ctx, key, operation), hashlib.sha256(request).hexdigest()
-    expired_before = now() - RETENTION
-    await repository.delete_expired(ctx, before=expired_before, limit=MAX_EXPIRED, row_id=row_id)
+    row_id, digest = _hash(store.actor_id, key, operation), hashlib.sha256(request).hexdigest()
+    await store.delete_expired(row_id, before=now() - RETENTION, limit=MAX_EXPIRED)
     try:
-        is_first = await repository.add(ctx, row_id, digest)
+        is_first = await store.add(row_id, digest)
     except DBAPIError as problem:
         if getattr(problem.orig, "sqlstate", "") == LOCK_NOT_AVAILABLE:
             raise Conflict(
@@ -71,26 +129,23 @@ async def begin(ctx: Ctx, *, key: str, operation: str, request: bytes) -> KeptAn
         raise
     if is_first:
         return None
-    row = await repository.get(ctx, row_id)
+    row = await store.get(row_id)
     if row.request_digest != digest:
         raise ReusedIdempotencyKey(
             "This idempotency key was used for another request.", "Use a new key for every request."
         )
-    data_key = await tenant_secrets.read_key(ctx)
-    body = tenant_secrets.unseal(ctx, data_key, row.body or b"", field=SEALED_FIELD, row_id=row_id)
-    return KeptAnswer(row.status or 0, row.headers, body)
+    return KeptAnswer(row.status or 0, row.headers, await store.unseal(row.body or b"", row_id))
 
 
-async def keep(ctx: Ctx, *, key: str, operation: str, answer: KeptAnswer) -> None:
-    """Store the answer in the row that `begin` has added, in the transaction of the request."""
-    row_id = _hash(ctx, key, operation)
-    row = await repository.get(ctx, row_id)
-    row.status, row.headers = answer.status, dict(answer.headers)
-    row.body = await tenant_secrets.seal(ctx, answer.body, SEALED_FIELD, row_id)
-    ctx.session.add(row)
+async def keep_answer(store: AnswerStore, *, key: str, operation: str, answer: KeptAnswer) -> None:
+    """Store the answer in the row that `begin_answer` has added, in the transaction of the request."""
+    row_id = _hash(store.actor_id, key, operation)
+    body = await store.seal(answer.body, row_id)
+    row = await store.get(row_id)
+    row.status, row.headers, row.body = answer.status, dict(answer.headers), body
 
 
-def _hash(ctx: Ctx, key: str, operation: str) -> str:
+def _hash(actor_id: str, key: str, operation: str) -> str:
     """The id of the row: one for each actor, operation and key."""
-    parts = json.dumps([ctx.actor_id, operation, key])
+    parts = json.dumps([actor_id, operation, key])
     return f"idk_{hashlib.sha256(parts.encode()).hexdigest()[:36]}"

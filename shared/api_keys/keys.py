@@ -7,21 +7,20 @@ Its text is shown once; the database holds a hash. `tenancy.entry.authenticate_k
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from shared.access import policy
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES
-from shared.api_keys import key_repository
+from shared.api_keys import key_repository, key_rules
 from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
+from shared.api_keys.key_rules import DEFAULT_OVERLAP, KeyState
 from shared.api_keys.models import ApiKey
 from shared.audit import audit_log
 from shared.core import live_events, rows
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit, map_page
@@ -32,18 +31,7 @@ from shared.tenancy.models import ServiceAccount, TenantMode
 
 TOPIC = "api_keys"  # of open pages
 MAX_KEYS = 200  # that are not revoked, in one tenant
-MAX_NAME_LENGTH = 60
-MAX_NETWORKS = MAX_ORIGINS = 20
-IPV6_HOUSEHOLD = 64  # bits; `get_client_address` keeps no more
-MAX_LIFETIME = timedelta(days=3650)
-MAX_OVERLAP = timedelta(days=7)
-DEFAULT_OVERLAP = timedelta(hours=24)
-
-
-class KeyState(StrEnum):
-    ACTIVE = "active"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
+MAX_ORIGINS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +113,9 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
     """
     policy.require(ctx, API_KEY_CREATE)
     _check_mode(ctx, request)
-    name, scopes = _clean_name(request.name), _clean_scopes(request.scopes)
-    networks, origins = _clean_networks(request.networks), _clean_origins(request.origins)
-    expires_at = _check_expiry(request.expires_at)
+    name, scopes = key_rules.clean_name(request.name), _clean_scopes(request.scopes)
+    networks, origins = key_rules.clean_networks(request.networks), _clean_origins(request.origins)
+    expires_at = key_rules.check_expiry(request.expires_at)
     await seats.lock_membership(ctx, API_KEY_CREATE)
     policy.require_grantable(ctx, scopes)
     expires_at, networks = await _apply_own_limits(ctx, expires_at, networks)
@@ -183,21 +171,13 @@ async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP)
     A text that an earlier rotation replaced ends now. Raises Invalid, NotFound, Conflict for a key that does not work.
     """
     policy.require(ctx, API_KEY_CREATE)
-    if not timedelta() <= overlap <= MAX_OVERLAP:
-        raise Invalid(
-            "The former key can work for at most 7 more days.",
-            "Choose a shorter time.",
-            fields={"overlap": "At most 7 days"},
-        )
+    key_rules.check_overlap(overlap)
     await seats.lock_membership(ctx, API_KEY_CREATE)
     key = await _lock_working_key(ctx, key_id)
     _require_own(ctx, key)
     policy.require_grantable(ctx, key.scopes)
     text, former_hint = new_key_text(ctx.tenant_id, is_test=ctx.is_test), key.hint
-    has_overlap = bool(overlap)
-    key.previous_hash, key.previous_hint = (key.secret_hash, key.hint) if has_overlap else ("", "")
-    key.previous_ends_at = now() + overlap if has_overlap else None
-    key.secret_hash, key.hint = text.secret_hash, text.hint
+    key_rules.replace_text(key, text, overlap)
     advance_version(key, ctx.actor.name)
     ctx.session.add(key)
     audit_log.record(
@@ -231,8 +211,8 @@ async def change(
     account lacks, ChangedMeanwhile.
     """
     policy.require(ctx, API_KEY_CREATE)
-    name, scope_set = _clean_name(name), _clean_scopes(scopes)
-    clean_networks, clean_origins = _clean_networks(networks), _clean_origins(origins)
+    name, scope_set = key_rules.clean_name(name), _clean_scopes(scopes)
+    clean_networks, clean_origins = key_rules.clean_networks(networks), _clean_origins(origins)
     await seats.lock_membership(ctx, API_KEY_CREATE)
     key = await _lock_working_key(ctx, key_id)
     _require_own(ctx, key)
@@ -286,9 +266,7 @@ async def _lock_working_key(ctx: Ctx, key_id: str) -> ApiKey:
     key = await rows.lock(ctx, ApiKey, key_id)
     if key is None:
         raise _not_found()
-    state = _state_of(key)
-    if state is not KeyState.ACTIVE:
-        raise Conflict(f"This key is {state.value}.", "Create a new key.")
+    key_rules.require_active(key)
     return key
 
 
@@ -358,35 +336,9 @@ def _check_mode(ctx: Ctx, request: KeyRequest) -> None:
         raise Invalid(text, "Leave the service account out.", fields={"service_account_id": text})
 
 
-def _clean_name(text: str) -> str:
-    return clean_line(
-        text, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH, fields=("name",)
-    )
-
-
 def _clean_scopes(scopes: Collection[str]) -> frozenset[str]:
     """Raises Invalid for none, for an unknown one, and for what no program may do."""
-    allowed = ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS
-    if unknown := sorted(set(scopes) - allowed):
-        text = f"There is no scope {unknown[0][:60]}."
-        raise Invalid(text, "Choose scopes from the list.", fields={"scopes": text})
-    if not scopes:
-        raise Invalid("Choose at least one scope.", "", fields={"scopes": "Choose at least one scope."})
-    return frozenset(str(scope) for scope in scopes)
-
-
-def _clean_networks(networks: Collection[str]) -> list[str]:
-    problem = f"Enter up to {MAX_NETWORKS} addresses such as 203.0.113.7 or 203.0.113.0/24."
-    if len(networks) > MAX_NETWORKS:
-        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem})
-    try:
-        parsed = {ip_network(network.strip()) for network in networks}
-    except ValueError:
-        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem}) from None
-    if any(network.version == 6 and network.prefixlen > IPV6_HOUSEHOLD for network in parsed):
-        problem = "Enter IPv6 networks of /64 or larger: smaller parts can't be told apart."
-        raise Invalid(problem, "Correct the addresses.", fields={"networks": problem})
-    return sorted(map(str, parsed))
+    return key_rules.clean_scopes(scopes, ROLES[OWNER].permissions - OWNER_ONLY_PERMISSIONS)
 
 
 def _clean_origins(origins: Collection[str]) -> list[str]:
@@ -415,34 +367,19 @@ def _is_origin(text: str) -> bool:
         return False
 
 
-def _check_expiry(expires_at: datetime | None) -> datetime | None:
-    if expires_at is not None and (
-        expires_at.tzinfo is None or not timedelta() < expires_at - now() <= MAX_LIFETIME
-    ):
-        problem = "Enter a time in the next ten years."
-        raise Invalid(problem, "Correct the date.", fields={"expires_at": problem})
-    return expires_at
-
-
-def _state_of(key: ApiKey) -> KeyState:
-    if key.revoked_at is not None:
-        return KeyState.REVOKED
-    return KeyState.EXPIRED if key.expires_at is not None and key.expires_at <= now() else KeyState.ACTIVE
-
-
 async def _view(ctx: Ctx, key: ApiKey) -> KeyView:
     await ctx.session.flush()
     return _build_view(key, await key_repository.get_holder_name(ctx, key))
 
 
 def _build_view(key: ApiKey, holder_name: str) -> KeyView:
-    has_previous = key.previous_ends_at is not None and key.previous_ends_at > now()
+    has_previous = key_rules.has_previous(key)
     return KeyView(
         id=key.id,
         name=key.name,
         hint=key.hint,
         scopes=tuple(key.scopes),
-        state=_state_of(key),
+        state=key_rules.get_state(key),
         holder_type="user" if key.user_id else "service_account",
         holder_id=key.user_id or key.service_account_id or "",
         holder_name=holder_name,

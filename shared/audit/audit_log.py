@@ -90,6 +90,8 @@ def record(
             fields={"reason": "Missing"},
         )
     actor = actor or ctx.actor
+    if ctx.operator_key_id:
+        details["operator_key"] = ctx.operator_key_id
     event = AuditEvent(
         id=event_id or new_id("aud"),
         tenant_id=ctx.tenant_id,
@@ -116,6 +118,8 @@ def record_operator(
     """Add an event to the operator audit log, for actions outside of tenants. Raises Invalid without a reason."""
     if not reason.strip():
         raise Invalid("Enter a reason.", "Write one sentence.", fields={"reason": "Missing"})
+    if octx.key_id:
+        details["operator_key"] = octx.key_id
     octx.session.add(
         OperatorEvent(
             actor_id=octx.actor.id,

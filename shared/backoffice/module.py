@@ -4,6 +4,7 @@ from shared.access import actions
 from shared.access.permissions import OperatorPermission
 from shared.access.roles import ENGINEERS, SUPPORT
 from shared.backoffice import tasks
+from shared.backoffice.api.endpoints import ENDPOINTS
 from shared.core.registry import Module
 
 ACCOUNTANTS = ("billing",)
@@ -13,6 +14,7 @@ MODULE = Module(
     name="backoffice",
     permissions={
         OperatorPermission.ACCOUNT_WRITE: (),
+        OperatorPermission.API_KEY_WRITE: ENGINEERS_AND_BILLING,
         OperatorPermission.AUDIT_READ_ALL: ENGINEERS,
         OperatorPermission.BILLING_ADJUST: ACCOUNTANTS,
         OperatorPermission.BILLING_ADJUST_ANY: (),
@@ -31,6 +33,7 @@ MODULE = Module(
         OperatorPermission.RIGHTS_EXPLAIN: SUPPORT,
         OperatorPermission.RIGHTS_WRITE: ACCOUNTANTS,
         OperatorPermission.SECURITY_READ: SUPPORT,
+        OperatorPermission.TENANT_CREATE: ENGINEERS_AND_BILLING,
         OperatorPermission.TENANT_READ: SUPPORT,
         OperatorPermission.TENANT_RESUME: SUPPORT,
         OperatorPermission.TENANT_SUSPEND: ENGINEERS_AND_BILLING,
@@ -41,6 +44,8 @@ MODULE = Module(
     },
     actions=[
         actions.OP_ACCOUNT_WRITE,
+        actions.OP_API_KEY_READ,
+        actions.OP_API_KEY_WRITE,
         actions.OP_AUDIT_READ_ALL,
         actions.OP_BILLING_ADJUST,
         actions.OP_BILLING_ADJUST_ANY,
@@ -59,6 +64,7 @@ MODULE = Module(
         actions.OP_RIGHTS_EXPLAIN,
         actions.OP_RIGHTS_WRITE,
         actions.OP_SECURITY_READ,
+        actions.OP_TENANT_CREATE,
         actions.OP_TENANT_LIST,
         actions.OP_TENANT_READ,
         actions.OP_TENANT_RESUME,
@@ -72,6 +78,7 @@ MODULE = Module(
     surfaces={
         "/": actions.OP_HOME_READ,
         "/access": actions.OP_RIGHTS_EXPLAIN,
+        "/api-keys": actions.OP_API_KEY_READ,
         "/audit": actions.OP_AUDIT_READ_ALL,
         "/catalog": actions.OP_CATALOG_READ,
         "/drift": actions.OP_BILLING_READ,
@@ -92,6 +99,11 @@ MODULE = Module(
             "provider_account.added",
             "provider_account.secrets_changed",
             "provider_account.unpaused",
+        ),
+        actions.OP_API_KEY_WRITE.name: (
+            "operator_key.created",
+            "operator_key.revoked",
+            "operator_key.rotated",
         ),
         actions.OP_AUDIT_READ_ALL.name: ("tenants.read_across",),
         actions.OP_BILLING_ADJUST.name: (
@@ -144,6 +156,7 @@ MODULE = Module(
             "plan.assigned",
             "trait.set",
         ),
+        actions.OP_TENANT_CREATE.name: ("tenant.created",),
         actions.OP_TENANT_READ.name: ("operator.looked",),
         actions.OP_TENANT_RESUME.name: ("provisioning.resumed",),
         actions.OP_TENANT_SUSPEND.name: (
@@ -164,4 +177,5 @@ MODULE = Module(
         ),
     },
     tasks=tasks.TASKS,
+    endpoints=ENDPOINTS,
 )

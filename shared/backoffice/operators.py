@@ -13,7 +13,13 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
 from shared.core.versions import advance_version, require_version
-from shared.identity import email_addresses, operator_notices, passwords, users
+from shared.identity import (
+    email_addresses,
+    operator_key_repository,
+    operator_notices,
+    passwords,
+    users,
+)
 from shared.identity import operators as operator_rows
 from shared.identity.models import Operator
 
@@ -77,15 +83,17 @@ async def set_role(
 
 
 async def disable(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> None:
-    """Ends their sessions at once."""
+    """Ends their sessions and API keys at once."""
     policy.require_operator(octx, actions.OP_OPERATOR_MANAGE)
     reason_text = use_reason(octx, reason)
     operator, owners = await _lock_operator(octx, operator_id)
     _require_other_owner(owners, operator)
     operator.disabled_at = operator.disabled_at or now()
     octx.session.add(operator)
-    await operator_rows.sign_out(octx.session, operator_id)
-    audit_log.record_operator(octx, "operator.disabled", operator_id, reason=reason_text)
+    ended_keys = await _end_access(octx, operator_id)
+    audit_log.record_operator(
+        octx, "operator.disabled", operator_id, reason=reason_text, ended_keys=ended_keys
+    )
 
 
 async def enable(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> None:
@@ -98,7 +106,7 @@ async def enable(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> None
 
 
 async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: Reason) -> OperatorAccess:
-    """Replace the password and remove the second factor, after a lost password or device.
+    """Replace the password, remove the second factor and revoke API keys, after a lost password or device.
 
     Raises Conflict for one's own account: an open session must not be enough to take an account over.
     """
@@ -111,12 +119,23 @@ async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: Reason) -
         raise Conflict("You can't reset your own access.", "Ask another owner to reset it.")
     await operator_rows.save_password(octx.session, operator_id, password_hash)
     await operator_rows.reset_second_factor(octx.session, operator_id)
-    await operator_rows.sign_out(octx.session, operator_id)
+    ended_keys = await _end_access(octx, operator_id)
     audit_log.record_operator(
-        octx, "operator.access_reset", operator_id, reason=reason_text, email=operator.email
+        octx,
+        "operator.access_reset",
+        operator_id,
+        reason=reason_text,
+        email=operator.email,
+        ended_keys=ended_keys,
     )
     await operator_notices.publish(octx.session, operator, operator_notices.ACCESS_RESET, octx.actor.name)
     return OperatorAccess(operator, password)
+
+
+async def _end_access(octx: OperatorCtx, operator_id: str) -> int:
+    """Of sessions and API keys. Returns how many keys."""
+    await operator_rows.sign_out(octx.session, operator_id)
+    return await operator_key_repository.revoke_keys_of(octx.session, operator_id, octx.actor.name)
 
 
 async def get_by_email(octx: OperatorCtx, email: str) -> Operator:
@@ -144,7 +163,7 @@ async def _lock_operator(octx: OperatorCtx, operator_id: str) -> tuple[Operator,
 
 def _require_unchanged_role(octx: OperatorCtx, current: Operator | None) -> None:
     """Raises Refused where the actor's role has changed since they entered."""
-    if not octx.session_hash:
+    if not octx.session_hash and not octx.key_id:
         return  # the command line has no row
     role = current.role if current is not None and current.disabled_at is None else ""
     if role not in OPERATOR_ROLES or role != octx.role:

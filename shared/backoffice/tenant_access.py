@@ -14,7 +14,8 @@ from shared.backoffice import history_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
-from shared.core.errors import Conflict, Invalid, NotFound
+from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound
+from shared.core.versions import compare_values
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.catalog import Catalog, PlanOffer
 from shared.entitlements.entitlement_chains import Entitlements, FeatureChain, LimitChain
@@ -57,6 +58,7 @@ class TenantAccess:
     usage: Mapping[str, int] = field(default_factory=dict)  # by limit, where usage is counted
     owner_id: str = ""  # preselected in *Why?*
     tenant_name: str = ""
+    version: int = 0  # of everything here: each change of it makes a new one
 
 
 def build_tenant_access(snapshot: EntitlementSnapshot, catalog: Catalog) -> TenantAccess:
@@ -113,19 +115,27 @@ async def get_tenant_access(octx: OperatorCtx, tenant_id: str, reason: Reason | 
                 access.offers,
             ),
             *(access.flags, usage, owner, ctx.tenant_name),
+            version=await tenants.get_rights_version(ctx),
         )
 
 
 async def assign_plan(
-    octx: OperatorCtx, tenant_id: str, version_id: str, reason: Reason, *, trial_days: int = 0
+    octx: OperatorCtx,
+    tenant_id: str,
+    version_id: str,
+    reason: Reason,
+    *,
+    trial_days: int = 0,
+    version: int | None = None,
 ) -> None:
-    """Raises Invalid, NotFound, Conflict."""
+    """`version`: of the tenant's access that was read. Raises Invalid, NotFound, Conflict, ChangedMeanwhile."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     reason_text = use_reason(octx, reason, tenant_id)
     async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
-        await assignments.assign_plan(
-            ctx, await _require_newest_offer(ctx, version_id), reason_text, trial_days=trial_days
-        )
+        offer = await _require_newest_offer(ctx, version_id)
+        snapshot, _ = await assignments.get_snapshot(ctx)
+        await _require_version(ctx, version, {"Plan": (snapshot.offer.label, offer.label)})
+        await assignments.assign_plan(ctx, offer, reason_text, trial_days=trial_days)
 
 
 async def add_addon(
@@ -148,12 +158,12 @@ async def add_addon(
 
 async def override_feature(
     octx: OperatorCtx, tenant_id: str, feature: str, on: bool, reason: Reason, *, ends_at: datetime
-) -> None:
+) -> TenantOverride:
     """Raises Invalid for an unknown feature, a past end or a missing reason; NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     reason_text = use_reason(octx, reason, tenant_id)
     async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
-        await assignments.override_feature(ctx, feature, on, reason_text, ends_at=ends_at)
+        return await assignments.override_feature(ctx, feature, on, reason_text, ends_at=ends_at)
 
 
 async def override_limit(
@@ -165,12 +175,14 @@ async def override_limit(
     *,
     ends_at: datetime,
     hard: bool = True,
-) -> None:
+) -> TenantOverride:
     """`amount` None: unlimited. Raises as `override_feature`."""
     policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
     reason_text = use_reason(octx, reason, tenant_id)
     async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
-        await assignments.override_limit(ctx, limit_key, amount, reason_text, ends_at=ends_at, hard=hard)
+        return await assignments.override_limit(
+            ctx, limit_key, amount, reason_text, ends_at=ends_at, hard=hard
+        )
 
 
 async def end_assignment(octx: OperatorCtx, tenant_id: str, row_id: str, reason: Reason) -> None:
@@ -190,12 +202,25 @@ async def set_billing_status(octx: OperatorCtx, tenant_id: str, status: str, rea
 
 
 async def set_flag_override(
-    octx: OperatorCtx, tenant_id: str, flag: str, enabled: bool | None, reason: Reason
+    octx: OperatorCtx,
+    tenant_id: str,
+    flag: str,
+    enabled: bool | None,
+    reason: Reason,
+    *,
+    version: int | None = None,
 ) -> None:
-    """Sets the flag override of this tenant; None removes it. Raises Invalid, NotFound."""
+    """Sets the flag override of this tenant; None removes it. `version`: of the tenant's access that was read.
+
+    Raises Invalid, NotFound, ChangedMeanwhile.
+    """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason, tenant_id)
     async with _lock_for_change(octx, tenant_id, reason_text) as ctx:
+        snapshot, _ = await assignments.get_snapshot(ctx)
+        override = snapshot.flag_overrides.get(flag)
+        present = override.enabled if override else None
+        await _require_version(ctx, version, {"Override": (present, enabled)})
         await assignments.set_flag_override(ctx, flag, enabled, reason_text)
 
 
@@ -218,6 +243,24 @@ async def _lock_for_change(octx: OperatorCtx, tenant_id: str, reason: str) -> As
         if tenant.state is TenantState.DELETED:
             raise Conflict(f"{tenant.name} has been deleted.", "It can no longer be changed.")
         yield ctx
+
+
+async def _require_version(
+    ctx: Ctx, version: int | None, values: Mapping[str, tuple[object, object]]
+) -> None:
+    """For a locked tenant. `version` None: the caller compares nothing. Raises ChangedMeanwhile."""
+    present = await tenants.get_rights_version(ctx)
+    if version in (None, present):
+        return
+    history, _ = await assignments.get_history(ctx)
+    changed_by, changed_at = history.find_last_change() or ("Bulkhead", now())
+    raise ChangedMeanwhile(
+        "this organisation's plan or entitlements",
+        version=present,
+        changed_by=changed_by,
+        changed_at=changed_at,
+        differences=compare_values(values),
+    )
 
 
 async def _require_newest_offer(ctx: Ctx, version_id: str) -> PlanOffer:

@@ -143,10 +143,11 @@ async def search_tenants(
     return page
 
 
-async def get_tenant(octx: OperatorCtx, tenant_id: str) -> TenantSummary:
-    """Raises NotFound."""
+async def get_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason | None = None) -> TenantSummary:
+    """`reason`: where one was stated, instead of that of the page. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
-    async with entry.read_across_tenants(octx, TENANT_REASON) as session:
+    reason_text = use_reason(octx, reason, tenant_id) if reason else TENANT_REASON
+    async with entry.read_across_tenants(octx, reason_text) as session:
         tenant = await repository.get_tenant(session, tenant_id)
     if tenant is None:
         raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")

@@ -101,6 +101,7 @@ class Ctx:
     key_holder_id: str = ""  # person or service account whose key it is; "" without a key
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
+    operator_key_id: str = ""  # with which an operator visits; "" without one
     allowed_actions: dict[str, str] = field(
         default_factory=dict, repr=False, compare=False
     )  # action: allowed why
@@ -133,6 +134,8 @@ class OperatorCtx:
     request_id: str
     session: AsyncSession = field(repr=False)
     session_hash: str = field(default="", repr=False)
+    key_id: str = ""  # of the operator's key that acts; "" without one
+    scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
 
     @property
     def actor_id(self) -> str:

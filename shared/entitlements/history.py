@@ -58,6 +58,22 @@ class EntitlementHistory:
             {row.name: row for row in counting(self.traits)},
         )
 
+    def find_last_change(self) -> tuple[str, datetime] | None:
+        """Who wrote or closed a row last, and when; None without any row."""
+        rows: list[TimedRow] = [
+            *self.assignments,
+            *self.addons,
+            *self.overrides,
+            *self.billing,
+            *self.flags,
+            *self.traits,
+        ]
+        changes = [
+            (row.closed_at, row.closed_by) if row.closed_at else (row.created_at, row.by_name) for row in rows
+        ]
+        changed_at, changed_by = max(changes, default=(None, ""))
+        return (changed_by, changed_at) if changed_at else None
+
     def extend_catalog(self, catalog: Catalog) -> Catalog:
         return (
             catalog.with_custom_plans(self.custom_plans, self.custom_versions)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from shared.core import crypto, db
-from shared.identity import repository
-from shared.identity.realms import Realm
+from shared.identity import operator_key_repository, repository
+from shared.identity.realms import OPERATOR, Realm
 
 BATCH_SIZE = 500
+ANSWER_FIELD = "operator_idempotency_key.body"  # what operators' keys were answered
 DESCRIPTIONS = {
     "user": "second factors of realm user",
     "operator": "second factors of realm operator",
@@ -46,6 +47,8 @@ async def count_seeds(realm: Realm) -> int:
 async def renew_realm_key(realm: Realm, show: Callable[[int], object]) -> int:
     """Seal all seeds of the realm with a new data key, in one transaction. Returns how many; `show` gets the number so far.
 
+    The answers that are kept for operators' keys are sealed again as well.
+
     Sign-ins with a password go on meanwhile. Codes of the app, and turning a factor on, wait until it is done, or fail
     with a 503 where that takes too long. Runs as bulkhead_owner.
     """
@@ -66,6 +69,11 @@ async def renew_realm_key(realm: Realm, show: Callable[[int], object]) -> int:
             count, after = count + len(rows), repository.get_owner_id(realm, rows[-1])
             await session.flush()
             show(count)
+        if realm is OPERATOR:
+            for answer in await operator_key_repository.lock_answers(session):
+                context = (realm.name, ANSWER_FIELD, answer.id)
+                answer.body = crypto.reseal(answer.body or b"", (old_key, new_key), *context)
+                session.add(answer)
         key_row.kek_id, key_row.wrapped = wrapped.kek_id, wrapped.wrapped
         session.add(key_row)
     return count

@@ -19,7 +19,7 @@ from shared.core import crypto
 from shared.core.db import now
 from shared.core.errors import Conflict
 from shared.core.ids import ALPHABET
-from shared.identity import repository
+from shared.identity import realm_secrets, repository
 from shared.identity.realms import Realm
 
 ANOTHER_DEVICE_ADVICE = (
@@ -229,7 +229,7 @@ def _hash_recovery_code(realm: Realm, subject_id: str, code: str) -> str:
 async def _store_seed(
     session: AsyncSession, realm: Realm, subject_id: str, seed: str, *, confirmed: bool
 ) -> None:
-    key = await _load_realm_key(session, realm, is_sealing=True)
+    key = await realm_secrets.load_key(session, realm, is_sealing=True)
     sealed = crypto.seal(key, base64.b32decode(seed), realm.name, f"{realm.name}_totp.sealed", subject_id)
     await repository.add_totp(session, realm, subject_id, sealed, now() if confirmed else None)
 
@@ -237,23 +237,12 @@ async def _store_seed(
 async def _unseal_seed(session: AsyncSession, realm: Realm, subject_id: str, sealed: bytes) -> str:
     context = (realm.name, f"{realm.name}_totp.sealed", subject_id)
     try:
-        plain = crypto.open_sealed(await _load_realm_key(session, realm), sealed, *context)
+        plain = crypto.open_sealed(await realm_secrets.load_key(session, realm), sealed, *context)
     except (
         crypto.DecryptionError
     ):  # the key was renewed after the seed was read: the new one is there as well
         row = await repository.get_totp(session, realm, subject_id)
         if row is None or row.sealed == sealed:
             raise
-        plain = crypto.open_sealed(await _load_realm_key(session, realm), row.sealed, *context)
+        plain = crypto.open_sealed(await realm_secrets.load_key(session, realm), row.sealed, *context)
     return base64.b32encode(plain).decode()
-
-
-async def _load_realm_key(session: AsyncSession, realm: Realm, *, is_sealing: bool = False) -> bytes:
-    """The realm's data key, created at its first use."""
-    row = await repository.get_realm_key(session, realm, is_sealing=is_sealing)
-    if row is None:
-        new_key = crypto.new_dek()
-        await repository.add_realm_key(session, realm, new_key.kek_id, new_key.wrapped)
-        row = await repository.get_realm_key(session, realm, is_sealing=is_sealing)
-    assert row is not None
-    return crypto.unwrap_dek(crypto.WrappedKey(row.kek_id, row.wrapped))

@@ -6,7 +6,8 @@ and none of its credentials, sessions or factors. The operator tables mirror the
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import ARRAY, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.core.db import now, timestamptz
@@ -176,6 +177,43 @@ class OperatorRecoveryCode(_RecoveryCode, table=True):
 class OperatorChallenge(_Challenge, table=True):
     __tablename__ = "operator_challenge"
     operator_id: str = Field(foreign_key="operator.id")
+
+
+class OperatorKey(Versioned, table=True):
+    """A key of an operator for `/api/operator/v1`. Revoked keys are kept, because the audit log names them."""
+
+    __tablename__ = "operator_key"
+
+    id: str = Field(default_factory=lambda: new_id("opk"), primary_key=True)
+    operator_id: str = Field(foreign_key="operator.id")
+    name: str
+    secret_hash: str = Field(repr=False, unique=True)  # sha256 of the whole text, in hex
+    hint: str  # the beginning and the end of the text
+    previous_hash: str = Field(default="", repr=False)  # of the text that a rotation replaced
+    previous_hint: str = ""
+    previous_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    scopes: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))  # operator permissions
+    networks: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))  # empty: from anywhere
+    expires_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_by_name: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    last_used_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    last_used_address: str = ""
+    revoked_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    revoked_by: str = ""
+
+
+class OperatorIdempotencyKey(SQLModel, table=True):
+    """As `api_keys.models.IdempotencyKey`, of requests with operators' keys."""
+
+    __tablename__ = "operator_idempotency_key"
+
+    id: str = Field(primary_key=True)
+    request_digest: str
+    status: int | None = None  # of the answer; None only inside the transaction of the request
+    headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
+    body: bytes | None = Field(default=None, sa_type=LargeBinary)  # sealed with the realm's data key
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
 class PlatformKey(SQLModel, table=True):

@@ -12,6 +12,8 @@ MODULE = Module(
         models.OperatorChallenge,
         models.OperatorCredential,
         models.OperatorDevice,
+        models.OperatorIdempotencyKey,
+        models.OperatorKey,
         models.OperatorRecoveryCode,
         models.OperatorSession,
         models.OperatorTotp,

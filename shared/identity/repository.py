@@ -49,6 +49,13 @@ async def lock_user_by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.exec(select(User).where(User.email == email).with_for_update())).first()
 
 
+async def add_unverified_user(
+    session: AsyncSession, user_id: str, email: str, *, name: str, sign_up_id: str
+) -> None:
+    """Unless a user has the address. For bulkhead_operator, which can't write users otherwise."""
+    await session.exec(select(func.add_unverified_user(user_id, email, name, sign_up_id)))
+
+
 async def lock_user(session: AsyncSession, user_id: str) -> User | None:
     """A lock that also waits for sessions and codes of the person that are being made, and blocks new ones."""
     return await session.get(User, user_id, with_for_update=True, populate_existing=True)

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Invalid
+from shared.core.ids import new_id
 from shared.identity import account_events, email_addresses, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
 from shared.identity.realms import USER, Realm
@@ -91,6 +92,17 @@ async def create(
     session.add(user)
     await session.flush()
     await repository.set_password(session, USER, user.id, password_hash)
+    return user
+
+
+async def add_unverified(session: AsyncSession, email: str, name: str) -> User:
+    """The user of this address, added without a password where there is none. For operators, who can't write users.
+
+    Whoever opens the link of the verification chooses the password: no browser has the sign-up that is noted here.
+    """
+    await repository.add_unverified_user(session, new_id("usr"), email, name=name, sign_up_id=new_id("sup"))
+    user = await get_by_email(session, email)
+    assert user is not None  # it was there, or is now
     return user
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.access.roles import Role
+from shared.access.roles import OPERATOR_ROLES, Role
 from shared.core.context import Actor, Rights
 from shared.core.errors import Refused
 from shared.identity.models import Operator
@@ -30,13 +30,22 @@ class TenantAdmission:
     key_holder_id: str = ""  # person or service account whose key it is
     scopes: frozenset[str] | None = None  # of the key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
+    operator_key_id: str = ""  # with which an operator visits
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAdmission:
     actor: Actor
     role: str
-    session_hash: str = field(repr=False)
+    session_hash: str = field(repr=False)  # "" for a key
+    key_id: str = ""
+    scopes: frozenset[str] | None = None  # of the key
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """Of the role, and of the scopes where a key acts."""
+        permissions = OPERATOR_ROLES[self.role].permissions
+        return permissions if self.scopes is None else permissions & self.scopes
 
 
 @dataclass(frozen=True, slots=True)

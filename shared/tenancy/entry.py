@@ -282,6 +282,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
             Role(f"operator:{operator_role.key}", operator_role.name, operator_role.sentence, permissions),
             request_id=octx.request_id,
             session_hash=octx.session_hash,
+            operator_key_id=octx.key_id,
         )
         already_recorded = await repository.has_recent_visit(
             octx.session, tenant_id, octx.actor_id, reason, REASON_DURATION
@@ -462,6 +463,7 @@ async def _build_ctx(
     verified: bool = True,
     key_holder_id: str = "",
     scopes: frozenset[str] | None = None,
+    operator_key_id: str = "",
 ) -> Ctx:
     state = get_effective_state(tenant.state.value, verified=verified)
     epoch = await repository.get_epoch(session)
@@ -476,6 +478,7 @@ async def _build_ctx(
         key_holder_id=key_holder_id,
         scopes=scopes,
         live_tenant_id=tenant.live_tenant_id,
+        operator_key_id=operator_key_id,
     )
     return _build_admitted_ctx(session, admission, request_id)
 
@@ -497,6 +500,7 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
         key_holder_id=admission.key_holder_id,
         scopes=admission.scopes,
         live_tenant_id=admission.live_tenant_id,
+        operator_key_id=admission.operator_key_id,
     )
 
 
@@ -505,10 +509,12 @@ def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> 
     return OperatorCtx(
         actor=admission.actor,
         role=admission.role,
-        permissions=OPERATOR_ROLES[admission.role].permissions,
+        permissions=admission.permissions,
         request_id=request_ids.current(),
         session=session,
         session_hash=admission.session_hash,
+        key_id=admission.key_id,
+        scopes=admission.scopes,
     )
 
 

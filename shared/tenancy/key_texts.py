@@ -1,4 +1,4 @@
-"""The text of an API key: `bk_live_` or `bk_test_`, its organisation, and 256 random bits.
+"""The text of an API key: `bk_live_` or `bk_test_`, its organisation, and 256 random bits; of an operator, `bk_op_` and the bits.
 
 The organisation in the text is a claim: it says whose rows are read to find the key, and proves nothing.
 """
@@ -11,10 +11,11 @@ from typing import NamedTuple
 from shared.core import crypto
 from shared.core.ids import is_id
 
-LIVE_PREFIX, TEST_PREFIX = "bk_live_", "bk_test_"
+LIVE_PREFIX, TEST_PREFIX, OPERATOR_PREFIX = "bk_live_", "bk_test_", "bk_op_"
 SECRET_LENGTH = 43  # of 62 letters and digits: 256 bits
 HINT_LENGTH = 4
 ALPHABET = string.ascii_letters + string.digits
+_OPERATOR_PATTERN = re.compile(rf"{OPERATOR_PREFIX}[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 _PATTERN = re.compile(rf"bk_(?P<mode>live|test)_(?P<tenant>[a-z0-9_]{{1,40}})_[A-Za-z0-9]{{{SECRET_LENGTH}}}")
 
 
@@ -31,9 +32,17 @@ class ClaimedKey(NamedTuple):
 
 
 def new_key_text(tenant_id: str, *, is_test: bool) -> KeyText:
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     prefix = TEST_PREFIX if is_test else LIVE_PREFIX
-    text = f"{prefix}{tenant_id.removeprefix('ten_')}_{secret}"
+    return _build_text(f"{prefix}{tenant_id.removeprefix('ten_')}_", prefix)
+
+
+def new_operator_key_text() -> KeyText:
+    return _build_text(OPERATOR_PREFIX, OPERATOR_PREFIX)
+
+
+def _build_text(beginning: str, prefix: str) -> KeyText:
+    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    text = f"{beginning}{secret}"
     return KeyText(text, crypto.hash_token(text), f"{prefix}…{secret[-HINT_LENGTH:]}")
 
 
@@ -44,3 +53,8 @@ def parse_key_text(text: str) -> ClaimedKey | None:
     if match is None or not is_id("ten", tenant_id):
         return None
     return ClaimedKey(tenant_id, crypto.hash_token(text), match["mode"] == "test")
+
+
+def hash_operator_key_text(text: str) -> str:
+    """ "" for a text that can be no key of an operator, such as a tenant's key."""
+    return crypto.hash_token(text) if _OPERATOR_PATTERN.fullmatch(text) else ""

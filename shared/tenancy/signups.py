@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import audit_log
 from shared.core import crypto, db, live_events
+from shared.core.context import Actor
 from shared.core.errors import Conflict, Invalid
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.identity import email_addresses, passwords, users
@@ -80,7 +81,7 @@ async def complete_sign_up(session: AsyncSession, sign_up_id: str) -> None:
     await users.send_verification(session, user.id)
     for organisation in dict.fromkeys(other_sign_up.organisation for other_sign_up in sign_ups):
         if not await _has_tenant_named(session, user, organisation):
-            await _create_tenant(session, user, organisation, TenantState.PENDING_VERIFICATION)
+            await found_tenant(session, user, organisation, state=TenantState.PENDING_VERIFICATION)
 
 
 def _clean_fields(email: str, name: str, organisation: str) -> tuple[str, str, str]:
@@ -117,7 +118,7 @@ async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
     recent_tenant = await sign_up_repository.find_recent_tenant(session, name)
     if recent_tenant is not None:
         return recent_tenant
-    return await _create_tenant(session, user, name, TenantState.ACTIVE)
+    return await found_tenant(session, user, name, state=TenantState.ACTIVE)
 
 
 async def verify_email(token: str, sign_up_id: str) -> VerificationResult:
@@ -170,19 +171,41 @@ async def _has_tenant_named(session: AsyncSession, user: User, organisation: str
     return any(tenant.name == organisation for _, tenant in memberships)
 
 
-async def _create_tenant(session: AsyncSession, user: User, name: str, state: TenantState) -> Tenant:
-    for attempt in range(MAX_SLUG_ATTEMPTS):
-        tenant = Tenant(slug=naming.suggest_slug(name, attempt), name=name, state=state)
+async def found_tenant(
+    session: AsyncSession,
+    user: User,
+    name: str,
+    *,
+    state: TenantState,
+    slug: str = "",
+    founder: Actor | None = None,
+    reason: str = "",
+) -> Tenant:
+    """Create a tenant that `user` owns, and set it up. Leaves it entered.
+
+    `slug`: "" for one made of the name. `founder`: who does it, where that is not the owner, with a reason. Raises
+    Conflict for a slug that is taken.
+    """
+    for attempt in range(1 if slug else MAX_SLUG_ATTEMPTS):
+        tenant = Tenant(slug=slug or naming.suggest_slug(name, attempt), name=name, state=state)
         await db.set_tenant(session, tenant.id)
         if await tenant_repository.add_tenant(session, tenant):
             break
     else:
+        if slug:
+            raise Conflict(f"The address “{slug}” is taken.", "Choose another one.", reason="slug_taken")
         raise Conflict("We couldn't find a free address for this name.", "Try a longer name.")
     ctx = await entry.enter_founder(session, tenant, user)
     audit_log.record(
-        ctx, "tenant.created", tenant.id, after={"name": name, "slug": tenant.slug, "state": state.value}
+        ctx,
+        "tenant.created",
+        tenant.id,
+        after={"name": name, "slug": tenant.slug, "state": state.value},
+        actor=founder,
+        reason=reason,
     )
     await provisioning.start(ctx)
-    audit_log.record(ctx, "membership.created", user.id, after={"role": "owner", "member": user.name})
+    owner = {"role": "owner", "member": user.name}
+    audit_log.record(ctx, "membership.created", user.id, after=owner, actor=founder, reason=reason)
     await session.flush()
     return tenant

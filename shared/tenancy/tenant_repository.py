@@ -51,6 +51,11 @@ async def get_version(ctx: Ctx) -> int:
     return (await ctx.session.exec(statement)).one()
 
 
+async def get_rights_version(ctx: Ctx) -> int:
+    statement = select(Tenant.rights_version).where(Tenant.id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).one()
+
+
 async def set_slug(ctx: Ctx, tenant: Tenant, slug: str) -> bool:
     """False when the slug is taken. The transaction stays usable."""
     try:

@@ -57,6 +57,11 @@ async def get_settings(ctx: Ctx) -> TenantSettingsView:
     )
 
 
+async def get_rights_version(ctx: Ctx) -> int:
+    """The number of the present plan, overrides, flags and state. The caller checks the permission."""
+    return await tenant_repository.get_rights_version(ctx)
+
+
 async def rename(ctx: Ctx, name: str, *, version: int | None) -> Tenant:
     """`version`: of the settings that were read. Raises Invalid, ChangedMeanwhile."""
     policy.require(ctx, actions.SETTINGS_WRITE)

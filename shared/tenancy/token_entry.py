@@ -19,7 +19,8 @@ from shared.tenancy import entry, roles, signing_keys
 from shared.tenancy import entry_repository as repository
 from shared.tenancy.admissions import TenantAdmission, get_effective_state
 from shared.tenancy.entry_repository import IssuerStanding
-from shared.tenancy.key_entry import InvalidKey, KeyAdmission
+from shared.tenancy.key_checks import InvalidKey
+from shared.tenancy.key_entry import KeyAdmission
 from shared.tenancy.signing_keys import SigningKey
 from shared.tenancy.token_texts import ALGORITHMS, ClaimedToken, parse_token
 

@@ -11,7 +11,8 @@ from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.tenancy import members, roles, service_accounts
-from shared.tenancy.key_entry import InvalidKey, authenticate_key, enter_key
+from shared.tenancy.key_checks import InvalidKey
+from shared.tenancy.key_entry import authenticate_key, enter_key
 from tests.conftest import Cast, Person
 from tests.support import api_clients, database
 

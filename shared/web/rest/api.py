@@ -1,4 +1,4 @@
-"""The routes of `/api/v1`: every endpoint, the OpenAPI document, and refusals of all else below it."""
+"""The routes of an API: every endpoint, the OpenAPI document, and refusals of all else below its prefix."""
 
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from shared.access.endpoints import ENDPOINTS, Endpoint
+from shared.access.endpoints import Endpoint
 from shared.core.errors import NotFound
 from shared.web import problem_responses
 from shared.web.http_app import MethodNotAllowed
 from shared.web.rest import cors, openapi
-from shared.web.rest.api_route import ApiRoute
+from shared.web.rest.api_realms import TENANT_API, ApiRealm
+from shared.web.rest.api_route import ROUTE_BY_REALM
 from shared.web.rest.api_versions import RequestedVersion
 
 DOCUMENT_PATH = "/openapi.json"
@@ -33,28 +34,38 @@ class AnyMethod:
         await response(scope, receive, send)
 
 
-def build_routes() -> list[BaseRoute]:
+def build_routes(realm: ApiRealm = TENANT_API) -> list[BaseRoute]:
     """Every endpoint, the document, and a refusal of other methods and other addresses."""
+
+    async def show_document(_: Request) -> Response:
+        return JSONResponse(build_document(realm), headers={"cache-control": "public, max-age=300"})
+
+    async def refuse_unknown_address(_: Request) -> Response:
+        """The same for all: the address is not repeated."""
+        refusal = NotFound("There is no such address.", f"Compare it with {realm.prefix}{DOCUMENT_PATH}.")
+        refusal.headers = RequestedVersion().list_headers()
+        raise refusal
+
     methods_by_path = {DOCUMENT_PATH: {"GET"}}
-    for endpoint in ENDPOINTS:
+    for endpoint in realm.endpoints:
         methods_by_path.setdefault(endpoint.path, set()).add(endpoint.method)
     return [
-        Route(f"{openapi.PREFIX}{DOCUMENT_PATH}", show_document, methods=["GET"]),
-        *build_router().routes,
+        Route(f"{realm.prefix}{DOCUMENT_PATH}", show_document, methods=["GET"]),
+        *build_router(realm).routes,
         *(
-            Route(openapi.PREFIX + path, AnyMethod(_build_refusal_of_others(methods)))
+            Route(realm.prefix + path, AnyMethod(_build_refusal_of_others(realm, methods)))
             for path, methods in methods_by_path.items()
         ),
-        Route(openapi.PREFIX + "{rest:path}", AnyMethod(refuse_unknown_address)),
+        Route(realm.prefix + "{rest:path}", AnyMethod(refuse_unknown_address)),
     ]
 
 
-def build_router() -> APIRouter:
+def build_router(realm: ApiRealm) -> APIRouter:
     """Raises RuntimeError before the manifests are loaded."""
-    if not ENDPOINTS:
+    if not realm.endpoints:
         raise RuntimeError("shared.modules.load() has to be called before the API is built")
-    router = APIRouter(prefix=openapi.PREFIX, route_class=ApiRoute)
-    for endpoint in ENDPOINTS:
+    router = APIRouter(prefix=realm.prefix, route_class=ROUTE_BY_REALM[realm.name])
+    for endpoint in realm.endpoints:
         _add_route(router, endpoint)
     return router
 
@@ -81,12 +92,12 @@ def _add_route(router: APIRouter, endpoint: Endpoint) -> None:
         )
 
 
-def _build_refusal_of_others(methods: set[str]) -> Handler:
+def _build_refusal_of_others(realm: ApiRealm, methods: set[str]) -> Handler:
     allowed = ", ".join(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))
 
     async def refuse(request: Request) -> Response:
         if request.method == "OPTIONS":
-            response = await cors.answer_preflight(request, allowed)
+            response = await cors.answer_preflight(request, allowed, has_origins=realm.has_origins)
         else:
             refusal = MethodNotAllowed(f"This address accepts {allowed}.")
             response = problem_responses.to_response(request.scope, refusal)
@@ -97,18 +108,7 @@ def _build_refusal_of_others(methods: set[str]) -> Handler:
     return refuse
 
 
-async def refuse_unknown_address(_: Request) -> Response:
-    """The same for all: the address is not repeated."""
-    refusal = NotFound("There is no such address.", f"Compare it with {openapi.PREFIX}{DOCUMENT_PATH}.")
-    refusal.headers = RequestedVersion().list_headers()
-    raise refusal
-
-
-async def show_document(_: Request) -> Response:
-    return JSONResponse(build_document(), headers={"cache-control": "public, max-age=300"})
-
-
 @cache
-def build_document() -> dict[str, Any]:
+def build_document(realm: ApiRealm = TENANT_API) -> dict[str, Any]:
     """OpenAPI 3.1."""
-    return openapi.build_document(build_router())
+    return openapi.build_document(realm, build_router(realm))

@@ -1,4 +1,4 @@
-"""How many requests one key and one organisation may send to the API in a minute.
+"""How many requests one key, one organisation and one operator may send to the API in a minute.
 
 Counted in Redis for all processes, and in this process without Redis or while it is away: the API keeps answering, and
 the limit holds for each process. The headers follow draft-ietf-httpapi-ratelimit-headers-10.
@@ -19,6 +19,7 @@ from shared.core.config import settings
 from shared.core.errors import Refused
 from shared.core.plurals import plural
 from shared.tenancy.key_entry import KeyAdmission
+from shared.tenancy.operator_key_entry import OperatorKeyAdmission
 
 _breaker = CircuitBreaker(threshold=1, first_pause=5.0, max_pause=30.0)
 
@@ -28,6 +29,7 @@ class Policy:
     name: str  # as the headers name it
     item: RateLimitItem
     identifier: str
+    noun: str  # completes "Too many requests of …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,8 @@ class ApiQuota:
 class TooManyCalls(Refused):
     def __init__(self, quota: ApiQuota, exceeded: Count) -> None:
         wait = max(1, exceeded.reset_seconds)
-        whose = "this key" if exceeded.policy.name == "key" else "the keys of this organisation"
         super().__init__(
-            f"Too many requests of {whose}: {exceeded.policy.item.amount} a minute.",
+            f"Too many requests of {exceeded.policy.noun}: {exceeded.policy.item.amount} a minute.",
             f"Try again in {plural(wait, 'second')}, and slow down when the RateLimit header nears 0.",
             reason="rate_limited",
             retry_after=wait,
@@ -68,16 +69,33 @@ class TooManyCalls(Refused):
         self.headers = quota.list_headers()
 
 
-async def count_call(admission: KeyAdmission) -> ApiQuota:
-    """Count one request of this key and its organisation. Raises TooManyCalls."""
-    policies = (
-        Policy("key", RateLimitItemPerMinute(settings().api_key_requests_per_minute), admission.key_id),
+def list_tenant_policies(admission: KeyAdmission) -> tuple[Policy, ...]:
+    """Of a key and its organisation."""
+    key_limit, tenant_limit = (
+        settings().api_key_requests_per_minute,
+        settings().api_tenant_requests_per_minute,
+    )
+    tenant_id = admission.tenant.tenant_id
+    return (
+        Policy("key", RateLimitItemPerMinute(key_limit), admission.key_id, "this key"),
         Policy(
-            "organisation",
-            RateLimitItemPerMinute(settings().api_tenant_requests_per_minute),
-            admission.tenant.tenant_id,
+            "organisation", RateLimitItemPerMinute(tenant_limit), tenant_id, "the keys of this organisation"
         ),
     )
+
+
+def list_operator_policies(admission: OperatorKeyAdmission) -> tuple[Policy, ...]:
+    """Of a key and its operator, who has no more than the key of a tenant."""
+    limit = settings().api_key_requests_per_minute
+    operator_id = admission.operator.actor.id
+    return (
+        Policy("key", RateLimitItemPerMinute(limit), admission.key_id, "this key"),
+        Policy("operator", RateLimitItemPerMinute(limit), operator_id, "the keys of this operator"),
+    )
+
+
+async def count_call(policies: tuple[Policy, ...]) -> ApiQuota:
+    """Count one request for each of them. Raises TooManyCalls."""
     storage, is_local = rate_limits.get_storage(), False
     try:
         with _breaker.attempt(Exception):

@@ -5,29 +5,20 @@ A request is one transaction, which is committed before the answer is sent.
 
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.access import policy
-from shared.access.actions import Action
-from shared.access.endpoints import ENDPOINTS, SECRET_FIELD
-from shared.access.refusal_messages import build_refusal
+from shared.access.endpoints import SECRET_FIELD
 from shared.api_keys import idempotency
-from shared.api_keys.actions import API_USE
 from shared.core import transaction_retries
-from shared.core.context import Ctx
-from shared.core.errors import ChangedMeanwhile, DomainError, Invalid, NotSignedIn
-from shared.tenancy import key_entry, resolution, token_entry, token_texts
-from shared.tenancy.key_entry import KeyAdmission
-from shared.tenancy.resolution import Sources
-from shared.web import request_identity
+from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
 from shared.web.rest import api_limits, api_versions, cors, strict_json
+from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyAction, AnyCtx, ApiRealm, Caller
 from shared.web.rest.api_versions import RequestedVersion
-from shared.web.rest.openapi import PREFIX
 from shared.web.same_origin import SAFE_METHODS
 
 KEPT_HEADERS = ("content-type", "etag")
@@ -63,6 +54,10 @@ class JsonRequest(Request):
 
 
 class ApiRoute(APIRoute):
+    """Of a realm: a router makes routes of one class."""
+
+    realm: ClassVar[ApiRealm]
+
     def get_route_handler(self) -> Handler:
         handle: Handler = super().get_route_handler()
         has_body, operation = self.body_field is not None, f"{sorted(self.methods or ())} {self.path_format}"
@@ -74,18 +69,18 @@ class ApiRoute(APIRoute):
                 body = await strict_json.read_body(
                     request
                 )  # first: a stranger's request waits for its turn here
-                admission = await _authenticate(request)
-                headers |= cors.list_headers(request, admission.origins)
-                if refused := admission.rights.verdicts.get(API_USE.name):
-                    raise build_refusal(refused, API_USE, admission)
-                quota = await api_limits.count_call(admission)
+                caller = await self.realm.admit(request)
+                headers |= cors.list_headers(request, caller.origins)
+                if caller.refusal is not None:
+                    raise caller.refusal
+                quota = await api_limits.count_call(caller.policies)
                 headers |= quota.list_headers()
                 version = api_versions.parse_version(request)
                 headers |= version.list_headers()
                 parsed = _parse_request(request, body, has_body=has_body)
                 parsed.convert(lambda value: version.upgrade_request(operation_id, value))
                 response = await transaction_retries.repeat_on_conflict(
-                    lambda: _run(parsed, admission, handle, operation)
+                    lambda: self._run(parsed, caller, handle, operation)
                 )
             except DomainError as refusal:
                 refusal.headers = headers | refusal.headers
@@ -99,50 +94,62 @@ class ApiRoute(APIRoute):
 
         return answer
 
+    async def _run(self, parsed: "JsonRequest", caller: Caller, handle: Handler, operation: str) -> Response:
+        """In one transaction, which is committed when this returns."""
+        try:
+            async with self.realm.enter(caller.admission) as ctx:
+                parsed.state.ctx = ctx
+                return await self._answer_once(ctx, parsed, handle, operation)
+        except ChangedMeanwhile as change:
+            raise PreconditionFailed(change) from None
+        except RequestValidationError as problem:
+            raise _to_invalid(problem) from None
 
-async def _run(parsed: "JsonRequest", admission: KeyAdmission, handle: Handler, operation: str) -> Response:
-    """In one transaction, which is committed when this returns."""
-    try:
-        async with key_entry.enter_key(admission) as ctx:
-            parsed.state.ctx = ctx
-            return await _answer_once(ctx, parsed, handle, operation)
-    except ChangedMeanwhile as change:
-        raise PreconditionFailed(change) from None
-    except RequestValidationError as problem:
-        raise _to_invalid(problem) from None
+    async def _answer_once(
+        self, ctx: AnyCtx, parsed: "JsonRequest", handle: Handler, operation: str
+    ) -> Response:
+        """A request with an idempotency key that was answered before gets the same answer again."""
+        key = parsed.headers.get("idempotency-key")
+        if key is None or parsed.method in SAFE_METHODS:
+            return await handle(parsed)
+        idempotency.check_key(key)
+        if (action := self._find_action(parsed.method)) is not None:  # the right may be gone since
+            self.realm.require(ctx, action)
+        request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
+        kept = await self.realm.find_kept_answer(ctx, key=key, operation=operation, request=request)
+        if kept is not None:
+            headers = {**kept.headers, "idempotency-replayed": "true"}
+            return Response(kept.body or None, kept.status, headers)
+        response = await handle(parsed)
+        headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
+        await self.realm.keep_answer(ctx, key=key, operation=operation, answer=answer)
+        return response
+
+    def _find_action(self, method: str) -> AnyAction | None:
+        """That the endpoint of this route requires."""
+        path = self.path_format.removeprefix(self.realm.prefix)
+        return next(
+            (
+                endpoint.action
+                for endpoint in self.realm.endpoints
+                if endpoint.path == path and endpoint.method == method
+            ),
+            None,
+        )
 
 
-async def _answer_once(ctx: Ctx, parsed: "JsonRequest", handle: Handler, operation: str) -> Response:
-    """A request with an idempotency key that was answered before gets the same answer again."""
-    key = parsed.headers.get("idempotency-key")
-    if key is None or parsed.method in SAFE_METHODS:
-        return await handle(parsed)
-    idempotency.check_key(key)
-    if (action := _find_action(parsed)) is not None:  # the right may be gone since
-        policy.require(ctx, action, counted=False)
-    request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
-    if kept := await idempotency.begin(ctx, key=key, operation=operation, request=request):
-        headers = {**kept.headers, "idempotency-replayed": "true"}
-        return Response(kept.body or None, kept.status, headers)
-    response = await handle(parsed)
-    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-    answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
-    await idempotency.keep(ctx, key=key, operation=operation, answer=answer)
-    return response
+class TenantRoute(ApiRoute):
+    realm = TENANT_API
 
 
-def _find_action(request: Request) -> Action | None:
-    """That the endpoint of this request requires."""
-    route: ApiRoute = request.scope["route"]
-    path = route.path_format.removeprefix(PREFIX)
-    return next(
-        (
-            endpoint.action
-            for endpoint in ENDPOINTS
-            if endpoint.path == path and endpoint.method == request.method
-        ),
-        None,
-    )
+class OperatorRoute(ApiRoute):
+    realm = OPERATOR_API
+
+
+ROUTE_BY_REALM: dict[str, type[ApiRoute]] = {
+    route.realm.name: route for route in (TenantRoute, OperatorRoute)
+}
 
 
 def _without_secret(body: bytes) -> str:
@@ -150,38 +157,6 @@ def _without_secret(body: bytes) -> str:
     if isinstance(value, dict) and SECRET_FIELD in value:
         return json.dumps({**value, SECRET_FIELD: None}, ensure_ascii=False)
     return body.decode()
-
-
-async def _authenticate(request: Request) -> KeyAdmission:
-    """By key or by token. Raises NotSignedIn without one, TenantConflict, NotFound for an unknown host.
-
-    Raises as `authenticate_key` and `authenticate_token` too.
-    """
-    text = request_identity.get_bearer_token(request)
-    request_identity.note_session(request.scope, "")
-    if not text:
-        raise NotSignedIn(
-            "This request has no API key.", "Send it as Authorization: Bearer bk_live_… and try again."
-        )
-    address = request_identity.get_client_address(request)
-    is_token = token_texts.is_token(text)
-    if is_token:
-        admission = await token_entry.authenticate_token(text)
-    else:
-        admission = await key_entry.authenticate_key(text, address=address)
-    await resolution.require_same_tenant(
-        Sources(
-            key_text="" if is_token else text,
-            token_text=text if is_token else "",
-            host=request_identity.get_host(request),
-        ),
-        tenant_id=admission.tenant.tenant_id,
-        actor_id=admission.key_id,
-        admission=admission.tenant,
-    )
-    request_identity.note_session(request.scope, request_identity.get_key_hash(request))
-    request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
-    return admission
 
 
 def _parse_request(request: Request, body: bytes, *, has_body: bool) -> JsonRequest:

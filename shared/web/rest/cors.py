@@ -21,11 +21,11 @@ KNOWN_SECONDS, MAX_KNOWN = 30.0, 1_000
 _known: OrderedDict[str, tuple[float, bool]] = OrderedDict()  # origin: until when, and whether a key lists it
 
 
-async def answer_preflight(request: Request, methods: str) -> Response:
-    """`methods`: of the address, as in "GET, POST"."""
+async def answer_preflight(request: Request, methods: str, *, has_origins: bool) -> Response:
+    """`methods`: of the address, as in "GET, POST". `has_origins`: whether keys of this API can list any."""
     headers = {"allow": methods, "vary": "Origin"}
     origin = get_origin(request)
-    if origin and await _is_listed(origin):
+    if has_origins and origin and await _is_listed(origin):
         headers |= {
             "access-control-allow-origin": origin,
             "access-control-allow-methods": methods,

@@ -7,16 +7,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from shared.access.endpoints import ENDPOINTS, Endpoint, takes_version
-from shared.core.config import settings
+from shared.access.endpoints import Endpoint, takes_version
 from shared.web.rest import api_versions, examples, problems
+from shared.web.rest.api_realms import ApiRealm
 
-PREFIX = "/api/v1"
-TITLE = "Bulkhead API"
-DESCRIPTION = (
-    "Send your key as `Authorization: Bearer bk_live_…`. Lists are pages: `next` is the `after` of the next one."
-    " Errors are problem+json with a stable `reason`, what happened and what to do next."
-)
 DONE = {200: "Done.", 201: "Created.", 202: "Accepted.", 204: "Done, without a body."}
 Json = Any  # any part of the document
 
@@ -123,27 +117,29 @@ def get_tag(endpoint: Endpoint) -> str:
     return endpoint.path.split("/")[1]
 
 
-def build_document(router: APIRouter) -> dict[str, Json]:
+def build_document(realm: ApiRealm, router: APIRouter) -> dict[str, Json]:
     """`router`: with the routes of all endpoints."""
     app = FastAPI()
     app.include_router(router)
     document = get_openapi(
-        title=TITLE,
+        title=realm.title,
         version=api_versions.CURRENT,
-        description=DESCRIPTION,
+        description=realm.description,
         routes=app.routes,
-        servers=[{"url": settings().tenant_url}],
-        tags=[{"name": tag, "description": text} for tag, text in _describe_tags().items()],
+        servers=[{"url": realm.site.origin}],
+        tags=[{"name": tag, "description": text} for tag, text in _describe_tags(realm).items()],
     )
     components = document["components"]
     components["schemas"] |= _build_problem_schemas()
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which we don't answer
         components["schemas"].pop(name, None)
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "bk_live_…"}}
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "bearerFormat": realm.key_example}
+    }
     components["headers"], components["parameters"] = HEADERS, PARAMETERS
     document["security"] = [{"key": []}]
-    for endpoint in ENDPOINTS:
-        operation = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]
+    for endpoint in realm.endpoints:
+        operation = document["paths"][realm.prefix + endpoint.path][endpoint.method.lower()]
         _add_headers(endpoint, operation, components["schemas"])
         examples.add_examples(operation, components["schemas"])
     return _name_pages(document)
@@ -161,9 +157,9 @@ def _name_pages(document: dict[str, Json]) -> dict[str, Json]:
     return renamed
 
 
-def _describe_tags() -> dict[str, str]:
-    """The docstring of the module whose endpoints have the tag, by tag."""
-    modules = {get_tag(endpoint): inspect.getmodule(endpoint.handler) for endpoint in ENDPOINTS}
+def _describe_tags(realm: ApiRealm) -> dict[str, str]:
+    """The docstring of the module whose endpoints have the tag, the first of several, by tag."""
+    modules = {get_tag(endpoint): inspect.getmodule(endpoint.handler) for endpoint in realm.endpoints[::-1]}
     return {tag: inspect.getdoc(module) or "" for tag, module in sorted(modules.items())}
 
 

@@ -8,7 +8,8 @@ from shared.access import actions
 from shared.access.decision import has_permission
 from shared.access.permissions import Permission
 from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, ROLES, Role, can_grant
-from shared.api_keys.keys import KeyState, KeyView
+from shared.api_keys.key_rules import KeyState
+from shared.api_keys.keys import KeyView
 from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.tenancy.key_texts import LIVE_PREFIX, TEST_PREFIX

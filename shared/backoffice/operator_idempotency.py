@@ -1,0 +1,52 @@
+"""Answers to requests with operators' keys, kept by idempotency key as for tenants: see `api_keys.idempotency`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.api_keys import idempotency
+from shared.api_keys.idempotency import KeptAnswer, KeptRow
+from shared.core.context import OperatorCtx
+from shared.identity import operator_key_repository as repository
+from shared.identity import realm_secrets
+from shared.identity.encryption_keys import ANSWER_FIELD
+from shared.identity.realms import OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAnswers:
+    """Of requests with one key of an operator."""
+
+    octx: OperatorCtx
+
+    @property
+    def actor_id(self) -> str:
+        return self.octx.key_id
+
+    async def add(self, row_id: str, request_digest: str) -> bool:
+        return await repository.add_answer(self.octx.session, row_id, request_digest)
+
+    async def get(self, row_id: str) -> KeptRow:
+        return await repository.get_answer(self.octx.session, row_id)
+
+    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None:
+        await repository.delete_expired_answers(self.octx.session, row_id, before=before, limit=limit)
+
+    async def seal(self, text: str, row_id: str) -> bytes:
+        return await realm_secrets.seal(self.octx.session, OPERATOR, text, field=ANSWER_FIELD, row_id=row_id)
+
+    async def unseal(self, sealed: bytes, row_id: str) -> str:
+        return await realm_secrets.unseal(
+            self.octx.session, OPERATOR, sealed, field=ANSWER_FIELD, row_id=row_id
+        )
+
+
+async def begin(octx: OperatorCtx, *, key: str, operation: str, request: bytes) -> KeptAnswer | None:
+    """As `idempotency.begin_answer`, for an operator's key."""
+    return await idempotency.begin_answer(
+        OperatorAnswers(octx), key=key, operation=operation, request=request
+    )
+
+
+async def keep(octx: OperatorCtx, *, key: str, operation: str, answer: KeptAnswer) -> None:
+    """As `idempotency.keep_answer`, for an operator's key."""
+    await idempotency.keep_answer(OperatorAnswers(octx), key=key, operation=operation, answer=answer)
