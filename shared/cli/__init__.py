@@ -23,6 +23,8 @@ dev = typer.Typer(help="For development only.", no_args_is_help=True)
 operator = typer.Typer(help="People who run the platform.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
 app.add_typer(operator, name="operator")
+operator_key = typer.Typer(help="API keys of operators, for /api/operator/v1.", no_args_is_help=True)
+operator.add_typer(operator_key, name="key")
 user = typer.Typer(help="Accounts of people in tenants.", no_args_is_help=True)
 app.add_typer(user, name="user")
 stripe_account = typer.Typer(help="Stripe accounts that sell for us.", no_args_is_help=True)
@@ -181,6 +183,38 @@ def operator_reset(email: str) -> None:
 
     with database.running_server():
         typer.echo(asyncio.run(operators.reset_access(email)))
+
+
+@operator_key.command("create")
+def operator_key_create(
+    email: str,
+    scope: Annotated[list[str], typer.Option(help="A permission, such as operator:tenant:read; repeatable")],
+    reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")],
+    name: Annotated[str, typer.Option(help="What the key is for")] = "Command line",
+    expires: Annotated[int, typer.Option(help="Days until it expires; 0 for never", min=0)] = 90,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Where it works, such as 203.0.113.0/24; repeatable")
+    ] = None,
+) -> None:
+    """Create a key of an operator and print it, once. It can do what its scopes and the operator's role allow."""
+    from shared.cli import database, operators
+
+    with database.running_server():
+        created = operators.create_key(
+            email, scope, name=name, days=expires, networks=network or (), reason=reason
+        )
+        typer.echo(asyncio.run(created))
+
+
+@operator_key.command("revoke")
+def operator_key_revoke(
+    key_id: str, reason: Annotated[str, typer.Option(help="Recorded in the operator audit log")]
+) -> None:
+    """Refuse a key from the next request on."""
+    from shared.cli import database, operators
+
+    with database.running_server():
+        typer.echo(asyncio.run(operators.revoke_key(key_id, reason=reason)))
 
 
 @user.command("disable")
