@@ -10,7 +10,7 @@ from shared.api_keys.issuers import MappedRole
 from shared.audit.models import AuditEvent
 from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
 from shared.tenancy import members, roles
-from shared.web.rest.openapi import PREFIX
+from shared.web.rest.api_realms import TENANT_API
 from tests.conftest import Cast
 from tests.support import api_clients
 from tests.support.token_issuer import AUDIENCE, ISSUER, URL, add_issuer, build_request
@@ -112,12 +112,12 @@ async def test_issuers_are_managed_over_rest(cast: Cast) -> None:
         "role_map": [{"value": "staff", "role": "viewer"}],
     }
     async with program.client() as client:
-        created = await client.post(f"{PREFIX}/jwt-issuers", json=body)
-        address = f"{PREFIX}/jwt-issuers/{created.json()['id']}"
+        created = await client.post(f"{TENANT_API.prefix}/jwt-issuers", json=body)
+        address = f"{TENANT_API.prefix}/jwt-issuers/{created.json()['id']}"
         changed = await client.put(
             address, json={**body, "enabled": False}, headers={"if-match": created.headers["etag"]}
         )
-        listed = (await client.get(f"{PREFIX}/jwt-issuers")).json()["items"]
+        listed = (await client.get(f"{TENANT_API.prefix}/jwt-issuers")).json()["items"]
         deleted = await client.delete(address)
         missing = await client.get(address)
     assert (created.status_code, changed.status_code, deleted.status_code) == (201, 200, 204)

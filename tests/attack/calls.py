@@ -17,7 +17,9 @@ from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.operator_keys import OperatorKeyRequest
 from shared.backoffice.reasons import state_reason
+from shared.backoffice.tenant_creation import TenantOrder
 from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import BillingDetails, ChangePreview
@@ -180,6 +182,13 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "api_keys.idempotency.begin.key": lambda *_: "attack",
     "api_keys.idempotency.begin.request": lambda *_: b"",
     "api_keys.idempotency.keep.key": lambda *_: "attack",
+    "backoffice.operator_idempotency.begin.key": lambda *_: "attack",
+    "backoffice.operator_idempotency.begin.request": lambda *_: b"",
+    "backoffice.operator_idempotency.keep.key": lambda *_: "attack",
+    **dict.fromkeys(
+        ("backoffice.operator_keys.create.request", "backoffice.operator_keys.create_for.request"),
+        lambda *_: OperatorKeyRequest(name="Another key", scopes=["operator:tenant:read"]),
+    ),
     "tenancy.tenant_secrets.unseal.key": lambda *_: b"k" * 32,
     "api_keys.idempotency_repository.delete_expired.row_id": lambda *_: "idk_none",
     "api_keys.idempotency_repository.delete_expired.before": lambda *_: now() + timedelta(days=1),
@@ -357,6 +366,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "other_than": lambda *_: "",
     "search_text": lambda *_: "",
     "operator_id": lambda *_: new_id("opr"),
+    "operator_key_id": lambda *_: new_id("opk"),
+    "order": lambda *_: TenantOrder(owner_email="wanda@ordered.test", owner_name="Wanda", name="Ordered"),
     "period": lambda *_: "month",
     "permissions": lambda *_: ["home:read"],
     "owner": lambda *_: "Access team",

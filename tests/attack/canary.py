@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import sql
 
 from shared.api_keys import keys
+from shared.backoffice import operator_keys
 from shared.core import crypto
 from shared.core.config import settings
 from shared.files import links
@@ -107,6 +108,7 @@ def record_issued(path: Path | None) -> None:
     global issued_path
     issued_path = path
     new_token, sign, new_key_text = crypto.new_token, crypto.sign, key_texts.new_key_text
+    new_operator_key_text = key_texts.new_operator_key_text
 
     def record(kind: str, secret: str) -> str:
         if issued_path is not None:
@@ -119,7 +121,12 @@ def record_issued(path: Path | None) -> None:
         record(API_KEY, key.text)
         return key
 
-    keys.new_key_text = record_key
+    def record_operator_key() -> key_texts.KeyText:
+        key = new_operator_key_text()
+        record(API_KEY, key.text)
+        return key
+
+    keys.new_key_text, operator_keys.new_operator_key_text = record_key, record_operator_key
     crypto.new_token = lambda: record(TOKEN, new_token())
 
     def record_link(purpose: str, *parts: str) -> str:

@@ -17,6 +17,7 @@ from shared.tenancy import entry
 from shared.tenancy.key_texts import LIVE_PREFIX, TEST_PREFIX
 from shared.tenancy.models import TenantMode
 from shared.test_mode import test_tenants
+from tests.attack import operator_endpoints
 from tests.attack.apps import App
 from tests.attack.report import Report
 from tests.attack.sockets import own_cookie
@@ -102,6 +103,7 @@ class Keys:
 
 async def attack(app: App, world: World, report: Report) -> None:
     if app.name != "tenant":
+        await operator_endpoints.attack(app, world, report)
         return
     attack_keys = await _make_keys(world)
     run = _Run(app, world, report, attack_keys)

@@ -150,6 +150,33 @@ def _mode_of_keys() -> None:
     _replace(entry_repository, "find_key_standing", find)
 
 
+def _standing_of_operator_keys(**changed: Any) -> None:
+    """Every key of an operator is what it is, and this."""
+    from shared.identity import operator_key_repository
+
+    original = operator_key_repository.find_standing
+
+    async def find(session: Any, secret_hash: str) -> Any:
+        standing = await original(session, secret_hash)
+        return standing._replace(**changed) if standing is not None else None
+
+    _replace(operator_key_repository, "find_standing", find)
+
+
+def _scopes_of_operator_keys() -> None:
+    from shared.access.roles import OPERATOR_ROLES, OWNER
+
+    _standing_of_operator_keys(scopes=sorted(OPERATOR_ROLES[OWNER].permissions))
+
+
+def _roles_of_operator_keys() -> None:
+    _standing_of_operator_keys(operator_role="owner", operator_disabled_at=None)
+
+
+def _revocation_of_operator_keys() -> None:
+    _standing_of_operator_keys(revoked_at=None, expires_at=None)
+
+
 def _tenant(slug: str) -> dict[str, Any] | None:
     from shared.core import db
     from tests.support import database
@@ -426,6 +453,9 @@ IN_APPS: dict[str, Callable[[], None]] = {
     "networks of keys": _networks_of_keys,
     "revocation of keys": _revocation_of_keys,
     "scopes of keys": _scopes_of_keys,
+    "revocation of operators' keys": _revocation_of_operator_keys,
+    "roles of operators' keys": _roles_of_operator_keys,
+    "scopes of operators' keys": _scopes_of_operator_keys,
     "origin of sockets": _origin_of_sockets,
     "origin of forms": _origin_of_forms,
     "token binding": _token,

@@ -48,6 +48,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
         **dict.fromkeys(("price", "provider_price", "provider_account", "reconcile_run"), CATALOG),
         **dict.fromkeys(("operator", "operator_credential", "operator_totp"), SIGN_IN),
         **dict.fromkeys(("operator_recovery_code", "operator_challenge", "platform_key"), SIGN_IN),
+        **dict.fromkeys(("operator_key", "operator_idempotency_key"), "hashes, and what is sealed"),
         **dict.fromkeys(("customer_sync", "inbound_webhook"), "operators run the deliveries"),
         **dict.fromkeys(
             ("procrastinate_events", "procrastinate_jobs", "job_failure"), "operators run the queue"
@@ -66,6 +67,7 @@ TRIGGERS = {
     "rename_member",
 }
 HARMLESS = {
+    "add_unverified_user": "adds a person without a password and without proof, and tells nothing",
     "claim_trial": "keeps a trial for the tenant of the transaction, and says only whether it is refused",
     "claim_webhook_deliveries": "gives ids alone; the worker enters each tenant to read what it sends",
     "count_jobs": "numbers alone",

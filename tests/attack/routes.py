@@ -58,6 +58,7 @@ BOTH = {
     **dict.fromkeys(("POST /account/sessions/end", "POST /account/sessions/end-others"), PERSON),
 }
 SETUP = Permission.SETTINGS_WRITE
+DOCUMENTS = ("GET /api/v1/openapi.json", "GET /api/operator/v1/openapi.json")
 USES = {
     "tenant": {
         **BOTH,
@@ -88,7 +89,7 @@ USES = {
         ),
         "POST /onboarding/{slug}/look": Use("member", SETUP, fields={"colour": "#ff0000"}, file="logo"),
     },
-    "admin": BOTH,
+    "admin": {**BOTH, "GET /api/operator/v1/openapi.json": ANYBODY},
 }
 CLOSED = ("/_all_routes", "/_event", "/_health", "/_upload", "/auth-codespace", "/ping")  # of Reflex
 
@@ -141,7 +142,7 @@ def inventory(app_name: str, listed: dict[str, Any], report: Report) -> None:
 
 def is_endpoint(name: str) -> bool:
     """Of the REST API: `endpoints` attacks them. What refuses all other methods and addresses is among them."""
-    return name.partition(" ")[2].startswith("/api/v1") and name != "GET /api/v1/openapi.json"
+    return name.partition(" ")[2].startswith(("/api/v1", "/api/operator/v1")) and name not in DOCUMENTS
 
 
 def page_use(app: App) -> Use:

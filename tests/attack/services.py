@@ -86,6 +86,12 @@ ASKED_BEFORE = {
         (f"tenancy.tenant_secrets.{name}" for name in ("read_key", "seal", "unseal")),
         "by services that keep secrets, after the right",
     ),
+    **dict.fromkeys(
+        ("backoffice.operator_idempotency.begin", "backoffice.operator_idempotency.keep"),
+        "by web.rest, for its actor",
+    ),
+    "backoffice.operator_keys.list_scopes": "of the actor's own permissions",
+    "tenancy.tenants.get_rights_version": "by backoffice.tenant_access",
     "api_keys.keys.end_keys_of_members": "by tenancy.membership_end",
     "api_keys.keys.list_scopes": "of the actor's own permissions",
     "tenancy.service_accounts.lock_active": "by tenancy.service_accounts and api_keys.keys",

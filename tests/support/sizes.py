@@ -55,6 +55,7 @@ SIZES: dict[str, Size] = {
     "api.callers_per_operation": Size(1, 6),
     "api.cases": Size(1, 100),
     "api.all_cases": Size(50, 50_000),
+    "api.operator_cases": Size(40, 10_000),
     "api.scenarios": Size(5, 1_000),
     # Frames that one member sends at once
     "web.flood_frames": Size(900, 3_000),

@@ -1,4 +1,4 @@
-"""The whole document under Schemathesis: callers of several rights, own, foreign and unknown ids, one request and several."""
+"""Both whole documents under Schemathesis: callers of several rights, own, foreign and unknown ids, one request and several."""
 
 import asyncio
 import random
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from shared.tenancy import members, notifications, roles, service_accounts
 from shared.tenancy.invitations import invite
-from shared.web import tenant_http
+from shared.web import admin_http, tenant_http
 from shared.web.rest import api
+from shared.web.rest.api_realms import OPERATOR_API
 from tests.conftest import Cast, Person
-from tests.support import api_clients
+from tests.support import api_clients, factories, operator_clients
 from tests.support.api_fuzzing import Caller, Fuzzer, Report
 from tests.support.billing.stub_server import serve_app
 from tests.support.sizes import size
@@ -69,4 +70,44 @@ async def test_every_answer_is_one_that_the_document_names(cast: Cast) -> None:
     assert report.problems == {}
     assert {status: report.count_status(status) > 0 for status in (200, 401, 403, 404, 422)} == dict.fromkeys(
         (200, 401, 403, 404, 422), True
+    )
+
+
+async def create_operator_callers(cast: Cast) -> list[Caller]:
+    cookies = {role: await factories.create_operator(role.title(), role) for role in ("owner", "support")}
+    owner = await operator_clients.create_key(cookies["owner"])
+    support = await operator_clients.create_key(cookies["support"])
+    reader = await operator_clients.create_key(cookies["owner"], "operator:catalog:read")
+    tenants_key = await api_clients.create_key(cast.ann)
+    hidden_words = (cast.ann.email, cast.acme, cast.globex)
+    return [
+        Caller(name="owner", key=owner.text),
+        Caller(name="support", key=support.text),
+        Caller(name="reader", key=reader.text, hidden_words=hidden_words),
+        Caller(name="tenant", key=tenants_key.text, hidden_words=hidden_words),
+        Caller(name="nobody", hidden_words=hidden_words),
+    ]
+
+
+async def test_every_answer_to_operators_is_one_that_their_document_names(cast: Cast) -> None:
+    ids = {
+        "tenant_id": (cast.acme, cast.globex, UNKNOWN),
+        "flag": ("role_editor", "no_such"),
+        "override_id": (UNKNOWN,),
+    }
+    callers, report = await create_operator_callers(cast), Report()
+    document = api.build_document(OPERATOR_API)
+    async with serve_app(admin_http.app) as address:
+        fuzzer = Fuzzer(document=document, address=address, ids=ids, report=report)
+        while report.case_count < size("api.operator_cases"):
+            await asyncio.to_thread(
+                fuzzer.run,
+                random.sample(callers, len(callers)),
+                callers_per_operation=size("api.callers_per_operation"),
+                cases=size("api.cases"),
+            )
+        await asyncio.to_thread(fuzzer.run_scenarios, callers[0], count=size("api.scenarios"))
+    assert report.problems == {}
+    assert {status: report.count_status(status) > 0 for status in (401, 422)} == dict.fromkeys(
+        (401, 422), True
     )

@@ -7,31 +7,38 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.models import OpenAPI
 from pydantic import TypeAdapter
 
-from shared.access.endpoints import ENDPOINTS, ApiInput, Endpoint
+from shared.access.endpoints import ENDPOINTS, OPERATOR_ENDPOINTS, ApiInput, Endpoint
 from shared.core import errors
 from shared.core.errors import DomainError
 from shared.web.rest import api, problems
+from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, ApiRealm
 
-DOCUMENT = api.build_document()
+REALMS = {realm.name: realm for realm in (TENANT_API, OPERATOR_API)}
+DOCUMENTS = {name: api.build_document(realm) for name, realm in REALMS.items()}
+ALL_ENDPOINTS = [*ENDPOINTS, *OPERATOR_ENDPOINTS]
+each_realm = pytest.mark.parametrize("realm", REALMS.values(), ids=REALMS)
 
 
 def get_operation(endpoint: Endpoint) -> dict[str, Any]:
-    operation: dict[str, Any] = DOCUMENT["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
+    path = f"{REALMS[endpoint.realm].prefix}{endpoint.path}"
+    operation: dict[str, Any] = DOCUMENTS[endpoint.realm]["paths"][path][endpoint.method.lower()]
     return operation
 
 
 def name(endpoint: Endpoint) -> str:
-    return endpoint.handler.__name__
+    return f"{endpoint.realm} {endpoint.handler.__name__}"
 
 
 def list_errors(kind: type[DomainError]) -> set[type[DomainError]]:
     return {kind}.union(*map(list_errors, kind.__subclasses__()))
 
 
-def test_document_is_one_of_version_3_1_with_every_endpoint() -> None:
-    OpenAPI.model_validate(DOCUMENT)
-    assert DOCUMENT["openapi"].startswith("3.1")
-    operation_ids = [get_operation(endpoint)["operationId"] for endpoint in ENDPOINTS]
+@each_realm
+def test_document_is_one_of_version_3_1_with_every_endpoint(realm: ApiRealm) -> None:
+    document = DOCUMENTS[realm.name]
+    OpenAPI.model_validate(document)
+    assert document["openapi"].startswith("3.1")
+    operation_ids = [get_operation(endpoint)["operationId"] for endpoint in realm.endpoints]
     assert sorted(operation_ids) == sorted(set(operation_ids))
 
 
@@ -43,7 +50,7 @@ def test_every_status_of_an_error_has_a_text_and_an_example() -> None:
         problems.Problem.model_validate(problems.build_example(status))
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=name)
+@pytest.mark.parametrize("endpoint", ALL_ENDPOINTS, ids=name)
 def test_examples_of_an_operation_are_valid(endpoint: Endpoint) -> None:
     operation, annotations = get_operation(endpoint), endpoint.handler.__annotations__
     for kind in annotations.values():
@@ -58,7 +65,7 @@ def test_examples_of_an_operation_are_valid(endpoint: Endpoint) -> None:
         assert jsonable_encoder(parsed) == example
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=name)
+@pytest.mark.parametrize("endpoint", ALL_ENDPOINTS, ids=name)
 def test_operation_documents_its_headers(endpoint: Endpoint) -> None:
     operation = get_operation(endpoint)
     parameters = {reference.get("$ref", "").rpartition("/")[2] for reference in operation["parameters"]}
@@ -70,17 +77,19 @@ def test_operation_documents_its_headers(endpoint: Endpoint) -> None:
         assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
 
 
-def test_every_tag_has_a_sentence() -> None:
-    texts = {tag["name"]: tag["description"] for tag in DOCUMENT["tags"]}
-    used = {tag for endpoint in ENDPOINTS for tag in get_operation(endpoint)["tags"]}
+@each_realm
+def test_every_tag_has_a_sentence(realm: ApiRealm) -> None:
+    texts = {tag["name"]: tag["description"] for tag in DOCUMENTS[realm.name]["tags"]}
+    used = {tag for endpoint in realm.endpoints for tag in get_operation(endpoint)["tags"]}
     assert texts.keys() == used
     assert [tag for tag, text in texts.items() if not text.endswith(".")] == []
 
 
-def test_every_text_of_an_answer_has_an_example() -> None:
+@each_realm
+def test_every_text_of_an_answer_has_an_example(realm: ApiRealm) -> None:
     fields = [
         f"{schema_name}.{field_name}"
-        for schema_name, schema in DOCUMENT["components"]["schemas"].items()
+        for schema_name, schema in DOCUMENTS[realm.name]["components"]["schemas"].items()
         for field_name, field in schema.get("properties", {}).items()
         if field.get("type") == "string" and not {"enum", "examples", "format"} & field.keys()
     ]
