@@ -4,6 +4,7 @@ import reflex as rx
 
 from admin_app.pages import (  # noqa: F401
     access,
+    api_keys,
     audit,
     catalog,
     drift,

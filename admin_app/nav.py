@@ -30,6 +30,7 @@ NAV = {
             "Audit", "/audit", "scroll-text", in_tab_bar=True, visible=is_allowed(actions.OP_AUDIT_READ_ALL)
         ),
         NavLink("Recovery", "/recovery", "key-round", visible=is_allowed(actions.OP_USER_READ_RESETS)),
+        NavLink("API keys", "/api-keys", "key", visible=is_allowed(actions.OP_API_KEY_READ)),
         NavLink("Operators", "/operators", "shield", visible=is_allowed(actions.OP_OPERATOR_READ)),
     ],
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.access.roles import list_permissions
 from shared.audit.public_events import EVENT_TYPES
+from shared.backoffice import operator_keys
 from shared.core import registry
 from shared.core.ids import new_id
 from shared.entitlements.features import FEATURES
@@ -34,6 +35,10 @@ HONEST: dict[str, Any] = {
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
     **dict.fromkeys((f"may_{permission.replace(':', '_')}" for permission in list_permissions()), ""),
     "may_member_read": "on",  # a key without a scope is no key
+    **dict.fromkeys(
+        (f"may_{scope.replace(':', '_')}" for scope in sorted(operator_keys.list_all_scopes())), ""
+    ),
+    "may_operator_tenant_read": "on",
     **dict.fromkeys(("effective_at", "ends_at", "percent", "required_feature", "starts_at", "value"), ""),
     **dict.fromkeys(("void_ids", "voids_unpaid"), ""),
     **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "tax_id", "tax_id_type"), ""),
