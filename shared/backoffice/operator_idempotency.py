@@ -5,8 +5,8 @@ from datetime import datetime
 
 from shared.api_keys import idempotency
 from shared.api_keys.idempotency import KeptAnswer, KeptRow
+from shared.backoffice import operator_key_repository as repository
 from shared.core.context import OperatorCtx
-from shared.identity import operator_key_repository as repository
 from shared.identity import realm_secrets
 from shared.identity.encryption_keys import ANSWER_FIELD
 from shared.identity.realms import OPERATOR

@@ -17,6 +17,7 @@ from shared.access.roles import OPERATOR_ROLES
 from shared.api_keys import key_rules
 from shared.api_keys.key_rules import DEFAULT_OVERLAP, KeyState
 from shared.audit import audit_log
+from shared.backoffice import operator_key_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import OperatorCtx
 from shared.core.db import now
@@ -25,7 +26,6 @@ from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit, map_page
 from shared.core.versions import advance_version
 from shared.identity import factor_proofs, operators
-from shared.identity import operator_key_repository as repository
 from shared.identity.models import Operator, OperatorKey
 from shared.identity.realms import OPERATOR
 from shared.tenancy.key_texts import new_operator_key_text
@@ -116,7 +116,7 @@ async def create(
 async def create_for(
     octx: OperatorCtx, email: str, request: OperatorKeyRequest, reason: Reason
 ) -> CreatedOperatorKey:
-    """A key of another operator, for the command line: who has it could also reset the operator's access.
+    """A key of another operator, for the command line, which can reset the operator's access as well.
 
     Raises as `create`, NotFound for an unknown address.
     """
@@ -242,7 +242,8 @@ async def _create(
 async def _lock_self(octx: OperatorCtx) -> Operator:
     """The actor's account as it is now. Raises Refused for one that has changed since, and for the command line."""
     operator = await repository.lock_operator(octx.session, octx.actor_id)
-    if operator is None or operator.disabled_at is not None or operator.role != octx.role:
+    permissions = OPERATOR_ROLES[operator.role].permissions if operator is not None else frozenset()
+    if operator is None or operator.disabled_at is not None or not octx.permissions <= permissions:
         raise Refused(
             "Your permissions were just changed.",
             "Reload the page. Your change wasn't saved.",

@@ -7,19 +7,14 @@ from dataclasses import dataclass
 from shared.access import actions, policy
 from shared.access.roles import OPERATOR_ROLES, OWNER
 from shared.audit import audit_log
+from shared.backoffice import operator_key_repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import ALPHABET
 from shared.core.versions import advance_version, require_version
-from shared.identity import (
-    email_addresses,
-    operator_key_repository,
-    operator_notices,
-    passwords,
-    users,
-)
+from shared.identity import email_addresses, operator_notices, passwords, users
 from shared.identity import operators as operator_rows
 from shared.identity.models import Operator
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from shared.core import crypto, db
-from shared.identity import operator_key_repository, repository
+from shared.identity import repository
 from shared.identity.realms import OPERATOR, Realm
 
 BATCH_SIZE = 500
@@ -70,7 +70,7 @@ async def renew_realm_key(realm: Realm, show: Callable[[int], object]) -> int:
             await session.flush()
             show(count)
         if realm is OPERATOR:
-            for answer in await operator_key_repository.lock_answers(session):
+            for answer in await repository.lock_kept_answers(session):
                 context = (realm.name, ANSWER_FIELD, answer.id)
                 answer.body = crypto.reseal(answer.body or b"", (old_key, new_key), *context)
                 session.add(answer)

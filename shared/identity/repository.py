@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.db import now
 from shared.core.ids import new_id
-from shared.identity.models import Operator, PlatformKey, User, UserToken
+from shared.identity.models import Operator, OperatorIdempotencyKey, PlatformKey, User, UserToken
 from shared.identity.realms import Realm
 
 RECORD_FORGED_SESSION = sa.text(
@@ -282,6 +282,17 @@ async def get_realm_key(
 async def lock_realm_key(session: AsyncSession, realm: Realm) -> PlatformKey | None:
     """Waits for transactions that seal with it. For bulkhead_owner."""
     return await session.get(PlatformKey, realm.name, populate_existing=True, with_for_update=True)
+
+
+async def lock_kept_answers(session: AsyncSession) -> Sequence[OperatorIdempotencyKey]:
+    """Answers to requests with operators' keys. For bulkhead_owner."""
+    statement = (
+        select(OperatorIdempotencyKey)
+        .where(col(OperatorIdempotencyKey.body).is_not(None))
+        .order_by(col(OperatorIdempotencyKey.id))
+        .with_for_update(key_share=True)
+    )
+    return (await session.exec(statement)).all()
 
 
 async def count_totps(session: AsyncSession, realm: Realm) -> int:

@@ -1,4 +1,4 @@
-"""What every key is asked before it lets anybody in, of tenants and of operators: does it work still, and from here?"""
+"""What is checked of every key, of tenants and of operators, before a request enters: does it work still, and from here?"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

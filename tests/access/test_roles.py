@@ -52,6 +52,9 @@ ENGINEER |= {"op:billing:reconcile", "op:job:write", "op:user:disable", "op:webh
 ENGINEER |= {"op:user:read_resets", "op:user:reset_factor"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
+PROVISIONING = {"op:api_key:read", "op:api_key:write", "op:tenant:create"}
+ENGINEER |= PROVISIONING
+BILLING |= PROVISIONING
 EXPECTED_OPERATORS = {
     "owner": ENGINEER
     | BILLING

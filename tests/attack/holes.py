@@ -152,7 +152,7 @@ def _mode_of_keys() -> None:
 
 def _standing_of_operator_keys(**changed: Any) -> None:
     """Every key of an operator is what it is, and this."""
-    from shared.identity import operator_key_repository
+    from shared.backoffice import operator_key_repository
 
     original = operator_key_repository.find_standing
 

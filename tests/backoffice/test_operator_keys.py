@@ -7,7 +7,7 @@ import pytest
 
 from shared.access import actions, policy
 from shared.access.permissions import OperatorPermission
-from shared.backoffice import operator_keys, operators
+from shared.backoffice import operator_key_entry, operator_keys, operators
 from shared.backoffice.operator_keys import OperatorKeyRequest, OperatorKeyView
 from shared.backoffice.reasons import state_reason
 from shared.cli import operators as command
@@ -15,7 +15,6 @@ from shared.core import db
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import operator_key_entry
 from shared.tenancy.key_checks import InvalidKey
 from tests.conftest import Cast, Operating
 from tests.support import api_clients, database, factories, operator_clients

@@ -28,6 +28,8 @@ GLOBAL_TABLES = {
     "operator_credential",
     "operator_device",
     "operator_event",
+    "operator_idempotency_key",
+    "operator_key",
     "operator_recovery_code",
     "operator_session",
     "operator_totp",

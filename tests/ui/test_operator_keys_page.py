@@ -3,7 +3,7 @@
 from typing import Any
 
 from admin_app.pages.api_keys.state import SECRET_DIALOG, OperatorKeysState
-from shared.tenancy import operator_key_entry
+from shared.backoffice import operator_key_entry
 from tests.conftest import Operating
 from tests.support import factories, operator_clients
 from tests.support.operator_clients import REASON

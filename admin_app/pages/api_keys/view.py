@@ -139,7 +139,7 @@ def _create_dialog() -> rx.Component:
         OperatorKeysState,
         "create",
         "New API key",
-        "A program can do what both its scopes and your role allow, on every request anew.",
+        "A program can do what both its scopes and your role allow. Both are checked on every request.",
         dialog_field("Name", name, id="name"),
         checkbox_group("Scopes", OperatorKeysState.boxes),
         dialog_field("Expires", lifetime, id="lifetime"),

@@ -20,7 +20,7 @@ class Flag(ApiOutput):
         description="That a plan has to include as well; empty for none", examples=[""]
     )
     cleanup_by: date = Field(description="When it is to be removed from the code")
-    is_killed: bool = Field(description="Off for everybody, whatever the rules", examples=[False])
+    is_killed: bool = Field(description="Off for all organisations, whatever the rules", examples=[False])
     # Rules have several forms, which docs/architecture.md does not promise to keep.
     rules: list[dict[str, Any]] = Field(description="Of the rollout, the first that fits", examples=[[]])
     rules_number: int = Field(description="Of the present rules", examples=[1])

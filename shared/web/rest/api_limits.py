@@ -13,13 +13,13 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+from shared.backoffice.operator_key_entry import OperatorKeyAdmission
 from shared.core import log, rate_limits
 from shared.core.circuit_breaker import CircuitBreaker, CircuitOpen
 from shared.core.config import settings
 from shared.core.errors import Refused
 from shared.core.plurals import plural
 from shared.tenancy.key_entry import KeyAdmission
-from shared.tenancy.operator_key_entry import OperatorKeyAdmission
 
 _breaker = CircuitBreaker(threshold=1, first_pause=5.0, max_pause=30.0)
 

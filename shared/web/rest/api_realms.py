@@ -17,13 +17,13 @@ from shared.access.refusal_messages import build_refusal
 from shared.api_keys import idempotency
 from shared.api_keys.actions import API_USE
 from shared.api_keys.idempotency import KeptAnswer
-from shared.backoffice import operator_idempotency
+from shared.backoffice import operator_idempotency, operator_key_entry
+from shared.backoffice.operator_key_entry import OperatorKeyAdmission
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import NotSignedIn, Refused
-from shared.tenancy import key_entry, operator_key_entry, resolution, token_entry, token_texts
+from shared.tenancy import key_entry, resolution, token_entry, token_texts
 from shared.tenancy.key_entry import KeyAdmission
 from shared.tenancy.key_texts import LIVE_PREFIX, OPERATOR_PREFIX
-from shared.tenancy.operator_key_entry import OperatorKeyAdmission
 from shared.tenancy.resolution import Sources
 from shared.web import app_sites, request_identity
 from shared.web.app_sites import Site

@@ -91,10 +91,6 @@ def get_cursor(key: OperatorKey) -> str:
     return encode_cursor(key.created_at, key.id)
 
 
-async def get_operator(session: AsyncSession, operator_id: str) -> Operator | None:
-    return await session.get(Operator, operator_id)
-
-
 async def lock_operator(session: AsyncSession, operator_id: str) -> Operator | None:
     return await session.get(
         Operator, operator_id, with_for_update={"key_share": True}, populate_existing=True
@@ -155,14 +151,3 @@ async def delete_expired_answers(session: AsyncSession, row_id: str, *, before: 
         await session.exec(
             delete(OperatorIdempotencyKey).where(col(OperatorIdempotencyKey.id).in_(expired_ids))
         )
-
-
-async def lock_answers(session: AsyncSession) -> Sequence[OperatorIdempotencyKey]:
-    """All that hold something sealed."""
-    statement = (
-        select(OperatorIdempotencyKey)
-        .where(col(OperatorIdempotencyKey.body).is_not(None))
-        .order_by(col(OperatorIdempotencyKey.id))
-        .with_for_update()
-    )
-    return (await session.exec(statement)).all()

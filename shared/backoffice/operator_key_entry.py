@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from shared.backoffice import operator_key_repository as repository
 from shared.core import db
 from shared.core.context import Actor, OperatorCtx
-from shared.identity import operator_key_repository as repository
 from shared.tenancy import entry, key_checks
 from shared.tenancy.admissions import OperatorAdmission
 from shared.tenancy.key_checks import InvalidKey
