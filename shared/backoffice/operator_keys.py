@@ -13,7 +13,7 @@ from shared.access import actions, policy
 from shared.access.decision import decide_operator
 from shared.access.endpoints import OPERATOR_ENDPOINTS
 from shared.access.refusal_codes import Reason as RefusalReason
-from shared.access.roles import OPERATOR_ROLES
+from shared.access.roles import OPERATOR_ROLES, can_grant
 from shared.api_keys import key_rules
 from shared.api_keys.key_rules import DEFAULT_OVERLAP, KeyState
 from shared.audit import audit_log
@@ -242,14 +242,18 @@ async def _create(
 async def _lock_self(octx: OperatorCtx) -> Operator:
     """The actor's account as it is now. Raises Refused for one that has changed since, and for the command line."""
     operator = await repository.lock_operator(octx.session, octx.actor_id)
-    permissions = OPERATOR_ROLES[operator.role].permissions if operator is not None else frozenset()
-    if operator is None or operator.disabled_at is not None or not octx.permissions <= permissions:
+    is_active = operator is not None and operator.disabled_at is None
+    if operator is None or not is_active or not _has_permissions(operator, octx.permissions):
         raise Refused(
             "Your permissions were just changed.",
             "Reload the page. Your change wasn't saved.",
             reason="rights_changed",
         )
     return operator
+
+
+def _has_permissions(operator: Operator, permissions: frozenset[str]) -> bool:
+    return can_grant(OPERATOR_ROLES[operator.role].permissions, permissions)
 
 
 def _require_holder(operator: Operator, scopes: frozenset[str]) -> None:
