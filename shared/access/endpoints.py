@@ -6,7 +6,7 @@ A handler is a FastAPI operation: its parameters and its return annotation are w
 calls one service and serialises.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -21,6 +21,9 @@ from shared.core.paging import MAX_CURSOR_LENGTH, MAX_PAGE_SIZE
 from shared.core.registry import Module
 
 Item = TypeVar("Item")
+# Runs in a transaction of its own before the handler's, with the body as it was sent, of any type. It authorises what it
+# returns, which is awaited outside of any transaction.
+Prepare = Callable[[Ctx, Any], Awaitable[Callable[[], Awaitable[None]] | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Endpoint:
     status: int = 200
     errors: tuple[int, ...] = ()  # statuses beside those that follow from method, path and parameters
     realm: Literal["tenant", "operator"] = "tenant"
+    prepare: Prepare | None = None  # what takes time that no transaction may take, as a look-up of a host
 
 
 class ApiInput(BaseModel):

@@ -6,26 +6,26 @@ bounded in size and time. `BULKHEAD_OUTBOUND_ALLOW` exempts hosts of tests and o
 """
 
 import asyncio
-import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, partial
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from functools import partial
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import httpcore
 import httpx
 
+from shared.core import look_ups
 from shared.core.config import settings
+from shared.core.look_ups import Address
 
 PORT = 443
 TOTAL_TIMEOUT_S, CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 15.0, 5.0, 10.0
+REFUSAL_TIME_S = 2.5  # of every check of a host that is refused
 MAX_BODY_BYTES = 16_384  # of an answer; more is not read
-MAX_IDLE_CONNECTIONS, IDLE_S = 200, 5.0
-MAX_LOOK_UPS = 32  # at a time in this process; one that hangs can't be cancelled
+MAX_IDLE_CONNECTIONS, IDLE_S = 500, 15.0
 MAX_ADDRESSES = 2  # of one host that are dialled
 GLOBAL_V6 = ip_network("2000::/3")
 # Public by `ipaddress` of some Python, but reserved or routed to private networks: protocol assignments, 6to4 relays,
@@ -34,7 +34,6 @@ REFUSED_NETWORKS = tuple(
     map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20"))
 )
 
-Address = IPv4Address | IPv6Address
 AllowedTarget = tuple[str, int]  # host and port
 
 
@@ -42,10 +41,12 @@ class OutboundProblem(StrEnum):
     """Why there is no answer. Stored words."""
 
     NONE = ""
-    ADDRESS_REFUSED = "address_refused"
     BAD_ANSWER = "bad_answer"  # no HTTP
-    HOST_UNKNOWN = "host_unknown"
+    HOST_UNUSABLE = (
+        "host_unusable"  # unknown or not public: nobody learns which, or they would learn internal names
+    )
     INVALID_URL = "invalid_url"
+    LOOK_UP_WAITS = "look_up_waits"  # the host wasn't looked up: too many others were
     NO_CONNECTION = "no_connection"
     TIMEOUT = "timeout"
     TLS = "tls"
@@ -65,6 +66,10 @@ class AddressRefused(httpcore.ConnectError):
 
 class HostUnknown(httpcore.ConnectError):
     """The host has no address."""
+
+
+class LookUpWaits(httpcore.ConnectError):
+    """The host wasn't looked up, because too many others are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,28 +114,32 @@ def parse_target(url: str, allow: Collection[AllowedTarget] = ()) -> httpx.URL:
         raise TargetRefused(OutboundProblem.INVALID_URL, "Only https:// on port 443 is allowed.")
     literal = _parse_address(host)
     if (literal is not None and not is_public(literal)) or (literal is None and "." not in host.strip(".")):
-        raise TargetRefused(OutboundProblem.ADDRESS_REFUSED, "This host isn't on the public internet.")
+        raise TargetRefused(OutboundProblem.HOST_UNUSABLE, "This host isn't on the public internet.")
     return target
 
 
-async def require_public_host(url: str, allow: Collection[AllowedTarget] | None = None) -> None:
+async def require_public_host(
+    url: str, *, holder: str, allow: Collection[AllowedTarget] | None = None
+) -> None:
     """Look the host up, so that a mistake is noticed before anything is sent. Call it outside of transactions.
 
-    Raises TargetRefused. A later call checks again: this answer proves nothing about it.
+    Raises TargetRefused, for every host of the same text and time, whatever is wrong with it. A later call checks again:
+    this answer proves nothing about it. `holder`: the tenant.
     """
     allowed = list_allowed_targets() if allow is None else allow
     target = parse_target(url, allowed)
-    if (target.raw_host.decode(), target.port or PORT) in allowed:
+    host, port = target.raw_host.decode(), target.port or PORT
+    if (host, port) in allowed:
         return
+    refused_at = asyncio.get_running_loop().time() + REFUSAL_TIME_S
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await _resolve(target.raw_host.decode(), target.port or PORT, allowed)
-    except AddressRefused as problem:
+        async with asyncio.timeout_at(refused_at):
+            await _resolve(host, port, allowed, holder=holder)
+    except (AddressRefused, HostUnknown, LookUpWaits, TimeoutError) as problem:
+        await asyncio.sleep(refused_at - asyncio.get_running_loop().time())
         raise TargetRefused(
-            OutboundProblem.ADDRESS_REFUSED, "This host isn't on the public internet."
+            OutboundProblem.HOST_UNUSABLE, "This host isn't on the public internet."
         ) from problem
-    except (HostUnknown, TimeoutError) as problem:
-        raise TargetRefused(OutboundProblem.HOST_UNKNOWN, "This host wasn't found.") from problem
 
 
 def list_allowed_targets() -> frozenset[AllowedTarget]:
@@ -144,39 +153,34 @@ def _parse_address(host: str) -> Address | None:
         return None
 
 
-@cache
-def _get_look_up_threads() -> ThreadPoolExecutor:
-    """Of their own: a name server that hangs must not stop what else waits for a thread."""
-    return ThreadPoolExecutor(MAX_LOOK_UPS, thread_name_prefix="look-up")
-
-
 async def resolve_public(host: str) -> str:
-    """One address of the host, for a connection to port 443 that is opened at once. Raises AddressRefused, HostUnknown."""
-    addresses = await _resolve(host, PORT, ())
+    """One address of the host, for a connection to port 443 that is opened at once.
+
+    Raises AddressRefused, HostUnknown, LookUpWaits.
+    """
+    addresses = await _resolve(host, PORT, (), holder=host)
     return str(addresses[0])
 
 
-async def _resolve(host: str, port: int, allow: Collection[AllowedTarget]) -> list[Address]:
-    """Every address of the host. One that isn't public refuses the host. Raises AddressRefused, HostUnknown."""
-    loop = asyncio.get_running_loop()
+async def _resolve(host: str, port: int, allow: Collection[AllowedTarget], *, holder: str) -> list[Address]:
+    """Every address of the host. One that isn't public refuses the host. Raises AddressRefused, HostUnknown, LookUpWaits."""
     try:
-        entries = await loop.run_in_executor(
-            _get_look_up_threads(), lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-    except (OSError, UnicodeError) as problem:
-        raise HostUnknown(f"cannot resolve {host}") from problem
-    addresses = list(dict.fromkeys(ip_address(str(entry[4][0])) for entry in entries))
+        addresses = await look_ups.get_look_ups().look_up(host, port, holder=holder)
+    except look_ups.LookUpFailed as problem:
+        raise HostUnknown(str(problem)) from problem
+    except look_ups.NoLookUpSlot as problem:
+        raise LookUpWaits(f"too many look-ups, {host} has to wait") from problem
     if (host, port) not in allow and (port != PORT or not all(map(is_public, addresses))):
         raise AddressRefused(f"{host} has an address that is not public")
     return addresses
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Opens sockets to addresses that it has checked itself."""
+    """Opens sockets to addresses that it has checked itself. `holder`: the tenant, which has a share of the look-ups."""
 
-    def __init__(self, allow: Collection[AllowedTarget] = ()) -> None:
+    def __init__(self, allow: Collection[AllowedTarget] = (), *, holder: str = "") -> None:
         self._inner = httpcore.AnyIOBackend()
-        self._allow = frozenset(allow)
+        self._allow, self._holder = frozenset(allow), holder
 
     async def connect_tcp(
         self,
@@ -186,11 +190,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        try:
-            async with asyncio.timeout(timeout):
-                addresses = await _resolve(host, port, self._allow)
-        except TimeoutError as problem:
-            raise HostUnknown(f"cannot resolve {host} in time") from problem
+        addresses = await _resolve(host, port, self._allow, holder=self._holder)
         dial = partial(
             self._inner.connect_tcp,
             port=port,
@@ -226,7 +226,6 @@ class OutboundClient:
         self._allow = list_allowed_targets() if allow is None else frozenset(allow)
         self._total_timeout_s = total_timeout_s
         self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
-        self._backend = GuardedBackend(self._allow)
         self._idle: OrderedDict[str, list[httpcore.AsyncHTTPConnection]] = OrderedDict()  # by origin
         self._idle_count = 0
 
@@ -236,7 +235,7 @@ class OutboundClient:
                 await connection.aclose()
         self._idle_count = 0
 
-    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+    async def _take(self, origin: httpcore.Origin, holder: str) -> httpcore.AsyncHTTPConnection:
         """An idle connection to this origin that is still open, or a new one."""
         connections = self._idle.get(str(origin), [])
         while connections:
@@ -247,7 +246,10 @@ class OutboundClient:
             await connection.aclose()
         self._idle.pop(str(origin), None)
         return httpcore.AsyncHTTPConnection(
-            origin, ssl_context=self._ssl_context, keepalive_expiry=IDLE_S, network_backend=self._backend
+            origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=IDLE_S,
+            network_backend=GuardedBackend(self._allow, holder=holder),
         )
 
     async def _give_back(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
@@ -267,19 +269,28 @@ class OutboundClient:
             await oldest.aclose()
 
     async def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        holder: str = "",
     ) -> Answer:
-        """One request without redirects. What goes wrong is in the answer; raises nothing but CancelledError."""
+        """One request without redirects. What goes wrong is in the answer; raises nothing but CancelledError.
+
+        `holder`: the tenant, which has a share of the look-ups of hosts.
+        """
         try:
             target = parse_target(url, self._allow)
             async with asyncio.timeout(self._total_timeout_s):
-                return await self._exchange(method, target, headers or {}, body=body)
+                return await self._exchange(method, target, headers or {}, body=body, holder=holder)
         except TargetRefused as refusal:
             return Answer(problem=refusal.problem)
-        except AddressRefused:
-            return Answer(problem=OutboundProblem.ADDRESS_REFUSED)
-        except HostUnknown:
-            return Answer(problem=OutboundProblem.HOST_UNKNOWN)
+        except (AddressRefused, HostUnknown):
+            return Answer(problem=OutboundProblem.HOST_UNUSABLE)
+        except LookUpWaits:
+            return Answer(problem=OutboundProblem.LOOK_UP_WAITS)
         except (TimeoutError, httpcore.TimeoutException):
             return Answer(problem=OutboundProblem.TIMEOUT)
         except httpcore.ConnectError as problem:
@@ -290,7 +301,7 @@ class OutboundClient:
             return Answer(problem=OutboundProblem.BAD_ANSWER)
 
     async def _exchange(
-        self, method: str, target: httpx.URL, headers: Mapping[str, str], *, body: bytes
+        self, method: str, target: httpx.URL, headers: Mapping[str, str], *, body: bytes, holder: str
     ) -> Answer:
         all_headers = {
             "host": target.netloc.decode(),
@@ -305,7 +316,7 @@ class OutboundClient:
         request = httpcore.Request(
             method, url, headers=list(all_headers.items()), content=body, extensions={"timeout": timeouts}
         )
-        connection = await self._take(url.origin)
+        connection = await self._take(url.origin, holder)
         try:
             response = await connection.handle_async_request(request)
             content = await _read_start(response)

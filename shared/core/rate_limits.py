@@ -62,6 +62,8 @@ class RateLimit(Enum):
     TOKEN_ADDRESS = ("60/15 minutes", "attempts to open a link")
     UPLOAD_TENANT = ("30/hour", "logo uploads")
     WEBHOOK_ACCOUNT = ("300/second", "webhooks")
+    WEBHOOK_HOST_TENANT = ("30/hour", "new addresses of webhooks")  # each looks up a host
+    WEBHOOK_TEST_TENANT = ("60/hour", "test events")
 
     @property
     def parsed(self) -> RateLimitItem:

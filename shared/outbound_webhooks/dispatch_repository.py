@@ -1,4 +1,7 @@
-"""SQL of the dispatcher. Two functions of migration 0025 work across tenants; the rest is in one tenant's transaction."""
+"""SQL of the dispatcher. Functions of migration 0031 work across tenants; the rest is in one tenant's transaction.
+
+Nothing here waits for a lock of an endpoint, because members and other tenants' deliveries would wait with it.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,14 +19,17 @@ from shared.core.context import Ctx
 from shared.core.ids import new_id
 from shared.outbound_webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint
 
-FAN_OUT = text("select fan_out_events(:most)")
+FAN_OUT = text("select fan_out_events_in_turns(:most, :tenants)")
 CLAIM = text("""
-    select tenant, endpoint, delivery from claim_webhook_deliveries(
-        :claim, :most, :per_tenant, :per_endpoint, :lease, cast(:by_tenant as jsonb), cast(:by_endpoint as jsonb))
+    select tenant, endpoint, delivery, slow from claim_deliveries_in_turns(
+        :claim, :most, :most_slow, :places, :per_tenant, :per_endpoint, :per_slow, :slow_ms, :lease,
+        cast(:by_tenant as jsonb), cast(:by_endpoint as jsonb))
 """)
-DELETE_OLD = text("select delete_old_webhook_events(:before, :most)")
+NEXT_OLD = text("select next_tenant_with_old_events(:before, :former)")
+DELETE_OLD = text("select delete_old_events_of_tenant(:tenant, :before, :most)")
 LOCK_ENDPOINTS = text("""
-    select id from webhook_endpoint where tenant_id = :tenant_id and id = any(:ids) order by id for no key update
+    select id from webhook_endpoint where tenant_id = :tenant_id and id = any(:ids) order by id
+    for no key update skip locked
 """)
 # Only what is claimed as it was: after the claim has lapsed, another dispatcher may be sending it.
 FINISH = text("""
@@ -72,27 +78,67 @@ NOTE_RESULTS = text("""
         failing_since = case when r.has_success then null else coalesce(e.failing_since, r.at) end,
         last_attempt_at = r.at, last_result = case when r.is_delivered then 'delivered' else 'failed' end,
         last_status = r.http, last_problem = r.problem,
+        response_ms = case when e.last_attempt_at is null then r.duration else (e.response_ms * 3 + r.duration) / 4 end,
         turn_at = least(e.turn_at, (
             select p.due_at from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
                 and p.status = 'pending' order by p.due_at limit 1))
     from unnest(cast(:endpoints as text[]), cast(:successes as bool[]), cast(:failures as int[]),
-        cast(:times as timestamptz[]), cast(:http as int[]), cast(:problems as text[]), cast(:delivered as bool[]))
-        as r (id, has_success, failures, at, http, problem, is_delivered)
+        cast(:times as timestamptz[]), cast(:http as int[]), cast(:problems as text[]), cast(:delivered as bool[]),
+        cast(:durations as int[])) as r (id, has_success, failures, at, http, problem, is_delivered, duration)
     join (select tenant_id, id from webhook_endpoint where tenant_id = :tenant_id) own on own.id = r.id
     where e.tenant_id = own.tenant_id and e.id = own.id
+""")
+# Not an attempt: it is claimed again soon, and nothing else about it changes.
+POSTPONE = text("""
+    with own as (
+        select tenant_id, id, claim from webhook_delivery
+        where tenant_id = :tenant_id and id = any(cast(:ids as text[])) and status = 'pending'
+    )
+    update webhook_delivery d set due_at = r.due_at, claim = ''
+    from unnest(cast(:ids as text[]), cast(:claims as text[]), cast(:due_at as timestamptz[])) as r (id, claim, due_at)
+    join own o on o.id = r.id and o.claim = r.claim
+    where d.tenant_id = o.tenant_id and d.id = o.id
+""")
+BRING_FORWARD = text("""
+    update webhook_endpoint e set turn_at = least(e.turn_at, (
+        select p.due_at from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
+            and p.status = 'pending' order by p.due_at limit 1))
+    where e.tenant_id = :tenant_id and e.id = any(:endpoints)
 """)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedDelivery:
+    """`is_slow`: its endpoint answers late."""
+
     tenant_id: str
     endpoint_id: str
     delivery_id: str
+    is_slow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Deliveries that a claim may take: `count` in all, and `slow` of slow endpoints.
+
+    Each tenant has a share of `places`, at most `per_tenant`. An endpoint is slow from `slow_ms` milliseconds on.
+    """
+
+    count: int
+    slow: int
+    places: int
+    per_tenant: int
+    per_endpoint: int
+    per_slow_endpoint: int
+    slow_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """One attempt and what follows from it. `due_at`: of the next attempt, None where there is none."""
+    """One attempt and what follows from it. `due_at`: of the next attempt, None where there is none.
+
+    `is_postponed`: nothing was tried, and `due_at` is when it is claimed again.
+    """
 
     delivery_id: str
     endpoint_id: str
@@ -100,35 +146,37 @@ class AttemptResult:
     claim_id: str
     number: int
     at: datetime
-    duration_ms: int
+    waited_ms: int  # how long it held a place
+    duration_ms: int  # as members see it
     request_headers: Mapping[str, str]
     response_status: int
     response_body: str
     problem: str
     status: DeliveryStatus
     due_at: datetime | None
+    is_postponed: bool = False
 
     @property
     def is_delivered(self) -> bool:
         return self.status is DeliveryStatus.DELIVERED
 
 
-async def fan_out_events(session: AsyncSession, max_events: int) -> int:
-    """Make the deliveries of events of all tenants that have none yet. Returns the number of events.
+async def fan_out_events(session: AsyncSession, max_events: int, *, max_tenants: int) -> int:
+    """Make the deliveries of events that have none yet, of tenants in turns. Returns the number of events.
 
-    Needs the app's role, in a transaction without a tenant. Does nothing while another dispatcher does it.
+    Needs the app's role, in a transaction without a tenant. Does nothing while another dispatcher does it, and leaves the
+    events of a tenant for the next call while one of its endpoints is locked.
     """
     connection = await session.connection()
-    return int((await connection.execute(FAN_OUT, {"most": max_events})).scalar_one())
+    values = {"most": max_events, "tenants": max_tenants}
+    return int((await connection.execute(FAN_OUT, values)).scalar_one())
 
 
 async def claim_deliveries(
     session: AsyncSession,
     claim_id: str,
     *,
-    limit: int,
-    max_per_tenant: int,
-    max_per_endpoint: int,
+    room: Room,
     lease: timedelta,
     by_tenant: Mapping[str, int],
     by_endpoint: Mapping[str, int],
@@ -140,23 +188,39 @@ async def claim_deliveries(
     connection = await session.connection()
     values = {
         "claim": claim_id,
-        "most": limit,
-        "per_tenant": max_per_tenant,
-        "per_endpoint": max_per_endpoint,
+        "most": room.count,
+        "most_slow": room.slow,
+        "places": room.places,
+        "per_tenant": room.per_tenant,
+        "per_endpoint": room.per_endpoint,
+        "per_slow": room.per_slow_endpoint,
+        "slow_ms": room.slow_ms,
         "lease": lease,
         "by_tenant": json.dumps(dict(by_tenant)),
         "by_endpoint": json.dumps(dict(by_endpoint)),
     }
     return [
-        ClaimedDelivery(tenant_id=row[0], endpoint_id=row[1], delivery_id=row[2])
+        ClaimedDelivery(tenant_id=row[0], endpoint_id=row[1], delivery_id=row[2], is_slow=row[3])
         for row in (await connection.execute(CLAIM, values)).all()
     ]
 
 
-async def delete_old_events(session: AsyncSession, before: datetime, limit: int) -> int:
-    """Events of all tenants with their deliveries and attempts. Returns the number of events."""
+async def find_tenant_with_old_events(session: AsyncSession, before: datetime, former_id: str) -> str | None:
+    """The next one by id after this one; None after the last one."""
     connection = await session.connection()
-    return int((await connection.execute(DELETE_OLD, {"before": before, "most": limit})).scalar_one())
+    values = {"before": before, "former": former_id}
+    tenant_id: str | None = (await connection.execute(NEXT_OLD, values)).scalar_one()
+    return tenant_id
+
+
+async def delete_old_events(session: AsyncSession, tenant_id: str, before: datetime, *, limit: int) -> int:
+    """The oldest events of this tenant with their deliveries and attempts. Returns the number of events.
+
+    Nothing while one of its endpoints is locked. Needs the app's role, in a transaction without a tenant.
+    """
+    connection = await session.connection()
+    values = {"tenant": tenant_id, "before": before, "most": limit}
+    return int((await connection.execute(DELETE_OLD, values)).scalar_one())
 
 
 async def load_claimed(
@@ -187,17 +251,33 @@ async def load_claimed(
     return await rows.all(ctx, statement)
 
 
-async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
+async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> list[AttemptResult]:
     """Write what became of attempts, let the next deliveries of their objects go, and note it at the endpoints.
 
-    A result whose claim has lapsed leaves its delivery as it is; the attempt is recorded.
+    Returns those that aren't written because their endpoint is locked. A result whose claim has lapsed leaves its delivery
+    as it is; the attempt is recorded.
     """
+    connection = await ctx.session.connection()
+    wanted = {"tenant_id": ctx.tenant_id, "ids": sorted({result.endpoint_id for result in results})}
+    locked_ids = set((await connection.execute(LOCK_ENDPOINTS, wanted)).scalars())
+    postponed = [result for result in results if result.is_postponed and result.endpoint_id in locked_ids]
+    if postponed:
+        await connection.execute(POSTPONE, _build_columns(ctx, postponed))
+        endpoint_ids = sorted({result.endpoint_id for result in postponed})
+        await connection.execute(BRING_FORWARD, {"tenant_id": ctx.tenant_id, "endpoints": endpoint_ids})
+    attempts = [result for result in results if not result.is_postponed and result.endpoint_id in locked_ids]
+    if attempts:
+        await _record_attempts(ctx, attempts)
+    return [result for result in results if result.endpoint_id not in locked_ids]
+
+
+async def _record_attempts(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
+    """The caller holds the locks of the endpoints."""
     connection = await ctx.session.connection()
     by_endpoint: dict[str, list[AttemptResult]] = {}
     for result in results:
         by_endpoint.setdefault(result.endpoint_id, []).append(result)
     endpoint_ids = sorted(by_endpoint)
-    await connection.execute(LOCK_ENDPOINTS, {"tenant_id": ctx.tenant_id, "ids": endpoint_ids})
     columns = _build_columns(ctx, results)
     await connection.execute(FINISH, columns)
     await connection.execute(ADD_ATTEMPTS, columns)
@@ -222,6 +302,7 @@ async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
             "http": [result.response_status for result in latest],
             "problems": [result.problem for result in latest],
             "delivered": [result.is_delivered for result in latest],
+            "durations": [max(each.waited_ms for each in by_endpoint[key]) for key in endpoint_ids],
         },
     )
 

@@ -14,36 +14,47 @@ from shared.core import db, log, outbound, request_ids
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
-from shared.core.outbound import Answer, OutboundClient
+from shared.core.outbound import Answer, OutboundClient, OutboundProblem
 from shared.outbound_webhooks import dispatch_repository as repository
 from shared.outbound_webhooks import endpoints, results, signing
-from shared.outbound_webhooks.dispatch_repository import AttemptResult, ClaimedDelivery
+from shared.outbound_webhooks.dispatch_repository import AttemptResult, ClaimedDelivery, Room
 from shared.outbound_webhooks.models import DeliveryStatus
 from shared.outbound_webhooks.retries import RETRY_POLICY, RetryPolicy
 from shared.tenancy import entry, tenant_secrets
 
 TASK = "webhook.deliver"  # the name under which it enters tenants
 LEASE = timedelta(seconds=4 * outbound.TOTAL_TIMEOUT_S)  # outlives an attempt and its recording
-FAN_OUT_SIZE = 500  # events at a time
+FAN_OUT_SIZE, FAN_OUT_TENANTS = 500, 100  # events at a time, and tenants
 POLL_INTERVAL_S = 0.5
 MIN_INTERVAL_S = 0.05  # between two claims, so that one finds room for many
 MAX_TENANT_TRANSACTIONS = 4  # at a time, of the pool that jobs share
-PURGE_INTERVAL_S, PURGE_SIZE = 3600.0, 5_000
+PURGE_INTERVAL_S, PURGE_SIZE = 3600.0, 200  # events of one tenant in one transaction
 RETENTION = timedelta(days=30)  # of events, deliveries and attempts
 MAX_RESPONSE_CHARACTERS = 4_000
 MAX_ASKED_WAIT_S = 3_600  # by an answer's Retry-After
+POSTPONED_S = 5.0  # a delivery that was not tried, because its host could not be looked up yet
+UNSHOWN = (OutboundProblem.HOST_UNUSABLE,)  # whose time would tell internal names from unknown ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Deliveries that one process sends at a time: in all, of one tenant and of one endpoint."""
+    """Deliveries that one process sends at a time: in all, of one tenant, of one endpoint, and of all slow endpoints.
+
+    An endpoint counts as slow from answers of `slow_ms` milliseconds on, and until its first answer. A tenant has less than `per_tenant` where many have something to send, and a claim leaves a part of what is free: so a
+    tenant that comes now finds a place, or gets one before those that have some.
+    """
 
     in_flight: int = 200
     per_tenant: int = 40
     per_endpoint: int = 10
+    slow: int = 100
+    per_slow_endpoint: int = 2
+    slow_ms: int = 2_000
+    shares: bool = True  # without: controls of tests and of the bench
 
 
 LIMITS = Limits()
+NO_SHARES = 2**30  # places of which every tenant's part is large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,7 @@ class Dispatcher:
         self._client, self._retries, self._limits, self._lease = client, retries, limits, lease
         self._poll_interval_s = poll_interval_s
         self._by_tenant, self._by_endpoint = Counter[str](), Counter[str]()
+        self._slow_count = 0
         self._batches = set[asyncio.Task[None]]()
         self._transactions = asyncio.Semaphore(MAX_TENANT_TRANSACTIONS)
         self._recorder = results.ResultRecorder(self._transactions, retries, TASK)
@@ -118,25 +130,25 @@ class Dispatcher:
         """Begin what is due and has room. True when there may be more."""
         try:
             async with db.transaction() as session:
-                event_count = await repository.fan_out_events(session, FAN_OUT_SIZE)
+                event_count = await repository.fan_out_events(
+                    session, FAN_OUT_SIZE, max_tenants=FAN_OUT_TENANTS
+                )
             claimed = await self._claim()
         except Exception as problem:  # the loop has to survive until the database is back
             log.get_logger(__name__).error("webhooks_not_claimed", problem=type(problem).__name__)
             return False
-        return bool(claimed) or event_count == FAN_OUT_SIZE
+        return claimed or event_count > 0
 
     async def _claim(self) -> bool:
-        room = self._limits.in_flight - self._by_tenant.total()
-        if room <= 0:
+        room = self._find_room()
+        if room.count <= 0:
             return False
         claim_id = new_id("clm")
         async with db.transaction() as session:
             claimed = await repository.claim_deliveries(
                 session,
                 claim_id,
-                limit=room,
-                max_per_tenant=self._limits.per_tenant,
-                max_per_endpoint=self._limits.per_endpoint,
+                room=room,
                 lease=self._lease,
                 by_tenant=self._by_tenant,
                 by_endpoint=self._by_endpoint,
@@ -146,11 +158,24 @@ class Dispatcher:
             by_tenant.setdefault(each.tenant_id, []).append(each)
             self._by_tenant[each.tenant_id] += 1
             self._by_endpoint[each.endpoint_id] += 1
+            self._slow_count += each.is_slow
         for tenant_id, batch in by_tenant.items():
             task = asyncio.create_task(self._deliver_batch(tenant_id, batch, claim_id))
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
         return bool(claimed)
+
+    def _find_room(self) -> Room:
+        limits, free = self._limits, self._limits.in_flight - self._by_tenant.total()
+        return Room(
+            count=free - free // 4 if limits.shares else free,
+            slow=limits.slow - self._slow_count,
+            places=limits.in_flight if limits.shares else NO_SHARES,
+            per_tenant=limits.per_tenant,
+            per_endpoint=limits.per_endpoint,
+            per_slow_endpoint=limits.per_slow_endpoint,
+            slow_ms=limits.slow_ms,
+        )
 
     async def _deliver_batch(self, tenant_id: str, batch: Sequence[ClaimedDelivery], claim_id: str) -> None:
         """Raises nothing but CancelledError: what isn't recorded is claimed again after the lease."""
@@ -200,7 +225,11 @@ class Dispatcher:
         try:
             headers = signing.build_headers(outgoing.signing_secrets, outgoing.event_id, outgoing.body, at=at)
             answer = await self._client.send(
-                "POST", outgoing.url, headers=headers, body=outgoing.body.encode()
+                "POST",
+                outgoing.url,
+                headers=headers,
+                body=outgoing.body.encode(),
+                holder=outgoing.claimed.tenant_id,
             )
             duration_ms = round((now() - at).total_seconds() * 1000)
             await self._recorder.record(
@@ -223,7 +252,10 @@ class Dispatcher:
         number = outgoing.attempts + 1
         status, due_at = DeliveryStatus.DELIVERED, None
         problem = answer.problem.value
-        if not 200 <= answer.status < 300:
+        is_postponed = answer.problem is OutboundProblem.LOOK_UP_WAITS
+        if is_postponed:
+            status, due_at = DeliveryStatus.PENDING, now() + timedelta(seconds=POSTPONED_S)
+        elif not 200 <= answer.status < 300:
             problem = problem or results.BAD_STATUS
             wait = self._retries.next_wait(number, _read_retry_after(answer))
             status = DeliveryStatus.PENDING if wait is not None else DeliveryStatus.FAILED
@@ -235,18 +267,21 @@ class Dispatcher:
             claim_id=claim_id,
             number=number,
             at=at,
-            duration_ms=duration_ms,
+            waited_ms=duration_ms,
+            duration_ms=0 if answer.problem in UNSHOWN else duration_ms,
             request_headers=headers,
             response_status=answer.status,
             response_body=_to_text(answer.body),
             problem=problem,
             status=status,
             due_at=due_at,
+            is_postponed=is_postponed,
         )
 
     def _release(self, batch: Sequence[ClaimedDelivery]) -> None:
         """There is room for others in their place."""
         for each in batch:
+            self._slow_count -= each.is_slow
             for counter, key in ((self._by_tenant, each.tenant_id), (self._by_endpoint, each.endpoint_id)):
                 counter[key] -= 1
                 if counter[key] <= 0:
@@ -282,14 +317,30 @@ async def run() -> None:
 
 
 async def delete_old_events() -> int:
-    """Events older than `RETENTION`, of all tenants, with what belongs to them. Returns the number of events."""
-    total = 0
-    while True:
-        async with db.transaction() as session:
-            count = await repository.delete_old_events(session, now() - RETENTION, PURGE_SIZE)
-        total += count
-        if count < PURGE_SIZE:
-            return total
+    """Events older than `RETENTION` with what belongs to them. Returns the number of events.
+
+    A batch of each tenant in turns, until none has a whole batch left. What fails, or waits for a lock, is for the next hour.
+    """
+    total, is_done = 0, False
+    while not is_done:
+        is_done, tenant_id = True, await _find_tenant_with_old_events("")
+        while tenant_id is not None:
+            try:
+                async with db.transaction() as session:
+                    count = await repository.delete_old_events(
+                        session, tenant_id, now() - RETENTION, limit=PURGE_SIZE
+                    )
+                total += count
+                is_done &= count < PURGE_SIZE
+            except Exception as problem:  # of this tenant: the others go on
+                log.report_bug(problem, tenant_id=tenant_id)
+            tenant_id = await _find_tenant_with_old_events(tenant_id)
+    return total
+
+
+async def _find_tenant_with_old_events(former_id: str) -> str | None:
+    async with db.transaction() as session:
+        return await repository.find_tenant_with_old_events(session, now() - RETENTION, former_id)
 
 
 async def _purge_hourly() -> None:

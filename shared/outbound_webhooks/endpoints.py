@@ -17,6 +17,7 @@ from shared.core.displayed_text import clean_line
 from shared.core.errors import Conflict, Invalid, NotFound
 from shared.core.ids import new_id
 from shared.core.outbound import OutboundProblem, TargetRefused
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.core.versions import advance_version, require_version
 from shared.outbound_webhooks import actions, delivery_repository, event_catalog, signing
 from shared.outbound_webhooks import endpoint_repository as repository
@@ -35,9 +36,9 @@ MAX_ENDPOINTS = 20  # of one tenant
 MAX_URL_LENGTH, MAX_DESCRIPTION_LENGTH = 500, 100
 OVERLAP = timedelta(hours=24)  # both secrets sign
 SECRET_FIELD, PREVIOUS_SECRET_FIELD = "webhook_endpoint.secret", "webhook_endpoint.previous_secret"
+OLDER_SECRET_FIELD = "webhook_endpoint.older_secret"
 URL_TEXTS = {
-    OutboundProblem.ADDRESS_REFUSED: "This host isn't on the public internet.",
-    OutboundProblem.HOST_UNKNOWN: "This host wasn't found.",
+    OutboundProblem.HOST_UNUSABLE: "This host can't be used: it wasn't found on the public internet.",
     OutboundProblem.INVALID_URL: "Only https:// addresses on port 443, without a user name or a #fragment, are possible.",
 }
 
@@ -75,14 +76,29 @@ class IssuedSecret:
     secret: str = field(repr=False)
 
 
-async def check_url(url: str) -> None:
-    """Look up the host of an address that a member enters. Call it before the transaction that stores it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlCheck:
+    """A look-up of a host that the tenant may make now."""
 
-    Raises Invalid for a host that isn't public or that doesn't exist. Each delivery checks again.
+    tenant_id: str
+    url: str
+
+
+async def begin_url_check(ctx: Ctx, url: str) -> UrlCheck:
+    """Ask to look up the host of an address that a member enters. Await `check_url` of it outside of transactions.
+
+    Raises Refused for one who can't add webhooks, and for too many; Invalid.
     """
-    _clean_url(url)
+    policy.require(ctx, actions.WEBHOOK_CHANGE)
+    url = _clean_url(url)
+    await enforce_rate_limit(RateLimit.WEBHOOK_HOST_TENANT, ctx.tenant_id)
+    return UrlCheck(tenant_id=ctx.tenant_id, url=url)
+
+
+async def check_url(check: UrlCheck) -> None:
+    """Raises Invalid, in the same words for every host that isn't public or doesn't exist. Each delivery checks again."""
     try:
-        await outbound.require_public_host(url.strip())
+        await outbound.require_public_host(check.url, holder=check.tenant_id)
     except TargetRefused as refusal:
         raise _to_invalid(refusal) from None
 
@@ -206,27 +222,33 @@ async def delete(ctx: Ctx, endpoint_id: str) -> None:
         raise endpoint_not_found()
     row.deleted_at, row.turn_at = now(), None
     row.secret, row.previous_secret, row.previous_secret_ends_at = None, None, None
+    row.older_secret, row.older_secret_ends_at = None, None
     ctx.session.add(row)
     audit_log.record(ctx, "webhook.deleted", row.id, before=_audit_fields(row), name=row.url)
     await _publish_change(ctx)
 
 
 async def rotate_secret(ctx: Ctx, endpoint_id: str, *, overlap: timedelta = OVERLAP) -> IssuedSecret:
-    """A new secret. The present one signs as well until `overlap` has passed; none before it does any more.
+    """A new secret. The present one signs as well until `overlap` has passed, and one before it until its own time is over.
 
-    Raises Invalid for an overlap of more than `OVERLAP`, NotFound, Refused.
+    So whoever didn't get the new secret may rotate again. Without an overlap, the new one signs alone.
+    Raises Invalid for an overlap of more than `OVERLAP`, NotFound, Refused, Conflict for a third rotation in one overlap.
     """
     policy.require(ctx, actions.WEBHOOK_ROTATE)
     if not timedelta() <= overlap <= OVERLAP:
-        raise Invalid("The previous secret signs for at most 24 hours.", "Choose a shorter time.")
+        raise Invalid(
+            "The previous secret signs for at most 24 hours.",
+            "Choose a shorter time.",
+            fields={"overlap": "At most 24 hours"},
+        )
     row = await _lock(ctx, endpoint_id)
-    previous = await _unseal_secret(ctx, row)
     secret = signing.create_secret()
-    row.secret = await tenant_secrets.seal(ctx, secret, SECRET_FIELD, row.id)
-    row.previous_secret, row.previous_secret_ends_at = None, None
     if overlap:
-        row.previous_secret = await tenant_secrets.seal(ctx, previous, PREVIOUS_SECRET_FIELD, row.id)
-        row.previous_secret_ends_at = now() + overlap
+        await _keep_secrets(ctx, row, overlap)
+    else:
+        row.previous_secret, row.previous_secret_ends_at = None, None
+        row.older_secret, row.older_secret_ends_at = None, None
+    row.secret = await tenant_secrets.seal(ctx, secret, SECRET_FIELD, row.id)
     ctx.session.add(row)
     hours = round(overlap.total_seconds() / 3600)
     audit_log.record(ctx, "webhook.secret_rotated", row.id, name=row.url, overlap_hours=hours)
@@ -234,9 +256,34 @@ async def rotate_secret(ctx: Ctx, endpoint_id: str, *, overlap: timedelta = OVER
     return IssuedSecret(endpoint=_build_view(ctx, row), secret=secret)
 
 
+async def _keep_secrets(ctx: Ctx, row: WebhookEndpoint, overlap: timedelta) -> None:
+    """The present secret becomes the previous one, and a previous one that signs still the older one. Raises Conflict."""
+    at, key = now(), await tenant_secrets.read_key(ctx)
+    assert row.secret is not None  # it isn't deleted
+    if row.previous_secret is not None and _is_after(row.previous_secret_ends_at, at):
+        if _is_after(row.older_secret_ends_at, at):
+            raise Conflict(
+                "This secret was rotated twice already, and the two before it sign still.",
+                "Wait until the first of them has ended, or rotate without an overlap.",
+            )
+        previous = tenant_secrets.unseal(
+            ctx, key, row.previous_secret, field=PREVIOUS_SECRET_FIELD, row_id=row.id
+        )
+        row.older_secret = await tenant_secrets.seal(ctx, previous, OLDER_SECRET_FIELD, row.id)
+        row.older_secret_ends_at = row.previous_secret_ends_at
+    present = tenant_secrets.unseal(ctx, key, row.secret, field=SECRET_FIELD, row_id=row.id)
+    row.previous_secret = await tenant_secrets.seal(ctx, present, PREVIOUS_SECRET_FIELD, row.id)
+    row.previous_secret_ends_at = at + overlap
+
+
+def _is_after(ends_at: datetime | None, at: datetime) -> bool:
+    return ends_at is not None and ends_at > at
+
+
 async def send_test(ctx: Ctx, endpoint_id: str) -> str:
     """Put a test event into the queue of an endpoint. Returns the id of its delivery. Raises NotFound, Refused, Conflict."""
     policy.require(ctx, actions.WEBHOOK_TEST)
+    await enforce_rate_limit(RateLimit.WEBHOOK_TEST_TENANT, ctx.tenant_id)
     row = await _lock(ctx, endpoint_id)
     if row.state is EndpointState.PAUSED:
         raise Conflict("This webhook is paused.", "Resume it, then send the test event.")
@@ -287,22 +334,18 @@ async def _lock(ctx: Ctx, endpoint_id: str) -> WebhookEndpoint:
     return row
 
 
-async def _unseal_secret(ctx: Ctx, row: WebhookEndpoint) -> str:
-    assert row.secret is not None  # it isn't deleted
-    key = await tenant_secrets.read_key(ctx)
-    return tenant_secrets.unseal(ctx, key, row.secret, field=SECRET_FIELD, row_id=row.id)
-
-
 def unseal_secrets(ctx: Ctx, key: bytes, row: WebhookEndpoint, *, at: datetime) -> list[str]:
     """Those that sign at this time, the newest first. Empty for a deleted endpoint."""
-    signing_secrets = []
-    if row.secret is not None:
-        signing_secrets.append(tenant_secrets.unseal(ctx, key, row.secret, field=SECRET_FIELD, row_id=row.id))
-    if row.previous_secret is not None and (row.previous_secret_ends_at or at) > at:
-        signing_secrets.append(
-            tenant_secrets.unseal(ctx, key, row.previous_secret, field=PREVIOUS_SECRET_FIELD, row_id=row.id)
-        )
-    return signing_secrets
+    sealed = (
+        (SECRET_FIELD, row.secret, None),
+        (PREVIOUS_SECRET_FIELD, row.previous_secret, row.previous_secret_ends_at),
+        (OLDER_SECRET_FIELD, row.older_secret, row.older_secret_ends_at),
+    )
+    return [
+        tenant_secrets.unseal(ctx, key, blob, field=field, row_id=row.id)
+        for field, blob, ends_at in sealed
+        if blob is not None and (ends_at is None or ends_at > at)
+    ]
 
 
 def _build_view(ctx: Ctx, row: WebhookEndpoint) -> EndpointView:

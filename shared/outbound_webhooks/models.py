@@ -1,4 +1,4 @@
-"""Tables of outbound webhooks. The dispatcher's functions in migration 0025 work on them across tenants."""
+"""Tables of outbound webhooks. The dispatcher's functions in migration 0031 work on them across tenants."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -57,8 +57,12 @@ class WebhookEndpoint(TenantRow, Versioned, table=True):
     secret: bytes | None = Field(default=None, sa_type=LargeBinary)  # None once it is deleted
     previous_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
     previous_secret_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    # After two rotations within one overlap, the one that signed before both.
+    older_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    older_secret_ends_at: datetime | None = Field(default=None, sa_type=timestamptz())
     turn_at: datetime | None = Field(default=None, sa_type=timestamptz())
     failure_count: int = 0  # since the last delivery
+    response_ms: int = 0  # how long its answers take lately
     failing_since: datetime | None = Field(default=None, sa_type=timestamptz())
     last_attempt_at: datetime | None = Field(default=None, sa_type=timestamptz())
     last_result: LastResult = Field(default=LastResult.NONE, sa_type=cast(Any, text_enum(LastResult)))

@@ -3,7 +3,7 @@
 from shared.access.roles import ADMINS
 from shared.audit.event_types import AuditAction, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
-from shared.outbound_webhooks import actions, endpoints, models, tasks
+from shared.outbound_webhooks import actions, api, endpoints, models, tasks
 
 MODULE = Module(
     name="outbound_webhooks",
@@ -41,6 +41,7 @@ MODULE = Module(
         actions.WEBHOOK_ROTATE.name: (AuditAction.WEBHOOK_SECRET_ROTATED,),
         actions.WEBHOOK_TEST.name: (AuditAction.WEBHOOK_TESTED,),
     },
+    endpoints=api.ENDPOINTS,
     tasks=tasks.TASKS,
     tables={
         models.WebhookAttempt: TableContract(export=True, retention="events", personal=("response_body",)),
@@ -50,7 +51,7 @@ MODULE = Module(
         models.WebhookEndpoint: TableContract(
             export=True,
             erase_after=("webhook_delivery",),
-            sealed=("secret", "previous_secret"),
+            sealed=("secret", "previous_secret", "older_secret"),
             personal=("created_by", "version_by"),
             operator_indexes=(
                 OperatorIndex(

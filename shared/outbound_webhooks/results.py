@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from shared.core import live_events, log, request_ids
 from shared.core.context import Ctx
@@ -16,6 +17,16 @@ from shared.tenancy import entry
 BAD_STATUS = "bad_status"  # an answer whose status isn't 2xx
 GONE = 410
 GATHER_S = 0.02  # results of a tenant that come within this time are written together
+MAX_WAIT_S = 45.0  # for the lock of an endpoint, which no transaction holds for so long; less than the lease of a claim
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingResult:
+    """`since`: by the clock of the event loop. `written`: done when it is written, or can't be."""
+
+    result: AttemptResult
+    since: float
+    written: asyncio.Future[None]
 
 
 class ResultRecorder:
@@ -23,7 +34,7 @@ class ResultRecorder:
 
     def __init__(self, transactions: asyncio.Semaphore, retries: RetryPolicy, task: str) -> None:
         self._transactions, self._retries, self._task = transactions, retries, task
-        self._waiting: dict[str, list[tuple[AttemptResult, asyncio.Future[None]]]] = {}
+        self._waiting: dict[str, list[WaitingResult]] = {}
         self._writers: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -32,11 +43,12 @@ class ResultRecorder:
 
     async def record(self, tenant_id: str, result: AttemptResult) -> None:
         """Returns when it is written, or can't be: then its claim lapses and it is sent again."""
-        written = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant_id, []).append((result, written))
+        loop = asyncio.get_running_loop()
+        waiting = WaitingResult(result, loop.time(), loop.create_future())
+        self._waiting.setdefault(tenant_id, []).append(waiting)
         if tenant_id not in self._writers:
             self._writers[tenant_id] = asyncio.create_task(self._write(tenant_id))
-        await written
+        await waiting.written
 
     async def flush(self) -> None:
         await asyncio.gather(*self._writers.values(), return_exceptions=True)
@@ -47,10 +59,11 @@ class ResultRecorder:
             while tenant_id in self._waiting:
                 await asyncio.sleep(GATHER_S)
                 waiting = self._waiting.pop(tenant_id)
+                locked: list[WaitingResult] = []
                 try:
                     async with self._transactions:
                         waiting += self._waiting.pop(tenant_id, [])
-                        await self._write_results(tenant_id, [result for result, _ in waiting])
+                        locked = await self._write_results(tenant_id, waiting)
                 except Refused as refusal:  # suspended or deleted meanwhile
                     log.get_logger(__name__).info(
                         "webhook_results_dropped", tenant_id=tenant_id, reason=refusal.reason
@@ -58,24 +71,33 @@ class ResultRecorder:
                 except Exception as problem:
                     log.report_bug(problem, tenant_id=tenant_id)
                 finally:
-                    for _, written in waiting:
-                        if not written.done():
-                            written.set_result(None)
+                    for result in waiting:
+                        if result not in locked and not result.written.done():
+                            result.written.set_result(None)
+                if locked:
+                    self._waiting.setdefault(tenant_id, []).extend(locked)
         finally:
             del self._writers[tenant_id]
 
-    async def _write_results(self, tenant_id: str, results: Sequence[AttemptResult]) -> None:
+    async def _write_results(self, tenant_id: str, waiting: Sequence[WaitingResult]) -> list[WaitingResult]:
+        """Returns those whose endpoint is locked, and that can wait for it still."""
+        results = [each.result for each in waiting]
         async with entry.enter_job(tenant_id, self._task, request_ids.current()) as ctx:
-            await dispatch_repository.record_results(ctx, results)
-            if any(not result.is_delivered for result in results):
-                await _pause_failing(ctx, results, self._retries)
-            await live_events.refresh_pages(ctx.session, ctx.tenant_id, endpoints.TOPIC)
+            locked = await dispatch_repository.record_results(ctx, results)
+            written = [result for result in results if result not in locked]
+            if any(not (result.is_delivered or result.is_postponed) for result in written):
+                await _pause_failing(ctx, written, self._retries)
+            if written:
+                await live_events.refresh_pages(ctx.session, ctx.tenant_id, endpoints.TOPIC)
+        deadline = asyncio.get_running_loop().time() - MAX_WAIT_S
+        return [each for each in waiting if each.result in locked and each.since > deadline]
 
 
 async def _pause_failing(ctx: Ctx, results: Sequence[AttemptResult], retries: RetryPolicy) -> None:
     """Pause endpoints that have taken nothing for long, or that say they are gone, and tell those who manage them."""
     gone_ids = {result.endpoint_id for result in results if result.response_status == GONE}
-    for endpoint_id in sorted({result.endpoint_id for result in results if not result.is_delivered}):
+    failed = [result for result in results if not (result.is_delivered or result.is_postponed)]
+    for endpoint_id in sorted({result.endpoint_id for result in failed}):
         endpoint = await endpoint_repository.lock_endpoint(ctx, endpoint_id)
         if endpoint is None or endpoint.state is EndpointState.PAUSED or endpoint.failing_since is None:
             continue

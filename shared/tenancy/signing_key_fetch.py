@@ -41,7 +41,7 @@ async def fetch(url: str, transport: httpx.AsyncBaseTransport | None = None) -> 
                 transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
             ) as client:
                 return await _read(client, target, address)
-    except (outbound.AddressRefused, outbound.HostUnknown) as problem:
+    except (outbound.AddressRefused, outbound.HostUnknown, outbound.LookUpWaits) as problem:
         raise FetchFailed("not a public host") from problem
     except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as problem:
         raise FetchFailed(type(problem).__name__) from problem

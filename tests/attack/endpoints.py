@@ -38,9 +38,17 @@ ISSUER = {
     "tenant_claim": "organisation",
     "role": "viewer",
 }
+WEBHOOK = {
+    "url": "https://93.184.216.34/hook",
+    "event_types": ["member.removed"],
+}  # an address needs no name server
 BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of the world and the tenant
     "change_issuer": lambda *_: ISSUER,
     "create_issuer": lambda *_: {**ISSUER, "issuer": "https://another.example"},
+    "change_webhook": lambda *_: WEBHOOK,
+    "create_webhook": lambda *_: WEBHOOK,
+    "replay_failed_deliveries": lambda *_: {"since": "2026-01-01T00:00:00Z"},
+    "rotate_webhook_secret": lambda *_: {"overlap_hours": 24},
     "change_key": lambda *_: {"name": "Renamed", "scopes": ["member:read"]},
     "change_member": lambda *_: {"role": "viewer"},
     "create_export": lambda *_: {"kind": "members", "filter": {"role": "member"}},
@@ -59,6 +67,7 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
 IDS = {
     "event_id": "audit_event_id",
     "member_id": "membership_id",
+    "webhook_id": "endpoint_id",
 }  # of a path parameter: the name of the claim, where it differs
 
 

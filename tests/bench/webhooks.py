@@ -33,7 +33,10 @@ from tests.support import database
 GOAL_PER_SECOND = 500
 EVENT = "member.removed"
 ONE_BY_ONE = Limits(in_flight=1, per_tenant=1, per_endpoint=1)
-UNLIMITED = Limits(in_flight=LIMITS.in_flight, per_tenant=LIMITS.in_flight, per_endpoint=LIMITS.in_flight)
+ALL = LIMITS.in_flight
+UNLIMITED = Limits(
+    in_flight=ALL, per_tenant=ALL, per_endpoint=ALL, slow=ALL, per_slow_endpoint=ALL, shares=False
+)
 ADD_EVENTS: LiteralString = """
 insert into event_outbox (tenant_id, id, type, ordering_key, body, created_at)
 select tenant, 'evt_' || substr(md5(random()::text || number || tenant), 1, 26), 'member.removed', 'member:mem_' || number,

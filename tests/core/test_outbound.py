@@ -1,6 +1,7 @@
 """HTTP to addresses that customers choose: what is refused, and when."""
 
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -152,29 +153,58 @@ async def test_name_that_becomes_private_after_registration_is_refused(
     answer_names: Callable[..., None], dialled: list[str]
 ) -> None:
     answer_names([PUBLIC], [PRIVATE])
-    await outbound.require_public_host(f"https://{NAME}/", ())
+    await outbound.require_public_host(f"https://{NAME}/", holder="ten_a", allow=())
     client = OutboundClient(())
-    assert (await client.send("POST", f"https://{NAME}/")).problem is OutboundProblem.ADDRESS_REFUSED
+    assert (await client.send("POST", f"https://{NAME}/")).problem is OutboundProblem.HOST_UNUSABLE
     await client.close()
     assert dialled == []
 
 
-async def test_host_is_refused_at_registration_when_it_is_private(answer_names: Callable[..., None]) -> None:
-    answer_names(["127.0.0.1"])
-    with pytest.raises(TargetRefused) as refusal:
-        await outbound.require_public_host(f"https://{NAME}/", ())
-    assert refusal.value.problem is OutboundProblem.ADDRESS_REFUSED
-
-
-async def test_host_is_refused_at_registration_when_it_does_not_exist(
-    answer_names: Callable[..., None],
+async def test_registration_says_the_same_in_the_same_time_of_internal_and_of_unknown_hosts(
+    answer_names: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Or a stranger would learn the names of our network."""
+    monkeypatch.setattr(outbound, "REFUSAL_TIME_S", 0.1)
+    refusals = []
+    for addresses in (["127.0.0.1"], [METADATA, PUBLIC], []):
+        answer_names(addresses)
+        began = time.monotonic()
+        with pytest.raises(TargetRefused) as refusal:
+            await outbound.require_public_host(f"https://{NAME}/", holder="ten_a", allow=())
+        assert 0.1 <= time.monotonic() - began < 0.2
+        refusals.append((refusal.value.problem, str(refusal.value)))
+    assert refusals == [refusals[0]] * 3
+
+
+async def test_socket_is_refused_when_the_name_has_no_address(answer_names: Callable[..., None]) -> None:
     answer_names([])
-    with pytest.raises(TargetRefused) as refusal:
-        await outbound.require_public_host(f"https://{NAME}/", ())
-    assert refusal.value.problem is OutboundProblem.HOST_UNKNOWN
     with pytest.raises(HostUnknown):
         await GuardedBackend().connect_tcp(NAME, 443, 1.0)
+
+
+async def test_answer_says_the_same_of_internal_and_of_unknown_hosts(
+    answer_names: Callable[..., None], dialled: list[str]
+) -> None:
+    client = OutboundClient(())
+    answers = []
+    for addresses in ([PRIVATE], []):
+        answer_names(addresses)
+        answers.append(await client.send("POST", f"https://{NAME}/"))
+    await client.close()
+    assert answers[0] == answers[1]
+    assert dialled == []
+
+
+@pytest.mark.parametrize("host", ["xn--mnchen-3ya.example", "münchen.example", "xn--zz--a.example"])
+async def test_host_in_punycode_is_dialled_and_named_as_it_is_written(
+    host: str, answer_names: Callable[..., None], dialled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is no valid Punycode: it is an unknown host, and no error of ours."""
+    answer_names([PUBLIC])
+    client = OutboundClient(())
+    answer = await client.send("POST", f"https://{host}/")
+    await client.close()
+    assert (answer.problem, dialled) == (OutboundProblem.NO_CONNECTION, [PUBLIC])
 
 
 async def test_loopback_is_reached_only_when_it_is_allowed() -> None:

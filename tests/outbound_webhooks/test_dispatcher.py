@@ -15,7 +15,8 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.outbound_webhooks import deliveries, dispatch_repository, dispatcher, endpoints
 from shared.outbound_webhooks.deliveries import DeliveryView
-from shared.outbound_webhooks.dispatcher import LIMITS, Dispatcher
+from shared.outbound_webhooks.dispatch_repository import Room
+from shared.outbound_webhooks.dispatcher import Dispatcher
 from shared.outbound_webhooks.models import DeliveryStatus, EndpointState, PauseReason
 from shared.outbound_webhooks.retries import RETRY_POLICY
 from shared.tenancy import notifications, roles, tenants
@@ -28,6 +29,8 @@ from tests.support.webhook_receiver import FAST, ReceivedRequest, Receiver, open
 
 RENAMED = "organisation.renamed"
 INSTANT = replace(FAST, min_failures=1_000, scale=0.0)
+ROOM = Room(count=5, slow=5, places=100, per_tenant=5, per_endpoint=5, per_slow_endpoint=2, slow_ms=1_000)
+NEW_ENDPOINT = 2  # places of an endpoint that hasn't answered yet
 PAUSING = replace(FAST, min_failures=3, scale=0.0)
 
 
@@ -195,10 +198,10 @@ async def test_dead_endpoint_of_one_tenant_does_not_delay_another(cast: Cast, re
             await add_endpoint(cast.gil, receiver)
         async with open_dispatcher(endpoints_module_targets) as sender, running(sender):
             await create_roles(cast.ann, 15)
-            await wait_until(lambda: len(dead.requests) == LIMITS.per_endpoint)
+            await wait_until(lambda: len(dead.requests) == NEW_ENDPOINT)
             await rename(cast.gil, "Globex Two")
             await wait_until(lambda: receiver.requests, 3.0)
-    assert len(dead.requests) == LIMITS.per_endpoint
+    assert len(dead.requests) == NEW_ENDPOINT
 
 
 async def test_endpoint_is_paused_with_a_mail_when_it_takes_nothing(
@@ -245,13 +248,11 @@ async def test_delivery_of_a_dead_dispatcher_is_sent_again_with_the_same_id(
     async with open_dispatcher([receiver.target]) as sender:
         await rename(cast.ann, "One")
         async with db.transaction() as session:
-            await dispatch_repository.fan_out_events(session, 10)
+            await dispatch_repository.fan_out_events(session, 10, max_tenants=10)
             claimed = await dispatch_repository.claim_deliveries(
                 session,
                 new_id("clm"),
-                limit=5,
-                max_per_tenant=5,
-                max_per_endpoint=5,
+                room=ROOM,
                 lease=timedelta(milliseconds=100),
                 by_tenant={},
                 by_endpoint={},

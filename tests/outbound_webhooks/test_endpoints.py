@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from shared.backoffice import key_renewal
+from shared.core.db import now
 from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
+from shared.core.rate_limits import RateLimit
 from shared.outbound_webhooks import deliveries, endpoints
 from shared.outbound_webhooks.models import EndpointState, PauseReason
 from shared.tenancy import entry, roles, tenant_secrets
@@ -172,6 +174,112 @@ async def test_rotation_is_refused_when_the_overlap_is_too_long(cast: Cast) -> N
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid):
             await endpoints.rotate_secret(ctx, issued.endpoint.id, overlap=timedelta(days=2))
+
+
+async def list_signing_secrets(
+    person: Person, endpoint_id: str, *, later: timedelta = timedelta()
+) -> list[str]:
+    """Those that sign, now or so much later."""
+    async with person.ctx() as ctx:
+        row = await endpoints.lock_managed(ctx, endpoint_id, endpoints.actions.WEBHOOK_CHANGE)
+        key = await tenant_secrets.read_key(ctx)
+        return endpoints.unseal_secrets(ctx, key, row, at=now() + later)
+
+
+async def rotate(person: Person, endpoint_id: str, overlap: timedelta = endpoints.OVERLAP) -> str:
+    async with person.ctx() as ctx:
+        return (await endpoints.rotate_secret(ctx, endpoint_id, overlap=overlap)).secret
+
+
+async def test_deployed_secret_signs_until_its_overlap_ends_when_the_answer_of_a_rotation_was_lost(
+    cast: Cast,
+) -> None:
+    """Nobody knows the second one; whoever rotates again has the first one in the receiver still."""
+    issued = await add_endpoint(cast.ann)
+    second = await rotate(cast.ann, issued.endpoint.id, timedelta(hours=2))
+    third = await rotate(cast.ann, issued.endpoint.id)
+    assert await list_signing_secrets(cast.ann, issued.endpoint.id) == [third, second, issued.secret]
+    later = timedelta(hours=3)
+    assert await list_signing_secrets(cast.ann, issued.endpoint.id, later=later) == [third, second]
+    assert await list_signing_secrets(cast.ann, issued.endpoint.id, later=2 * endpoints.OVERLAP) == [third]
+
+
+async def test_third_rotation_in_one_overlap_is_refused_with_a_next_step(cast: Cast) -> None:
+    issued = await add_endpoint(cast.ann)
+    second, third = [await rotate(cast.ann, issued.endpoint.id) for _ in range(2)]
+    with pytest.raises(Conflict) as refusal:
+        await rotate(cast.ann, issued.endpoint.id)
+    assert "without an overlap" in refusal.value.next_step
+    assert await list_signing_secrets(cast.ann, issued.endpoint.id) == [third, second, issued.secret]
+    last = await rotate(cast.ann, issued.endpoint.id, timedelta())
+    assert await list_signing_secrets(cast.ann, issued.endpoint.id) == [last]
+
+
+async def test_rotations_in_separate_overlaps_keep_one_secret_each(cast: Cast) -> None:
+    issued = await add_endpoint(cast.ann)
+    second = issued.secret
+    for _ in range(3):
+        first, second = second, await rotate(cast.ann, issued.endpoint.id)
+        assert await list_signing_secrets(cast.ann, issued.endpoint.id) == [second, first]
+        database.connect().execute("update webhook_endpoint set previous_secret_ends_at = now()")
+
+
+async def test_look_ups_of_hosts_are_limited_for_each_tenant(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begin(person: Person) -> None:
+        async with person.ctx() as ctx:
+            await endpoints.begin_url_check(ctx, URL)
+
+    for _ in range(RateLimit.WEBHOOK_HOST_TENANT.parsed.amount):
+        await begin(cast.ann)
+    with pytest.raises(Refused) as refusal:
+        await begin(cast.ann)
+    assert (refusal.value.reason, bool(refusal.value.retry_after)) == ("rate_limited", True)
+    await begin(cast.gil)
+
+
+async def test_look_up_is_refused_for_a_member(cast: Cast) -> None:
+    async with cast.max.ctx() as ctx:
+        with pytest.raises(Refused) as refusal:
+            await endpoints.begin_url_check(ctx, URL)
+    assert refusal.value.reason == "missing_permission"
+
+
+async def test_host_in_punycode_is_stored_as_it_is_called(cast: Cast) -> None:
+    """A name in letters becomes Punycode; Punycode that is none stays as it is, and is no error of ours."""
+    async with cast.ann.ctx() as ctx:
+        for url, stored in (
+            ("https://münchen.example/a", "https://xn--mnchen-3ya.example/a"),
+            ("https://xn--zz--a.example/a", "https://xn--zz--a.example/a"),
+        ):
+            issued = await endpoints.create(ctx, url, "", [REMOVED])
+            assert issued.endpoint.url == stored
+
+
+async def test_endpoint_is_managed_only_with_the_permission_of_its_undelivered_events(
+    cast: Cast, integrator: Person
+) -> None:
+    """Or somebody could turn events that they can't read, and that wait still, to an address of their own."""
+    issued = await add_endpoint(cast.ann, BILLING, REMOVED)
+    endpoint_id = issued.endpoint.id
+    async with cast.ann.ctx() as ctx:
+        delivery_id = await endpoints.send_test(ctx, endpoint_id)
+        await endpoints.change(ctx, endpoint_id, URL, description="", event_types=[REMOVED], version=None)
+    set_delivery = "update webhook_delivery set event_type = %s, status = %s where id = %s"
+    database.connect().execute(set_delivery, [BILLING, "failed", delivery_id])
+    async with integrator.ctx() as ctx:
+        for attempt in (
+            endpoints.change(ctx, endpoint_id, URL, description="", event_types=[REMOVED], version=None),
+            endpoints.rotate_secret(ctx, endpoint_id),
+            endpoints.resume(ctx, endpoint_id),
+            deliveries.replay_failed(ctx, endpoint_id, now() - timedelta(days=1)),
+        ):
+            with pytest.raises(Refused):
+                await attempt
+    database.connect().execute(set_delivery, [BILLING, "delivered", delivery_id])
+    async with integrator.ctx() as ctx:
+        await endpoints.change(ctx, endpoint_id, URL, description="", event_types=[REMOVED], version=None)
 
 
 async def test_secret_opens_after_the_key_of_the_tenant_was_renewed(cast: Cast) -> None:

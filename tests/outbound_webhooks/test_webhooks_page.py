@@ -42,6 +42,7 @@ async def test_address_of_a_private_host_is_refused_before_anything_is_stored(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.0.1", 443))])
+    monkeypatch.setattr("shared.core.outbound.REFUSAL_TIME_S", 0.05)
     page = open_page(cast.ann)
     with pytest.raises(Invalid) as refusal:
         await submit(page, "create_endpoint", FORM)

@@ -56,6 +56,7 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     body: str = "ok"
     delay_s: float = 0.0
+    delay_of: dict[str, float] = field(default_factory=dict)  # by path, in seconds
     _server: asyncio.Server | None = None
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -90,7 +91,7 @@ class Receiver:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 request = ReceivedRequest(head[0].split(" ")[1], headers, body.decode())
                 self.requests.append(request)
-                await asyncio.sleep(self.delay_s)
+                await asyncio.sleep(self.delay_of.get(request.path, self.delay_s))
                 extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
                 length = f"content-length: {len(self.body.encode())}\r\n"
                 writer.write(f"HTTP/1.1 {self.answer(request)} X\r\n{length}{extra}\r\n{self.body}".encode())

@@ -12,12 +12,12 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.access.endpoints import SECRET_FIELD
+from shared.access.endpoints import SECRET_FIELD, Endpoint
 from shared.api_keys import idempotency
 from shared.core import transaction_retries
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
 from shared.web.rest import api_limits, api_versions, cors, strict_json
-from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyAction, AnyCtx, ApiRealm, Caller
+from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyCtx, ApiRealm, Caller
 from shared.web.rest.api_versions import RequestedVersion
 from shared.web.same_origin import SAFE_METHODS
 
@@ -79,6 +79,7 @@ class ApiRoute(APIRoute):
                 headers |= version.list_headers()
                 parsed = _parse_request(request, body, has_body=has_body)
                 parsed.convert(lambda value: version.upgrade_request(operation_id, value))
+                await self._prepare(parsed, caller)
                 response = await transaction_retries.repeat_on_conflict(
                     lambda: self._run(parsed, caller, handle, operation)
                 )
@@ -105,6 +106,16 @@ class ApiRoute(APIRoute):
         except RequestValidationError as problem:
             raise _to_invalid(problem) from None
 
+    async def _prepare(self, parsed: "JsonRequest", caller: Caller) -> None:
+        """What the endpoint does before its transaction."""
+        endpoint = self._find_endpoint(parsed.method)
+        if endpoint is None or endpoint.prepare is None:
+            return
+        async with self.realm.enter(caller.admission) as ctx:
+            wait = await endpoint.prepare(ctx, await parsed.json())
+        if wait is not None:
+            await wait()
+
     async def _answer_once(
         self, ctx: AnyCtx, parsed: "JsonRequest", handle: Handler, operation: str
     ) -> Response:
@@ -113,8 +124,9 @@ class ApiRoute(APIRoute):
         if key is None or parsed.method in SAFE_METHODS:
             return await handle(parsed)
         idempotency.check_key(key)
-        if (action := self._find_action(parsed.method)) is not None:  # the right may be gone since
-            self.realm.require(ctx, action)
+        endpoint = self._find_endpoint(parsed.method)
+        if endpoint is not None and endpoint.action is not None:  # the right may be gone since
+            self.realm.require(ctx, endpoint.action)
         request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
         kept = await self.realm.find_kept_answer(ctx, key=key, operation=operation, request=request)
         if kept is not None:
@@ -126,12 +138,11 @@ class ApiRoute(APIRoute):
         await self.realm.keep_answer(ctx, key=key, operation=operation, answer=answer)
         return response
 
-    def _find_action(self, method: str) -> AnyAction | None:
-        """That the endpoint of this route requires."""
+    def _find_endpoint(self, method: str) -> Endpoint | None:
         path = self.path_format.removeprefix(self.realm.prefix)
         return next(
             (
-                endpoint.action
+                endpoint
                 for endpoint in self.realm.endpoints
                 if endpoint.path == path and endpoint.method == method
             ),

@@ -14,10 +14,12 @@ from shared.outbound_webhooks.models import DeliveryStatus, EndpointState, LastR
 
 NOT_READABLE_TEXT = "You don’t have the permission that this event needs."
 PROBLEM_TEXTS = {
-    "address_refused": "The host isn’t on the public internet, so nothing was sent.",
+    **dict.fromkeys(
+        ("host_unusable", "address_refused", "host_unknown"),  # the last two are of old rows
+        "The host wasn’t found on the public internet, so nothing was sent.",
+    ),
     "bad_answer": "The answer was no HTTP.",
     "bad_status": "",
-    "host_unknown": "The host wasn’t found.",
     "invalid_url": "The address can’t be used any more.",
     "no_connection": "The host didn’t accept the connection.",
     "timeout": "No answer in time.",

@@ -121,11 +121,17 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
     def _empty_dialog(self) -> None:
         self.secret = ""
 
+    async def _check_url(self, url: str) -> None:
+        """Its host is looked up outside of any transaction."""
+        async with self._ctx() as ctx:
+            check = await endpoints.begin_url_check(ctx, url)
+        await endpoints.check_url(check)
+
     @rx.event
     @needs(actions.WEBHOOK_CREATE)
     async def create_endpoint(self, payload: dict[str, Any]) -> EventSpec:
         form = endpoint_form().read(payload)
-        await endpoints.check_url(form.url)
+        await self._check_url(form.url)
         async with self._change_page() as ctx:
             issued = await endpoints.create(ctx, form.url, form.description, form.selected_events())
             await ctx.session.flush()
@@ -136,7 +142,7 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
     @needs(actions.WEBHOOK_CHANGE)
     async def change_endpoint(self, payload: dict[str, Any]) -> EventSpec:
         form, subject = endpoint_change_form().read(payload), self.subject
-        await endpoints.check_url(form.url)
+        await self._check_url(form.url)
         async with self._change_page() as ctx:
             await endpoints.change(
                 ctx,

@@ -1,0 +1,140 @@
+"""Look-ups of host names that customers choose. A name server that hangs holds back its own tenant alone.
+
+The resolver of the system blocks a thread, which can't be cancelled. So each look-up has a thread, each host one look-up
+at a time, each holder (a tenant) a few, and no holder takes more than a part of what is free.
+"""
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from weakref import WeakKeyDictionary
+
+MAX_LOOK_UPS = 128  # at a time of one event loop
+MAX_PER_HOLDER = 4
+FREE_PARTS = 8  # a holder may have one part of what is free, and one look-up at least
+LOOK_UP_TIMEOUT_S = 5.0
+SLOT_TIMEOUT_S = 2.0
+
+Address = IPv4Address | IPv6Address
+
+
+class LookUpFailed(Exception):
+    """The host has no address, or its name servers don't say it in time."""
+
+
+class NoLookUpSlot(Exception):
+    """Too many look-ups are under way. The host wasn't asked for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    holder: str
+    called: asyncio.Future[None]
+
+
+class LookUps:
+    """Of one event loop."""
+
+    def __init__(self, limit: int = MAX_LOOK_UPS) -> None:
+        self._limit = limit
+        self._by_host: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+        self._by_holder = Counter[str]()
+        self._waiters: list[_Waiter] = []
+
+    async def look_up(self, host: str, port: int, *, holder: str) -> list[Address]:
+        """Every address, each once. Raises LookUpFailed, NoLookUpSlot."""
+        key = host, port
+        if key not in self._by_host:
+            await self._wait_for_slot(holder)
+        if key not in self._by_host:  # nobody has begun it meanwhile
+            self._begin(key, holder)
+        try:
+            async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
+                return await asyncio.shield(self._by_host[key])
+        except TimeoutError as problem:
+            raise LookUpFailed(f"cannot resolve {host} in time") from problem
+        except (OSError, UnicodeError) as problem:
+            raise LookUpFailed(f"cannot resolve {host}") from problem
+
+    async def _wait_for_slot(self, holder: str) -> None:
+        """Raises NoLookUpSlot."""
+        if self._has_room(holder):
+            return
+        waiter = _Waiter(holder, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(SLOT_TIMEOUT_S):
+                await waiter.called
+        except TimeoutError as problem:
+            raise NoLookUpSlot from problem
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _has_room(self, holder: str) -> bool:
+        free = self._limit - self._by_holder.total()
+        share = max(1, min(MAX_PER_HOLDER, free // FREE_PARTS))
+        return free > 0 and self._by_holder[holder] < share
+
+    def _begin(self, key: tuple[str, int], holder: str) -> None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Address]] = loop.create_future()
+        answer.add_done_callback(lambda done: self._end(key, holder, done))
+        self._by_host[key] = answer
+        self._by_holder[holder] += 1
+
+        def ask() -> None:
+            try:
+                result: list[Address] | BaseException = _ask_system(*key)
+            except BaseException as problem:  # of any kind: who waits has to hear of it
+                result = problem
+            try:
+                loop.call_soon_threadsafe(_settle, answer, result)
+            except RuntimeError:
+                pass  # the loop has ended, and everybody who waited with it
+
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+
+    def _end(self, key: tuple[str, int], holder: str, answer: asyncio.Future[list[Address]]) -> None:
+        if not answer.cancelled():
+            answer.exception()  # those who waited for it may have given up
+        self._by_host.pop(key, None)
+        self._by_holder[holder] -= 1
+        if self._by_holder[holder] <= 0:
+            del self._by_holder[holder]
+        self._call_next()
+
+    def _call_next(self) -> None:
+        """Of those that have room, the one whose holder has fewest under way; then whoever waits longer."""
+        ready = [waiter for waiter in self._waiters if self._has_room(waiter.holder)]
+        if ready:
+            chosen = min(ready, key=lambda waiter: self._by_holder[waiter.holder])
+            self._waiters.remove(chosen)
+            if not chosen.called.done():
+                chosen.called.set_result(None)
+
+
+def _settle(answer: asyncio.Future[list[Address]], result: list[Address] | BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(result, BaseException):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+def _ask_system(host: str, port: int) -> list[Address]:
+    """Raises OSError, UnicodeError."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ip_address(str(entry[4][0])) for entry in entries))
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, LookUps] = WeakKeyDictionary()
+
+
+def get_look_ups() -> LookUps:
+    """Those of this event loop."""
+    return _by_loop.setdefault(asyncio.get_running_loop(), LookUps())
