@@ -27,10 +27,25 @@ class ApiError(Exception):
         super().__init__(f"{problem['reason']}: {problem['detail']} {problem['next_step']}")
 
 
+DeliveryStatus = Literal["waiting", "pending", "delivered", "failed"]
+
+
+EndpointState = Literal["active", "paused"]
+
+
+EventOrder = Literal["none", "object", "tenant"]
+
+
 ExportFormat = Literal["csv", "jsonl", "parquet"]
 
 
 ExportState = Literal["waiting", "running", "ready", "failed", "cancelled"]
+
+
+LastResult = Literal["", "delivered", "failed"]
+
+
+PauseReason = Literal["", "member", "failures", "gone"]
 
 
 class ActionNeeds(TypedDict):
@@ -46,6 +61,16 @@ class ActionNeeds(TypedDict):
 class ActionNeedsPage(TypedDict):
     items: list[ActionNeeds]
     next: str | None
+
+
+class Attempt(TypedDict):
+    number: int
+    at: str
+    duration_ms: int
+    request_headers: dict[str, str]
+    response_status: int
+    response_body: str
+    problem: str
 
 
 class AuditEvent(TypedDict):
@@ -94,6 +119,42 @@ class DecisionQuestion(TypedDict):
     at: NotRequired[str | None]
 
 
+class Delivery(TypedDict):
+    id: str
+    event_id: str
+    event_type: str
+    is_test: bool
+    status: DeliveryStatus
+    attempts: int
+    due_at: str
+    created_at: str
+    done_at: str | None
+    last_status: int
+    last_problem: str
+
+
+class DeliveryLog(TypedDict):
+    id: str
+    event_id: str
+    event_type: str
+    is_test: bool
+    status: DeliveryStatus
+    attempts: int
+    due_at: str
+    created_at: str
+    done_at: str | None
+    last_status: int
+    last_problem: str
+    webhook_id: str
+    body: str
+    log: list[Attempt]
+
+
+class DeliveryPage(TypedDict):
+    items: list[Delivery]
+    next: str | None
+
+
 class Difference(TypedDict):
     label: str
     current: str
@@ -128,6 +189,10 @@ class ExportInput(TypedDict):
     kind: str
     format: NotRequired[str]
     filter: NotRequired[dict[str, Any]]
+
+
+class FailedReplay(TypedDict):
+    since: str
 
 
 class Feature(TypedDict):
@@ -298,6 +363,27 @@ class NewKey(TypedDict):
     secret: str | None
 
 
+class NewSecret(TypedDict):
+    id: str
+    url: str
+    description: str
+    event_types: list[str]
+    api_version: str
+    state: EndpointState
+    pause_reason: PauseReason
+    paused_at: str | None
+    previous_secret_ends_at: str | None
+    failure_count: int
+    failing_since: str | None
+    last_attempt_at: str | None
+    last_result: LastResult
+    last_status: int
+    created_at: str
+    created_by: str
+    version: int
+    secret: str | None
+
+
 class Notification(TypedDict):
     id: str
     kind: str
@@ -332,6 +418,10 @@ class Problem(TypedDict):
     version: NotRequired[int | None]
     differences: NotRequired[list[Difference] | None]
     versions: NotRequired[list[str] | None]
+
+
+class ReplayCount(TypedDict):
+    count: int
 
 
 class Role(TypedDict):
@@ -387,6 +477,10 @@ class ScheduledChange(TypedDict):
     after: str
 
 
+class SecretRotation(TypedDict):
+    overlap_hours: NotRequired[int]
+
+
 class ServiceAccount(TypedDict):
     id: str
     name: str
@@ -420,6 +514,8 @@ class TestMode(TypedDict):
     is_on: bool
     tenant_id: str
     slug: str
+class TestDelivery(TypedDict):
+    delivery_id: str
 
 
 class TraceLayer(TypedDict):
@@ -439,6 +535,50 @@ class UsageLimit(TypedDict):
     used: int | None
     explanation: str
     source_id: str
+
+
+class Webhook(TypedDict):
+    id: str
+    url: str
+    description: str
+    event_types: list[str]
+    api_version: str
+    state: EndpointState
+    pause_reason: PauseReason
+    paused_at: str | None
+    previous_secret_ends_at: str | None
+    failure_count: int
+    failing_since: str | None
+    last_attempt_at: str | None
+    last_result: LastResult
+    last_status: int
+    created_at: str
+    created_by: str
+    version: int
+
+
+class WebhookEvent(TypedDict):
+    name: str
+    title: str
+    permission: str
+    order: EventOrder
+    readable: bool
+
+
+class WebhookEventPage(TypedDict):
+    items: list[WebhookEvent]
+    next: str | None
+
+
+class WebhookInput(TypedDict):
+    url: str
+    description: NotRequired[str]
+    event_types: list[str]
+
+
+class WebhookPage(TypedDict):
+    items: list[Webhook]
+    next: str | None
 
 
 class Bulkhead:
@@ -669,6 +809,175 @@ class Bulkhead:
             f"/api/v1/files/{quote(file_id, safe='')}/link",
         )
         return answer
+
+    def list_webhooks(
+        self,
+    ) -> WebhookPage:
+        """List webhooks, on one page. Needs the scope `webhook:read`."""
+        answer: WebhookPage = self._send(
+            "GET",
+            "/api/v1/webhooks",
+        )
+        return answer
+
+    def create_webhook(
+        self,
+        body: WebhookInput,
+    ) -> NewSecret:
+        """Add a webhook. Needs the scope `webhook:write`."""
+        answer: NewSecret = self._send(
+            "POST",
+            "/api/v1/webhooks",
+            body=body,
+        )
+        return answer
+
+    def list_webhook_events(
+        self,
+    ) -> WebhookEventPage:
+        """List the events that webhooks can get, on one page. Needs the scope `webhook:read`."""
+        answer: WebhookEventPage = self._send(
+            "GET",
+            "/api/v1/webhook-events",
+        )
+        return answer
+
+    def get_webhook(
+        self,
+        webhook_id: str,
+    ) -> Webhook:
+        """Read a webhook. Needs the scope `webhook:read`."""
+        answer: Webhook = self._send(
+            "GET",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}",
+        )
+        return answer
+
+    def change_webhook(
+        self,
+        webhook_id: str,
+        body: WebhookInput,
+        *,
+        version: int,
+    ) -> Webhook:
+        """Change where a webhook sends which events. Needs the scope `webhook:write`."""
+        answer: Webhook = self._send(
+            "PUT",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}",
+            body=body,
+            version=version,
+        )
+        return answer
+
+    def delete_webhook(
+        self,
+        webhook_id: str,
+    ) -> None:
+        """Delete a webhook. Needs the scope `webhook:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}",
+        )
+
+    def rotate_webhook_secret(
+        self,
+        webhook_id: str,
+        body: SecretRotation,
+    ) -> NewSecret:
+        """Replace the secret of a webhook. Needs the scope `webhook:write`."""
+        answer: NewSecret = self._send(
+            "POST",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/rotate-secret",
+            body=body,
+        )
+        return answer
+
+    def pause_webhook(
+        self,
+        webhook_id: str,
+    ) -> Webhook:
+        """Pause a webhook; its events wait. Needs the scope `webhook:write`."""
+        answer: Webhook = self._send(
+            "POST",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/pause",
+        )
+        return answer
+
+    def resume_webhook(
+        self,
+        webhook_id: str,
+    ) -> Webhook:
+        """Resume a webhook, and send what has waited. Needs the scope `webhook:write`."""
+        answer: Webhook = self._send(
+            "POST",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/resume",
+        )
+        return answer
+
+    def send_webhook_test(
+        self,
+        webhook_id: str,
+    ) -> TestDelivery:
+        """Send a test event. Needs the scope `webhook:write`."""
+        answer: TestDelivery = self._send(
+            "POST",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/test",
+        )
+        return answer
+
+    def list_webhook_deliveries(
+        self,
+        webhook_id: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> DeliveryPage:
+        """List the deliveries of a webhook, newest first. Needs the scope `webhook:read`."""
+        answer: DeliveryPage = self._send(
+            "GET",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/deliveries",
+            query={
+                "status": status,
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def replay_failed_deliveries(
+        self,
+        webhook_id: str,
+        body: FailedReplay,
+    ) -> ReplayCount:
+        """Send deliveries that were given up again. Needs the scope `webhook:write`."""
+        answer: ReplayCount = self._send(
+            "POST",
+            f"/api/v1/webhooks/{quote(webhook_id, safe='')}/replay-failed",
+            body=body,
+        )
+        return answer
+
+    def get_webhook_delivery(
+        self,
+        delivery_id: str,
+    ) -> DeliveryLog:
+        """Read a delivery with its request and the answers. Needs the scope `webhook:read`."""
+        answer: DeliveryLog = self._send(
+            "GET",
+            f"/api/v1/webhook-deliveries/{quote(delivery_id, safe='')}",
+        )
+        return answer
+
+    def replay_webhook_delivery(
+        self,
+        delivery_id: str,
+    ) -> None:
+        """Send an ended delivery again, with the same event id. Needs the scope `webhook:write`."""
+        self._send(
+            "POST",
+            f"/api/v1/webhook-deliveries/{quote(delivery_id, safe='')}/replay",
+        )
 
     def get_me(
         self,

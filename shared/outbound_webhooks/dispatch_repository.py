@@ -4,7 +4,7 @@ Nothing here waits for a lock of an endpoint, because members and other tenants'
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -251,28 +251,27 @@ async def load_claimed(
     return await rows.all(ctx, statement)
 
 
-async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> list[AttemptResult]:
+async def lock_endpoints(ctx: Ctx, endpoint_ids: Collection[str]) -> set[str]:
+    """Lock those of them that nobody has locked, until the transaction ends. Returns their ids."""
+    connection = await ctx.session.connection()
+    values = {"tenant_id": ctx.tenant_id, "ids": sorted(endpoint_ids)}
+    return set((await connection.execute(LOCK_ENDPOINTS, values)).scalars())
+
+
+async def postpone(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
+    """Put deliveries that were not tried back into the queue. The caller holds the locks of their endpoints."""
+    connection = await ctx.session.connection()
+    await connection.execute(POSTPONE, _build_columns(ctx, results))
+    endpoint_ids = sorted({result.endpoint_id for result in results})
+    await connection.execute(BRING_FORWARD, {"tenant_id": ctx.tenant_id, "endpoints": endpoint_ids})
+
+
+async def record_results(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
     """Write what became of attempts, let the next deliveries of their objects go, and note it at the endpoints.
 
-    Returns those that aren't written because their endpoint is locked. A result whose claim has lapsed leaves its delivery
-    as it is; the attempt is recorded.
+    The caller holds the locks of the endpoints. A result whose claim has lapsed leaves its delivery as it is; the attempt is
+    recorded.
     """
-    connection = await ctx.session.connection()
-    wanted = {"tenant_id": ctx.tenant_id, "ids": sorted({result.endpoint_id for result in results})}
-    locked_ids = set((await connection.execute(LOCK_ENDPOINTS, wanted)).scalars())
-    postponed = [result for result in results if result.is_postponed and result.endpoint_id in locked_ids]
-    if postponed:
-        await connection.execute(POSTPONE, _build_columns(ctx, postponed))
-        endpoint_ids = sorted({result.endpoint_id for result in postponed})
-        await connection.execute(BRING_FORWARD, {"tenant_id": ctx.tenant_id, "endpoints": endpoint_ids})
-    attempts = [result for result in results if not result.is_postponed and result.endpoint_id in locked_ids]
-    if attempts:
-        await _record_attempts(ctx, attempts)
-    return [result for result in results if result.endpoint_id not in locked_ids]
-
-
-async def _record_attempts(ctx: Ctx, results: Sequence[AttemptResult]) -> None:
-    """The caller holds the locks of the endpoints."""
     connection = await ctx.session.connection()
     by_endpoint: dict[str, list[AttemptResult]] = {}
     for result in results:

@@ -81,22 +81,26 @@ class ResultRecorder:
 
     async def _write_results(self, tenant_id: str, waiting: Sequence[WaitingResult]) -> list[WaitingResult]:
         """Returns those whose endpoint is locked, and that can wait for it still."""
-        results = [each.result for each in waiting]
         async with entry.enter_job(tenant_id, self._task, request_ids.current()) as ctx:
-            locked = await dispatch_repository.record_results(ctx, results)
-            written = [result for result in results if result not in locked]
-            if any(not (result.is_delivered or result.is_postponed) for result in written):
-                await _pause_failing(ctx, written, self._retries)
-            if written:
+            own_ids = await dispatch_repository.lock_endpoints(
+                ctx, {each.result.endpoint_id for each in waiting}
+            )
+            results = [each.result for each in waiting if each.result.endpoint_id in own_ids]
+            if postponed := [result for result in results if result.is_postponed]:
+                await dispatch_repository.postpone(ctx, postponed)
+            if attempts := [result for result in results if not result.is_postponed]:
+                await dispatch_repository.record_results(ctx, attempts)
+                await _pause_failing(ctx, attempts, self._retries)
+            if results:
                 await live_events.refresh_pages(ctx.session, ctx.tenant_id, endpoints.TOPIC)
         deadline = asyncio.get_running_loop().time() - MAX_WAIT_S
-        return [each for each in waiting if each.result in locked and each.since > deadline]
+        return [each for each in waiting if each.result.endpoint_id not in own_ids and each.since > deadline]
 
 
 async def _pause_failing(ctx: Ctx, results: Sequence[AttemptResult], retries: RetryPolicy) -> None:
     """Pause endpoints that have taken nothing for long, or that say they are gone, and tell those who manage them."""
     gone_ids = {result.endpoint_id for result in results if result.response_status == GONE}
-    failed = [result for result in results if not (result.is_delivered or result.is_postponed)]
+    failed = [result for result in results if not result.is_delivered]
     for endpoint_id in sorted({result.endpoint_id for result in failed}):
         endpoint = await endpoint_repository.lock_endpoint(ctx, endpoint_id)
         if endpoint is None or endpoint.state is EndpointState.PAUSED or endpoint.failing_since is None:

@@ -19,6 +19,15 @@ class RetryPolicy:
     min_failures: int  # before a pause
     scale: float = 1.0
 
+    @property
+    def max_attempts(self) -> int:
+        return len(self.waits) + 1
+
+    @property
+    def total_hours(self) -> int:
+        """From the first attempt to the last one, about."""
+        return round(sum(self.waits, timedelta()).total_seconds() / 3600)
+
     def next_wait(self, attempts: int, asked_wait_s: int = 0) -> timedelta | None:
         """Until the next attempt, after so many; None to give up. `asked_wait_s`: by the endpoint, in seconds."""
         if attempts > len(self.waits):

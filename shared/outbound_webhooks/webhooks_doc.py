@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 
 from shared.audit.public_events import API_VERSION, EVENT_TYPES, EventOrder, EventType
-from shared.outbound_webhooks.dispatcher import RETENTION
+from shared.core import outbound
+from shared.core.rate_limits import RateLimit
+from shared.outbound_webhooks.dispatcher import LIMITS, RETENTION
+from shared.outbound_webhooks.endpoints import OVERLAP
 from shared.outbound_webhooks.retries import RETRY_POLICY
 
 ORDER_TEXTS = {
@@ -21,7 +23,9 @@ What happens in their organisation is then sent to them by POST, as JSON.
 ## What a receiver does
 
 - It verifies the signature with a library of [Standard Webhooks](https://www.standardwebhooks.com). `webhook-id`,
-  `webhook-timestamp` and `webhook-signature` are its headers. While a secret is rotated, both secrets sign.
+  `webhook-timestamp` and `webhook-signature` are its headers. After a rotation, the former secret signs too for {overlap} hours. So a
+  rotation whose answer was lost can be repeated: the deployed secret signs until its own time is over. A third rotation in that
+  time is refused.
 - It answers with 2xx within {timeout} seconds and does the work afterwards. Redirects are not followed, and only the first bytes of
   the answer are read.
 - It knows an event by its id. Events are delivered at least once: the same event may come twice, with the same id.
@@ -43,9 +47,15 @@ event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
 - An endpoint that takes nothing for {pause_hours} hours, or answers 410, is paused, and those who manage webhooks get a mail. Its
   events wait, and are sent in order when it is resumed.
 - Events, deliveries and answers are kept for {days} days.
-- Tenants take turns, and each has a share of the deliveries under way. Several tenants with slow endpoints or slow name servers
-  together can still delay others.
-- Who registers an endpoint, changes it or reads its deliveries needs the permission of each of its events.
+- Tenants take turns, and each has a share of the {in_flight} places of a worker. Endpoints that answer after {slow_s} seconds or later, and those that
+  haven't been tried, have {slow} of these places together. So an endpoint that answers fast finds a place, however many others hang. The
+  first event of a new endpoint may wait for a time-out of {total} seconds where very many hang.
+- Each tenant has a share of the look-ups of host names. A delivery whose look-up has to wait is postponed, and that is no attempt.
+- Who registers an endpoint, changes it, resumes it or reads its deliveries needs the permission of each of its events, those that wait
+  included. An endpoint belongs to the organisation: it keeps its events when the person who added it leaves or gets another role.
+- A host that can't be used gets one answer, whether it is unknown or internal, after the same time. An organisation can try
+  {hosts} new addresses and send {tests} test events an hour.
+- Endpoints are managed over REST too: `/api/v1/webhooks`, see [api.md](api.md).
 
 ## Events
 """
@@ -53,12 +63,18 @@ event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
 
 def render_page() -> str:
     """The whole page, in Markdown. The registry has to be filled."""
-    waits = sum(RETRY_POLICY.waits, timedelta())
     header = HEADER.format(
-        timeout=10,
+        timeout=round(outbound.READ_TIMEOUT_S),
+        total=round(outbound.TOTAL_TIMEOUT_S),
+        overlap=round(OVERLAP.total_seconds() / 3600),
+        in_flight=LIMITS.in_flight,
+        slow=LIMITS.slow,
+        slow_s=LIMITS.slow_ms // 1000,
+        hosts=RateLimit.WEBHOOK_HOST_TENANT.parsed.amount,
+        tests=RateLimit.WEBHOOK_TEST_TENANT.parsed.amount,
         version=API_VERSION,
-        attempts=len(RETRY_POLICY.waits) + 1,
-        hours=round(waits.total_seconds() / 3600),
+        attempts=RETRY_POLICY.max_attempts,
+        hours=RETRY_POLICY.total_hours,
         pause_hours=round(RETRY_POLICY.pause_after.total_seconds() / 3600),
         days=RETENTION.days,
     )

@@ -35,7 +35,7 @@ from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
 from shared.files.links import FileLink
-from shared.outbound_webhooks.models import PauseReason, WebhookEndpoint
+from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
@@ -237,7 +237,11 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "outbound_webhooks.endpoints.mark_paused.row": lambda world, tenant: _endpoint(world, tenant),
     "outbound_webhooks.endpoints.mark_paused.reason": lambda *_: PauseReason.MEMBER,
     "outbound_webhooks.endpoints.unseal_secrets.row": lambda world, tenant: _endpoint(world, tenant),
+    "outbound_webhooks.api.prepare_url_check.body": lambda *_: {"url": "https://hooks.example.com/attack"},
     "outbound_webhooks.endpoints.unseal_secrets.key": lambda *_: b"x" * 32,
+    "outbound_webhooks.dispatch_repository.postpone.results": lambda world, tenant: webhooked.build_results(
+        world.rows("webhook_delivery", "tenant_id", tenant), DeliveryStatus.PENDING
+    ),
     "outbound_webhooks.delivery_repository.list_deliveries.status": lambda *_: None,
     "audit.verification_repository.check_chain.after": lambda *_: 0,
     "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
@@ -326,6 +330,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "confirm": lambda world, tenant: world.names[world.acme],
     "currency": lambda *_: "usd",
     "dedupe": lambda *_: new_id("ntf"),
+    "endpoint_ids": lambda world, tenant: world.claims("endpoint_id", tenant),
     "delivery_ids": lambda world, tenant: world.claims("delivery_id", tenant),
     "descending": lambda *_: False,
     "description": lambda *_: "Another description",

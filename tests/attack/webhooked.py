@@ -36,6 +36,7 @@ def build_result(endpoint_id: str, delivery_id: str, status: DeliveryStatus) -> 
         claim_id="",
         number=1,
         at=now(),
+        waited_ms=12,
         duration_ms=12,
         request_headers={"webhook-id": new_id("evt")},
         response_status=500,
@@ -46,10 +47,12 @@ def build_result(endpoint_id: str, delivery_id: str, status: DeliveryStatus) -> 
     )
 
 
-def build_results(rows: list[dict[str, Any]]) -> list[AttemptResult]:
-    """The delivery that is under way is given up."""
+def build_results(
+    rows: list[dict[str, Any]], status: DeliveryStatus = DeliveryStatus.FAILED
+) -> list[AttemptResult]:
+    """The delivery that is under way is given up, or whatever `status` says."""
     return [
-        build_result(row["endpoint_id"], row["id"], DeliveryStatus.FAILED)
+        build_result(row["endpoint_id"], row["id"], status)
         for row in rows
         if row["status"] == DeliveryStatus.PENDING
     ]

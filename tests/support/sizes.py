@@ -38,6 +38,7 @@ SIZES: dict[str, Size] = {
     "entitlements.time_travel_questions": Size(60, 500),
     # Events while their receiver is killed
     "webhooks.killed_receiver": Size(16, 1_000),
+    "webhooks.retries_while_away": Size(3, 6),
     # Audited changes of one tenant at the same time
     "tenancy.audited_changes": Size(40, 200),
     "tenancy.blast_radius_tenants": Size(400, 10_000),

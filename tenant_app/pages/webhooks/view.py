@@ -5,6 +5,7 @@ from typing import Any
 import reflex as rx
 
 from shared.outbound_webhooks import actions
+from shared.outbound_webhooks.retries import RETRY_POLICY
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, icon, icon_button, menu, select
 from shared.ui.dialogs import dialog_opener
@@ -208,7 +209,7 @@ def verification_section() -> rx.Component:
         "Requests are signed as Standard Webhooks defines it; its libraries exist for most languages. "
         "Events are sent at least once: the id tells you which one you know already. "
         "Those marked “In order” arrive in the order in which they happened. "
-        "Failed ones are tried ten times in about 28 hours.",
+        f"Failed ones are tried {RETRY_POLICY.max_attempts} times in about {RETRY_POLICY.total_hours} hours.",
         class_name="small muted",
     )
     return section(

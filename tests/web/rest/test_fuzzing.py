@@ -3,7 +3,12 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from ipaddress import ip_address
 
+import pytest
+
+from shared.core import look_ups
+from shared.outbound_webhooks import endpoints
 from shared.tenancy import members, notifications, roles, service_accounts
 from shared.tenancy.invitations import invite
 from shared.web import admin_http, tenant_http
@@ -26,6 +31,9 @@ async def create_rows(owner: Person, member_names: Sequence[str]) -> dict[str, s
         account = await service_accounts.create(ctx, "Import", "member")
         invitation = await invite(ctx, f"maria@{owner.slug}.test", "viewer")
         notification = await notifications.add(ctx, owner.user_id, "k", "Title", "Body", dedupe="fuzzing")
+        webhook = await endpoints.create(ctx, "https://hooks.example.com/", "", ["member.removed"])
+        await ctx.session.flush()
+        delivery_id = await endpoints.send_test(ctx, webhook.endpoint.id)
     key = await api_clients.create_key(owner)
     return {
         "member_id": people[member_names[0]] if member_names else UNKNOWN,
@@ -34,7 +42,15 @@ async def create_rows(owner: Person, member_names: Sequence[str]) -> dict[str, s
         "invitation_id": invitation.id,
         "notification_id": notification,
         "key_id": key.key_id,
+        "webhook_id": webhook.endpoint.id,
+        "delivery_id": delivery_id,
     }
+
+
+@pytest.fixture(autouse=True)
+def known_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every host has this public address: tests have no name server."""
+    monkeypatch.setattr(look_ups, "_ask_system", lambda *_: [ip_address("93.184.216.34")])
 
 
 async def create_callers(cast: Cast) -> list[Caller]:
