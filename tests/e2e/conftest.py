@@ -40,6 +40,7 @@ EXTERNAL_URL = os.environ.get("DATABASE_URL", "")  # of a server that the shell 
 DATA = ROOT / ".bulkhead" / "e2e"
 SHOTS = ROOT / ".artifacts" / "shots"
 TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 3102))
+RECEIVER_PORT = 3109  # of a customer's webhooks
 EXTERNAL_DATABASE = "bulkhead_e2e"
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
@@ -91,6 +92,7 @@ class Platform:
             "BULKHEAD_ADMIN_URL": ADMIN,
             "BULKHEAD_SANDBOX_URL": SANDBOX,
             "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",
+            "BULKHEAD_OUTBOUND_ALLOW": f"127.0.0.1:{RECEIVER_PORT}",
             **({"DATABASE_URL": build_database_url()} if EXTERNAL_URL else {}),
             **self.more_env,
         }
