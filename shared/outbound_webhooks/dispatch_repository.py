@@ -103,7 +103,8 @@ BRING_FORWARD = text("""
     update webhook_endpoint e set turn_at = least(e.turn_at, (
         select p.due_at from webhook_delivery p where p.tenant_id = e.tenant_id and p.endpoint_id = e.id
             and p.status = 'pending' order by p.due_at limit 1))
-    where e.tenant_id = :tenant_id and e.id = any(:endpoints)
+    from (select tenant_id, id from webhook_endpoint where tenant_id = :tenant_id and id = any(:endpoints)) own
+    where e.tenant_id = own.tenant_id and e.id = own.id
 """)
 
 

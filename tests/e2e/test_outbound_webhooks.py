@@ -110,8 +110,8 @@ def test_webhook_is_tested_broken_paused_with_a_mail_and_replayed(
     problems += list_problems(ann, "webhooks", whole_suffix="-whole")
 
     receiver.status = 200
-    page.get_by_test_id("endpoint-menu").click()
-    page.get_by_role("menuitem", name="Resume").click()
+    expect(first).to_contain_text("Waits until the webhook is resumed.")
+    page.get_by_test_id("resume").click()
     expect(first).to_contain_text("Delivered")
     page.get_by_test_id("open-delivery").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Send again").click()

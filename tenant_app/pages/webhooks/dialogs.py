@@ -84,10 +84,12 @@ def attempt_item(attempt: AttemptRow) -> rx.Component:
     )
     response = rx.cond(
         attempt.response != "",
-        rx.el.pre(attempt.response, class_name="payload", aria_label="Response"),
+        rx.fragment(
+            small("Response"), rx.el.pre(attempt.response, class_name="payload", aria_label="Response")
+        ),
         small("Empty answer."),
     )
-    return rx.el.li(rx.el.div(head, response, headers, class_name="stack"))
+    return rx.el.li(rx.el.div(head, response, headers, class_name="stack grow"))
 
 
 def delivery_dialog() -> rx.Component:

@@ -69,6 +69,7 @@ class DeliveryRow:
     attempts_text: str = ""
     created_at: str = ""
     due_at: str = ""  # of the next attempt
+    is_pending: bool = False
     is_readable: bool = False
 
 
@@ -174,6 +175,7 @@ def delivery_row(delivery: DeliveryView) -> DeliveryRow:
         attempts_text=plural(delivery.attempts, "attempt"),
         created_at=delivery.created_at.isoformat(),
         due_at=delivery.due_at.isoformat() if is_due else "",
+        is_pending=delivery.status is DeliveryStatus.PENDING,
         is_readable=delivery.is_readable,
     )
 
@@ -201,7 +203,7 @@ def detail_row(detail: DeliveryDetail) -> DetailRow:
 def _attempt_row(attempt: AttemptView) -> AttemptRow:
     is_success = 200 <= attempt.response_status < 300
     return AttemptRow(
-        title=describe_answer(attempt.response_status, attempt.problem),
+        title=describe_answer(attempt.response_status, attempt.problem).removesuffix("."),
         tone="ok" if is_success else "bad",
         at=attempt.at.isoformat(),
         duration=f"{attempt.duration_ms:,} ms",

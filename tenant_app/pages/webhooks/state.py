@@ -81,6 +81,7 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
     groups: list[EventGroup] = []
     secret: str = ""  # a new one, until its dialog is closed
     shown_url: str = ""
+    shown_is_paused: bool = False
 
     @rx.event
     @needs(actions.WEBHOOK_READ, page=True)
@@ -93,7 +94,8 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
         catalog = await endpoints.list_event_types(ctx)
         await self._read_deliveries(ctx)
         self.rows = [endpoint_row(endpoint, self.shown_id) for endpoint in views]
-        self.shown_url = next((row.url for row in self.rows if row.is_shown), "")
+        shown = next((row for row in self.rows if row.is_shown), EndpointRow())
+        self.shown_url, self.shown_is_paused = shown.url, shown.is_paused
         self.events = [event_row(entry) for entry in catalog]
         self.loaded = True
 

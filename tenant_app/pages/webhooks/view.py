@@ -48,7 +48,7 @@ def endpoint_menu(endpoint: EndpointRow) -> rx.Component:
 
     pause = rx.cond(
         endpoint.is_paused,
-        rx.menu.item(icon("play"), "Resume", on_select=WebhooksState.resume_endpoint(endpoint.id)),
+        rx.fragment(),
         rx.menu.item(icon("pause"), "Pause", on_select=WebhooksState.pause_endpoint(endpoint.id)),
     )
     return menu(
@@ -86,6 +86,13 @@ def endpoint_line(endpoint: EndpointRow) -> rx.Component:
         aria_label=f"Send a test event to {endpoint.url}",
         data_testid="send-test",
     )
+    resume = button(
+        "Resume",
+        on_click=WebhooksState.resume_endpoint(endpoint.id),
+        data_once="true",
+        aria_label=f"Resume {endpoint.url}",
+        data_testid="resume",
+    )
     controls = rx.el.div(
         button(
             "Deliveries",
@@ -94,12 +101,22 @@ def endpoint_line(endpoint: EndpointRow) -> rx.Component:
             aria_pressed=endpoint.is_shown,
             data_testid="show-deliveries",
         ),
-        guard_control(
-            actions.WEBHOOK_TEST,
-            test,
-            "Send test event",
-            obstacle=endpoint.obstacle,
-            id=f"test-{endpoint.id}",
+        rx.cond(
+            endpoint.is_paused,
+            guard_control(
+                actions.WEBHOOK_RESUME,
+                resume,
+                "Resume",
+                obstacle=endpoint.obstacle,
+                id=f"resume-{endpoint.id}",
+            ),
+            guard_control(
+                actions.WEBHOOK_TEST,
+                test,
+                "Send test event",
+                obstacle=endpoint.obstacle,
+                id=f"test-{endpoint.id}",
+            ),
         ),
         rx.cond(is_allowed(actions.WEBHOOK_DELETE), endpoint_menu(endpoint)),
         class_name="row",
@@ -122,8 +139,11 @@ def endpoints_panel(add: rx.Component) -> rx.Component:
 
 
 def delivery_line(delivery: DeliveryRow) -> rx.Component:
+    next_attempt = rx.fragment(" Next attempt ", local_time(delivery.due_at, "", "ago"), ".")
     due = rx.cond(
-        delivery.due_at != "", rx.fragment(" Next attempt ", local_time(delivery.due_at, "", "ago"), ".")
+        WebhooksState.shown_is_paused,
+        rx.cond(delivery.is_pending, rx.fragment(" Waits until the webhook is resumed.")),
+        rx.cond(delivery.due_at != "", next_attempt),
     )
     show = rx.cond(
         delivery.is_readable,
