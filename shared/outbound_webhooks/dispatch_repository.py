@@ -253,7 +253,7 @@ async def load_claimed(
 
 
 async def lock_endpoints(ctx: Ctx, endpoint_ids: Collection[str]) -> set[str]:
-    """Lock those of them that nobody has locked, until the transaction ends. Returns their ids."""
+    """Lock those of them that are free, until the transaction ends. Returns their ids."""
     connection = await ctx.session.connection()
     values = {"tenant_id": ctx.tenant_id, "ids": sorted(endpoint_ids)}
     return set((await connection.execute(LOCK_ENDPOINTS, values)).scalars())

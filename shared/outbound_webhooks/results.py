@@ -22,7 +22,7 @@ MAX_WAIT_S = 45.0  # for the lock of an endpoint, which no transaction holds for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WaitingResult:
-    """`since`: by the clock of the event loop. `written`: done when it is written, or can't be."""
+    """`since`: in seconds of the event loop's clock. `written`: done when it is written, or can't be."""
 
     result: AttemptResult
     since: float
