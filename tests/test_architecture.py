@@ -92,7 +92,15 @@ SECURITY_DEFINER = {
     ),
     *("count_jobs", "procrastinate_defer_jobs_v1"),  # numbers, and jobs that only a signature makes run
     # Deliver events of all tenants: they return ids, and numbers of events.
-    *("claim_webhook_deliveries", "delete_old_webhook_events", "fan_out_events"),
+    *(
+        "claim_webhook_deliveries",
+        "delete_old_webhook_events",
+        "fan_out_events",
+        "fan_out_events_in_turns",
+        "claim_deliveries_in_turns",
+        "delete_old_events_of_tenant",
+        "next_tenant_with_old_events",
+    ),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
     "is_origin_of_a_key",  # yes or no, for a request that has no key yet
