@@ -103,6 +103,10 @@ SECURITY_DEFINER = {
     ),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
+    *(
+        "next_tenant_with_ended_files",
+        "next_tenant_with_old_answers",
+    ),  # the id of a tenant that has something to delete
     "is_origin_of_a_key",  # yes or no, for a request that has no key yet
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
     *("name_member", "rename_member"),  # triggers, which copy a person's name to their own memberships

@@ -514,6 +514,8 @@ class TestMode(TypedDict):
     is_on: bool
     tenant_id: str
     slug: str
+
+
 class TestDelivery(TypedDict):
     delivery_id: str
 

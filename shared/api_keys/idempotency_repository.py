@@ -2,13 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, tuple_
+from sqlalchemy import delete, text, tuple_
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.api_keys.models import IdempotencyKey
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.rows import insert_missing
+
+FIND_NEXT = text("select next_tenant_with_old_answers(:former)")
 
 
 async def add(ctx: Ctx, row_id: str, request_digest: str) -> bool:
@@ -21,8 +24,17 @@ async def get(ctx: Ctx, row_id: str) -> IdempotencyKey:
     return await ctx.session.get_one(IdempotencyKey, (ctx.tenant_id, row_id), populate_existing=True)
 
 
-async def delete_expired(ctx: Ctx, *, before: datetime, limit: int, row_id: str) -> None:
-    """The one that is named, if it has expired, and the oldest ones. Rows that another request deletes are skipped."""
+async def find_next_with_old_answers(session: AsyncSession, former_tenant_id: str) -> str:
+    """The id of the tenant after this one that has answers past their day; "" for none. In a transaction without a tenant."""
+    connection = await session.connection()
+    return str((await connection.execute(FIND_NEXT, {"former": former_tenant_id})).scalar_one())
+
+
+async def delete_expired(ctx: Ctx, *, before: datetime, limit: int, row_id: str = "") -> int:
+    """The one that is named, if it has expired, and the oldest ones. Returns how many.
+
+    Rows that another request deletes are skipped.
+    """
     expired = (
         select(IdempotencyKey.id)
         .where(IdempotencyKey.tenant_id == ctx.tenant_id)
@@ -36,3 +48,4 @@ async def delete_expired(ctx: Ctx, *, before: datetime, limit: int, row_id: str)
         await ctx.session.exec(
             delete(IdempotencyKey).where(key.in_([(ctx.tenant_id, row_id) for row_id in expired_ids]))
         )
+    return len(expired_ids)

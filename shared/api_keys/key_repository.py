@@ -8,6 +8,7 @@ from sqlmodel import col, select
 from shared.api_keys.models import ApiKey
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.core.paging import after_cursor, encode_cursor
 from shared.identity.models import User
 from shared.tenancy.models import ServiceAccount
@@ -40,12 +41,14 @@ def get_cursor(key: ApiKey) -> str:
 
 
 async def count_working_keys(ctx: Ctx) -> int:
-    """Keys that are not revoked."""
+    """Keys that are neither revoked nor expired."""
+    expires_at = col(ApiKey.expires_at)
     statement = (
         select(func.count())
         .select_from(ApiKey)
         .where(ApiKey.tenant_id == ctx.tenant_id)
         .where(col(ApiKey.revoked_at).is_(None))
+        .where(or_(expires_at.is_(None), expires_at > now()))
     )
     return (await ctx.session.exec(statement)).one()
 

@@ -30,8 +30,10 @@ from shared.tenancy.key_texts import new_key_text
 from shared.tenancy.models import ServiceAccount, TenantMode
 
 TOPIC = "api_keys"  # of open pages
-MAX_KEYS = 200  # that are not revoked, in one tenant
+MAX_KEYS = 200  # that work, in one tenant
 MAX_ORIGINS = 20
+MAX_ORIGIN_LENGTH = 200
+OWN_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,29 +344,39 @@ def _clean_scopes(scopes: Collection[str]) -> frozenset[str]:
 
 
 def _clean_origins(origins: Collection[str]) -> list[str]:
-    cleaned = {origin.strip().lower() for origin in origins}
-    if len(cleaned) > MAX_ORIGINS or not all(map(_is_origin, cleaned)):
+    cleaned = {_normalise_origin(origin.strip().lower()) for origin in origins}
+    if len(cleaned) > MAX_ORIGINS or "" in cleaned:
         problem = f"Enter up to {MAX_ORIGINS} origins such as https://app.example.com, without a path."
         raise Invalid(problem, "Correct the origins.", fields={"origins": problem})
     return sorted(cleaned)
 
 
-def _is_origin(text: str) -> bool:
-    """Scheme and host, as browsers send it; http only for localhost."""
+def _normalise_origin(text: str) -> str:
+    """Scheme, host and port as browsers send them: without the scheme's own port. http only for localhost.
+
+    "" for what is no origin.
+    """
     try:
         parts = urlsplit(text)
-        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
-        return (
-            (parts.scheme == "https" or is_local)
-            and len(text) <= 200
-            and text.isascii()
-            and text == f"{parts.scheme}://{parts.netloc}"
-            and bool(parts.hostname)
-            and "@" not in parts.netloc
-            and parts.port != 0
-        )
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        return False
+        return ""
+    is_local = parts.scheme == "http" and host in ("localhost", "127.0.0.1")
+    is_usable = (
+        (parts.scheme == "https" or is_local)
+        and 0 < len(text) <= MAX_ORIGIN_LENGTH
+        and text.isascii()
+        and text == f"{parts.scheme}://{parts.netloc}"
+        and host
+        and "@" not in parts.netloc
+        and port != 0
+    )
+    if not is_usable:
+        return ""
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown_host}" + (
+        f":{port}" if port not in (None, OWN_PORTS[parts.scheme]) else ""
+    )
 
 
 async def _view(ctx: Ctx, key: ApiKey) -> KeyView:

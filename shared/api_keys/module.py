@@ -4,7 +4,7 @@ from shared.access.permissions import Permission
 from shared.access.roles import ADMINS
 from shared.api_keys import actions, api, issuer_api, keys, models
 from shared.audit.event_types import AuditAction, with_name
-from shared.core.registry import Module, TableContract
+from shared.core.registry import Module, OperatorIndex, TableContract
 
 MODULE = Module(
     name="api_keys",
@@ -44,7 +44,16 @@ MODULE = Module(
     on_membership_end=keys.end_keys_of_members,
     tables={
         models.ApiKey: TableContract(
-            export=True, personal=("user_id", "created_by_name", "last_used_address", "revoked_by")
+            export=True,
+            personal=("user_id", "created_by_name", "last_used_address", "revoked_by"),
+            operator_indexes=(
+                OperatorIndex(
+                    name="api_key_origins_of_all_tenants",
+                    columns=("origins",),
+                    reason="A preflight request has no key yet: whether any key lists its origin",
+                    query="api_keys.key_origins.is_listed",
+                ),
+            ),
         ),
         models.IdempotencyKey: TableContract(export=False, retention="a day", sealed=("body",)),
         models.JwtIssuer: TableContract(export=True, personal=("created_by_name",)),

@@ -43,7 +43,7 @@ async def authenticate_operator_key(text: str, *, address: str) -> OperatorKeyAd
             "The operator whose API key this is was disabled.", NEW_KEY_STEP, reason="key_holder_ended"
         )
     key_checks.require_address(standing, address)
-    if key_checks.is_use_due(standing, address):
+    if key_checks.is_use_due(standing):
         async with db.transaction("operator") as session:
             await repository.note_use(session, standing.key_id, address)
     admission = OperatorAdmission(

@@ -4,6 +4,7 @@ import asyncio
 
 from shared import modules
 from shared.access import decision_counts
+from shared.api_keys import answer_retention
 from shared.audit import bug_reports, sealing
 from shared.billing import provider_registry
 from shared.billing.inbound_webhooks import processing
@@ -12,7 +13,7 @@ from shared.billing.sync import reconcile
 from shared.cli import login_checks, parent_watch
 from shared.core import db, log
 from shared.core.config import settings
-from shared.files import storage_registry
+from shared.files import retention, storage_registry
 from shared.jobs import worker
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
@@ -40,6 +41,8 @@ async def _run_tasks() -> None:
         price_sync.run(),
         sealing.run(),
         dispatcher.run(),
+        answer_retention.run(),
+        retention.run(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

@@ -24,11 +24,9 @@ from shared.files.export_writers import CONTENT_TYPES, open_writer
 from shared.files.incoming import IncomingFile, open_incoming
 from shared.files.models import OPEN_STATES, ExportJob, ExportState, FileState, StoredFile
 from shared.files.storage import FilePath
-from shared.jobs import queue
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import entry, notifications
 
-DELETE_TASK = "files.delete_expired"
 PROGRESS_SECONDS = 1.0  # between two times that open pages load the progress
 
 
@@ -138,7 +136,6 @@ async def _reserve_file(requester: Requester, export: ExportJob, kind: FileKind)
         )
         file.content_type = CONTENT_TYPES[export.format]
         ctx.session.add(file)
-        await queue.put(ctx, DELETE_TASK, at=file.expires_at)
     return file.id
 
 

@@ -18,6 +18,7 @@ from shared.files.actions import FILE_READ
 from shared.files.links import FileLink
 from shared.files.models import FileState, StoredFile
 from shared.files.storage import FilePath, MissingFile
+from shared.tenancy.models import TenantState
 
 LINK_LIFETIME = timedelta(hours=1)
 DELETE_BATCH = 100
@@ -118,9 +119,10 @@ async def read(download: Download) -> AsyncGenerator[bytes, None]:
         raise no_such_file() from None
 
 
-async def list_expired(ctx: Ctx) -> list[FilePath]:
-    """Files whose time is over, at most 100. For the job that deletes them."""
-    file_ids = await file_repository.list_expired_files(ctx, now(), limit=DELETE_BATCH)
+async def list_ended(ctx: Ctx) -> list[FilePath]:
+    """Files whose time is over, and all of a deleted tenant, at most 100. For the round that deletes them."""
+    at = None if ctx.tenant_state == TenantState.DELETED else now()
+    file_ids = await file_repository.list_ended_files(ctx, at, limit=DELETE_BATCH)
     return [FilePath(ctx.tenant_id, file_id) for file_id in file_ids]
 
 

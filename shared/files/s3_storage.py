@@ -21,6 +21,7 @@ from shared.files.storage import CHUNK_SIZE, FilePath, MissingFile, StorageUnava
 ATTEMPTS = 4
 FIRST_WAIT_S = 0.2  # doubles, with jitter
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+MAX_CONNECTIONS = 50  # of each client
 RETRIED_STATUSES = (429, 500, 502, 503, 504)
 
 
@@ -31,10 +32,8 @@ class S3Storage:
         """`url`: scheme, host and port of the service."""
         self._url, self._bucket, self._credentials = url, bucket, credentials
         self._host = urlsplit(url).netloc
-        verify: ssl.SSLContext | bool = ssl.create_default_context() if url.startswith("https:") else False
-        self._client = httpx.AsyncClient(
-            timeout=TIMEOUT, verify=verify, trust_env=False, follow_redirects=False
-        )
+        # Connections of their own, so that neither waits for many of the other.
+        self._write_client, self._read_client = _build_client(url), _build_client(url)
 
     async def put(self, path: FilePath, source: Path, *, sha256: str) -> None:
         size = str((await asyncio.to_thread(source.stat)).st_size)
@@ -43,7 +42,7 @@ class S3Storage:
                 "PUT", path, sha256=sha256, length=size, content=_read_chunks(source)
             )
             try:
-                response = await self._client.send(request)
+                response = await self._write_client.send(request)
                 if response.status_code not in RETRIED_STATUSES:
                     self._require(response, 200)
                     return
@@ -72,13 +71,15 @@ class S3Storage:
             self._require(response, 204)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._write_client.aclose()
+        await self._read_client.aclose()
 
     async def _send(self, method: str, path: FilePath) -> httpx.Response:
         """Its body is not read yet. Raises StorageUnavailable."""
+        client = self._read_client if method == "GET" else self._write_client
         for attempt in range(ATTEMPTS):
             try:
-                response = await self._client.send(
+                response = await client.send(
                     self._build_request(method, path, sha256=EMPTY_SHA256), stream=True
                 )
             except httpx.HTTPError as problem:
@@ -102,7 +103,9 @@ class S3Storage:
         address = f"/{self._bucket}/{path}"
         headers = {"host": self._host} | ({"content-length": length} if length else {})
         signed = sign_request(self._credentials, method, address, headers=headers, sha256=sha256, at=now())
-        return self._client.build_request(method, f"{self._url}{address}", headers=signed, content=content)
+        return self._write_client.build_request(
+            method, f"{self._url}{address}", headers=signed, content=content
+        )
 
     def _require(self, response: httpx.Response, status: int) -> None:
         """Raises StorageUnavailable for any other status: a wrong key, a bucket that is gone."""
@@ -113,6 +116,14 @@ class S3Storage:
                 "Contact support.",
                 retry_after=600,
             )
+
+
+def _build_client(url: str) -> httpx.AsyncClient:
+    verify: ssl.SSLContext | bool = ssl.create_default_context() if url.startswith("https:") else False
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=10)
+    return httpx.AsyncClient(
+        timeout=TIMEOUT, limits=limits, verify=verify, trust_env=False, follow_redirects=False
+    )
 
 
 async def _read_chunks(source: Path) -> AsyncIterator[bytes]:

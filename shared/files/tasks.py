@@ -19,5 +19,5 @@ async def delete_expired(job: ExternalJob) -> None:
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     exports.RUN_TASK: run_export,
-    export_runs.DELETE_TASK: delete_expired,
+    retention.TASK: delete_expired,
 }

@@ -129,6 +129,13 @@ async def get_account_subject_at(ctx: Ctx, service_account_id: str, at: datetime
     return AccessSubject(account.name, role.name, role.permissions, role.source_id, state, state_source_id)
 
 
+async def get_token_subject(ctx: Ctx, at: datetime) -> AccessSubject:
+    """The holder of an issuer's token, who has entered with its role and permissions."""
+    state, state_source_id = await _get_state_at(ctx, at)
+    issuer_id = ctx.actor_id.partition(":")[0]
+    return AccessSubject(ctx.actor.name, ctx.role_name, ctx.permissions, issuer_id, state, state_source_id)
+
+
 async def _get_state_at(ctx: Ctx, at: datetime) -> tuple[str, str]:
     """The tenant's state, and the id of the row it comes from."""
     change = await repository.get_state_at(ctx, at)

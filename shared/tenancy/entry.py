@@ -188,6 +188,16 @@ async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") ->
 
 
 @asynccontextmanager
+async def enter_cleaning(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
+    """For deleting what is over, in whatever state the tenant is: without any permission. Raises NotFound."""
+    async with db.transaction(tenant_id=tenant_id) as session:
+        tenant = await repository.get_tenant(session, tenant_id)
+        if tenant is None:
+            raise NotFound("This tenant doesn't exist.", "")
+        yield await _build_ctx(session, tenant, Actor("job", task, task), NO_ROLE, request_id=request_id)
+
+
+@asynccontextmanager
 async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
     """For the holder of an invitation link: a context without role and permissions.
 

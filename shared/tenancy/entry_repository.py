@@ -206,7 +206,7 @@ async def list_issuer_standings(connection: RawConnection, token: ClaimedToken) 
 
 
 async def note_key_use(session: AsyncSession, key_id: str, address: str) -> None:
-    """Of a key of the transaction's tenant."""
+    """Of a key of the transaction's tenant, unless the last use that is noted is younger than a minute."""
     connection = await session.connection()
     await connection.exec_driver_sql(NOTE_KEY_USE, (key_id, address))
 

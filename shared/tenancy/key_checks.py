@@ -8,8 +8,7 @@ from typing import Protocol
 from shared.core.db import now
 from shared.core.errors import NotSignedIn, Refused
 
-USE_NOTED_EVERY = timedelta(minutes=1)
-OTHER_ADDRESS_NOTED_EVERY = timedelta(seconds=10)
+USE_NOTED_EVERY = timedelta(minutes=1)  # also what the functions of the database keep to
 
 
 class KeyFacts(Protocol):
@@ -27,8 +26,6 @@ class KeyFacts(Protocol):
     def networks(self) -> Sequence[str]: ...
     @property
     def last_used_at(self) -> datetime | None: ...
-    @property
-    def last_used_address(self) -> str: ...
 
 
 class InvalidKey(NotSignedIn):
@@ -63,10 +60,9 @@ def require_address(key: KeyFacts, address: str) -> None:
         )
 
 
-def is_use_due(key: KeyFacts, address: str) -> bool:
-    """At most once a minute, or every ten seconds from changing addresses: a write for each request would be the request's largest cost."""
-    interval = USE_NOTED_EVERY if key.last_used_address == address else OTHER_ADDRESS_NOTED_EVERY
-    return key.last_used_at is None or now() - key.last_used_at >= interval
+def is_use_due(key: KeyFacts) -> bool:
+    """At most once a minute, from whatever addresses: a write for each request would be the request's largest cost."""
+    return key.last_used_at is None or now() - key.last_used_at >= USE_NOTED_EVERY
 
 
 def _is_in_networks(address: str, networks: Sequence[str]) -> bool:

@@ -87,6 +87,6 @@ def _require_working(standing: KeyStanding, address: str) -> Role:
 
 
 async def _note_use(standing: KeyStanding, address: str) -> None:
-    if key_checks.is_use_due(standing, address):
+    if key_checks.is_use_due(standing):
         async with db.transaction(tenant_id=standing.tenant_id) as session:
             await repository.note_key_use(session, standing.key_id, address)

@@ -12,7 +12,7 @@ from shared.access.refusal_codes import Reason
 from shared.access.refusal_messages import build_refusal
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.errors import Invalid
+from shared.core.errors import Invalid, NotFound
 from shared.entitlements import explain
 from shared.entitlements.evaluate import AccessSubject, DecisionTrace, TraceLine
 from shared.tenancy import decision_history
@@ -48,7 +48,8 @@ async def decide(ctx: Ctx, action: str, *, at: datetime | None = None) -> OwnDec
     """`action`: its name. `at`: a past time, None for now.
 
     A key had its present scopes at every time. Raises Invalid for an unknown action and for a future time, NotFound for
-    a time before the organisation, or before the last change of the service account.
+    a time before the organisation, before the last change of the service account, and for any past time of a token,
+    whose former claims nobody knows.
     """
     policy.require(ctx, actions.HOME_READ)
     requested_action = _require_action(action)
@@ -56,7 +57,10 @@ async def decide(ctx: Ctx, action: str, *, at: datetime | None = None) -> OwnDec
     if ctx.is_test:
         return _decide_in_test_mode(ctx, requested_action, at)
     await decision_history.require_existing(ctx, asked_at)
-    subject = await _get_subject(ctx, asked_at)
+    if ctx.actor.type == "external":
+        subject = await _get_token_subject(ctx, asked_at, is_past=at is not None)
+    else:
+        subject = await _get_subject(ctx, asked_at)
     if ctx.scopes is not None:
         subject = subject.limit_permissions(ctx.scopes)
     explanation = await decision_history.explain_for_subject(ctx, subject, requested_action, at=at)
@@ -85,6 +89,13 @@ async def _get_subject(ctx: Ctx, at: datetime) -> AccessSubject:
     if ctx.person_id:
         return await decision_history.get_subject_at(ctx, ctx.person_id, at)
     return await decision_history.get_account_subject_at(ctx, ctx.holder_id, at)
+
+
+async def _get_token_subject(ctx: Ctx, at: datetime, *, is_past: bool) -> AccessSubject:
+    """Raises NotFound for a past time."""
+    if is_past:
+        raise NotFound("What this token could do at that time isn't recorded.", "Leave the time out for now.")
+    return await decision_history.get_token_subject(ctx, at)
 
 
 def _build_decision(ctx: Ctx, action: Action, explanation: Explanation) -> OwnDecision:

@@ -109,15 +109,17 @@ async def resolve(sources: Sources) -> TenantClaim | None:
     """The tenant that all sources name, with its id wherever there are several or one of them is a host.
 
     None where none names any. A single path, key or token is not looked up.
-    Raises NotFound for a slug or a host that no tenant has, TenantConflict.
+    Raises NotFound for a single slug or host that no tenant has, TenantConflict. Beside another source, a host that no
+    tenant has is a conflict too, so that nobody learns which there are.
     """
     claims = [claim for adapter in ADAPTERS.values() if (claim := adapter(sources)) is not None]
     if len(claims) < 2 and not any(_is_host(claim) for claim in claims):
         return claims[0] if claims else None
     resolved = [await _look_up(claim) for claim in claims]
-    if any(not claim.tenant_id for claim in resolved):
+    tenant_ids = {claim.tenant_id for claim in resolved}
+    if len(resolved) == 1 and "" in tenant_ids:
         raise NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
-    if len({claim.tenant_id for claim in resolved}) > 1:
+    if len(tenant_ids) > 1 or "" in tenant_ids:
         raise TenantConflict(tuple(claim.source for claim in resolved))
     return resolved[0]
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,15 +37,17 @@ class _PublishedKeys:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-_known: OrderedDict[tuple[str, str], _PublishedKeys] = OrderedDict()
+_known: OrderedDict[tuple[str, str, str], _PublishedKeys] = OrderedDict()  # tenant, issuer, address
 
 
-async def find_key(issuer_id: str, url: str, *, key_id: str, algorithm: str) -> SigningKey | None:
+async def find_key(
+    tenant_id: str, issuer_id: str, *, url: str, key_id: str, algorithm: str
+) -> SigningKey | None:
     """None where the issuer publishes no such key; it is asked once more for an unknown one.
 
     `key_id`: "" takes the only key that fits. Raises Unavailable while its keys can't be read.
     """
-    published = _get_published(issuer_id, url)
+    published = _get_published(tenant_id, issuer_id, url)
     if time.monotonic() - published.fetched_at < FRESH_SECONDS and (
         key := _choose(published.keys, key_id, algorithm)
     ):
@@ -61,12 +63,21 @@ async def find_key(issuer_id: str, url: str, *, key_id: str, algorithm: str) -> 
     return _choose(published.keys, key_id, algorithm)
 
 
-def _get_published(issuer_id: str, url: str) -> _PublishedKeys:
-    published = _known.setdefault((issuer_id, url), _PublishedKeys())
-    _known.move_to_end((issuer_id, url))
-    if len(_known) > MAX_ISSUERS:
-        _known.popitem(last=False)
-    return published
+def _get_published(tenant_id: str, issuer_id: str, url: str) -> _PublishedKeys:
+    place = (tenant_id, issuer_id, url)
+    if place not in _known:
+        if len(_known) >= MAX_ISSUERS:
+            del _known[_find_least_needed()]
+        _known[place] = _PublishedKeys()
+    _known.move_to_end(place)
+    return _known[place]
+
+
+def _find_least_needed() -> tuple[str, str, str]:
+    """The least recent one of the tenant that has most: who has few loses nothing to who has many."""
+    counts = Counter(tenant_id for tenant_id, _, _ in _known)
+    most = max(counts.values())
+    return next(place for place in _known if counts[place[0]] == most)
 
 
 async def _refresh(published: _PublishedKeys, issuer_id: str, url: str) -> None:

@@ -50,8 +50,9 @@ async def authenticate_token(text: str) -> KeyAdmission:
     if token is None or issuer is None:
         raise _invalid_token()
     key = await signing_keys.find_key(
-        f"{issuer.tenant_id}/{issuer.issuer_id}",
-        issuer.jwks_url,
+        issuer.tenant_id,
+        issuer.issuer_id,
+        url=issuer.jwks_url,
         key_id=token.key_id,
         algorithm=token.algorithm,
     )

@@ -1,5 +1,6 @@
 """API keys: limited to their holder, hashed, rotated with an overlap, revoked for the next request."""
 
+import asyncio
 from datetime import timedelta
 
 import psycopg
@@ -7,10 +8,11 @@ import pytest
 
 from shared.api_keys import keys
 from shared.api_keys.keys import KeyRequest
-from shared.core import db
+from shared.api_keys.models import ApiKey
+from shared.core import db, rows
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.tenancy import members, roles, service_accounts
+from shared.tenancy import entry_repository, members, roles, service_accounts
 from shared.tenancy.key_checks import InvalidKey
 from shared.tenancy.key_entry import authenticate_key, enter_key
 from tests.conftest import Cast, Person
@@ -234,6 +236,46 @@ async def test_role_of_a_service_account_is_not_deleted(cast: Cast) -> None:
         with pytest.raises(Refused) as refusal:
             await roles.delete(ctx, role.key)
     assert "1 service account" in refusal.value.detail
+
+
+async def test_expired_key_takes_no_place(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
+    programs = [await api_clients.create_key(cast.ann) for _ in range(2)]
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Conflict):
+            await keys.create(ctx, KeyRequest(name="Third", scopes=["member:read"]))
+    expire(programs[0].key_id, "expires_at")
+    async with cast.ann.ctx() as ctx:
+        assert await keys.create(ctx, KeyRequest(name="Third", scopes=["member:read"]))
+
+
+async def test_use_from_changing_addresses_is_written_once_a_minute(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    url = database.admin_url(db.engine("app").url.database or "")
+    with psycopg.connect(url, autocommit=True) as superuser:
+        for used_ago, address in (("never", ADDRESS), ("10 s", "198.51.100.1"), ("61 s", "198.51.100.2")):
+            if used_ago != "never":
+                superuser.execute(
+                    "update api_key set last_used_at = now() - %s::interval where id = %s",
+                    [used_ago, program.key_id],
+                )
+            await authenticate_key(program.text, address=address)
+        row = superuser.execute("select last_used_address from api_key where id = %s", [program.key_id])
+        assert row.fetchone() == ("198.51.100.2",)
+        version = "select xmin::text from api_key where id = %s"
+        before = superuser.execute(version, [program.key_id]).fetchone()
+        async with db.transaction(
+            tenant_id=cast.acme
+        ) as session:  # as of requests that came at the same time
+            await entry_repository.note_key_use(session, program.key_id, "198.51.100.3")
+        assert superuser.execute(version, [program.key_id]).fetchone() == before
+
+
+async def test_note_of_a_use_does_not_wait_for_a_change_of_the_key(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        await rows.lock(ctx, ApiKey, program.key_id)
+        assert await asyncio.wait_for(get_reason(program.text), 2) == "works"
 
 
 async def test_use_of_a_key_is_noted_once_a_minute(cast: Cast) -> None:

@@ -11,8 +11,9 @@ from shared.core.db import now
 from shared.core.errors import Invalid, NotFound
 from shared.entitlements.limits import find_usage
 from shared.tenancy import entry, key_entry, members, own_decisions, service_accounts
+from shared.tenancy.token_entry import authenticate_token
 from tests.conftest import Cast, Person
-from tests.support import api_clients
+from tests.support import api_clients, token_issuer
 
 
 async def ask(text: str, action: str, **question: object) -> own_decisions.OwnDecision:
@@ -80,6 +81,20 @@ async def test_service_account_is_told_its_own_decision(cast: Cast) -> None:
     assert decision.layers is not None
     assert decision.layers[0].source_id == account_id
     assert not (await ask(text, "member:remove")).allowed
+
+
+async def test_token_is_told_its_own_decision_for_now(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = token_issuer.TokenIssuer(cast.acme)
+    issuer.publish_to(monkeypatch)
+    row = await token_issuer.add_issuer(cast.ann, role="admin")
+    async with key_entry.enter_key(await authenticate_token(issuer.sign())) as ctx:
+        for name in ("member:read", "owner:transfer"):
+            answer = await own_decisions.decide(ctx, name)
+            assert answer.allowed is decide(ctx, ACTIONS[name]).allowed
+        assert answer.layers is not None
+        assert answer.layers[0].source_id == row.id
+        with pytest.raises(NotFound, match="isn't recorded"):
+            await own_decisions.decide(ctx, "member:read", at=now())
 
 
 async def test_time_before_the_last_change_of_a_service_account_is_refused(cast: Cast) -> None:

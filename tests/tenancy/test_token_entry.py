@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections import OrderedDict
 from typing import Any
 
 import httpx
@@ -154,6 +155,16 @@ async def test_unknown_key_is_asked_for_once(
     assert issuer.fetches == 2
     assert await get_reason(text) == "works"
     assert issuer.fetches == 2
+
+
+def test_tenant_with_many_issuers_evicts_no_key_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_keys, "_known", OrderedDict())
+    monkeypatch.setattr(signing_keys, "MAX_ISSUERS", 10)
+    quiet = signing_keys._get_published("ten_quiet", "jwi_1", "https://id.example")
+    for number in range(30):
+        signing_keys._get_published("ten_loud", f"jwi_{number}", "https://id.example")
+    assert signing_keys._get_published("ten_quiet", "jwi_1", "https://id.example") is quiet
+    assert len(signing_keys._known) == 10
 
 
 async def test_keys_are_kept_for_a_bounded_time_while_the_issuer_is_away(

@@ -48,8 +48,6 @@ async def test_key_works_at_the_hosts_of_its_own_tenant(cast: Cast) -> None:
     for host in ("localhost:3000", f"{cast.ann.slug}.{DOMAIN}", add_host(cast.acme)):
         answer = await ask(program.text, host)
         assert (answer.status_code, answer.json()["organisation"]["id"]) == (200, cast.acme)
-    assert (await ask(program.text, f"unknown.{DOMAIN}")).status_code == 404
-    assert (await ask(program.text, "unknown.example")).status_code == 404
 
 
 async def test_key_at_a_host_of_another_tenant_is_refused_and_recorded(cast: Cast) -> None:
@@ -100,8 +98,22 @@ async def open_page(person: Person | None, slug: str, host: str, **headers: Any)
 async def test_page_opens_at_the_hosts_of_its_own_tenant(cast: Cast) -> None:
     for host in ("localhost:3000", f"{cast.ann.slug}.{DOMAIN}", add_host(cast.acme)):
         assert await open_page(cast.ann, cast.ann.slug, host) == (200, REACHED)
-    for host in (f"unknown.{DOMAIN}", "unknown.example"):
-        assert (await open_page(cast.ann, cast.ann.slug, host))[0] == 404
+
+
+async def test_host_tells_a_stranger_nothing_about_who_has_it(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann, "member:read")
+    hosts = (
+        f"{cast.gil.slug}.{DOMAIN}",
+        add_host(cast.globex),
+        f"unknown.{DOMAIN}",
+        "unknown.example",
+        "a b",
+    )
+    answers = [await ask(program.text, host) for host in hosts]
+    texts = {answer.text.replace(answer.headers["x-request-id"], "") for answer in answers}
+    assert ({answer.status_code for answer in answers}, len(texts)) == ({403}, 1)
+    assert {(await open_page(cast.ann, cast.ann.slug, host))[0] for host in hosts} == {403}
+    assert {(await ask("", host)).status_code for host in hosts} == {401}
 
 
 async def test_page_at_a_host_of_another_tenant_is_refused_and_recorded(cast: Cast) -> None:

@@ -16,7 +16,7 @@ from shared.web import problem_responses
 from shared.web.http_app import MethodNotAllowed
 from shared.web.rest import cors, openapi
 from shared.web.rest.api_realms import TENANT_API, ApiRealm
-from shared.web.rest.api_route import ROUTE_BY_REALM
+from shared.web.rest.api_route import ROUTE_BY_REALM, ApiRoute
 from shared.web.rest.api_versions import RequestedVersion
 
 DOCUMENT_PATH = "/openapi.json"
@@ -61,7 +61,7 @@ def build_routes(realm: ApiRealm = TENANT_API) -> list[BaseRoute]:
 
 
 def build_router(realm: ApiRealm) -> APIRouter:
-    """Raises RuntimeError before the manifests are loaded."""
+    """Raises RuntimeError before the manifests are loaded. Its routes carry their endpoints."""
     if not realm.endpoints:
         raise RuntimeError("shared.modules.load() has to be called before the API is built")
     router = APIRouter(prefix=realm.prefix, route_class=ROUTE_BY_REALM[realm.name])
@@ -81,6 +81,7 @@ def _add_route(router: APIRouter, endpoint: Endpoint) -> None:
         summary=endpoint.summary,
         **openapi.describe_operation(endpoint),
     )
+    _note_endpoint(router, endpoint)
     if endpoint.method == "GET":
         router.add_api_route(
             endpoint.path,
@@ -90,6 +91,14 @@ def _add_route(router: APIRouter, endpoint: Endpoint) -> None:
             operation_id=operation_id,
             include_in_schema=False,
         )
+        _note_endpoint(router, endpoint)
+
+
+def _note_endpoint(router: APIRouter, endpoint: Endpoint) -> None:
+    """At the route that was added last."""
+    route = router.routes[-1]
+    assert isinstance(route, ApiRoute)
+    route.declared = endpoint
 
 
 def _build_refusal_of_others(realm: ApiRealm, methods: set[str]) -> Handler:

@@ -57,6 +57,7 @@ class ApiRoute(APIRoute):
     """Of a realm: a router makes routes of one class."""
 
     realm: ClassVar[ApiRealm]
+    declared: Endpoint  # set by whoever builds the routes
 
     def get_route_handler(self) -> Handler:
         handle: Handler = super().get_route_handler()
@@ -108,11 +109,10 @@ class ApiRoute(APIRoute):
 
     async def _prepare(self, parsed: "JsonRequest", caller: Caller) -> None:
         """What the endpoint does before its transaction."""
-        endpoint = self._find_endpoint(parsed.method)
-        if endpoint is None or endpoint.prepare is None:
+        if self.declared.prepare is None:
             return
         async with self.realm.enter(caller.admission) as ctx:
-            wait = await endpoint.prepare(ctx, await parsed.json())
+            wait = await self.declared.prepare(ctx, await parsed.json())
         if wait is not None:
             await wait()
 
@@ -124,9 +124,8 @@ class ApiRoute(APIRoute):
         if key is None or parsed.method in SAFE_METHODS:
             return await handle(parsed)
         idempotency.check_key(key)
-        endpoint = self._find_endpoint(parsed.method)
-        if endpoint is not None and endpoint.action is not None:  # the right may be gone since
-            self.realm.require(ctx, endpoint.action)
+        if self.declared.action is not None:  # the right may be gone since
+            self.realm.require(ctx, self.declared.action)
         request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
         kept = await self.realm.find_kept_answer(ctx, key=key, operation=operation, request=request)
         if kept is not None:
@@ -137,17 +136,6 @@ class ApiRoute(APIRoute):
         answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
         await self.realm.keep_answer(ctx, key=key, operation=operation, answer=answer)
         return response
-
-    def _find_endpoint(self, method: str) -> Endpoint | None:
-        path = self.path_format.removeprefix(self.realm.prefix)
-        return next(
-            (
-                endpoint
-                for endpoint in self.realm.endpoints
-                if endpoint.path == path and endpoint.method == method
-            ),
-            None,
-        )
 
 
 class TenantRoute(ApiRoute):

@@ -13,7 +13,10 @@ from starlette.responses import Response
 from shared.api_keys import key_origins
 
 HEADERS = "authorization, bulkhead-version, content-type, idempotency-key, if-match"
-EXPOSED_HEADERS = "bulkhead-version, etag, ratelimit, ratelimit-policy, retry-after, x-request-id"
+EXPOSED_HEADERS = (
+    "bulkhead-version, content-disposition, decision-id, deprecation, etag, idempotency-replayed, location, ratelimit,"
+    " ratelimit-policy, retry-after, sunset, x-request-id"
+)
 MAX_AGE_SECONDS = 600  # that a browser keeps the answer
 MAX_ORIGIN_LENGTH = 200
 KNOWN_SECONDS, MAX_KNOWN = 30.0, 1_000

@@ -3,8 +3,11 @@
 import asyncio
 from datetime import timedelta
 
-from shared.api_keys import idempotency, keys
+import pytest
+
+from shared.api_keys import answer_retention, idempotency, keys
 from shared.api_keys.models import IdempotencyKey
+from shared.tenancy import cleaning
 from tests.conftest import Cast, Person
 from tests.support import api_clients
 
@@ -115,3 +118,42 @@ async def test_reading_keeps_nothing(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         rows: list[IdempotencyKey] = list((await ctx.session.exec(api_clients.select_kept(ctx))).all())
     assert rows == []
+
+
+async def test_old_answers_of_idle_tenants_are_deleted_in_rounds(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_retention, "ROUND_SIZE", 2)
+    cleaned: list[str] = []
+
+    async def clean_tenant(tenant_id: str) -> bool:
+        if tenant_id not in (cast.acme, cast.globex):  # of other tests
+            return False
+        cleaned.append(tenant_id)
+        if len(cleaned) == 1:
+            raise OSError("the first one fails")
+        return await answer_retention.clean_tenant(tenant_id)
+
+    for person in (cast.ann, cast.gil):
+        async with person.ctx() as ctx:
+            ages = [2, 2, 2, 0] if person is cast.ann else [2]
+            for number, days in enumerate(ages):
+                row = IdempotencyKey(tenant_id=ctx.tenant_id, id=f"idk_{number}", request_digest="")
+                row.created_at -= timedelta(days=days)
+                ctx.session.add(row)
+
+    async def count() -> list[int]:
+        counts = []
+        for person in (cast.ann, cast.gil):
+            async with person.ctx() as ctx:
+                counts.append(len((await ctx.session.exec(api_clients.select_kept(ctx))).all()))
+        return counts
+
+    first_has_more = await cleaning.clean_tenants(answer_retention.find_next, clean_tenant)
+    after_first = await count()
+    await cleaning.clean_tenants(answer_retention.find_next, clean_tenant)
+    while await cleaning.clean_tenants(answer_retention.find_next, clean_tenant):
+        pass
+    assert set(cleaned[:2]) == {cast.acme, cast.globex}
+    assert (first_has_more, after_first) in [(False, [4, 0]), (True, [2, 1])]
+    assert await count() == [1, 0]
