@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import reflex as rx
 from reflex.event import EventSpec
 
-from shared.access.file_kinds import FileKind
+from shared.access.file_kinds import ExportKind
 from shared.core.context import Ctx
 from shared.core.plurals import plural
 from shared.files import exports
@@ -55,7 +55,7 @@ class ExportsState(PageState, mixin=True):
     itself with `own_topics=("exports",)`.
     """
 
-    export_kind: ClassVar[FileKind]
+    export_kind: ClassVar[ExportKind]
     exports: list[ExportRow] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.access.actions import Action, OperatorAction
+from shared.access.file_kinds import FileType
 from shared.core import registry
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError
@@ -85,6 +86,22 @@ def get_operator_ctx(request: Request) -> OperatorCtx:
     return octx
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedFile:
+    """A file that has arrived whole and is stored, as `shared.files.uploads` finishes it."""
+
+    file_id: str
+    type: FileType
+    size: int  # bytes
+    sha256: str  # in hex
+
+
+def get_received_file(request: Request) -> ReceivedFile:
+    """What the route has received before it entered."""
+    file: ReceivedFile = request.state.received_file
+    return file
+
+
 def parse_if_match(request: Request) -> int:
     """The version in `If-Match: "3"`. Raises PreconditionMissing."""
     text = request.headers.get("if-match", "").strip()
@@ -103,6 +120,7 @@ def set_etag(response: Response, version: int) -> None:
 
 ApiCtx = Annotated[Ctx, Depends(get_ctx)]
 ApiOperatorCtx = Annotated[OperatorCtx, Depends(get_operator_ctx)]
+ApiFile = Annotated[ReceivedFile, Depends(get_received_file)]
 IfMatch = Annotated[int, Depends(parse_if_match)]
 After = Annotated[str, Query(max_length=MAX_CURSOR_LENGTH, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Items on one page")]
@@ -116,6 +134,11 @@ def takes_body(endpoint: Endpoint) -> bool:
         isinstance(annotation, type) and issubclass(annotation, ApiInput)
         for annotation in endpoint.handler.__annotations__.values()
     )
+
+
+def takes_file(endpoint: Endpoint) -> bool:
+    """Whether its body is the bytes of a file instead of JSON."""
+    return ApiFile in endpoint.handler.__annotations__.values()
 
 
 def takes_version(endpoint: Endpoint) -> bool:

@@ -1,6 +1,6 @@
-"""Kinds of files and the exports that make them, as modules declare them in their manifests.
+"""Kinds of files, as modules declare them in their manifests: what exports make, and what is uploaded.
 
-`shared.files` stores, exports and serves them. It asks the action of the kind for every download.
+`shared.files` stores and serves them. It asks the actions of the kind for every download.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,6 +26,18 @@ class FilePurpose(StrEnum):
     """What a signed link is for. Stored."""
 
     EXPORT = "export"
+    UPLOAD = "upload"
+
+
+class FileType(StrEnum):
+    """As the answer to a download names it."""
+
+    JPEG = "image/jpeg"
+    PDF = "application/pdf"
+    PNG = "image/png"
+    TEXT = "text/plain; charset=utf-8"
+    WEBP = "image/webp"
+    ZIP = "application/zip"
 
 
 class ColumnType(StrEnum):
@@ -60,19 +72,48 @@ class ExportSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileKind:
-    name: str  # stored, and part of the name of the file that people get
+    name: str  # stored
     title: str  # as in "Members"
-    purpose: FilePurpose
     action: Action  # that reading it needs
+    further_actions: Sequence[Action] = ()  # that it needs as well
+    lifetime: timedelta | None  # None: until somebody deletes it
+    is_shared: bool  # with all who may read the kind; else only its owner reads it
+
+    @property
+    def purpose(self) -> FilePurpose:
+        """What a link to it is for."""
+        return FilePurpose.UPLOAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportKind(FileKind):
+    """Its name is part of the name of the file that people get."""
+
     page: str  # of the tenant app that offers it, as in "members"
     source: ExportSource
     lifetime: timedelta = EXPORT_LIFETIME
+    is_shared: bool = False
     max_bytes: int = MAX_FILE_BYTES
+
+    @property
+    def purpose(self) -> FilePurpose:
+        return FilePurpose.EXPORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadKind(FileKind):
+    types: Sequence[FileType]  # by their bytes; all others are refused
+    lifetime: timedelta | None = None
+    is_shared: bool = True
 
 
 FILE_KINDS: dict[str, FileKind] = {}  # of all manifests
+EXPORT_KINDS: dict[str, ExportKind] = {}  # those of them that are exported
 
 
 @registry.each_module
 def _add_kinds(module: Module) -> None:
-    FILE_KINDS.update({kind.name: kind for kind in module.files})
+    for kind in module.files:
+        FILE_KINDS[kind.name] = kind
+        if isinstance(kind, ExportKind):
+            EXPORT_KINDS[kind.name] = kind

@@ -87,6 +87,8 @@ class AuditAction(StrEnum):
     FACTOR_RESET_DECLINED = "factor.reset_declined"
     FACTOR_RESET_REQUESTED = "factor.reset_requested"
     FACTOR_RESET_STARTED = "factor.reset_started"
+    FILE_DELETED = "file.deleted"
+    FILE_UPLOADED = "file.uploaded"
     FLAG_SET = "flag.set"
     INVITATION_ACCEPTED = "invitation.accepted"
     INVITATION_CREATED = "invitation.created"

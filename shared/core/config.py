@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     trials_per_person: int = Field(1, alias="BULKHEAD_TRIALS_PER_PERSON", ge=0, le=1_000_000)
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
     outbound_allow: str = Field("", alias="BULKHEAD_OUTBOUND_ALLOW")
+    upload_max_mb: int = Field(25, alias="BULKHEAD_UPLOAD_MAX_MB", ge=1, le=1_000)
+    upload_tenant_max_mb: int = Field(5_000, alias="BULKHEAD_UPLOAD_TENANT_MAX_MB", ge=1, le=10_000_000)
     files_dir: Path | None = Field(None, alias="BULKHEAD_FILES_DIR")
     files_bucket_url: str | None = Field(None, alias="BULKHEAD_FILES_BUCKET_URL")
     files_bucket: str | None = Field(None, alias="BULKHEAD_FILES_BUCKET")

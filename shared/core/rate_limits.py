@@ -40,6 +40,7 @@ class RateLimit(Enum):
     BILLING_TENANT = ("120/10 minutes", "requests to the payment provider")
     EXPORT_TENANT = ("60/hour", "exports")
     FACTOR_RESET_ACCOUNT = ("3/day", "requests to remove the second factor")
+    FILE_TENANT = ("600/hour", "uploads")
     FORGOT_ACCOUNT = ("3/hour", "password resets")  # from one address
     FORGOT_ACCOUNT_ANYWHERE = ("30/hour", "password resets")
     FORGOT_ADDRESS = ("20/hour", "password resets")

@@ -1,19 +1,62 @@
-"""Exports and files over REST."""
+"""Files and exports: upload, list, download, export."""
 
 from datetime import datetime
 from typing import Annotated
 
+from fastapi import Query
 from pydantic import Field, StringConstraints
 
-from shared.access.endpoints import ApiCtx, ApiInput, ApiOutput, Endpoint
+from shared.access.endpoints import (
+    After,
+    ApiCtx,
+    ApiFile,
+    ApiInput,
+    ApiOutput,
+    ApiPage,
+    Endpoint,
+    Limit,
+)
+from shared.access.file_kinds import FileType
 from shared.core.config import settings
-from shared.files import exports, files
-from shared.files.actions import EXPORT_CANCEL, EXPORT_CREATE, EXPORT_READ, FILE_READ
+from shared.files import exports, files, uploads
+from shared.files.actions import (
+    EXPORT_CANCEL,
+    EXPORT_CREATE,
+    EXPORT_READ,
+    FILE_DELETE,
+    FILE_LIST,
+    FILE_READ,
+    FILE_UPLOAD,
+)
 from shared.files.exports import ExportView
 from shared.files.models import ExportFormat, ExportState
 from shared.tenancy.api.parameters import IdText
 
 FilterText = Annotated[str, StringConstraints(max_length=exports.MAX_VALUE_LENGTH)]
+
+
+FileName = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=uploads.MAX_NAME_LENGTH,
+        description="Shown to people; no path",
+        examples=["report.pdf"],
+    ),
+]
+
+
+class File(ApiOutput):
+    id: str = Field(examples=["fil_01jz"])
+    name: str = Field(examples=["report.pdf"])
+    content_type: FileType = Field(description="Of its bytes, whatever its name says")
+    size: int = Field(description="Bytes as stored: images are encoded again", examples=[48211])
+    sha256: str = Field(
+        description="Of the bytes as stored, in hex",
+        examples=["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    )
+    created_by_name: str = Field(examples=["Ann"])
+    created_at: datetime
 
 
 class ExportInput(ApiInput):
@@ -56,6 +99,23 @@ async def get_export(ctx: ApiCtx, export_id: IdText) -> Export:
 
 async def cancel_export(ctx: ApiCtx, export_id: IdText) -> Export:
     return _show(await exports.cancel(ctx, export_id))
+
+
+async def upload_file(ctx: ApiCtx, file: ApiFile, name: FileName) -> File:
+    return File.model_validate(await uploads.finish(ctx, file, name))
+
+
+async def list_files(ctx: ApiCtx, after: After = "", limit: Limit = 50) -> ApiPage[File]:
+    page = await uploads.list_uploads(ctx, after=after, limit=limit)
+    return ApiPage(items=[File.model_validate(file) for file in page.rows], next=page.next_cursor or None)
+
+
+async def get_file(ctx: ApiCtx, file_id: IdText) -> File:
+    return File.model_validate(await uploads.get(ctx, file_id))
+
+
+async def delete_file(ctx: ApiCtx, file_id: IdText) -> None:
+    await uploads.delete(ctx, file_id)
 
 
 async def create_file_link(ctx: ApiCtx, file_id: IdText) -> Link:
@@ -105,6 +165,37 @@ ENDPOINTS = [
         action=EXPORT_CANCEL,
         summary="Cancel an export",
         errors=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/files",
+        handler=upload_file,
+        action=FILE_UPLOAD,
+        summary="Upload a file",
+        status=201,
+        errors=(409, 415),
+    ),
+    Endpoint(
+        method="GET",
+        path="/files",
+        handler=list_files,
+        action=FILE_LIST,
+        summary="List uploaded files",
+    ),
+    Endpoint(
+        method="GET",
+        path="/files/{file_id}",
+        handler=get_file,
+        action=FILE_LIST,
+        summary="Read what is known of an uploaded file",
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/files/{file_id}",
+        handler=delete_file,
+        action=FILE_DELETE,
+        summary="Delete an uploaded file",
+        status=204,
     ),
     Endpoint(
         method="GET",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from shared.access import policy
-from shared.access.file_kinds import FILE_KINDS, ExportRow, FileKind
+from shared.access.file_kinds import EXPORT_KINDS, ExportKind, ExportRow
 from shared.core import log, rows
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -64,11 +64,11 @@ async def run(job: ExternalJob, export_id: str) -> None:
         await _fail(job, export_id, refusal)
 
 
-async def _start(job: ExternalJob, export_id: str) -> tuple[Requester, ExportJob, FileKind]:
+async def _start(job: ExternalJob, export_id: str) -> tuple[Requester, ExportJob, ExportKind]:
     """Raises ExportEnded."""
     async with entry.enter_job(job.tenant_id, exports.RUN_TASK, job.request_id) as ctx:
         export = await _lock_open_export(ctx, export_id)
-        kind = FILE_KINDS.get(export.kind)
+        kind = EXPORT_KINDS.get(export.kind)
         if kind is None:
             raise ExportEnded
         export.state, export.row_count = ExportState.RUNNING, 0
@@ -97,7 +97,7 @@ async def _enter(requester: Requester) -> AsyncIterator[Ctx]:
 
 
 async def _write_rows(
-    requester: Requester, export: ExportJob, kind: FileKind, *, incoming: IncomingFile
+    requester: Requester, export: ExportJob, kind: ExportKind, *, incoming: IncomingFile
 ) -> None:
     """Raises ExportEnded, FileTooLarge, StorageUnavailable; Refused when the right is gone."""
     writer = await asyncio.to_thread(open_writer, export.format, incoming, kind.source.columns)
@@ -115,7 +115,7 @@ async def _write_rows(
 
 
 async def _read_batch(
-    requester: Requester, export: ExportJob, kind: FileKind, *, after: str, count: int, is_shown: bool
+    requester: Requester, export: ExportJob, kind: ExportKind, *, after: str, count: int, is_shown: bool
 ) -> Page[ExportRow]:
     """The next rows. `count`: rows before them. `is_shown`: whether open pages load the progress."""
     async with _enter(requester) as ctx:
@@ -127,7 +127,7 @@ async def _read_batch(
         return await kind.source.list_batch(ctx, export.filter, after)
 
 
-async def _reserve_file(requester: Requester, export: ExportJob, kind: FileKind) -> str:
+async def _reserve_file(requester: Requester, export: ExportJob, kind: ExportKind) -> str:
     """The id of a file that is going to be stored. The row comes first, so that no stored file is unknown to us."""
     async with _enter(requester) as ctx:
         name = f"{ctx.slug}-{kind.name}-{now():%Y-%m-%d}.{export.format.value}"
@@ -170,13 +170,14 @@ async def _finish(requester: Requester, written: ExportJob, file_id: str, *, siz
 
 
 async def _notify_ready(ctx: Ctx, export: ExportJob, file: StoredFile) -> None:
-    kind = FILE_KINDS[export.kind]
+    kind, expires_at = EXPORT_KINDS[export.kind], file.expires_at
+    assert expires_at is not None
     await notifications.add(
         ctx,
         ctx.person_id,
         "export_ready",
         f"Your export is ready: {kind.title}",
-        f"{file.name}, {plural(export.row_count, 'row')}. It is deleted on {file.expires_at:%-d %B %Y}.",
+        f"{file.name}, {plural(export.row_count, 'row')}. It is deleted on {expires_at:%-d %B %Y}.",
         href=files.build_reference(file),
         dedupe=f"export:{export.id}",
     )

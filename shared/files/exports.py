@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.access import policy
-from shared.access.file_kinds import FILE_KINDS, FileKind
+from shared.access.file_kinds import EXPORT_KINDS, ExportKind
 from shared.core import live_events, rows
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -49,7 +49,7 @@ async def begin(ctx: Ctx, kind_name: str, export_format: str, export_filter: Map
     """
     policy.require(ctx, EXPORT_CREATE)
     kind, chosen_format = _get_kind(kind_name), _parse_format(export_format)
-    policy.require(ctx, kind.action)
+    files.require_kind(ctx, kind)
     if not ctx.person_id and not ctx.key_holder_id:
         policy.require_person(ctx)
     export_writers.require_format(chosen_format)
@@ -119,10 +119,11 @@ def build_topic(owner_id: str) -> str:
 
 
 def _build_view(ctx: Ctx, export: ExportJob, file: StoredFile | None) -> ExportView:
-    is_ready = export.state is ExportState.READY and file is not None and file.expires_at > now()
+    expires_at = file.expires_at if file is not None else None
+    is_ready = export.state is ExportState.READY and expires_at is not None and expires_at > now()
     path = ""
-    if is_ready and file is not None:
-        path = files.build_link(ctx, file, expires_at=file.expires_at).path
+    if is_ready and file is not None and expires_at is not None:
+        path = files.build_link(ctx, file, expires_at=expires_at).path
     percent = min(99, 100 * export.row_count // max(export.expected_rows, 1))
     return ExportView(
         id=export.id,
@@ -138,15 +139,15 @@ def _build_view(ctx: Ctx, export: ExportJob, file: StoredFile | None) -> ExportV
         file_id=file.id if is_ready and file is not None else "",
         file_name=file.name if file is not None else "",
         file_size=file.size if file is not None else 0,
-        expires_at=file.expires_at if file is not None else None,
+        expires_at=expires_at,
         download_path=path,
     )
 
 
-def _get_kind(name: str) -> FileKind:
-    kind = FILE_KINDS.get(name)
+def _get_kind(name: str) -> ExportKind:
+    kind = EXPORT_KINDS.get(name)
     if kind is None:
-        text = f"There is no export of this kind. Choose one of {', '.join(sorted(FILE_KINDS))}."
+        text = f"There is no export of this kind. Choose one of {', '.join(sorted(EXPORT_KINDS))}."
         raise Invalid(text, "Correct the kind.", fields={"kind": text})
     return kind
 
@@ -159,7 +160,7 @@ def _parse_format(text: str) -> ExportFormat:
         raise Invalid(problem, "Correct the format.", fields={"format": problem}) from None
 
 
-def _clean_filter(kind: FileKind, export_filter: Mapping[str, str]) -> dict[str, str]:
+def _clean_filter(kind: ExportKind, export_filter: Mapping[str, str]) -> dict[str, str]:
     """Without empty fields. Raises Invalid for unknown ones and for values that can't be stored."""
     field_names = kind.source.filter_fields
     if unknown := sorted(set(export_filter) - set(field_names)):

@@ -21,6 +21,7 @@ from shared.files.storage import FilePath, MissingFile
 from shared.tenancy.models import TenantState
 
 LINK_LIFETIME = timedelta(hours=1)
+WRITING_LIFETIME = timedelta(hours=1)  # of a file that nobody finishes
 DELETE_BATCH = 100
 REFERENCE_PREFIX = "files/"  # in the stored address of a notification
 
@@ -47,9 +48,10 @@ async def create_link(ctx: Ctx, file_id: str) -> SignedLink:
     Raises NotFound, including for another owner's file; Refused for an actor who may no longer read files of this kind.
     """
     policy.require(ctx, FILE_READ)
-    file = await _get_own_file(ctx, file_id)
-    policy.require(ctx, FILE_KINDS[file.kind].action)
-    return build_link(ctx, file, expires_at=min(now() + LINK_LIFETIME, file.expires_at))
+    file = await _get_readable_file(ctx, file_id)
+    require_kind(ctx, FILE_KINDS[file.kind])
+    expires_at = now() + LINK_LIFETIME
+    return build_link(ctx, file, expires_at=min(expires_at, file.expires_at or expires_at))
 
 
 def build_link(ctx: Ctx, file: StoredFile, *, expires_at: datetime) -> SignedLink:
@@ -98,10 +100,10 @@ async def open_link(ctx: Ctx, link: FileLink) -> Download:
         policy.require(ctx, FILE_READ)
         if (ctx.tenant_id, ctx.actor_id) != (link.tenant_id, link.holder_id):
             raise no_such_file()
-        file = await _get_own_file(ctx, link.file_id)
+        file = await _get_readable_file(ctx, link.file_id)
         if file.purpose != link.purpose:
             raise no_such_file()
-        policy.require(ctx, FILE_KINDS[file.kind].action)
+        require_kind(ctx, FILE_KINDS[file.kind])
     except DomainError:
         raise no_such_file() from None
     return Download(
@@ -127,25 +129,33 @@ async def list_ended(ctx: Ctx) -> list[FilePath]:
 
 
 def no_such_file() -> NotFound:
-    return NotFound("This file doesn't exist.", "It may have expired. Start the export again.")
+    return NotFound("This file doesn't exist.", "It may have expired, or somebody deleted it.")
 
 
-async def _get_own_file(ctx: Ctx, file_id: str) -> StoredFile:
-    """Raises NotFound."""
+def require_kind(ctx: Ctx, kind: FileKind) -> None:
+    """What making a file of this kind needs, reading it needs too. Raises Refused."""
+    for action in (kind.action, *kind.further_actions):
+        policy.require(ctx, action)
+
+
+async def _get_readable_file(ctx: Ctx, file_id: str) -> StoredFile:
+    """Of the actor's own, or of a kind that all share. Raises NotFound."""
     file = await file_repository.get_file(ctx, file_id)
-    if (
-        file is None
-        or file.owner_id != ctx.holder_id
-        or file.state is not FileState.READY
-        or file.expires_at <= now()
-        or file.kind not in FILE_KINDS
-    ):
+    kind = FILE_KINDS.get(file.kind) if file is not None else None
+    if file is None or kind is None or not is_ready(file):
+        raise no_such_file()
+    if not kind.is_shared and file.owner_id != ctx.holder_id:
         raise no_such_file()
     return file
 
 
+def is_ready(file: StoredFile) -> bool:
+    """Whether it is whole, and its time isn't over."""
+    return file.state is FileState.READY and (file.expires_at is None or file.expires_at > now())
+
+
 def build_file(ctx: Ctx, kind: FileKind, *, owner_id: str, created_by_name: str, name: str) -> StoredFile:
-    """The row of a file that is going to be written."""
+    """The row of a file that is going to be written. It ends by itself where nobody finishes it."""
     return StoredFile(
         tenant_id=ctx.tenant_id,
         kind=kind.name,
@@ -153,5 +163,5 @@ def build_file(ctx: Ctx, kind: FileKind, *, owner_id: str, created_by_name: str,
         name=name,
         owner_id=owner_id,
         created_by_name=created_by_name,
-        expires_at=now() + kind.lifetime,
+        expires_at=now() + (kind.lifetime or WRITING_LIFETIME),
     )

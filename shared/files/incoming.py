@@ -24,6 +24,9 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 class FileTooLarge(Invalid):
     """More bytes than the kind of file allows. Nothing was stored."""
 
+    status = 413
+    default_reason = "file_too_large"
+
 
 class IncomingFile:
     """A file that is being written. Its methods block: call them in a thread where they write much."""

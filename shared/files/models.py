@@ -42,14 +42,14 @@ class StoredFile(TenantRow, table=True):
     kind: str
     purpose: str
     state: FileState = Field(default=FileState.WRITING, sa_type=text_enum(FileState))
-    name: str  # made by us, for the download
+    name: str  # for the download: made by us, or shown as whoever uploaded it called it
     content_type: str = ""  # of the bytes as they were written
     size: int = Field(default=0, sa_type=BigInteger)  # bytes
     sha256: str = ""  # in hex
-    owner_id: str  # person or service account who may read it
+    owner_id: str  # person or service account who made it
     created_by_name: str
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
-    expires_at: datetime = Field(sa_type=timestamptz())
+    expires_at: datetime | None = Field(default=None, sa_type=timestamptz())  # None: kept until it is deleted
 
 
 class ExportJob(TenantRow, table=True):

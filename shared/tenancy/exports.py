@@ -11,10 +11,9 @@ from shared.access.file_kinds import (
     ColumnType,
     ExportColumn,
     ExportFilter,
+    ExportKind,
     ExportRow,
     ExportSource,
-    FileKind,
-    FilePurpose,
 )
 from shared.audit import audit_log, filters, sealing
 from shared.audit.audit_log import NumberedEvent
@@ -119,10 +118,9 @@ def _drop_empty(values: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value}
 
 
-MEMBERS = FileKind(
+MEMBERS = ExportKind(
     name="members",
     title="Members",
-    purpose=FilePurpose.EXPORT,
     action=actions.MEMBER_EXPORT,
     page="members",
     source=ExportSource(
@@ -132,11 +130,11 @@ MEMBERS = FileKind(
         list_batch=list_member_batch,
     ),
 )
-AUDIT_LOG = FileKind(
+AUDIT_LOG = ExportKind(
     name="audit",
     title="Audit log",
-    purpose=FilePurpose.EXPORT,
     action=actions.AUDIT_EXPORT,
+    further_actions=(actions.AUDIT_READ,),
     page="audit",
     source=ExportSource(
         columns=EVENT_COLUMNS,

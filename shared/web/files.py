@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -29,12 +30,24 @@ async def download_file(request: Request) -> Response:
     first_chunk = await anext(chunks, b"")  # a file that can't be read gets its own status
     headers = {
         "cache-control": "no-store",
-        "content-disposition": f'attachment; filename="{download.name}"',
+        "content-disposition": _name_attachment(download.name),
         "content-length": str(download.size),
         "content-security-policy": "default-src 'none'; sandbox",
         "content-type": download.content_type,
     }
     return StreamingResponse(_chain(first_chunk, chunks), headers=headers)
+
+
+def _name_attachment(name: str) -> str:
+    """RFC 6266: in ASCII for all clients, whole for those that read UTF-8."""
+    plain = "".join(character if _is_safe(character) else "_" for character in name)
+    return f'attachment; filename="{plain}"' + (
+        "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    )
+
+
+def _is_safe(character: str) -> bool:
+    return character.isascii() and character.isprintable() and character not in '"\\%'
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
-from shared.access.file_kinds import FileKind
+from shared.access.file_kinds import ExportKind
 from shared.audit import filters
 from shared.audit.audit_log import AuditFilter
 from shared.audit.verification import ChainStatus, LogVerification
@@ -61,7 +61,7 @@ class AuditFilterForm(Form):
 
 class AuditState(ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.AUDIT_READ
-    export_kind: ClassVar[FileKind] = AUDIT_LOG
+    export_kind: ClassVar[ExportKind] = AUDIT_LOG
     loaded: bool = False
     rows: list[EventRow] = []
     filtered: bool = False

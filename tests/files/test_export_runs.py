@@ -233,7 +233,7 @@ async def test_expired_files_are_deleted_with_their_exports(cast: Cast) -> None:
         "update stored_file set expires_at = now() - interval '1 second' where id = %s", [old.file_id]
     )
     assert (await download(cast.ann, old.download_path)).status_code == 404
-    await retention.delete_expired(ExternalJob(cast.acme, "req_export"))
+    assert not await retention.clean_tenant(cast.acme)
     assert list_stored(cast) == [kept.file_id]
     rows = connection.execute("select id from export_job where tenant_id = %s", [cast.acme]).fetchall()
     assert rows == [(kept.id,)]
@@ -243,7 +243,7 @@ async def test_jobs_of_files_have_their_own_lane_and_exports_of_a_tenant_follow_
     cast: Cast,
 ) -> None:
     await export(cast.ann, "members")
-    assert {lane_of_task(task) for task in (exports.RUN_TASK, export_runs.DELETE_TASK)} == {Lane.FILES}
+    assert {lane_of_task(task) for task in (exports.RUN_TASK, retention.TASK)} == {Lane.FILES}
     rows = database.connect().execute(
         "select task_name, lock, scheduled_at is not null from procrastinate_jobs"
         " where queue_name = 'bulkhead_files' and args ->> 'tenant_id' = %s order by id",
@@ -251,7 +251,6 @@ async def test_jobs_of_files_have_their_own_lane_and_exports_of_a_tenant_follow_
     )
     assert rows.fetchall() == [
         (exports.RUN_TASK, f"{cast.acme}:exports", False),
-        (export_runs.DELETE_TASK, None, True),
     ]
 
 

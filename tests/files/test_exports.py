@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from shared.access.file_kinds import FILE_KINDS
+from shared.access.file_kinds import EXPORT_KINDS
 from shared.backoffice import tenant_access
 from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice
@@ -35,7 +35,7 @@ async def rename_person(person: Person, name: str) -> None:
 
 
 def titles(kind: str) -> list[str]:
-    return [column.title for column in FILE_KINDS[kind].source.columns]
+    return [column.title for column in EXPORT_KINDS[kind].source.columns]
 
 
 async def override(cast: Cast, change: Any, key: str, value: Any) -> None:

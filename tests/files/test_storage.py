@@ -1,5 +1,6 @@
 """One contract for both storages; what each refuses. The bucket checks every signature."""
 
+import asyncio
 import errno
 import os
 import time
@@ -194,6 +195,17 @@ async def test_short_outage_of_the_bucket_is_bridged(bucket: Bucket) -> None:
     with pytest.raises(StorageUnavailable, match="can't be reached"):
         await storage.delete(path)
     assert list(bucket.objects) == [str(path)]
+    await storage.close()
+
+
+async def test_slow_download_keeps_no_upload_waiting(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_storage, "MAX_CONNECTIONS", 1)
+    storage, path = bucket.build_storage(), new_path()
+    await put(storage, path)
+    chunks = storage.read(path)
+    await anext(chunks)
+    await asyncio.wait_for(put(storage, new_path()), 5)
+    await chunks.aclose()
     await storage.close()
 
 

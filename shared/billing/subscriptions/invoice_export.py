@@ -5,10 +5,9 @@ from shared.access.file_kinds import (
     ColumnType,
     ExportColumn,
     ExportFilter,
+    ExportKind,
     ExportRow,
     ExportSource,
-    FileKind,
-    FilePurpose,
 )
 from shared.audit import audit_log
 from shared.billing import repository
@@ -63,10 +62,9 @@ def _build_row(invoice: BillingInvoice) -> ExportRow:
     )
 
 
-INVOICES = FileKind(
+INVOICES = ExportKind(
     name="invoices",
     title="Invoices",
-    purpose=FilePurpose.EXPORT,
     action=actions.BILLING_EXPORT,
     page="billing",
     source=ExportSource(columns=COLUMNS, filter_fields=(), start=start, list_batch=list_batch),

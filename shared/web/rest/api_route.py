@@ -3,6 +3,7 @@
 A request is one transaction, which is committed before the answer is sent.
 """
 
+import functools
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
@@ -12,16 +13,16 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.access.endpoints import SECRET_FIELD, Endpoint
+from shared.access.endpoints import SECRET_FIELD, Endpoint, takes_file
 from shared.api_keys import idempotency
 from shared.core import transaction_retries
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
-from shared.web.rest import api_limits, api_versions, cors, strict_json
+from shared.web.rest import api_limits, api_versions, cors, file_bodies, strict_json
 from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyCtx, ApiRealm, Caller
 from shared.web.rest.api_versions import RequestedVersion
 from shared.web.same_origin import SAFE_METHODS
 
-KEPT_HEADERS = ("content-type", "etag")
+KEPT_HEADERS, REPLAYED = ("content-type", "etag"), "idempotency-replayed"
 MAX_PROBLEMS = 20  # fields that one answer names
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -67,9 +68,9 @@ class ApiRoute(APIRoute):
         async def answer(request: Request) -> Response:
             headers = RequestedVersion().list_headers()
             try:
-                body = await strict_json.read_body(
-                    request
-                )  # first: a stranger's request waits for its turn here
+                # First: a stranger's request waits for its turn here. A file is read from those only who may upload it.
+                is_file = takes_file(self.declared)
+                body = b"" if is_file else await strict_json.read_body(request)
                 caller = await self.realm.admit(request)
                 headers |= cors.list_headers(request, caller.origins)
                 if caller.refusal is not None:
@@ -78,12 +79,15 @@ class ApiRoute(APIRoute):
                 headers |= quota.list_headers()
                 version = api_versions.parse_version(request)
                 headers |= version.list_headers()
-                parsed = _parse_request(request, body, has_body=has_body)
-                parsed.convert(lambda value: version.upgrade_request(operation_id, value))
-                await self._prepare(parsed, caller)
-                response = await transaction_retries.repeat_on_conflict(
-                    lambda: self._run(parsed, caller, handle, operation)
-                )
+                if is_file:
+                    response = await self._run_with_file(request, caller, handle, operation)
+                else:
+                    parsed = _parse_request(request, body, has_body=has_body)
+                    parsed.convert(lambda value: version.upgrade_request(operation_id, value))
+                    await self._prepare(parsed, caller)
+                    response = await transaction_retries.repeat_on_conflict(
+                        lambda: self._run(parsed, caller, handle, operation)
+                    )
             except DomainError as refusal:
                 refusal.headers = headers | refusal.headers
                 raise
@@ -116,6 +120,21 @@ class ApiRoute(APIRoute):
         if wait is not None:
             await wait()
 
+    async def _run_with_file(
+        self, request: Request, caller: Caller, handle: Handler, operation: str
+    ) -> Response:
+        """An idempotency key stands for the bytes of the file. An answer that was given before keeps no second copy of it."""
+        async with file_bodies.receive_file(request, caller.admission) as upload:
+            caller = await self.realm.admit(request)  # again: the file may have taken half a minute
+            parsed = JsonRequest(request, upload.file.sha256.encode(), None)
+            parsed.state.received_file = upload.file
+            response = await transaction_retries.repeat_on_conflict(
+                functools.partial(self._run, parsed, caller, handle, operation)
+            )
+            if REPLAYED not in response.headers:
+                upload.keep()
+        return response
+
     async def _answer_once(
         self, ctx: AnyCtx, parsed: "JsonRequest", handle: Handler, operation: str
     ) -> Response:
@@ -129,7 +148,7 @@ class ApiRoute(APIRoute):
         request = b"\n".join((parsed.url.path.encode(), parsed.url.query.encode(), parsed.raw_body))
         kept = await self.realm.find_kept_answer(ctx, key=key, operation=operation, request=request)
         if kept is not None:
-            headers = {**kept.headers, "idempotency-replayed": "true"}
+            headers = {**kept.headers, REPLAYED: "true"}
             return Response(kept.body or None, kept.status, headers)
         response = await handle(parsed)
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from shared.access.endpoints import Endpoint, takes_version
-from shared.web.rest import api_versions, examples, problems
+from shared.access.endpoints import Endpoint, takes_file, takes_version
+from shared.web.rest import api_versions, examples, file_bodies, problems
 from shared.web.rest.api_realms import ApiRealm
 
 DONE = {200: "Done.", 201: "Created.", 202: "Accepted.", 204: "Done, without a body."}
@@ -85,6 +85,13 @@ PARAMETERS: dict[str, Json] = {
         "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
     },
 }
+FILE_BODY: dict[str, Json] = {
+    "description": "The bytes of the file. What they are is found out, whatever Content-Type says",
+    "required": True,
+    "content": {
+        file_bodies.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": "Any text"}
+    },
+}
 ALWAYS, COUNTED = ("Bulkhead-Version", "X-Request-Id"), ("RateLimit", "RateLimit-Policy")
 FORMER = ("Deprecation", "Sunset")
 UNCOUNTED_STATUSES = (401, 402, 403)  # also of a request that was refused before it was counted
@@ -95,6 +102,7 @@ def describe_operation(endpoint: Endpoint) -> dict[str, Json]:
     """Arguments of `APIRouter.add_api_route`."""
     permission = endpoint.action.permission if endpoint.action else ""
     return {
+        **({"openapi_extra": {"requestBody": FILE_BODY}} if takes_file(endpoint) else {}),
         "description": f"Needs the scope `{permission}`." if permission else "Any key may ask.",
         "response_description": DONE[endpoint.status],
         "tags": [get_tag(endpoint)],

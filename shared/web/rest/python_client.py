@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from shared.web.rest import file_bodies
+
 Json = Any  # any part of the document
 SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 REFERENCE = "#/components/schemas/"
@@ -60,6 +62,7 @@ class Bulkhead:
         *,
         query: dict[str, Any] | None = None,
         body: object = None,
+        content: bytes | None = None,
         version: int | None = None,
     ) -> Any:
         headers = {} if method == "GET" else {"idempotency-key": str(uuid.uuid4())}
@@ -67,7 +70,9 @@ class Bulkhead:
             headers["if-match"] = f'"{version}"'
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         for attempt in range(self._max_attempts):
-            answer = self._http.request(method, path, params=parameters, json=body, headers=headers)
+            answer = self._http.request(
+                method, path, params=parameters, json=body, content=content, headers=headers
+            )
             is_last = attempt == self._max_attempts - 1
             if answer.status_code not in RETRIED_STATUSES or is_last:
                 break
@@ -155,7 +160,9 @@ def _list_positional(operation: dict[str, Json]) -> Iterator[Parameter]:
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") == "path":
             yield Parameter(name=parameter["name"], type="str")
-    if "requestBody" in operation:
+    if _takes_file(operation):
+        yield Parameter(name="content", type="bytes")
+    elif "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         yield Parameter(name="body", type=_render_type(schema))
 
@@ -167,7 +174,8 @@ def _list_named(operation: dict[str, Json]) -> Iterator[Parameter]:
         if parameter.get("in") == "query":
             kinds = parameter["schema"].get("anyOf", [parameter["schema"]])
             types = [_render_type(kind) for kind in kinds if kind.get("type") != "null"]
-            yield Parameter(name=parameter["name"], type=" | ".join(types), is_optional=True)
+            is_optional = not parameter.get("required", False)
+            yield Parameter(name=parameter["name"], type=" | ".join(types), is_optional=is_optional)
 
 
 def _list_arguments(path: str, method: str, operation: dict[str, Json]) -> Iterator[str]:
@@ -179,13 +187,17 @@ def _list_arguments(path: str, method: str, operation: dict[str, Json]) -> Itera
         pairs = "".join(f"                {_quote(name)}: {name},\n" for name in names)
         yield f"query={{\n{pairs}            }}"
     if "requestBody" in operation:
-        yield "body=body"
+        yield "content=content" if _takes_file(operation) else "body=body"
     if _takes_version(operation):
         yield "version=version"
 
 
 def _takes_version(operation: dict[str, Json]) -> bool:
     return any(item.get("$ref", "").endswith("/If-Match") for item in operation.get("parameters", ()))
+
+
+def _takes_file(operation: dict[str, Json]) -> bool:
+    return file_bodies.MEDIA_TYPE in operation.get("requestBody", {}).get("content", {})
 
 
 def _render_answer(operation: dict[str, Json]) -> str:

@@ -8,7 +8,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions
 from shared.access.actions import Action
-from shared.access.file_kinds import FileKind
+from shared.access.file_kinds import ExportKind
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.subscriptions import checkout_return, invoices, overview, portal
@@ -49,7 +49,7 @@ PAUSED = "paused"
 
 class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.BILLING_READ
-    export_kind: ClassVar[FileKind] = INVOICES
+    export_kind: ClassVar[ExportKind] = INVOICES
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
     dialogs: ClassVar[Sequence[str]] = ("cancel", "top_up")
     loaded: bool = False

@@ -9,7 +9,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions, refusal_messages
 from shared.access.actions import Action
-from shared.access.file_kinds import FileKind
+from shared.access.file_kinds import ExportKind
 from shared.access.roles import OWNER, can_grant
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
@@ -47,7 +47,7 @@ class MemberRoleForm(VersionedForm):
 
 class MembersState(DialogState, ExportsState, ListState, PageState):
     reads: ClassVar[Action] = actions.MEMBER_READ
-    export_kind: ClassVar[FileKind] = MEMBERS
+    export_kind: ClassVar[ExportKind] = MEMBERS
     dialogs: ClassVar[Sequence[str]] = ("invite",)
     row_dialogs: ClassVar[Sequence[str]] = ("role", "deactivate", "remove", "transfer")
     loaded: bool = False

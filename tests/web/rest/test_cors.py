@@ -78,8 +78,8 @@ async def test_preflight_reads_one_place_however_many_keys_there_are(cast: Cast)
         superuser.execute("analyze api_key")
         superuser.execute("set local role bulkhead_app")
         question = "explain (analyze, buffers, costs off) select is_origin_of_a_key(%s)"
-        superuser.execute(question, [OTHER])  # loads the catalog
-        plan = superuser.execute(question, [OWN]).fetchall()
+        superuser.execute(question, [OWN])  # loads the catalog
+        plan = superuser.execute(question, [OTHER]).fetchall()  # which no key lists
         pages = superuser.execute("select relpages from pg_class where relname = 'api_key'").fetchone()
         superuser.rollback()
     read = sum(int(count) for line in plan for count in re.findall(r"shared hit=(\d+)", line[0])[:1])
