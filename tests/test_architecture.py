@@ -341,7 +341,7 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         assert "app.sealing" in policies[table]["sealer"][2], table
     assert policies["audit_event"]["sealer"][0] == "SELECT"
     assert policies["api_key"]["origins"][:2] == ("SELECT", ["bulkhead_owner"])
-    assert "app.finding_origin" in policies["api_key"]["origins"][2]
+    assert "app.sought_origin" in policies["api_key"]["origins"][2]
     dispatcher_tables = ("event_outbox", "tenant", "webhook_attempt", "webhook_delivery", "webhook_endpoint")
     for (
         table
@@ -359,7 +359,12 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     for table, policy in (("tenant", "claimed_slug"), ("tenant_host", "claimed_host")):
         assert policies[table][policy][:2] == ("SELECT", ["bulkhead_owner"])
         assert f"app.{policy}" in policies[table][policy][2]
+    cleaning_tables = ("export_job", "idempotency_key", "stored_file", "tenant")
+    for table in cleaning_tables:  # of the functions that find tenants with something to delete
+        assert policies[table]["cleaning"][:2] == ("SELECT", ["bulkhead_owner"])
+        assert "app.cleaning" in policies[table]["cleaning"][2], table
     assert extra == {
+        *((table, "cleaning") for table in cleaning_tables),
         ("job_failure", "operators"),
         ("job_failure", "worker"),
         *((table, "sealer") for table in sealer_tables),

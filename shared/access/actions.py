@@ -183,6 +183,13 @@ SERVICE_ACCOUNT_READ = Action(
     "view service accounts",
     live_only=True,
 )
+SERVICE_ACCOUNT_TAKE_SEAT = Action(  # asked where the plan counts service accounts as seats
+    "service_account:take_seat",
+    Permission.SERVICE_ACCOUNT_WRITE,
+    "add service accounts to the seats in use",
+    writes=True,
+    limit="members",
+)
 SERVICE_ACCOUNT_WRITE = Action(
     "service_account:write",
     Permission.SERVICE_ACCOUNT_WRITE,

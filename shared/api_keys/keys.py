@@ -289,7 +289,7 @@ async def _apply_own_limits(
 
     Raises Refused for a later end, or for addresses that the maker does not work from.
     """
-    if ctx.actor.type != "api_key":
+    if not ctx.key_holder_id:
         return expires_at, networks
     caller = await ctx.session.get_one(ApiKey, (ctx.tenant_id, ctx.actor_id))
     expires_at, networks = expires_at or caller.expires_at, networks or list(caller.networks)

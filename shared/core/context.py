@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core.ids import is_id
 
-ActorType = Literal["user", "operator", "job", "api_key", "external"]  # external: of a customer's issuer
+# service_account: a key of one. external: a token of a customer's issuer.
+ActorType = Literal["user", "operator", "job", "api_key", "service_account", "external"]
 
 
 @dataclass(frozen=True, slots=True)

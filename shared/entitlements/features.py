@@ -63,6 +63,11 @@ _ALL = (
         ("A named contact", "First place in the support queue"),
     ),
     Feature(
+        "service_account_seats",
+        "Seats for service accounts",
+        "Each service account uses a seat, as a member does.",
+    ),
+    Feature(
         "sso",
         "Single sign-on",
         "Members sign in with their company account.",

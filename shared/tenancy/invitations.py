@@ -84,7 +84,7 @@ async def invite(ctx: Ctx, email: str, role: str) -> Invitation:
         raise Conflict(
             f"{email} is already a member or invited.", "Change their role or resend the invitation."
         )
-    policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
+    policy.require(ctx, actions.MEMBER_INVITE, used=await seats.count(ctx))
 
     if (expired := await invitation_repository.lock_expired_invitation(ctx, email)) is not None:
         expired.status, expired.ended_at = InvitationStatus.REVOKED, now()
@@ -128,7 +128,7 @@ async def resend(ctx: Ctx, invitation_id: str) -> Invitation:
         )
     await roles.require_assignable(ctx, invitation.role)
     if invitation.email not in occupied_seats:  # it had expired, so its seat may be gone
-        policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
+        policy.require(ctx, actions.MEMBER_INVITE, used=await seats.count(ctx))
 
     invitation.nonce += 1
     invitation.delivery_problem = ""

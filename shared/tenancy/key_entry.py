@@ -58,7 +58,7 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
         standing.slug,
         standing.tenant_name,
         get_effective_state(standing.tenant_state, verified=verified),
-        Actor("api_key", standing.key_id, standing.key_name),
+        _build_actor(standing),
         Role(role.key, role.name, role.sentence, role.permissions & frozenset(standing.scopes)),
         rights,
         session_hash="",
@@ -67,6 +67,13 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
         live_tenant_id=standing.live_tenant_id,
     )
     return KeyAdmission(standing.key_id, admission, frozenset(standing.origins))
+
+
+def _build_actor(standing: KeyStanding) -> Actor:
+    """The key, as what it acts for: the audit log names both."""
+    if not standing.service_account_id:
+        return Actor("api_key", standing.key_id, standing.key_name)
+    return Actor("service_account", standing.key_id, f"{standing.holder_name} ({standing.key_name})")
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.audit import audit_log
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
+from shared.entitlements import assignments, rights_cache
 from shared.entitlements.limits import LimitUsage
 from shared.entitlements.models import RoleChange
 from shared.entitlements.rights_changes import RightsChange
@@ -23,6 +24,10 @@ SEAT_CHANGE_TEXTS = {  # audit action: what it did to the person's seat
     "membership.reactivated": "was reactivated",
     "membership.removed": "was removed",
 }
+ACCOUNT_CHANGE_TEXTS = {  # the same of service accounts, where the plan counts them
+    "service_account.created": "was created",
+    "service_account.ended": "was deleted",
+}
 
 
 def build_role_change(row: RoleChange) -> RightsChange:
@@ -35,9 +40,18 @@ def build_role_change(row: RoleChange) -> RightsChange:
     )
 
 
+async def _count_seats_at(ctx: Ctx, at: datetime) -> int:
+    """As the plan of that time counted them."""
+    used = await repository.count_seats_at(ctx, at)
+    snapshot, catalog = await assignments.get_snapshot(ctx, at)
+    features = rights_cache.compute_rights(snapshot, catalog, ctx.tenant_state).features
+    return used + await repository.count_accounts_at(ctx, at) if seats.ACCOUNT_FEATURE in features else used
+
+
 async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
     changes: list[RightsChange] = []
-    for action, text in SEAT_CHANGE_TEXTS.items():
+    texts = SEAT_CHANGE_TEXTS | (ACCOUNT_CHANGE_TEXTS if seats.has_account_seats(ctx) else {})
+    for action, text in texts.items():
         event_filter = audit_log.AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
         page = await audit_log.list_events(ctx, event_filter, limit=MAX_CHANGES)
         changes += [
@@ -58,7 +72,7 @@ async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequ
 
 def _get_person_name(event: AuditEvent) -> str:
     for side in (event.details, event.after, event.before):
-        for key in ("member", "email"):
+        for key in ("member", "email", "account"):
             if side.get(key):
                 return str(side[key])
     return "A member"
@@ -79,7 +93,7 @@ async def _list_role_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequ
 
 SEAT_USAGE = LimitUsage(
     now=seats.count,
-    at=repository.count_seats_at,
+    at=_count_seats_at,
     all_tenants=repository.count_seats_of_all,
     causes=_list_seat_changes,
 )

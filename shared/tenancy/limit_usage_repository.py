@@ -13,7 +13,14 @@ from shared.core import rows
 from shared.core.context import Ctx
 from shared.entitlements.models import MembershipChange, RoleChange
 from shared.identity.models import User
-from shared.tenancy.models import Invitation, InvitationStatus, Membership, MembershipState, RoleRow
+from shared.tenancy.models import (
+    Invitation,
+    InvitationStatus,
+    Membership,
+    MembershipState,
+    RoleRow,
+    ServiceAccount,
+)
 
 
 async def count_seats_at(ctx: Ctx, at: datetime) -> int:
@@ -36,6 +43,18 @@ async def count_seats_at(ctx: Ctx, at: datetime) -> int:
         .where(or_(col(Invitation.ended_at).is_(None), col(Invitation.ended_at) > at))
     )
     return (await ctx.session.exec(active)).one() + (await ctx.session.exec(invited)).one()
+
+
+async def count_accounts_at(ctx: Ctx, at: datetime) -> int:
+    """Service accounts, as they were then."""
+    statement = (
+        select(func.count())
+        .select_from(ServiceAccount)
+        .where(ServiceAccount.tenant_id == ctx.tenant_id)
+        .where(col(ServiceAccount.created_at) <= at)
+        .where(or_(col(ServiceAccount.ended_at).is_(None), col(ServiceAccount.ended_at) > at))
+    )
+    return (await ctx.session.exec(statement)).one()
 
 
 async def count_custom_roles_at(ctx: Ctx, at: datetime) -> int:

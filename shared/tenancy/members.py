@@ -101,7 +101,7 @@ def build_member(membership: Membership, user: User) -> Member:
 async def count_seats(ctx: Ctx) -> int:
     """The number of seats in use: active members and pending invitations."""
     policy.require(ctx, actions.MEMBER_READ)
-    return await member_repository.count_seats(ctx)
+    return await seats.count(ctx)
 
 
 async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | None) -> Member:
@@ -157,8 +157,7 @@ async def reactivate(ctx: Ctx, membership_id: str) -> Member:
     if membership.state is MembershipState.ACTIVE:
         return await _view(ctx, membership)
     await invitations.close_invitations_to(ctx, [membership.user_id])
-    occupied_seats = await seats.reserve(ctx, actions.MEMBER_DEACTIVATE)
-    policy.require(ctx, actions.MEMBER_INVITE, used=len(occupied_seats))
+    policy.require(ctx, actions.MEMBER_INVITE, used=await seats.count(ctx))
 
     membership.state, membership.ended_at, membership.ended_by = MembershipState.ACTIVE, None, ""
     membership.ended_by_self = False

@@ -69,6 +69,7 @@ MODULE = Module(
         actions.ROLE_READ,
         actions.SERVICE_ACCOUNT_END,
         actions.SERVICE_ACCOUNT_READ,
+        actions.SERVICE_ACCOUNT_TAKE_SEAT,
         actions.SERVICE_ACCOUNT_WRITE,
         actions.SETTINGS_READ,
         actions.SETTINGS_SETUP,

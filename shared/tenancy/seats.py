@@ -8,9 +8,10 @@ from shared.access import policy
 from shared.access.actions import Action
 from shared.access.roles import ROLES
 from shared.core.context import Ctx
-from shared.tenancy import member_repository, role_repository, siblings
+from shared.tenancy import member_repository, role_repository, service_account_repository, siblings
 
 SEAT_LIMIT = "members"  # the limit of which each member and each open invitation uses one
+ACCOUNT_FEATURE = "service_account_seats"  # of plans where each service account uses one too
 
 
 async def lock_membership(ctx: Ctx, action: Action) -> None:
@@ -24,7 +25,7 @@ async def lock_membership(ctx: Ctx, action: Action) -> None:
 
 async def _lock_membership(ctx: Ctx, action: Action) -> None:
     await member_repository.lock_members(ctx)
-    if ctx.actor.type in ("user", "api_key", "external"):
+    if ctx.actor.type in ("user", "api_key", "service_account", "external"):
         is_external = ctx.actor.type == "external"
         row = await (
             role_repository.get_existing_role(ctx, ctx.role)
@@ -45,4 +46,10 @@ async def reserve(ctx: Ctx, action: Action) -> set[str]:
 
 async def count(ctx: Ctx) -> int:
     """Seats in use, read without a lock. For services that have checked the permission."""
-    return await member_repository.count_seats(ctx)
+    used = await member_repository.count_seats(ctx)
+    return used + await service_account_repository.count_accounts(ctx) if has_account_seats(ctx) else used
+
+
+def has_account_seats(ctx: Ctx) -> bool:
+    """Whether the plan counts service accounts as seats."""
+    return ACCOUNT_FEATURE in ctx.rights.features

@@ -54,13 +54,17 @@ async def get(ctx: Ctx, service_account_id: str) -> ServiceAccountView:
 
 
 async def create(ctx: Ctx, name: str, role: str) -> ServiceAccountView:
-    """Raises Invalid, Conflict above `MAX_ACCOUNTS`, Refused for a role above the actor's permissions."""
+    """Raises Invalid, Conflict above `MAX_ACCOUNTS`, Refused for a role above the actor's permissions, and without a free seat
+    where the plan counts service accounts.
+    """
     policy.require(ctx, actions.SERVICE_ACCOUNT_WRITE)
     name = _clean_name(name)
     await seats.lock_membership(ctx, actions.SERVICE_ACCOUNT_WRITE)
     await _require_assignable(ctx, role)
     if await repository.count_accounts(ctx) >= MAX_ACCOUNTS:
         raise Conflict(f"{MAX_ACCOUNTS} service accounts are in use.", "Delete one that is no longer needed.")
+    if seats.has_account_seats(ctx):
+        policy.require(ctx, actions.SERVICE_ACCOUNT_TAKE_SEAT, used=await seats.count(ctx))
     account = ServiceAccount(
         tenant_id=ctx.tenant_id,
         id=new_id("sac"),

@@ -27,6 +27,7 @@ ACTOR_LABELS = {
     "job": "Bulkhead",
     "api_key": "API key",
     "external": "External identity",
+    "service_account": "Service account",
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import shared
 from shared.access.actions import MEMBER_INVITE
+from shared.access.endpoints import ReceivedFile
+from shared.access.file_kinds import FileType
 from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
@@ -35,6 +37,7 @@ from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
 from shared.files.links import FileLink
+from shared.files.uploads import UPLOADS
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
@@ -178,6 +181,11 @@ def _cursors(world: World, tenant: str) -> list[str]:
     ]
 
 
+def _find_upload(world: World, tenant: str, state: str) -> str:
+    rows = world.rows("stored_file", "tenant_id", tenant)
+    return next(row["id"] for row in rows if (row["kind"], row["state"]) == (UPLOADS.name, state))
+
+
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "api_keys.idempotency.begin.key": lambda *_: "attack",
     "api_keys.idempotency.begin.request": lambda *_: b"",
@@ -197,7 +205,19 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         "idempotency_key_id", tenant
     )[0],
     "files.export_repository.list_exports.kind": lambda *_: "members",
-    "files.file_repository.list_expired_files.at": lambda *_: now() + timedelta(days=30),
+    "files.file_repository.list_ended_files.at": lambda *_: now() + timedelta(days=30),
+    **dict.fromkeys(
+        ("files.file_repository.count_bytes.kind", "files.file_repository.list_files.kind"),
+        lambda *_: UPLOADS.name,
+    ),
+    "files.file_repository.lock_kind.kind": lambda *_: UPLOADS.name,
+    "files.files.require_kind.kind": lambda *_: UPLOADS,
+    "files.uploads.delete.file_id": lambda world, tenant: _find_upload(world, tenant, "ready"),
+    "files.uploads.get.file_id": lambda world, tenant: _find_upload(world, tenant, "ready"),
+    "files.uploads.finish.name": lambda *_: "report.txt",
+    "files.uploads.finish.received": lambda world, tenant: ReceivedFile(
+        file_id=_find_upload(world, tenant, "writing"), type=FileType.TEXT, size=1, sha256="0" * 64
+    ),
     "files.files.open_link.link": lambda world, tenant: FileLink(
         tenant_id=tenant,
         file_id=world.claims("file_id", tenant)[0],

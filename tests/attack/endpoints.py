@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from shared.access.endpoints import ENDPOINTS, Endpoint, takes_body
+from shared.access.endpoints import ENDPOINTS, Endpoint, takes_body, takes_file
 from shared.access.refusal_codes import Reason
 from shared.api_keys import keys
 from shared.tenancy import entry
@@ -211,6 +211,9 @@ class _Run:
         if parameter == "notification_id":  # of the person whose key it is
             rows = self.world.rows("notification", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["user_id"] == self.world.ann.user.id)
+        if parameter == "file_id":
+            rows = self.world.rows("stored_file", "tenant_id", self.world.acme)
+            return min(row["id"] for row in rows if (row["kind"], row["state"]) == ("upload", "ready"))
         if parameter == "member_id":
             rows = self.world.rows("membership", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["role"] in ("member", "viewer"))
@@ -228,6 +231,8 @@ class _Run:
         sent: dict[str, Any] = {}
         if takes_body(endpoint):
             sent["json"] = BODIES[endpoint.handler.__name__](self.world, self.world.acme)
+        if takes_file(endpoint):
+            sent |= {"content": b"A report", "params": {"name": "report.txt"}}
         return await self.app.ask(
             endpoint.method, PREFIX + path, caller.cookie, origin=None, headers=headers, **sent
         )

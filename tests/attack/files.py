@@ -138,7 +138,7 @@ class _Run:
         values = {
             0: self.world.globex,
             1: self.foreign_ids[0],
-            2: "upload",
+            2: "invitation",
             3: self.world.bea.user.id,
             4: str(int(parts[4]) + 60),
             5: "A" * len(parts[5]),

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
 from shared.access import actions, decision_counts, policy
-from shared.access.file_kinds import FILE_KINDS
+from shared.access.file_kinds import EXPORT_KINDS
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.api_keys import idempotency, keys
 from shared.api_keys.issuers import MappedRole
@@ -30,7 +30,7 @@ from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
-from shared.files import exports, storage_registry
+from shared.files import exports, storage_registry, uploads
 from shared.jobs import worker
 from shared.tenancy import (
     audit_reader,
@@ -397,14 +397,25 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
 
 
 async def _export(cookie: str, slug: str) -> None:
-    """A file of every kind, and an export that waits."""
-    for kind in FILE_KINDS:
+    """A file of every kind, an export that waits, and an upload that has not arrived."""
+    for kind in EXPORT_KINDS:
         async with entry.enter_tenant(cookie, slug) as ctx:
             await exports.begin(ctx, kind, "csv", {})
     await run_jobs()
     await storage_registry.close()
     async with entry.enter_tenant(cookie, slug) as ctx:
-        await exports.begin(ctx, next(iter(FILE_KINDS)), "csv", {})
+        await exports.begin(ctx, next(iter(EXPORT_KINDS)), "csv", {})
+    async with entry.enter_tenant(cookie, slug) as ctx:
+        path = await uploads.reserve(ctx)
+        await uploads.reserve(ctx)
+    received = await uploads.receive(path, _send(b"A report"), length=None)
+    await storage_registry.close()
+    async with entry.enter_tenant(cookie, slug) as ctx:
+        await uploads.finish(ctx, received, "report.txt")
+
+
+async def _send(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _former_slugs(*tenant_ids: str) -> dict[str, str]:
