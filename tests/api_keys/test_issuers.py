@@ -59,6 +59,20 @@ async def test_issuer_cannot_be_given_a_role_above_its_makers(cast: Cast) -> Non
             await issuers.change(ctx, issuer.id, build_request(role=role.key), version=None)
 
 
+async def test_issuer_above_the_own_role_is_neither_changed_nor_removed(cast: Cast) -> None:
+    row = await add_issuer(cast.ann, role="admin")
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Issuers", "", ["jwt_issuer:read", "jwt_issuer:write", "member:read"])
+        (adam,) = (await members.list_members(ctx, query=cast.adam.email)).rows
+        await members.set_role(ctx, adam.id, role.key, version=None)
+    async with cast.adam.ctx() as ctx:
+        with pytest.raises(Refused, match="permissions you don't have"):
+            await issuers.delete(ctx, row.id)
+    async with cast.adam.ctx() as ctx:
+        with pytest.raises(Refused):
+            await issuers.change(ctx, row.id, build_request(role="viewer"), version=None)
+
+
 async def test_issuer_and_audience_are_set_up_once_in_a_tenant(cast: Cast) -> None:
     await add_issuer(cast.ann)
     async with cast.ann.ctx() as ctx:

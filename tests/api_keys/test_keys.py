@@ -220,6 +220,35 @@ async def test_key_makes_no_key_that_lives_longer_or_works_from_elsewhere(cast: 
         assert was_allowed is is_allowed
 
 
+@pytest.mark.parametrize("verb", ["create", "rotate", "change"])
+async def test_right_that_is_lost_meanwhile_makes_no_key(cast: Cast, verb: str) -> None:
+    """The actor has entered with rights that somebody takes before the key is made."""
+    program = await api_clients.create_key(cast.adam, "member:read")
+    membership_id = await find_membership_id(cast.adam, cast.ann)
+    async with cast.adam.ctx() as ctx:
+        async with cast.ann.ctx() as other:
+            await members.set_role(other, membership_id, "viewer", version=None)
+        late = keys.change(
+            ctx,
+            program.key_id,
+            name="Late",
+            scopes=["member:read"],
+            networks=[],
+            origins=[],
+            version=None,
+        )
+        calls = {
+            "create": keys.create(ctx, KeyRequest(name="Late", scopes=["member:read"])),
+            "rotate": keys.rotate(ctx, program.key_id),
+            "change": late,
+        }
+        call = calls.pop(verb)
+        for other_call in calls.values():
+            other_call.close()
+        with pytest.raises(Refused):
+            await call
+
+
 async def test_key_of_another_organisation_is_not_found(cast: Cast) -> None:
     program = await api_clients.create_key(cast.ann)
     async with cast.gil.ctx() as ctx:

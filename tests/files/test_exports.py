@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from shared.files.models import ExportState
 from shared.identity.models import User
 from shared.tenancy import audit_reader, members, notifications, roles
 from tests.conftest import Cast, Person
-from tests.support import audit_chains
+from tests.support import audit_chains, database
 from tests.support.exports import download, export, export_rows, read, start
 from tests.support.notices import recorded_notices
 
@@ -216,6 +217,18 @@ async def test_open_exports_of_an_organisation_are_bounded(
     async with cast.ann.ctx() as ctx:
         await exports.cancel(ctx, first.id)
     await start(cast.adam, "members")
+
+
+async def test_export_that_never_ended_takes_its_place_for_a_day(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MAX_OPEN", 1)
+    lost = await start(cast.ann, "members")
+    age = "update export_job set created_at = now() - %s::interval where id = %s"
+    for hours, refused in (("23 hours", True), ("25 hours", False)):
+        database.connect().execute(age, [hours, lost.id])
+        with pytest.raises(Conflict) if refused else nullcontext():
+            await start(cast.ann, "members")
 
 
 async def test_export_belongs_to_whoever_started_it(cast: Cast) -> None:

@@ -12,8 +12,8 @@ from joserfc.jwk import OctKey
 
 from shared.api_keys import issuers
 from shared.api_keys.issuers import MappedRole
-from shared.core.errors import DomainError, Unavailable
-from shared.tenancy import members, signing_key_fetch, signing_keys, token_entry
+from shared.core.errors import DomainError, Refused, Unavailable
+from shared.tenancy import invitations, members, signing_key_fetch, signing_keys, token_entry
 from shared.tenancy.key_entry import enter_key
 from shared.tenancy.token_entry import authenticate_token
 from tests.conftest import Cast
@@ -155,6 +155,19 @@ async def test_unknown_key_is_asked_for_once(
     assert issuer.fetches == 2
     assert await get_reason(text) == "works"
     assert issuer.fetches == 2
+
+
+async def test_token_invites_nobody(cast: Cast, issuer: TokenIssuer) -> None:
+    """Its rights can't be looked up when the invitation is accepted."""
+    await add_issuer(cast.ann, role="admin")
+    async with enter_key(await authenticate_token(issuer.sign())) as ctx:
+        with pytest.raises(Refused):
+            await invitations.invite(ctx, "zoe@acme.test", "member")
+    async with cast.ann.ctx() as ctx:
+        invitation = await invitations.invite(ctx, "zoe@acme.test", "member")
+    async with enter_key(await authenticate_token(issuer.sign())) as ctx:
+        with pytest.raises(Refused):
+            await invitations.resend(ctx, invitation.id)
 
 
 def test_tenant_with_many_issuers_evicts_no_key_of_another(monkeypatch: pytest.MonkeyPatch) -> None:

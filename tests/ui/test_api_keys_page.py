@@ -8,7 +8,7 @@ import pytest
 from shared.access.permissions import Permission as P  # noqa: N817  as in the table of roles
 from shared.api_keys import keys
 from shared.core.errors import Invalid, NotFound, Refused
-from shared.tenancy import service_accounts
+from shared.tenancy import members, roles, service_accounts
 from shared.test_mode import test_tenants
 from shared.ui.edit_conflict import DifferenceRow, EditConflict
 from shared.ui.field_errors import FieldErrors
@@ -16,6 +16,7 @@ from tenant_app.pages.api_keys.state import SECRET_DIALOG, ApiKeysState
 from tenant_app.shell import Shell
 from tests.conftest import Cast, Person
 from tests.support import api_clients
+from tests.support.token_issuer import add_issuer
 
 VIEW_MEMBERS = "View members, export the list of members, view invitations"
 CREATION = {"name": "Nightly import", "holder": "me", "lifetime": "30", "may_member_read": "on"}
@@ -222,3 +223,58 @@ async def test_test_key_is_created_from_the_live_page_and_listed_in_test_mode(ca
     shell = await test_page.get_state(Shell)
     assert shell.live_tenant == cast.acme
     assert "member:read" in shell.hidden_actions
+
+
+async def test_key_of_another_person_offers_no_change_and_says_why(cast: Cast) -> None:
+    await api_clients.create_key(cast.ann, P.MEMBER_READ, name="Of Ann")
+    await api_clients.create_key(cast.adam, P.MEMBER_READ, name="Of Adam")
+    page = await open_page(cast.adam)
+    obstacles = {row.name: row.obstacle for row in page.rows}
+    assert obstacles["Of Adam"] == ""
+    assert obstacles["Of Ann"].startswith("It belongs to another person.")
+
+
+ISSUER = {
+    "name": "Company sign-in",
+    "issuer": "https://id.acme.example/",
+    "audience": "https://api.acme.example",
+    "jwks_url": "https://id.acme.example/jwks.json",
+    "tenant_claim": "organisation",
+    "role": "admin",
+    "role_claim": "groups",
+    "role_map": "engineering = Member\nops = Admin",
+    "enabled": "on",
+    "algorithm_rs256": "on",
+    "algorithm_eddsa": "on",
+}
+
+
+async def test_token_issuer_is_added_changed_and_removed(cast: Cast) -> None:
+    page = await open_page(cast.ann)
+    await call(page, "open_dialog", "create_issuer")
+    assert [box.label for box in page.issuer.algorithms if box.is_checked] == ["RS256"]
+    assert await call(page, "create_issuer", ISSUER | {"role_map": "engineering: Member"}) is None
+    await call(page, "create_issuer", ISSUER)
+    (row,) = page.issuers
+    assert (row.status, row.role_name, row.role_map) == ("Active", "Admin", ISSUER["role_map"])
+    assert [box.label for box in row.algorithms if box.is_checked] == ["RS256", "EdDSA"]
+    assert page.organisation_id == cast.acme
+    await call(page, "open_dialog", "change_issuer", row.id)
+    off = ISSUER | {"enabled": "", "role": "member", "role_claim": "", "role_map": "", "row_version": "1"}
+    await call(page, "change_issuer", off)
+    assert [(row.status, row.role_name) for row in page.issuers] == [("Off", "Member")]
+    await call(page, "open_dialog", "delete_issuer", row.id)
+    assert await call(page, "delete_issuer", {"confirm": "Company"}) is None, "the name does not match"
+    await call(page, "delete_issuer", {"confirm": "Company sign-in"})
+    assert page.issuers == []
+
+
+async def test_token_issuer_above_the_reader_says_why_it_stays(cast: Cast) -> None:
+    await add_issuer(cast.ann, role="admin")
+    async with cast.ann.ctx() as ctx:
+        role = await roles.create(ctx, "Issuers", "", [P.API_KEY_READ, P.JWT_ISSUER_READ, P.JWT_ISSUER_WRITE])
+        (adam,) = (await members.list_members(ctx, query=cast.adam.email)).rows
+        await members.set_role(ctx, adam.id, role.key, version=None)
+    page = await open_page(cast.adam)
+    assert page.issuers[0].obstacle.startswith("It has permissions you don’t have.")
+    assert [key for key, _, _ in page.role_choices] == [role.key]

@@ -37,6 +37,7 @@ ACCOUNT_COLUMNS = [
     Column("Actions", align_end=True, label_hidden=True),
 ]
 EXPIRES_SOON = timedelta(days=7)
+OTHERS_KEY_TEXT = "It belongs to another person. Ask them to change it, or revoke it."
 ABOVE_READER_TEXT = "It has permissions you don’t have. Ask an owner."
 LIFETIMES = [("90", "In 90 days"), ("30", "In 30 days"), ("365", "In 365 days"), ("never", "Never")]
 DEFAULT_OVERLAP = "24"  # hours
@@ -131,9 +132,15 @@ def key_row(ctx: Ctx, key: KeyView) -> KeyRow:
         previous_ends_at=key.previous_ends_at.isoformat() if key.previous_ends_at else "",
         networks="\n".join(key.networks),
         origins="\n".join(key.origins),
-        obstacle="" if can_grant(ctx.permissions, key.scopes) else ABOVE_READER_TEXT,
+        obstacle=_find_obstacle(ctx, key),
         version=key.version,
     )
+
+
+def _find_obstacle(ctx: Ctx, key: KeyView) -> str:
+    if key.holder_type == "user" and key.holder_id != ctx.person_id:
+        return OTHERS_KEY_TEXT
+    return "" if can_grant(ctx.permissions, key.scopes) else ABOVE_READER_TEXT
 
 
 def _status(key: KeyView) -> str:

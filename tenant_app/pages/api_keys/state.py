@@ -15,8 +15,9 @@ from shared.access.actions import Action
 from shared.access.decision import decide
 from shared.access.refusal_messages import build_refusal
 from shared.access.roles import Role
-from shared.api_keys import keys
-from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE
+from shared.api_keys import issuers, keys
+from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ, API_KEY_REVOKE, JWT_ISSUER_READ
+from shared.api_keys.issuers import IssuerView
 from shared.api_keys.keys import CreatedKey, KeyRequest, KeyView
 from shared.core.context import Ctx
 from shared.core.paging import Page
@@ -32,6 +33,8 @@ from shared.ui.forms import Form, VersionedForm, choice_of, id_of, parse_id
 from shared.ui.list_state import ListState
 from shared.ui.one_time_secret import send_secret
 from tenant_app.pages.api_keys.accounts import ACCOUNT_DIALOGS, ServiceAccountsState
+from tenant_app.pages.api_keys.issuer_rows import issuer_row, token_example
+from tenant_app.pages.api_keys.issuers import ISSUER_DIALOGS, NEW_ISSUER_DIALOG, TokenIssuersState
 from tenant_app.pages.api_keys.rows import (
     LIFETIMES,
     MYSELF,
@@ -113,15 +116,16 @@ class PageData(NamedTuple):
     ctx: Ctx
     keys: Page[KeyView]
     accounts: Sequence[ServiceAccountView]
+    issuers: Sequence[IssuerView]
     roles_by_key: dict[str, Role]
     test_slug: str
 
 
-class ApiKeysState(ServiceAccountsState, ListState, PageState):
+class ApiKeysState(ServiceAccountsState, TokenIssuersState, ListState, PageState):
     reads: ClassVar[Action] = API_KEY_READ
     dialogs: ClassVar[Sequence[str]] = ("create_account",)
-    filled_dialogs: ClassVar[Sequence[str]] = ("create",)
-    row_dialogs: ClassVar[Sequence[str]] = ("change", "rotate", "revoke", *ACCOUNT_DIALOGS)
+    filled_dialogs: ClassVar[Sequence[str]] = ("create", NEW_ISSUER_DIALOG)
+    row_dialogs: ClassVar[Sequence[str]] = ("change", "rotate", "revoke", *ACCOUNT_DIALOGS, *ISSUER_DIALOGS)
     loaded: bool = False
     rows: list[KeyRow] = []
     upsell: Upsell = Upsell()  # while the plan has no API access
@@ -147,17 +151,22 @@ class ApiKeysState(ServiceAccountsState, ListState, PageState):
         accounts: Sequence[ServiceAccountView] = ()
         if decide(ctx, actions.SERVICE_ACCOUNT_READ).allowed:
             accounts = (await service_accounts.list_accounts(ctx, limit=service_accounts.MAX_ACCOUNTS)).rows
+        token_issuers: Sequence[IssuerView] = ()
+        if decide(ctx, JWT_ISSUER_READ).allowed:
+            token_issuers = (await issuers.list_issuers(ctx, limit=issuers.MAX_ISSUERS)).rows
         roles_by_key = {role.key: role for role in await roles.list_roles(ctx)}
         is_live = decide(ctx, TEST_MODE_READ).allowed
         test_slug = (await test_tenants.get(ctx)).slug if is_live else ""
-        return PageData(ctx, key_page, accounts, roles_by_key, test_slug)
+        return PageData(ctx, key_page, accounts, token_issuers, roles_by_key, test_slug)
 
     def _show(self, page_data: PageData) -> None:
-        ctx, key_page, accounts, roles_by_key, self.test_slug = page_data
+        ctx, key_page, accounts, token_issuers, roles_by_key, self.test_slug = page_data
         self.rows = [key_row(ctx, key) for key in key_page.rows]
         self._show_page(key_page, "key")
         self.accounts = [account_row(ctx, roles_by_key, account) for account in accounts]
         self.role_choices = role_choices(ctx, roles_by_key)
+        self.issuers = [issuer_row(ctx, roles_by_key, issuer) for issuer in token_issuers]
+        self.organisation_id, self.token_text = ctx.tenant_id, token_example()
         verdict = decide(ctx, API_KEY_CREATE)
         refusal = None if verdict.allowed else build_refusal(verdict.reason, API_KEY_CREATE, ctx)
         self.upsell, self.upsell_reason = upsell_for(refusal), refusal.detail if refusal else ""
@@ -172,6 +181,9 @@ class ApiKeysState(ServiceAccountsState, ListState, PageState):
     async def _fill_dialog(self, dialog: str, row_id: str) -> None:
         if dialog in ACCOUNT_DIALOGS:
             self._fill_account_dialog(row_id)
+            return
+        if dialog in (NEW_ISSUER_DIALOG, *ISSUER_DIALOGS):
+            self._fill_issuer_dialog(dialog, row_id)
             return
         if dialog not in ("create", *self.row_dialogs):
             return

@@ -1,4 +1,4 @@
-"""The page: the list of keys, then the service accounts."""
+"""The page: the list of keys, then service accounts and token issuers."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ from tenant_app.frame import page, upsell_action
 from tenant_app.nav import page_href
 from tenant_app.pages.api_keys.account_view import account_dialogs, accounts_section
 from tenant_app.pages.api_keys.dialogs import key_dialogs
+from tenant_app.pages.api_keys.issuer_view import issuer_dialogs, issuers_section
 from tenant_app.pages.api_keys.rows import COLUMNS, KeyRow
 from tenant_app.pages.api_keys.state import ApiKeysState
 from tenant_app.shell import guard_control, guard_menu_item, is_visible
@@ -153,8 +154,10 @@ def api_keys_page() -> rx.Component:
         ),
         keys_panel(),
         accounts_section(),
+        issuers_section(),
         key_dialogs(),
         account_dialogs(),
+        issuer_dialogs(),
         current="API keys",
         load=ApiKeysState.load,
     )
