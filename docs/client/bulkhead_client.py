@@ -46,6 +46,7 @@ LastResult = Literal["", "delivered", "failed"]
 
 
 PauseReason = Literal["", "member", "failures", "gone"]
+FileType = Literal["image/jpeg", "application/pdf", "image/png", "text/plain; charset=utf-8", "image/webp", "application/zip"]
 
 
 class ActionNeeds(TypedDict):
@@ -201,6 +202,21 @@ class Feature(TypedDict):
     included: bool
     explanation: str
     source_id: str
+
+
+class File(TypedDict):
+    id: str
+    name: str
+    content_type: FileType
+    size: int
+    sha256: str
+    created_by_name: str
+    created_at: str
+
+
+class FilePage(TypedDict):
+    items: list[File]
+    next: str | None
 
 
 class Invitation(TypedDict):
@@ -606,6 +622,7 @@ class Bulkhead:
         *,
         query: dict[str, Any] | None = None,
         body: object = None,
+        content: bytes | None = None,
         version: int | None = None,
     ) -> Any:
         headers = {} if method == "GET" else {"idempotency-key": str(uuid.uuid4())}
@@ -613,7 +630,9 @@ class Bulkhead:
             headers["if-match"] = f'"{version}"'
         parameters = {name: value for name, value in (query or {}).items() if value is not None}
         for attempt in range(self._max_attempts):
-            answer = self._http.request(method, path, params=parameters, json=body, headers=headers)
+            answer = self._http.request(
+                method, path, params=parameters, json=body, content=content, headers=headers
+            )
             is_last = attempt == self._max_attempts - 1
             if answer.status_code not in RETRIED_STATUSES or is_last:
                 break
@@ -800,6 +819,61 @@ class Bulkhead:
             f"/api/v1/exports/{quote(export_id, safe='')}",
         )
         return answer
+
+    def upload_file(
+        self,
+        content: bytes,
+        *,
+        name: str,
+    ) -> File:
+        """Upload a file. Needs the scope `file:write`."""
+        answer: File = self._send(
+            "POST",
+            "/api/v1/files",
+            query={
+                "name": name,
+            },
+            content=content,
+        )
+        return answer
+
+    def list_files(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> FilePage:
+        """List uploaded files. Needs the scope `file:read`."""
+        answer: FilePage = self._send(
+            "GET",
+            "/api/v1/files",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def get_file(
+        self,
+        file_id: str,
+    ) -> File:
+        """Read what is known of an uploaded file. Needs the scope `file:read`."""
+        answer: File = self._send(
+            "GET",
+            f"/api/v1/files/{quote(file_id, safe='')}",
+        )
+        return answer
+
+    def delete_file(
+        self,
+        file_id: str,
+    ) -> None:
+        """Delete an uploaded file. Needs the scope `file:write`."""
+        self._send(
+            "DELETE",
+            f"/api/v1/files/{quote(file_id, safe='')}",
+        )
 
     def create_file_link(
         self,

@@ -65,6 +65,11 @@ def decide(
     return decision
 
 
+def has_feature(holder: RightsHolder, feature: str) -> bool:
+    """Whether the plan has it, for what is counted by it. What may be done is decided by `decide`."""
+    return feature in holder.rights.features
+
+
 def has_permission(principal: RightsHolder, action: Action) -> bool:
     """For showing a control at all: people whose role lacks the permission need not know of it. Allows nothing."""
     return action.permission in principal.permissions

@@ -1,4 +1,4 @@
-"""Delete kept answers after their day, also those of tenants that send no request any more."""
+"""Delete kept answers after their day, including those of tenants that send no further request."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 

@@ -129,7 +129,7 @@ async def list_ended(ctx: Ctx) -> list[FilePath]:
 
 
 def no_such_file() -> NotFound:
-    return NotFound("This file doesn't exist.", "It may have expired, or somebody deleted it.")
+    return NotFound("This file doesn't exist.", "It may have expired or been deleted.")
 
 
 def require_kind(ctx: Ctx, kind: FileKind) -> None:
@@ -155,7 +155,7 @@ def is_ready(file: StoredFile) -> bool:
 
 
 def build_file(ctx: Ctx, kind: FileKind, *, owner_id: str, created_by_name: str, name: str) -> StoredFile:
-    """The row of a file that is going to be written. It ends by itself where nobody finishes it."""
+    """The row of a file that is going to be written. It ends within the hour unless it is finished."""
     return StoredFile(
         tenant_id=ctx.tenant_id,
         kind=kind.name,

@@ -1,6 +1,6 @@
 """Delete files whose time is over, and those of deleted tenants: the bytes first, then the rows.
 
-So nothing stored is ever unknown to us. A round takes so many of each tenant, so that one with many holds up nobody.
+So nothing stored is ever unknown to us. A round takes so many of each tenant that one with many holds up no other.
 """
 
 from sqlmodel.ext.asyncio.session import AsyncSession

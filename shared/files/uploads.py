@@ -1,4 +1,4 @@
-"""Files that programs upload. All who may read files of the organisation read them, until somebody deletes them.
+"""Files that programs upload. All who may read files of the organisation read them, until they are deleted.
 
 A row is reserved first. Then the bytes arrive, bounded in size, and are judged and stored outside of any transaction. At
 last the row is finished. What is not finished is deleted by the round of `retention`.
@@ -150,7 +150,7 @@ async def get(ctx: Ctx, file_id: str) -> UploadView:
 
 
 async def delete(ctx: Ctx, file_id: str) -> None:
-    """Nobody reads it from now on; its bytes go within minutes. Raises NotFound."""
+    """It can't be read from now on; its bytes go within minutes. Raises NotFound."""
     policy.require(ctx, FILE_DELETE)
     file = _require_upload(await rows.lock(ctx, StoredFile, file_id))
     file.expires_at = now()

@@ -1,7 +1,7 @@
 """Delete what is over, tenant after tenant: so much of each in a round, so that none makes the others wait.
 
-The worker runs it beside the queue. A round goes on with the next tenant where one fails, also for a suspended and for a
-deleted one, and the next round tries again.
+The worker runs it beside the queue. Suspended and deleted tenants are included. Where one fails, the round goes on with the
+next, and the next round tries again.
 """
 
 import asyncio

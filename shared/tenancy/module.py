@@ -142,6 +142,7 @@ MODULE = Module(
         actions.ROLE_CREATE.name: ("role.created",),
         actions.ROLE_DELETE.name: ("role.deleted",),
         actions.SERVICE_ACCOUNT_END.name: ("service_account.ended",),
+        actions.SERVICE_ACCOUNT_TAKE_SEAT.name: ("service_account.created",),
         actions.SERVICE_ACCOUNT_WRITE.name: ("service_account.changed", "service_account.created"),
         actions.SETTINGS_WRITE.name: (
             "provisioning.resumed",

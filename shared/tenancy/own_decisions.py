@@ -49,7 +49,7 @@ async def decide(ctx: Ctx, action: str, *, at: datetime | None = None) -> OwnDec
 
     A key had its present scopes at every time. Raises Invalid for an unknown action and for a future time, NotFound for
     a time before the organisation, before the last change of the service account, and for any past time of a token,
-    whose former claims nobody knows.
+    whose former claims aren't recorded.
     """
     policy.require(ctx, actions.HOME_READ)
     requested_action = _require_action(action)

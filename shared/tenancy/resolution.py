@@ -110,7 +110,7 @@ async def resolve(sources: Sources) -> TenantClaim | None:
 
     None where none names any. A single path, key or token is not looked up.
     Raises NotFound for a single slug or host that no tenant has, TenantConflict. Beside another source, a host that no
-    tenant has is a conflict too, so that nobody learns which there are.
+    tenant has is a conflict too, so that a stranger doesn't learn which there are.
     """
     claims = [claim for adapter in ADAPTERS.values() if (claim := adapter(sources)) is not None]
     if len(claims) < 2 and not any(_is_host(claim) for claim in claims):

@@ -4,7 +4,7 @@ Permissions are read without a lock when a person enters. While waiting here the
 remove each other must not both succeed, and a reduced role grants only its remaining permissions.
 """
 
-from shared.access import policy
+from shared.access import decision, policy
 from shared.access.actions import Action
 from shared.access.roles import ROLES
 from shared.core.context import Ctx
@@ -52,4 +52,4 @@ async def count(ctx: Ctx) -> int:
 
 def has_account_seats(ctx: Ctx) -> bool:
     """Whether the plan counts service accounts as seats."""
-    return ACCOUNT_FEATURE in ctx.rights.features
+    return decision.has_feature(ctx, ACCOUNT_FEATURE)

@@ -25,7 +25,7 @@ ADMIN = {
     "member:set_role",
 }
 ADMIN |= {"settings:read", "settings:setup", "settings:write", "access:read", "audit:export"}
-ADMIN |= {"service_account:end", "service_account:read", "service_account:write"}
+ADMIN |= {"service_account:end", "service_account:read", "service_account:take_seat", "service_account:write"}
 ADMIN |= {"invitation:revoke", "report:read", "role:change", "role:create", "role:delete"}
 EXPECTED = {
     "owner": EVERYBODY | ADMIN | {"billing:change", "billing:export", "billing:read", "owner:transfer"},
