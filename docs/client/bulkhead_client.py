@@ -46,7 +46,9 @@ LastResult = Literal["", "delivered", "failed"]
 
 
 PauseReason = Literal["", "member", "failures", "gone"]
-FileType = Literal["image/jpeg", "application/pdf", "image/png", "text/plain; charset=utf-8", "image/webp", "application/zip"]
+FileType = Literal[
+    "image/jpeg", "application/pdf", "image/png", "text/plain; charset=utf-8", "image/webp", "application/zip"
+]
 
 
 class ActionNeeds(TypedDict):

@@ -8,20 +8,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy.exc import DBAPIError
 
 from shared.api_keys import idempotency_repository as repository
 from shared.core.context import Ctx
-from shared.core.db import now
 from shared.core.errors import Conflict, DomainError
 from shared.tenancy import tenant_secrets
 
-RETENTION = timedelta(hours=24)
+RETENTION = repository.RETENTION
 MAX_KEY_LENGTH = 255  # characters
-MAX_EXPIRED = 50  # rows that one request deletes
 SEALED_FIELD = "idempotency_key.body"
 LOCK_NOT_AVAILABLE = "55P03"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
@@ -51,15 +48,14 @@ class KeptRow(Protocol):
 
 
 class AnswerStore(Protocol):
-    """Where the answers of one realm are kept, in the transaction of the request."""
+    """Where the answers of one realm are kept for `RETENTION`, in the transaction of the request."""
 
     @property
     def actor_id(self) -> str: ...
     async def add(self, row_id: str, request_digest: str) -> bool:
-        """False where the row exists. Waits for a transaction that is adding it."""
+        """False where the row exists and has not expired. Waits for a transaction that is adding it."""
 
     async def get(self, row_id: str) -> KeptRow: ...
-    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None: ...
     async def seal(self, text: str, row_id: str) -> bytes: ...
     async def unseal(self, sealed: bytes, row_id: str) -> str: ...
 
@@ -79,9 +75,6 @@ class TenantAnswers:
 
     async def get(self, row_id: str) -> KeptRow:
         return await repository.get(self.ctx, row_id)
-
-    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None:
-        await repository.delete_expired(self.ctx, before=before, limit=limit, row_id=row_id)
 
     async def seal(self, text: str, row_id: str) -> bytes:
         return await tenant_secrets.seal(self.ctx, text, SEALED_FIELD, row_id)
@@ -116,7 +109,6 @@ async def begin_answer(store: AnswerStore, *, key: str, operation: str, request:
     another request under the same key, Conflict while the first one runs and takes too long.
     """
     row_id, digest = _hash(store.actor_id, key, operation), hashlib.sha256(request).hexdigest()
-    await store.delete_expired(row_id, before=now() - RETENTION, limit=MAX_EXPIRED)
     try:
         is_first = await store.add(row_id, digest)
     except DBAPIError as problem:

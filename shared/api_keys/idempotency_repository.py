@@ -1,27 +1,45 @@
 """SQL of kept answers."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, text, tuple_
+from sqlalchemy import Table, delete, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import make_transient_to_detached
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.api_keys.models import IdempotencyKey
 from shared.core import rows
 from shared.core.context import Ctx
-from shared.core.rows import insert_missing
 
+RETENTION = timedelta(hours=24)
+TABLE: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 FIND_NEXT = text("select next_tenant_with_old_answers(:former)")
 
 
 async def add(ctx: Ctx, row_id: str, request_digest: str) -> bool:
-    """False where the row exists. Waits for a transaction that is adding it."""
+    """False where the row exists, unless it has expired: then it is begun anew. Waits for a transaction that is adding it.
+
+    The added row is in the session, so that `get` reads nothing again.
+    """
     row = IdempotencyKey(tenant_id=ctx.tenant_id, id=row_id, request_digest=request_digest)
-    return await insert_missing(ctx, [row])
+    values = {column.name: getattr(row, column.name) for column in TABLE.columns}
+    new = insert(TABLE).values(values)
+    statement = new.on_conflict_do_update(
+        index_elements=[TABLE.c.tenant_id, TABLE.c.id],
+        set_={name: new.excluded[name] for name in values.keys() - {"tenant_id", "id"}},
+        where=TABLE.c.created_at < row.created_at - RETENTION,
+    ).returning(TABLE.c.id)
+    connection = await ctx.session.connection()
+    if (await connection.execute(statement)).first() is None:
+        return False
+    make_transient_to_detached(row)
+    ctx.session.add(row)
+    return True
 
 
 async def get(ctx: Ctx, row_id: str) -> IdempotencyKey:
-    return await ctx.session.get_one(IdempotencyKey, (ctx.tenant_id, row_id), populate_existing=True)
+    return await ctx.session.get_one(IdempotencyKey, (ctx.tenant_id, row_id))
 
 
 async def find_next_with_old_answers(session: AsyncSession, former_tenant_id: str) -> str:
@@ -30,16 +48,13 @@ async def find_next_with_old_answers(session: AsyncSession, former_tenant_id: st
     return str((await connection.execute(FIND_NEXT, {"former": former_tenant_id})).scalar_one())
 
 
-async def delete_expired(ctx: Ctx, *, before: datetime, limit: int, row_id: str = "") -> int:
-    """The one that is named, if it has expired, and the oldest ones. Returns how many.
-
-    Rows that another request deletes are skipped.
-    """
+async def delete_expired(ctx: Ctx, *, before: datetime, limit: int) -> int:
+    """The oldest ones. Returns how many. Rows that another transaction works on are skipped."""
     expired = (
         select(IdempotencyKey.id)
         .where(IdempotencyKey.tenant_id == ctx.tenant_id)
         .where(IdempotencyKey.created_at < before)
-        .order_by((col(IdempotencyKey.id) == row_id).desc(), col(IdempotencyKey.created_at))
+        .order_by(col(IdempotencyKey.created_at))
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     )

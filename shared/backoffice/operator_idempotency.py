@@ -1,15 +1,17 @@
 """Answers to requests with operators' keys, kept by idempotency key as for tenants: see `api_keys.idempotency`."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from shared.api_keys import idempotency
 from shared.api_keys.idempotency import KeptAnswer, KeptRow
 from shared.backoffice import operator_key_repository as repository
 from shared.core.context import OperatorCtx
+from shared.core.db import now
 from shared.identity import realm_secrets
 from shared.identity.encryption_keys import ANSWER_FIELD
 from shared.identity.realms import OPERATOR
+
+MAX_EXPIRED = 50  # old answers that one request deletes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +25,13 @@ class OperatorAnswers:
         return self.octx.key_id
 
     async def add(self, row_id: str, request_digest: str) -> bool:
+        await repository.delete_expired_answers(
+            self.octx.session, row_id, before=now() - idempotency.RETENTION, limit=MAX_EXPIRED
+        )
         return await repository.add_answer(self.octx.session, row_id, request_digest)
 
     async def get(self, row_id: str) -> KeptRow:
         return await repository.get_answer(self.octx.session, row_id)
-
-    async def delete_expired(self, row_id: str, *, before: datetime, limit: int) -> None:
-        await repository.delete_expired_answers(self.octx.session, row_id, before=before, limit=limit)
 
     async def seal(self, text: str, row_id: str) -> bytes:
         return await realm_secrets.seal(self.octx.session, OPERATOR, text, field=ANSWER_FIELD, row_id=row_id)

@@ -127,6 +127,14 @@ async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
     await insert_missing(ctx, [TenantKey(tenant_id=ctx.tenant_id, kek_id=kek_id, wrapped=wrapped)])
 
 
+async def find_key(ctx: Ctx) -> crypto.WrappedKey | None:
+    """Shared with others that seal, until the transaction ends. None where the tenant has none yet."""
+    row = await ctx.session.get(
+        TenantKey, (ctx.tenant_id, "dek"), with_for_update={"read": True}, populate_existing=True
+    )
+    return crypto.WrappedKey(row.kek_id, row.wrapped) if row is not None else None
+
+
 async def get_key(ctx: Ctx, *, locks: bool = False) -> crypto.WrappedKey:
     """The tenant must have one: `add_key`. `locks`: shared with others that seal, until the transaction ends."""
     row = await ctx.session.get_one(

@@ -25,6 +25,9 @@ def unseal(ctx: Ctx, key: bytes, blob: bytes, *, field: str, row_id: str) -> str
 
 async def _lock_key(ctx: Ctx) -> bytes:
     """The data key; a tenant whose set-up has not come so far gets one now."""
-    wrapped = crypto.new_dek()
-    await tenant_repository.add_key(ctx, wrapped.kek_id, wrapped.wrapped)
-    return crypto.unwrap_dek(await tenant_repository.get_key(ctx, locks=True))
+    key = await tenant_repository.find_key(ctx)
+    if key is None:
+        wrapped = crypto.new_dek()
+        await tenant_repository.add_key(ctx, wrapped.kek_id, wrapped.wrapped)
+        key = await tenant_repository.get_key(ctx, locks=True)
+    return crypto.unwrap_dek(key)

@@ -198,7 +198,6 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         lambda *_: OperatorKeyRequest(name="Another key", scopes=["operator:tenant:read"]),
     ),
     "tenancy.tenant_secrets.unseal.key": lambda *_: b"k" * 32,
-    "api_keys.idempotency_repository.delete_expired.row_id": lambda *_: "idk_none",
     "api_keys.idempotency_repository.delete_expired.before": lambda *_: now() + timedelta(days=1),
     "api_keys.idempotency_repository.add.row_id": lambda *_: new_id("idk"),
     "api_keys.idempotency_repository.get.row_id": lambda world, tenant: world.claims(

@@ -213,7 +213,7 @@ class _Run:
             return min(row["id"] for row in rows if row["user_id"] == self.world.ann.user.id)
         if parameter == "file_id":
             rows = self.world.rows("stored_file", "tenant_id", self.world.acme)
-            return min(row["id"] for row in rows if (row["kind"], row["state"]) == ("upload", "ready"))
+            return max(row["id"] for row in rows if (row["kind"], row["state"]) == ("upload", "ready"))
         if parameter == "member_id":
             rows = self.world.rows("membership", "tenant_id", self.world.acme)
             return min(row["id"] for row in rows if row["role"] in ("member", "viewer"))

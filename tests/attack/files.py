@@ -64,7 +64,8 @@ class _Run:
         self.app, self.world, self.report, self.kind = app, world, report, kind
         self.own_key, self.other_key = own_key, other_key
         stored = world.rows("stored_file", "tenant_id", world.acme)
-        self.file_ids = [row["id"] for row in stored if row["kind"] == kind and row["state"] == "ready"]
+        ready = [row["id"] for row in stored if row["kind"] == kind and row["state"] == "ready"]
+        self.file_ids = sorted(ready)  # the last one may be deleted by then
         foreign = world.rows("stored_file", "tenant_id", world.globex)
         self.foreign_ids = [row["id"] for row in foreign if row["kind"] == kind]
 

@@ -397,7 +397,7 @@ async def _given(cookie: str, tenant_id: str, number: int) -> None:
 
 
 async def _export(cookie: str, slug: str) -> None:
-    """A file of every kind, an export that waits, and an upload that has not arrived."""
+    """A file of every kind, a second upload, an export that waits, and an upload that has not arrived."""
     for kind in EXPORT_KINDS:
         async with entry.enter_tenant(cookie, slug) as ctx:
             await exports.begin(ctx, kind, "csv", {})
@@ -405,13 +405,15 @@ async def _export(cookie: str, slug: str) -> None:
     await storage_registry.close()
     async with entry.enter_tenant(cookie, slug) as ctx:
         await exports.begin(ctx, next(iter(EXPORT_KINDS)), "csv", {})
-    async with entry.enter_tenant(cookie, slug) as ctx:
-        path = await uploads.reserve(ctx)
-        await uploads.reserve(ctx)
-    received = await uploads.receive(path, _send(b"A report"), length=None)
+    for _ in range(2):
+        async with entry.enter_tenant(cookie, slug) as ctx:
+            path = await uploads.reserve(ctx)
+        received = await uploads.receive(path, _send(b"A report"), length=None)
+        async with entry.enter_tenant(cookie, slug) as ctx:
+            await uploads.finish(ctx, received, "report.txt")
     await storage_registry.close()
     async with entry.enter_tenant(cookie, slug) as ctx:
-        await uploads.finish(ctx, received, "report.txt")
+        await uploads.reserve(ctx)
 
 
 async def _send(content: bytes) -> AsyncIterator[bytes]:

@@ -90,3 +90,33 @@ def test_key_is_copied_used_audited_rotated_and_revoked(new_visitor: type[NewVis
     assert ask(second).status_code == 401
     ann.platform.secrets |= {first, second}  # none of them may be in a log
     assert list_problems(ann, "api-keys") == []
+
+
+def test_token_issuer_is_added_with_the_steps_that_test_a_token(new_visitor: type[NewVisitor]) -> None:
+    ann = new_visitor()
+    ann.sign_in_as("ann@acme.test")
+    page = ann.page
+    page.goto(PAGE)
+    page.get_by_test_id("create-issuer").click()
+    form = page.get_by_test_id("create_issuer-form")
+    values = {
+        "Name": "Company sign-in",
+        "Issuer": "https://id.acme.example/",
+        "Audience": "https://api.acme.example",
+        "Address of its keys": "https://id.acme.example/jwks.json",
+        "Organisation claim": "organisation",
+    }
+    for label, value in values.items():
+        form.get_by_label(label, exact=True).fill(value)
+    assert list_problems(ann, "token-issuer-form") == []
+    form.get_by_role("button", name="Add token issuer").click()
+    line = page.get_by_test_id("issuers").get_by_role("row", name=re.compile("Company sign-in"))
+    expect(line).to_contain_text("Active")
+    page.get_by_text("How to test a token").click()
+    expect(page.get_by_label("Token example").first).to_be_visible()
+    assert list_problems(ann, "token-issuers") == []
+    choose(page, "Company sign-in", "Remove")
+    confirm = page.get_by_test_id("delete_issuer-form")
+    confirm.get_by_label("confirm").fill("Company sign-in")
+    confirm.get_by_role("button", name="Remove token issuer").click()
+    expect(line).to_have_count(0)
