@@ -2,8 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Table, delete, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, text, tuple_
 from sqlalchemy.orm import make_transient_to_detached
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,7 +12,13 @@ from shared.core import rows
 from shared.core.context import Ctx
 
 RETENTION = timedelta(hours=24)
-TABLE: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
+# As text: building it for each request would cost more than running it.
+ADD = text("""
+    insert into idempotency_key as k (tenant_id, id, request_digest, created_at) values (:tenant_id, :id, :digest, :at)
+    on conflict (tenant_id, id) do update set request_digest = excluded.request_digest, status = null,
+        headers = excluded.headers, body = null, created_at = excluded.created_at
+    where k.created_at < :expired_before returning k.id
+""")
 FIND_NEXT = text("select next_tenant_with_old_answers(:former)")
 
 
@@ -23,15 +28,15 @@ async def add(ctx: Ctx, row_id: str, request_digest: str) -> bool:
     The added row is in the session, so that `get` reads nothing again.
     """
     row = IdempotencyKey(tenant_id=ctx.tenant_id, id=row_id, request_digest=request_digest)
-    values = {column.name: getattr(row, column.name) for column in TABLE.columns}
-    new = insert(TABLE).values(values)
-    statement = new.on_conflict_do_update(
-        index_elements=[TABLE.c.tenant_id, TABLE.c.id],
-        set_={name: new.excluded[name] for name in values.keys() - {"tenant_id", "id"}},
-        where=TABLE.c.created_at < row.created_at - RETENTION,
-    ).returning(TABLE.c.id)
     connection = await ctx.session.connection()
-    if (await connection.execute(statement)).first() is None:
+    values = {
+        "tenant_id": ctx.tenant_id,
+        "id": row_id,
+        "digest": request_digest,
+        "at": row.created_at,
+        "expired_before": row.created_at - RETENTION,
+    }
+    if (await connection.execute(ADD, values)).first() is None:
         return False
     make_transient_to_detached(row)
     ctx.session.add(row)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -13,6 +13,11 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.rows import insert_missing
 from shared.tenancy.models import FormerSlug, Tenant, TenantKey, TenantSettings
+
+# As text: it is asked with every kept answer, and building it would cost more than running it.
+SHARE_KEY = text(
+    "select kek_id, wrapped from tenant_key where tenant_id = :tenant_id and id = 'dek' for share"
+)
 
 
 async def add_tenant(session: AsyncSession, tenant: Tenant) -> bool:
@@ -129,10 +134,9 @@ async def add_key(ctx: Ctx, kek_id: int, wrapped: bytes) -> None:
 
 async def find_key(ctx: Ctx) -> crypto.WrappedKey | None:
     """Shared with others that seal, until the transaction ends. None where the tenant has none yet."""
-    row = await ctx.session.get(
-        TenantKey, (ctx.tenant_id, "dek"), with_for_update={"read": True}, populate_existing=True
-    )
-    return crypto.WrappedKey(row.kek_id, row.wrapped) if row is not None else None
+    connection = await ctx.session.connection()
+    row = (await connection.execute(SHARE_KEY, {"tenant_id": ctx.tenant_id})).first()
+    return crypto.WrappedKey(row[0], row[1]) if row is not None else None
 
 
 async def get_key(ctx: Ctx, *, locks: bool = False) -> crypto.WrappedKey:
