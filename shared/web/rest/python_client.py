@@ -9,7 +9,7 @@ from shared.web.rest import file_bodies
 
 Json = Any  # any part of the document
 SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-REFERENCE = "#/components/schemas/"
+REFERENCE, LINE_LENGTH = "#/components/schemas/", 110
 HEADER = '''"""Typed client of the Bulkhead API. Written by `bulkhead docs client` from the OpenAPI document; a test compares.
 
 Copy this file. It needs Python 3.11 and httpx. Every method raises ApiError for a refusal, and httpx.HTTPError without
@@ -99,7 +99,7 @@ def render_client(document: dict[str, Json]) -> str:
     schemas = document["components"]["schemas"]
     parts = [HEADER.format(version=document["info"]["version"])]
     choices = {name: schema for name, schema in schemas.items() if "enum" in schema}
-    parts += [f"\n{name} = {_render_type(schema)}\n" for name, schema in sorted(choices.items())]
+    parts += [_render_choices(name, schema) for name, schema in sorted(choices.items())]
     parts += [_render_class(name, schema) for name, schema in sorted(schemas.items()) if name not in choices]
     methods = [
         _render_method(path, method, operation)
@@ -107,6 +107,14 @@ def render_client(document: dict[str, Json]) -> str:
         for method, operation in operations.items()
     ]
     return "\n".join([*parts, CLIENT + "\n" + "\n".join(methods)])
+
+
+def _render_choices(name: str, schema: dict[str, Json]) -> str:
+    """On one line, or on three where one would be too long."""
+    line = f"{name} = {_render_type(schema)}"
+    if len(line) > LINE_LENGTH:
+        line = line.replace("Literal[", "Literal[\n    ").replace("]", "\n]")
+    return f"\n{line}\n"
 
 
 def _render_class(name: str, schema: dict[str, Json]) -> str:
