@@ -266,7 +266,7 @@ class Attack:
 
     def _foreign_values(self, argument: str, *, of: str) -> list[str]:
         """Ids of rows of Globex; a dialog may be about a row of any list."""
-        of_rows = ("row_id", "membership_id", "role_id", "key_id", "service_account_id")
+        of_rows = ("row_id", "membership_id", "role_id", "key_id", "service_account_id", "issuer_id")
         names = of_rows if argument == "row_id" else (argument,)
         claims = {name: self.world.claims(name, self.world.globex) for name in names}
         return [value for name in names for value in some(claims[name], 1, of=f"{name} for {of}")]

@@ -243,7 +243,7 @@ ISSUER = {
     "role": "admin",
     "role_claim": "groups",
     "role_map": "engineering = Member\nops = Admin",
-    "enabled": "on",
+    "accepts_tokens": "on",
     "algorithm_rs256": "on",
     "algorithm_eddsa": "on",
 }
@@ -260,7 +260,13 @@ async def test_token_issuer_is_added_changed_and_removed(cast: Cast) -> None:
     assert [box.label for box in row.algorithms if box.is_checked] == ["RS256", "EdDSA"]
     assert page.organisation_id == cast.acme
     await call(page, "open_dialog", "change_issuer", row.id)
-    off = ISSUER | {"enabled": "", "role": "member", "role_claim": "", "role_map": "", "row_version": "1"}
+    off = ISSUER | {
+        "accepts_tokens": "",
+        "role": "member",
+        "role_claim": "",
+        "role_map": "",
+        "row_version": "1",
+    }
     await call(page, "change_issuer", off)
     assert [(row.status, row.role_name) for row in page.issuers] == [("Off", "Member")]
     await call(page, "open_dialog", "delete_issuer", row.id)

@@ -95,7 +95,11 @@ def algorithm_boxes(chosen: Sequence[str]) -> list[CheckboxRow]:
 
 
 def switch_boxes(*, is_enabled: bool) -> list[CheckboxRow]:
-    return [CheckboxRow("enabled", "Accept its tokens", "Takes effect on the next request.", is_enabled, "")]
+    return [
+        CheckboxRow(
+            "accepts_tokens", "Accept its tokens", "Takes effect on the next request.", is_enabled, ""
+        )
+    ]
 
 
 def show_role_map(role_map: Sequence[MappedRole], roles_by_key: Mapping[str, Role]) -> str:

@@ -38,7 +38,7 @@ class IssuerForm(Form):
     role: str
     role_claim: str = ""
     role_map: str = ""
-    enabled: Literal["", "on"] = ""
+    accepts_tokens: Literal["", "on"] = ""
     algorithm_rs256: Literal["", "on"] = ""
     algorithm_ps256: Literal["", "on"] = ""
     algorithm_es256: Literal["", "on"] = ""
@@ -57,7 +57,7 @@ class IssuerForm(Form):
             role=self.role,
             role_claim=self.role_claim,
             role_map=parse_role_map(self.role_map, roles_by_key),
-            enabled=self.enabled == "on",
+            enabled=self.accepts_tokens == "on",
         )
 
 
