@@ -23,7 +23,7 @@ FIND_NEXT = text("select next_tenant_with_old_answers(:former)")
 
 
 async def add(ctx: Ctx, row_id: str, request_digest: str) -> bool:
-    """False where the row exists, unless it has expired: then it is begun anew. Waits for a transaction that is adding it.
+    """False where the row exists, unless it has expired: then it is begun again. Waits for a transaction that is adding it.
 
     The added row is in the session, so that `get` reads nothing again.
     """
