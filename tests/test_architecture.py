@@ -102,6 +102,7 @@ SECURITY_DEFINER = {
         "next_tenant_with_old_events",
     ),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
+    "delete_old_decision_records",  # of all tenants, by age; returns how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
     *(
         "next_tenant_with_ended_files",
@@ -340,6 +341,8 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         assert policies[table]["sealer"][1] == ["bulkhead_owner"], table
         assert "app.sealing" in policies[table]["sealer"][2], table
     assert policies["audit_event"]["sealer"][0] == "SELECT"
+    assert policies["decision_record"]["purge"][:2] == ("ALL", ["bulkhead_owner"])
+    assert "app.purging_decisions" in policies["decision_record"]["purge"][2]
     assert policies["api_key"]["origins"][:2] == ("SELECT", ["bulkhead_owner"])
     assert "app.sought_origin" in policies["api_key"]["origins"][2]
     dispatcher_tables = ("event_outbox", "tenant", "webhook_attempt", "webhook_delivery", "webhook_endpoint")
@@ -369,6 +372,7 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         ("job_failure", "worker"),
         *((table, "sealer") for table in sealer_tables),
         ("api_key", "origins"),
+        ("decision_record", "purge"),
         *((table, "dispatcher") for table in dispatcher_tables),
         ("former_slug", "checked_by_trigger"),
         ("former_slug", "own_former_slugs"),

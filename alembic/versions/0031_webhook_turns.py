@@ -9,7 +9,7 @@ overlap. `event_dispatcher.last_tenant`: whose events were fanned out last.
 from alembic import op
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 works_with = "0004"

@@ -11,16 +11,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.access import decision_counts_repository
+from shared.access import decision_counts_repository, decision_records
 from shared.access.actions import Action
-from shared.access.models import DecisionCount
+from shared.access.decision_records import RefusedPrincipal
+from shared.access.models import DecisionCount, DecisionRecord
 from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.core import db, log, transaction_retries
-from shared.core.context import Ctx, Rights
+from shared.core.context import Ctx, Surface
 from shared.core.db import now
 from shared.core.errors import DomainError, Refused
 
@@ -28,17 +29,6 @@ WRITE_INTERVAL = 10.0  # seconds between two writes of one line
 RETENTION = timedelta(days=90)  # the reports look twelve weeks back
 ERROR_REASON = "error"  # the reason of a bug
 ANY_ACTOR = ""  # actor of what was allowed: nobody counts what a person did right
-
-
-class RefusedPrincipal(Protocol):
-    """Whose refusal it is: a `Ctx`, or whoever was refused before there was one."""
-
-    @property
-    def tenant_id(self) -> str: ...
-    @property
-    def actor_id(self) -> str: ...
-    @property
-    def rights(self) -> Rights: ...
 
 
 class DecisionKey(NamedTuple):
@@ -66,11 +56,29 @@ def count_allowed(ctx: Ctx, action: Action, reason: str) -> None:
     Once for a transaction, however often it asks: with the last reason, and not at all if it is refused in the end.
     """
     if action.writes or action.feature or action.flag or action.limit:
-        ctx.allowed_actions[action.name] = reason
+        decision_records.note_allowed(ctx, action, reason)
 
 
-def count_refused(principal: RefusedPrincipal, action: str, reason: str, request_id: str) -> None:
-    _count(principal.tenant_id, principal.actor_id, action, reason, principal.rights.plan, request_id)
+async def record_refused(
+    principal: RefusedPrincipal, refusal: Refused, request_id: str, *, surface: Surface
+) -> None:
+    """Count a refusal, and record it where not too many equal ones were recorded in this minute.
+
+    In a transaction of its own. `refusal` has the id of its record then. Nothing without an action.
+    """
+    if not refusal.action:
+        return
+    _count(
+        principal.tenant_id,
+        principal.actor.id,
+        refusal.action,
+        refusal.reason,
+        principal.rights.plan,
+        request_id,
+    )
+    record = decision_records.build_refused(principal, refusal, request_id, surface=surface)
+    is_written = await write_counts(principal.tenant_id, record=record)
+    refusal.decision_id = record.id if record is not None and is_written else ""
 
 
 def count_error(ctx: Ctx) -> None:
@@ -101,9 +109,9 @@ async def counting_decisions() -> AsyncIterator[TransactionDecisions]:
     try:
         yield decisions
     except Refused as refusal:
-        if decisions.ctx is not None and refusal.action:
-            decisions.ctx.allowed_actions.pop(refusal.action, None)
-            count_refused(decisions.ctx, refusal.action, refusal.reason, decisions.ctx.request_id)
+        if (ctx := decisions.ctx) is not None:
+            ctx.allowed_actions.pop(refusal.action, None)
+            await record_refused(ctx, refusal, ctx.request_id, surface=ctx.surface)
         raise
     except DomainError:
         raise
@@ -113,13 +121,16 @@ async def counting_decisions() -> AsyncIterator[TransactionDecisions]:
         raise
     finally:
         if (ctx := decisions.ctx) is not None:
-            for action, reason in ctx.allowed_actions.items():
-                _count(ctx.tenant_id, ANY_ACTOR, action, reason, ctx.rights.plan, ctx.request_id)
+            for action, decision in ctx.allowed_actions.items():
+                _count(ctx.tenant_id, ANY_ACTOR, action, decision.reason, ctx.rights.plan, ctx.request_id)
             await write_counts(ctx.tenant_id)
 
 
-async def write_counts(tenant_id: str, *, force: bool = False) -> None:
-    """What is due of one tenant, in a transaction of its own: the one that was refused is gone."""
+async def write_counts(tenant_id: str, *, force: bool = False, record: DecisionRecord | None = None) -> bool:
+    """What is due of one tenant, in a transaction of its own: the one that was refused is gone.
+
+    `record`: of a refusal, which is due at once. Returns whether it is written.
+    """
     counts, clock = _pending.get(tenant_id, {}), time.monotonic()
     due: dict[tuple[datetime, str, str, str, str], tuple[int, datetime, str]] = {}
     for key, count in list(counts.items()):
@@ -130,13 +141,17 @@ async def write_counts(tenant_id: str, *, force: bool = False) -> None:
             del counts[key]
     if not counts:
         _pending.pop(tenant_id, None)
-    if not due:
-        return
+    if not due and record is None:
+        return False
     try:
         with transaction_retries.outside_of_runs():
             async with db.transaction(tenant_id=tenant_id) as session:
-                await decision_counts_repository.delete_counts(session, tenant_id, now() - RETENTION)
-                await decision_counts_repository.add_counts(session, tenant_id, due)
+                if due:
+                    await decision_counts_repository.delete_counts(session, tenant_id, now() - RETENTION)
+                    await decision_counts_repository.add_counts(session, tenant_id, due)
+                if record is not None:
+                    session.add(record)
+        return record is not None
     except SQLAlchemyError:  # counting must not break what was counted
         log.get_logger(__name__).exception("decisions_not_counted", tenant_id=tenant_id)
         counts = _pending.setdefault(tenant_id, {})  # another one by now, if nothing was left to count
@@ -144,6 +159,7 @@ async def write_counts(tenant_id: str, *, force: bool = False) -> None:
             counts.setdefault(
                 DecisionKey(*key_fields), PendingCount(last_at=at, request_id=request_id)
             ).count += lost_count
+        return False
 
 
 async def list_refusals(

@@ -1,4 +1,7 @@
-"""Evidence of decisions: counted by hour, so that a flood of refusals is one row that grows in number and not in size."""
+"""Evidence of decisions: records of single ones, and counts by hour.
+
+A flood of refusals is one count that grows in number and not in size, and a few records.
+"""
 
 from datetime import datetime
 
@@ -6,6 +9,8 @@ from sqlmodel import Field
 
 from shared.core.db import TenantRow, timestamptz
 from shared.core.ids import new_id
+
+RECORD_PREFIX = "dcn"  # of the ids of records
 
 
 class DecisionCount(TenantRow, table=True):
@@ -21,4 +26,28 @@ class DecisionCount(TenantRow, table=True):
     plan: str
     count: int
     at: datetime = Field(sa_type=timestamptz())
+    request_id: str
+
+
+class DecisionRecord(TenantRow, table=True):
+    """One refusal, or one action that a transaction was allowed and that it wrote for. Rows are only added.
+
+    `holder_id`: the person or service account whose rights were asked, "" for jobs, operators and external identities.
+    `layer`: that decided, "" for what is simply allowed. `plan_version`, `billing_status`: at that time.
+    """
+
+    __tablename__ = "decision_record"
+
+    id: str = Field(default_factory=lambda: new_id(RECORD_PREFIX), primary_key=True)
+    at: datetime = Field(sa_type=timestamptz())
+    surface: str  # core.context.Surface
+    actor_type: str  # core.context.ActorType
+    actor_id: str
+    holder_id: str
+    action: str
+    allowed: bool
+    layer: str
+    reason: str
+    plan_version: str
+    billing_status: str
     request_id: str

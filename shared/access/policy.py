@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shared.access import decision, decision_counts, roles
+from shared.access import decision, decision_counts, decision_records, roles
 from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.decision import Decision, RightsHolder
 from shared.access.refusal_codes import PAYABLE_REASONS, Reason
@@ -56,6 +56,8 @@ def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
     if not outcome.allowed:
         lacks_scope = octx.scopes is not None and action.permission not in octx.scopes
         raise build_refusal(Reason.MISSING_SCOPE if lacks_scope else outcome.reason, action)
+    if action.writes:
+        decision_records.note_allowed(octx, action, outcome.reason)
 
 
 def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:

@@ -22,6 +22,24 @@ class Reason(StrEnum):
     TRIAL_ENDED = "trial_ended"
 
 
+# The layer that decided, as a trace names it (`entitlements.evaluate.Layer`). What is simply allowed was decided by none.
+LAYER_BY_REASON = {
+    Reason.ALLOWED: "",
+    Reason.BILLING_GRACE: "billing",
+    Reason.BILLING_NONE: "billing",
+    Reason.BILLING_READ_ONLY: "billing",
+    Reason.FLAG_OFF: "flag",
+    Reason.LIMIT_REACHED: "limit",
+    Reason.LIMIT_WARNED: "limit",
+    Reason.MISSING_PERMISSION: "permission",
+    Reason.MISSING_SCOPE: "permission",
+    Reason.NOT_IN_PLAN: "plan",
+    Reason.OBJECT_STATE: "object",
+    Reason.TENANT_DELETED: "tenant",
+    Reason.TENANT_SUSPENDED: "tenant",
+    Reason.TENANT_UNVERIFIED: "tenant",
+    Reason.TRIAL_ENDED: "trial",
+}
 # A page that is refused for one of these says what one would get.
 PAYABLE_REASONS = frozenset({Reason.BILLING_NONE, Reason.NOT_IN_PLAN, Reason.TRIAL_ENDED})
 ALLOWED_REASONS = frozenset({Reason.ALLOWED, Reason.BILLING_GRACE, Reason.LIMIT_WARNED})

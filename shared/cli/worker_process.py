@@ -3,7 +3,7 @@
 import asyncio
 
 from shared import modules
-from shared.access import decision_counts
+from shared.access import decision_counts, decision_records
 from shared.api_keys import answer_retention
 from shared.audit import bug_reports, sealing
 from shared.billing import provider_registry
@@ -35,6 +35,7 @@ async def _run_tasks() -> None:
     queue_run = worker.run(worker.list_tenant_tasks(), worker.list_platform_tasks(), entry.enter_job)
     background_runs = (
         decision_counts.run_writer(),
+        decision_records.run_purge(),
         bug_reports.run_writer("worker"),
         processing.run(),
         reconcile.run_hourly(),

@@ -15,6 +15,7 @@ from shared.core.ids import is_id
 
 # service_account: a key of one. external: a token of a customer's issuer.
 ActorType = Literal["user", "operator", "job", "api_key", "service_account", "external"]
+Surface = Literal["page", "rest", "job", "scim", "cli"]  # where something was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,14 @@ class Actor:
     type: ActorType
     id: str
     name: str  # as the audit log shows it, also after the account is deleted
+
+
+@dataclass(slots=True)
+class AllowedDecision:
+    """What a transaction was allowed. `id`: of its record, "" for what isn't recorded."""
+
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +112,10 @@ class Ctx:
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
     operator_key_id: str = ""  # with which an operator visits; "" without one
-    allowed_actions: dict[str, str] = field(
+    surface: Surface = "page"
+    allowed_actions: dict[str, AllowedDecision] = field(
         default_factory=dict, repr=False, compare=False
-    )  # action: allowed why
+    )  # by action, in the order in which they were asked
 
     @property
     def is_test(self) -> bool:
@@ -137,6 +147,9 @@ class OperatorCtx:
     session_hash: str = field(default="", repr=False)
     key_id: str = ""  # of the operator's key that acts; "" without one
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
+    allowed_actions: dict[str, AllowedDecision] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # that write, until they are recorded in a tenant
 
     @property
     def actor_id(self) -> str:

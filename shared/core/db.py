@@ -352,6 +352,11 @@ async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
         logging.getLogger(__name__).exception("missing_tenant_not_counted")
 
 
+def has_written(session: AsyncSession) -> bool:
+    """Whether the transaction has written or is about to."""
+    return bool(session.info.get(HAS_WRITTEN) or session.new or session.dirty or session.deleted)
+
+
 async def set_tenant(session: AsyncSession, tenant_id: str) -> None:
     """From now on the transaction reads and writes only this tenant."""
     await _change_scope(session, tenant_id=tenant_id)

@@ -84,10 +84,15 @@ class Refused(DomainError):
         self.plan_names = plan_names  # plans that would allow it
         self.own_step = own_step or next_step  # without the sentence about `plan_names` before it
         self.retry_after = retry_after  # seconds; 0 when waiting does not help
+        self.decision_id = ""  # of its record, "" where none was made
 
     @property
     def http_status(self) -> int:
         return STATUS_BY_REASON.get(self.reason, self.status)
+
+    def problem_details(self, request_id: str) -> dict[str, object]:
+        details = super().problem_details(request_id)
+        return {**details, "decision_id": self.decision_id} if self.decision_id else details
 
 
 class NotFound(DomainError):

@@ -32,6 +32,15 @@ class TenantAdmission:
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
     operator_key_id: str = ""  # with which an operator visits
 
+    @property
+    def holder_id(self) -> str:
+        return self.key_holder_id or self.actor.id
+
+    @property
+    def is_program(self) -> bool:
+        """Whether a key or a token was shown, and no session."""
+        return self.actor.type in ("api_key", "external")
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorAdmission:

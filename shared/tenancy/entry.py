@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access import decision_counts
+from shared.access import decision_counts, decision_records
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids
-from shared.core.context import Actor, ActorType, Ctx, OperatorCtx, Rights
+from shared.core.context import Actor, ActorType, Ctx, OperatorCtx, Rights, Surface
 from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.ids import is_id
@@ -106,9 +106,10 @@ async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
         decision_counts.counting_decisions() as decisions,
         db.transaction(tenant_id=admission.tenant_id) as session,
     ):
-        ctx = _build_admitted_ctx(session, admission)
+        ctx = _build_admitted_ctx(session, admission, surface="rest" if admission.is_program else "page")
         decisions.set_context(ctx)
         yield ctx
+        decision_records.add_allowed(ctx)
 
 
 @asynccontextmanager
@@ -120,9 +121,12 @@ async def enter_job(tenant_id: str, task: str, request_id: str) -> AsyncIterator
     ):
         tenant = await _require_active_tenant(session, tenant_id)
         # Permissions were checked when the job was enqueued. The job itself has all permissions of its tenant.
-        ctx = await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
+        ctx = await _build_ctx(
+            session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id, surface="job"
+        )
         decisions.set_context(ctx)
         yield ctx
+        decision_records.add_allowed(ctx)
 
 
 @asynccontextmanager
@@ -164,9 +168,11 @@ async def enter_requester(
             verified=requester.is_verified,
             key_holder_id=holder_id if key_id else "",
             scopes=scopes,
+            surface="job",
         )
         decisions.set_context(ctx)
         yield ctx
+        decision_records.add_allowed(ctx)
 
 
 async def _require_active_tenant(session: AsyncSession, tenant_id: str) -> EnteredTenant:
@@ -196,7 +202,9 @@ async def enter_cleaning(tenant_id: str, task: str, request_id: str) -> AsyncIte
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
             raise NotFound("This tenant doesn't exist.", "")
-        yield await _build_ctx(session, tenant, Actor("job", task, task), NO_ROLE, request_id=request_id)
+        yield await _build_ctx(
+            session, tenant, Actor("job", task, task), NO_ROLE, request_id=request_id, surface="job"
+        )
 
 
 @asynccontextmanager
@@ -302,6 +310,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
         if not already_recorded:
             audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
         yield ctx
+        decision_records.add_operators_allowed(octx, ctx)
     except BaseException:
         # The transaction will be rolled back. Pending rows must not be flushed into another tenant.
         octx.session.expunge_all()
@@ -476,6 +485,7 @@ async def _build_ctx(
     key_holder_id: str = "",
     scopes: frozenset[str] | None = None,
     operator_key_id: str = "",
+    surface: Surface = "page",
 ) -> Ctx:
     state = get_effective_state(tenant.state.value, verified=verified)
     epoch = await repository.get_epoch(session)
@@ -492,10 +502,12 @@ async def _build_ctx(
         live_tenant_id=tenant.live_tenant_id,
         operator_key_id=operator_key_id,
     )
-    return _build_admitted_ctx(session, admission, request_id)
+    return _build_admitted_ctx(session, admission, request_id, surface=surface)
 
 
-def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, request_id: str = "") -> Ctx:
+def _build_admitted_ctx(
+    session: AsyncSession, admission: TenantAdmission, request_id: str = "", *, surface: Surface
+) -> Ctx:
     return Ctx(
         tenant_id=admission.tenant_id,
         slug=admission.slug,
@@ -513,6 +525,7 @@ def _build_admitted_ctx(session: AsyncSession, admission: TenantAdmission, reque
         scopes=admission.scopes,
         live_tenant_id=admission.live_tenant_id,
         operator_key_id=admission.operator_key_id,
+        surface=surface,
     )
 
 

@@ -21,7 +21,7 @@ from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
 from shared.tenancy import entry
-from shared.tenancy.admissions import Authenticator, Principal
+from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
 from shared.ui import event_requests
 from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates
@@ -227,9 +227,9 @@ class AuthorizeMiddleware(rx.Middleware):
 
 async def _record_refusal(event: Event, principal: Principal, refusal: DomainError) -> None:
     log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
-    if principal.tenant_id and isinstance(refusal, Refused) and refusal.action:
-        decision_counts.count_refused(principal, refusal.action, refusal.reason, request_ids.current())
-        await decision_counts.write_counts(principal.tenant_id)
+    admission = principal.admission
+    if isinstance(admission, TenantAdmission) and isinstance(refusal, Refused):
+        await decision_counts.record_refused(admission, refusal, request_ids.current(), surface="page")
 
 
 def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from shared.access import policy
+from shared.access import decision_counts, decision_records, policy
 from shared.access.actions import Action, OperatorAction
 from shared.access.endpoints import ENDPOINTS, OPERATOR_ENDPOINTS, Endpoint
 from shared.access.refusal_messages import build_refusal
@@ -19,6 +19,7 @@ from shared.api_keys.actions import API_USE
 from shared.api_keys.idempotency import KeptAnswer
 from shared.backoffice import operator_idempotency, operator_key_entry
 from shared.backoffice.operator_key_entry import OperatorKeyAdmission
+from shared.core import request_ids
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import NotSignedIn, Refused
 from shared.tenancy import key_entry, resolution, token_entry, token_texts
@@ -68,6 +69,10 @@ class ApiRealm(ABC):
     @abstractmethod
     def require(self, ctx: AnyCtx, action: AnyAction) -> None:
         """Raises Refused. Not counted: the service asks once more."""
+
+    @abstractmethod
+    def find_decision_id(self, ctx: AnyCtx, action: AnyAction | None) -> str:
+        """Of the record of what allowed the write of this transaction; "" where it records nothing."""
 
     @abstractmethod
     async def find_kept_answer(
@@ -122,12 +127,17 @@ class TenantApi(ApiRealm):
             admission=admission.tenant,
         )
         request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
-        refused = admission.rights.verdicts.get(API_USE.name)
+        refusal = None
+        if refused := admission.rights.verdicts.get(API_USE.name):
+            refusal = build_refusal(refused, API_USE, admission)
+            await decision_counts.record_refused(
+                admission.tenant, refusal, request_ids.current(), surface="rest"
+            )
         return Caller(
             admission=admission,
             policies=api_limits.list_tenant_policies(admission),
             origins=admission.origins,
-            refusal=build_refusal(refused, API_USE, admission) if refused else None,
+            refusal=refusal,
         )
 
     def enter(self, admission: KeyAdmission) -> AbstractAsyncContextManager[Ctx]:
@@ -136,6 +146,10 @@ class TenantApi(ApiRealm):
     def require(self, ctx: Ctx, action: AnyAction) -> None:
         assert isinstance(action, Action)
         policy.require(ctx, action, counted=False)
+
+    def find_decision_id(self, ctx: Ctx, action: AnyAction | None) -> str:
+        assert not isinstance(action, OperatorAction)
+        return decision_records.find_recorded_id(ctx, action)
 
     async def find_kept_answer(
         self, ctx: Ctx, *, key: str, operation: str, request: bytes
@@ -168,6 +182,9 @@ class OperatorApi(ApiRealm):
     def require(self, ctx: OperatorCtx, action: AnyAction) -> None:
         assert isinstance(action, OperatorAction)
         policy.require_operator(ctx, action)
+
+    def find_decision_id(self, ctx: OperatorCtx, action: AnyAction | None) -> str:  # noqa: ARG002
+        return ""  # what an operator was allowed is recorded in the tenant that was visited
 
     async def find_kept_answer(
         self, ctx: OperatorCtx, *, key: str, operation: str, request: bytes

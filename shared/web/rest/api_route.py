@@ -22,7 +22,8 @@ from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyCtx, ApiReal
 from shared.web.rest.api_versions import RequestedVersion
 from shared.web.same_origin import SAFE_METHODS
 
-KEPT_HEADERS, REPLAYED = ("content-type", "etag"), "idempotency-replayed"
+DECISION_HEADER, REPLAYED = "decision-id", "idempotency-replayed"
+KEPT_HEADERS = ("content-type", "etag", DECISION_HEADER)
 MAX_PROBLEMS = 20  # fields that one answer names
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -141,7 +142,7 @@ class ApiRoute(APIRoute):
         """A request with an idempotency key that was answered before gets the same answer again."""
         key = parsed.headers.get("idempotency-key")
         if key is None or parsed.method in SAFE_METHODS:
-            return await handle(parsed)
+            return self._name_decision(ctx, await handle(parsed))
         idempotency.check_key(key)
         if self.declared.action is not None:  # the right may be gone since
             self.realm.require(ctx, self.declared.action)
@@ -150,10 +151,16 @@ class ApiRoute(APIRoute):
         if kept is not None:
             headers = {**kept.headers, REPLAYED: "true"}
             return Response(kept.body or None, kept.status, headers)
-        response = await handle(parsed)
+        response = self._name_decision(ctx, await handle(parsed))
         headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
         answer = idempotency.KeptAnswer(response.status_code, headers, _without_secret(bytes(response.body)))
         await self.realm.keep_answer(ctx, key=key, operation=operation, answer=answer)
+        return response
+
+    def _name_decision(self, ctx: AnyCtx, response: Response) -> Response:
+        """The response to a write names the record of what allowed it."""
+        if decision_id := self.realm.find_decision_id(ctx, self.declared.action):
+            response.headers[DECISION_HEADER] = decision_id
         return response
 
 

@@ -25,6 +25,11 @@ HEADERS: dict[str, Json] = {  # of answers
         "schema": {"type": "string"},
         "example": "req_01jz",
     },
+    "Decision-Id": {
+        "description": "The record of what allowed a write, for GET /decisions/{decision_id}",
+        "schema": {"type": "string"},
+        "example": "dcn_01jz",
+    },
     "RateLimit": {
         "description": "Requests that are left, and the seconds until there are more",
         "schema": {"type": "string"},
@@ -187,6 +192,7 @@ def _add_headers(endpoint: Endpoint, operation: dict[str, Json], schemas: dict[s
         header_names = [*ALWAYS, *FORMER, *(COUNTED if status not in UNCOUNTED_STATUSES else ())]
         header_names += ["Retry-After"] if status in WAITING_STATUSES else []
         header_names += ["ETag"] if is_done and _has_version(response, schemas) else []
+        header_names += ["Decision-Id"] if is_done and endpoint.method != "GET" else []
         header_names += ["Idempotency-Replayed"] if is_done and endpoint.method != "GET" else []
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in header_names}
 

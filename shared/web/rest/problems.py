@@ -21,6 +21,9 @@ class Problem(BaseModel):
     detail: str = Field(examples=["This API key doesn't have the scope member:read."])
     next_step: str = Field(examples=["Add the scope to the key, or use another key."])
     request_id: str = Field(examples=["req_01jz"])
+    decision_id: str | None = Field(
+        default=None, description="Of a refusal that was recorded, for GET /decisions/{decision_id}"
+    )
     fields: dict[str, str] | None = Field(default=None, description="A sentence for each wrong field")
     version: int | None = Field(default=None, description="Of the stored object, after 412")
     differences: list[Difference] | None = Field(
