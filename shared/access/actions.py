@@ -68,6 +68,7 @@ BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing", l
 CHECKLIST_WRITE = Action(
     "checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True, live_only=True
 )
+DECISION_READ = Action("decision:read", Permission.AUDIT_READ, "view decisions")
 HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
 INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "view invitations", live_only=True)
 INVITATION_REVOKE = Action(

@@ -50,7 +50,7 @@ def note_allowed(ctx: Ctx | OperatorCtx, action: Action | OperatorAction, reason
     decision = ctx.allowed_actions.get(action.name)
     if decision is None:
         decision_id = new_id(RECORD_PREFIX) if action.writes else ""
-        ctx.allowed_actions[action.name] = AllowedDecision(decision_id, reason)
+        ctx.allowed_actions[action.name] = AllowedDecision(decision_id, now(), reason)
     else:
         decision.reason = reason
 
@@ -70,7 +70,15 @@ def add_operators_allowed(octx: OperatorCtx, ctx: Ctx) -> None:
 
 def _add_records(asked: Ctx | OperatorCtx, ctx: Ctx) -> None:
     ctx.session.add_all(
-        _build_record(ctx, decision.id, name, decision.reason, request_id=ctx.request_id, surface=ctx.surface)
+        _build_record(
+            ctx,
+            decision.id,
+            name,
+            decision.reason,
+            at=decision.at,
+            request_id=ctx.request_id,
+            surface=ctx.surface,
+        )
         for name, decision in asked.allowed_actions.items()
         if decision.id
     )
@@ -95,9 +103,14 @@ def build_refused(
     actor_key = f"{principal.tenant_id}/{principal.actor.id}/{refusal.action}"
     if not _may_record(actor_key, MAX_EQUAL) or not _may_record(principal.tenant_id, MAX_OF_TENANT):
         return None
-    record_id = new_id(RECORD_PREFIX)
     return _build_record(
-        principal, record_id, refusal.action, refusal.reason, request_id=request_id, surface=surface
+        principal,
+        new_id(RECORD_PREFIX),
+        refusal.action,
+        refusal.reason,
+        at=now(),
+        request_id=request_id,
+        surface=surface,
     )
 
 
@@ -115,6 +128,7 @@ def _build_record(
     action: str,
     reason: str,
     *,
+    at: datetime,
     request_id: str,
     surface: Surface,
 ) -> DecisionRecord:
@@ -123,7 +137,7 @@ def _build_record(
     return DecisionRecord(
         tenant_id=principal.tenant_id,
         id=record_id,
-        at=now(),
+        at=at,
         surface=surface,
         actor_type=actor.type,
         actor_id=actor.id,

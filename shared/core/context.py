@@ -7,6 +7,7 @@ type checker refuses to hand one to the other's service. Only `shared.tenancy.en
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -27,9 +28,10 @@ class Actor:
 
 @dataclass(slots=True)
 class AllowedDecision:
-    """What a transaction was allowed. `id`: of its record, "" for what isn't recorded."""
+    """What a transaction was allowed. `id`: of its record, "" for what isn't recorded. `at`: when it first asked."""
 
     id: str
+    at: datetime
     reason: str
 
 

@@ -1,5 +1,6 @@
 """Authorise reading and verifying the audit log. `audit.audit_log` writes it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from shared.core.errors import NotFound
 from shared.core.paging import Page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.jobs import queue
+from shared.tenancy import recorded_decisions
 
 VERIFY_TASK = "tenancy.verify_audit_log"
 VERIFICATION_TOPIC = "audit_verification"  # of open pages that show the progress
@@ -26,6 +28,7 @@ MAX_RETENTION_DAYS = 36_500  # more would be before the earliest date, so it mea
 class AuditLogView:
     events: Page[AuditEvent]
     chain: ChainStatus
+    decision_ids: Mapping[str, str]  # by id of the event: the record of what allowed it, where there is one
 
 
 async def list_events(
@@ -53,7 +56,11 @@ async def view_audit_log(
 ) -> AuditLogView:
     """The same, with the state of the hash chain, for the page."""
     events = await list_events(ctx, event_filter, after=after, limit=limit)
-    return AuditLogView(events=events, chain=await verification.get_status(ctx))
+    return AuditLogView(
+        events=events,
+        chain=await verification.get_status(ctx),
+        decision_ids=await recorded_decisions.find_event_decisions(ctx, events.rows),
+    )
 
 
 async def get_chain_status(ctx: Ctx) -> ChainStatus:

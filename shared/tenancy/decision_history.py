@@ -115,6 +115,13 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
     return AccessSubject(user.name, role.name, role.permissions, role.source_id, state, state_source_id)
 
 
+async def get_job_subject_at(ctx: Ctx, task: str, at: datetime) -> AccessSubject:
+    """Of a job, which has all permissions of its tenant."""
+    state, state_source_id = await _get_state_at(ctx, at)
+    owner = ROLES[OWNER]
+    return AccessSubject(task, owner.name, owner.permissions, state=state, state_source_id=state_source_id)
+
+
 async def get_account_subject_at(ctx: Ctx, service_account_id: str, at: datetime) -> AccessSubject:
     """The same of a service account. Raises NotFound for a time before its last change: nothing records its former roles."""
     account = await service_account_repository.get_account(ctx, service_account_id)

@@ -50,6 +50,7 @@ MODULE = Module(
         actions.AUDIT_EXPORT,
         actions.AUDIT_READ,
         actions.CHECKLIST_WRITE,
+        actions.DECISION_READ,
         actions.HOME_READ,
         actions.INVITATION_READ,
         actions.INVITATION_REVOKE,
@@ -78,6 +79,7 @@ MODULE = Module(
     surfaces={
         "/t/[tenant]/access": actions.ACCESS_READ,
         "/t/[tenant]/audit": actions.AUDIT_READ,
+        "/t/[tenant]/decisions": actions.DECISION_READ,
         "/t/[tenant]/home": actions.HOME_READ,
         "/t/[tenant]/members": actions.MEMBER_READ,
         "/t/[tenant]/notifications": actions.NOTIFICATION_READ,

@@ -107,9 +107,9 @@ def _build_decision(ctx: Ctx, action: Action, explanation: Explanation) -> OwnDe
     if is_scope_missing:
         refusal = build_refusal(Reason.MISSING_SCOPE, action, ctx)
         reason, detail, next_step = Reason.MISSING_SCOPE, refusal.detail, refusal.next_step
-    layers = [_build_layer(line, trace) for line in trace.lines]
+    layers = build_layers(trace)
     if is_scope_missing:
-        layers[0] = _build_scope_layer(layers[0], ctx, detail)
+        layers[0] = build_scope_layer(layers[0], ctx.actor_id, detail)
     return OwnDecision(
         at=explanation.at,
         action=action,
@@ -119,6 +119,11 @@ def _build_decision(ctx: Ctx, action: Action, explanation: Explanation) -> OwnDe
         next_step=next_step,
         layers=layers if has_permission(ctx, actions.ACCESS_READ) else None,
     )
+
+
+def build_layers(trace: DecisionTrace) -> list[DecisionLayer]:
+    """One for each layer, in the order in which they are asked."""
+    return [_build_layer(line, trace) for line in trace.lines]
 
 
 def _build_layer(line: TraceLine, trace: DecisionTrace) -> DecisionLayer:
@@ -132,14 +137,14 @@ def _build_layer(line: TraceLine, trace: DecisionTrace) -> DecisionLayer:
     )
 
 
-def _build_scope_layer(layer: DecisionLayer, ctx: Ctx, detail: str) -> DecisionLayer:
+def build_scope_layer(layer: DecisionLayer, key_id: str, detail: str) -> DecisionLayer:
     """The first layer, where the key lacks what its holder has. `detail`: of the refusal."""
     return DecisionLayer(
         layer=layer.layer,
         question=layer.question,
         verdict=layer.verdict,
         explanation=detail,
-        source_id=ctx.actor_id,
+        source_id=key_id,
         decides=layer.decides,
     )
 

@@ -19,6 +19,7 @@ EVERYBODY = {
 ADMIN = {
     "audit:read",
     "checklist:write",
+    "decision:read",
     "member:invite",
     "member:deactivate",
     "member:remove",

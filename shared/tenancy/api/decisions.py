@@ -1,4 +1,4 @@
-"""Decisions: what this key may do, and why or why not."""
+"""Decisions: what this key may do, why or why not, and what was decided before."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from shared.access import actions
 from shared.access.actions import ACTIONS
 from shared.access.endpoints import ApiCtx, ApiInput, ApiOutput, ApiPage, Endpoint
-from shared.tenancy import own_decisions
+from shared.tenancy import own_decisions, recorded_decisions
+from shared.tenancy.api.parameters import IdText
 
 
 class ActionNeeds(ApiOutput):
@@ -49,6 +50,50 @@ class DecisionAnswer(ApiOutput):
     )
     next_step: str = Field(examples=["Choose a larger plan in Billing."])
     trace: list[TraceLayer] | None = Field(description="One for each layer; null without `access:read`")
+
+
+class RecordedDecision(ApiOutput):
+    """A refusal, or an action that was allowed and wrote something."""
+
+    id: str = Field(examples=["dcn_01jz"])
+    at: datetime
+    surface: Literal["page", "rest", "job", "scim", "cli"] = Field(description="Where it was asked")
+    actor_type: str = Field(examples=["api_key"])
+    actor_id: str = Field(examples=["key_01jz"])
+    holder_id: str = Field(
+        description="Person or service account whose rights were asked, or empty", examples=["usr_ann"]
+    )
+    action: str = Field(examples=["role:create"])
+    allowed: bool = Field(examples=[False])
+    layer: str = Field(description="That decided; empty where it is simply allowed", examples=["permission"])
+    reason: str = Field(description="Stable, for programs", examples=["missing_scope"])
+    plan_version: str = Field(description="At that time", examples=["plv_business_1"])
+    billing_status: str = Field(description="At that time", examples=["active"])
+    request_id: str = Field(examples=["req_01jz"])
+    trace: list[TraceLayer] | None = Field(
+        description="One for each layer, as of that time; null where they can't be computed, as for tokens"
+    )
+
+
+async def get_decision(ctx: ApiCtx, decision_id: IdText) -> RecordedDecision:
+    decision = await recorded_decisions.get(ctx, decision_id)
+    layers = decision.layers
+    return RecordedDecision(
+        id=decision.id,
+        at=decision.at,
+        surface=decision.surface,
+        actor_type=decision.actor_type,
+        actor_id=decision.actor_id,
+        holder_id=decision.holder_id,
+        action=decision.action,
+        allowed=decision.allowed,
+        layer=decision.layer,
+        reason=decision.reason,
+        plan_version=decision.plan_version,
+        billing_status=decision.billing_status,
+        request_id=decision.request_id,
+        trace=None if layers is None else [TraceLayer.model_validate(layer) for layer in layers],
+    )
 
 
 async def list_actions(_: ApiCtx) -> ApiPage[ActionNeeds]:
@@ -97,5 +142,12 @@ ENDPOINTS = [
         action=actions.HOME_READ,
         summary="Ask whether this key may do something, now or at a past time, and why",
         errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/decisions/{decision_id}",
+        handler=get_decision,
+        action=actions.DECISION_READ,
+        summary="Read a recorded decision, with its trace as of its time",
     ),
 ]
