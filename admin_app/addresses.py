@@ -8,6 +8,11 @@ def explain_url(tenant_id: str, person: str, action: str, **more: str) -> str:
     return _with_query("/access", tenant=tenant_id, person=person, action=action, **more)
 
 
+def decision_url(tenant_id: str, decision_id: str) -> str:
+    """Address of /access that shows this recorded decision."""
+    return _with_query("/access", tenant=tenant_id, decision=decision_id)
+
+
 def request_url(tenant_id: str, request_id: str) -> str:
     """Address of the tenant's audit log, filtered by one request."""
     return _with_query(f"/tenants/{tenant_id}", tab="audit", request=request_id)

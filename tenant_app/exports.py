@@ -46,6 +46,7 @@ class ExportRow:
     share: str  # width of the meter
     download_path: str  # "" until it is ready
     expires_at: str
+    decision_id: str  # of what refused it, "" for other problems
 
 
 class ExportsState(PageState, mixin=True):
@@ -107,6 +108,7 @@ def export_row(view: ExportView) -> ExportRow:
         share=f"{view.percent}%",
         download_path=view.download_path,
         expires_at=view.expires_at.isoformat() if view.expires_at else "",
+        decision_id=view.decision_id,
     )
 
 
@@ -141,6 +143,10 @@ def export_item(state: type[ExportsState], row: ExportRow) -> rx.Component:
     words = rx.el.div(
         rx.el.h3(row.title, " ", badge(row.status, row.tone)),
         small(row.note, expiry, class_name="num"),
+        rx.cond(
+            row.decision_id != "",
+            small("Decision ", rx.el.code(row.decision_id, class_name="mono"), class_name="cut-anywhere"),
+        ),
         rx.cond(row.is_open, rx.el.div(meter, class_name="slim")),
         class_name="two",
     )

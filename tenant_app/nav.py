@@ -45,6 +45,7 @@ NAV = {
             visible=is_visible(actions.AUDIT_READ),
             locked=is_locked(actions.AUDIT_READ),
         ),
+        NavLink("Why?", page_href("decisions"), "circle-help", visible=is_allowed(actions.DECISION_READ)),
         NavLink(
             "Reports",
             page_href("reports"),

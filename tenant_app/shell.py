@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import reflex as rx
 
@@ -121,6 +122,11 @@ async def _read_frame(ctx: Ctx) -> FrameData:
 
 def first_letter(name: str) -> str:
     return name.strip()[:1].upper()
+
+
+def decision_path(slug: str, searched: str) -> str:
+    """The address of the page that shows a decision. `searched`: its id, or that of its request."""
+    return f"/t/{slug}/decisions?{urlencode({'id': searched})}"
 
 
 def is_allowed(action: Action) -> Any:

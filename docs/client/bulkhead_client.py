@@ -182,6 +182,7 @@ class Export(TypedDict):
     expected_rows: int
     percent: int
     problem: str
+    decision_id: str | None
     created_at: str
     finished_at: str | None
     file_id: str | None

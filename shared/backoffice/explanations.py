@@ -22,9 +22,10 @@ from shared.entitlements.catalog import PlanOffer
 from shared.entitlements.evaluate import (
     TraceLine,
 )
-from shared.tenancy import decision_history, entry
+from shared.tenancy import decision_history, entry, recorded_decisions
 from shared.tenancy.decision_history import Explanation
 from shared.tenancy.models import MembershipState
+from shared.tenancy.recorded_decisions import RecordedDecision
 
 MAX_PEOPLE = 50  # people to choose from; a larger tenant is searched
 MAX_QUERY_LENGTH = 200
@@ -71,6 +72,7 @@ class AccessView:
     refusals: Sequence[RecentRefusal]  # the latest, newest first
     answer: Explanation | ExplanationComparison | None  # None where nothing was asked, or with a problem
     problem: DomainError | None = None
+    decision: RecordedDecision | None = None  # that was searched for
 
 
 async def list_choices(
@@ -110,8 +112,9 @@ async def view_access(
     at: datetime | None = None,
     before: datetime | None = None,
     plan: str = "",
+    decision_id: str = "",
 ) -> AccessView:
-    """All that the page about a tenant's access shows, in one visit.
+    """All that the page about a tenant's access shows, in one visit. `decision_id`: of a decision to show, or its request.
 
     `action`: "" where nothing is asked yet. `before`: an earlier time to compare with. A question that cannot be
     answered is the view's `problem`. Raises NotFound for an unknown tenant.
@@ -122,7 +125,10 @@ async def view_access(
         refusals = await recent_refusals.find_refusals(ctx)
         answer: Explanation | ExplanationComparison | None = None
         problem: DomainError | None = None
+        decision: RecordedDecision | None = None
         try:
+            if decision_id:
+                decision = (await recorded_decisions.search_records(ctx, decision_id)).decision
             if action and before is not None:
                 answer = await _compare_in_tenant(ctx, user_id, _require_action(action), before, at)
             elif action:
@@ -131,7 +137,9 @@ async def view_access(
                 )
         except (Invalid, NotFound) as error:
             problem = error
-        return AccessView(choices=choices, refusals=refusals, answer=answer, problem=problem)
+        return AccessView(
+            choices=choices, refusals=refusals, answer=answer, problem=problem, decision=decision
+        )
 
 
 async def explain_access(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.access import actions, decision_counts, policy
+from shared.access import actions, decision_counts, decision_records, policy
 from shared.access.actions import ACTIONS
 from shared.backoffice import history_repository as repository
 from shared.core.context import Ctx, OperatorCtx
@@ -31,18 +31,19 @@ class RecentRefusal:
     count: int
     at: datetime
     request_id: str
+    decision_id: str = ""  # of one refusal, "" for counts
 
 
 async def list_recent(
     octx: OperatorCtx, tenant_id: str, *, action: str = "", request_id: str = "", limit: int = 20
 ) -> Sequence[RecentRefusal]:
-    """Newest first. Raises Invalid for an unknown action, NotFound."""
+    """Newest first. `request_id`: of a request or of a decision. Raises Invalid for an unknown action, NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     if action and action not in ACTIONS:
         raise Invalid("This action doesn't exist.", "Choose one from the list.")
     searched_request_id = request_id.strip()
     if len(searched_request_id) > MAX_SEARCH_LENGTH or "\0" in searched_request_id:
-        raise Invalid("This isn't a request ID.", "Copy it again. It starts with req_.")
+        raise Invalid("This isn't a request ID.", "Copy it again. It starts with req_ or dcn_.")
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
         return await find_refusals(ctx, action=action, request_id=searched_request_id, limit=limit)
 
@@ -51,6 +52,8 @@ async def find_refusals(
     ctx: Ctx, *, action: str = "", request_id: str = "", limit: int = 20
 ) -> Sequence[RecentRefusal]:
     """The caller checks the permission."""
+    if request_id and (recorded := await _find_recorded(ctx, request_id, limit=limit)):
+        return recorded
     rows = await decision_counts.list_refusals(
         ctx, action=action, request_id=request_id, limit=clamp_limit(limit)
     )
@@ -71,4 +74,33 @@ async def find_refusals(
             row.request_id,
         )
         for row in rows
+    ]
+
+
+async def _find_recorded(ctx: Ctx, searched_id: str, *, limit: int) -> Sequence[RecentRefusal]:
+    """By the id of a decision or a request. What was allowed is included where it is searched for by its own id."""
+    record = await decision_records.find_record(ctx, searched_id)
+    records = [record] if record is not None else []
+    if record is None:
+        records = [
+            each for each in await decision_records.list_of_requests(ctx, [searched_id]) if not each.allowed
+        ]
+    names = await repository.list_user_names(ctx, sorted({each.holder_id for each in records}))
+    _, catalog = await assignments.get_snapshot(ctx)
+    plan_names = {version_id: offer.name for version_id, offer in catalog.offers.items()}
+    return [
+        RecentRefusal(
+            each.id,
+            each.action,
+            ACTIONS[each.action].description if each.action in ACTIONS else each.action,
+            each.reason,
+            each.holder_id if each.holder_id in names else "",
+            names.get(each.holder_id, each.actor_id),
+            plan_names.get(each.plan_version, each.plan_version),
+            1,
+            each.at,
+            each.request_id,
+            each.id,
+        )
+        for each in records[:limit]
     ]

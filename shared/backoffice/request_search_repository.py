@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access.models import DecisionCount
+from shared.access.models import DecisionCount, DecisionRecord
 from shared.access.refusal_codes import ALLOWED_REASONS
 from shared.audit.models import BugReport, OperatorEvent, SecurityEvent
 from shared.billing.models import BillingEvent
@@ -23,6 +23,17 @@ async def list_refusals(session: AsyncSession, request_id: str, limit: int) -> S
         col(DecisionCount.reason).not_in(sorted(ALLOWED_REASONS)),
     )
     return (await session.exec(statement.order_by(col(DecisionCount.at).desc()).limit(limit))).all()
+
+
+async def find_request_of_decision(session: AsyncSession, decision_id: str) -> str:
+    """The id of its request; "" for an unknown decision."""
+    statement = select(DecisionRecord.request_id).where(DecisionRecord.id == decision_id).limit(1)
+    return (await session.exec(statement)).first() or ""
+
+
+async def list_decisions(session: AsyncSession, request_id: str, limit: int) -> Sequence[DecisionRecord]:
+    statement = select(DecisionRecord).where(DecisionRecord.request_id == request_id)
+    return (await session.exec(statement.order_by(col(DecisionRecord.id).desc()).limit(limit))).all()
 
 
 async def list_syncs(session: AsyncSession, request_id: str, limit: int) -> Sequence[BillingEvent]:

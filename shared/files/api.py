@@ -76,6 +76,9 @@ class Export(ApiOutput):
     expected_rows: int = Field(description="As counted at the start", examples=[1200])
     percent: int = Field(examples=[41])
     problem: str = Field(description="Why it failed, and what to do next", examples=[""])
+    decision_id: str | None = Field(
+        description="The record of what refused it, for GET /decisions/{decision_id}", examples=["dcn_01jz"]
+    )
     created_at: datetime
     finished_at: datetime | None
     file_id: str | None = Field(description="Once it is ready", examples=["fil_01jz"])
@@ -133,6 +136,7 @@ def _show(view: ExportView) -> Export:
         expected_rows=view.expected_rows,
         percent=view.percent,
         problem=view.problem,
+        decision_id=view.decision_id or None,
         created_at=view.created_at,
         finished_at=view.finished_at,
         file_id=view.file_id or None,

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from shared.access import policy
+from shared.access import decision_counts, policy
 from shared.access.file_kinds import EXPORT_KINDS, ExportKind, ExportRow
+from shared.access.refusal_codes import Reason
+from shared.access.refusal_messages import build_refusal
 from shared.core import log, rows
-from shared.core.context import Ctx
+from shared.core.context import Actor, Ctx, Rights
 from shared.core.db import now
-from shared.core.errors import DomainError, Unavailable
+from shared.core.errors import DomainError, Refused, Unavailable
 from shared.core.paging import Page
 from shared.core.plurals import plural
 from shared.files import exports, files, storage_registry
@@ -44,6 +46,16 @@ class Requester:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FormerMember:
+    """Who asked, and no longer has access."""
+
+    tenant_id: str
+    actor: Actor
+    holder_id: str
+    rights: Rights
+
+
 async def run(job: ExternalJob, export_id: str) -> None:
     """Does nothing for an export that has ended. Raises what the storage raises while it is away, so that the job is retried."""
     requester = None
@@ -61,7 +73,7 @@ async def run(job: ExternalJob, export_id: str) -> None:
     except DomainError as refusal:
         if requester is None:
             raise
-        await _fail(job, export_id, refusal)
+        await _fail(requester, export_id, refusal)
 
 
 async def _start(job: ExternalJob, export_id: str) -> tuple[Requester, ExportJob, ExportKind]:
@@ -183,17 +195,33 @@ async def _notify_ready(ctx: Ctx, export: ExportJob, file: StoredFile) -> None:
     )
 
 
-async def _fail(job: ExternalJob, export_id: str, refusal: DomainError) -> None:
+async def _fail(requester: Requester, export_id: str, refusal: DomainError) -> None:
     """Record why. Nothing is stored."""
-    async with entry.enter_job(job.tenant_id, exports.RUN_TASK, job.request_id) as ctx:
+    async with entry.enter_job(requester.tenant_id, exports.RUN_TASK, requester.request_id) as ctx:
         export = await rows.lock(ctx, ExportJob, export_id)
         if export is None or export.state not in OPEN_STATES:
             return
         log.bind_logger(ctx, __name__).warning("export_failed", reason=refusal.reason)
         export.state, export.finished_at = ExportState.FAILED, now()
         export.problem = f"{refusal.detail} {refusal.next_step}".strip()
+        if isinstance(refusal, Refused):
+            export.decision_id = refusal.decision_id or await _record_ended_access(ctx, requester, export)
         ctx.session.add(export)
         await exports.publish_change(ctx, export)
+
+
+async def _record_ended_access(ctx: Ctx, requester: Requester, export: ExportJob) -> str:
+    """For a requester who could not even enter, such as a former member. Returns the id of the record."""
+    refusal = build_refusal(Reason.MISSING_PERMISSION, EXPORT_CREATE)
+    actor_id = requester.key_id or requester.holder_id
+    principal = _FormerMember(
+        tenant_id=ctx.tenant_id,
+        actor=Actor("api_key" if requester.key_id else "user", actor_id, export.created_by_name),
+        holder_id=requester.holder_id,
+        rights=ctx.rights,
+    )
+    await decision_counts.record_refused(principal, refusal, requester.request_id, surface="job")
+    return refusal.decision_id
 
 
 async def _lock_open_export(ctx: Ctx, export_id: str) -> ExportJob:

@@ -32,6 +32,7 @@ class ExportView:
     expected_rows: int
     percent: int  # of the expected rows; 100 only when it is ready
     problem: str  # why it failed
+    decision_id: str  # of what refused it, "" for other problems
     created_at: datetime
     finished_at: datetime | None
     file_id: str  # "" until it is ready
@@ -134,6 +135,7 @@ def _build_view(ctx: Ctx, export: ExportJob, file: StoredFile | None) -> ExportV
         expected_rows=export.expected_rows,
         percent=100 if export.state is ExportState.READY else percent,
         problem=export.problem,
+        decision_id=export.decision_id,
         created_at=export.created_at,
         finished_at=export.finished_at,
         file_id=file.id if is_ready and file is not None else "",

@@ -66,6 +66,7 @@ class ExportJob(TenantRow, table=True):
     expected_rows: int = Field(default=0, sa_type=BigInteger)  # as counted at the start
     file_id: str | None = None
     problem: str = ""  # why it failed, and what to do next
+    decision_id: str = ""  # of the record that says what refused it
     owner_id: str  # person or service account who asked for it
     key_id: str = ""  # the API key that asked, "" without one
     created_by_name: str

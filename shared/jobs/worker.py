@@ -80,11 +80,19 @@ class TenantSuspended(Exception):
     """The tenant is suspended. Its jobs are retried without a limit of attempts."""
 
 
+class JobSkipped(Exception):
+    """A decision refused what the job does. It is not tried again; operators see why, and the id of the decision."""
+
+    def __init__(self, refusal: Refused) -> None:
+        decision = f"decision {refusal.decision_id}, " if refusal.decision_id else ""
+        super().__init__(f"{decision}{refusal.action} {refusal.reason}: {refusal.detail}")
+
+
 class JobRetryPolicy(RetryStrategy):
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         if isinstance(exception, TenantSuspended):
             return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
-        if isinstance(exception, ForgedJob):
+        if isinstance(exception, ForgedJob | JobSkipped):
             return None
         return super().get_retry_decision(exception=exception, job=job)
 
@@ -99,7 +107,7 @@ class MailRetryPolicy(BaseRetryStrategy):
         if isinstance(exception, TenantSuspended):
             return RetryDecision(retry_in={"minutes": SUSPENDED_RETRY_MINUTES})
         waited = sum(self.wait_after(attempt) for attempt in range(job.attempts))
-        if isinstance(exception, MailRejected | ForgedJob) or waited >= self.total_seconds:
+        if isinstance(exception, MailRejected | ForgedJob | JobSkipped) or waited >= self.total_seconds:
             return None
         return RetryDecision(retry_in={"seconds": self.wait_after(job.attempts)})
 
@@ -251,6 +259,9 @@ def _wrap_tenant_handler(name: str, handler: Handler, enter_job: EnterJob) -> Ha
             else:
                 await transaction_retries.repeat_on_conflict(attempt)
         except Refused as refusal:
+            if refusal.action:
+                logger.warning("job_skipped", reason=refusal.reason, decision_id=refusal.decision_id)
+                raise JobSkipped(refusal) from None
             if entered or refusal.reason not in INACTIVE_TENANT_REASONS:
                 raise
             logger.warning("job_not_begun", reason=refusal.reason)

@@ -6,6 +6,7 @@ import reflex as rx
 
 from shared.access.actions import ACTIONS
 from shared.access.refusal_codes import PAYABLE_REASONS
+from shared.core import request_ids
 from shared.core.errors import DomainError, Refused
 from shared.core.plurals import join_names
 from shared.entitlements.features import FEATURES
@@ -32,10 +33,14 @@ class Admission(rx.State):
     next_step: str = ""
     upsell: Upsell = Upsell()  # where paying would help
     error_id: str = ""  # request id of a load that failed
+    decision_id: str = ""  # of the refusal, "" where none was recorded
+    request_id: str = ""  # of that refusal
 
     def _set_message(self, refusal: DomainError | None = None, *, error_id: str = "") -> None:
         self.refusal, self.next_step = (refusal.detail, refusal.next_step) if refusal else ("", "")
         self.upsell, self.error_id = upsell_for(refusal), error_id
+        self.decision_id = refusal.decision_id if isinstance(refusal, Refused) else ""
+        self.request_id = request_ids.current() if self.decision_id else ""
 
 
 def upsell_for(refusal: DomainError | None) -> Upsell:

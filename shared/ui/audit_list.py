@@ -1,7 +1,7 @@
 """The list of audit events, in both apps."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import reflex as rx
@@ -12,6 +12,7 @@ from shared.ui.banners import local_time
 from shared.ui.controls import icon
 from shared.ui.decision_trace import Change, change_list, list_changes
 from shared.ui.panels import small, strong
+from shared.ui.shell import link
 from shared.ui.tables import avatar, badge, initials_of
 
 SUBJECT_KEYS = (
@@ -44,12 +45,30 @@ class EventRow:
     action: str
     request_id: str
     changes: list[Change] = field(default_factory=list)
+    decision_id: str = ""  # of what allowed it, "" where that isn't recorded
+    decision_url: str = ""
 
 
-def event_rows(events: Any, names: Mapping[str, str] | None = None) -> list[EventRow]:
-    """`names`: of tenants by id, where one list shows events of several."""
-    return [
+def event_rows(
+    events: Any,
+    names: Mapping[str, str] | None = None,
+    *,
+    decision_ids: Mapping[str, str] | None = None,
+    decision_url: Callable[[str], str] = str,
+) -> list[EventRow]:
+    """`names`: of tenants by id, where one list shows events of several.
+
+    `decision_ids`: by id of the event. `decision_url`: the address of a decision's page, by its id.
+    """
+    rows = [
         _event_row(event, names.get(event.tenant_id, event.tenant_id) if names else "") for event in events
+    ]
+    decision_ids = decision_ids or {}
+    return [
+        replace(row, decision_id=decision_id, decision_url=decision_url(decision_id))
+        if (decision_id := decision_ids.get(row.id, ""))
+        else row
+        for row in rows
     ]
 
 
@@ -113,8 +132,16 @@ def event_item(row: Any) -> rx.Component:
         rx.cond(row.subject != "", rx.fragment(" ", strong(row.subject))),
         visit,
     )
+    decision_code = rx.el.code(row.decision_id, class_name="mono")
     context = small(
-        row.context, " · ", rx.el.code(row.request_id, class_name="mono"), class_name="num cut-anywhere"
+        row.context,
+        " · ",
+        rx.el.code(row.request_id, class_name="mono"),
+        rx.cond(
+            row.decision_id != "",
+            rx.fragment(" · ", link(decision_code, row.decision_url, class_name="plain-link")),
+        ),
+        class_name="num cut-anywhere",
     )
     return rx.el.li(
         avatar(row.initials),

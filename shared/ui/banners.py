@@ -115,14 +115,32 @@ def error_state(
     )
 
 
-def refusal_notice(detail: Any, next_step: Any, action: rx.Component) -> rx.Component:
+def refusal_notice(
+    detail: Any, next_step: Any, action: rx.Component, reference: rx.Component
+) -> rx.Component:
     """In place of a page that this person can't open: what happened, and where to go instead."""
     return rx.el.div(
         icon("lock"),
         rx.el.h2(detail),
         rx.el.p(next_step),
         action,
+        reference,
         class_name="empty",
         role="alert",
         data_testid="refusal",
+    )
+
+
+def decision_reference(decision_id: Any, request_id: Any) -> rx.Component:
+    """The ids of a refusal, with a button that copies the first. Nothing where it was not recorded."""
+    words = rx.el.span(
+        "Decision ",
+        rx.el.code(decision_id, class_name="mono"),
+        " · Reference ",
+        rx.el.code(request_id, class_name="mono"),
+        class_name="small muted cut-anywhere",
+    )
+    copy = icon_button("Copy decision ID", "copy", on_click=rx.set_clipboard(decision_id))
+    return rx.cond(
+        decision_id != "", rx.el.div(words, copy, class_name="row", data_testid="decision-reference")
     )

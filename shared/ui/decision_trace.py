@@ -1,5 +1,6 @@
 """A decision layer by layer, and a change with its values before and after."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from shared.access.decision import Decision
 from shared.access.refusal_codes import Reason
 from shared.entitlements import explain
 from shared.entitlements.evaluate import DecisionTrace, TraceLine, Verdict
+from shared.tenancy.own_decisions import DecisionLayer
 from shared.ui.controls import icon
 from shared.ui.panels import small, strong
 
@@ -70,6 +72,21 @@ def trace_row(line: TraceLine, trace: DecisionTrace, *, decides: bool = False) -
         verdict=line.verdict.value,
         decides=decides,
     )
+
+
+def layer_rows(layers: Sequence[DecisionLayer]) -> list[TraceRow]:
+    return [
+        TraceRow(
+            layer=layer.layer,
+            question=layer.question,
+            answer=ANSWER_LABELS[Verdict(layer.verdict)],
+            explanation=layer.explanation,
+            source=layer.source_id,
+            verdict=layer.verdict,
+            decides=layer.decides,
+        )
+        for layer in layers
+    ]
 
 
 def describe_outcome(decision: Decision, detail: str, next_step: str) -> DecisionOutcome:

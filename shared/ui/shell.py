@@ -6,7 +6,7 @@ from typing import Any
 import reflex as rx
 from reflex_components_core.react_router.dom import ReactRouterLink
 
-from shared.ui.banners import connection_notice, error_state, refusal_notice
+from shared.ui.banners import connection_notice, decision_reference, error_state, refusal_notice
 from shared.ui.controls import button, icon
 from shared.ui.menus import MenuContext, organisation_switcher, sign_out_form, user_menu
 from shared.ui.panels import panel
@@ -166,13 +166,12 @@ def _page_content(
 ) -> rx.Component:
     """The page, or why it is not shown."""
     home_link = rx.el.a("Go to Home", href="/", class_name="btn")
+    reference = decision_reference(admission.decision_id, admission.request_id)
+    upsell = upsell_panel(admission.refusal, admission.upsell, upsell_action)
+    notice = refusal_notice(admission.refusal, admission.next_step, home_link, reference)
     refused = rx.fragment(
         page_header(current),
-        rx.cond(
-            admission.upsell.feature != "",
-            upsell_panel(admission.refusal, admission.upsell, upsell_action),
-            panel(refusal_notice(admission.refusal, admission.next_step, home_link), name=current),
-        ),
+        rx.cond(admission.upsell.feature != "", rx.fragment(upsell, reference), panel(notice, name=current)),
     )
     retry_button = button("Try again", glyph="rotate-cw", **({} if retry is None else {"on_click": retry}))
     broken = error_state(

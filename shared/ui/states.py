@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 
 import reflex as rx
 from reflex.event import EventSpec
+from reflex_components_sonner.toast import ToastAction
 
-from shared.core import db, live_events, log, rate_limits
+from shared.core import db, live_events, log, rate_limits, request_ids
 from shared.core.context import Ctx, OperatorCtx
-from shared.core.errors import DomainError
+from shared.core.errors import DomainError, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.tenancy import entry
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
@@ -130,9 +131,9 @@ def show_refusal(exception: Exception) -> EventSpec:
 
     An unexpected error is reported, and the toast has its reference. Raised again, it would show nothing at all.
     """
+    request_id = event_requests.resume()
     if isinstance(exception, DomainError):
         return refusal_toast(exception)
-    request_id = event_requests.resume()
     if refusal := db.to_refusal(exception):
         log.report_outage(exception, request_id=request_id)
         return refusal_toast(refusal)
@@ -145,5 +146,15 @@ def show_refusal(exception: Exception) -> EventSpec:
 
 
 def refusal_toast(refusal: DomainError) -> EventSpec:
-    """Long enough to read twice; people read an error slower than a success."""
-    return rx.toast.error(refusal.detail, description=refusal.next_step, duration=8_000)
+    """Long enough to read twice; people read an error slower than a success.
+
+    With the ids of the recorded decision and of the request, and a button that copies the first.
+    """
+    if not isinstance(refusal, Refused) or not refusal.decision_id:
+        return rx.toast.error(refusal.detail, description=refusal.next_step, duration=8_000)
+    return rx.toast.error(
+        refusal.detail,
+        description=f"{refusal.next_step} Decision: {refusal.decision_id}. Reference: {request_ids.current()}",
+        action=ToastAction(label="Copy decision ID", on_click=rx.set_clipboard(refusal.decision_id)),
+        duration=10_000,
+    )

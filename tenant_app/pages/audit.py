@@ -29,7 +29,7 @@ from shared.ui.shell import page_header
 from shared.ui.tables import has_items
 from tenant_app.exports import ExportsState, export_list, export_menu
 from tenant_app.frame import page
-from tenant_app.shell import PageState
+from tenant_app.shell import PageState, decision_path
 
 ShortText = Annotated[str, StringConstraints(max_length=120)]
 PAGE_SIZE = 50
@@ -79,7 +79,7 @@ class AuditState(ExportsState, ListState, PageState):
     async def load(self) -> None:
         async with self._open_page(AuditState.load, *TOPICS, own_topics=("exports",)) as ctx:
             view, exports = await self._read(ctx), await self._read_exports(ctx)
-        self._show(view)
+        self._show(view, ctx.slug)
         self._show_exports(exports)
 
     def _export_filter(self) -> Mapping[str, str]:
@@ -88,8 +88,12 @@ class AuditState(ExportsState, ListState, PageState):
     async def _read(self, ctx: Ctx) -> AuditLogView:
         return await audit_reader.view_audit_log(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
 
-    def _show(self, view: AuditLogView) -> None:
-        self.rows = event_rows(view.events.rows)
+    def _show(self, view: AuditLogView, slug: str) -> None:
+        self.rows = event_rows(
+            view.events.rows,
+            decision_ids=view.decision_ids,
+            decision_url=lambda decision_id: decision_path(slug, decision_id),
+        )
         self._show_page(view.events, "event")
         self._show_chain(view.chain)
         self.filtered = self._filter != AuditFilter()
@@ -123,7 +127,7 @@ class AuditState(ExportsState, ListState, PageState):
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
             view = await self._read(ctx)
-        self._show(view)
+        self._show(view, ctx.slug)
 
     async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
         await self._show_first_page(_filter=event_filter, _filter_values=filter_values)

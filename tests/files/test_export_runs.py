@@ -17,9 +17,10 @@ from shared.files.storage import StorageUnavailable
 from shared.jobs.lanes import Lane, lane_of_task
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import exports as tenancy_exports
-from shared.tenancy import members, notifications, service_accounts
+from shared.tenancy import members, notifications, recorded_decisions, service_accounts
 from shared.tenancy.models import Membership
-from tests.conftest import Cast
+from shared.tenancy.recorded_decisions import RecordedDecision
+from tests.conftest import Cast, Person
 from tests.support import api_clients, database, factories, workers
 from tests.support.exports import download, export, export_rows, read, run, start
 from tests.support.s3_stand_in import run_bucket
@@ -121,6 +122,11 @@ async def test_member_who_is_removed_in_the_middle_gets_nothing(
     assert list_stored(cast) == []
 
 
+async def get_decision(person: Person, decision_id: str) -> RecordedDecision:
+    async with person.ctx() as ctx:
+        return await recorded_decisions.get(ctx, decision_id)
+
+
 async def test_plan_that_ends_in_the_middle_ends_the_export(
     cast: Cast, after_first_batch: Callable[[Any], None]
 ) -> None:
@@ -129,6 +135,12 @@ async def test_plan_that_ends_in_the_middle_ends_the_export(
     failed = await run(cast.ann, started.id)
     assert failed.state is ExportState.FAILED
     assert "Starter doesn't include CSV export." in failed.problem
+    decision = await get_decision(cast.ann, failed.decision_id)
+    assert (decision.reason, decision.surface, decision.actor_id) == (
+        "not_in_plan",
+        "job",
+        cast.ann.user_id,
+    )
 
 
 async def test_export_of_a_revoked_key_gets_nothing(cast: Cast) -> None:
@@ -140,6 +152,12 @@ async def test_export_of_a_revoked_key_gets_nothing(cast: Cast) -> None:
     failed = await run(cast.ann, created["id"])
     assert failed.state is ExportState.FAILED
     assert "no longer has access" in failed.problem
+    decision = await get_decision(cast.ann, failed.decision_id)
+    assert (decision.actor_type, decision.actor_id, decision.action) == (
+        "api_key",
+        program.key_id,
+        "export:create",
+    )
 
 
 async def test_cancelled_export_stops_and_stores_nothing(

@@ -7,12 +7,13 @@ import psycopg
 import pytest
 from procrastinate import RetryStrategy
 
+from shared.access import actions, policy
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.jobs import queue, worker
-from shared.tenancy import entry, notifications, onboarding_checklist
+from shared.tenancy import entry, notifications, onboarding_checklist, recorded_decisions
 from shared.tenancy.models import TenantState
 from tests.conftest import Cast, Person
 from tests.support import example_tasks, workers
@@ -134,6 +135,28 @@ async def test_job_that_is_refused_fails(cast: Cast, empty_queue: str) -> None:
     work = worker._wrap_tenant_handler("tests.refuse", refuse, entry.enter_job)
     with pytest.raises(Refused):
         await work(tenant_id=cast.acme, request_id="req_1")
+
+
+async def test_job_that_a_decision_refuses_is_skipped_with_the_reason_and_the_decision(
+    cast: Cast, empty_queue: str
+) -> None:
+    attempts = list[str]()
+
+    async def refuse(ctx: Ctx) -> None:
+        attempts.append(ctx.request_id)
+        policy.require(ctx, actions.ROLE_CREATE, obstacle="It is too late.")
+
+    async with cast.ann.ctx() as ctx:
+        await queue.put(ctx, "tests.refuse")
+    await workers.run_due_jobs({"tests.refuse": refuse})
+    assert (workers.list_jobs(empty_queue), len(attempts)) == ([("tests.refuse", "failed")], 1)
+    async with cast.olga.octx() as octx:
+        (job,) = (await tenant_directory.list_jobs(octx, "failed")).page.rows
+    async with cast.ann.ctx() as reader:
+        found = await recorded_decisions.search(reader, ctx.request_id)
+    decision = found.decision
+    assert (decision.actor_type, decision.actor_id, decision.surface) == ("job", "tests.refuse", "job")
+    assert job.error.startswith(f"JobSkipped: decision {decision.id}, role:create object_state: ")
 
 
 async def test_jobs_of_one_tenant_run_in_sequence_beside_other_tenants(cast: Cast, empty_queue: str) -> None:

@@ -161,11 +161,11 @@ def refusals_panel() -> rx.Component:
     )
     no_refusals = rx.cond(
         AccessState.request != "",
-        empty_state("No denials in this request", "Ids begin with req_.", glyph="search-x"),
+        empty_state("No denials found", "IDs begin with dcn_ or req_.", glyph="search-x"),
         empty_state("No recent denials", "Recent denials appear here.", glyph="shield-check"),
     )
     search_field = search_input(
-        "Find a request, req_…",
+        "Find a decision or request, dcn_… or req_…",
         on_change=AccessState.search_refusals.debounce(200),
         max_length=recent_refusals.MAX_SEARCH_LENGTH,
     )

@@ -8,6 +8,7 @@ from pydantic import StringConstraints
 from shared.access.actions import ACTIONS
 from shared.core.errors import Invalid
 from shared.core.ids import is_id
+from shared.tenancy import recorded_decisions
 from shared.ui.forms import Form, parse_datetime
 
 ShortText = Annotated[str, StringConstraints(max_length=120)]
@@ -22,6 +23,7 @@ class ExplainQuestion(Form):
     at: ShortText = ""
     before: ShortText = ""
     plan: ShortText = ""
+    decision: ShortText = ""
 
     def check(self) -> None:
         """Raises Invalid for unusable values."""
@@ -31,6 +33,8 @@ class ExplainQuestion(Form):
             raise Invalid("The URL contains no valid person.", "Choose one from the list.")
         if self.action and self.action not in ACTIONS:
             raise Invalid("The URL contains an unknown action.", "Choose one from the list.")
+        if self.decision:
+            recorded_decisions.parse_search(self.decision)
         self.parse_times()
 
     def parse_times(self) -> tuple[datetime | None, datetime | None]:

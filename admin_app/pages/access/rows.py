@@ -103,7 +103,6 @@ def cause_row(cause: Cause, tenant_id: str) -> CauseRow:
 
 
 def recent_refusal_row(refusal: RecentRefusal, tenant_id: str) -> RecentRefusalRow:
-    at = refusal.at.isoformat().replace("+00:00", "Z")
     return RecentRefusalRow(
         id=refusal.id,
         action_text=f"{refusal.action_text[:1].upper()}{refusal.action_text[1:]}"
@@ -116,7 +115,15 @@ def recent_refusal_row(refusal: RecentRefusal, tenant_id: str) -> RecentRefusalR
         at=refusal.at.isoformat(),
         request_id=refusal.request_id,
         audit_url=addresses.request_url(tenant_id, refusal.request_id),
-        explain_url=addresses.explain_url(tenant_id, refusal.user_id, refusal.action, at=at)
-        if refusal.user_id and refusal.action in ACTIONS
-        else "",
+        explain_url=_explain_url(refusal, tenant_id),
     )
+
+
+def _explain_url(refusal: RecentRefusal, tenant_id: str) -> str:
+    """ "" where nothing can be explained, as for an internal error."""
+    if refusal.decision_id:
+        return addresses.decision_url(tenant_id, refusal.decision_id)
+    if not refusal.user_id or refusal.action not in ACTIONS:
+        return ""
+    at = refusal.at.isoformat().replace("+00:00", "Z")
+    return addresses.explain_url(tenant_id, refusal.user_id, refusal.action, at=at)

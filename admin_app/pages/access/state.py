@@ -25,6 +25,7 @@ from shared.tenancy.decision_history import PERSON_WITHOUT_ROLE, Explanation
 from shared.ui.authorize import needs
 from shared.ui.forms import parse_line
 from shared.ui.live_updates import ALL_TENANTS
+from shared.ui.recorded_decision import DecisionRow, decision_row
 
 NOBODY_CHOICE = ("", PERSON_WITHOUT_ROLE)
 OWN_PLAN_CHOICE = ("", "Current plan")
@@ -59,6 +60,7 @@ class AccessState(PageState):
     permalink: str = ""
     refusal_rows: list[RecentRefusalRow] = []
     request: str = ""  # the request whose refusals are shown
+    decision: DecisionRow = DecisionRow()  # that was searched for
 
     def _read_question(self) -> ExplainQuestion:
         """The question in the page's address. Unknown query parameters are ignored. Raises Invalid."""
@@ -106,6 +108,7 @@ class AccessState(PageState):
             at=at,
             before=before,
             plan=question.plan,
+            decision_id=question.decision,
         )
 
     async def _find_tenants(self, octx: OperatorCtx, query: str) -> list[TenantChoiceRow]:
@@ -157,6 +160,7 @@ class AccessState(PageState):
 
     def _show_answer(self, question: ExplainQuestion, view: AccessView | None) -> None:
         answer = view.answer if view else None
+        self.decision = decision_row(view.decision) if view and view.decision else DecisionRow()
         self.has_answer, self.changed_layers, self.earlier_answer, self.answer = (
             answer is not None,
             [],

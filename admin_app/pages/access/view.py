@@ -15,6 +15,7 @@ from shared.access.actions import ACTIONS
 from shared.ui.banners import banner, empty_state, skeleton_rows
 from shared.ui.controls import button, datetime_input, form_field, search_input
 from shared.ui.panels import panel, small, text_with_note
+from shared.ui.recorded_decision import decision_panel
 from shared.ui.shell import link, page_header
 from shared.ui.tables import has_items
 
@@ -118,7 +119,11 @@ def access_page() -> rx.Component:
         ),
     )
     tenant_content = rx.el.div(
-        question_panel(), rx.cond(state.has_answer, answer_panel()), refusals_panel(), class_name="stack"
+        rx.cond(state.decision.id != "", decision_panel(state.decision)),
+        question_panel(),
+        rx.cond(state.has_answer, answer_panel()),
+        refusals_panel(),
+        class_name="stack",
     )
     content = rx.cond(state.tenant_id != "", tenant_content, tenant_picker())
     return page(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from admin_app import addresses, labels
 from shared.access import decision_counts
 from shared.access.actions import ACTIONS
-from shared.access.models import DecisionCount
+from shared.access.models import DecisionCount, DecisionRecord
 from shared.audit.event_types import AuditObject, AuditText, OperatorAuditAction
 from shared.audit.models import BugReport, OperatorEvent, SecurityEvent
 from shared.backoffice.request_search import RequestFindings
@@ -65,8 +65,15 @@ def finding_rows(findings: RequestFindings) -> list[FindingRow]:
         for refusal in findings.refusals
         if not (findings.bugs and refusal.reason == decision_counts.ERROR_REASON)
     ]
+    recorded = {(each.tenant_id, each.actor_id, each.action, each.reason) for each in findings.decisions}
+    counted = [
+        refusal
+        for refusal in counted
+        if (refusal.tenant_id, refusal.actor_id, refusal.action, refusal.reason) not in recorded
+    ]
     rows = [
         *map(_bug_row, findings.bugs),
+        *(_decision_row(each, names.get(each.tenant_id, each.tenant_id)) for each in findings.decisions),
         *(_refusal_row(refusal, names.get(refusal.tenant_id, refusal.tenant_id)) for refusal in counted),
         *(_job_row(job, names.get(job.tenant_id, job.tenant_id)) for job in findings.jobs),
         *(_sync_row(sync, names.get(sync.tenant_id, sync.tenant_id)) for sync in findings.syncs),
@@ -79,6 +86,19 @@ def finding_rows(findings: RequestFindings) -> list[FindingRow]:
 def _bug_row(bug: BugReport) -> FindingRow:
     note = _join(f"{bug.problem} in the {bug.process}", bug.place)
     return FindingRow(id=bug.id, at=bug.at.isoformat(), title="Unexpected error", note=note)
+
+
+def _decision_row(record: DecisionRecord, tenant_name: str) -> FindingRow:
+    action = ACTIONS.get(record.action)
+    verb = "Allowed" if record.allowed else "Refused"
+    reason = labels.REFUSAL_LABELS.get(record.reason, record.reason.replace("_", " "))
+    return FindingRow(
+        id=record.id,
+        at=record.at.isoformat(),
+        title=f"{verb} to {action.description if action else record.action}",
+        note=_join(tenant_name, reason, record.actor_id, record.id),
+        url=addresses.decision_url(record.tenant_id, record.id),
+    )
 
 
 def _refusal_row(refusal: DecisionCount, tenant_name: str) -> FindingRow:

@@ -1,5 +1,6 @@
 """State of /audit."""
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -67,7 +68,8 @@ class AuditPageState(VisitState, ListState, PageState):
     @needs(actions.OP_AUDIT_READ_ALL, page=True)
     async def load(self) -> Any:
         async with self._open_page(AuditPageState.load) as octx:
-            events, findings = await self._read(octx), await self._find(octx)
+            findings = await self._find(octx)
+            events = await self._read(octx)
         self._show(events, findings)
         return OperatorEventsState.load if self.tab == "operators" else None
 
@@ -85,7 +87,10 @@ class AuditPageState(VisitState, ListState, PageState):
         reason = self._current_reason()
         if not reason or not self._filter.request_id or self.tab != "tenants" or self._cursor():
             return None
-        return await request_search.find_request(octx, reason, self._filter.request_id)
+        findings = await request_search.find_request(octx, reason, self._filter.request_id)
+        if findings.request_id:  # the request of a decision that was searched for
+            self._filter = replace(self._filter, request_id=findings.request_id)
+        return findings
 
     def _show(self, events: NamedEvents | None, findings: RequestFindings | None) -> None:
         if not self._current_reason():
@@ -100,7 +105,8 @@ class AuditPageState(VisitState, ListState, PageState):
 
     async def _reload(self) -> None:
         async with self._ctx() as octx:
-            events, findings = await self._read(octx), await self._find(octx)
+            findings = await self._find(octx)
+            events = await self._read(octx)
         self._show(events, findings)
 
     @rx.event

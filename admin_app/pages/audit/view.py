@@ -36,7 +36,9 @@ def audit_filter() -> rx.Component:
         form_field("Actor", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
         form_field("What", action, id="action"),
         form_field("Tenant", text_input("tenant", placeholder="ten_…", max_length=120), id="tenant"),
-        form_field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
+        form_field(
+            "Request", text_input("request", placeholder="req_… or dcn_…", max_length=120), id="request"
+        ),
     ]
     return filter_form(
         *fields,
