@@ -52,6 +52,7 @@ begin
         exit when current_tenant is null or record_count >= max_records;
         delete from decision_record where tenant_id = current_tenant and id in (
             select id from decision_record where tenant_id = current_tenant and id < before_id
+                and at < clock_timestamp() - interval '30 days'  -- whoever calls it: what is newer stays
             order by id limit max_records - record_count);
         get diagnostics deleted = row_count;
         record_count := record_count + deleted;

@@ -61,7 +61,7 @@ def add_allowed(ctx: Ctx) -> None:
         _add_records(ctx, ctx)
 
 
-def add_operators_allowed(octx: OperatorCtx, ctx: Ctx) -> None:
+def add_operators_allowed(ctx: Ctx, octx: OperatorCtx) -> None:
     """Record in a tenant what an operator was allowed and wrote there. `ctx`: the operator's visit."""
     if octx.allowed_actions and db.has_written(octx.session):
         _add_records(octx, ctx)

@@ -46,6 +46,15 @@ class AuditFilter:
             hides_accounts=self.hides_accounts,
         )
 
+    def of_request(self, request_id: str) -> "AuditFilter":
+        """A copy that asks for another request."""
+        return AuditFilter(
+            *(self.actor, self.action, self.object_id, request_id, self.tenant_id),
+            since=self.since,
+            until=self.until,
+            hides_accounts=self.hides_accounts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NumberedEvent:

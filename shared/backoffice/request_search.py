@@ -27,7 +27,7 @@ class RequestFindings:
     Refusals and security events are counted by the hour, and keep the id of the last request only.
     """
 
-    request_id: str  # of the searched decision, where one was searched for; "" for an unknown one
+    request_id: str  # of the decision, where one was searched for; its own id where it is unknown
     decisions: Sequence[DecisionRecord]
     bugs: Sequence[BugReport]
     refusals: Sequence[DecisionCount]

@@ -26,9 +26,9 @@ async def list_refusals(session: AsyncSession, request_id: str, limit: int) -> S
 
 
 async def find_request_of_decision(session: AsyncSession, decision_id: str) -> str:
-    """The id of its request; "" for an unknown decision."""
+    """The id of its request; the given id for an unknown decision."""
     statement = select(DecisionRecord.request_id).where(DecisionRecord.id == decision_id).limit(1)
-    return (await session.exec(statement)).first() or ""
+    return (await session.exec(statement)).first() or decision_id
 
 
 async def list_decisions(session: AsyncSession, request_id: str, limit: int) -> Sequence[DecisionRecord]:

@@ -310,7 +310,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
         if not already_recorded:
             audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
         yield ctx
-        decision_records.add_operators_allowed(octx, ctx)
+        decision_records.add_operators_allowed(ctx, octx)
     except BaseException:
         # The transaction will be rolled back. Pending rows must not be flushed into another tenant.
         octx.session.expunge_all()

@@ -86,7 +86,7 @@ async def search_records(ctx: Ctx, text: str) -> DecisionSearch:
 
 
 def parse_search(text: str) -> str:
-    """The id. Raises Invalid for a text that is no id of a decision or a request."""
+    """The id. Raises Invalid for any text but the id of a decision or a request."""
     searched_id = text.strip()
     if not decision_records.is_record_id(searched_id) and not is_id("req", searched_id):
         raise Invalid("This isn't an ID of a decision.", "Copy it again. It starts with dcn_ or req_.")

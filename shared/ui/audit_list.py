@@ -1,7 +1,7 @@
 """The list of audit events, in both apps."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import reflex as rx
@@ -60,19 +60,20 @@ def event_rows(
 
     `decision_ids`: by id of the event. `decision_url`: the address of a decision's page, by its id.
     """
-    rows = [
-        _event_row(event, names.get(event.tenant_id, event.tenant_id) if names else "") for event in events
-    ]
-    decision_ids = decision_ids or {}
     return [
-        replace(row, decision_id=decision_id, decision_url=decision_url(decision_id))
-        if (decision_id := decision_ids.get(row.id, ""))
-        else row
-        for row in rows
+        _event_row(
+            event,
+            names.get(event.tenant_id, event.tenant_id) if names else "",
+            decision_id=decision_ids.get(event.id, "") if decision_ids else "",
+            decision_url=decision_url,
+        )
+        for event in events
     ]
 
 
-def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
+def _event_row(
+    event: AuditEvent, tenant_name: str, *, decision_id: str, decision_url: Callable[[str], str]
+) -> EventRow:
     kind = ACTOR_LABELS.get(event.actor_type, "")
     name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
     action_text, subject = _action_text(event)
@@ -94,6 +95,8 @@ def _event_row(event: AuditEvent, tenant_name: str) -> EventRow:
         event.action,
         event.request_id,
         list_changes(event.before, event.after),
+        decision_id,
+        decision_url(decision_id) if decision_id else "",
     )
 
 

@@ -27,9 +27,7 @@ MAX_LENGTH = 60  # characters
 
 
 class SearchForm(Form):
-    """The query of the address, and what is typed."""
-
-    id: Annotated[str, StringConstraints(max_length=MAX_LENGTH, strip_whitespace=True)] = ""
+    decision_id: Annotated[str, StringConstraints(max_length=MAX_LENGTH, strip_whitespace=True)] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +84,7 @@ class DecisionsState(PageState):
     @needs(actions.DECISION_READ)
     async def search_decision(self, payload: dict[str, Any]) -> Any:
         """Puts the id into the address, so that a link repeats it. Raises Invalid."""
-        searched = recorded_decisions.parse_search(SearchForm.read(payload).id)
+        searched = recorded_decisions.parse_search(SearchForm.read(payload).decision_id)
         if searched == self.searched:
             return DecisionsState.load
         return rx.redirect(decision_path(self._slug(), searched))
@@ -96,14 +94,14 @@ def search_form() -> rx.Component:
     field = form_field(
         "Decision or reference",
         text_input(
-            "id",
+            "decision_id",
             placeholder="dcn_… or req_…",
             max_length=MAX_LENGTH,
             default_value=DecisionsState.searched,
             required=True,
             has_note=True,
         ),
-        id="id",
+        id="decision_id",
         hint="A refusal shows both. Answers of the API name them too.",
     )
     return rx.form(

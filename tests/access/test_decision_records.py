@@ -1,7 +1,7 @@
 """Records of decisions: who was refused or allowed what, by which layer; how many, and for how long."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -134,18 +134,24 @@ async def test_old_records_are_deleted_in_every_tenant_and_new_ones_kept(cast: C
     for tenant_id in (cast.acme, cast.globex):
         async with db.transaction(tenant_id=tenant_id) as session:
             for at, letter in ((old_at, "a"), (old_at + timedelta(hours=2), "b")):
-                session.add(build_record(tenant_id, f"{lowest_id('dcn', at)[:-1]}{letter}"))
+                session.add(build_record(tenant_id, f"{lowest_id('dcn', at)[:-1]}{letter}", at=at))
     assert await decision_records.delete_old() >= 2
     for tenant_id in (cast.acme, cast.globex):
         ids = [record.id[-1] for record in await list_records(tenant_id, allowed=False)]
         assert ids == ["b"]
 
 
-def build_record(tenant_id: str, record_id: str) -> DecisionRecord:
+async def test_new_records_are_not_deleted_by_whatever_time_is_given(cast: Cast) -> None:
+    await refuse(cast.max)
+    await decision_records.delete_old(now() + timedelta(days=365))
+    assert len(await list_records(cast.acme, allowed=False)) == 1
+
+
+def build_record(tenant_id: str, record_id: str, *, at: datetime) -> DecisionRecord:
     return DecisionRecord(
         tenant_id=tenant_id,
         id=record_id,
-        at=now(),
+        at=at,
         surface="page",
         actor_type="user",
         actor_id="usr_x",

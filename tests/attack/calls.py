@@ -14,10 +14,11 @@ import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.access.endpoints import ReceivedFile
 from shared.access.file_kinds import FileType
+from shared.access.models import DecisionRecord
 from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
-from shared.audit.models import AuditVerification, VerificationState
+from shared.audit.models import AuditEvent, AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.operator_keys import OperatorKeyRequest
 from shared.backoffice.reasons import state_reason
@@ -51,6 +52,9 @@ NOT_CALLED = {
     "access.decision": "decides, and reads nothing",
     "access.decision_counts.count_allowed": "counts, and reads nothing",
     "access.decision_counts.count_error": "counts, and reads nothing",
+    "access.decision_records.add_allowed": "records what its caller was allowed",
+    "access.decision_records.add_operators_allowed": "records what its caller was allowed",
+    "access.decision_records.find_recorded_id": "tells its caller an id, and reads nothing",
     "access.policy": "the guard itself",
     "audit.audit_log.record": "adds a line in words of its caller",
     "audit.audit_log.record_operator": "adds a line in words of its caller",
@@ -401,6 +405,17 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "quantity": lambda *_: 2,
     "query": lambda *_: "",
     "reason": lambda *_: "Ticket 4471",
+    "record": lambda world, tenant: DecisionRecord.model_construct(
+        **world.rows("decision_record", "tenant_id", tenant)[0]
+    ),
+    "request_ids": lambda world, tenant: sorted(
+        {row["request_id"] for row in world.rows("decision_record", "tenant_id", tenant)}
+    ),
+    "events": lambda world, tenant: [
+        AuditEvent.model_construct(**row) for row in world.rows("audit_event", "tenant_id", tenant)
+    ],
+    "text": lambda world, tenant: world.claims("decision_id", tenant)[0],
+    "task": lambda *_: "files.run_export",
     "refunds": lambda *_: (),
     "request_id": lambda world, tenant: world.rows("audit_event", "tenant_id", tenant)[0]["request_id"],
     "permission": lambda *_: "webhook:write",

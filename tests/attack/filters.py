@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col, select
 
-from shared.access import decision_counts, decision_counts_repository
+from shared.access import decision_counts, decision_counts_repository, decision_records
 from shared.backoffice import adjustments_repository, key_renewal_repository, unbilled_usage_repository
 from shared.billing import usage_periods, usage_repository
 from shared.billing.models import PLATFORM, BillingDispute, BillingRefund, BillingUsage, PrepaidGrant, TopUp
@@ -62,10 +62,13 @@ async def attack(world: World, report: Report) -> dict[str, set[str]]:
 def without_decision_counts() -> Iterator[None]:
     """What is refused here is not written beside what is compared."""
     every, decision_counts.WRITE_INTERVAL = decision_counts.WRITE_INTERVAL, math.inf
+    build_refused = decision_records.build_refused
+    decision_records.build_refused = lambda *_, **__: None  # type: ignore[assignment]
     try:
         yield
     finally:
         decision_counts.WRITE_INTERVAL = every
+        decision_records.build_refused = build_refused
 
 
 async def _attack(world: World, report: Report) -> dict[str, set[str]]:

@@ -73,6 +73,7 @@ HARMLESS = {
     "claim_webhook_deliveries": "gives ids alone; the worker enters each tenant to read what it sends",
     "count_jobs": "numbers alone",
     "delete_old_events_of_tenant": "deletes what is old, whoever asks, and says how much",
+    "delete_old_decision_records": "deletes what is old in any case, and says how much",
     "delete_old_trial_claims": "deletes claims that are past their time, whoever asks",
     "delete_old_webhook_events": "deletes what is old, and says how much",
     "delete_test_rows": "deletes rows of the tenant of the transaction, and of no live one",

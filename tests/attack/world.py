@@ -52,11 +52,12 @@ OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LEFT_BY_BOTH = "left-by-both"  # an address that each had once, too long ago
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"last_used_address", "last_used_at", "seen_at"}  # changes by looking
-COUNTED = {"decision_count"}  # grows by being refused
+COUNTED = {"decision_count", "decision_record"}  # grow by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
     "customer_id": ("billing_customer", "id"),
+    "decision_id": ("decision_record", "id"),
     "delivery_id": ("webhook_delivery", "id"),
     "endpoint_id": ("webhook_endpoint", "id"),
     "export_id": ("export_job", "id"),
@@ -68,6 +69,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
     "notification_id": ("notification", "id"),
+    "record_id": ("decision_record", "id"),
     "row_id": ("tenant_override", "id"),
     "role_id": ("role", "id"),
     "subscription_id": ("billing_subscription", "id"),

@@ -432,7 +432,11 @@ async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) ->
     async with cast.sam.octx() as octx:
         (refusal,) = await recent_refusals.list_recent(octx, cast.acme)
         assert await recent_refusals.list_recent(octx, cast.globex) == []
-        assert await recent_refusals.list_recent(octx, cast.acme, request_id=refusal.request_id) == [refusal]
+        (recorded,) = await recent_refusals.list_recent(octx, cast.acme, request_id=refusal.request_id)
+        assert await recent_refusals.list_recent(octx, cast.acme, request_id=recorded.decision_id) == [
+            recorded
+        ]
+        assert await recent_refusals.list_recent(octx, cast.globex, request_id=recorded.decision_id) == []
         assert await recent_refusals.list_recent(octx, cast.acme, request_id="req_other") == []
         assert await recent_refusals.list_recent(octx, cast.acme, action="audit:read") == []
     assert (refusal.person_name, refusal.user_id, refusal.action, refusal.count) == (
@@ -448,6 +452,27 @@ async def test_recorded_refusal_is_explained_with_the_same_reason(cast: Cast) ->
     )
     answer = await explain_access(cast, refusal.user_id, refusal.action, refusal.at)
     assert get_reason(answer) == refusal.reason
+    assert (recorded.person_name, recorded.action, recorded.reason, recorded.plan, recorded.count) == (
+        "Max",
+        "member:invite",
+        "missing_permission",
+        "Business",
+        1,
+    )
+
+
+async def test_decision_of_a_tenant_is_shown_to_operators_with_its_layers(cast: Cast) -> None:
+    with pytest.raises(Refused) as caught:
+        async with cast.max.ctx() as ctx:
+            await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    decision_id = caught.value.decision_id
+    async with cast.sam.octx() as octx:
+        view = await explanations.view_access(octx, cast.acme, "", "", decision_id=decision_id)
+        other = await explanations.view_access(octx, cast.globex, "", "", decision_id=decision_id)
+    assert view.decision is not None
+    assert view.decision.layers is not None
+    assert [layer.layer for layer in view.decision.layers if layer.decides] == ["permission"]
+    assert (other.decision, type(other.problem)) == (None, NotFound)
 
 
 async def test_recent_refusals_are_refused_for_an_unknown_action_or_request(cast: Cast) -> None:

@@ -134,8 +134,11 @@ async def test_everything_of_a_request_is_found_and_nothing_of_another(cast: Cas
     }
     assert titles["Job tests.tell_late"] == ("Acme · Waiting", "/jobs")
     note, url = titles["Refused to change member roles"]
-    assert note == f"Acme · missing permission · {cast.max.user_id}"
-    assert url.startswith("/access?")
+    (decision,) = findings.decisions
+    assert note == f"Acme · missing permission · {cast.max.user_id} · {decision.id}"
+    assert url == f"/access?tenant={cast.acme}&decision={decision.id}"
+    assert await find(cast, decision.id) == findings
+    assert finding_rows(await find(cast, new_id("dcn"))) == []
     workers.clear_queue(schema)
 
 

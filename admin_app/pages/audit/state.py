@@ -1,6 +1,5 @@
 """State of /audit."""
 
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
@@ -88,8 +87,7 @@ class AuditPageState(VisitState, ListState, PageState):
         if not reason or not self._filter.request_id or self.tab != "tenants" or self._cursor():
             return None
         findings = await request_search.find_request(octx, reason, self._filter.request_id)
-        if findings.request_id:  # the request of a decision that was searched for
-            self._filter = replace(self._filter, request_id=findings.request_id)
+        self._filter = self._filter.of_request(findings.request_id)  # of the decision that was searched for
         return findings
 
     def _show(self, events: NamedEvents | None, findings: RequestFindings | None) -> None:
