@@ -9,7 +9,8 @@ import pytest
 from reflex.event import Event
 from starlette.datastructures import Headers
 
-from shared.tenancy import entry
+from shared.access import decision_counts
+from shared.tenancy import entry, invitations
 from shared.ui.authorize import STATE_PREFIX, AuthorizeMiddleware
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.states import SessionState
@@ -115,3 +116,21 @@ async def test_event_waits_for_the_database_few_times(cast: Cast, round_trips: R
     await send(page, handler, argument)
     statements = round_trips.list_statements()
     assert len(statements) <= max_round_trips, "\n".join(statements)
+
+
+MAX_OF_INVITATION = 18  # one of them is the record of the decision
+
+
+async def test_write_waits_once_more_for_the_record_of_its_decision(
+    cast: Cast, round_trips: RoundTrips
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "first@acme.test", "viewer")
+    await decision_counts.flush()
+    round_trips.start()
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+    statements = round_trips.list_statements()
+    inserts = [text for text in statements if text.lower().startswith("insert into decision_record")]
+    assert len(inserts) == 1, "\n".join(statements)
+    assert len(statements) <= MAX_OF_INVITATION, "\n".join(statements)
