@@ -6,6 +6,8 @@ import pytest
 
 from shared.access import actions, decision_records, policy
 from shared.access.models import DecisionRecord
+from shared.backoffice import tenant_access
+from shared.backoffice.reasons import state_reason
 from shared.core import request_ids
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound, Refused
@@ -47,6 +49,18 @@ async def test_decision_is_explained_as_of_its_time_after_the_role_has_changed(c
     assert (decision.actor_name, decision.allowed, decision.request_id) == ("Max", False, request_id)
     assert find_deciding(decision) == ["permission"] == [decision.layer]
     assert "invite people" in decision.detail
+
+
+async def test_write_that_took_the_last_seat_is_explained_as_before_it(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, "Trying it", tenant_id=cast.acme)
+        until = now() + timedelta(days=1)
+        await tenant_access.override_limit(octx, cast.acme, "members", 4, reason, ends_at=until)
+    async with cast.ann.ctx() as ctx:
+        await invitations.invite(ctx, "zoe@acme.test", "viewer")
+        decision_id = decision_records.find_recorded_id(ctx, actions.MEMBER_INVITE)
+    decision = await get(cast.ann, decision_id)
+    assert (decision.allowed, find_deciding(decision)) == (True, [])
 
 
 async def test_request_finds_its_refusal_first_and_the_others_beside_it(cast: Cast) -> None:
