@@ -99,10 +99,8 @@ def search_form() -> rx.Component:
             max_length=MAX_LENGTH,
             default_value=DecisionsState.searched,
             required=True,
-            has_note=True,
         ),
         id="decision_id",
-        hint="A refusal shows both. Answers of the API name them too.",
     )
     return rx.form(
         rx.el.div(field, button("Find", type="submit", kind="primary", glyph="search"), class_name="filters"),
@@ -139,7 +137,10 @@ def decisions_page() -> rx.Component:
         state.decision.id != "", decision_panel(state.decision), panel(nothing, name="Decision")
     )
     return page(
-        page_header("Why?", description="Explains a recorded decision, layer by layer, as of its time."),
+        page_header(
+            "Why?",
+            description="Find a decision by the ID that a refusal or an answer of the API names, and see why it was made.",
+        ),
         rx.el.div(
             search_form(),
             rx.cond(state.problem != "", problem),

@@ -17,7 +17,10 @@ ACME = f"{TENANT}/t/acme"
 MEMBERS_PAGES = {
     **{
         name: f"{ACME}/{name}"
-        for name in ("home", "members", "roles", "audit", "webhooks", "settings", "notifications")
+        for name in (
+            *("home", "members", "roles", "audit", "decisions"),
+            *("webhooks", "settings", "notifications"),
+        )
     },
     "account": f"{TENANT}/account",
     "organisations": f"{TENANT}/organisations",

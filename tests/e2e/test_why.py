@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import ADMIN, TENANT, NewVisitor
-from tests.e2e.looks import PHONE, list_problems
+from tests.e2e.looks import LIGHT, PHONE, list_problems
 
 REASON = "Ticket 4480, needs the list for an audit"
 LOCAL = "%Y-%m-%dT%H:%M"  # as a browser writes it; ours is in UTC
@@ -176,3 +176,37 @@ def test_access_pages_are_usable_in_every_look(new_visitor: type[NewVisitor]) ->
     expect(page.get_by_role("dialog")).to_be_visible()
     check("operator-override-limit")
     assert problems == []
+
+
+def test_decision_id_of_a_refusal_leads_to_its_explanation_in_both_apps(
+    new_visitor: type[NewVisitor],
+) -> None:
+    max_, ann, olga = new_visitor(PHONE), new_visitor(), new_visitor()
+    max_.sign_in_as("max@acme.test")
+    max_.page.goto(f"{TENANT}/t/acme/access")
+    reference = max_.page.get_by_test_id("decision-reference")
+    expect(reference).to_contain_text(re.compile(r"Decision dcn_\w+ · Reference req_\w+"))
+    max_.take_picture("refusal-with-decision-phone")
+    decision_id, request_id = re.findall(r"(?:dcn|req)_\w+", reference.inner_text())
+
+    ann.sign_in_as("ann@acme.test")
+    ann.page.goto(f"{TENANT}/t/acme/decisions")
+    ann.page.get_by_label("Decision or reference").fill(decision_id)
+    ann.page.get_by_role("button", name="Find").click()
+    decision = ann.page.get_by_test_id("decision")
+    expect(decision).to_contain_text(request_id)
+    expect(decision.get_by_test_id("verdict")).to_contain_text(
+        "You don't have permission to view plan and usage."
+    )
+    expect(decision.locator("[data-decides=true]")).to_contain_text("Member doesn't include access:read.")
+    assert list_problems(ann, "why-decision", judged=(LIGHT, PHONE)) == []
+
+    olga.sign_in_as_operator("olga@bulkhead.test")
+    page = open_question(olga, "Acme")
+    page.get_by_role("searchbox", name=re.compile("Find a decision")).fill(decision_id)
+    line = page.get_by_test_id("refusals").get_by_role("row").filter(has_text="View plan and usage")
+    why = line.get_by_role("link", name=re.compile("Why"))
+    expect(why).to_have_attribute("href", re.compile(f"decision={decision_id}"))
+    why.click()
+    expect(page.get_by_test_id("decision")).to_contain_text(decision_id)
+    olga.take_picture("operator-why-decision")
