@@ -88,6 +88,6 @@ async def test_operators_find_a_decision_of_a_tenant_by_its_id(cast: Cast) -> No
     page: Any = cast.olga.opens(AccessState, path=path)
     await call(page, "load")
     assert (page.decision.id, page.problem) == (refusal.decision_id, "")
-    await call(page, "search_requests", refusal.decision_id)
+    await call(page, "search_refusals", refusal.decision_id)
     (row,) = page.refusal_rows
     assert row.explain_url == path
