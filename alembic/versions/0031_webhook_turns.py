@@ -139,14 +139,16 @@ end $$;
 # one part of as many as there are tenants with something to send or under way, and one more, which stays for a tenant that
 # comes later. Tenants with fewer under way come first, then those that have waited longer. An endpoint that has failed
 # several times gets one place, and one that is slow, or hasn't been tried yet, gets few. These have `max_slow` in all: the
-# other places stay for endpoints that are known to answer fast.
+# other places stay for endpoints that are known to answer fast. Of those, a tenant may have `batch_size` at least, which
+# are read and recorded in one transaction.
 CLAIM = f"""
 create or replace function claim_deliveries_in_turns(
     claim_id text, max_count int, max_slow int, place_count int, max_per_tenant int, max_per_endpoint int,
-    max_per_slow int, slow_ms int, lease interval, by_tenant jsonb, by_endpoint jsonb
+    max_per_slow int, batch_size int, slow_ms int, lease interval, by_tenant jsonb, by_endpoint jsonb
 ) returns table (tenant text, endpoint text, delivery text, slow boolean) language plpgsql {DEFINER} as $$
 declare
     share int;
+    fast_share int;
     wanted_tenants text[];
     wanted_ids text[];
     chosen_tenants text[];
@@ -164,19 +166,21 @@ begin
         select e.tenant_id from webhook_endpoint e
         where e.state = 'active' and e.deleted_at is null and e.turn_at <= clock_timestamp()
     ) busy;
+    fast_share := greatest(share, least(max_per_tenant, batch_size));
     select array_agg(tenant_id order by turn, turn_at), array_agg(id order by turn, turn_at)
     into wanted_tenants, wanted_ids from (
         select due.*, held + row_number() over (partition by due.tenant_id order by due.turn_at) as turn from (
             select e.tenant_id, e.id, e.turn_at, coalesce((by_tenant ->> e.tenant_id)::int, 0) as held
             from webhook_endpoint e join tenant t on t.id = e.tenant_id and t.state not in ('suspended', 'deleted')
             where e.state = 'active' and e.deleted_at is null and e.turn_at <= clock_timestamp()
-                and coalesce((by_tenant ->> e.tenant_id)::int, 0) < share
+                and coalesce((by_tenant ->> e.tenant_id)::int, 0) < case
+                    when e.response_ms >= slow_ms or e.last_attempt_at is null then share else fast_share end
                 and (max_slow > 0 or e.response_ms < slow_ms and e.last_attempt_at is not null)
                 and coalesce((by_endpoint ->> e.id)::int, 0) < case when e.failure_count >= 3 then 1
                     when e.response_ms >= slow_ms or e.last_attempt_at is null then max_per_slow
                     else max_per_endpoint end
         ) due order by turn, turn_at limit max_count * 2
-    ) line where turn <= share;
+    ) line where turn <= fast_share;
     if wanted_ids is null then
         {END_DISPATCH}
         return;
@@ -209,11 +213,11 @@ begin
         ) d
     ), fair as (
         select due.*, row_number() over (partition by is_slow order by tenant_place, tenant_turn) as slow_place from due
-        where tenant_place <= share - coalesce((by_tenant ->> tenant_id)::int, 0)
+        where tenant_place <= case when is_slow then share else fast_share end
+            - coalesce((by_tenant ->> tenant_id)::int, 0)
     ), taken as (
         select tenant_id, id, is_slow from fair where not is_slow or slow_place <= max_slow
-        order by (tenant_place - 1) / 10, tenant_turn, tenant_place  -- ten of a tenant together: one transaction
-        limit max_count
+        order by (tenant_place - 1) / batch_size, tenant_turn, tenant_place limit max_count
     ), claimed as (
         update webhook_delivery d set claim = claim_id, due_at = clock_timestamp() + lease
         from taken t where d.tenant_id = t.tenant_id and d.id = t.id
@@ -301,7 +305,7 @@ end $$;
 """
 SIGNATURES = {
     "fan_out_events_in_turns": "int, int",
-    "claim_deliveries_in_turns": "text, int, int, int, int, int, int, int, interval, jsonb, jsonb",
+    "claim_deliveries_in_turns": "text, int, int, int, int, int, int, int, int, interval, jsonb, jsonb",
     "next_tenant_with_old_events": "timestamptz, text",
     "delete_old_events_of_tenant": "text, timestamptz, int",
 }

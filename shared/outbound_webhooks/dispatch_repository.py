@@ -22,7 +22,7 @@ from shared.outbound_webhooks.models import DeliveryStatus, WebhookDelivery, Web
 FAN_OUT = text("select fan_out_events_in_turns(:most, :tenants)")
 CLAIM = text("""
     select tenant, endpoint, delivery, slow from claim_deliveries_in_turns(
-        :claim, :most, :most_slow, :places, :per_tenant, :per_endpoint, :per_slow, :slow_ms, :lease,
+        :claim, :most, :most_slow, :places, :per_tenant, :per_endpoint, :per_slow, :batch, :slow_ms, :lease,
         cast(:by_tenant as jsonb), cast(:by_endpoint as jsonb))
 """)
 NEXT_OLD = text("select next_tenant_with_old_events(:before, :former)")
@@ -122,7 +122,7 @@ class ClaimedDelivery:
 class Room:
     """Deliveries that a claim may take: `count` in all, and `slow` of slow endpoints.
 
-    Each tenant has a share of `places`, at most `per_tenant`. An endpoint is slow from `slow_ms` milliseconds on.
+    Each tenant has a share of `places`, at most `per_tenant`, and `batch` at least of endpoints that aren't slow. An endpoint is slow from `slow_ms` milliseconds on.
     """
 
     count: int
@@ -131,6 +131,7 @@ class Room:
     per_tenant: int
     per_endpoint: int
     per_slow_endpoint: int
+    batch: int
     slow_ms: int
 
 
@@ -195,6 +196,7 @@ async def claim_deliveries(
         "per_tenant": room.per_tenant,
         "per_endpoint": room.per_endpoint,
         "per_slow": room.per_slow_endpoint,
+        "batch": room.batch,
         "slow_ms": room.slow_ms,
         "lease": lease,
         "by_tenant": json.dumps(dict(by_tenant)),

@@ -26,7 +26,7 @@ TASK = "webhook.deliver"  # the name under which it enters tenants
 LEASE = timedelta(seconds=4 * outbound.TOTAL_TIMEOUT_S)  # outlives an attempt and its recording
 FAN_OUT_SIZE, FAN_OUT_TENANTS = 500, 100  # events at a time, and tenants
 POLL_INTERVAL_S = 0.5
-MIN_INTERVAL_S = 0.05  # between two claims, so that one finds room for many
+MIN_INTERVAL_S = 0.03  # between two claims, so that one finds room for many
 MAX_TENANT_TRANSACTIONS = 4  # at a time, of the pool that jobs share
 PURGE_INTERVAL_S, PURGE_SIZE = 3600.0, 200  # events of one tenant in one transaction
 RETENTION = timedelta(days=30)  # of events, deliveries and attempts
@@ -49,6 +49,7 @@ class Limits:
     per_endpoint: int = 10
     slow: int = 100
     per_slow_endpoint: int = 2
+    batch: int = 10  # of one tenant, read and recorded together
     slow_ms: int = 2_000
     shares: bool = True  # without: controls of tests and of the bench
 
@@ -96,7 +97,9 @@ class Dispatcher:
         try:
             while True:
                 self._progress.clear()
-                if not await self._start_due():
+                if await self._start_due():
+                    await asyncio.sleep(MIN_INTERVAL_S)
+                else:
                     await self._wait()
         finally:
             await self.stop()
@@ -105,7 +108,9 @@ class Dispatcher:
         """Send everything that is due now, what it lets go included."""
         while True:
             self._progress.clear()
-            if not await self._start_due():
+            if await self._start_due():
+                await asyncio.sleep(MIN_INTERVAL_S)
+            else:
                 is_idle = not self._batches and self._recorder.is_idle
                 if is_idle and not self._progress.is_set():  # set: there was no room when it asked
                     return
@@ -174,6 +179,7 @@ class Dispatcher:
             per_tenant=limits.per_tenant,
             per_endpoint=limits.per_endpoint,
             per_slow_endpoint=limits.per_slow_endpoint,
+            batch=limits.batch,
             slow_ms=limits.slow_ms,
         )
 

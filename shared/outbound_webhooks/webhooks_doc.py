@@ -48,8 +48,9 @@ event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
   events wait, and are sent in order when it is resumed.
 - Events, deliveries and answers are kept for {days} days.
 - Tenants take turns, and each has a share of the {in_flight} places of a worker. Endpoints that answer after {slow_s} seconds or later, and those that
-  haven't been tried, have {slow} of these places together. So an endpoint that answers fast finds a place, however many others hang. The
-  first event of a new endpoint may wait for a time-out of {total} seconds where very many hang.
+  haven't been tried, have {slow} of these places together. So an endpoint that answers fast finds a place, however many others are known to
+  hang. Where many tenants' endpoints begin to hang in the same moment, or very many hang and an endpoint is new, an event may wait
+  for a time-out of {total} seconds.
 - Each tenant has a share of the look-ups of host names. A delivery whose look-up has to wait is postponed, which isn't counted as an attempt.
 - Who registers an endpoint, changes it, resumes it or reads its deliveries needs the permission of each of its events, those that wait
   included. An endpoint belongs to the organisation: it keeps its events when the person who added it leaves or gets another role.

@@ -28,7 +28,9 @@ from tests.support.webhook_receiver import FAST, ReceivedRequest, Receiver, open
 
 RENAMED = "organisation.renamed"
 INSTANT = replace(FAST, min_failures=1_000, scale=0.0)
-ROOM = Room(count=5, slow=5, places=100, per_tenant=5, per_endpoint=5, per_slow_endpoint=2, slow_ms=1_000)
+ROOM = Room(
+    count=5, slow=5, places=100, per_tenant=5, per_endpoint=5, per_slow_endpoint=2, batch=10, slow_ms=1_000
+)
 NEW_ENDPOINT = 2  # places of an endpoint that hasn't answered yet
 PAUSING = replace(FAST, min_failures=3, scale=0.0)
 

@@ -25,8 +25,10 @@ from tests.support import database, factories
 from tests.support.webhook_receiver import HOST, Receiver, forget_queue, open_dispatcher, run_receiver
 
 RENAMED = "organisation.renamed"
-FEW = Limits(in_flight=8, per_tenant=6, per_endpoint=4, slow=4)
-ROOM = Room(count=5, slow=5, places=100, per_tenant=5, per_endpoint=5, per_slow_endpoint=2, slow_ms=1_000)
+FEW = Limits(in_flight=8, per_tenant=6, per_endpoint=4, slow=4, batch=1)
+ROOM = Room(
+    count=5, slow=5, places=100, per_tenant=5, per_endpoint=5, per_slow_endpoint=2, batch=10, slow_ms=1_000
+)
 UNSHARED = replace(FEW, per_tenant=8, per_endpoint=8, per_slow_endpoint=8, shares=False, slow=8)
 
 
@@ -145,7 +147,14 @@ async def test_slow_endpoints_of_all_tenants_have_half_of_the_places(cast: Cast,
     database.connect().execute("update webhook_endpoint set response_ms = 15000, last_attempt_at = now()")
     await fan_out()
     room = Room(
-        count=100, slow=3, places=100, per_tenant=40, per_endpoint=10, per_slow_endpoint=2, slow_ms=2_000
+        count=100,
+        slow=3,
+        places=100,
+        per_tenant=40,
+        per_endpoint=10,
+        per_slow_endpoint=2,
+        batch=10,
+        slow_ms=2_000,
     )
     claimed = await claim(room)
     assert sorted(each.tenant_id for each in claimed) == sorted(
@@ -161,7 +170,14 @@ async def test_endpoint_has_more_places_when_it_answers_fast(cast: Cast, receive
     await create_roles(cast.ann, 12)
     await fan_out()
     room = Room(
-        count=100, slow=50, places=100, per_tenant=40, per_endpoint=5, per_slow_endpoint=2, slow_ms=2_000
+        count=100,
+        slow=50,
+        places=100,
+        per_tenant=40,
+        per_endpoint=5,
+        per_slow_endpoint=2,
+        batch=10,
+        slow_ms=2_000,
     )
     assert len(await claim(room)) == 2
     connection = database.connect()
