@@ -127,6 +127,7 @@ class BillingCustomer(TenantRow, table=True):
     id: str = Field(primary_key=True)
     account_id: str = PLATFORM
     generation: int = 0
+    tenant_mode: str = "live"  # for the foreign key: a test tenant has no customer
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
