@@ -27,7 +27,7 @@ from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, BillingUsage
 from shared.billing.provider import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
-from shared.billing.subscriptions.pausing import PauseTarget
+from shared.billing.subscriptions.pausing import PauseQuote, PauseTarget
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
@@ -283,21 +283,18 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
     "tenancy.past_state_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
-    "billing.subscriptions.pausing.prepare_pause.target": lambda _, tenant: PauseTarget(
-        tenant_id=tenant,
-        customer_id="cus_x",
-        subscription_id="sub_x",
-        fingerprint="",
-        quoted_at=now(),
-        key="pause-x",
-    ),
-    "billing.subscriptions.pausing.prepare_resume.target": lambda _, tenant: PauseTarget(
-        tenant_id=tenant,
-        customer_id="cus_x",
-        subscription_id="sub_x",
-        fingerprint="",
-        quoted_at=now(),
-        key="resume-x",
+    "billing.subscriptions.pausing.plan_pause.verb": lambda *_: "pause",
+    "billing.subscriptions.pausing.prepare_pause.quote": lambda _, tenant: PauseQuote(
+        target=PauseTarget(
+            verb="pause",
+            tenant_id=tenant,
+            customer_id="cus_x",
+            subscription_id="sub_x",
+            fingerprint="",
+            quoted_at=now(),
+            key="pause-x",
+        ),
+        preview=ChangePreview("usd", 0, (), now()),
     ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant

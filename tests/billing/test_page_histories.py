@@ -1,16 +1,19 @@
 """What the page says before each click is what is charged, in random histories; each fault of former versions is noticed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Cast
 from tests.support.billing import memory_tenant, page_histories
 from tests.support.billing.memory_tenant import Shelf
-from tests.support.billing.page_mutants import MUTANTS
+from tests.support.billing.page_mutants import CAUGHT_ELSEWHERE, MUTANTS
 from tests.support.sizes import size
 
 OF_A_MUTANT = 500
+FAULTS = 21
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,3 +42,11 @@ async def test_planted_fault_is_noticed_by_some_history(
         if await page_histories.find_fault(seed, shelf):
             return
     pytest.fail(f"{OF_A_MUTANT} histories have not noticed it")
+
+
+def test_each_fault_of_the_issue_is_planted_or_caught_by_a_test_that_exists() -> None:
+    planted = {int(name.split()[0]) for name in MUTANTS if name[0].isdigit()}
+    assert planted | set(CAUGHT_ELSEWHERE) == set(range(1, FAULTS + 1))
+    for place in CAUGHT_ELSEWHERE.values():
+        path, name = place.split("::")
+        assert f"def {name}(" in (ROOT / path).read_text(), place

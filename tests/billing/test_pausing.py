@@ -40,19 +40,20 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 async def pause_subscription(person: Person) -> bool:
     async with person.ctx() as ctx:
-        target = await pausing.plan_pause(ctx)
-    await pausing.quote_pause(target)
-    async with person.ctx() as ctx:
-        target = await pausing.prepare_pause(ctx, target)
-    return await pausing.submit_pause(target)
+        target = await pausing.plan_pause(ctx, "pause")
+    return await confirm_quote(person, await pausing.quote_pause(target))
 
 
 async def resume_subscription(person: Person) -> bool:
     async with person.ctx() as ctx:
-        target = await pausing.plan_resume(ctx)
+        target = await pausing.plan_pause(ctx, "resume")
+    return await confirm_quote(person, await pausing.quote_pause(target))
+
+
+async def confirm_quote(person: Person, quote: pausing.PauseQuote) -> bool:
     async with person.ctx() as ctx:
-        target = await pausing.prepare_resume(ctx, target)
-    return await pausing.submit_resume(target)
+        quote = await pausing.prepare_pause(ctx, quote)
+    return await pausing.submit_pause(quote)
 
 
 async def list_totals(shop: Shop) -> list[int]:
@@ -146,9 +147,9 @@ async def test_paused_tenant_is_read_only_until_it_is_resumed(cast: Cast, seller
     deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
     page = await open_billing_page(cast.gil)
     assert (page.is_pause_offered, page.pause_obstacle) == (True, "")
-    await send_event(page, "open_pause_dialog")
+    await send_event(page, "open_pause_dialog", "pause")
     assert (page.dialog, page.pause_total_label) == ("pause", "Credited when you resume")
-    toast = str(await send_event(page, "pause_subscription", {}))
+    toast = str(await send_event(page, "confirm_pause", {}))
     assert "Nothing is charged until you resume it." in toast
     assert (page.dialog, page.paused, page.is_pause_offered) == ("", True, False)
     assert page.pause_text == "The subscription was paused on request."
@@ -157,10 +158,10 @@ async def test_paused_tenant_is_read_only_until_it_is_resumed(cast: Cast, seller
         (row,) = [each for each in await subscriptions.list_records(ctx) if each.status == "paused"]
     assert subscription_row(row).paused_at
     assert "billing.pause_asked" in [action for action, _, _ in await list_events(cast.gil)]
-    await send_event(page, "open_resume_dialog")
+    await send_event(page, "open_pause_dialog", "resume")
     due = page.pause_total
     assert (page.dialog, page.pause_total_label, due[:1]) == ("resume", "Due today", "$")
-    toast = str(await send_event(page, "confirm_resume", {}))
+    toast = str(await send_event(page, "confirm_pause", {}))
     assert "A new period begins today." in toast
     assert (page.dialog, page.paused) == ("", False)
     assert page.invoice_rows[0].amount == due
@@ -179,14 +180,15 @@ async def test_pause_is_refused_with_the_next_step(cast: Cast, seller: MemoryPro
         await pause_subscription(cast.gil)
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Refused):
-            await pausing.plan_pause(ctx)
+            await pausing.plan_pause(ctx, "pause")
 
 
 @pytest.mark.usefixtures("tidy", "offered")
 async def test_pause_waits_for_changes_and_cancellations(cast: Cast, seller: MemoryProvider) -> None:
     await subscribe_person(seller, cast.gil, PRO, seats=5)
     async with cast.gil.ctx() as ctx:
-        stale = await pausing.plan_pause(ctx)
+        target = await pausing.plan_pause(ctx, "pause")
+    stale = await pausing.quote_pause(target)
     await schedule_change(cast.gil, ChangeRequest(seats=3))
     for attempt in (pause_subscription(cast.gil), prepare_again(cast.gil, stale)):
         with pytest.raises(Conflict) as caught:
@@ -208,26 +210,26 @@ async def test_resumption_is_confirmed_only_as_it_was_shown(
     page, other = await open_billing_page(cast.gil), await open_billing_page(cast.gil)
     assert await pause_subscription(cast.gil)
     with pytest.raises(Invalid, match="nothing to confirm"):
-        await send_event(page, "confirm_resume", {})
-    await send_event(page, "open_resume_dialog")
+        await send_event(page, "confirm_pause", {})
+    await send_event(page, "open_pause_dialog", "resume")
     await send_event(page, "close_dialog", False)
     page.dialog = "resume"  # as a forged event does
     with pytest.raises(Invalid, match="nothing to confirm"):
-        await send_event(page, "confirm_resume", {})
-    await send_event(page, "open_resume_dialog")
+        await send_event(page, "confirm_pause", {})
+    await send_event(page, "open_pause_dialog", "resume")
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
     with pytest.raises(Conflict, match="out of date") as caught:
-        await send_event(page, "confirm_resume", {})
+        await send_event(page, "confirm_pause", {})
     assert caught.value.next_step == "Open it again to see what is due."
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(minutes=15))
     assert seller.deals[deal].state == "frozen"
-    await send_event(other, "open_resume_dialog")
-    await send_event(other, "confirm_resume", {})
+    await send_event(other, "open_pause_dialog", "resume")
+    await send_event(other, "confirm_pause", {})
     async with cast.gil.ctx() as ctx:
         ending = await cancellation.prepare_cancel(ctx)
     await cancellation.submit(ending)
     with pytest.raises(Conflict, match="isn't paused"):
-        await send_event(page, "confirm_resume", {})
+        await send_event(page, "confirm_pause", {})
     assert seller.deals[deal].stops is not None
 
 
@@ -238,12 +240,13 @@ async def test_resumption_is_refused_after_the_paused_subscription_has_changed(
     deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
     assert await pause_subscription(cast.gil)
     async with cast.gil.ctx() as ctx:
-        target = await pausing.plan_resume(ctx)
+        target = await pausing.plan_pause(ctx, "resume")
+    quote = await pausing.quote_pause(target)
     seller.deals[deal].positions[0].count = 9
     await shared_provider.return_from_provider(cast.gil)
     async with cast.gil.ctx() as ctx:
         with pytest.raises(Conflict, match="has changed since you opened it"):
-            await pausing.prepare_resume(ctx, target)
+            await pausing.prepare_pause(ctx, quote)
 
 
 @pytest.mark.usefixtures("tidy", "offered")
@@ -270,13 +273,13 @@ async def test_declined_resumption_stays_paused_and_says_what_to_pay(
     assert await pause_subscription(cast.gil)
     seller.set_card(seller.deals[deal].buyer, pays=False)
     page = await open_billing_page(cast.gil)
-    await send_event(page, "open_resume_dialog")
-    toast = str(await send_event(page, "confirm_resume", {}))
+    await send_event(page, "open_pause_dialog", "resume")
+    toast = str(await send_event(page, "confirm_pause", {}))
     assert "The payment failed." in toast
     assert "Pay the open invoice to resume." in toast
     assert (page.dialog, page.paused, page.open_amount[:1]) == ("", True, "$")
     with pytest.raises(Conflict, match="last payment to resume it failed"):
-        await send_event(page, "open_resume_dialog")
+        await send_event(page, "open_pause_dialog", "resume")
     seller.set_card(seller.deals[deal].buyer, pays=True)
     await shared_provider.return_from_provider(cast.gil)
     await send_event(page, "load")
@@ -289,15 +292,15 @@ async def test_pause_is_confirmed_only_as_it_was_shown(
 ) -> None:
     await subscribe_person(seller, cast.gil)
     page = await open_billing_page(cast.gil)
-    await send_event(page, "open_pause_dialog")
+    await send_event(page, "open_pause_dialog", "pause")
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(0))
     with pytest.raises(Conflict, match="out of date"):
-        await send_event(page, "pause_subscription", {})
+        await send_event(page, "confirm_pause", {})
     monkeypatch.setattr(changes, "QUOTE_LIFETIME", timedelta(minutes=15))
     await send_event(page, "close_dialog", False)
     page.dialog = "pause"  # as a forged event does
     with pytest.raises(Invalid, match="nothing to confirm"):
-        await send_event(page, "pause_subscription", {})
+        await send_event(page, "confirm_pause", {})
     assert not page.paused
 
 
@@ -346,9 +349,9 @@ def test_price_of_a_pause_says_which_tax_it_includes() -> None:
     )
 
 
-async def prepare_again(person: Person, target: pausing.PauseTarget) -> None:
+async def prepare_again(person: Person, quote: pausing.PauseQuote) -> None:
     async with person.ctx() as ctx:
-        await pausing.prepare_pause(ctx, target)
+        await pausing.prepare_pause(ctx, quote)
 
 
 @pytest.mark.usefixtures("tidy", "offered")

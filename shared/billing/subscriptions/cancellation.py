@@ -138,7 +138,7 @@ async def prepare_void(ctx: Ctx, void_ids: Collection[str]) -> CancellationReque
 
 
 async def prepare_resume(ctx: Ctx) -> CancellationRequest:
-    """Prepares resuming a cancelled subscription. Raises Conflict, including for a paused one (`pausing.prepare_resume`).
+    """Prepares resuming a cancelled subscription. Raises Conflict, including for a paused one (`pausing.prepare_pause`).
 
     Of several only the one that gives access is resumed: the others would be charged beside it.
     """

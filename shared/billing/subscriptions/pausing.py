@@ -1,6 +1,6 @@
 """Pausing a subscription, where the installation offers it, and resuming it with its price shown before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -22,6 +22,12 @@ from shared.tenancy import tenants
 
 PAUSED = "paused"
 PAY_TO_RESUME = "Pay the open invoice to resume."
+PauseVerb = Literal["pause", "resume"]
+OUTDATED_STEPS: Mapping[PauseVerb, str] = {
+    "pause": "Open it again to see the credit.",
+    "resume": "Open it again to see what is due.",
+}
+AUDIT_ACTIONS: Mapping[PauseVerb, str] = {"pause": "billing.pause_asked", "resume": "billing.resume_asked"}
 NOT_OFFERED = "Subscriptions can't be paused here.", "Cancel at the end of the period, or contact support."
 
 
@@ -29,15 +35,24 @@ NOT_OFFERED = "Subscriptions can't be paused here.", "Cancel at the end of the p
 class PauseTarget:
     """The subscription that is paused or resumed.
 
-    `fingerprint`: of the state that a price was shown for, at `quoted_at`.
+    `fingerprint`: of the state that a price is shown for, at `quoted_at`.
     """
 
+    verb: PauseVerb
     tenant_id: str
     customer_id: str
     subscription_id: str
     fingerprint: str
     quoted_at: datetime
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseQuote:
+    """`preview`: what a pause credits, or what a resumption charges at once."""
+
+    target: PauseTarget
+    preview: ChangePreview
 
 
 def is_offered() -> bool:
@@ -66,80 +81,73 @@ def find_pause_obstacle(live_subscriptions: Sequence[PlanSubscription]) -> tuple
     return None
 
 
-async def plan_pause(ctx: Ctx) -> PauseTarget:
-    """The subscription to pause. Raises Conflict where that isn't possible now."""
+async def plan_pause(ctx: Ctx, verb: PauseVerb) -> PauseTarget:
+    """The subscription to pause or to resume.
+
+    Raises Conflict where that isn't possible now, and for a resumption while the last one waits for its payment.
+    """
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
-    return await _find_pausable(ctx)
+    return await _find_target(ctx, verb)
 
 
-async def quote_pause(target: PauseTarget) -> ChangePreview:
-    """What a pause credits, and what resuming then charges. Asks the provider, outside of any transaction.
+async def quote_pause(target: PauseTarget) -> PauseQuote:
+    """What a pause credits, or what resuming charges at once. Asks the provider, outside of any transaction.
 
     Raises Conflict.
     """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        return await provider.preview_pause(target.customer_id, target.subscription_id)
+        preview = provider.preview_pause if target.verb == "pause" else provider.preview_resume
+        return PauseQuote(target=target, preview=await preview(target.customer_id, target.subscription_id))
 
 
-async def prepare_pause(ctx: Ctx, target: PauseTarget) -> PauseTarget:
+async def prepare_pause(ctx: Ctx, quote: PauseQuote) -> PauseQuote:
     """Checks again under the lock and records it. Raises Conflict, including for a changed subscription or old price."""
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
-    current = await _find_pausable(ctx)
-    _require_current(target, current, step="Open it again to see the credit.")
-    audit_log.record(ctx, "billing.pause_asked", current.subscription_id)
-    return current
+    current = await _find_target(ctx, quote.target.verb)
+    _require_current(quote.target, current)
+    audit_log.record(ctx, AUDIT_ACTIONS[current.verb], current.subscription_id)
+    return PauseQuote(target=current, preview=quote.preview)
 
 
-async def submit_pause(target: PauseTarget) -> bool:
-    """Submits it to the provider, outside of any transaction. Returns whether our records show it already."""
-    async with provider_errors.translate_provider_errors():
-        provider = await provider_registry.get(PLATFORM)
-        await provider.pause_subscription(target.subscription_id, target.key)
-    return await provider_errors.try_sync_customer(target.tenant_id, target.customer_id)
-
-
-async def plan_resume(ctx: Ctx) -> PauseTarget:
-    """The paused subscription. Raises Conflict without one, and while its last resumption waits for its payment."""
-    policy.require(ctx, actions.BILLING_CHANGE)
-    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
-    return await _find_resumable(ctx)
-
-
-async def quote_resume(target: PauseTarget) -> ChangePreview:
-    """What is charged at once when it is resumed, fetched outside of any transaction. Raises Conflict."""
-    async with provider_errors.translate_provider_errors():
-        provider = await provider_registry.get(PLATFORM)
-        return await provider.preview_resume(target.customer_id, target.subscription_id)
-
-
-async def prepare_resume(ctx: Ctx, target: PauseTarget) -> PauseTarget:
-    """Checks again under the lock and records it. Raises Conflict, including for a changed subscription or old price."""
-    policy.require(ctx, actions.BILLING_CHANGE)
-    await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
-    await tenants.lock(ctx)
-    current = await _find_resumable(ctx)
-    _require_current(target, current, step="Open it again to see what is due.")
-    audit_log.record(ctx, "billing.resume_asked", current.subscription_id)
-    return current
-
-
-async def submit_resume(target: PauseTarget) -> bool:
+async def submit_pause(quote: PauseQuote) -> bool:
     """Submits it to the provider, outside of any transaction. Returns whether our records show it already.
 
-    Raises Conflict, with reason `changes.PAYMENT_OPEN` where the payment failed: it stays paused until that is paid.
+    Raises Conflict, with reason `changes.QUOTE_OUTDATED` where the provider would charge another sum than the quote says, and
+    with `changes.PAYMENT_OPEN` where the payment of a resumption failed: it stays paused until that is paid.
     """
+    target, is_outdated, is_unpaid = quote.target, False, False
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        await provider.resume_subscription(target.subscription_id, target.key)
-    is_unpaid = await _stays_paused(provider, target)
+        if target.verb == "pause":
+            await provider.pause_subscription(target.subscription_id, target.key)
+        elif await _is_shown_price(provider, quote):
+            await provider.resume_subscription(target.subscription_id, target.key)
+            is_unpaid = await _stays_paused(provider, target)
+        else:
+            is_outdated = True
     is_synced = await provider_errors.try_sync_customer(target.tenant_id, target.customer_id)
+    if is_outdated:
+        raise _build_outdated_error(target, "What is due has changed since you opened it.")
     if is_unpaid:
         raise Conflict("The payment failed.", PAY_TO_RESUME, reason=changes.PAYMENT_OPEN)
     return is_synced
+
+
+async def _is_shown_price(provider: Provider, quote: PauseQuote) -> bool:
+    """Whether resuming still costs what the quote says. Credit or a coupon may have come since.
+
+    True where the provider previews nothing: the idempotency key then decides, as after a try whose answer was lost.
+    """
+    target = quote.target
+    try:
+        preview = await provider.preview_resume(target.customer_id, target.subscription_id)
+    except ProviderRefused:
+        return True
+    return preview.due == quote.preview.due
 
 
 async def _stays_paused(provider: Provider, target: PauseTarget) -> bool:
@@ -154,18 +162,44 @@ async def _stays_paused(provider: Provider, target: PauseTarget) -> bool:
     )
 
 
-def _require_current(target: PauseTarget, current: PauseTarget, *, step: str) -> None:
+def _require_current(target: PauseTarget, current: PauseTarget) -> None:
     """Raises Conflict, with reason `changes.QUOTE_OUTDATED`."""
     if current.subscription_id != target.subscription_id or current.fingerprint != target.fingerprint:
-        raise Conflict(
-            "The subscription has changed since you opened it.", step, reason=changes.QUOTE_OUTDATED
-        )
+        raise _build_outdated_error(target, "The subscription has changed since you opened it.")
     if now() - target.quoted_at > changes.QUOTE_LIFETIME:
-        raise Conflict("This total is out of date.", step, reason=changes.QUOTE_OUTDATED)
+        raise _build_outdated_error(target, "This total is out of date.")
 
 
-async def _find_resumable(ctx: Ctx) -> PauseTarget:
+def _build_outdated_error(target: PauseTarget, sentence: str) -> Conflict:
+    return Conflict(sentence, OUTDATED_STEPS[target.verb], reason=changes.QUOTE_OUTDATED)
+
+
+async def _find_target(ctx: Ctx, verb: PauseVerb) -> PauseTarget:
     live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
+    if verb == "pause":
+        _require_pausable(live_subscriptions)
+    else:
+        await _require_resumable(ctx, live_subscriptions)
+    subscription = live_subscriptions[0]
+    return PauseTarget(
+        verb=verb,
+        tenant_id=ctx.tenant_id,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        fingerprint=subscription.fingerprint(),
+        quoted_at=now(),
+        key=f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}",
+    )
+
+
+def _require_pausable(live_subscriptions: Sequence[PlanSubscription]) -> None:
+    if not live_subscriptions:
+        raise Conflict("You don't have a subscription.", "Choose a plan first.")
+    if (obstacle := find_pause_obstacle(live_subscriptions)) is not None:
+        raise Conflict(*obstacle)
+
+
+async def _require_resumable(ctx: Ctx, live_subscriptions: Sequence[PlanSubscription]) -> None:
     if not live_subscriptions or live_subscriptions[0].snapshot.status != PAUSED:
         raise Conflict("The subscription isn't paused.", "No action is needed.")
     subscription = live_subscriptions[0]
@@ -177,24 +211,3 @@ async def _find_resumable(ctx: Ctx) -> PauseTarget:
         for invoice in await repository.list_unpaid_invoices(ctx)
     ):
         raise Conflict("The last payment to resume it failed.", PAY_TO_RESUME, reason=changes.PAYMENT_OPEN)
-    return _build_target(ctx, subscription, "resume")
-
-
-async def _find_pausable(ctx: Ctx) -> PauseTarget:
-    live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
-    if not live_subscriptions:
-        raise Conflict("You don't have a subscription.", "Choose a plan first.")
-    if (obstacle := find_pause_obstacle(live_subscriptions)) is not None:
-        raise Conflict(*obstacle)
-    return _build_target(ctx, live_subscriptions[0], "pause")
-
-
-def _build_target(ctx: Ctx, subscription: PlanSubscription, verb: Literal["pause", "resume"]) -> PauseTarget:
-    return PauseTarget(
-        tenant_id=ctx.tenant_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        fingerprint=subscription.fingerprint(),
-        quoted_at=now(),
-        key=f"{verb}-{subscriptions.short_hash(subscription.id, subscription.ticket)}",
-    )

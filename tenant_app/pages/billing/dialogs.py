@@ -193,7 +193,7 @@ def pause_dialog() -> rx.Component:
         ),
         pause_quote(),
         confirm="Pause subscription",
-        submit=BillingState.pause_subscription,
+        submit=BillingState.confirm_pause,
         back="Keep subscription",
     )
 
@@ -205,7 +205,7 @@ def resume_dialog() -> rx.Component:
         "A new period begins today. It works again as soon as it is paid.",
         pause_quote(),
         confirm="Resume subscription",
-        submit=BillingState.confirm_resume,
+        submit=BillingState.confirm_pause,
     )
 
 

@@ -7,17 +7,22 @@ from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.billing.provider import ChangePreview
 from shared.billing.subscriptions import cancellation, changes, pausing, scheduled_changes
 from shared.core.errors import Conflict, Invalid
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.forms import Form
+from shared.ui.forms import Form, parse_choice
 from tenant_app.pages.billing.orders import success_toast
 from tenant_app.pages.billing.quote_rows import pause_rows
 from tenant_app.pages.billing.remaining_rows import describe_cancellation, describe_voided
 from tenant_app.pages.billing.rows import InvoiceLineRow
 from tenant_app.shell import PageState
+
+PAUSE_VERBS: dict[str, pausing.PauseVerb] = {"pause": "pause", "resume": "resume"}
+PAUSE_TOASTS: dict[pausing.PauseVerb, tuple[str, str]] = {  # what happened, and what follows
+    "pause": ("Paused.", "Nothing is charged until you resume it."),
+    "resume": ("Resumed.", "A new period begins today."),
+}
 
 
 class CancelForm(Form):
@@ -42,7 +47,7 @@ class EndingState(DialogState, PageState, mixin=True):
     pause_total: str = ""
     pause_total_label: str = ""
     pause_tax_note: str = ""  # about the tax that the amounts contain
-    _pause_target: pausing.PauseTarget | None = None
+    _pause_quote: pausing.PauseQuote | None = None
 
     async def _show_change(self) -> None:
         """Shows the page and its frame as they are after a submitted change."""
@@ -50,7 +55,7 @@ class EndingState(DialogState, PageState, mixin=True):
 
     def _empty_dialog(self) -> None:
         super()._empty_dialog()
-        self._pause_target = None
+        self._pause_quote = None
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
@@ -106,67 +111,41 @@ class EndingState(DialogState, PageState, mixin=True):
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def open_pause_dialog(self) -> None:
-        """Shows what is credited when it is resumed."""
+    async def open_pause_dialog(self, verb: str) -> None:
+        """Shows what a pause credits, or what is charged for resuming the subscription."""
         async with self._ctx() as ctx:
-            target = await pausing.plan_pause(ctx)
-        self._show_pause_quote(target, await pausing.quote_pause(target), dialog="pause")
+            target = await pausing.plan_pause(ctx, PAUSE_VERBS[parse_choice(verb, PAUSE_VERBS)])
+        quote = await pausing.quote_pause(target)
+        self._pause_quote, self.dialog = quote, target.verb
+        row = pause_rows(quote.preview, is_due_now=target.verb == "resume")
+        self.pause_lines, self.pause_tax_note = list(row.lines), row.tax_note
+        self.pause_total, self.pause_total_label = row.total, row.label
 
     @rx.event
     @needs(actions.BILLING_CHANGE)
-    async def pause_subscription(self, payload: dict[str, Any]) -> EventSpec:
+    async def confirm_pause(self, payload: dict[str, Any]) -> EventSpec:
+        """Pauses or resumes exactly as shown. It stays paused where the payment fails."""
         PauseForm.read(payload)
-        quoted_target = self._get_quoted_target("pause")
-        async with self._ctx() as ctx:
-            target = await pausing.prepare_pause(ctx, quoted_target)
-        with self._skip_own_tab():
-            is_applied = await pausing.submit_pause(target)
-        self._close_dialog()
-        self._pause_target = None
-        await self._show_change()
-        return success_toast("Paused.", "Nothing is charged until you resume it.", is_applied)
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def open_resume_dialog(self) -> None:
-        """Shows what is charged for resuming a paused subscription."""
-        async with self._ctx() as ctx:
-            target = await pausing.plan_resume(ctx)
-        self._show_pause_quote(target, await pausing.quote_resume(target), dialog="resume")
-
-    @rx.event
-    @needs(actions.BILLING_CHANGE)
-    async def confirm_resume(self, payload: dict[str, Any]) -> EventSpec:
-        """Resumes at exactly the price shown. It stays paused where the payment fails."""
-        PauseForm.read(payload)
-        quoted_target = self._get_quoted_target("resume")
+        shown_quote = self._get_shown_quote()
         is_applied, payment_problem = False, None
         async with self._ctx() as ctx:
-            target = await pausing.prepare_resume(ctx, quoted_target)
+            quote = await pausing.prepare_pause(ctx, shown_quote)
         try:
             with self._skip_own_tab():
-                is_applied = await pausing.submit_resume(target)
+                is_applied = await pausing.submit_pause(quote)
         except Conflict as refusal:
             if refusal.reason != changes.PAYMENT_OPEN:
                 raise
             payment_problem = refusal
         self._close_dialog()
-        self._pause_target = None
+        self._pause_quote = None
         await self._show_change()
         if payment_problem is not None:
             return rx.toast.warning(payment_problem.detail, description=payment_problem.next_step)
-        return success_toast("Resumed.", "A new period begins today.", is_applied)
+        return success_toast(*PAUSE_TOASTS[quote.target.verb], is_applied)
 
-    def _get_quoted_target(self, dialog: Literal["pause", "resume"]) -> pausing.PauseTarget:
-        """What the open dialog shows the price of. Raises Invalid where another one or none is open."""
-        if self._pause_target is None or self.dialog != dialog:
+    def _get_shown_quote(self) -> pausing.PauseQuote:
+        """Of the open dialog. Raises Invalid where another one or none is open."""
+        if self._pause_quote is None or self.dialog != self._pause_quote.target.verb:
             raise Invalid("There is nothing to confirm.", "Open it again.")
-        return self._pause_target
-
-    def _show_pause_quote(
-        self, target: pausing.PauseTarget, preview: ChangePreview, *, dialog: Literal["pause", "resume"]
-    ) -> None:
-        self._pause_target, self.dialog = target, dialog
-        row = pause_rows(preview, is_due_now=dialog == "resume")
-        self.pause_lines, self.pause_tax_note = list(row.lines), row.tax_note
-        self.pause_total, self.pause_total_label = row.total, row.label
+        return self._pause_quote

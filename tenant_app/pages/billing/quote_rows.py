@@ -67,7 +67,7 @@ def pause_rows(preview: ChangePreview, *, is_due_now: bool) -> PreviewRow:
         lines=tuple(amount_rows(amounts, preview.currency)),
         total=money.format_amount(total, preview.currency),
         label=label,
-        tax_note=describe_included_tax(preview.included_tax, preview.currency),
+        tax_note=describe_included_tax(preview.included_tax, preview.currency) if total > 0 else "",
     )
 
 

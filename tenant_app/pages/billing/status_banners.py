@@ -149,7 +149,7 @@ def subscription_banner() -> rx.Component:
         button(
             "Resume",
             kind="primary",
-            on_click=BillingState.open_resume_dialog,
+            on_click=BillingState.open_pause_dialog("resume"),
             data_testid="resume-paused",
         ),
         "Resume",

@@ -154,7 +154,7 @@ def pause_section() -> rx.Component:
     """Where the installation offers it."""
     pause = guard_control(
         actions.BILLING_CHANGE,
-        button("Pause subscription", on_click=BillingState.open_pause_dialog, data_testid="pause"),
+        button("Pause subscription", on_click=BillingState.open_pause_dialog("pause"), data_testid="pause"),
         "Pause subscription",
         obstacle=BillingState.pause_obstacle,
     )

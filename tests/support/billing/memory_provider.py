@@ -111,6 +111,7 @@ class Deal:
     starts: datetime
     ends: datetime
     state: str = "running"
+    anchor: datetime | None = None  # the day that its periods end on, where the month has it
     trial_until: datetime | None = None
     stops: datetime | None = None
     over_at: datetime | None = None
@@ -264,7 +265,7 @@ class MemoryProvider:
             if buyer.card is not None
             else {},
             balance=-buyer.wallet,
-            currency="usd",
+            currency=self.get_customer_currency(buyer),
             subscriptions=self._fixed_subscriptions.get(
                 buyer.id, tuple(self._build_subscription(deal) for deal in self._list_deals(buyer.id))
             ),
@@ -382,16 +383,39 @@ class MemoryProvider:
         self._record_call("preview")
         deal, at = self._get_deal(subscription_id), as_of or self.clock
         changed = replace(deal, positions=self._build_positions(deal, lines), pending=list(deal.pending))
-        if deal.state != "trial":
-            changed.pending += self._compute_proration(deal, changed, at)
+        new_rows = self._compute_proration(deal, changed, at) if deal.state != "trial" else []
+        changed.pending += new_rows
         if _get_period(self, changed) != _get_period(self, deal):
             changed.ends = at  # another period begins at once
         elif bill_now:
-            due = max(0, sum(row.amount for row in changed.pending) - self.buyers[deal.buyer].wallet)
-            return ChangePreview("usd", due, tuple(changed.pending), at)
-        rows = self._build_rows(changed, changed.ends)
-        due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
-        return ChangePreview("usd", due, tuple(rows), at)
+            return self._build_preview(deal, changed.pending, at, new_rows)
+        return self._build_preview(deal, self._build_rows(changed, changed.ends), at, new_rows)
+
+    def _build_preview(
+        self, deal: Deal, rows: list[InvoiceLine], at: datetime, new_rows: Sequence[InvoiceLine] = ()
+    ) -> ChangePreview:
+        return ChangePreview(
+            self._get_currency(deal),
+            max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet),
+            tuple(rows),
+            at,
+            included_tax=self.sum_included_tax(rows),
+            change_included_tax=self.sum_included_tax(new_rows),
+        )
+
+    def sum_included_tax(self, rows: Sequence[InvoiceLine]) -> int:
+        """It knows no taxes."""
+        return 0
+
+    def is_taxing(self, deal: Deal) -> bool:
+        return False
+
+    def get_customer_currency(self, buyer: Buyer) -> str:
+        return "usd"
+
+    def _get_currency(self, deal: Deal | None) -> str:
+        offers = [position.offer for position in deal.positions] if deal else []
+        return self.offers[offers[0]].tag.currency if offers else "usd"
 
     async def change_subscription(
         self,
@@ -507,17 +531,17 @@ class MemoryProvider:
 
     async def preview_pause(self, customer_id: str, subscription_id: str) -> ChangePreview:
         self._record_call("preview_pause")
-        rows = self._build_frozen_rows(self._get_deal(subscription_id))
-        return ChangePreview("usd", max(0, sum(row.amount for row in rows)), tuple(rows), self.clock)
+        deal = self._get_deal(subscription_id)
+        preview = self._build_preview(deal, self._build_frozen_rows(deal), self.clock)
+        return replace(preview, due=max(0, sum(row.amount for row in preview.lines)))
 
     async def preview_resume(self, customer_id: str, subscription_id: str) -> ChangePreview:
         self._record_call("preview_resume")
         deal = self._get_deal(subscription_id)
         if deal.state != "frozen":
             raise ProviderRefused("This deal isn't frozen.", "not_frozen")
-        rows = self._build_rows(deal, self.clock, past=bool(deal.pending))
-        due = max(0, sum(row.amount for row in rows) - self.buyers[deal.buyer].wallet)
-        return ChangePreview("usd", due, tuple(rows), self.clock)
+        rows = self._build_rows(replace(deal, anchor=self.clock), self.clock, past=bool(deal.pending))
+        return self._build_preview(deal, rows, self.clock)
 
     async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None:
         """It knows no taxes."""
@@ -681,12 +705,19 @@ class MemoryProvider:
         else:
             self._start_period(deal, deal.ends, renews=deal.state != "trial")
 
+    def _find_end(self, deal: Deal, at: datetime) -> datetime:
+        """Of the period that begins at `at`: on the day of the month on which the first one began, or the month's last."""
+        anchor, period = deal.anchor or at, _get_period(self, deal)
+        return next(end for number in itertools.count(1) if (end := anchor + number * period) > at)
+
     def _start_period(self, deal: Deal, at: datetime, *, renews: bool = False, pays: bool = False) -> None:
         """`pays`: it was paid on the page just now, whatever the card does later."""
         rows = (
             self._build_rows(deal, at) if renews or deal.pending else self._build_rows(deal, at, past=False)
         )
-        deal.pending, deal.starts, deal.ends = [], at, at + _get_period(self, deal)
+        if not renews:
+            deal.anchor = at
+        deal.pending, deal.starts, deal.ends = [], at, self._find_end(deal, at)
         if deal.state == "trial":
             deal.state = "running"
         bill = self._add_transaction(deal, at, rows)
@@ -697,8 +728,11 @@ class MemoryProvider:
     def _start_planned(self, deal: Deal) -> None:
         rows = self._build_planned_rows(deal)
         assert deal.planned is not None
+        period_before = _get_period(self, deal)
         deal.positions, deal.planned, deal.pending = deal.planned, None, []
-        deal.starts, deal.ends = deal.ends, deal.ends + _get_period(self, deal)
+        if _get_period(self, deal) != period_before:
+            deal.anchor = deal.ends
+        deal.starts, deal.ends = deal.ends, self._find_end(deal, deal.ends)
         self._bill_rows(deal, rows, deal.starts)
 
     def _build_planned_rows(self, deal: Deal) -> list[InvoiceLine]:
@@ -742,7 +776,8 @@ class MemoryProvider:
         """Money first: what was agreed stays until the bill is settled, a day at most."""
         at, ends = self.clock, deal.ends
         if other:
-            ends = at + _get_period(self, after)
+            after.anchor = at
+            ends = self._find_end(after, at)
         rows = self._build_rows(after, at) if other else list(deal.pending)
         bill = Transaction(self._new_id("txn"), deal.buyer, deal.id, at, rows)
         self.transactions[bill.id] = bill
@@ -767,7 +802,7 @@ class MemoryProvider:
         return PendingChange(deal.held.transaction, deal.held.until) if deal.held else None
 
     def _build_rows(self, deal: Deal, at: datetime, *, past: bool = True) -> list[InvoiceLine]:
-        ends = at + _get_period(self, deal)
+        ends = self._find_end(deal, at)
         rows = list(deal.pending)
         for position in deal.positions:
             tag = self.offers[position.offer].tag
@@ -834,6 +869,8 @@ class MemoryProvider:
             bill.state = "settled"
             if deal.held and deal.held.transaction == bill.id:
                 deal.positions, deal.notes = deal.held.positions, deal.held.notes
+                if deal.held.starts != deal.starts:
+                    deal.anchor = deal.held.starts
                 deal.starts, deal.ends, deal.held = deal.held.starts, deal.held.ends, None
         self._judge_deal(deal)
 
@@ -899,7 +936,8 @@ class MemoryProvider:
             cancel_at=deal.stops,
             ended_at=deal.over_at,
             failed_since=min(owed, default=None),
-            currency="usd",
+            currency=self._get_currency(deal),
+            is_taxed=self.is_taxing(deal),
             pending_change=self._build_pending_change(deal),
             cancellation=deal.farewell,
             scheduled_change=ScheduledChange(
@@ -931,11 +969,12 @@ class MemoryProvider:
             invoices.append(
                 UpcomingInvoice(
                     subscription_id=deal.id,
-                    currency="usd",
+                    currency=self._get_currency(deal),
                     at=deal.ends,
                     total=total,
                     due=max(0, total - buyer.wallet),
                     lines=tuple(rows),
+                    included_tax=self.sum_included_tax(rows),
                     is_last=is_last,
                 )
             )
@@ -960,7 +999,7 @@ class MemoryProvider:
                 id=transaction.id,
                 number=transaction.id.upper(),
                 status=INVOICE_STATUS_BY_STATE[transaction.state],
-                currency="usd",
+                currency=self._get_currency(self.deals.get(transaction.deal)),
                 total=transaction.sum,
                 due=max(0, transaction.sum - transaction.from_wallet)
                 if transaction.state in ("owed", "draft")
@@ -977,6 +1016,8 @@ class MemoryProvider:
                 pdf_url=f"{PAGES_URL}/{transaction.id}.pdf",
                 subscription_id=transaction.deal,
                 lines=tuple(transaction.rows),
+                tax=(tax := self.sum_included_tax(transaction.rows)),
+                included_tax=tax,
                 key=transaction.key,
             )
             for transaction in self.transactions.values()

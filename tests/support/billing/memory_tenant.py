@@ -6,7 +6,7 @@ tests are about them.
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,9 +26,9 @@ from shared.billing.models import (
     BillingSubscription,
     Price,
 )
-from shared.billing.pricing import price_sync, prices, prices_repository
+from shared.billing.pricing import comparison, price_sync, prices, prices_repository
 from shared.billing.provider import CustomerState
-from shared.billing.subscriptions import cancellation, changes, checkout, overview, subscriptions
+from shared.billing.subscriptions import cancellation, changes, checkout, overview, pausing, subscriptions
 from shared.billing.sync import access_schedule, apply_state, customer_sync, provider_records, refund_results
 from shared.billing.sync.access_schedule import AccessSchedule, CatalogPrice
 from shared.billing.sync.apply_state import SyncResult
@@ -43,7 +43,7 @@ from tests.support.billing.memory_provider import MemoryProvider
 
 # Each has the clock under its own name.
 MODULES_WITH_A_CLOCK = (
-    *(cancellation, changes, checkout, overview, subscriptions),
+    *(cancellation, changes, checkout, overview, pausing, subscriptions),
     *(prices, provider_records, refund_results),
 )
 PricedVersion = tuple[Price, PlanVersion, Plan]
@@ -57,6 +57,7 @@ class Shelf:
     catalog: Catalog
     priced_versions: Sequence[PricedVersion]
     catalog_prices: dict[str, CatalogPrice]
+    in_currencies: dict[str, "Shelf"] = field(default_factory=dict)
 
     @classmethod
     async def read(cls, person: Person) -> "Shelf":
@@ -65,6 +66,34 @@ class Shelf:
             priced_versions = await prices_repository.list_prices(ctx.session)
         shelf_ctx = dataclasses.replace(ctx, session=RowSink())  # type: ignore[arg-type]
         return cls(shelf_ctx, catalog, priced_versions, prices.map_catalog_prices(priced_versions))
+
+    def sell_in(self, currency: str, tax_behavior: str) -> "Shelf":
+        """The same and at the same numbers in another currency too."""
+        if currency in self.in_currencies:
+            return self.in_currencies[currency]
+        priced_versions = [
+            *self.priced_versions,
+            *(
+                (
+                    Price(
+                        **{
+                            **price.model_dump(),
+                            "id": f"{price.id}_{currency}",
+                            "currency": currency,
+                            "tax_behavior": tax_behavior,
+                        }
+                    ),
+                    version,
+                    plan,
+                )
+                for price, version, plan in self.priced_versions
+            ),
+        ]
+        catalog_prices = prices.map_catalog_prices(priced_versions)
+        shelf = dataclasses.replace(
+            self, priced_versions=priced_versions, catalog_prices=catalog_prices, in_currencies={}
+        )
+        return self.in_currencies.setdefault(currency, shelf)
 
     def list_prices(self, version_ids: Iterable[str]) -> list[Price]:
         ids = set(version_ids)
@@ -102,6 +131,8 @@ class MemoryTenant:
     used_seats: int = 1
     tickets: int = 0
     sync_count: int = 0
+    comparison_count: int = 0  # of prices
+    on_sync: Callable[[str], None] = lambda customer_id: None
 
     def now(self) -> datetime:
         return self.provider.clock
@@ -154,6 +185,7 @@ class MemoryTenant:
                 deleted_customer_id=customer_id if state.deleted else "",
                 ticket=ticket,
             )
+        self.on_sync(customer_id)
         return SyncResult(True, False, ())
 
     async def sync(self) -> None:
@@ -163,8 +195,8 @@ class MemoryTenant:
                 PLATFORM, self.customers[-1].id, self.shelf.ctx.tenant_id, cause="webhook"
             )
 
-    async def get_overview(self) -> overview.BillingOverview:
-        return await overview.get_overview(self.shelf.ctx)
+    async def get_overview(self, currency: str = "") -> overview.BillingOverview:
+        return await overview.get_overview(self.shelf.ctx, currency)
 
 
 @dataclass
@@ -202,6 +234,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     for module in MODULES_WITH_A_CLOCK:
         patch.setattr(module, "now", lambda: present.tenant.now())
     patch.setattr(policy, "require", lambda *_, **__: None)
+    patch.setattr(pausing, "is_offered", lambda: True)
     patch.setattr(audit_log, "record", lambda *_, **__: None)
     patch.setattr(rate_limits, "enforce_rate_limit", do_nothing)
     patch.setattr(tenants, "lock", do_nothing)
@@ -267,9 +300,13 @@ def _install_prices(patch: pytest.MonkeyPatch) -> None:
     async def get_catalog(_: Ctx) -> Catalog:
         return present.tenant.shelf.catalog
 
+    async def request_comparison(_: object) -> None:
+        present.tenant.comparison_count += 1
+
     async def get_snapshot(_: Ctx) -> tuple[None, Catalog]:
         return None, present.tenant.shelf.catalog
 
+    patch.setattr(comparison, "request_comparison", request_comparison)
     for function in (list_prices, list_version_prices, list_external_ids):
         patch.setattr(prices_repository, function.__name__, function)
     for catalog_function in (get_catalog, get_snapshot):

@@ -1,172 +1,92 @@
 """Random histories of one customer: what the page said before each click against what is charged by it.
 
-Customers order in several tabs, let pages grow old, change, cancel and resume, replace their card by one that declines or
-asks for a confirmation; operators give credit and coupons, and change or delete things in the provider's dashboard; webhooks
-come at once or later; time passes. The provider is the one in memory; `billing_oracle` judges every amount.
+Customers order in several tabs and currencies, let pages grow old, change at once or at the end of the period, take that back,
+cancel, pause and resume, replace their card by one that declines or asks for a confirmation; operators give credit and coupons,
+and change, archive or delete things in the provider's dashboard; webhooks come at once or later; time passes. The provider is
+the one in memory; `billing_oracle` judges every amount, `expected_refusals` every refusal.
 """
 
-import copy
 import random
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from fractions import Fraction
-from typing import Any
 
 from shared.billing import usage_periods
 from shared.billing.inbound_webhooks.signature import EventData, EventObject, PreviousAttributes, WebhookEvent
 from shared.billing.models import BillingAdjustment
-from shared.billing.provider import (
-    ChangePreview,
-    InvoiceLine,
-    PendingChange,
-    ProviderRefused,
-)
-from shared.billing.subscriptions import cancellation, changes, checkout
+from shared.billing.subscriptions import cancellation, changes, checkout, pausing, scheduled_changes
 from shared.billing.subscriptions.changes import ChangeRequest, Quote
 from shared.billing.subscriptions.overview import BillingOverview
+from shared.billing.subscriptions.pausing import PauseQuote
 from shared.billing.sync import provider_records
-from shared.core import money
-from shared.core.errors import Conflict, Invalid
+from shared.core.errors import DomainError
 from tenant_app.pages.billing.plan_rows import plan_rows
-from tenant_app.pages.billing.quote_rows import preview_row
+from tenant_app.pages.billing.quote_rows import PreviewRow, describe_next_price, pause_rows, preview_row
 from tenant_app.pages.billing.remaining_rows import remaining_row
-from tenant_app.pages.billing.rows import NextInvoiceRow, next_invoice_row
-from tests.support.billing import access_reference, memory_tenant
+from tenant_app.pages.billing.rows import (
+    PAUSE_SENTENCES,
+    NextInvoiceRow,
+    next_invoice_row,
+    scheduled_texts,
+)
+from tests.support.billing import access_reference, expected_refusals, memory_tenant
 from tests.support.billing.billing_oracle import ListPrice, Oracle
-from tests.support.billing.memory_provider import Deal, MemoryProvider, Transaction
+from tests.support.billing.expected_refusals import KnownDeal, Reason, Rules
+from tests.support.billing.history_provider import HOUR, HistoryProvider, due_of
+from tests.support.billing.memory_provider import Deal, Transaction
 from tests.support.billing.memory_tenant import MemoryTenant, Shelf
 
-DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
-START = datetime.fromisoformat("2027-01-29T12:00:00+00:00")  # the next months end earlier
-PLANS = ("plv_starter_1", "plv_pro_1", "plv_business_1")
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+STARTS = [  # the next months end earlier
+    datetime.fromisoformat(f"{day}T12:00:00+00:00") for day in ("2027-01-29", "2027-01-31", "2028-01-30")
+]
+PLANS = ("plv_starter_1", "plv_pro_1", "plv_business_1")  # from the smallest
 ADDON, ADDON_LIMIT = "plv_extra_seats_1", 3
+TOO_MANY_SEATS = 30  # for Pro
 METER = "api_calls"
 USED_BEFORE = (MINUTE, 50 * MINUTE, 3 * HOUR)
 CANCEL_REASON = "other"
 NOTHING_MORE = "You won’t be charged again."
 STEPS = 14
+MONEY = {"usd": ("$", 2), "eur": ("€", 2), "jpy": ("¥", 0)}  # symbol and digits
+MARKETS = (
+    ("usd", "", 0),
+    ("usd", "", 0),
+    ("eur", "inclusive", 19),
+    ("jpy", "", 0),
+)  # with the tax that prices contain
 
 
 class Fault(AssertionError):
     """The page, or the product behind it, was wrong."""
 
 
-def check(holds: bool, *words: object) -> None:
+def check(holds: object, *words: object) -> None:
     if not holds:
         raise Fault(" ".join(map(str, words)))
 
 
-class HistoryProvider(MemoryProvider):
-    """Also has coupons, and takes no proration before the running period and no usage of an invoice that is final."""
+def read_amount(text: str, currency: str) -> int:
+    """What a page shows, in the smallest unit; "" is nothing."""
+    symbol, digits = MONEY[currency]
+    match = re.fullmatch(rf"(−?){re.escape(symbol)}([\d,]+)(?:\.(\d+))?", text or f"{symbol}0")
+    check(match and len(match[3] or "0" * digits) == digits, "no amount in", currency, text)
+    assert match
+    number = int(match[2].replace(",", "") + (match[3] or "0" * digits))
+    return -number if match[1] else number
 
-    def __init__(self, now: datetime) -> None:
-        super().__init__(now)
-        self.percent_off: dict[str, int] = {}  # by deal
-        self.on_period_end: Callable[[Deal, datetime], None] | None = None
-        self.on_held_change_paid: Callable[[Deal], None] | None = None
-        self.on_held_change_dropped: Callable[[Deal], None] | None = None
-        self.lost_usage: list[str] = []
 
-    def _build_rows(self, deal: Deal, at: datetime, *, past: bool = True) -> list[InvoiceLine]:
-        rows = super()._build_rows(deal, at, past=past)
-        total = sum(row.amount for row in rows)
-        if (percent := self.percent_off.get(deal.id, 0)) and total > 0:
-            discount = (Fraction(total * percent, 100) + Fraction(1, 2)) // 1
-            rows.append(InvoiceLine("Coupon", -int(discount), None, at, at, proration=False))
-        return rows
-
-    def _end_period(self, deal: Deal) -> None:
-        super()._end_period(deal)
-        if self.on_period_end is not None:
-            self.on_period_end(deal, self.clock)
-
-    def _charge_transaction(self, bill: Transaction, *, pays: bool = False) -> None:
-        deal = self.deals[bill.deal]
-        was_held = deal.held is not None and deal.held.transaction == bill.id
-        super()._charge_transaction(bill, pays=pays)
-        if was_held and deal.held is None and self.on_held_change_paid is not None:
-            self.on_held_change_paid(deal)
-
-    def _drop_held_changes(self) -> None:
-        for deal in [deal for deal in self.deals.values() if deal.held and deal.held.until <= self.clock]:
-            self.drop_held_change(deal)
-
-    def drop_held_change(self, deal: Deal) -> None:
-        assert deal.held is not None
-        bill = self.transactions[deal.held.transaction]
-        bill.state, deal.held = "waived", None
-        self.buyers[deal.buyer].wallet += bill.from_wallet
-        if self.on_held_change_dropped is not None:
-            self.on_held_change_dropped(deal)
-
-    async def preview_change(
-        self, customer_id: str, subscription_id: str, *args: Any, **kwargs: Any
-    ) -> ChangePreview:
-        self._require_current_period(subscription_id, args[1] if len(args) > 1 else kwargs.get("as_of"))
-        return await super().preview_change(customer_id, subscription_id, *args, **kwargs)
-
-    async def change_subscription(
-        self,
-        subscription_id: str,
-        lines: Any,
-        *,
-        as_of: datetime | None,
-        prorate: bool,
-        bill_now: bool = False,
-        canceled_addons: Any = (),
-        key: str,
-    ) -> PendingChange | None:
-        self._require_current_period(subscription_id, as_of)
-        deal = self.deals[subscription_id]
-        if deal.held is not None and key not in self._results_by_key:  # another change replaces it
-            self.drop_held_change(deal)
-        return await super().change_subscription(
-            subscription_id,
-            lines,
-            as_of=as_of,
-            prorate=prorate,
-            bill_now=bill_now,
-            canceled_addons=canceled_addons,
-            key=key,
-        )
-
-    def _require_current_period(self, deal_id: str, as_of: datetime | None) -> None:
-        if as_of is not None and deal_id in self.deals and as_of < self.deals[deal_id].starts:
-            raise ProviderRefused("The proration date is before the period.", "proration_date")
-
-    async def report_usage(
-        self, customer_id: str, meter: str, quantity: int, at: datetime, identifier: str
-    ) -> None:
-        await super().report_usage(customer_id, meter, quantity, at, identifier)
-        live = [deal for deal in self._list_deals(customer_id) if deal.state in ("running", "behind")]
-        is_final = live and at < live[0].starts and self.clock - live[0].starts > HOUR
-        if is_final:
-            self.lost_usage.append(identifier)
-
-    def look_ahead(
-        self, duration: timedelta, *, pays: bool = False
-    ) -> tuple["HistoryProvider", list[Transaction]]:
-        """What would happen without another click, and the transactions of it. `pays`: with a card that pays."""
-        hooks = self.on_period_end, self.on_held_change_paid, self.on_held_change_dropped
-        self.on_period_end = self.on_held_change_paid = self.on_held_change_dropped = None
-        calls, self.calls = self.calls, []
-        future = copy.deepcopy(self)
-        self.on_period_end, self.on_held_change_paid, self.on_held_change_dropped = hooks
-        self.calls = calls
-        known = set(future.transactions)
-        if pays:
-            for buyer in future.buyers.values():
-                buyer.card = True
-        future.advance(duration)
-        return future, [bill for id_, bill in future.transactions.items() if id_ not in known]
+def read_tax(note: str, currency: str) -> int:
+    """As in "Includes €4.63 tax"; "" is none."""
+    return read_amount(note.removeprefix("Includes ").removesuffix(" tax"), currency)
 
 
 @dataclass(frozen=True)
 class OpenOrder:
     url: str
-    promised: int  # cents, at once
+    promised: int  # at once
     items: dict[str, int]
     has_trial: bool
 
@@ -175,11 +95,25 @@ class OpenOrder:
 class HeldItems:
     items: dict[str, int]
     at: datetime
-    pending: int
+    begins: datetime
+    pending: list[int]
 
 
-def due_of(bill: Transaction) -> int:
-    return max(0, bill.sum - bill.from_wallet)
+@dataclass(frozen=True)
+class ShownQuote:
+    """`known`, `truth`: of the deal when the price was shown, by our records and at the provider."""
+
+    quote: Quote
+    known: KnownDeal
+    truth: object
+
+
+@dataclass(frozen=True)
+class ShownPause:
+    quote: PauseQuote
+    row: PreviewRow
+    known: KnownDeal
+    truth: object
 
 
 @dataclass
@@ -188,24 +122,35 @@ class History:
     tenant: MemoryTenant
     provider: HistoryProvider
     oracle: Oracle
+    rules: Rules
+    currency: str
     orders: list[OpenOrder] = field(default_factory=list)
-    quotes: list[Quote] = field(default_factory=list)
+    quotes: list[ShownQuote] = field(default_factory=list)
     confirmed: list[Quote] = field(default_factory=list)
+    pauses: list[ShownPause] = field(default_factory=list)
+    unpauses: list[ShownPause] = field(default_factory=list)
     tabs: list[BillingOverview] = field(default_factory=list)  # as they were opened
     held: dict[str, HeldItems] = field(default_factory=dict)
-    is_fresh: bool = True  # our records are those of the provider
+    known_deals: dict[str, list[KnownDeal]] = field(default_factory=dict)  # by customer, of the last sync
+    known_currency: str = ""  # of the customer
     log: list[str] = field(default_factory=list)
 
     @classmethod
     async def create(cls, seed: int, shelf: Shelf) -> "History":
-        provider = HistoryProvider(START)
+        rng = random.Random(seed)
+        currency, tax_behavior, tax_percent = MARKETS[seed % len(MARKETS)]
+        provider = HistoryProvider(rng.choice(STARTS), tax_percent=tax_percent)
+        if currency != "usd":
+            shelf = shelf.sell_in(currency, tax_behavior)
         tenant = MemoryTenant(shelf, provider, await shelf.push_all(provider))
         prices = {
             price.id: ListPrice(price.amount, price.period == "year")
             for price, _, _ in shelf.priced_versions
             if price.kind != "metered"
         }
-        history = cls(random.Random(seed), tenant, provider, Oracle(prices))
+        oracle = Oracle(prices, tax_percent)
+        history = cls(rng, tenant, provider, oracle, Rules(shelf, currency), currency)
+        tenant.on_sync = history._note_sync
         provider.on_period_end = history._note_period_end
         provider.on_held_change_paid = history._note_held_paid
         provider.on_held_change_dropped = history._note_held_dropped
@@ -217,6 +162,7 @@ class History:
         account = self.oracle.accounts.get(deal.id)
         if account is None:
             return
+        check(at == account.ends, "a period ended on", at, "instead of", account.ends)
         if deal.state == "over" and not account.is_ending:  # a trial without a card
             del self.oracle.accounts[deal.id]
             return
@@ -230,17 +176,48 @@ class History:
     def _note_held_paid(self, deal: Deal) -> None:
         if (held := self.held.pop(deal.id, None)) is not None:
             self.oracle.accounts[deal.id].pending = held.pending
-            self.oracle.change(deal.id, held.items, held.at)
-            self.oracle.accounts[deal.id].starts, self.oracle.accounts[deal.id].ends = deal.starts, deal.ends
+            self.oracle.change(deal.id, held.items, held.at, begins=held.begins)
 
     def _note_held_dropped(self, deal: Deal) -> None:
         self.held.pop(deal.id, None)
+
+    def _note_resumed(self) -> None:
+        """A resumption may have been paid, or not in time."""
+        for deal in self.list_live():
+            if deal.id in self.oracle.accounts:
+                self.oracle.accounts[deal.id].is_paused = deal.state == "frozen"
+
+    def _note_sync(self, customer_id: str) -> None:
+        """What our records say from now on."""
+        deals = [
+            deal
+            for deal in self.provider.deals.values()
+            if deal.buyer == customer_id and deal.state != "over"
+        ]
+        self.known_deals[customer_id] = [
+            KnownDeal.read(deal, self.items_of(deal), open_since_frozen=self._has_open_resumption(deal))
+            for deal in deals
+        ]
+        if customer_id == self.customer_id:
+            self.known_currency = self.provider.get_customer_currency(self.provider.buyers[customer_id])
+
+    def _has_open_resumption(self, deal: Deal) -> bool:
+        return any(
+            bill.deal == deal.id and bill.state == "owed" and bill.at >= deal.frozen_at
+            for bill in self.provider.transactions.values()
+            if deal.frozen_at is not None
+        )
 
     # ── what is known ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def customer_id(self) -> str:
         return self.tenant.customers[-1].id if self.tenant.customers else ""
+
+    @property
+    def known(self) -> KnownDeal | None:
+        """The subscription that our records have."""
+        return next((deal for deals in self.known_deals.values() for deal in deals), None)
 
     def list_live(self) -> list[Deal]:
         """Of all customers of the tenant."""
@@ -254,26 +231,63 @@ class History:
             if position.count is not None
         }
 
+    def truth_of(self, deal: Deal) -> object:
+        """Everything that a shown price depends on."""
+        buyer = self.provider.buyers[deal.buyer]
+        items, pending = tuple(sorted(self.items_of(deal).items())), sum(row.amount for row in deal.pending)
+        discount = self.provider.percent_off.get(deal.id, 0)
+        return (
+            deal.state,
+            items,
+            deal.stops,
+            deal.starts,
+            deal.ends,
+            pending,
+            buyer.wallet,
+            discount,
+            deal.held,
+        )
+
+    def has_archived(self, items: dict[str, int], deal: Deal | None = None) -> bool:
+        """Whether something new among them isn't sold."""
+        kept = self.items_of(deal) if deal else {}
+        sold = {offer.tag.id for offer in self.provider.offers.values() if offer.sold}
+        return not sold.issuperset(set(items) - set(kept))
+
     def list_bills(self) -> dict[str, Transaction]:
         return dict(self.provider.transactions)
 
+    def sum_new(self, before: dict[str, Transaction]) -> int:
+        """What was charged since then."""
+        return sum(due_of(bill) for id_, bill in self.list_bills().items() if id_ not in before)
+
+    def read(self, text: str) -> int:
+        return read_amount(text, self.currency)
+
     async def webhook(self) -> None:
         """Something changed at the provider. Its webhook comes now, or with a later one."""
-        self.is_fresh = False
         if self.rng.random() < 0.7:
             await self.sync()
 
     async def sync(self) -> None:
         await self.tenant.sync()
-        self.is_fresh = True
         self._check_access()
 
     async def open_tab(self) -> BillingOverview:
         if not self.tabs or self.rng.random() < 0.7:
-            self.tabs.append(await self.tenant.get_overview())
+            self.tabs.append(await self.tenant.get_overview(self.currency))
         return self.rng.choice(self.tabs[-3:])
 
     # ── checks ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def judge(
+        self, click: str, refusal: DomainError | None, required: Reason, allowed: Reason = "", *more: Reason
+    ) -> bool:
+        """Whether it was refused, which it has to be for this reason, or may be for these."""
+        reason = expected_refusals.name_reason(refusal)
+        expected = [required] if required else ["", allowed, *more]
+        check(reason in expected, click, "was refused as", repr(reason), "instead of", expected)
+        return refusal is not None
 
     def _check_access(self) -> None:
         schedule, now = self.tenant.schedule, self.tenant.now()
@@ -308,32 +322,82 @@ class History:
         check(addons == expected_addons, "add-ons", addons, "instead of", expected_addons)
 
     async def check_page(self) -> None:
-        """The next invoice and the payment method, on a page with records of now."""
+        """The next invoice, the payment method, what is planned and why it is paused, on a page with records of now."""
         await self.sync()
-        page = await self.tenant.get_overview()
+        page = await self.tenant.get_overview(self.currency)
         live = [deal for deal in self.list_live() if deal.buyer == self.customer_id]
         buyer = self.provider.buyers.get(self.customer_id)
         check(bool(page.method) == bool(buyer and buyer.card is not None), "method", page.method)
-        if len(live) != 1 or live[0].held is not None or page.subscription is None:
+        self._check_cards(page)
+        if len(live) != 1 or page.subscription is None:
             return
         deal = live[0]
+        check((page.scheduled_plan is not None) == (deal.planned is not None), "planned", page.scheduled_plan)
+        if deal.planned is not None and page.scheduled_plan is not None:
+            self._check_planned(page)
+        if deal.state == "frozen":
+            text, _ = PAUSE_SENTENCES[page.subscription.snapshot.pause_cause]
+            check("on request" in text, "page explains the pause with", text)
+        if deal.held is None:
+            self._check_next_invoice(page, deal)
+
+    def _check_next_invoice(self, page: BillingOverview, deal: Deal) -> None:
         row = next_invoice_row(page)
-        _, bills = self.provider.look_ahead(deal.ends - self.provider.clock + timedelta(seconds=1))
+        _, bills = self.provider.look_ahead(max(timedelta(0), deal.ends - self.provider.clock) + MINUTE / 60)
         charged = sum(due_of(bill) for bill in bills)
         ends_unpaid = deal.state == "trial" and self.provider.buyers[deal.buyer].card is None
         expected = 0 if ends_unpaid else self.oracle.next_invoice(deal.id)
         check(
             charged == expected, "next invoice is", charged, "by the provider and", expected, "by the rules"
         )
-        zero = money.format_amount(0, "usd")
-        shown = zero if row.amount == NextInvoiceRow().amount else row.amount
-        check(
-            shown == money.format_amount(charged, "usd"),
-            "page says next invoice",
-            shown,
-            "but it is",
-            charged,
-        )
+        shown = 0 if row.amount == NextInvoiceRow().amount else self.read(row.amount)
+        check(shown == charged, "page says next invoice", shown, "but it is", charged)
+        account = self.oracle.accounts[deal.id]
+        if row.tax_note and not account.percent_off:
+            tax = self.oracle.next_tax(deal.id)
+            check(read_tax(row.tax_note, self.currency) == tax, "page says", row.tax_note, "but it is", tax)
+        if charged and self.oracle.tax_percent and not ends_unpaid:
+            check(row.tax_note or account.pending, "page doesn't say that the next invoice contains tax")
+
+    def _check_planned(self, page: BillingOverview) -> None:
+        (deal,) = [deal for deal in self.list_live() if deal.planned is not None]
+        account, plan = self.oracle.accounts[deal.id], page.scheduled_plan
+        assert account.planned is not None
+        assert plan is not None
+        check(plan.at == account.ends, "page says that a change starts on", plan.at)
+        note = scheduled_texts(page).note
+        self._check_recurring(note.removeprefix("Then ").removesuffix("."), account.planned)
+
+    def _check_recurring(self, text: str, items: dict[str, int]) -> None:
+        """As in "$60.00 a month, plus usage"."""
+        amount_text, unit = text.split(" ", 1)
+        expected = self.oracle.price_of(items)
+        check(self.read(amount_text) == expected, "page says", text, "but it is", expected)
+        is_yearly = self.oracle.months_of(items) == 12
+        check(unit.startswith("a year" if is_yearly else "a month"), "page says", text)
+        if self.oracle.tax_percent:
+            check("tax included" in unit, "page says nothing of tax:", text)
+
+    def _check_cards(self, page: BillingOverview) -> None:
+        """Figure, unit and seat price of each card."""
+        for period in ("month", "year"):
+            for row in plan_rows(page, period, ""):
+                if row.id in PLANS:
+                    self.read_card(page, row.id, period, seats=1)
+
+    def read_card(self, page: BillingOverview, plan_id: str, period: str, *, seats: int) -> int:
+        """What a period costs, by the words of the card."""
+        (row,) = [row for row in plan_rows(page, period, "") if row.id == plan_id]
+        figure = self.read(row.price_text)
+        check(f"a {period}" in row.price_unit, "card of", plan_id, "says", row.price_unit)
+        if row.price_unit.startswith("per seat"):
+            total = figure * seats
+        else:
+            match = re.search(r"and (\S+) for each seat", row.price_note)
+            total = figure + (self.read(match[1]) * seats if match else 0)
+        expected = self.oracle.price_of(self.rules.build_items(plan_id, period, seats))
+        check(total == expected, "card of", plan_id, "says", total, "instead of", expected)
+        return total
 
     def _check_one_subscription(self) -> None:
         live = [deal for deal in self.list_live() if deal.buyer == self.customer_id]
@@ -343,25 +407,46 @@ class History:
 
     async def order(self) -> None:
         page, period = await self.open_tab(), self.rng.choice(("month", "month", "year"))
-        option = self.rng.choice([plan for plan in page.plans if plan.offer.id in PLANS])
-        parts, seats = option.prices_by_period[period], self.rng.randint(1, 6)
-        (row,) = [row for row in plan_rows(page, period, "") if row.id == option.offer.id]
-        items = {parts.flat.id: 1} if parts.flat else {}
-        items |= {parts.seat.id: seats} if parts.seat else {}
+        seats, plan_id = self.rng.randint(1, 6), self.rng.choice(PLANS)
         if page.subscription is not None:  # its button changes the plan
             return
+        (row,) = [row for row in plan_rows(page, period, "") if row.id == plan_id]
+        items = self.rules.build_items(plan_id, period, seats)
+        promised = 0 if row.has_trial else self.read_card(page, plan_id, period, seats=seats)
+        currency = self.currency if self.rng.random() < 0.9 or self.currency == "usd" else "usd"
+        required, allowed = self._refuse_order(currency, has_trial=row.has_trial, items=items)
+        refusal, url = None, ""
         try:
             request = await checkout.prepare(
-                self.tenant.shelf.ctx, row.id, period, seats=seats, expects_trial=row.has_trial or None
+                self.tenant.shelf.ctx,
+                row.id,
+                period,
+                seats=seats,
+                currency=currency,
+                expects_trial=row.has_trial or None,
             )
-            url = await checkout.submit(request)
-        except Conflict as refusal:
-            is_live = any(deal.buyer == self.customer_id for deal in self.list_live())
-            is_gone = row.has_trial and self.tenant.subscriptions
-            check(bool(is_live or is_gone), "an order was refused:", refusal)
-            return
-        promised = 0 if row.has_trial else self.oracle.price_of(items)
-        self.orders.append(OpenOrder(url, promised, items, row.has_trial))
+            if currency == self.currency:
+                url = await checkout.submit(request)
+        except DomainError as error:
+            refusal = error
+        is_refused = self.judge("an order", refusal, required, allowed)
+        if url and not is_refused:
+            self.orders.append(OpenOrder(url, promised, items, row.has_trial))
+
+    def _refuse_order(
+        self, currency: str, *, has_trial: bool, items: dict[str, int]
+    ) -> tuple[Reason, Reason]:
+        """Why it has to be refused, and why it may be: the page of an equal order is open already."""
+        if self.known is not None:
+            return "subscribed", ""
+        if self.known_currency and currency != self.known_currency:
+            return "currency", ""
+        if has_trial and self.tenant.subscriptions:
+            return "no_trial", ""
+        if currency != self.currency:
+            return "", ""
+        is_live = any(deal.buyer == self.customer_id for deal in self.list_live())
+        return "subscribed" if is_live else "", "archived" if self.has_archived(items) else ""
 
     async def pay(self) -> None:
         orders = [order for order in self.orders if order.url not in self.provider.closed_carts]
@@ -377,6 +462,7 @@ class History:
         before = self.list_bills()
         deal = self.provider.deals[self.provider.pay(order.url, card=self.rng.random() < 0.8)]
         bills = [bill for id_, bill in self.list_bills().items() if id_ not in before]
+        check((deal.state == "trial") == order.has_trial, "page promised a trial:", order.has_trial)
         trial_until = deal.trial_until if deal.state == "trial" else None
         expected = self.oracle.subscribe(deal.id, self.items_of(deal), self.provider.clock, trial_until)
         charged = sum(due_of(bill) for bill in bills)
@@ -388,95 +474,162 @@ class History:
         self._check_one_subscription()
         await self.webhook()
 
-    async def quote(self) -> None:
-        page = await self.open_tab()
-        if page.subscription is None:
-            return
-        request = self.rng.choice(
+    def _draw_smaller(self, known: KnownDeal) -> ChangeRequest:
+        """What may wait for the end of the period."""
+        version_id, _, seats, _ = self.rules.read_items(known)
+        if seats is not None and seats > 1 and self.rng.random() < 0.5:
+            return ChangeRequest(seats=seats - 1, timing="default")
+        place = max(0, PLANS.index(version_id) - 1)
+        return ChangeRequest(PLANS[place], "month", 1, timing="default")
+
+    def _draw_change(self) -> ChangeRequest:
+        period = self.rng.choice(("month", "year"))
+        seats = TOO_MANY_SEATS if self.rng.random() < 0.05 else self.rng.randint(1, 6)
+        return self.rng.choice(
             (
-                ChangeRequest(
-                    self.rng.choice(PLANS), self.rng.choice(("month", "year")), self.rng.randint(1, 6)
-                ),
+                ChangeRequest(self.rng.choice(PLANS), period, seats),
                 ChangeRequest(seats=self.rng.randint(1, 9)),
                 ChangeRequest(addon_id=ADDON, addon_quantity=self.rng.randint(0, ADDON_LIMIT)),
             )
-        ).with_timing("now")
+        ).with_timing(self.rng.choice(("now", "now", "default")))
+
+    async def quote(self, request: ChangeRequest | None = None) -> None:
+        page = await self.open_tab()
+        if page.subscription is None:
+            return
+        request, known = request or self._draw_change(), self.known
+        required = self.rules.refuse_change(known, request, self.provider.clock)
+        allowed: Reason = ""
+        if not required and known is not None:
+            target = self.rules.target_items(known, request)
+            allowed = "archived" if self.has_archived(target, self.provider.deals[known.id]) else ""
+        refusal, quote = None, None
         try:
             change = await changes.plan_change(self.tenant.shelf.ctx, request)
             quote = await changes.quote_change(change)
-        except (Conflict, Invalid):
+        except DomainError as error:
+            refusal = error
+        self.judge("a quote", refusal, required, allowed)
+        if quote is None or known is None:
             return
-        deal = self.provider.deals[change.subscription_id]
+        deal = self.provider.deals[quote.change.subscription_id]
         if deal.state == "over" or deal.id not in self.oracle.accounts:
             return
+        self._check_quote(quote, known, deal)
+        self.quotes.append(ShownQuote(quote, known, self.truth_of(deal)))
+
+    def _check_quote(self, quote: Quote, known: KnownDeal, deal: Deal) -> None:
+        change = quote.change
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
-        preview = preview_row(quote)
-        shown, label = preview.total, preview.label
-        if change.prorate and deal.held is None:
-            verdict = self.oracle.judge_change(deal.id, items, quote.preview.as_of)
-            is_today = label == "Due today"
-            check(
-                not shown or is_today == (verdict.charged == "today"),
-                "page says",
-                label,
-                "but it is",
-                verdict,
-            )
-            expected = money.format_amount(verdict.amount, "usd")
-            check(
-                (shown or money.format_amount(0, "usd")) == expected, "page says", shown, "but it is", verdict
-            )
-        self.quotes.append(quote)
+        waits = change.request.timing == "default" and self._can_wait(known, change.request)
+        check(change.at_period_end == waits, "a change waits:", change.at_period_end, change.request)
+        row = preview_row(quote)
+        next_price, since = describe_next_price(quote)
+        if change.prorate or waits:  # else it is about add-ons, of which some stay
+            self._check_recurring(next_price, items)
+        if waits:
+            check(not row.total, "a change that waits costs", row.total)
+            check(since == known.ends.isoformat(), "page says that the next price starts on", since)
+            return
+        if not change.prorate or deal.held is not None:
+            return
+        verdict = self.oracle.judge_change(deal.id, items, quote.preview.as_of)
+        is_today = row.label == "Due today"
+        check(
+            not row.total or is_today == (verdict.charged == "today"),
+            "page says",
+            row.label,
+            "but it is",
+            verdict,
+        )
+        check(self.read(row.total) == verdict.amount, "page says", row.total, "but it is", verdict)
+        if not self.oracle.accounts[deal.id].percent_off and verdict.amount > 0:
+            tax = read_tax(row.tax_note, self.currency)
+            check(tax == verdict.tax, "page says", row.tax_note, "but it is", verdict)
+
+    def _can_wait(self, known: KnownDeal, request: ChangeRequest) -> bool:
+        if known.state != "running" or known.held or request.addon_id:
+            return False
+        items, target = dict(known.items), self.rules.target_items(known, request)
+        if self.oracle.months_of(items) == self.oracle.months_of(target):
+            return self.oracle.price_of(target) < self.oracle.price_of(items)
+        version_id, *_ = self.rules.read_items(known)
+        is_larger = PLANS.index(request.version_id or version_id) > PLANS.index(version_id)
+        return self.oracle.months_of(target) == 1 and not is_larger
 
     async def confirm(self) -> None:
         if not self.quotes:
             return
-        quote = self.quotes[-1] if self.rng.random() < 0.6 else self.rng.choice(self.quotes[-3:])
-        change, deal = quote.change, self.provider.deals[quote.change.subscription_id]
+        shown_quote = self.quotes[-1] if self.rng.random() < 0.6 else self.rng.choice(self.quotes[-3:])
+        quote, change = shown_quote.quote, shown_quote.quote.change
+        deal = self.provider.deals[change.subscription_id]
+        required, allowed = self._refuse_confirmation(shown_quote, deal)
         before, pending_before = self.list_bills(), sum(row.amount for row in deal.pending)
         items_before, replaces_held = self.items_of(deal), deal.held is not None
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
-        preview = preview_row(quote)
-        shown, label = preview.total, preview.label
-        is_refused = is_open = False
+        row, refusal = preview_row(quote), None
         try:
             await changes.prepare(self.tenant.shelf.ctx, quote)
             await changes.submit(quote)
-        except Conflict as refusal:
-            is_open = refusal.reason == changes.PAYMENT_OPEN
-            is_refused = not is_open
+        except DomainError as error:
+            refusal = error
+        is_open = expected_refusals.name_reason(refusal) == "payment_open"
+        was_confirmed = any(quote is known for known in self.confirmed)
         bills = [bill for id_, bill in self.list_bills().items() if id_ not in before]
-        charged = money.format_amount(sum(due_of(bill) for bill in bills), "usd")
-        pending = sum(row.amount for row in deal.pending)
-        if is_refused:
+        if is_open:
+            is_unpaid = any(bill.state == "owed" for bill in bills)
+            check(is_unpaid or was_confirmed, "a payment failed that nobody owes")
+        elif self.judge("a change", refusal, required, *allowed):
             check(not bills and self.items_of(deal) == items_before, "a refused change took effect")
             return
-        if any(quote is known for known in self.confirmed):  # clicked twice: one effect
+        if was_confirmed:  # clicked twice: one effect
             check(not bills and self.items_of(deal) == items_before, "the same change took effect twice")
             return
         self.confirmed.append(quote)
-        zero = money.format_amount(0, "usd")
+        charged, shown = sum(due_of(bill) for bill in bills), self.read(row.total)
+        added = sum(line.amount for line in deal.pending) - pending_before
         if replaces_held:  # the credit in the invoice that is voided comes back, so that it may cost less
-            pass
-        elif label == "Due today":
+            check(charged <= max(0, shown), "page said", shown, "and", charged, "was charged")
+        elif row.label == "Due today":
             check(charged == shown, "page said due today", shown, "and", charged, "was charged")
         else:
-            check(not bills, "page said", label or "nothing", "and", charged, "was charged")
-            added = money.format_amount(pending - pending_before, "usd")
-            check(added == (shown or zero), "page said", shown, "and", added, "was added")
-        if is_open:
+            check(not bills, "page said", row.label or "nothing", "and", charged, "was charged")
+            check(added == shown, "page said", shown, "and", added, "was added")
+        if change.at_period_end:
+            check(self.items_of(deal) == items_before, "a change that waits took effect")
+            self.oracle.accounts[deal.id].planned = items
+            self._check_planned(await self.tenant.get_overview(self.currency))
+        elif is_open:
             check(self.items_of(deal) == items_before, "a change that isn't paid took effect")
-            account = self.oracle.accounts[deal.id]
-            self.held[deal.id] = HeldItems(items, quote.preview.as_of, account.pending)
-            account.pending = 0
+            account, at = self.oracle.accounts[deal.id], quote.preview.as_of
+            self.held[deal.id] = HeldItems(items, at, self.provider.clock, account.pending)
+            account.pending = []
         else:
             check(self.items_of(deal) == items, "page said that the plan was changed, and it wasn't")
             check(all(bill.state == "settled" for bill in bills), "a change took effect before it was paid")
-            self.oracle.change(deal.id, items, quote.preview.as_of, prorated=change.prorate)
-            account = self.oracle.accounts[deal.id]
-            account.starts, account.ends = deal.starts, deal.ends
-        self.is_fresh = True
+            self.oracle.change(
+                deal.id, items, quote.preview.as_of, begins=self.provider.clock, prorated=change.prorate
+            )
         self._check_access()
+
+    def _refuse_confirmation(self, shown: ShownQuote, deal: Deal) -> tuple[Reason, list[Reason]]:
+        """Why it has to be refused, and why it may be."""
+        quote, now = shown.quote, self.provider.clock
+        change = quote.change
+        if required := self.rules.refuse_confirmation(
+            self.known, shown.known, change.request, quoted_at=quote.quoted_at, at=now
+        ):
+            return required, []
+        items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
+        if change.prorate and quote.preview.as_of < deal.starts:
+            return "other", []
+        if self.has_archived(items, None if change.at_period_end else deal):
+            return "archived", []
+        if deal.state == "over":
+            return "", ["ended", "outdated"]
+        if change.at_period_end:
+            return "other" if deal.state not in ("running", "behind") or deal.stops else "", []
+        return "", ["outdated"] if shown.truth != self.truth_of(deal) else []
 
     async def change_at_once(self) -> None:
         """Without a pause; the card may have begun to decline."""
@@ -486,6 +639,49 @@ class History:
             if self.rng.random() < 0.4:
                 self.provider.set_card(self.customer_id, pays=False)
             await self.confirm()
+
+    async def schedule(self) -> None:
+        known, quotes = self.known, len(self.quotes)
+        if known is None:
+            return
+        await self.quote(self._draw_smaller(known))
+        if len(self.quotes) > quotes:
+            await self.confirm()
+
+    async def reconsider(self) -> None:
+        """A change is scheduled, taken back and, perhaps, scheduled again."""
+        await self.schedule()
+        await self.check_page()
+        await self.keep_plan()
+        if self.rng.random() < 0.5:
+            self.provider.advance(MINUTE)
+            await self.schedule()
+
+    async def keep_plan(self) -> None:
+        """A change that hasn't taken effect is taken back."""
+        known, refusal = self.known, None
+        required = self.rules.refuse_keep(known)
+        live = self.list_live()
+        is_changed = known is not None and not any(
+            known.id == deal.id
+            and known.planned == self._read_planned(deal)
+            and known.held == (deal.held.transaction if deal.held else "")
+            for deal in live
+        )
+        try:
+            request = await scheduled_changes.prepare_keep(self.tenant.shelf.ctx)
+            await scheduled_changes.submit_keep(request)
+        except DomainError as error:
+            refusal = error
+        if self.judge("keeping the plan", refusal, required or ("changed_meanwhile" if is_changed else "")):
+            return
+        for deal in live:
+            check(deal.planned is None and deal.held is None, "a change that was dropped is still planned")
+            if deal.id in self.oracle.accounts:
+                self.oracle.accounts[deal.id].planned = None
+
+    def _read_planned(self, deal: Deal) -> object:
+        return KnownDeal.read(deal, {}, open_since_frozen=False).planned
 
     async def start_paying(self) -> None:
         """The trial ends and is paid for."""
@@ -497,19 +693,24 @@ class History:
 
     async def cancel(self) -> None:
         await self.sync()
-        page = await self.tenant.get_overview()
-        if page.subscription is None or page.remaining_charges is None:
-            return
+        page = await self.tenant.get_overview(self.currency)
+        required, refusal, request = self.rules.refuse_cancel(self.known), None, None
         said = remaining_row(page).sentence
         try:
             request = await cancellation.prepare_cancel(self.tenant.shelf.ctx, CANCEL_REASON)
             await cancellation.submit(request)
-        except Conflict:
+        except DomainError as error:
+            refusal = error
+        if self.judge("cancelling", refusal, required) or request is None:
             return
-        for deal in self.list_live():
-            if deal.id in self.oracle.accounts and deal.stops is not None:
-                self.oracle.accounts[deal.id].is_ending = True
-        self.is_fresh = True
+        for deal in [self.provider.deals[id_] for id_ in request.keys]:
+            if deal.id not in self.oracle.accounts:
+                continue
+            if deal.state == "over":
+                self.oracle.end_paused(deal.id)
+            else:
+                account = self.oracle.accounts[deal.id]
+                account.is_ending, account.planned = True, None
         live = self.list_live()
         if any(deal.held for deal in live):
             return
@@ -518,9 +719,10 @@ class History:
         charged = owed + sum(due_of(bill) for bill in bills)
         pending = sum(self.oracle.next_invoice(deal.id) for deal in live if deal.id in self.oracle.accounts)
         check(charged == owed + pending, "after cancelling", charged, "is charged instead of", owed + pending)
-        page = await self.tenant.get_overview()
-        for sentence in (said, remaining_row(page).sentence):
-            has_usage = page.remaining_charges is not None and page.remaining_charges.has_usage
+        has_usage = page.remaining_charges is not None and page.remaining_charges.has_usage
+        page = await self.tenant.get_overview(self.currency)
+        sentences = [said, *([remaining_row(page).sentence] if page.remaining_charges else [])]
+        for sentence in sentences:
             check(
                 (sentence == NOTHING_MORE) == (charged == 0 and not has_usage),
                 "page says",
@@ -533,20 +735,131 @@ class History:
             check(shown == pending, "page says", shown, "is still charged, but it is", pending)
 
     async def resume(self) -> None:
+        known, refusal = self.known, None
+        required = self.rules.refuse_resume(known)
+        is_over = known is not None and self.provider.deals[known.id].state == "over"
         try:
             request = await cancellation.prepare_resume(self.tenant.shelf.ctx)
             await cancellation.submit(request)
-        except Conflict:
+        except DomainError as error:
+            refusal = error
+        if self.judge("resuming", refusal, required or ("ended" if is_over else "")):
             return
         for deal in self.list_live():
             if deal.id in self.oracle.accounts and deal.stops is None:
                 self.oracle.accounts[deal.id].is_ending = False
-        self.is_fresh = True
+
+    async def open_pause(self) -> None:
+        known, refusal, quote = self.known, None, None
+        try:
+            target = await pausing.plan_pause(self.tenant.shelf.ctx, "pause")
+            quote = await pausing.quote_pause(target)
+        except DomainError as error:
+            refusal = error
+        self.judge("a pause", refusal, self.rules.refuse_pause(known))
+        if quote is None or known is None:
+            return
+        deal = self.provider.deals[quote.target.subscription_id]
+        row = pause_rows(quote.preview, is_due_now=False)
+        self.pauses.append(ShownPause(quote, row, known, self.truth_of(deal)))
+
+    async def confirm_pause(self) -> None:
+        if not self.pauses:
+            return
+        shown, refusal, now = self.pauses.pop(), None, self.provider.clock
+        required = self.rules.refuse_pause(self.known) or self._refuse_outdated(shown)
+        deal = self.provider.deals[shown.quote.target.subscription_id]
+        if not required and deal.state != "running":
+            required = "ended" if deal.state == "over" else "other"
+        try:
+            await pausing.submit_pause(await pausing.prepare_pause(self.tenant.shelf.ctx, shown.quote))
+        except DomainError as error:
+            refusal = error
+        allowed: Reason = "outdated" if shown.truth != self.truth_of(deal) else ""
+        if self.judge("pausing", refusal, required, allowed):
+            return
+        credit = self.oracle.pause(deal.id, now)
+        if shown.quote.target.quoted_at == now:
+            check(self.read(shown.row.total) == credit, "page said", shown.row, "but it is", credit)
+
+    async def pause_at_once(self) -> None:
+        await self.open_pause()
+        await self.confirm_pause()
+
+    async def open_unpause(self) -> None:
+        known, refusal, quote = self.known, None, None
+        try:
+            target = await pausing.plan_pause(self.tenant.shelf.ctx, "resume")
+            quote = await pausing.quote_pause(target)
+        except DomainError as error:
+            refusal = error
+        required = self.rules.refuse_unpause(known)
+        is_running = known is not None and self.provider.deals[known.id].state != "frozen"
+        self.judge("a resumption", refusal, required or ("other" if is_running else ""))
+        if quote is None or known is None:
+            return
+        deal, row = (
+            self.provider.deals[quote.target.subscription_id],
+            pause_rows(quote.preview, is_due_now=True),
+        )
+        if not deal.resumption:
+            verdict = self.oracle.judge_resume(deal.id)
+            check(self.read(row.total) == verdict.amount, "page says", row, "but it is", verdict)
+            if not self.oracle.accounts[deal.id].percent_off and verdict.amount > 0:
+                tax = read_tax(row.tax_note, self.currency)
+                check(tax == verdict.tax, "page says", row.tax_note, "but it is", verdict)
+        self.unpauses.append(ShownPause(quote, row, known, self.truth_of(deal)))
+
+    async def confirm_unpause(self) -> None:
+        if not self.unpauses:
+            return
+        shown, refusal, now = self.unpauses.pop(), None, self.provider.clock
+        deal = self.provider.deals[shown.quote.target.subscription_id]
+        required = self.rules.refuse_unpause(self.known) or self._refuse_outdated(shown)
+        if not required and deal.state == "over":
+            required = "ended"
+        elif not required and (deal.resumption or deal.state != "frozen"):
+            required = "other"
+        is_current, before = shown.truth == self.truth_of(deal), self.list_bills()
+        try:
+            await pausing.submit_pause(await pausing.prepare_pause(self.tenant.shelf.ctx, shown.quote))
+        except DomainError as error:
+            refusal = error
+        is_open = expected_refusals.name_reason(refusal) == "payment_open"
+        if not is_open and self.judge(
+            "resuming after a pause", refusal, required, "" if is_current else "outdated"
+        ):
+            return
+        charged, expected = self.sum_new(before), self.oracle.resume(deal.id, now)
+        check(charged == expected, "a resumption charged", charged, "instead of", expected)
+        check(
+            charged == self.read(shown.row.total), "page said", shown.row.total, "and", charged, "was charged"
+        )
+        check(is_open == (deal.state == "frozen"), "the page says that it is resumed:", not is_open)
+        self._note_resumed()
+
+    async def pause_and_resume(self) -> None:
+        await self.pause_at_once()
+        self.provider.advance(self.rng.choice((MINUTE, 3 * DAY, 40 * DAY)))
+        await self.open_unpause()
+        if self.rng.random() < 0.2:
+            await self.give_credit()
+        if self.rng.random() < 0.3 and self.customer_id:
+            self.provider.set_card(self.customer_id, pays=False)
+        await self.confirm_unpause()
+
+    def _refuse_outdated(self, shown: ShownPause) -> Reason:
+        known, now = self.known, self.provider.clock
+        assert known is not None
+        is_same = self.rules.outline(known, now) == self.rules.outline(shown.known, now)
+        is_new = now - shown.quote.target.quoted_at <= expected_refusals.QUOTE_LIFETIME
+        return "" if is_same and is_new else "outdated"
 
     async def replace_card(self) -> None:
         """In the portal; a card that declines is as good as one whose bank asks for a confirmation that never comes."""
         if self.customer_id:
             self.provider.set_card(self.customer_id, pays=self.rng.random() < 0.6)
+            self._note_resumed()
             await self.webhook()
 
     async def confirm_payment(self) -> None:
@@ -554,6 +867,7 @@ class History:
         for bill in list(self.provider.transactions.values()):
             if bill.state == "owed" and bill.buyer == self.customer_id:
                 self.provider._charge_transaction(bill, pays=True)
+        self._note_resumed()
         await self.webhook()
 
     async def detach_card(self) -> None:
@@ -604,7 +918,7 @@ class History:
             tenant_id=self.tenant.shelf.ctx.tenant_id,
             kind="refund",
             amount=1,
-            currency="usd",
+            currency=self.currency,
             reason_code="goodwill",
             reason="A test",
             by_id="opr_1",
@@ -649,7 +963,9 @@ class History:
     async def give_credit(self) -> None:
         if self.customer_id and not self.provider.buyers[self.customer_id].gone and not self.held:
             amount = self.rng.choice((500, 1_999, 40_000))
-            await self.provider.add_credit(self.customer_id, amount, "usd", "", f"credit-{len(self.log)}")
+            await self.provider.add_credit(
+                self.customer_id, amount, self.currency, "", f"credit-{len(self.log)}"
+            )
             self.oracle.credit += amount
             await self.webhook()
 
@@ -658,7 +974,6 @@ class History:
             percent = self.rng.choice((15, 33, 100))
             if deal.id in self.oracle.accounts and not self.held:
                 self.provider.percent_off[deal.id] = self.oracle.accounts[deal.id].percent_off = percent
-        self.quotes.clear()  # of other totals; the provider computes the due sum with the coupon
         await self.webhook()
 
     async def edit_quantity(self) -> None:
@@ -676,6 +991,15 @@ class History:
         if self.rng.random() < 0.5:
             await self.sync()
 
+    async def archive_price(self) -> None:
+        """In the dashboard. Some day it is noticed."""
+        offers = list(self.provider.offers.values())
+        for offer in offers:
+            offer.sold = True
+        if self.rng.random() < 0.6:
+            ours = [offer for offer in offers if offer.tag.currency == self.currency]
+            self.rng.choice([offer for offer in ours if offer.tag.kind != "metered"]).sold = False
+
     async def delete_customer(self) -> None:
         if not self.customer_id or self.rng.random() < 0.5:
             return
@@ -686,6 +1010,13 @@ class History:
                 self.held.pop(deal.id, None)
         self.oracle.credit = 0
         await self.webhook()
+
+    async def renew(self) -> None:
+        """Some hours after the end of the period usage of it comes in."""
+        for deal in self.list_live():
+            if deal.state != "frozen":
+                self.provider.advance(max(timedelta(0), deal.ends - self.provider.clock) + 2 * HOUR)
+        await self.use()
 
     async def pass_time(self) -> None:
         self.provider.advance(
@@ -699,7 +1030,10 @@ class History:
             *[self.quote, self.confirm, self.quote, self.confirm, self.pass_time, self.check_page] * 2,
             *(self.cancel, self.resume, self.replace_card, self.confirm_payment, self.detach_card),
             *(self.dispute, self.fail_refund, self.use, self.give_credit, self.give_coupon),
-            *(self.edit_quantity, self.delete_customer, self.pass_time),
+            *(self.edit_quantity, self.archive_price, self.delete_customer, self.pass_time),
+            *(self.renew, self.renew, self.schedule, self.reconsider),
+            *(self.keep_plan, self.open_pause, self.confirm_pause, self.pause_at_once, self.pause_and_resume),
+            *(self.open_unpause, self.confirm_unpause, self.open_unpause, self.confirm_unpause),
         ]
         # Most of what can go wrong needs a subscription.
         first_steps = [self.order, self.pay, *[self.start_paying] * self.rng.randint(0, 1)]
@@ -716,6 +1050,6 @@ async def find_fault(seed: int, shelf: Shelf) -> str:
     memory_tenant.enter(history.tenant)
     try:
         await history.run()
-    except Fault as fault:
+    except AssertionError as fault:
         return f"seed {seed}: {fault} ({', '.join(history.log)})"
     return ""
