@@ -39,8 +39,8 @@ from tests.support.billing.memory_provider import Deal, Transaction
 from tests.support.billing.memory_tenant import MemoryTenant, Shelf
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
-STARTS = [  # the next months end earlier
-    datetime.fromisoformat(f"{day}T12:00:00+00:00") for day in ("2027-01-29", "2027-01-31", "2028-01-30")
+STARTS = [  # a trial of two weeks later the month ends, and the next one is shorter
+    datetime.fromisoformat(f"{day}T12:00:00+00:00") for day in ("2027-01-15", "2027-01-17", "2028-01-16")
 ]
 PLANS = ("plv_starter_1", "plv_pro_1", "plv_business_1")  # from the smallest
 ADDON, ADDON_LIMIT = "plv_extra_seats_1", 3
@@ -360,8 +360,9 @@ class History:
             check(row.tax_note or account.pending, "page doesn't say that the next invoice contains tax")
 
     def _check_planned(self, page: BillingOverview) -> None:
-        (deal,) = [deal for deal in self.list_live() if deal.planned is not None]
-        account, plan = self.oracle.accounts[deal.id], page.scheduled_plan
+        deals, plan = [deal for deal in self.list_live() if deal.planned is not None], page.scheduled_plan
+        check(len(deals) == 1 and plan is not None, "the page shows a change that isn't planned, or none")
+        account = self.oracle.accounts[deals[0].id]
         assert account.planned is not None
         assert plan is not None
         check(plan.at == account.ends, "page says that a change starts on", plan.at)
