@@ -378,6 +378,18 @@ async def test_refund_that_fails_gives_the_credits_back(
     assert (await get_balance(cast), await list_used_reversals(cast)) == (700, [])
 
 
+async def test_refund_that_fails_gives_no_credits_back_to_a_grant_that_was_voided(
+    cast: Cast, provider: RecordingProvider, customer: str
+) -> None:
+    await add_paid_grant(cast, customer)
+    assert await reverse(cast, customer, refund_of(400)) == [-400]
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        (grant,) = await prepaid_repository.list_grants(ctx)
+        await balance.take_all(ctx, grant, balance.VOID)
+    assert await reverse(cast, customer, refund_of(400, "failed")) == [-400, -300]
+    assert await get_balance(cast) == 0
+
+
 async def test_disputed_payment_takes_the_credits_until_it_is_won(
     cast: Cast, provider: RecordingProvider, customer: str
 ) -> None:

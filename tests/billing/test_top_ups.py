@@ -227,15 +227,28 @@ async def test_lost_answer_is_completed_at_the_customer_that_was_charged(
     assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
 
 
-async def test_top_up_is_not_requested_while_a_payment_is_disputed(
-    cast: Cast, provider: ChargingProvider
-) -> None:
+async def add_dispute(cast: Cast) -> None:
     async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
         dispute = BillingDispute(
             tenant_id=cast.acme, id="du_1", account_id=PLATFORM, customer_id=await customers.find_id(ctx),
             amount=1, currency="usd", status="needs_response", created_at=datetime.now(UTC), ticket=1,
         )  # fmt: skip
         ctx.session.add(dispute)
+
+
+async def test_requested_top_up_is_not_charged_once_a_payment_is_disputed(
+    cast: Cast, schema: str, provider: ChargingProvider
+) -> None:
+    await save(cast)
+    await add_dispute(cast)
+    await workers.run_until_done(schema)
+    assert (provider.charges, list_top_ups(cast)) == ({}, [("failed", 5_000)])
+
+
+async def test_top_up_is_not_requested_while_a_payment_is_disputed(
+    cast: Cast, provider: ChargingProvider
+) -> None:
+    await add_dispute(cast)
     await save(cast)
     assert list_top_ups(cast) == []
     database.connect().execute("update billing_dispute set status = 'won' where id = 'du_1'")

@@ -27,7 +27,7 @@ def prepaid_section() -> rx.Component:
         "Your invoices only have what they didn’t pay for.",
     )
     grants = rx.cond(has_items(BillingState.prepaid_grants), grant_list(BillingState.prepaid_grants))
-    box = panel(explanation, grants, top_up_row(), name="Prepaid credits")
+    box = panel(rx.el.div(explanation, class_name="body"), grants, top_up_row(), name="Prepaid credits")
     ledger = rx.cond(
         has_items(BillingState.prepaid_entries),
         panel(entry_list(BillingState.prepaid_entries), title="Latest changes"),

@@ -68,6 +68,7 @@ def next_invoice_section() -> rx.Component:
             "As calculated by the payment provider. It changes with usage and with changes of the plan.",
         ),
         name="Next invoice",
+        body=True,
     )
     return rx.cond(
         lines.length() > 0, rx.el.div(rx.el.h2(BillingState.next_label), box, class_name="section")
