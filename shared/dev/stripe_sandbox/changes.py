@@ -199,7 +199,10 @@ def _build_changed_item(
         if subscription["status"] != "trialing" and _get_interval(new_item) != _get_interval(item):
             new_item["_interval_changed"] = True
     elif "quantity" in params:
-        items.set_price(account, subscription, new_item, item["price"]["id"], params["quantity"])
+        # A price that was archived stays in what has it already: https://docs.stripe.com/products-prices/manage-prices
+        items.set_price(
+            account, subscription, new_item, item["price"]["id"], params["quantity"], allow_archived=True
+        )
     merge_metadata(new_item, params.get("metadata"))
     return new_item
 

@@ -44,7 +44,13 @@ def hold_change(account: Account, subscription: Object, before: Object, invoice:
     subscription.clear()
     subscription.update(before)
     subscription["latest_invoice"] = latest_invoice
-    subscription["_held"] = {"fields": changed_fields, "metadata": metadata, "invoice": invoice["id"]}
+    new_metadata = {key: value for key, value in metadata.items() if before["metadata"].get(key) != value}
+    subscription["_held"] = {
+        "fields": changed_fields,
+        "metadata": new_metadata,
+        "removed_metadata": sorted(before["metadata"].keys() - metadata.keys()),
+        "invoice": invoice["id"],
+    }
     new_anchor = changed_fields.get("billing_cycle_anchor")
     subscription["pending_update"] = {
         "billing_cycle_anchor": new_anchor,
@@ -52,7 +58,7 @@ def hold_change(account: Account, subscription: Object, before: Object, invoice:
         "discount": None,
         "discounts": None,
         "expires_at": min(now + LIFETIME_S, period_end),
-        "metadata": {key: value for key, value in metadata.items() if before["metadata"].get(key) != value},
+        "metadata": new_metadata,
         "subscription_items": [copy_visible(item) for item in changed_fields["items"]["data"]]
         if "items" in changed_fields
         else None,
@@ -70,7 +76,11 @@ def get_held_invoice_id(subscription: Object) -> str:
 def apply_held_change(account: Account, subscription: Object) -> None:
     """Its invoice was paid."""
     previous, held = copy_visible(subscription), subscription["_held"]
-    subscription |= {**held["fields"], "metadata": held["metadata"], "pending_update": None, "_held": None}
+    # What else was written to the metadata meanwhile stays.
+    metadata = {**subscription["metadata"], **held["metadata"]}
+    for key in held.get("removed_metadata", ()):
+        metadata.pop(key, None)
+    subscription |= {**held["fields"], "metadata": metadata, "pending_update": None, "_held": None}
     account.put(subscription)
     account.emit("customer.subscription.pending_update_applied", subscription)
     save_change(account, subscription, "customer.subscription.updated", previous)

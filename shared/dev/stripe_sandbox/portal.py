@@ -13,8 +13,9 @@ from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 FEATURE_PARAMS = (
     "features.customer_update features.invoice_history.enabled features.payment_method_update.enabled"
     " features.subscription_cancel.enabled features.subscription_cancel.mode"
-    " features.subscription_cancel.proration_behavior features.subscription_cancel.cancellation_reason features.subscription_update.enabled=false"
-    " features.subscription_pause.enabled=false"
+    " features.subscription_cancel.proration_behavior features.subscription_cancel.cancellation_reason features.subscription_update.enabled"
+    " features.subscription_update.default_allowed_updates features.subscription_update.products"
+    " features.subscription_update.proration_behavior features.subscription_pause.enabled=false"
 )
 ACCEPTED_PARAMS = (
     f"{FEATURE_PARAMS} business_profile.headline business_profile.privacy_policy_url"
@@ -172,6 +173,30 @@ def resume_subscription(account: Account, subscription_id: str) -> None:
     changes.apply_change(account, live_subscription, {"cancel_at_period_end": False})
 
 
+def change_plan(
+    account: Account, subscription_id: str, price_id: str, quantity: int, configuration: Object | None = None
+) -> None:
+    """Gives the first item another price or quantity, where this configuration allows that, else the default one.
+
+    https://docs.stripe.com/api/customer_portal/configurations/object#portal_configuration_object-features-subscription_update
+    """
+    subscription = _fetch_live_subscription(account, subscription_id)
+    configuration = configuration or _find_default_configuration(account) or _build_configuration(account)
+    feature, item = configuration["features"]["subscription_update"], subscription["items"]["data"][0]
+    sold = next((each for each in feature["products"] or [] if price_id in each["prices"]), None)
+    if not feature["enabled"] or sold is None:
+        raise ApiError("Changing the plan isn't available in this portal.")
+    if price_id != item["price"]["id"] and "price" not in feature["default_allowed_updates"]:
+        raise ApiError("Another plan isn't available in this portal.")
+    if quantity != item["quantity"] and not (
+        "quantity" in feature["default_allowed_updates"] and sold["adjustable_quantity"]["enabled"]
+    ):
+        raise ApiError("Another quantity isn't available in this portal.")
+    changed_item = {"id": item["id"], "price": price_id, "quantity": quantity}
+    params = {"items": [changed_item], "proration_behavior": feature["proration_behavior"]}
+    changes.apply_change(account, subscription, params)
+
+
 def _fetch_live_subscription(account: Account, subscription_id: str) -> Object:
     live_subscription = fetch_object(account, "subscription", subscription_id)
     if live_subscription["status"] in endings.ENDED_STATUSES:
@@ -216,6 +241,9 @@ def _build_configuration(account: Account, *, enabled: Sequence[str] = DEFAULT_F
 def _fill_configuration(configuration: Object, params: Object) -> None:
     for name, feature in params.get("features", {}).items():
         configuration["features"][name] = {**configuration["features"][name], **feature}
+    for product in configuration["features"]["subscription_update"]["products"] or []:
+        quantity = {"enabled": False, "maximum": None, "minimum": 0}
+        product["adjustable_quantity"] = {**quantity, **product.get("adjustable_quantity", {})}
     if "business_profile" in params:
         configuration["business_profile"] = {
             **configuration["business_profile"],

@@ -1,13 +1,21 @@
-"""The usage of metered items, from meter events."""
+"""The usage of metered items, from meter events.
+
+Stripe counts them asynchronously: https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api
+"""
 
 from shared.dev.stripe_sandbox.store import Account, Object
 
+COUNTED_AFTER_S = 5
+
 
 def list_events(account: Account, meter: Object, customer: str, start: int, end: int) -> list[Object]:
+    counted_at = account.now(customer) - COUNTED_AFTER_S
     meter_events = [
         event
         for event in account.list_for_customer("_meter_event", customer)[::-1]
-        if event["meter"] == meter["id"] and start <= event["timestamp"] < end
+        if event["meter"] == meter["id"]
+        and start <= event["timestamp"] < end
+        and event.get("received_at", 0) <= counted_at
     ]
     return sorted(meter_events, key=lambda event: int(event["timestamp"]))
 

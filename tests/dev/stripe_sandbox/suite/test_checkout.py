@@ -149,6 +149,42 @@ def test_portal_cancels_as_configured(merchant: SdkMerchant, account: Account) -
         portal.cancel_subscription(account, subscription.id)
 
 
+def test_portal_changes_plan_and_quantity_where_its_settings_allow_it(
+    merchant: SdkMerchant, account: Account
+) -> None:
+    portal.save_default_settings(account)
+    customer, small, large = (
+        merchant.create_customer(),
+        merchant.create_price(3000),
+        merchant.create_price(9000),
+    )
+    subscription = merchant.subscribe(customer, (small, 1))
+    with pytest.raises(ApiError, match="Changing the plan"):
+        portal.change_plan(account, subscription.id, large.id, 1)
+    configuration_id = merchant.v1.billing_portal.sessions.create({"customer": customer.id}).configuration
+    update = {
+        "enabled": True,
+        "default_allowed_updates": ["price"],
+        "products": [
+            {"product": price.product, "prices": [price.id], "adjustable_quantity": {"enabled": True}}
+            for price in (small, large)
+        ],
+        "proration_behavior": "create_prorations",
+    }
+    for allowed in (["price"], ["price", "quantity"]):
+        update["default_allowed_updates"] = allowed
+        merchant.v1.billing_portal.configurations.update(
+            configuration_id, {"features": {"subscription_update": update}}
+        )
+        if allowed == ["price"]:
+            with pytest.raises(ApiError, match="Another quantity"):
+                portal.change_plan(account, subscription.id, large.id, 4)
+    portal.change_plan(account, subscription.id, large.id, 4)
+    item = merchant.reload_subscription(subscription)["items"].data[0]
+    assert (item.price.id, item.quantity) == (large.id, 4)
+    assert "customer.subscription.updated" in merchant.list_event_types(subscription)
+
+
 def test_declined_card_replaces_nothing(merchant: SdkMerchant, account: Account) -> None:
     customer = merchant.create_customer()
     method_id = merchant.v1.customers.retrieve(customer.id).invoice_settings.default_payment_method

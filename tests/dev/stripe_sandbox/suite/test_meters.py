@@ -24,6 +24,7 @@ def test_usage_event_is_counted_once_per_identifier(
         sandbox_server.build_client(key, max_network_retries=2).v1.billing.meter_events.create(params)
     assert excinfo.value.headers is not None
     assert excinfo.value.headers["stripe-should-retry"] == "false"
+    merchant.advance_clock(clock, "2025-01-01 00:01")
     totals = _list_totals(merchant, meter, customer, "2025-01-01", "2025-01-02")
     assert totals == [5.0]
 
@@ -41,6 +42,8 @@ def test_usage_event_replayed_after_a_day_counts_again(merchant: SdkMerchant, ac
     account.settings["offset"] += 2 * DAY
     account.put(account.settings)
     merchant.v1.billing.meter_events.create(params)
+    account.settings["offset"] += 60
+    account.put(account.settings)
     day = timestamp - timestamp % DAY
     window = {"customer": customer.id, "start_time": day, "end_time": day + 2 * DAY}
     assert merchant.v1.billing.meters.event_summaries.list(meter.id, window).data[0].aggregated_value == 10
@@ -67,6 +70,7 @@ def test_usage_is_aggregated_by_formula(merchant: SdkMerchant, formula: str, res
     for value, when in ((7, "2025-01-02 10:00"), (2, "2025-01-03 08:00"), (3, "2025-01-02 11:00")):
         merchant.report_usage(meter, customer, value, to_timestamp(when))
     merchant.report_usage(meter, customer, 99, to_timestamp("2025-01-04"))  # the end is exclusive
+    merchant.advance_clock(clock, "2025-01-10 00:01")
     assert _list_totals(merchant, meter, customer, "2025-01-01", "2025-01-04") == [result]
 
 
@@ -75,6 +79,7 @@ def test_usage_is_summarized_by_hour(merchant: SdkMerchant) -> None:
     customer, meter = merchant.create_customer(clock), merchant.create_meter()
     for value, when in ((1, "2025-01-02 10:10"), (2, "2025-01-02 10:50"), (4, "2025-01-02 11:00")):
         merchant.report_usage(meter, customer, value, to_timestamp(when))
+    merchant.advance_clock(clock, "2025-01-10 00:01")
     window = {
         "customer": customer.id,
         "start_time": to_timestamp("2025-01-02"),
@@ -87,6 +92,16 @@ def test_usage_is_summarized_by_hour(merchant: SdkMerchant) -> None:
         (to_timestamp("2025-01-02 11:00"), 4),
         (to_timestamp("2025-01-02 10:00"), 3),
     ]
+
+
+def test_usage_is_counted_some_seconds_after_it_was_taken(merchant: SdkMerchant) -> None:
+    clock = merchant.create_clock("2025-01-10")
+    customer, meter = merchant.create_customer(clock), merchant.create_meter()
+    merchant.report_usage(meter, customer, 3, to_timestamp("2025-01-09 10:00"))
+    for when, total in ((None, 0), ("2025-01-10 00:01", 3)):
+        if when is not None:
+            merchant.advance_clock(clock, when)
+        assert _list_totals(merchant, meter, customer, "2025-01-09", "2025-01-10") == [total]
 
 
 def test_late_usage_is_billed_until_the_draft_is_final(merchant: SdkMerchant) -> None:

@@ -128,3 +128,26 @@ def test_card_that_has_to_be_confirmed_is_charged_when_it_is(merchant: SdkMercha
     assert collection.attempt_payment(account, stored, method, is_confirmed=True)
     assert get_quantity(merchant.reload_subscription(subscription)) == 3
     assert payments.get_method_to_confirm(account, stored) is None
+
+
+def test_metadata_that_is_written_while_an_update_waits_stays(merchant: SdkMerchant) -> None:
+    customer, subscription = subscribe(merchant, merchant.create_clock("2025-01-01"))
+    merchant.v1.subscriptions.update(subscription.id, {"metadata": {"old": "1"}})
+    merchant.set_card(customer, "pm_card_chargeCustomerFail")
+    update(merchant, subscription, metadata={"order": "7", "old": ""})
+    merchant.v1.subscriptions.update(subscription.id, {"metadata": {"dispute": "du_1"}})
+    invoice = merchant.reload_subscription(subscription).latest_invoice
+    method = merchant.set_card(customer, "pm_card_visa")
+    merchant.v1.invoices.pay(invoice.id, {"payment_method": method.id})
+    changed = merchant.reload_subscription(subscription)
+    assert (get_quantity(changed), changed.to_dict()["metadata"]) == (3, {"order": "7", "dispute": "du_1"})
+
+
+def test_seats_of_an_archived_price_can_be_changed_and_not_bought_anew(merchant: SdkMerchant) -> None:
+    _, subscription = subscribe(merchant, merchant.create_clock("2025-01-01"))
+    item = subscription["items"].data[0]
+    merchant.v1.prices.update(item.price.id, {"active": False})
+    assert get_quantity(update(merchant, subscription)) == 3
+    other = merchant.create_customer()
+    with pytest.raises(stripe.InvalidRequestError, match="inactive"):
+        merchant.subscribe(other, (item.price, 1))
