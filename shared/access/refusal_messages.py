@@ -11,6 +11,8 @@ from shared.core.context import RefusalWording
 from shared.core.errors import Refused
 from shared.core.plurals import join_names
 
+# Billing leads to it by an overdue payment and by a pause; the billing page says which.
+READ_ONLY_SENTENCE = "A payment is overdue or the subscription is paused, so your organisation is read-only."
 UNKNOWN_WORDING = RefusalWording("this")
 
 
@@ -101,8 +103,8 @@ def _refusal_sentences(
         return f"{reason_text}{feature_text}", _capitalise(_larger_plan_step(can_pay))
     return {
         Reason.BILLING_READ_ONLY: (
-            "A payment is overdue, so your organisation is read-only.",
-            payment_step(principal),
+            READ_ONLY_SENTENCE,
+            reactivation_step(principal),
         ),
         Reason.FLAG_OFF: (
             "This feature is being rolled out.",
@@ -138,6 +140,13 @@ def payment_step(principal: RightsHolder) -> str:
     if Permission.BILLING_WRITE in principal.permissions:
         return "Pay the open invoice."
     return "Ask an owner or billing contact to pay the open invoice."
+
+
+def reactivation_step(principal: RightsHolder) -> str:
+    """The next step for a read-only organisation."""
+    if Permission.BILLING_WRITE in principal.permissions:
+        return "Pay the open invoice or resume the subscription in Billing."
+    return "Ask an owner or billing contact to pay the open invoice or to resume the subscription."
 
 
 def upgrade_step(principal: RightsHolder) -> str:

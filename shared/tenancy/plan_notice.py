@@ -31,9 +31,11 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
     outlook, rights = await rights_cache.get_outlook(ctx), ctx.rights
     until = outlook.billing_until.isoformat() if outlook.billing_until else ""
     if rights.billing_status == "read_only":
-        text = "A payment is overdue, so your organisation is read-only."
         return PlanNotice(
-            "bad", text, "You can still view everything.", next_step=refusal_messages.payment_step(ctx)
+            "bad",
+            refusal_messages.READ_ONLY_SENTENCE,
+            "You can still view everything.",
+            next_step=refusal_messages.reactivation_step(ctx),
         )
     if rights.billing_status == "none":
         detail = f"You've moved to {outlook.fallback_plan_name}; your data is kept."

@@ -14,6 +14,7 @@ from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core import config
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.entitlements import subscription_grants
+from shared.tenancy import plan_notice
 from tenant_app.pages.billing.dialogs import pause_dialog, resume_dialog
 from tenant_app.pages.billing.quote_rows import pause_rows
 from tests.billing.test_provider_contract import A_WHILE, DAY, MONTH, Shop, shop, stand_in, world
@@ -284,6 +285,45 @@ async def test_declined_resumption_stays_paused_and_says_what_to_pay(
     await shared_provider.return_from_provider(cast.gil)
     await send_event(page, "load")
     assert (page.paused, page.open_amount) == (False, "")
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_pause_is_not_called_an_overdue_payment_and_ends_the_news_of_the_checkout(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    await subscribe_person(seller, cast.gil)
+    page = await open_billing_page(cast.gil)
+    page.activating = "done"
+    await send_event(page, "load")
+    assert page.activating == "done"
+    assert await pause_subscription(cast.gil)
+    await send_event(page, "load")
+    assert (page.paused, page.activating) == (True, "")
+    async with cast.gil.ctx() as ctx:
+        notice = await plan_notice.get_notice(ctx)
+    assert notice is not None
+    assert "or the subscription is paused" in notice.text
+    assert "resume the subscription" in notice.next_step
+
+
+@pytest.mark.usefixtures("tidy", "offered")
+async def test_resumption_is_refused_when_it_costs_another_sum_than_shown(
+    cast: Cast, seller: MemoryProvider
+) -> None:
+    """Credit has come since, and no webhook about it."""
+    deal = await subscribe_person(seller, cast.gil, PRO, seats=3)
+    seller.advance(timedelta(days=10))
+    assert await pause_subscription(cast.gil)
+    async with cast.gil.ctx() as ctx:
+        target = await pausing.plan_pause(ctx, "resume")
+    quote = await pausing.quote_pause(target)
+    await seller.add_credit(seller.deals[deal].buyer, 500, "usd", "", "credit_1")
+    before = len(seller.transactions)
+    with pytest.raises(Conflict, match="What is due has changed") as caught:
+        await confirm_quote(cast.gil, quote)
+    assert caught.value.reason == changes.QUOTE_OUTDATED
+    assert (seller.deals[deal].state, len(seller.transactions)) == ("frozen", before)
+    assert await resume_subscription(cast.gil)
 
 
 @pytest.mark.usefixtures("tidy", "offered")

@@ -177,6 +177,8 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsS
         self._show_prepaid(prepaid, billing)
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
+        elif self.activating == "done" and (self.paused or self.ends_at or not self.subscribed):
+            self.activating = ""  # what came after says more
         self.loaded = True
 
     def _show_subscription(self, ctx: Ctx, billing: BillingOverview) -> None:
