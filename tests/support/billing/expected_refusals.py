@@ -81,7 +81,7 @@ def name_reason(refusal: DomainError | None) -> Reason:
 
 
 @dataclass(frozen=True)
-class KnownDeal:
+class DealRecord:
     """A deal as our records have it."""
 
     id: str
@@ -96,7 +96,7 @@ class KnownDeal:
     open_since_frozen: bool  # a resumption that isn't paid
 
     @classmethod
-    def read(cls, deal: Deal, items: Mapping[str, int], *, open_since_frozen: bool) -> "KnownDeal":
+    def read(cls, deal: Deal, items: Mapping[str, int], *, open_since_frozen: bool) -> "DealRecord":
         return cls(
             deal.id,
             deal.state,
@@ -123,17 +123,17 @@ class Rules:
     shelf: Shelf
     currency: str
 
-    def refuse_change(self, known: KnownDeal | None, request: ChangeRequest, at: datetime) -> Reason:
+    def refuse_change(self, record: DealRecord | None, request: ChangeRequest, at: datetime) -> Reason:
         """Of planning it, by what is known."""
-        if known is None:
+        if record is None:
             return "none"
-        if known.stops is not None:
+        if record.stops is not None:
             return "cancelled"
-        if known.planned is not None:
+        if record.planned is not None:
             return "scheduled"
-        if known.state in ("behind", "frozen"):
-            return "overdue" if known.state == "behind" else "paused"
-        version_id, period, seats, addons = self.read_items(known)
+        if record.state in ("behind", "frozen"):
+            return "overdue" if record.state == "behind" else "paused"
+        version_id, period, seats, addons = self.read_items(record)
         target_id = request.version_id or version_id
         wanted_seats = request.seats if request.seats is not None else seats
         limit = self.shelf.catalog.offers[target_id].limits["members"].amount
@@ -147,77 +147,77 @@ class Rules:
             paid = max(
                 (
                     count
-                    for price, count, _ in known.list_kept(at)
+                    for price, count, _ in record.list_kept(at)
                     if self.shelf.catalog_prices[price].version_id == request.addon_id
                 ),
                 default=0,
             )
             if addons.get(request.addon_id, 0) < paid < request.addon_quantity:
                 return "addon_paid_for"
-        return "same" if self.target_items(known, request) == dict(known.items) else ""
+        return "same" if self.target_items(record, request) == dict(record.items) else ""
 
     def refuse_confirmation(
         self,
-        known: KnownDeal | None,
-        quoted: KnownDeal,
+        record: DealRecord | None,
+        quoted: DealRecord,
         request: ChangeRequest,
         *,
         quoted_at: datetime,
         at: datetime,
     ) -> Reason:
         """Of preparing it, by what is known. `quoted`: what was known when the price was shown."""
-        if reason := self.refuse_change(known, request, at):
+        if reason := self.refuse_change(record, request, at):
             return reason
-        assert known is not None
-        if self.outline(known, at) != self.outline(quoted, at) or at - quoted_at > QUOTE_LIFETIME:
+        assert record is not None
+        if self.outline(record, at) != self.outline(quoted, at) or at - quoted_at > QUOTE_LIFETIME:
             return "outdated"
-        is_reducing = request.addon_id and (quoted.ends != known.ends)
+        is_reducing = request.addon_id and (quoted.ends != record.ends)
         return "outdated" if is_reducing and self._gives_up(quoted, request) else ""
 
-    def _gives_up(self, known: KnownDeal, request: ChangeRequest) -> bool:
+    def _gives_up(self, record: DealRecord, request: ChangeRequest) -> bool:
         """Whether add-ons stay until the end of the period."""
-        _, _, _, addons = self.read_items(known)
-        kept = [count for price, count, _ in known.kept if self._version_of(price) == request.addon_id]
+        _, _, _, addons = self.read_items(record)
+        kept = [count for price, count, _ in record.kept if self._version_of(price) == request.addon_id]
         return request.addon_quantity < max([addons.get(request.addon_id, 0), *kept])
 
-    def outline(self, known: KnownDeal, at: datetime) -> object:
-        return known.id, known.state, known.items, known.list_kept(at), known.stops
+    def outline(self, record: DealRecord, at: datetime) -> object:
+        return record.id, record.state, record.items, record.list_kept(at), record.stops
 
-    def refuse_pause(self, known: KnownDeal | None) -> Reason:
-        if known is None:
+    def refuse_pause(self, record: DealRecord | None) -> Reason:
+        if record is None:
             return "none"
-        if known.state == "frozen":
+        if record.state == "frozen":
             return "paused_already"
-        if known.stops is not None:
+        if record.stops is not None:
             return "cancelled"
-        if known.planned is not None or known.held:
+        if record.planned is not None or record.held:
             return "waiting_change"
-        return "" if known.state == "running" else "not_paid"
+        return "" if record.state == "running" else "not_paid"
 
-    def refuse_unpause(self, known: KnownDeal | None) -> Reason:
-        if known is None or known.state != "frozen":
+    def refuse_unpause(self, record: DealRecord | None) -> Reason:
+        if record is None or record.state != "frozen":
             return "not_paused"
-        return "resumption_open" if known.open_since_frozen else ""
+        return "resumption_open" if record.open_since_frozen else ""
 
-    def refuse_cancel(self, known: KnownDeal | None) -> Reason:
-        if known is None:
+    def refuse_cancel(self, record: DealRecord | None) -> Reason:
+        if record is None:
             return "none"
-        return "cancelled" if known.stops is not None and known.state != "frozen" else ""
+        return "cancelled" if record.stops is not None and record.state != "frozen" else ""
 
-    def refuse_resume(self, known: KnownDeal | None) -> Reason:
-        if known is None:
+    def refuse_resume(self, record: DealRecord | None) -> Reason:
+        if record is None:
             return "none"
-        if known.state == "frozen":
+        if record.state == "frozen":
             return "paused"
-        return "" if known.stops is not None else "not_cancelled"
+        return "" if record.stops is not None else "not_cancelled"
 
-    def refuse_keep(self, known: KnownDeal | None) -> Reason:
-        return "" if known is not None and (known.planned is not None or known.held) else "nothing_to_keep"
+    def refuse_keep(self, record: DealRecord | None) -> Reason:
+        return "" if record is not None and (record.planned is not None or record.held) else "nothing_to_keep"
 
     # ── what an order contains ─────────────────────────────────────────────────────────────────────────────────────
 
-    def target_items(self, known: KnownDeal, request: ChangeRequest) -> dict[str, int]:
-        version_id, period, seats, addons = self.read_items(known)
+    def target_items(self, record: DealRecord, request: ChangeRequest) -> dict[str, int]:
+        version_id, period, seats, addons = self.read_items(record)
         version_id, period = request.version_id or version_id, request.period or period
         if request.addon_id:
             addons = {**addons, request.addon_id: request.addon_quantity}
@@ -234,14 +234,14 @@ class Rules:
         flat, seat = (self._find_price(version_id, period, kind) for kind in ("flat", "seat"))
         return {**({flat: 1} if flat else {}), **({seat: seats} if seat else {})}
 
-    def read_items(self, known: KnownDeal) -> tuple[str, str, int | None, dict[str, int]]:
+    def read_items(self, record: DealRecord) -> tuple[str, str, int | None, dict[str, int]]:
         """Version and period of the plan, its seats, and the add-ons by version."""
         rows = {price.id: price for price, _, _ in self.shelf.priced_versions}
-        plan = next(price for price, _ in known.items if not self.shelf.catalog_prices[price].is_addon)
-        seats = [count for price, count in known.items if self.shelf.catalog_prices[price].is_per_seat]
+        plan = next(price for price, _ in record.items if not self.shelf.catalog_prices[price].is_addon)
+        seats = [count for price, count in record.items if self.shelf.catalog_prices[price].is_per_seat]
         addons = {
             self._version_of(price): count
-            for price, count in known.items
+            for price, count in record.items
             if self.shelf.catalog_prices[price].is_addon and count
         }
         return self._version_of(plan), rows[plan].period, sum(seats) if seats else None, addons

@@ -72,7 +72,7 @@ class HistoryProvider(MemoryProvider):
 
     def _compute_proration(self, before: Deal, after: Deal, at: datetime) -> list[InvoiceLine]:
         """Back what was charged for the unused time, and the rest of what is new less its discount."""
-        whole, rest = (int((before.ends - since).total_seconds()) for since in (before.starts, at))
+        period_s, remaining_s = (int((before.ends - since).total_seconds()) for since in (before.starts, at))
         is_other_period = self._is_other_period(before, after)
         counts_before = {position.offer: position.count for position in before.positions}
         counts_after = {position.offer: position.count for position in after.positions}
@@ -85,7 +85,7 @@ class HistoryProvider(MemoryProvider):
             if not is_other_period and count:
                 costs.append((1, self._net_cost(before, offer, count)))
             for sign, cost in costs:
-                amount = sign * memory_provider._round_half_up(cost * Fraction(rest, whole))
+                amount = sign * memory_provider._round_half_up(cost * Fraction(remaining_s, period_s))
                 period = (at, before.ends)
                 rows.append(
                     InvoiceLine(tag.product_name, amount, count, *period, proration=True, from_item=True)
@@ -262,9 +262,9 @@ class HistoryProvider(MemoryProvider):
         self.on_period_end, self.on_held_change_paid, self.on_held_change_dropped = hooks
         self.calls, self.carts, self.offers = kept
         future.offers = self.offers
-        known = set(future.transactions)
+        earlier_ids = set(future.transactions)
         if pays:
             for buyer in future.buyers.values():
                 buyer.card = True
         future.advance(duration)
-        return future, [bill for id_, bill in future.transactions.items() if id_ not in known]
+        return future, [bill for id_, bill in future.transactions.items() if id_ not in earlier_ids]

@@ -33,7 +33,7 @@ from tenant_app.pages.billing.rows import (
 )
 from tests.support.billing import access_reference, expected_refusals, memory_tenant
 from tests.support.billing.billing_oracle import ListPrice, Oracle
-from tests.support.billing.expected_refusals import KnownDeal, Reason, Rules
+from tests.support.billing.expected_refusals import DealRecord, Reason, Rules
 from tests.support.billing.history_provider import HOUR, HistoryProvider, due_of
 from tests.support.billing.memory_provider import Deal, Transaction
 from tests.support.billing.memory_tenant import MemoryTenant, Shelf
@@ -101,10 +101,10 @@ class HeldItems:
 
 @dataclass(frozen=True)
 class ShownQuote:
-    """`known`, `truth`: of the deal when the price was shown, by our records and at the provider."""
+    """`record`, `truth`: of the deal when the price was shown, by our records and at the provider."""
 
     quote: Quote
-    known: KnownDeal
+    record: DealRecord
     truth: object
 
 
@@ -112,7 +112,7 @@ class ShownQuote:
 class ShownPause:
     quote: PauseQuote
     row: PreviewRow
-    known: KnownDeal
+    record: DealRecord
     truth: object
 
 
@@ -131,7 +131,7 @@ class History:
     unpauses: list[ShownPause] = field(default_factory=list)
     tabs: list[BillingOverview] = field(default_factory=list)  # as they were opened
     held: dict[str, HeldItems] = field(default_factory=dict)
-    known_deals: dict[str, list[KnownDeal]] = field(default_factory=dict)  # by customer, of the last sync
+    deal_records: dict[str, list[DealRecord]] = field(default_factory=dict)  # by customer, of the last sync
     known_currency: str = ""  # of the customer
     log: list[str] = field(default_factory=list)
 
@@ -194,8 +194,8 @@ class History:
             for deal in self.provider.deals.values()
             if deal.buyer == customer_id and deal.state != "over"
         ]
-        self.known_deals[customer_id] = [
-            KnownDeal.read(deal, self.items_of(deal), open_since_frozen=self._has_open_resumption(deal))
+        self.deal_records[customer_id] = [
+            DealRecord.read(deal, self.items_of(deal), open_since_frozen=self._has_open_resumption(deal))
             for deal in deals
         ]
         if customer_id == self.customer_id:
@@ -215,9 +215,9 @@ class History:
         return self.tenant.customers[-1].id if self.tenant.customers else ""
 
     @property
-    def known(self) -> KnownDeal | None:
+    def record(self) -> DealRecord | None:
         """The subscription that our records have."""
-        return next((deal for deals in self.known_deals.values() for deal in deals), None)
+        return next((deal for deals in self.deal_records.values() for deal in deals), None)
 
     def list_live(self) -> list[Deal]:
         """Of all customers of the tenant."""
@@ -438,7 +438,7 @@ class History:
         self, currency: str, *, has_trial: bool, items: dict[str, int]
     ) -> tuple[Reason, Reason]:
         """Why it has to be refused, and why it may be: the page of an equal order is open already."""
-        if self.known is not None:
+        if self.record is not None:
             return "subscribed", ""
         if self.known_currency and currency != self.known_currency:
             return "currency", ""
@@ -475,9 +475,9 @@ class History:
         self._check_one_subscription()
         await self.webhook()
 
-    def _draw_smaller(self, known: KnownDeal) -> ChangeRequest:
+    def _draw_smaller(self, record: DealRecord) -> ChangeRequest:
         """What may wait for the end of the period."""
-        version_id, _, seats, _ = self.rules.read_items(known)
+        version_id, _, seats, _ = self.rules.read_items(record)
         if seats is not None and seats > 1 and self.rng.random() < 0.5:
             return ChangeRequest(seats=seats - 1, timing="default")
         place = max(0, PLANS.index(version_id) - 1)
@@ -498,12 +498,12 @@ class History:
         page = await self.open_tab()
         if page.subscription is None:
             return
-        request, known = request or self._draw_change(), self.known
-        required = self.rules.refuse_change(known, request, self.provider.clock)
+        request, record = request or self._draw_change(), self.record
+        required = self.rules.refuse_change(record, request, self.provider.clock)
         allowed: Reason = ""
-        if not required and known is not None:
-            target = self.rules.target_items(known, request)
-            allowed = "archived" if self.has_archived(target, self.provider.deals[known.id]) else ""
+        if not required and record is not None:
+            target = self.rules.target_items(record, request)
+            allowed = "archived" if self.has_archived(target, self.provider.deals[record.id]) else ""
         refusal, quote = None, None
         try:
             change = await changes.plan_change(self.tenant.shelf.ctx, request)
@@ -511,18 +511,18 @@ class History:
         except DomainError as error:
             refusal = error
         self.judge("a quote", refusal, required, allowed)
-        if quote is None or known is None:
+        if quote is None or record is None:
             return
         deal = self.provider.deals[quote.change.subscription_id]
         if deal.state == "over" or deal.id not in self.oracle.accounts:
             return
-        self._check_quote(quote, known, deal)
-        self.quotes.append(ShownQuote(quote, known, self.truth_of(deal)))
+        self._check_quote(quote, record, deal)
+        self.quotes.append(ShownQuote(quote, record, self.truth_of(deal)))
 
-    def _check_quote(self, quote: Quote, known: KnownDeal, deal: Deal) -> None:
+    def _check_quote(self, quote: Quote, record: DealRecord, deal: Deal) -> None:
         change = quote.change
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
-        waits = change.request.timing == "default" and self._can_wait(known, change.request)
+        waits = change.request.timing == "default" and self._can_wait(record, change.request)
         check(change.at_period_end == waits, "a change waits:", change.at_period_end, change.request)
         row = preview_row(quote)
         next_price, since = describe_next_price(quote)
@@ -530,7 +530,7 @@ class History:
             self._check_recurring(next_price, items)
         if waits:
             check(not row.total, "a change that waits costs", row.total)
-            check(since == known.ends.isoformat(), "page says that the next price starts on", since)
+            check(since == record.ends.isoformat(), "page says that the next price starts on", since)
             return
         if not change.prorate or deal.held is not None:
             return
@@ -548,13 +548,13 @@ class History:
             tax = read_tax(row.tax_note, self.currency)
             check(tax == verdict.tax, "page says", row.tax_note, "but it is", verdict)
 
-    def _can_wait(self, known: KnownDeal, request: ChangeRequest) -> bool:
-        if known.state != "running" or known.held or request.addon_id:
+    def _can_wait(self, record: DealRecord, request: ChangeRequest) -> bool:
+        if record.state != "running" or record.held or request.addon_id:
             return False
-        items, target = dict(known.items), self.rules.target_items(known, request)
+        items, target = dict(record.items), self.rules.target_items(record, request)
         if self.oracle.months_of(items) == self.oracle.months_of(target):
             return self.oracle.price_of(target) < self.oracle.price_of(items)
-        version_id, *_ = self.rules.read_items(known)
+        version_id, *_ = self.rules.read_items(record)
         is_larger = PLANS.index(request.version_id or version_id) > PLANS.index(version_id)
         return self.oracle.months_of(target) == 1 and not is_larger
 
@@ -575,7 +575,7 @@ class History:
         except DomainError as error:
             refusal = error
         is_open = expected_refusals.name_reason(refusal) == "payment_open"
-        was_confirmed = any(quote is known for known in self.confirmed)
+        was_confirmed = any(quote is record for record in self.confirmed)
         bills = [bill for id_, bill in self.list_bills().items() if id_ not in before]
         if is_open:
             is_unpaid = any(bill.state == "owed" for bill in bills)
@@ -618,7 +618,7 @@ class History:
         quote, now = shown.quote, self.provider.clock
         change = quote.change
         if required := self.rules.refuse_confirmation(
-            self.known, shown.known, change.request, quoted_at=quote.quoted_at, at=now
+            self.record, shown.record, change.request, quoted_at=quote.quoted_at, at=now
         ):
             return required, []
         items = {line.price_id: line.quantity for line in change.lines if line.quantity is not None}
@@ -642,10 +642,10 @@ class History:
             await self.confirm()
 
     async def schedule(self) -> None:
-        known, quotes = self.known, len(self.quotes)
-        if known is None:
+        record, quotes = self.record, len(self.quotes)
+        if record is None:
             return
-        await self.quote(self._draw_smaller(known))
+        await self.quote(self._draw_smaller(record))
         if len(self.quotes) > quotes:
             await self.confirm()
 
@@ -660,13 +660,13 @@ class History:
 
     async def keep_plan(self) -> None:
         """A change that hasn't taken effect is taken back."""
-        known, refusal = self.known, None
-        required = self.rules.refuse_keep(known)
+        record, refusal = self.record, None
+        required = self.rules.refuse_keep(record)
         live = self.list_live()
-        is_changed = known is not None and not any(
-            known.id == deal.id
-            and known.planned == self._read_planned(deal)
-            and known.held == (deal.held.transaction if deal.held else "")
+        is_changed = record is not None and not any(
+            record.id == deal.id
+            and record.planned == self._read_planned(deal)
+            and record.held == (deal.held.transaction if deal.held else "")
             for deal in live
         )
         try:
@@ -682,7 +682,7 @@ class History:
                 self.oracle.accounts[deal.id].planned = None
 
     def _read_planned(self, deal: Deal) -> object:
-        return KnownDeal.read(deal, {}, open_since_frozen=False).planned
+        return DealRecord.read(deal, {}, open_since_frozen=False).planned
 
     async def start_paying(self) -> None:
         """The trial ends and is paid for."""
@@ -695,8 +695,8 @@ class History:
     async def cancel(self) -> None:
         await self.sync()
         page = await self.tenant.get_overview(self.currency)
-        required, refusal, request = self.rules.refuse_cancel(self.known), None, None
-        said = remaining_row(page).sentence
+        required, refusal, request = self.rules.refuse_cancel(self.record), None, None
+        sentence_before = remaining_row(page).sentence
         try:
             request = await cancellation.prepare_cancel(self.tenant.shelf.ctx, CANCEL_REASON)
             await cancellation.submit(request)
@@ -722,7 +722,7 @@ class History:
         check(charged == owed + pending, "after cancelling", charged, "is charged instead of", owed + pending)
         has_usage = page.remaining_charges is not None and page.remaining_charges.has_usage
         page = await self.tenant.get_overview(self.currency)
-        sentences = [said, *([remaining_row(page).sentence] if page.remaining_charges else [])]
+        sentences = [sentence_before, *([remaining_row(page).sentence] if page.remaining_charges else [])]
         for sentence in sentences:
             check(
                 (sentence == NOTHING_MORE) == (charged == 0 and not has_usage),
@@ -736,9 +736,9 @@ class History:
             check(shown == pending, "page says", shown, "is still charged, but it is", pending)
 
     async def resume(self) -> None:
-        known, refusal = self.known, None
-        required = self.rules.refuse_resume(known)
-        is_over = known is not None and self.provider.deals[known.id].state == "over"
+        record, refusal = self.record, None
+        required = self.rules.refuse_resume(record)
+        is_over = record is not None and self.provider.deals[record.id].state == "over"
         try:
             request = await cancellation.prepare_resume(self.tenant.shelf.ctx)
             await cancellation.submit(request)
@@ -751,24 +751,24 @@ class History:
                 self.oracle.accounts[deal.id].is_ending = False
 
     async def open_pause(self) -> None:
-        known, refusal, quote = self.known, None, None
+        record, refusal, quote = self.record, None, None
         try:
             target = await pausing.plan_pause(self.tenant.shelf.ctx, "pause")
             quote = await pausing.quote_pause(target)
         except DomainError as error:
             refusal = error
-        self.judge("a pause", refusal, self.rules.refuse_pause(known))
-        if quote is None or known is None:
+        self.judge("a pause", refusal, self.rules.refuse_pause(record))
+        if quote is None or record is None:
             return
         deal = self.provider.deals[quote.target.subscription_id]
         row = pause_rows(quote.preview, is_due_now=False)
-        self.pauses.append(ShownPause(quote, row, known, self.truth_of(deal)))
+        self.pauses.append(ShownPause(quote, row, record, self.truth_of(deal)))
 
     async def confirm_pause(self) -> None:
         if not self.pauses:
             return
         shown, refusal, now = self.pauses.pop(), None, self.provider.clock
-        required = self.rules.refuse_pause(self.known) or self._refuse_outdated(shown)
+        required = self.rules.refuse_pause(self.record) or self._refuse_outdated(shown)
         deal = self.provider.deals[shown.quote.target.subscription_id]
         if not required and deal.state != "running":
             required = "ended" if deal.state == "over" else "other"
@@ -788,16 +788,16 @@ class History:
         await self.confirm_pause()
 
     async def open_unpause(self) -> None:
-        known, refusal, quote = self.known, None, None
+        record, refusal, quote = self.record, None, None
         try:
             target = await pausing.plan_pause(self.tenant.shelf.ctx, "resume")
             quote = await pausing.quote_pause(target)
         except DomainError as error:
             refusal = error
-        required = self.rules.refuse_unpause(known)
-        is_running = known is not None and self.provider.deals[known.id].state != "frozen"
+        required = self.rules.refuse_unpause(record)
+        is_running = record is not None and self.provider.deals[record.id].state != "frozen"
         self.judge("a resumption", refusal, required or ("other" if is_running else ""))
-        if quote is None or known is None:
+        if quote is None or record is None:
             return
         deal, row = (
             self.provider.deals[quote.target.subscription_id],
@@ -809,14 +809,14 @@ class History:
             if not self.oracle.accounts[deal.id].percent_off and verdict.amount > 0:
                 tax = read_tax(row.tax_note, self.currency)
                 check(tax == verdict.tax, "page says", row.tax_note, "but it is", verdict)
-        self.unpauses.append(ShownPause(quote, row, known, self.truth_of(deal)))
+        self.unpauses.append(ShownPause(quote, row, record, self.truth_of(deal)))
 
     async def confirm_unpause(self) -> None:
         if not self.unpauses:
             return
         shown, refusal, now = self.unpauses.pop(), None, self.provider.clock
         deal = self.provider.deals[shown.quote.target.subscription_id]
-        required = self.rules.refuse_unpause(self.known) or self._refuse_outdated(shown)
+        required = self.rules.refuse_unpause(self.record) or self._refuse_outdated(shown)
         if not required and deal.state == "over":
             required = "ended"
         elif not required and (deal.resumption or deal.state != "frozen"):
@@ -850,9 +850,9 @@ class History:
         await self.confirm_unpause()
 
     def _refuse_outdated(self, shown: ShownPause) -> Reason:
-        known, now = self.known, self.provider.clock
-        assert known is not None
-        is_same = self.rules.outline(known, now) == self.rules.outline(shown.known, now)
+        record, now = self.record, self.provider.clock
+        assert record is not None
+        is_same = self.rules.outline(record, now) == self.rules.outline(shown.record, now)
         is_new = now - shown.quote.target.quoted_at <= expected_refusals.QUOTE_LIFETIME
         return "" if is_same and is_new else "outdated"
 
