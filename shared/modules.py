@@ -14,6 +14,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "files",
     "identity",
     "jobs",
+    "metering",
     "outbound_webhooks",
     "tenancy",
     "test_mode",

@@ -10,6 +10,7 @@ from sqlmodel import select
 
 from shared.access import decision_counts
 from shared.access.actions import ACTIONS
+from shared.access.meters import METERS
 from shared.access.permissions import Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, ROLES
@@ -18,7 +19,6 @@ from shared.audit.event_types import AuditAction, OperatorAuditAction
 from shared.backoffice import adjustments, flag_admin
 from shared.backoffice import tasks as backoffice_tasks
 from shared.billing import tasks as billing_tasks
-from shared.billing.pricing.meters import METERS
 from shared.cli import database as migrations
 from shared.core import db
 from shared.core.config import DEMO_PASSWORD

@@ -22,6 +22,7 @@ from shared.core.paging import MAX_CURSOR_LENGTH, MAX_PAGE_SIZE
 from shared.core.registry import Module
 
 Item = TypeVar("Item")
+MAX_BODY_BYTES = 100_000
 # Runs in a transaction of its own before the handler's, with the body as it was sent, of any type. It authorises what it
 # returns, which is awaited outside of any transaction.
 Prepare = Callable[[Ctx, Any], Awaitable[Callable[[], Awaitable[None]] | None]]
@@ -35,6 +36,8 @@ class Endpoint:
     action: Action | OperatorAction | None  # that its service requires; None where any key may ask
     summary: str  # one sentence in the imperative
     status: int = 200
+    max_body_bytes: int = MAX_BODY_BYTES
+    accepts_any_number: bool = False  # the service refuses NaN and numbers out of range, one by one
     errors: tuple[int, ...] = ()  # statuses beside those that follow from method, path and parameters
     realm: Literal["tenant", "operator"] = "tenant"
     prepare: Prepare | None = None  # what takes time that no transaction may take, as a look-up of a host

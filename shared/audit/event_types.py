@@ -136,6 +136,8 @@ class AuditAction(StrEnum):
     TEST_DATA_DELETED = "test_data.deleted"
     TEST_MODE_TURNED_ON = "test_mode.turned_on"
     TRAIT_SET = "trait.set"
+    USAGE_CHANGED = "usage.changed"
+    USAGE_EXPORTED = "usage.exported"
     WEBHOOK_CHANGED = "webhook.changed"
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_DELETED = "webhook.deleted"

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.access import actions, policy
+from shared.access import actions, meters, policy
 from shared.audit import audit_log
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing.models import Price, ProviderPrice
 from shared.billing.pricing import prices
-from shared.billing.pricing.meters import METERS
 from shared.billing.pricing.prices import Tier
 from shared.core import live_events, money
 from shared.core.context import OperatorCtx
@@ -167,8 +166,9 @@ def _check_fields(
         problems["period"] = "A price is either monthly or yearly."
     if kind not in prices.KINDS:
         problems["kind"] = "A price is either flat, per seat or metered."
-    if (kind == "metered") != (meter != "") or (meter and meter not in METERS):
-        problems["meter"] = f"Metered prices, and only those, need one of these meters: {', '.join(METERS)}."
+    if (kind == "metered") != (meter != "") or (meter and not meters.is_sold(meter)):
+        keys = ", ".join(sold.key for sold in meters.list_sold())
+        problems["meter"] = f"Metered prices, and only those, need one of these meters: {keys}."
     if not 0 <= amount <= prices.MAX_AMOUNT:
         problems["amount"] = (
             f"The amount must be from {money.format_amount(0, currency)} to {money.format_amount(prices.MAX_AMOUNT, currency)}."

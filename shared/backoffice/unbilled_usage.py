@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from shared.access import actions, policy
+from shared.access.meters import METERS
 from shared.audit import audit_log
 from shared.backoffice import unbilled_usage_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.unbilled_usage_repository import UnbilledGroup
-from shared.billing.pricing.meters import METERS
 from shared.core import live_events
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Conflict, Invalid

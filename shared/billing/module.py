@@ -5,6 +5,7 @@ from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction, with_key
 from shared.billing import events, models, tasks
 from shared.billing.subscriptions.invoice_export import INVOICES
+from shared.billing.usage_sink import BILLING_SINK
 from shared.core.registry import Module, OperatorIndex, TableContract
 
 PAYERS = ("billing",)
@@ -82,6 +83,7 @@ MODULE = Module(
         actions.BILLING_EXPORT.name: ("billing.exported",),
     },
     events=events.EVENTS,
+    usage_sinks=[BILLING_SINK],
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.BillingAdjustment: TableContract(

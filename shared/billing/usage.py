@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.access import meters
 from shared.billing import provider_registry, usage_periods
 from shared.billing import usage_repository as repository
 from shared.billing.models import BillingUsage
 from shared.billing.prepaid import prepaid_usage
 from shared.billing.pricing import prices_repository
-from shared.billing.pricing.meters import METERS
 from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
 from shared.billing.sync import provider_records
 from shared.billing.usage_periods import ENDED, REFUSED, MeterTerm, Placement
@@ -37,7 +37,7 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
     For services that measure usage; it checks no permission. Usage of a test tenant costs nothing and is not recorded.
     """
     if (
-        meter not in METERS
+        not meters.is_sold(meter)
         or quantity < 1
         or at.tzinfo is None
         or not 1 <= len(identifier) <= MAX_IDENTIFIER_LENGTH

@@ -134,3 +134,19 @@ async def sum_billed(
         col(BillingUsage.id).not_in(without),
     )
     return int((await session.exec(statement)).one())
+
+
+async def sum_recorded(ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> tuple[int, int]:
+    """Units of this time of use, and those of them that the provider has confirmed or that nothing charges for."""
+    reported = col(BillingUsage.reported_at).is_not(None)
+    statement = select(
+        sa.func.coalesce(sa.func.sum(BillingUsage.quantity), 0),
+        sa.func.coalesce(sa.func.sum(BillingUsage.quantity).filter(reported), 0),
+    ).where(
+        BillingUsage.tenant_id == ctx.tenant_id,
+        BillingUsage.meter == meter,
+        col(BillingUsage.at) >= since,
+        col(BillingUsage.at) < until,
+    )
+    units, confirmed_units = (await ctx.session.exec(statement)).one()
+    return int(units), int(confirmed_units)

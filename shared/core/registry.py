@@ -64,7 +64,8 @@ class Module:
     events: Sequence[Any] = ()
     endpoints: Sequence[Any] = ()
     files: Sequence[Any] = ()
-    meters: Sequence[Any] = ()
+    meters: Sequence[Any] = ()  # access.meters.Meter
+    usage_sinks: Sequence[Any] = ()  # metering.sinks.UsageSink: where closed usage goes to be billed
     notifications: Sequence[Any] = ()
     # ctx, user_ids, the permissions that they still have: none after the end, fewer after another role. Ends invitations,
     # links and keys that they may no longer give, in the same transaction.

@@ -16,7 +16,7 @@ SHOWN = 5  # names of objects in a message
 # One row per object: what it is called, and the digest of its definition. A table carries everything that hangs on it
 # but its indexes, so that an index which an administrator added is no difference. Grants count where they are to our
 # roles or to everybody. Left out are parentheses, which a dump and its restoration change, and NOT NULL as a constraint,
-# which only newer servers list.
+# which only newer servers list, and partitions, which come and go with time.
 OBJECTS = """
 with grants as (
     select c.oid, concat_ws(' ', 'grant', a.privilege_type, a.grantee::regrole, a.is_grantable) as line
@@ -31,7 +31,7 @@ with grants as (
     select oid, relname, relkind, concat_ws(' ',
         case relkind when 'S' then 'sequence' when 'c' then 'type' else 'table' end, relname) as object
     from pg_class c
-    where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'S', 'c')
+    where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'S', 'c') and not relispartition
         and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
 ), lines (object, line) as (
     select object, concat_ws(' ', 'column', attname, format_type(atttypid, atttypmod),
@@ -58,7 +58,7 @@ with grants as (
     from relations r join pg_sequence s on s.seqrelid = r.oid
     union all
     select concat_ws(' ', 'index', relname), translate(pg_get_indexdef(c.oid), '()', '')
-    from pg_class c where relkind = 'i' and relnamespace = 'public'::regnamespace
+    from pg_class c where relkind = 'i' and relnamespace = 'public'::regnamespace and not relispartition
         and not exists (select from pg_constraint where conindid = c.oid)
     union all
     select concat_ws(' ', 'function', p.oid::regprocedure), concat_ws(' ', pg_get_function_result(p.oid),

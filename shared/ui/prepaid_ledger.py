@@ -7,10 +7,10 @@ from typing import Any
 
 import reflex as rx
 
+from shared.access.meters import METERS
 from shared.billing.models import PrepaidEntry, PrepaidGrant
 from shared.billing.prepaid import balance
 from shared.billing.prepaid.balance import PrepaidOverview
-from shared.billing.pricing.meters import METERS
 from shared.core import money
 from shared.core.db import now
 from shared.ui.banners import local_time

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from shared.access import meters
 from shared.billing.pricing import prices
-from shared.billing.pricing.meters import METERS
 from shared.billing.pricing.prices import Tier
 from shared.core import money
 from shared.core.errors import Invalid
@@ -16,7 +16,7 @@ PERIOD_LABELS = {"month": "A month", "year": "A year"}
 PART_LABELS = {
     "flat": "Base price",
     "seat": "Per seat",
-    **{f"metered_{name}": f"{meter.title}, by {meter.unit_text}" for name, meter in METERS.items()},
+    **{f"metered_{meter.key}": f"{meter.title}, by {meter.unit_text}" for meter in meters.list_sold()},
 }
 TAX_LABELS = {"": "As set in Stripe", "exclusive": "Added to the price", "inclusive": "Included in the price"}
 ADDON_PART_LABELS = {"flat": "Per unit"}  # of an add-on

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin_app import addresses, labels
+from shared.access.meters import METERS
 from shared.backoffice import adjustments, tenant_billing
 from shared.backoffice.unbilled_usage import UnbilledGroup
 from shared.billing.models import (
@@ -15,7 +16,6 @@ from shared.billing.models import (
     BillingRefund,
     BillingSubscription,
 )
-from shared.billing.pricing.meters import METERS
 from shared.ui.decision_trace import Change
 
 

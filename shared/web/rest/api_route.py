@@ -71,7 +71,7 @@ class ApiRoute(APIRoute):
             try:
                 # First: a stranger's request waits for its turn here. A file is read from those only who may upload it.
                 is_file = takes_file(self.declared)
-                body = b"" if is_file else await strict_json.read_body(request)
+                body = b"" if is_file else await strict_json.read_body(request, self.declared.max_body_bytes)
                 caller = await self.realm.admit(request)
                 headers |= cors.list_headers(request, caller.origins)
                 if caller.refusal is not None:
@@ -83,7 +83,12 @@ class ApiRoute(APIRoute):
                 if is_file:
                     response = await self._run_with_file(request, caller, handle, operation)
                 else:
-                    parsed = _parse_request(request, body, has_body=has_body)
+                    parsed = _parse_request(
+                        request,
+                        body,
+                        has_body=has_body,
+                        accepts_any_number=self.declared.accepts_any_number,
+                    )
                     parsed.convert(lambda value: version.upgrade_request(operation_id, value))
                     await self._prepare(parsed, caller)
                     response = await transaction_retries.repeat_on_conflict(
@@ -184,7 +189,7 @@ def _without_secret(body: bytes) -> str:
     return body.decode()
 
 
-def _parse_request(request: Request, body: bytes, *, has_body: bool) -> JsonRequest:
+def _parse_request(request: Request, body: bytes, *, has_body: bool, accepts_any_number: bool) -> JsonRequest:
     """Raises BadBody, BodyTooLarge, UnsupportedMediaType."""
     if not has_body:
         if body:
@@ -193,7 +198,7 @@ def _parse_request(request: Request, body: bytes, *, has_body: bool) -> JsonRequ
     if not body:
         raise strict_json.BadBody("The body is missing.", "Send a JSON object.")
     strict_json.require_json_type(request)
-    return JsonRequest(request, body, strict_json.parse(body))
+    return JsonRequest(request, body, strict_json.parse(body, accepts_any_number=accepts_any_number))
 
 
 def _to_invalid(problem: RequestValidationError) -> Invalid:

@@ -1,16 +1,17 @@
 """Read JSON bodies strictly: one meaning for every body, bounded in size and depth."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 
 from shared.core.errors import DomainError
 
-MAX_BODY_BYTES = 100_000
 MAX_FIELDS = 200  # of one object
 MAX_DEPTH = 32
 MAX_NUMBER_LENGTH = 40  # characters; Python reads a long one slowly
+STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
 
 
 class BadBody(DomainError):
@@ -28,13 +29,13 @@ class UnsupportedMediaType(DomainError):
     default_reason = "unsupported_media_type"
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
     """Raises BodyTooLarge as soon as the limit is passed."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"A body can have at most {MAX_BODY_BYTES:,} bytes.", "Send less at once.")
+        if size > max_bytes:
+            raise BodyTooLarge(f"A body can have at most {max_bytes:,} bytes.", "Send less at once.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -48,17 +49,20 @@ def require_json_type(request: Request) -> None:
         )
 
 
-def parse(body: bytes) -> Any:
-    """Raises BadBody for what is no JSON (RFC 8259), for a key that appears twice, and for deep nesting."""
+def parse(body: bytes, *, accepts_any_number: bool = False) -> Any:
+    """Raises BadBody for what is no JSON (RFC 8259), for a key that appears twice, and for deep nesting.
+
+    `accepts_any_number`: NaN, Infinity and numbers out of range are floats of that kind, for a caller that checks them.
+    """
     try:
         text = body.decode("utf-8")
         _check_depth(text)
         value = json.loads(
             text,
             object_pairs_hook=_build_object,
-            parse_constant=_refuse_constant,
-            parse_int=_parse_int,
-            parse_float=_parse_float,
+            parse_constant=float if accepts_any_number else _refuse_constant,
+            parse_int=_parse_any_int if accepts_any_number else _parse_int,
+            parse_float=float if accepts_any_number else _parse_float,
         )
         json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
         return value
@@ -72,22 +76,14 @@ class _Problem(ValueError):
 
 
 def _check_depth(text: str) -> None:
-    depth, is_string, is_escaped = 0, False, False
-    for character in text:
-        if is_string:
-            if is_escaped:
-                is_escaped = False
-            elif character == "\\":
-                is_escaped = True
-            elif character == '"':
-                is_string = False
-        elif character == '"':
-            is_string = True
-        elif character in "[{":
+    depth = 0
+    for match in STRING_OR_BRACKET.finditer(text):
+        bracket = match[0]
+        if bracket in ("[", "{"):
             depth += 1
             if depth > MAX_DEPTH:
                 raise _Problem(f"The body is nested deeper than {MAX_DEPTH} levels.")
-        elif character in "]}":
+        elif bracket in ("]", "}"):
             depth -= 1
 
 
@@ -110,6 +106,10 @@ def _parse_int(text: str) -> int:
     if len(text) > MAX_NUMBER_LENGTH:
         raise _Problem("A number is too long.")
     return int(text)
+
+
+def _parse_any_int(text: str) -> int | float:
+    return int(text) if len(text) <= MAX_NUMBER_LENGTH else float("inf")
 
 
 def _parse_float(text: str) -> float:

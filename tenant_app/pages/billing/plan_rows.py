@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from shared.access.meters import METERS
 from shared.billing.models import Price
 from shared.billing.pricing import prices
-from shared.billing.pricing.meters import METERS
 from shared.billing.pricing.prices import PlanPrices
 from shared.billing.subscriptions.overview import BillingOverview, PurchaseOption
 from shared.billing.trials import TrialObstacle

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.access.meters import METERS
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
-from shared.billing.pricing.meters import METERS
 from shared.billing.provider import PauseCause, UpcomingInvoice
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle

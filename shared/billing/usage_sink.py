@@ -1,0 +1,26 @@
+"""Closed usage becomes rows that are reported to the provider: see `billing.usage`."""
+
+from datetime import datetime
+
+from shared.billing import usage, usage_repository
+from shared.core.context import Ctx
+from shared.metering.sinks import ClosedUsage, ReceivedUsage
+
+
+class BillingSink:
+    async def emit(self, ctx: Ctx, usage_to_bill: ClosedUsage) -> None:
+        """Counted at the start of its window. Usage from before a subscription was sold in that hour stays free."""
+        await usage.record(
+            ctx,
+            usage_to_bill.meter,
+            usage_to_bill.units,
+            usage_to_bill.starts_at,
+            usage_to_bill.identifier,
+        )
+
+    async def read_back(self, ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> ReceivedUsage:
+        units, confirmed_units = await usage_repository.sum_recorded(ctx, meter, since=since, until=until)
+        return ReceivedUsage(units=units, confirmed_units=confirmed_units)
+
+
+BILLING_SINK = BillingSink()

@@ -1,0 +1,126 @@
+"""Tables of metering. `usage_event` is partitioned by month."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Numeric, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlmodel import Field
+
+from shared.core.db import TenantRow, now, text_enum, timestamptz
+from shared.core.ids import new_id
+
+
+class WindowSize(StrEnum):
+    HOUR = "hour"
+    MONTH = "month"  # of the calendar, UTC; for meters whose hours don't add up
+
+
+class ChangeCause(StrEnum):
+    LATE_EVENTS = "late_events"
+    RECOMPUTED = "recomputed"  # by an operator, without new events
+
+
+class UsageKey(TenantRow, table=True):
+    """An idempotency key that has been used. It outlives the event's partition."""
+
+    __tablename__ = "usage_key"
+
+    id: str = Field(primary_key=True)  # "api_calls:key-1"
+    occurred_at: datetime = Field(sa_type=timestamptz())  # of the event
+
+
+class UsageEvent(TenantRow, table=True):
+    """One event. Its id is that of its key."""
+
+    __tablename__ = "usage_event"
+
+    id: str = Field(primary_key=True)
+    meter: str = Field(primary_key=True)
+    occurred_at: datetime = Field(primary_key=True, sa_type=timestamptz())
+    recorded_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    quantity: Decimal = Field(sa_type=Numeric)
+    subject: str = ""  # what a unique count counts
+    dimensions: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
+    batch_id: str  # events that were recorded together
+    recorded_by: str  # id of the actor
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return self.id[len(self.meter) + 1 :]
+
+
+class UsageMark(TenantRow, table=True):
+    """An hour with events that aren't in the aggregates yet. Each batch adds its own, so none waits for another."""
+
+    __tablename__ = "usage_mark"
+
+    id: str = Field(primary_key=True)
+    meter: str
+    hour: datetime = Field(sa_type=timestamptz())
+    batch_id: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UsageWindow(TenantRow, table=True):
+    """The aggregate of one meter over one hour or month.
+
+    `checksum`: over its events, in any order. `closed_at`: from then on a change leaves a `UsageChange`. `settled`: what
+    of it has been emitted, or isn't for sale.
+    """
+
+    __tablename__ = "usage_window"
+
+    id: str = Field(primary_key=True)  # "api_calls:hour:2026-07-01T00"
+    meter: str
+    size: WindowSize = Field(sa_type=text_enum(WindowSize))
+    starts_at: datetime = Field(sa_type=timestamptz())
+    ends_at: datetime = Field(sa_type=timestamptz())
+    quantity: Decimal = Field(sa_type=Numeric)
+    event_count: int = Field(sa_type=BigInteger)
+    checksum: int = Field(sa_type=BigInteger)
+    revision: int = 1
+    computed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    settled: Decimal = Field(default=Decimal(0), sa_type=Numeric)
+    is_settled: bool = False  # nothing was gained or lost since
+
+
+class UsageChange(TenantRow, table=True):
+    """A closed window whose aggregate changed: before, after and why."""
+
+    __tablename__ = "usage_change"
+
+    id: str = Field(default_factory=lambda: new_id("uch"), primary_key=True)
+    window_id: str
+    meter: str
+    size: WindowSize = Field(sa_type=text_enum(WindowSize))
+    starts_at: datetime = Field(sa_type=timestamptz())
+    revision: int  # of the window, after the change
+    cause: ChangeCause = Field(sa_type=text_enum(ChangeCause))
+    quantity_before: Decimal = Field(sa_type=Numeric)
+    quantity_after: Decimal = Field(sa_type=Numeric)
+    count_before: int = Field(sa_type=BigInteger)
+    count_after: int = Field(sa_type=BigInteger)
+    event_count: int = Field(sa_type=BigInteger)  # late events of this change
+    event_ids: list[str] = Field(sa_type=ARRAY(Text))  # the first of them
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UsageEmission(TenantRow, table=True):
+    """What left for the sinks: whole units of sale. The remainder is carried to the next one of its meter."""
+
+    __tablename__ = "usage_emission"
+
+    id: str = Field(primary_key=True)  # window and revision: the identifier at the sink
+    window_id: str
+    meter: str
+    starts_at: datetime = Field(sa_type=timestamptz())  # of the window
+    seq: int = Field(sa_type=BigInteger)  # of its meter, without gaps
+    quantity: Decimal = Field(sa_type=Numeric)  # what the window had gained
+    carried_in: Decimal = Field(sa_type=Numeric)
+    units: int = Field(sa_type=BigInteger)
+    carried_out: Decimal = Field(sa_type=Numeric)
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -1,0 +1,207 @@
+"""Usage of a tenant over time: what pages, the API and exports show. All of them get their numbers here.
+
+Numbers come from the aggregates, and are complete up to `as_of`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from shared.access import policy
+from shared.access.meters import METERS, Meter
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.core.errors import Invalid, NotFound
+from shared.core.paging import Page, build_page, clamp_limit, encode_cursor
+from shared.metering import change_repository, event_repository, report_repository
+from shared.metering.actions import USAGE_READ
+from shared.metering.models import UsageChange, UsageEvent
+from shared.metering.rollups import get_month, get_next_month
+
+MAX_POINTS = 800  # of one series
+MAX_RANGE = timedelta(days=400)
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Step(StrEnum):
+    """Length of one point of a series."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageQuery:
+    """`since` is included, `until` is not. Both are moved to the start of a step."""
+
+    since: datetime
+    until: datetime
+    step: Step = Step.DAY
+    meter: str = ""  # "" for all
+    compares: bool = False  # with the same length of time before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsagePoint:
+    starts_at: datetime
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterUsage:
+    meter: Meter
+    points: Sequence[UsagePoint]  # every step, with zeros
+    total: Decimal  # of the whole time, as the meter adds up
+    previous_points: Sequence[UsagePoint] = ()
+    previous_total: Decimal = Decimal(0)
+    this_month: Decimal = Decimal(0)
+    monthly_limit: int | None = None  # of the plan; None without one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    as_of: datetime  # everything that was recorded before is in the numbers
+    since: datetime
+    until: datetime
+    step: Step
+    meters: Sequence[MeterUsage]
+
+
+async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
+    """Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long or has too many steps."""
+    policy.require(ctx, USAGE_READ)
+    if query.meter and query.meter not in METERS:
+        raise NotFound("There is no such meter.", "Choose another one.")
+    _check_range(query.since, query.until)
+    since, until = floor_to_step(query.since, query.step), _ceil_to_step(query.until, query.step)
+    starts = list_starts(since, until, query.step)
+    as_of = await event_repository.get_oldest_mark(ctx) or now()
+    wanted = [METERS[query.meter]] if query.meter else list(METERS.values())
+    return UsageReport(
+        as_of=as_of,
+        since=since,
+        until=until,
+        step=query.step,
+        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in wanted],
+    )
+
+
+async def list_events(
+    ctx: Ctx, meter: str, since: datetime, *, until: datetime, after: str = "", limit: int = 50
+) -> Page[UsageEvent]:
+    """The events behind a number, newest first. Raises Refused, NotFound, Invalid."""
+    policy.require(ctx, USAGE_READ)
+    if meter not in METERS:
+        raise NotFound("There is no such meter.", "Choose another one.")
+    _check_range(since, until)
+    limit = clamp_limit(limit)
+    rows = await event_repository.list_events(ctx, meter, since, until=until, after=after, limit=limit + 1)
+    return build_page(rows, limit=limit, cursor_of=lambda row: encode_cursor(row.occurred_at, row.id))
+
+
+async def find_event(ctx: Ctx, meter: str, key: str) -> UsageEvent:
+    """The event that used an idempotency key. Raises Refused, NotFound."""
+    policy.require(ctx, USAGE_READ)
+    event = await event_repository.find_event(ctx, meter, f"{meter}:{key}")
+    if event is None:
+        raise NotFound("This key was not used.", "Check the meter and the key.")
+    return event
+
+
+async def list_changes(ctx: Ctx, *, after: str = "", limit: int = 50) -> Page[UsageChange]:
+    """Closed windows whose aggregate changed, newest first. Raises Refused, Invalid."""
+    policy.require(ctx, USAGE_READ)
+    limit = clamp_limit(limit)
+    rows = await change_repository.list_changes(ctx, after=after, limit=limit + 1)
+    return build_page(rows, limit=limit, cursor_of=lambda row: encode_cursor(row.created_at, row.id))
+
+
+def floor_to_step(at: datetime, step: Step) -> datetime:
+    """The start of the step that contains this time, UTC."""
+    at = at.astimezone(UTC)
+    if step is Step.MONTH:
+        return get_month(at)
+    return at.replace(hour=0 if step is Step.DAY else at.hour, minute=0, second=0, microsecond=0)
+
+
+def list_starts(since: datetime, until: datetime, step: Step) -> list[datetime]:
+    """The starts of all steps. Raises Invalid for too many."""
+    starts = list[datetime]()
+    at = floor_to_step(since, step)
+    while at < until:
+        if len(starts) == MAX_POINTS:
+            raise Invalid(f"This has more than {MAX_POINTS} steps.", "Choose a shorter time or longer steps.")
+        starts.append(at)
+        at = _get_next_start(at, step)
+    return starts
+
+
+def _get_next_start(at: datetime, step: Step) -> datetime:
+    if step is Step.MONTH:
+        return get_next_month(at)
+    return at + (timedelta(days=1) if step is Step.DAY else timedelta(hours=1))
+
+
+def _ceil_to_step(at: datetime, step: Step) -> datetime:
+    start = floor_to_step(at, step)
+    return start if start == at else _get_next_start(start, step)
+
+
+def _check_range(since: datetime, until: datetime) -> None:
+    if not EARLIEST <= since < until <= LATEST or until - since > MAX_RANGE:
+        raise Invalid(
+            f"The time has to end after it begins, at most {MAX_RANGE.days} days later.",
+            "Choose another time.",
+        )
+
+
+async def _get_meter(
+    ctx: Ctx, meter: Meter, query: UsageQuery, *, starts: Sequence[datetime], until: datetime
+) -> MeterUsage:
+    month = get_month(now())
+    limit = ctx.rights.limits.get(meter.key)
+    previous_starts = _list_previous_starts(starts, query.step) if query.compares else []
+    return MeterUsage(
+        meter=meter,
+        points=await _list_points(ctx, meter, starts, until=until, step=query.step),
+        total=await _get_total(ctx, meter, starts[0], until),
+        previous_points=await _list_points(ctx, meter, previous_starts, until=starts[0], step=query.step),
+        previous_total=await _get_total(ctx, meter, previous_starts[0], starts[0])
+        if previous_starts
+        else Decimal(0),
+        this_month=await _get_total(ctx, meter, month, get_next_month(month)),
+        monthly_limit=limit.amount if limit is not None else None,
+    )
+
+
+def _list_previous_starts(starts: Sequence[datetime], step: Step) -> list[datetime]:
+    """As many steps, ending where these begin."""
+    if step is not Step.MONTH:
+        length = starts[-1] - starts[0] + (_get_next_start(starts[-1], step) - starts[-1])
+        return [start - length for start in starts]
+    previous, month = list[datetime](), starts[0]
+    for _ in starts:
+        month = get_month(month - timedelta(days=1))
+        previous.append(month)
+    return previous[::-1]
+
+
+async def _list_points(
+    ctx: Ctx, meter: Meter, starts: Sequence[datetime], *, until: datetime, step: Step
+) -> list[UsagePoint]:
+    if not starts:
+        return []
+    quantities = await report_repository.list_quantities(
+        ctx, meter.key, meter.aggregation, since=starts[0], until=until, step=step
+    )
+    return [UsagePoint(starts_at=start, quantity=quantities.get(start, Decimal(0))) for start in starts]
+
+
+async def _get_total(ctx: Ctx, meter: Meter, since: datetime, until: datetime) -> Decimal:
+    quantities = await report_repository.list_quantities(
+        ctx, meter.key, meter.aggregation, since=since, until=until, step=""
+    )
+    return next(iter(quantities.values()), Decimal(0))

@@ -1,0 +1,184 @@
+"""Aggregates: equal to their events, closed in time, and explained where they changed afterwards."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from shared.audit import audit_log
+from shared.core.db import now
+from shared.metering import change_repository, rollups, usage, usage_reports
+from shared.metering.models import UsageChange, WindowSize
+from shared.metering.rollup_repository import list_windows
+from shared.metering.usage_reports import Step, UsageQuery
+from tests.conftest import Cast, Person
+
+METER = "usage_events"
+HOUR = timedelta(hours=1)
+OLD_HOUR = now().replace(minute=0, second=0, microsecond=0) - 48 * HOUR
+
+
+async def record(
+    person: Person,
+    key: str,
+    at: datetime,
+    *,
+    quantity: int = 1,
+    meter: str = METER,
+    subject: str | None = None,
+) -> None:
+    async with person.ctx() as ctx:
+        assert await usage.record(ctx, meter, key, quantity=quantity, occurred_at=at, subject=subject)
+
+
+async def roll_up(person: Person) -> None:
+    async with person.ctx() as ctx:
+        await rollups.roll_up(ctx)
+
+
+async def get_total(person: Person, meter: str = METER, *, step: Step = Step.DAY) -> Decimal:
+    async with person.ctx() as ctx:
+        query = UsageQuery(since=OLD_HOUR - 24 * HOUR, until=now() + HOUR, step=step, meter=meter)
+        report = await usage_reports.get_report(ctx, query)
+    (meter_usage,) = report.meters
+    return meter_usage.total
+
+
+async def list_changes(person: Person) -> Sequence[UsageChange]:
+    async with person.ctx() as ctx:
+        return (await usage_reports.list_changes(ctx)).rows
+
+
+async def test_total_is_that_of_the_events_by_the_kind_of_the_meter(cast: Cast) -> None:
+    for number, (quantity, subject) in enumerate(((3, "a"), (9, "b"), (4, "a"))):
+        at = OLD_HOUR + number * 7 * HOUR
+        await record(cast.ann, f"s{number}", at, quantity=quantity)
+        await record(cast.ann, f"m{number}", at, quantity=quantity, meter="stored_gigabytes")
+        await record(cast.ann, f"u{number}", at, meter="active_users", subject=subject)
+    await record(cast.gil, "s0", OLD_HOUR, quantity=100)
+    await roll_up(cast.ann)
+    meters = (METER, "stored_gigabytes", "active_users")
+    assert [await get_total(cast.ann, meter) for meter in meters] == [16, 9, 2]
+
+
+async def test_month_of_a_unique_count_is_exact_at_its_close(cast: Cast) -> None:
+    month = rollups.get_month(now() - timedelta(days=29))
+    at = max(month, now() - timedelta(days=29))
+    for number, subject in enumerate(("a", "b", "a")):
+        await record(cast.ann, f"u{number}", at + number * HOUR, meter="active_users", subject=subject)
+    await roll_up(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        windows = await list_windows(
+            ctx, "active_users", WindowSize.MONTH, since=month, until=rollups.get_next_month(month)
+        )
+    assert [row.quantity for row in windows] == [2]
+
+
+async def test_event_of_an_open_transaction_is_added_up_after_its_commit(cast: Cast) -> None:
+    """The job takes the mark of the first event while the second one's transaction is open."""
+    await record(cast.ann, "first", OLD_HOUR, quantity=5)
+    async with cast.ann.ctx() as ctx:
+        await usage.record(ctx, METER, "second", quantity=7, occurred_at=OLD_HOUR)
+        await roll_up(cast.ann)
+    await roll_up(cast.ann)
+    assert await get_total(cast.ann) == 12
+
+
+async def test_recomputed_month_has_the_same_digest_and_leaves_others_alone(cast: Cast) -> None:
+    for person in (cast.ann, cast.gil):
+        await record(person, "same id", OLD_HOUR, quantity=3)
+        await roll_up(person)
+    month = rollups.get_month(OLD_HOUR)
+    async with cast.gil.ctx() as ctx:
+        other_windows = [
+            (row.id, row.revision, row.computed_at)
+            for row in await list_windows(
+                ctx, METER, WindowSize.HOUR, since=month, until=rollups.get_next_month(month)
+            )
+        ]
+        other_digest = await rollups.get_digest(ctx, METER, month)
+    digests = []
+    for _ in range(2):
+        async with cast.ann.ctx() as ctx:
+            digests.append(await rollups.recompute_month(ctx, METER, month))
+    assert digests[0] == digests[1] == other_digest
+    async with cast.gil.ctx() as ctx:
+        rows = await list_windows(
+            ctx, METER, WindowSize.HOUR, since=month, until=rollups.get_next_month(month)
+        )
+        assert [(row.id, row.revision, row.computed_at) for row in rows] == other_windows
+    assert await list_changes(cast.ann) == []
+
+
+async def test_late_event_of_a_closed_hour_leaves_a_change_that_explains_itself(cast: Cast) -> None:
+    await record(cast.ann, "in time", OLD_HOUR, quantity=40)
+    await roll_up(cast.ann)
+    assert await list_changes(cast.ann) == []
+    await record(cast.ann, "late", OLD_HOUR, quantity=3)
+    await roll_up(cast.ann)
+    (change,) = await list_changes(cast.ann)
+    assert (change.quantity_before, change.quantity_after, change.cause) == (40, 43, "late_events")
+    assert (change.count_before, change.count_after) == (1, 2)
+    assert (change.event_count, change.event_ids) == (1, [f"{METER}:late"])
+    async with cast.ann.ctx() as ctx:
+        events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="usage.changed"), limit=5)
+    assert [event.before["quantity"] for event in events.rows] == ["40"]
+
+
+async def test_first_event_of_a_past_hour_is_a_change_of_it(cast: Cast) -> None:
+    await record(cast.ann, "late", OLD_HOUR, quantity=3)
+    await roll_up(cast.ann)
+    assert [(change.quantity_before, change.quantity_after) for change in await list_changes(cast.ann)] == [
+        (0, 3)
+    ]
+
+
+async def test_event_of_the_running_hour_changes_nothing_closed(cast: Cast) -> None:
+    for key in ("a", "b"):
+        await record(cast.ann, key, now())
+        await roll_up(cast.ann)
+    assert await list_changes(cast.ann) == []
+
+
+async def test_checksum_finds_an_aggregate_that_is_not_that_of_its_events(cast: Cast) -> None:
+    for number in range(3):
+        await record(cast.ann, f"k{number}", OLD_HOUR + number * HOUR)
+    await roll_up(cast.ann)
+    span = {"since": OLD_HOUR - HOUR, "until": now()}
+    async with cast.ann.ctx() as ctx:
+        assert await change_repository.list_differing_hours(ctx, METER, **span) == []
+        (window, *_) = await list_windows(ctx, METER, WindowSize.HOUR, **span)
+        window.checksum += 1
+        ctx.session.add(window)
+        await ctx.session.flush()
+        differing = await change_repository.list_differing_hours(ctx, METER, **span)
+    assert [hour.astimezone(UTC) for hour in differing] == [OLD_HOUR]
+
+
+async def test_as_of_is_the_time_of_the_oldest_event_that_is_not_added_up(cast: Cast) -> None:
+    before = now()
+    await record(cast.ann, "k", OLD_HOUR)
+    query = UsageQuery(since=OLD_HOUR, until=now(), meter=METER)
+    async with cast.ann.ctx() as ctx:
+        assert before <= (await usage_reports.get_report(ctx, query)).as_of <= now()
+        waiting_as_of = (await usage_reports.get_report(ctx, query)).as_of
+    await roll_up(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        assert (await usage_reports.get_report(ctx, query)).as_of > waiting_as_of
+
+
+async def test_roll_up_of_all_tenants_reaches_each_that_has_marks(cast: Cast) -> None:
+    for person in (cast.ann, cast.gil):
+        await record(person, "k", OLD_HOUR, quantity=2)
+    await rollups.roll_up_all()
+    assert [await get_total(person) for person in (cast.ann, cast.gil)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("at", "next_month"),
+    [(datetime(2026, 1, 31, 23, tzinfo=UTC), 2), (datetime(2026, 12, 1, tzinfo=UTC), 1)],
+)
+def test_next_month_begins_on_its_first_day(at: datetime, next_month: int) -> None:
+    end = rollups.get_next_month(rollups.get_month(at))
+    assert (end.month, end.day, end.hour) == (next_month, 1, 0)
