@@ -4,6 +4,7 @@ from typing import Any
 
 from shared.access import actions
 from shared.api_keys.actions import API_KEY_CREATE, API_KEY_READ
+from shared.metering.actions import USAGE_READ
 from shared.outbound_webhooks.actions import WEBHOOK_READ
 from shared.ui.shell import NavLink
 from tenant_app.shell import Shell, is_allowed, is_locked, is_visible
@@ -54,6 +55,7 @@ NAV = {
             locked=is_locked(actions.REPORT_READ),
         ),
         NavLink("Webhooks", page_href("webhooks"), "webhook", visible=is_allowed(WEBHOOK_READ)),
+        NavLink("Usage", page_href("usage"), "gauge", visible=is_allowed(USAGE_READ)),
         NavLink("Billing", page_href("billing"), "credit-card", visible=is_allowed(actions.BILLING_READ)),
         NavLink("Access", page_href("access"), "badge-check", visible=is_allowed(actions.ACCESS_READ)),
         NavLink(

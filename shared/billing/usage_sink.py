@@ -8,14 +8,14 @@ from shared.metering.sinks import ClosedUsage, ReceivedUsage
 
 
 class BillingSink:
-    async def emit(self, ctx: Ctx, usage_to_bill: ClosedUsage) -> None:
+    async def emit(self, ctx: Ctx, closed_usage: ClosedUsage) -> None:
         """Counted at the start of its window. Usage from before a subscription was sold in that hour stays free."""
         await usage.record(
             ctx,
-            usage_to_bill.meter,
-            usage_to_bill.units,
-            usage_to_bill.starts_at,
-            usage_to_bill.identifier,
+            closed_usage.meter,
+            closed_usage.units,
+            closed_usage.starts_at,
+            closed_usage.identifier,
         )
 
     async def read_back(self, ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> ReceivedUsage:

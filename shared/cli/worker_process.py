@@ -15,6 +15,7 @@ from shared.core import db, log
 from shared.core.config import settings
 from shared.files import retention, storage_registry
 from shared.jobs import worker
+from shared.metering import rollups
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
 
@@ -44,6 +45,7 @@ async def _run_tasks() -> None:
         dispatcher.run(),
         answer_retention.run(),
         retention.run(),
+        rollups.run(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

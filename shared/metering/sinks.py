@@ -28,7 +28,7 @@ class ReceivedUsage:
 
 
 class UsageSink(Protocol):
-    async def emit(self, ctx: Ctx, usage: ClosedUsage) -> None:
+    async def emit(self, ctx: Ctx, closed_usage: ClosedUsage) -> None:
         """In the caller's transaction. The same identifier again changes nothing."""
 
     async def read_back(self, ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> ReceivedUsage:

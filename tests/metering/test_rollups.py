@@ -108,22 +108,21 @@ async def test_recomputed_month_has_the_same_digest_and_leaves_others_alone(cast
             ctx, METER, WindowSize.HOUR, since=month, until=rollups.get_next_month(month)
         )
         assert [(row.id, row.revision, row.computed_at) for row in rows] == other_windows
-    assert await list_changes(cast.ann) == []
+    assert len(await list_changes(cast.ann)) == 1  # of the first event, which came late
 
 
 async def test_late_event_of_a_closed_hour_leaves_a_change_that_explains_itself(cast: Cast) -> None:
     await record(cast.ann, "in time", OLD_HOUR, quantity=40)
     await roll_up(cast.ann)
-    assert await list_changes(cast.ann) == []
     await record(cast.ann, "late", OLD_HOUR, quantity=3)
     await roll_up(cast.ann)
-    (change,) = await list_changes(cast.ann)
+    change, _ = await list_changes(cast.ann)
     assert (change.quantity_before, change.quantity_after, change.cause) == (40, 43, "late_events")
     assert (change.count_before, change.count_after) == (1, 2)
     assert (change.event_count, change.event_ids) == (1, [f"{METER}:late"])
     async with cast.ann.ctx() as ctx:
         events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="usage.changed"), limit=5)
-    assert [event.before["quantity"] for event in events.rows] == ["40"]
+    assert [event.before["quantity"] for event in events.rows] == ["40", "0"]
 
 
 async def test_first_event_of_a_past_hour_is_a_change_of_it(cast: Cast) -> None:
