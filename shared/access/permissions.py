@@ -33,6 +33,8 @@ class Permission(StrEnum):
     SETTINGS_READ = "settings:read"
     SETTINGS_WRITE = "settings:write"
     TEST_DATA_DELETE = "test_data:delete"
+    USAGE_READ = "usage:read"
+    USAGE_WRITE = "usage:write"
 
 
 class OperatorPermission(StrEnum):

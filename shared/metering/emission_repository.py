@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 
 from shared.core.context import Ctx
-from shared.metering.models import UsageEmission
+from shared.metering.models import UsageEmission, UsageWindow, WindowSize
 
 
 async def list_last(ctx: Ctx) -> dict[str, UsageEmission]:
@@ -38,3 +38,16 @@ async def sum_emitted(
     )
     quantity, carried, units = (await ctx.session.exec(statement)).one()
     return Decimal(quantity), Decimal(carried), int(units)
+
+
+async def sum_closed(ctx: Ctx, meter: str, size: WindowSize, *, since: datetime, until: datetime) -> Decimal:
+    """Of closed windows that begin in this time."""
+    statement = select(func.coalesce(func.sum(UsageWindow.quantity), 0)).where(
+        UsageWindow.tenant_id == ctx.tenant_id,
+        UsageWindow.meter == meter,
+        UsageWindow.size == size,
+        col(UsageWindow.starts_at) >= since,
+        col(UsageWindow.starts_at) < until,
+        col(UsageWindow.closed_at).is_not(None),
+    )
+    return Decimal((await ctx.session.exec(statement)).one())

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from shared.access.meters import Aggregation, Meter
+from shared.access.permissions import Permission
 from shared.access.roles import EVERYBODY, MEMBERS
 from shared.audit.event_types import AuditAction, with_key
 from shared.core.registry import Module, OperatorIndex, TableContract
@@ -19,7 +20,7 @@ MODULE = Module(
         models.UsageMark,
         models.UsageWindow,
     ],
-    permissions={actions.READ: EVERYBODY, actions.WRITE: MEMBERS},
+    permissions={Permission.USAGE_READ: EVERYBODY, Permission.USAGE_WRITE: MEMBERS},
     actions=[actions.USAGE_EXPORT, actions.USAGE_READ, actions.USAGE_WRITE],
     surfaces={"/t/[tenant]/usage": actions.USAGE_READ},
     audit={

@@ -59,6 +59,7 @@ VISITOR_PERMISSIONS = {
             Permission.MEMBER_READ,
             Permission.ROLE_READ,
             Permission.SETTINGS_READ,
+            Permission.USAGE_READ,
         }
     )
 }

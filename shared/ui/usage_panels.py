@@ -73,7 +73,7 @@ def build_query(range_key: str, step: str) -> UsageQuery:
     return UsageQuery(since=until - length, until=until, step=chosen, compares=True)
 
 
-def step_choices(range_key: str) -> list[tuple[str, str]]:
+def list_step_choices(range_key: str) -> list[tuple[str, str]]:
     return [(step.value, STEP_LABELS[step]) for step in RANGES[range_key][2]]
 
 
@@ -160,7 +160,7 @@ def format_quantity(quantity: Decimal) -> str:
 
 
 def range_controls(state: Any) -> rx.Component:
-    """`state`: with the vars `range_key`, `step`, `steps` and the handlers `choose_range` and `choose_step`."""
+    """`state`: with the vars `range_key`, `step`, `step_choices` and the handlers `choose_range` and `choose_step`."""
     ranges = [(key, title) for key, (title, _, _) in RANGES.items()]
 
     def step_option(option: Any) -> rx.Component:
@@ -175,7 +175,7 @@ def range_controls(state: Any) -> rx.Component:
 
     steps = rx.el.fieldset(
         rx.el.legend("Length of a bar", class_name="sr"),
-        rx.el.div(rx.foreach(state.steps, step_option), class_name="segments"),
+        rx.el.div(rx.foreach(state.step_choices, step_option), class_name="segments"),
     )
     return rx.el.div(
         segmented_control("Time", "range", ranges, value=state.range_key, on_change=state.choose_range),

@@ -10,6 +10,7 @@ from reflex.event import EventSpec
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
+from admin_app.pages.tenant_usage import TenantUsageState
 from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
@@ -25,6 +26,7 @@ TABS = {
     "overview": "Overview",
     "rights": "Rights",
     "billing": "Billing",
+    "usage": "Usage",
     "members": "Members",
     "provisioning": "Provisioning",
     "audit": "Audit",
@@ -61,6 +63,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         loads = {
             "rights": TenantRightsState.load,
             "billing": TenantBillingState.load,
+            "usage": TenantUsageState.load,
             "members": TenantMembersState.load,
             "audit": TenantEventsState.load,
         }
@@ -115,7 +118,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     @needs(actions.OP_TENANT_READ)
     async def end_visit(self) -> Any:
         await self._end_visit()
-        return await self._tab_event() if self.tab == "billing" else None
+        return await self._tab_event() if self.tab in ("billing", "usage") else None
 
     @rx.event
     @needs(actions.OP_TENANT_SUSPEND)

@@ -16,6 +16,7 @@ from admin_app.pages.tenant.rows import TenantMemberRow
 from admin_app.pages.tenant.state import TABS, TenantPageState
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
+from admin_app.pages.tenant_usage import usage_panel
 from admin_app.shell import guard_control
 from admin_app.tenant_header import ProvisioningStepRow
 from admin_app.visit_state import TenantVisitState
@@ -200,6 +201,14 @@ def billing_tab() -> rx.Component:
     )
 
 
+def usage_tab() -> rx.Component:
+    return rx.cond(
+        TenantVisitState.is_visit_open,
+        rx.el.div(visit_banner(), usage_panel(), class_name="section"),
+        visit_form("its usage"),
+    )
+
+
 def suspend_or_restore_button() -> rx.Component:
     suspend = button(
         "Suspend",
@@ -259,6 +268,7 @@ def tenant_page() -> rx.Component:
         "overview": overview_tab,
         "rights": rights_panel,
         "billing": billing_tab,
+        "usage": usage_tab,
         "members": members_tab,
         "provisioning": provisioning_tab,
         "audit": audit_tab,

@@ -12,7 +12,7 @@ from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
 from shared.core.errors import Conflict
-from shared.dev.seed import api_keys, billing
+from shared.dev.seed import api_keys, billing, usage
 from shared.entitlements import assignments
 from shared.identity import mfa, passwords, users
 from shared.identity.models import User
@@ -66,6 +66,7 @@ async def seed() -> None:
     people = {email: await _ensure_user(email, name) for email, name in PEOPLE.items()}
     tenants = {demo_tenant.name: await _ensure_tenant(demo_tenant, people) for demo_tenant in DEMO_TENANTS}
     await billing.seed(tenants)
+    await usage.seed(tenants)
     await _ensure_api_keys(DEMO_TENANTS[0].name, people[DEMO_TENANTS[0].owner])
     for email, (name, role) in OPERATORS.items():
         await _ensure_operator(email, name, role)

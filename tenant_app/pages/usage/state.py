@@ -32,7 +32,7 @@ class UsageState(ExportsState, ListState, PageState):
     loaded: bool = False
     range_key: str = DEFAULT_RANGE
     step: str = Step.DAY.value
-    steps: list[tuple[str, str]] = []
+    step_choices: list[tuple[str, str]] = []
     as_of: str = ""
     meters: list[MeterPanel] = []
     rows: list[ChangeRow] = []
@@ -60,7 +60,7 @@ class UsageState(ExportsState, ListState, PageState):
         return await usage_reports.list_changes(ctx, after=self._cursor(), limit=PAGE_SIZE)
 
     def _show_report(self, report: UsageReport) -> None:
-        self.step, self.steps = report.step.value, usage_panels.step_choices(self.range_key)
+        self.step, self.step_choices = report.step.value, usage_panels.list_step_choices(self.range_key)
         self.as_of = report.as_of.isoformat()
         self._since, self._until = report.since.isoformat(), report.until.isoformat()
         self.meters = usage_panels.meter_panels(report)

@@ -1,0 +1,148 @@
+"""A year of usage of the demo cast: by the day, and by the hour in the last ninety days.
+
+History is added up and closed without being billed; the last thirty days are billed as the worker does it, and one event
+comes late.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import batched
+from zlib import crc32
+
+from shared.access.meters import METERS
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.metering import emissions, event_repository, rollup_repository, rollups, usage
+from shared.metering.items import UsageItem
+from shared.tenancy import entry
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+HISTORY, BY_HOUR, BILLED = 365 * DAY, 90 * DAY, 30 * DAY
+EVENTS_AT_ONCE = 5_000
+REGIONS = ("eu-central", "us-east")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoUsage:
+    """As of today. A year ago it was about half of it."""
+
+    calls_per_day: int
+    events_per_day: int
+    gigabytes: int
+    users: int
+
+
+DEMO_USAGE = {
+    "Acme": DemoUsage(calls_per_day=12_000, events_per_day=26_000, gigabytes=420, users=24),
+    "Globex": DemoUsage(calls_per_day=700, events_per_day=1_500, gigabytes=35, users=6),
+}
+
+
+async def seed(tenants: dict[str, str]) -> None:
+    """`tenants`: id by name. Tenants that have usage already are left alone."""
+    await rollups.maintain_partitions()
+    for name, demo_usage in DEMO_USAGE.items():
+        async with entry.enter_job(tenants[name], rollups.TASK, "") as ctx:
+            if not await _has_usage(ctx):
+                await _seed_tenant(ctx, demo_usage)
+
+
+async def _has_usage(ctx: Ctx) -> bool:
+    at = now()
+    return bool(
+        await event_repository.list_events(ctx, "usage_events", at - HISTORY, until=at, after="", limit=1)
+    )
+
+
+async def _seed_tenant(ctx: Ctx, demo_usage: DemoUsage) -> None:
+    at = now()
+    items = list(_list_items(demo_usage, at))
+    await rollup_repository.lock_rollup(ctx)
+    for is_billed in (False, True):
+        part = [item for item in items if (item.occurred_at >= at - BILLED) is is_billed]
+        for chunk in batched(part, EVENTS_AT_ONCE):
+            await event_repository.add_events(ctx, chunk)
+        await _add_up(ctx)
+        if is_billed:
+            await emissions.emit_closed(ctx, limit=EVENTS_AT_ONCE)
+        else:
+            unsettled = await rollup_repository.list_unsettled(ctx, len(part))
+            await rollup_repository.settle_windows(ctx, [window.id for window in unsettled])
+    await usage.record(
+        ctx,
+        "usage_events",
+        "import-4471",
+        quantity=380,
+        occurred_at=at - 2 * DAY,
+        dimensions={"source": "import"},
+    )
+    await rollups.roll_up(ctx)
+
+
+async def _add_up(ctx: Ctx) -> None:
+    """Without changes: history is not late."""
+    while marks := await rollup_repository.take_marks(ctx, rollups.MARKS_AT_ONCE):
+        windows = rollups.build_windows((meter, hour) for meter, hour, _ in marks)
+        for aggregation in sorted({METERS[window.meter].aggregation for window in windows}):
+            group = [window for window in windows if METERS[window.meter].aggregation is aggregation]
+            await rollup_repository.recompute_windows(ctx, group, aggregation)
+    while await rollup_repository.close_windows(
+        ctx, now() - rollups.CLOSE_DELAY, now(), limit=EVENTS_AT_ONCE
+    ):
+        pass
+
+
+def _list_items(demo_usage: DemoUsage, at: datetime) -> Iterator[UsageItem]:
+    today = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    for days_ago in range(HISTORY.days, -1, -1):
+        day = today - days_ago * DAY
+        scale = _get_scale(days_ago, day)
+        yield _build_item(
+            "stored_gigabytes", day, round(demo_usage.gigabytes * (1 - days_ago / 700)), REGIONS[0]
+        )
+        for number in range(demo_usage.users):
+            if _get_noise(f"user {number} {day:%F}") < 0.75 * scale:
+                yield UsageItem(
+                    meter="active_users",
+                    key=f"demo-{day:%F}-{number}",
+                    quantity=Decimal(1),
+                    occurred_at=min(day + 9 * HOUR, at),
+                    subject=f"user-{number + 1}",
+                )
+        hours = range(24) if days_ago * DAY <= BY_HOUR else (12,)
+        for hour in hours:
+            moment = day + hour * HOUR + timedelta(minutes=20)
+            if moment < at:
+                part = scale * (_get_share_of_hour(hour) if len(hours) > 1 else 1)
+                yield _build_item("api_calls", moment, round(demo_usage.calls_per_day * part), "")
+                region = REGIONS[hour % len(REGIONS)]
+                yield _build_item("usage_events", moment, round(demo_usage.events_per_day * part), region)
+
+
+def _build_item(meter: str, moment: datetime, quantity: int, region: str) -> UsageItem:
+    return UsageItem(
+        meter=meter,
+        key=f"demo-{moment:%FT%H}",
+        quantity=Decimal(quantity),
+        occurred_at=moment,
+        dimensions={"region": region} if region else {},
+    )
+
+
+def _get_scale(days_ago: int, day: datetime) -> float:
+    """Growth over the year, quiet weekends, and some noise."""
+    growth = 1 - days_ago / 730
+    return growth * (0.35 if day.weekday() >= 5 else 1) * (0.85 + 0.3 * _get_noise(f"{day:%F}"))
+
+
+def _get_share_of_hour(hour: int) -> float:
+    """Of a day: most of it around two in the afternoon. The shares of 24 hours sum up to 1."""
+    return (1 + math.cos((hour - 14) / 12 * math.pi)) / 24
+
+
+def _get_noise(text: str) -> float:
+    """From 0 to 1, the same for the same text."""
+    return crc32(text.encode()) % 1_000 / 1_000
