@@ -134,13 +134,13 @@ begin
     loop
         partition_name := 'usage_event_' || to_char(month_start at time zone 'UTC', 'YYYY_MM');
         continue when to_regclass('public.' || partition_name) is not null;
-        lock table usage_event_default in access exclusive mode;
-        execute format('create table %I (like usage_event including defaults including constraints)', partition_name);
-        execute format('alter table %I enable row level security', partition_name);
-        execute format('with moved as (delete from usage_event_default where occurred_at >= %L and occurred_at < %L'
-            ' returning *) insert into %I select * from moved',
+        lock table public.usage_event_default in access exclusive mode;
+        execute format('create table public.%I (like public.usage_event including defaults including constraints)', partition_name);
+        execute format('alter table public.%I enable row level security', partition_name);
+        execute format('with moved as (delete from public.usage_event_default where occurred_at >= %L and occurred_at < %L'
+            ' returning *) insert into public.%I select * from moved',
             month_start, month_start + interval '1 month', partition_name);
-        execute format('alter table usage_event attach partition %I for values from (%L) to (%L)',
+        execute format('alter table public.usage_event attach partition public.%I for values from (%L) to (%L)',
             partition_name, month_start, ((month_start at time zone 'UTC') + interval '1 month') at time zone 'UTC');
     end loop;
     {BEGIN_DISPATCH}
@@ -150,12 +150,12 @@ begin
             and (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') at time zone 'UTC' < now() - interval '434 days'
         order by c.relname limit 1
     loop
-        execute format('delete from usage_key k using (select e.tenant_id, e.id from %I e'
+        execute format('delete from usage_key k using (select e.tenant_id, e.id from public.%I e'
             ' join usage_key using (tenant_id, id) limit 50000) old'
             ' where k.tenant_id = old.tenant_id and k.id = old.id', old_partition.relname);
         get diagnostics deleted_count = row_count;
         if deleted_count = 0 then
-            execute format('drop table %I', old_partition.relname);
+            execute format('drop table public.%I', old_partition.relname);
         end if;
     end loop;
     {END_DISPATCH}

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import batched
 from zlib import crc32
 
 from shared.access.meters import METERS
@@ -63,8 +62,8 @@ async def _seed_tenant(ctx: Ctx, demo_usage: DemoUsage) -> None:
     await rollup_repository.lock_rollup(ctx)
     for is_billed in (False, True):
         part = [item for item in items if (item.occurred_at >= at - BILLED) is is_billed]
-        for chunk in batched(part, EVENTS_AT_ONCE):
-            await event_repository.add_events(ctx, chunk)
+        for first in range(0, len(part), EVENTS_AT_ONCE):
+            await event_repository.add_events(ctx, part[first : first + EVENTS_AT_ONCE])
         await _add_up(ctx)
         if is_billed:
             await emissions.emit_closed(ctx, limit=EVENTS_AT_ONCE)
