@@ -72,8 +72,11 @@ SQL_WORDS = re.compile(
 )
 BUILDERS = {"select", "insert", "update", "delete", "text"}
 # Named here on purpose; each looks a row up by a key it was given and returns no more than the caller may have.
+# A unique key of a partitioned table holds what it is partitioned by. `usage_key` keeps the ids of events unique.
+PARTITIONED_KEYS = {"usage_event": ("tenant_id", "meter", "occurred_at", "id")}
 SECURITY_DEFINER = {
     "add_unverified_user",
+    *("list_tenants_with_open_usage", "maintain_usage_partitions"),
     *("claim_trial", "delete_old_trial_claims", "find_trial_refusal"),
     *(
         "find_customer_tenant",
@@ -401,6 +404,9 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
         ("tenant", "test_tenant"),
         ("tenant_host", "claimed_host"),
         ("unsigned_job", "worker"),
+        ("usage_key", "metering"),
+        ("usage_mark", "metering"),
+        ("usage_window", "metering"),
         ("user_session", "former_version"),
         ("user_session", "session_functions"),
         ("user_tenant", "kept_by_trigger"),
@@ -411,7 +417,8 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
 def test_keys_and_references_include_the_tenant(name: str) -> None:
     tables = database_catalog.list_tenant_tables(name)
     for table in tables:
-        assert ("tenant_id", "id") in database_catalog.list_unique_keys(table, name), table
+        key = PARTITIONED_KEYS.get(table, ("tenant_id", "id"))
+        assert key in database_catalog.list_unique_keys(table, name), table
         for reference in database_catalog.list_references(table, name):
             if reference.target in tables:
                 assert reference.columns[0] == reference.target_columns[0] == "tenant_id", (table, reference)

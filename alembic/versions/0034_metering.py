@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0034"
-down_revision = "0027"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 works_with = "0004"

@@ -1,4 +1,4 @@
-"""Emit closed windows to the sinks, in whole units of sale. What remains of a unit is carried to the next window.
+"""Emit closed windows to the sinks, in whole units of sale. The remainder is carried to the next window.
 
 A window that changed after its emission is emitted again with its next revision, for the difference only. The record of
 an emission and what the sinks store are one transaction, so neither is without the other.

@@ -32,13 +32,13 @@ class UsageKey(TenantRow, table=True):
 
 
 class UsageEvent(TenantRow, table=True):
-    """One event. Its id is that of its key."""
+    """One event. Its id is that of its key, which makes it unique; the table's own key has the time of its partition."""
 
     __tablename__ = "usage_event"
 
     id: str = Field(primary_key=True)
-    meter: str = Field(primary_key=True)
-    occurred_at: datetime = Field(primary_key=True, sa_type=timestamptz())
+    meter: str
+    occurred_at: datetime = Field(sa_type=timestamptz())
     recorded_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     quantity: Decimal = Field(sa_type=Numeric)
     subject: str = ""  # what a unique count counts

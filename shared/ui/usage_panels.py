@@ -22,8 +22,8 @@ DAY = timedelta(days=1)
 RANGES = {  # title, length, the possible steps: the first one is chosen
     "day": ("24 hours", DAY, (Step.HOUR,)),
     "days": ("3 days", 3 * DAY, (Step.HOUR, Step.DAY)),
-    "month": ("30 days", 30 * DAY, (Step.DAY,)),
-    "quarter": ("90 days", 90 * DAY, (Step.DAY, Step.MONTH)),
+    "month": ("4 weeks", 28 * DAY, (Step.DAY,)),
+    "quarter": ("13 weeks", 91 * DAY, (Step.DAY, Step.MONTH)),
     "year": ("12 months", 360 * DAY, (Step.MONTH,)),
 }
 DEFAULT_RANGE = "month"
@@ -35,7 +35,8 @@ AGGREGATION_TEXTS = {
     Aggregation.UNIQUE: "different, counted exactly",
 }
 FORMATS = {Step.HOUR: "%-d %b %H:00", Step.DAY: "%-d %b", Step.MONTH: "%b %Y"}
-MAX_LABELS = 8  # below the bars of a chart
+MAX_PERCENT = 999
+MAX_LABELS = 6  # below the bars of a chart
 COLUMNS = [
     Column("Time, UTC"),
     Column("Usage", align_end=True),
@@ -146,7 +147,9 @@ def describe_change(total: Decimal, before: Decimal) -> str:
     if before == 0:
         return "nothing before" if total else ""
     percent = round((total - before) / before * 100)
-    return f"{percent:+d} % on the same time before"
+    if percent > MAX_PERCENT:
+        return f"more than {MAX_PERCENT} % on the same time before"
+    return f"{percent:+d} % on the same time before" if percent else "as in the same time before"
 
 
 def format_time(at: datetime, step: Step) -> str:

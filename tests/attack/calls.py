@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from functools import cache, cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.access.endpoints import ReceivedFile
 from shared.access.file_kinds import FileType
+from shared.access.meters import Aggregation
 from shared.access.models import DecisionRecord
 from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
@@ -39,6 +41,11 @@ from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
 from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
+from shared.metering.items import UsageItem
+from shared.metering.models import WindowSize
+from shared.metering.rollup_repository import ChangedWindow, WindowKey
+from shared.metering.rollups import get_month
+from shared.metering.usage_reports import Step, UsageQuery
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
@@ -182,6 +189,11 @@ def _cursors(world: World, tenant: str) -> list[str]:
         encode_cursor(0, "", membership_id),
         encode_cursor(event["at"], event["tenant_id"], event["id"]),
         encode_cursor(invoice["created_at"], invoice["id"]),
+        *(
+            encode_cursor(row[time], row["id"])
+            for table, time in (("usage_change", "created_at"), ("usage_event", "occurred_at"))
+            for row in world.rows(table, "tenant_id", tenant)[-1:]
+        ),
     ]
 
 
@@ -283,6 +295,21 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
     "tenancy.past_state_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
+    **dict.fromkeys(
+        ("metering.rollups.get_digest.month", "metering.rollups.recompute_month.month"),
+        lambda *_: get_month(now() - timedelta(hours=3)),
+    ),
+    "metering.recompute_month.month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
+    "metering.event_repository.find_event.event_id": lambda *_: "api_calls:example-1",
+    "metering.usage_reports.find_event.key": lambda *_: "example-1",
+    "metering.usage.record.key": lambda *_: "attack",
+    **dict.fromkeys(
+        ("backoffice.tenant_usage.get_tenant_usage.query", "metering.usage_reports.get_report.query"),
+        lambda *_: UsageQuery(since=now() - timedelta(days=1), until=now(), step=Step.HOUR),
+    ),
+    "metering.rollup_repository.settle_windows.ids": lambda world, tenant: [
+        row["id"] for row in world.rows("usage_window", "tenant_id", tenant)
+    ],
     "billing.subscriptions.pausing.plan_pause.verb": lambda *_: "pause",
     "billing.subscriptions.pausing.prepare_pause.quote": lambda _, tenant: PauseQuote(
         target=PauseTarget(
@@ -298,6 +325,24 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "aggregation": lambda *_: Aggregation.SUM,
+    "batch": lambda *_: [{"meter": "usage_events", "idempotency_key": "attack", "quantity": 1}],
+    "batch_ids": lambda world, tenant: [
+        row["batch_id"] for row in world.rows("usage_event", "tenant_id", tenant)
+    ],
+    "ended_before": lambda *_: now(),
+    "history_items": lambda *_: [_usage_item()],
+    "is_billed": lambda *_: False,
+    "items": lambda *_: [_usage_item()],
+    "size": lambda *_: WindowSize.HOUR,
+    "step": lambda *_: "hour",
+    "window": lambda world, tenant: _changed_window(world, tenant),
+    "windows": lambda world, tenant: [
+        WindowKey(
+            meter=row["meter"], size=WindowSize.HOUR, starts_at=row["starts_at"], ends_at=row["ends_at"]
+        )
+        for row in world.rows("usage_window", "tenant_id", tenant)
+    ],
     "export_filter": lambda *_: {},
     "export_format": lambda *_: "csv",
     "file_ids": lambda world, tenant: world.claims("file_id", tenant),
@@ -502,6 +547,23 @@ def _offered(tenant: str) -> Quote:
         tax_text="",
     )
     return Quote(change, ChangePreview("usd", 100, (), now()), now())
+
+
+def _usage_item() -> UsageItem:
+    return UsageItem(meter="api_calls", key="attack", quantity=Decimal(1), occurred_at=now())
+
+
+def _changed_window(world: World, tenant: str) -> ChangedWindow:
+    row = world.rows("usage_window", "tenant_id", tenant)[0]
+    shared = ("id", "meter", "starts_at", "ends_at", "quantity", "event_count", "revision", "closed_at")
+    return ChangedWindow(
+        **{name: row[name] for name in shared},
+        size=WindowSize.HOUR,
+        quantity_before=Decimal(0),
+        count_before=0,
+        is_stored=True,
+        first_recorded_at=None,
+    )
 
 
 def _endpoint(world: World, tenant: str) -> WebhookEndpoint:

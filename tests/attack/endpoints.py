@@ -61,6 +61,9 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "create_role": lambda *_: {"name": "By program", "permissions": ["member:read"]},
     "create_service_account": lambda *_: {"name": "By program", "role": "member"},
     "decide": lambda *_: {"action": "role:create"},
+    "send_usage": lambda *_: {
+        "items": [{"meter": "usage_events", "idempotency_key": "attack", "quantity": 1}]
+    },
     "rotate_key": lambda *_: {"overlap_hours": 0},
 }
 

@@ -81,6 +81,8 @@ HARMLESS = {
     "fan_out_events": "makes deliveries of events in their own tenants, and says how many",
     "find_claimed_tenant": "tells the id of a tenant by a name that its visitors know, and no row of it",
     "find_trial_refusal": "says whether a trial is refused, and not by whom",
+    "list_tenants_with_open_usage": "gives ids alone; the worker enters each tenant to add up what it used",
+    "maintain_usage_partitions": "makes months and drops old ones, whoever asks, and says how many keys it deleted",
     "is_origin_of_a_key": "says whether an origin is listed, and not by whose key",
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",

@@ -8,9 +8,7 @@ from shared.metering import rollups, usage, usage_reports
 from tests.conftest import Cast
 from tests.support import database
 
-PARTITIONS: LiteralString = (
-    "select c.relname from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'usage_event'::regclass"
-)
+PARTITIONS: LiteralString = "select c.relname from pg_inherits join pg_class c on c.oid = inhrelid where inhparent = 'usage_event'::regclass"
 OLD_MONTH = datetime(2024, 3, 1, tzinfo=UTC)
 
 

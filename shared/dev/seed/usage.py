@@ -11,16 +11,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zlib import crc32
 
-from shared.access.meters import METERS
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.metering import emissions, event_repository, rollup_repository, rollups, usage
+from shared.metering import history, rollups, usage, usage_reports
 from shared.metering.items import UsageItem
 from shared.tenancy import entry
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 HISTORY, BY_HOUR, BILLED = 365 * DAY, 90 * DAY, 30 * DAY
-EVENTS_AT_ONCE = 5_000
 REGIONS = ("eu-central", "us-east")
 
 
@@ -51,25 +49,15 @@ async def seed(tenants: dict[str, str]) -> None:
 
 async def _has_usage(ctx: Ctx) -> bool:
     at = now()
-    return bool(
-        await event_repository.list_events(ctx, "usage_events", at - HISTORY, until=at, after="", limit=1)
-    )
+    return bool((await usage_reports.list_events(ctx, "usage_events", at - HISTORY, until=at, limit=1)).rows)
 
 
 async def _seed_tenant(ctx: Ctx, demo_usage: DemoUsage) -> None:
     at = now()
     items = list(_list_items(demo_usage, at))
-    await rollup_repository.lock_rollup(ctx)
     for is_billed in (False, True):
         part = [item for item in items if (item.occurred_at >= at - BILLED) is is_billed]
-        for first in range(0, len(part), EVENTS_AT_ONCE):
-            await event_repository.add_events(ctx, part[first : first + EVENTS_AT_ONCE])
-        await _add_up(ctx)
-        if is_billed:
-            await emissions.emit_closed(ctx, limit=EVENTS_AT_ONCE)
-        else:
-            unsettled = await rollup_repository.list_unsettled(ctx, len(part))
-            await rollup_repository.settle_windows(ctx, [window.id for window in unsettled])
+        await history.add_history(ctx, part, is_billed=is_billed)
     await usage.record(
         ctx,
         "usage_events",
@@ -79,19 +67,6 @@ async def _seed_tenant(ctx: Ctx, demo_usage: DemoUsage) -> None:
         dimensions={"source": "import"},
     )
     await rollups.roll_up(ctx)
-
-
-async def _add_up(ctx: Ctx) -> None:
-    """Without changes: history is not late."""
-    while marks := await rollup_repository.take_marks(ctx, rollups.MARKS_AT_ONCE):
-        windows = rollups.build_windows((meter, hour) for meter, hour, _ in marks)
-        for aggregation in sorted({METERS[window.meter].aggregation for window in windows}):
-            group = [window for window in windows if METERS[window.meter].aggregation is aggregation]
-            await rollup_repository.recompute_windows(ctx, group, aggregation)
-    while await rollup_repository.close_windows(
-        ctx, now() - rollups.CLOSE_DELAY, now(), limit=EVENTS_AT_ONCE
-    ):
-        pass
 
 
 def _list_items(demo_usage: DemoUsage, at: datetime) -> Iterator[UsageItem]:

@@ -1,0 +1,34 @@
+"""Usage from before this platform counted: of a demo, or of a system that it replaces."""
+
+from collections.abc import Sequence
+
+from shared.access.meters import METERS
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.metering import emissions, event_repository, rollup_repository, rollups
+from shared.metering.items import UsageItem
+
+ITEMS_AT_ONCE = 5_000
+
+
+async def add_history(ctx: Ctx, history_items: Sequence[UsageItem], *, is_billed: bool) -> None:
+    """Add events of any time, add them up and close their windows. Nothing of it counts as late.
+
+    `is_billed`: False for what was billed elsewhere; it never leaves for a sink. For operators' programs; it checks no permission.
+    """
+    await rollup_repository.lock_rollup(ctx)
+    for first in range(0, len(history_items), ITEMS_AT_ONCE):
+        await event_repository.add_events(ctx, history_items[first : first + ITEMS_AT_ONCE])
+    while marks := await rollup_repository.take_marks(ctx, rollups.MARKS_AT_ONCE):
+        windows = rollups.build_windows((meter, hour) for meter, hour, _ in marks)
+        for aggregation in sorted({METERS[window.meter].aggregation for window in windows}):
+            group = [window for window in windows if METERS[window.meter].aggregation is aggregation]
+            await rollup_repository.recompute_windows(ctx, group, aggregation)
+    while await rollup_repository.close_windows(ctx, now() - rollups.CLOSE_DELAY, now(), limit=ITEMS_AT_ONCE):
+        pass
+    if is_billed:
+        while await emissions.emit_closed(ctx, limit=ITEMS_AT_ONCE):
+            pass
+        return
+    while unsettled := await rollup_repository.list_unsettled(ctx, ITEMS_AT_ONCE):
+        await rollup_repository.settle_windows(ctx, [window.id for window in unsettled])
