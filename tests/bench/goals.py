@@ -59,6 +59,10 @@ GOALS = [
     *with_control(Goal("intake/orm", 15, faster=True), "sdk"),
     *with_control(Goal("intake-storm/calm", 1.1), "single"),
     *with_control(Goal("intake-storm/calm@90", 1.1), "single"),
+    # An event in a batch of 1,000 that counts once, beside COPY into a table with the same key.
+    *with_control(Goal("usage/ingest", 8.0), "single"),
+    # A month of a million events, added up again, beside one GROUP BY.
+    *with_control(Goal("usage/rollup", 3.0), "by-hour"),
     # Deliveries a second to a local receiver, with 1,000 endpoints, by 500.
     *with_control(Goal("webhooks/deliveries", 1.0, faster=True), "one-by-one"),
     # p95 of one tenant's deliveries while another one's endpoint hangs, by the p95 without it.
