@@ -4,6 +4,7 @@ import reflex as rx
 
 from shared.access import decision_counts
 from shared.audit import bug_reports
+from shared.metering import call_counts
 from shared.tenancy import entry
 from shared.ui import event_entry
 from shared.ui.authorize import AuthorizeMiddleware
@@ -30,4 +31,5 @@ app.add_middleware(
 )
 app.register_lifespan_task(live.run)
 app.register_lifespan_task(decision_counts.run_writer)
+app.register_lifespan_task(call_counts.run_writer)
 app.register_lifespan_task(bug_reports.run_writer, process="tenant app")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, text
+from sqlalchemy import and_, func, text
 from sqlmodel import col, select
 
 from shared.core.context import Ctx
@@ -72,12 +72,16 @@ async def list_events(
 
 async def find_event(ctx: Ctx, meter: str, event_id: str) -> UsageEvent | None:
     """`event_id`: of its key, which says when it occurred."""
+    is_its_key = and_(
+        col(UsageKey.tenant_id) == col(UsageEvent.tenant_id),
+        col(UsageKey.id) == col(UsageEvent.id),
+        col(UsageKey.occurred_at) == col(UsageEvent.occurred_at),
+    )
     statement = (
         select(UsageEvent)
-        .join(UsageKey, col(UsageKey.id) == col(UsageEvent.id))
-        .where(UsageEvent.tenant_id == ctx.tenant_id, UsageKey.tenant_id == ctx.tenant_id)
+        .join(UsageKey, is_its_key)
+        .where(UsageEvent.tenant_id == ctx.tenant_id)
         .where(UsageKey.id == event_id, UsageEvent.meter == meter)
-        .where(col(UsageEvent.occurred_at) == col(UsageKey.occurred_at))
     )
     return (await ctx.session.exec(statement)).first()
 

@@ -24,8 +24,7 @@ async def add_history(ctx: Ctx, history_items: Sequence[UsageItem], *, is_billed
         for aggregation in sorted({METERS[window.meter].aggregation for window in windows}):
             group = [window for window in windows if METERS[window.meter].aggregation is aggregation]
             await rollup_repository.recompute_windows(ctx, group, aggregation)
-    while await rollup_repository.close_windows(ctx, now() - rollups.CLOSE_DELAY, now(), limit=ITEMS_AT_ONCE):
-        pass
+    await rollup_repository.close_windows(ctx, now() - rollups.CLOSE_DELAY, now())
     if is_billed:
         while await emissions.emit_closed(ctx, limit=ITEMS_AT_ONCE):
             pass

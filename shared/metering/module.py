@@ -7,7 +7,7 @@ from shared.access.permissions import Permission
 from shared.access.roles import EVERYBODY, MEMBERS
 from shared.audit.event_types import AuditAction, with_key
 from shared.core.registry import Module, OperatorIndex, TableContract
-from shared.metering import actions, api, example, models, tasks
+from shared.metering import actions, api, models, tasks
 from shared.metering.usage_export import USAGE
 
 MODULE = Module(
@@ -84,5 +84,4 @@ MODULE = Module(
             ),
         ),
     },
-    example=example.create_example,
 )

@@ -18,9 +18,9 @@ MAINTAIN_PARTITIONS = text("select maintain_usage_partitions()")
 LOCK = text("select pg_advisory_xact_lock(hashtextextended(cast(:lock as text), 0))")
 # Visible marks are of finished transactions: a later statement sees their events.
 TAKE_MARKS = text("""
-    delete from usage_mark where tenant_id = :tenant_id and id in (
-        select id from usage_mark where tenant_id = :tenant_id order by id limit :most)
-    returning meter, hour, batch_id
+    delete from usage_mark m using (
+        select tenant_id, id from usage_mark where tenant_id = :tenant_id order by id limit :most
+    ) taken where m.tenant_id = taken.tenant_id and m.id = taken.id returning m.meter, m.hour, m.batch_id
 """)
 QUANTITIES = {
     Aggregation.SUM: "sum(e.quantity)",
@@ -41,12 +41,12 @@ RECOMPUTE = """
             select {quantity} as quantity, count(*) as event_count, min(e.recorded_at) as first_recorded_at,
                 bit_xor(hashtextextended(concat_ws(' ', e.id, extract(epoch from e.occurred_at), e.quantity, e.subject), 0))
                     as checksum
-            from usage_event e where e.tenant_id = :tenant_id and e.meter = w.meter
+            from usage_event e where tenant_id = :tenant_id and e.meter = w.meter
                 and e.occurred_at >= w.starts_at and e.occurred_at < w.ends_at
         ) a
     ), stored as (
-        select w.id, w.quantity, w.event_count, w.closed_at from usage_window w join wanted using (id)
-        where w.tenant_id = :tenant_id
+        select id, w.quantity, w.event_count, w.closed_at from usage_window w join wanted using (id)
+        where tenant_id = :tenant_id
     ), changed as (
         insert into usage_window as w
             (tenant_id, id, meter, size, starts_at, ends_at, quantity, event_count, checksum)
@@ -160,22 +160,16 @@ async def list_event_ids(
     return count, list(ids)
 
 
-async def close_windows(ctx: Ctx, ended_before: datetime, at: datetime, *, limit: int) -> int:
-    """Returns how many open windows of that time were closed."""
-    due = (
-        select(UsageWindow.id)
-        .where(UsageWindow.tenant_id == ctx.tenant_id)
-        .where(col(UsageWindow.closed_at).is_(None), col(UsageWindow.ends_at) <= ended_before)
-        .order_by(col(UsageWindow.ends_at), col(UsageWindow.id))
-        .limit(limit)
-    )
+async def close_windows(ctx: Ctx, ended_before: datetime, at: datetime) -> None:
+    """All open windows that have ended by then."""
     statement = (
         update(UsageWindow)
-        .where(col(UsageWindow.tenant_id) == ctx.tenant_id, col(UsageWindow.id).in_(due))
+        .where(col(UsageWindow.tenant_id) == ctx.tenant_id)
+        .where(col(UsageWindow.closed_at).is_(None), col(UsageWindow.ends_at) <= ended_before)
         .values(closed_at=at)
         .execution_options(synchronize_session=False)
     )
-    return int((await ctx.session.exec(statement)).rowcount)
+    await ctx.session.exec(statement)
 
 
 async def list_unsettled(ctx: Ctx, limit: int) -> Sequence[UsageWindow]:

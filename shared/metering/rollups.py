@@ -50,11 +50,11 @@ async def roll_up(ctx: Ctx) -> bool:
                 for batch_id in ids
             }
             await _record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
-    closed_count = await repository.close_windows(ctx, now() - CLOSE_DELAY, now(), limit=WINDOWS_AT_ONCE)
-    emitted_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
+    await repository.close_windows(ctx, now() - CLOSE_DELAY, now())
+    settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)
-    return len(marks) == MARKS_AT_ONCE or WINDOWS_AT_ONCE in (closed_count, emitted_count)
+    return len(marks) == MARKS_AT_ONCE or settled_count == WINDOWS_AT_ONCE
 
 
 async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:

@@ -50,7 +50,7 @@ from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, Webhook
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
 from shared.tenancy.models import Notification
-from tests.attack import billed, webhooked
+from tests.attack import billed, metered, webhooked
 from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
 from tests.support import token_issuer
 
@@ -299,9 +299,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("metering.rollups.get_digest.month", "metering.rollups.recompute_month.month"),
         lambda *_: get_month(now() - timedelta(hours=3)),
     ),
-    "metering.recompute_month.month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
-    "metering.event_repository.find_event.event_id": lambda *_: "api_calls:example-1",
-    "metering.usage_reports.find_event.key": lambda *_: "example-1",
+    "metering.event_repository.find_event.event_id": lambda *_: f"{metered.METER}:{metered.KEY}",
+    "metering.usage_reports.find_event.key": lambda *_: metered.KEY,
+    "metering.report_repository.list_quantities.aggregation": lambda *_: Aggregation.UNIQUE,
+    "metering.report_repository.list_quantities.meter": lambda *_: "active_users",
     "metering.usage.record.key": lambda *_: "attack",
     **dict.fromkeys(
         ("backoffice.tenant_usage.get_tenant_usage.query", "metering.usage_reports.get_report.query"),
@@ -333,6 +334,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "ended_before": lambda *_: now(),
     "history_items": lambda *_: [_usage_item()],
     "is_billed": lambda *_: False,
+    "month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
     "items": lambda *_: [_usage_item()],
     "size": lambda *_: WindowSize.HOUR,
     "step": lambda *_: "hour",

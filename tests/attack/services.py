@@ -104,7 +104,6 @@ ASKED_BEFORE = {
     "tenancy.membership_end.end_promises": "by tenancy.members and tenancy.roles, which end the rights",
     "billing.usage.record": "by services that count what is used",
     "metering.emissions.emit_closed": "by metering.rollups and metering.history",
-    "metering.example.create_example": "rows of an example",
     "metering.history.add_history": "by operators' programs, such as the demo's seed",
     "metering.rollups.get_digest": "by metering.rollups",
     "metering.rollups.recompute_month": "a job",

@@ -42,7 +42,7 @@ from shared.tenancy import (
     service_accounts,
 )
 from shared.tenancy import roles as role_services
-from tests.attack import billed, webhooked
+from tests.attack import billed, metered, webhooked
 from tests.support import audit_chains, database, factories, token_issuer
 from tests.support.stand_in_mail import run_mailbox
 
@@ -274,6 +274,8 @@ async def build() -> World:
         billed_words[tenant.id] = await billed.bill(shop, owner.cookie, operators[OWNER], tenant, number)
     await run_jobs()
     for number, tenant in enumerate((acme, globex), start=1):
+        async with entry.enter_job(tenant.id, "attack", "") as ctx:
+            await metered.use(ctx, number)
         await billed.recover(shop, tenant, number)
         await billed.refund(shop, operators[OWNER], tenant, number)
     invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}

@@ -57,10 +57,16 @@ async def send(person: Person, *items: Any) -> list[ItemStatus]:
         return [result.status for result in await usage.ingest(ctx, items)]
 
 
-async def count_events(person: Person, meter: str = METER) -> int:
+async def list_quantities(person: Person, meter: str = METER) -> list[int]:
+    """Of the events of the last days."""
+    since, until = now() - timedelta(days=40), now() + timedelta(hours=1)
     async with person.ctx() as ctx:
-        since, until = now() - timedelta(days=40), now() + timedelta(hours=1)
-        return len((await usage_reports.list_events(ctx, meter, since, until=until, limit=100)).rows)
+        page = await usage_reports.list_events(ctx, meter, since, until=until, limit=100)
+    return [int(event.quantity) for event in page.rows]
+
+
+async def count_events(person: Person, meter: str = METER) -> int:
+    return len(await list_quantities(person, meter))
 
 
 async def test_event_is_counted_once_whatever_time_a_retry_names(cast: Cast) -> None:

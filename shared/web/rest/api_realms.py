@@ -22,6 +22,7 @@ from shared.backoffice.operator_key_entry import OperatorKeyAdmission
 from shared.core import request_ids
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import NotSignedIn, Refused
+from shared.metering import call_counts
 from shared.tenancy import key_entry, resolution, token_entry, token_texts
 from shared.tenancy.key_entry import KeyAdmission
 from shared.tenancy.key_texts import LIVE_PREFIX, OPERATOR_PREFIX
@@ -69,6 +70,10 @@ class ApiRealm(ABC):
     @abstractmethod
     def require(self, ctx: AnyCtx, action: AnyAction) -> None:
         """Raises Refused. Not counted: the service asks once more."""
+
+    @abstractmethod
+    def count_call(self, admission: Admission) -> None:
+        """As usage, where this realm's calls are any."""
 
     @abstractmethod
     def find_decision_id(self, ctx: AnyCtx, action: AnyAction | None) -> str:
@@ -147,6 +152,9 @@ class TenantApi(ApiRealm):
         assert isinstance(action, Action)
         policy.require(ctx, action, counted=False)
 
+    def count_call(self, admission: KeyAdmission) -> None:
+        call_counts.count_call(admission.tenant.tenant_id)
+
     def find_decision_id(self, ctx: Ctx, action: AnyAction | None) -> str:
         assert not isinstance(action, OperatorAction)
         return decision_records.find_recorded_id(ctx, action)
@@ -182,6 +190,9 @@ class OperatorApi(ApiRealm):
     def require(self, ctx: OperatorCtx, action: AnyAction) -> None:
         assert isinstance(action, OperatorAction)
         policy.require_operator(ctx, action)
+
+    def count_call(self, admission: OperatorKeyAdmission) -> None:
+        """Nothing: operators' calls belong to no tenant."""
 
     def find_decision_id(self, ctx: OperatorCtx, action: AnyAction | None) -> str:  # noqa: ARG002
         return ""  # what an operator was allowed is recorded in the tenant that was visited

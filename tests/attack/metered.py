@@ -1,0 +1,44 @@
+"""Usage of the two tenants: the same keys and one hour that both have, another hour of each, and work that waits."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from shared.core.context import Ctx
+from shared.core.db import now
+from shared.metering import rollups, usage
+from shared.metering.models import UsageWindow, WindowSize
+
+METER, KEY = "api_calls", "example-1"
+HOUR = timedelta(hours=1)
+
+
+async def use(ctx: Ctx, number: int) -> None:
+    """`number`: of the tenant, from 1. Its quantities and its own hour depend on it."""
+    this_hour = now().replace(minute=0, second=0, microsecond=0)
+    common_hour, own_hour = this_hour - 12 * HOUR, this_hour - (2 + number) * HOUR
+    await usage.record(ctx, METER, KEY, quantity=20 * number, occurred_at=common_hour)
+    await usage.record(ctx, METER, f"own-{number}", quantity=number, occurred_at=own_hour)
+    await usage.record(ctx, "active_users", KEY, subject=f"user-{number}", occurred_at=own_hour)
+    await rollups.roll_up(ctx)
+    await usage.record(ctx, METER, "late", quantity=number, occurred_at=own_hour)
+    await rollups.roll_up(ctx)
+    is_common = sa.and_(UsageWindow.tenant_id == ctx.tenant_id, UsageWindow.starts_at == common_hour)
+    await ctx.session.exec(sa.update(UsageWindow).where(is_common).values(checksum=number))
+    for days_ago, closed_at in ((3, None), (4, this_hour)):  # to be closed, and to be settled
+        starts_at = this_hour - timedelta(days=days_ago)
+        row = UsageWindow(
+            tenant_id=ctx.tenant_id,
+            id=f"{METER}:hour:{days_ago}",
+            meter=METER,
+            size=WindowSize.HOUR,
+            starts_at=starts_at,
+            ends_at=starts_at + HOUR,
+            quantity=number,
+            event_count=1,
+            checksum=1,
+            closed_at=closed_at,
+        )
+        ctx.session.add(row)
+    await usage.record(ctx, METER, "waiting", quantity=number, occurred_at=own_hour - HOUR)
+    await ctx.session.flush()
