@@ -1,8 +1,10 @@
 """Usage of the two tenants: the same keys and one hour that both have, another hour of each, and work that waits."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import sqlalchemy as sa
+from sqlmodel import col
 
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -23,7 +25,9 @@ async def use(ctx: Ctx, number: int) -> None:
     await rollups.roll_up(ctx)
     await usage.record(ctx, METER, "late", quantity=number, occurred_at=own_hour)
     await rollups.roll_up(ctx)
-    is_common = sa.and_(UsageWindow.tenant_id == ctx.tenant_id, UsageWindow.starts_at == common_hour)
+    is_common = sa.and_(
+        col(UsageWindow.tenant_id) == ctx.tenant_id, col(UsageWindow.starts_at) == common_hour
+    )
     await ctx.session.exec(sa.update(UsageWindow).where(is_common).values(checksum=number))
     for days_ago, closed_at in ((3, None), (4, this_hour)):  # to be closed, and to be settled
         starts_at = this_hour - timedelta(days=days_ago)
@@ -34,7 +38,7 @@ async def use(ctx: Ctx, number: int) -> None:
             size=WindowSize.HOUR,
             starts_at=starts_at,
             ends_at=starts_at + HOUR,
-            quantity=number,
+            quantity=Decimal(number),
             event_count=1,
             checksum=1,
             closed_at=closed_at,
