@@ -36,6 +36,9 @@ SIZES: dict[str, Size] = {
     "entitlements.other_processes": Size(2, 3),
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
+    # Senders of usage that are killed, and events that are sent again
+    "metering.kills": Size(1, 100),
+    "metering.replays": Size(60, 15_000),
     # Events while their receiver is killed
     "webhooks.killed_receiver": Size(16, 1_000),
     "webhooks.retries_while_away": Size(3, 6),
