@@ -425,7 +425,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
     "message": lambda *_: DunningMessage("attack", "sub_x", "A title", "A text"),
-    "meter": lambda *_: "api_calls",
+    "meter": lambda *_: metered.METER,
     "moves": lambda *_: False,
     "most": lambda *_: 3,
     "name": lambda *_: "Another name",
@@ -552,7 +552,7 @@ def _offered(tenant: str) -> Quote:
 
 
 def _usage_item() -> UsageItem:
-    return UsageItem(meter="api_calls", key="attack", quantity=Decimal(1), occurred_at=now())
+    return UsageItem(meter=metered.METER, key="attack", quantity=Decimal(1), occurred_at=now())
 
 
 def _changed_window(world: World, tenant: str) -> ChangedWindow:

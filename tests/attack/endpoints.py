@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -65,6 +66,12 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
         "items": [{"meter": "usage_events", "idempotency_key": "attack", "quantity": 1}]
     },
     "rotate_key": lambda *_: {"overlap_hours": 0},
+}
+
+USAGE_TIME = {"since": "2026-07-01T00:00:00Z", "until": "2026-07-02T00:00:00Z"}
+QUERIES: dict[str, dict[str, str]] = {  # of an operation: the query that it needs
+    "get_usage": USAGE_TIME,
+    "list_usage_events": {"meter": "usage_events", **USAGE_TIME},
 }
 
 IDS = {
@@ -228,6 +235,8 @@ class _Run:
         for name in _list_parameters(endpoint):
             value = self._choose_id(name)
             path = path.replace(f"{{{name}}}", f"{value}{suffix}")
+        if query := QUERIES.get(endpoint.handler.__name__):
+            path = f"{path}?{urlencode(query)}"
         headers = {"accept": "application/json", "if-match": '"1"'}
         if caller.key:
             headers["authorization"] = f"Bearer {caller.key}"

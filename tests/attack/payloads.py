@@ -30,6 +30,8 @@ PREFIXES = {
 }
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
+    "range_key": "month",
+    "step": "day",
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
     **dict.fromkeys(("customer", "event", "invoice", "type"), ""),
     **dict.fromkeys(("role", "state", "status", "confirm", "sentence"), ""),
