@@ -425,7 +425,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "limit": lambda *_: 100,
     "limit_key": lambda *_: "customers",
     "message": lambda *_: DunningMessage("attack", "sub_x", "A title", "A text"),
-    "meter": lambda *_: metered.METER,
+    "meter": lambda *_: "api_calls",
     "moves": lambda *_: False,
     "most": lambda *_: 3,
     "name": lambda *_: "Another name",

@@ -11,7 +11,7 @@ from shared.core.db import now
 from shared.metering import rollups, usage
 from shared.metering.models import UsageWindow, WindowSize
 
-METER, KEY = "usage_events", "example-1"
+METER, KEY = "api_calls", "example-1"
 HOUR = timedelta(hours=1)
 
 
