@@ -21,6 +21,7 @@ MEMBERS_PAGES = {
             *("home", "members", "roles", "audit", "decisions"),
             *("webhooks", "settings", "notifications"),
         )
+        for name in ("home", "members", "roles", "audit", "webhooks", "usage", "settings", "notifications")
     },
     "account": f"{TENANT}/account",
     "organisations": f"{TENANT}/organisations",

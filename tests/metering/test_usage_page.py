@@ -1,0 +1,68 @@
+"""What the usage page and the operators' tab make of a report."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from admin_app.pages.tenant_usage import comparison_row
+from shared.access.meters import METERS
+from shared.core.db import now
+from shared.metering import reconciliation, rollups, usage
+from shared.metering.usage_reports import MeterUsage, Step, UsagePoint
+from shared.ui import usage_panels
+from tenant_app.pages.usage.state import UsageState
+from tests.conftest import Cast
+
+
+async def test_page_shows_the_numbers_of_the_report_and_what_changed(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        at = now() - timedelta(days=2)
+        for key, quantity in (("in time", 1_200), ("late", 300)):
+            await usage.record(ctx, "usage_events", key, quantity=quantity, occurred_at=at)
+            await rollups.roll_up(ctx)
+    page = cast.ann.opens(UsageState, path="usage")
+    async with cast.ann.ctx() as ctx:
+        page._show_report(await page._read_report(ctx))
+        page._show_changes(await page._read_changes(ctx))
+    (panel,) = [meter for meter in page.meters if meter.key == "usage_events"]
+    assert panel.total == "1,500 events in total"
+    assert sum(int(row.quantity.replace(",", "")) for row in panel.rows) == 1_500
+    assert (page.rows[0].before, page.rows[0].after, page.rows[0].events) == ("1,200", "1,500", "late")
+    assert page._export_filter()["step"] == "day"
+
+
+async def test_operators_see_that_closed_usage_and_billing_are_equal(cast: Cast) -> None:
+    at = now() - timedelta(hours=3)
+    async with cast.ann.ctx() as ctx:
+        await usage.record(ctx, "usage_events", "k", quantity=2_500, occurred_at=at)
+        await rollups.roll_up(ctx)
+        rows = [comparison_row(row) for row in await reconciliation.compare_month(ctx, at)]
+    assert {row.label for row in rows} == {"Equal"}
+    assert [(row.closed, row.carried, row.units) for row in rows if row.meter == "Usage events"] == [
+        ("2,500", "500", "2 of 2")
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 6, 24, 28, 91])
+def test_labels_of_many_bars_are_few_and_at_places_that_a_phone_shows(count: int) -> None:
+    labels = usage_panels.thin_labels([str(number) for number in range(count)])
+    places = [index for index, label in enumerate(labels) if label]
+    assert len(labels) == count
+    assert 1 <= len(places) <= usage_panels.MAX_LABELS
+    assert count <= usage_panels.MAX_LABELS or all(place % 2 for place in places)
+
+
+def test_step_that_a_range_does_not_have_becomes_its_first_one() -> None:
+    assert usage_panels.build_query("month", "hour").step is Step.DAY
+    assert usage_panels.build_query("days", "day").step is Step.DAY
+
+
+def test_limit_is_a_line_where_it_is_near_the_bars() -> None:
+    points = [UsagePoint(starts_at=now(), quantity=Decimal(900_000))]
+    for limit, is_drawn in ((1_000_000, True), (50_000_000, False), (None, False)):
+        panel = usage_panels.meter_panel(
+            MeterUsage(meter=METERS["api_calls"], points=points, total=Decimal(900_000), monthly_limit=limit),
+            Step.MONTH,
+        )
+        assert bool(panel.chart.limit_position) is is_drawn
