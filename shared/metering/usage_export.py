@@ -9,7 +9,7 @@ from shared.access.file_kinds import (
     ExportFilter,
     ExportRow,
     ExportSource,
-    FileKind,
+    ExportKind,
     FilePurpose,
 )
 from shared.audit import audit_log
@@ -83,10 +83,9 @@ def _parse_time(text: str) -> datetime | None:
     return at
 
 
-USAGE = FileKind(
+USAGE = ExportKind(
     name="usage",
     title="Usage",
-    purpose=FilePurpose.EXPORT,
     action=USAGE_EXPORT,
     page="usage",
     source=ExportSource(columns=COLUMNS, filter_fields=FIELDS, start=start, list_batch=list_batch),

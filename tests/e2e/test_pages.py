@@ -19,9 +19,8 @@ MEMBERS_PAGES = {
         name: f"{ACME}/{name}"
         for name in (
             *("home", "members", "roles", "audit", "decisions"),
-            *("webhooks", "settings", "notifications"),
+            *("webhooks", "usage", "settings", "notifications"),
         )
-        for name in ("home", "members", "roles", "audit", "webhooks", "usage", "settings", "notifications")
     },
     "account": f"{TENANT}/account",
     "organisations": f"{TENANT}/organisations",
