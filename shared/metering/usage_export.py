@@ -7,10 +7,9 @@ from shared.access.file_kinds import (
     ColumnType,
     ExportColumn,
     ExportFilter,
+    ExportKind,
     ExportRow,
     ExportSource,
-    ExportKind,
-    FilePurpose,
 )
 from shared.audit import audit_log
 from shared.core.context import Ctx

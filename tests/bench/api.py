@@ -29,7 +29,7 @@ from shared.entitlements import rights_cache
 from shared.tenancy import entry, key_entry, members
 from shared.web import http_app, tenant_http
 from shared.web.app_sites import TENANT
-from shared.web.rest.openapi import PREFIX
+from shared.web.rest.api_realms import TENANT_API
 from tests.bench import databases
 from tests.bench.broken import Broken
 from tests.bench.goals import Goal
@@ -182,7 +182,7 @@ def _build_bare_app(admission: key_entry.KeyAdmission) -> ASGIApp:
 
             return answer
 
-    router = APIRouter(prefix=PREFIX, route_class=BareRoute)
+    router = APIRouter(prefix=TENANT_API.prefix, route_class=BareRoute)
     for endpoint in ENDPOINTS:
         router.add_api_route(endpoint.path, endpoint.handler, methods=[endpoint.method])
     return http_app.build_app(TENANT, api_routes=router.routes)

@@ -13,7 +13,7 @@ from shared.audit.models import AuditEvent
 from shared.backoffice import tenant_directory
 from shared.tenancy.models import TenantMode
 from shared.test_mode import test_tenants
-from shared.web.rest.openapi import PREFIX
+from shared.web.rest.api_realms import TENANT_API
 from tests.conftest import Cast, Person
 from tests.support import api_clients, token_issuer
 from tests.tenancy.test_resolution import DOMAIN, add_host
@@ -27,7 +27,7 @@ def domain(environment: Callable[[str, str], None]) -> None:
 
 async def ask(key: str, host: str, **headers: str) -> httpx.Response:
     async with api_clients.client(key) as client:
-        return await client.get(f"{PREFIX}/me", headers={"host": host, **headers})
+        return await client.get(f"{TENANT_API.prefix}/me", headers={"host": host, **headers})
 
 
 async def list_refused_requests(person: Person) -> list[AuditEvent]:

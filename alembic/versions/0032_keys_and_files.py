@@ -5,7 +5,7 @@ Functions keep their signatures, and what they return. New columns and indexes a
 
 from alembic import op
 
-revision = "0033"
+revision = "0032"
 down_revision = "0031"
 branch_labels = None
 depends_on = None
