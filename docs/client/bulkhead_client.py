@@ -27,6 +27,9 @@ class ApiError(Exception):
         super().__init__(f"{problem['reason']}: {problem['detail']} {problem['next_step']}")
 
 
+Aggregation = Literal["sum", "max", "last", "unique"]
+
+
 DeliveryStatus = Literal["waiting", "pending", "delivered", "failed"]
 
 
@@ -42,13 +45,24 @@ ExportFormat = Literal["csv", "jsonl", "parquet"]
 ExportState = Literal["waiting", "running", "ready", "failed", "cancelled"]
 
 
+FileType = Literal[
+    "image/jpeg", "application/pdf", "image/png", "text/plain; charset=utf-8", "image/webp", "application/zip"
+]
+
+
+ItemReason = Literal["invalid", "unknown_meter", "too_old", "in_the_future"]
+
+
+ItemStatus = Literal["accepted", "repeated", "rejected"]
+
+
 LastResult = Literal["", "delivered", "failed"]
 
 
 PauseReason = Literal["", "member", "failures", "gone"]
-FileType = Literal[
-    "image/jpeg", "application/pdf", "image/png", "text/plain; charset=utf-8", "image/webp", "application/zip"
-]
+
+
+Step = Literal["hour", "day", "month"]
 
 
 class ActionNeeds(TypedDict):
@@ -358,6 +372,15 @@ class MemberPage(TypedDict):
     next: str | None
 
 
+class MeterTotals(TypedDict):
+    meter: str
+    title: str
+    unit: str
+    aggregation: Aggregation
+    total: str
+    points: list[UsagePoint]
+
+
 class NewKey(TypedDict):
     id: str
     name: str
@@ -433,10 +456,28 @@ class Problem(TypedDict):
     detail: str
     next_step: str
     request_id: str
+    decision_id: NotRequired[str | None]
     fields: NotRequired[dict[str, str] | None]
     version: NotRequired[int | None]
     differences: NotRequired[list[Difference] | None]
     versions: NotRequired[list[str] | None]
+
+
+class RecordedDecision(TypedDict):
+    id: str
+    at: str
+    surface: Literal["page", "rest", "job", "scim", "cli"]
+    actor_type: str
+    actor_id: str
+    holder_id: str
+    action: str
+    allowed: bool
+    layer: str
+    reason: str
+    plan_version: str
+    billing_status: str
+    request_id: str
+    trace: list[TraceLayer] | None
 
 
 class ReplayCount(TypedDict):
@@ -529,14 +570,14 @@ class SettingsChange(TypedDict):
     name: str
 
 
+class TestDelivery(TypedDict):
+    delivery_id: str
+
+
 class TestMode(TypedDict):
     is_on: bool
     tenant_id: str
     slug: str
-
-
-class TestDelivery(TypedDict):
-    delivery_id: str
 
 
 class TraceLayer(TypedDict):
@@ -548,6 +589,60 @@ class TraceLayer(TypedDict):
     decides: bool
 
 
+class UsageAnswer(TypedDict):
+    accepted: int
+    repeated: int
+    rejected: int
+    items: list[UsageItemResult]
+
+
+class UsageChangeOutput(TypedDict):
+    id: str
+    meter: str
+    size: str
+    starts_at: str
+    cause: str
+    quantity_before: str
+    quantity_after: str
+    event_count: int
+    event_ids: list[str]
+    created_at: str
+
+
+class UsageChangeOutputPage(TypedDict):
+    items: list[UsageChangeOutput]
+    next: str | None
+
+
+class UsageEventOutput(TypedDict):
+    meter: str
+    idempotency_key: str
+    quantity: str
+    subject: str
+    dimensions: dict[str, str]
+    occurred_at: str
+    recorded_at: str
+    batch_id: str
+    recorded_by: str
+
+
+class UsageEventOutputPage(TypedDict):
+    items: list[UsageEventOutput]
+    next: str | None
+
+
+class UsageInput(TypedDict):
+    items: list[dict[str, Any]]
+
+
+class UsageItemResult(TypedDict):
+    index: int
+    status: ItemStatus
+    reason: ItemReason | None
+    field: str
+    detail: str
+
+
 class UsageLimit(TypedDict):
     key: str
     title: str
@@ -556,6 +651,19 @@ class UsageLimit(TypedDict):
     used: int | None
     explanation: str
     source_id: str
+
+
+class UsagePoint(TypedDict):
+    starts_at: str
+    quantity: str
+
+
+class UsageTotals(TypedDict):
+    as_of: str
+    since: str
+    until: str
+    step: Step
+    meters: list[MeterTotals]
 
 
 class Webhook(TypedDict):
@@ -886,6 +994,79 @@ class Bulkhead:
         answer: Link = self._send(
             "GET",
             f"/api/v1/files/{quote(file_id, safe='')}/link",
+        )
+        return answer
+
+    def send_usage(
+        self,
+        body: UsageInput,
+    ) -> UsageAnswer:
+        """Send usage events; each item has a result of its own. Needs the scope `usage:write`."""
+        answer: UsageAnswer = self._send(
+            "POST",
+            "/api/v1/usage",
+            body=body,
+        )
+        return answer
+
+    def get_usage(
+        self,
+        *,
+        since: str,
+        until: str,
+        step: Step | None = None,
+        meter: str | None = None,
+    ) -> UsageTotals:
+        """Read usage by meter over time. Needs the scope `usage:read`."""
+        answer: UsageTotals = self._send(
+            "GET",
+            "/api/v1/usage",
+            query={
+                "since": since,
+                "until": until,
+                "step": step,
+                "meter": meter,
+            },
+        )
+        return answer
+
+    def list_usage_events(
+        self,
+        *,
+        meter: str,
+        since: str,
+        until: str,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> UsageEventOutputPage:
+        """List the events of a meter, newest first. Needs the scope `usage:read`."""
+        answer: UsageEventOutputPage = self._send(
+            "GET",
+            "/api/v1/usage/events",
+            query={
+                "meter": meter,
+                "since": since,
+                "until": until,
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def list_usage_changes(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> UsageChangeOutputPage:
+        """List closed hours and months whose usage changed, newest first. Needs the scope `usage:read`."""
+        answer: UsageChangeOutputPage = self._send(
+            "GET",
+            "/api/v1/usage/changes",
+            query={
+                "after": after,
+                "limit": limit,
+            },
         )
         return answer
 
@@ -1473,6 +1654,17 @@ class Bulkhead:
             "POST",
             "/api/v1/decisions",
             body=body,
+        )
+        return answer
+
+    def get_decision(
+        self,
+        decision_id: str,
+    ) -> RecordedDecision:
+        """Read a recorded decision, with its trace as of its time. Needs the scope `audit:read`."""
+        answer: RecordedDecision = self._send(
+            "GET",
+            f"/api/v1/decisions/{quote(decision_id, safe='')}",
         )
         return answer
 
