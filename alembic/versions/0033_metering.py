@@ -119,7 +119,8 @@ begin
 end $$;
 """
 # Months ahead are made before they begin. A month is dropped when the last of its events is older than 434 days: keys are
-# kept for 400 days, and an event may be 34 days old when it arrives. Its keys go first, some at a time.
+# kept for 400 days, and an event may be 34 days old when it arrives. Its keys go first, some at a time. History from before
+# the first month waits in the default partition, and goes row by row.
 MAINTAIN = f"""
 create function maintain_usage_partitions() returns int language plpgsql {DEFINER} set lock_timeout = '2s' as $$
 declare
@@ -127,6 +128,7 @@ declare
     partition_name text;
     old_partition record;
     deleted_count int := 0;
+    old_count int;
 begin
     for month_start in
         select generate_series(date_trunc('month', now() at time zone 'UTC'),
@@ -158,8 +160,15 @@ begin
             execute format('drop table public.%I', old_partition.relname);
         end if;
     end loop;
+    with old as (
+        delete from public.usage_event_default where ctid in (
+            select ctid from public.usage_event_default where occurred_at < now() - interval '434 days' limit 50000)
+        returning tenant_id, id
+    )
+    delete from usage_key k using old where k.tenant_id = old.tenant_id and k.id = old.id;
+    get diagnostics old_count = row_count;
     {END_DISPATCH}
-    return deleted_count;
+    return deleted_count + old_count;
 end $$;
 """
 SIGNATURES = {"list_tenants_with_open_usage": "timestamptz, int", "maintain_usage_partitions": ""}

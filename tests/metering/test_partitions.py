@@ -1,10 +1,12 @@
 """Months of events: made ahead, and dropped with their keys when these have been kept long enough."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import LiteralString
 
 from shared.core.db import now
-from shared.metering import rollups, usage, usage_reports
+from shared.metering import history, rollups, usage, usage_reports
+from shared.metering.items import UsageItem
 from tests.conftest import Cast
 from tests.support import database
 
@@ -54,6 +56,19 @@ async def test_old_month_is_dropped_with_its_keys_and_no_others(cast: Cast) -> N
     async with cast.ann.ctx() as ctx:
         assert not await usage.record(ctx, "api_calls", "new")
         assert await usage.record(ctx, "api_calls", "old")
+
+
+async def test_old_history_is_deleted_from_the_default_partition_with_its_keys(cast: Cast) -> None:
+    at = now()
+    items = [
+        UsageItem(meter="api_calls", key=key, quantity=Decimal(1), occurred_at=at - timedelta(days=days_ago))
+        for key, days_ago in (("kept", 430), ("old", 440))
+    ]
+    async with cast.ann.ctx() as ctx:
+        await history.add_history(ctx, items, is_billed=False)
+    await rollups.maintain_partitions()
+    async with cast.ann.ctx() as ctx:
+        assert [await usage.record(ctx, "api_calls", key) for key in ("kept", "old")] == [False, True]
 
 
 def test_partitions_are_granted_to_nobody(cast: Cast) -> None:
