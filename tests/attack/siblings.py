@@ -12,7 +12,7 @@ from typing import Any
 from shared.access import decision_counts
 from shared.access.actions import ACTIONS
 from shared.access.decision import decide
-from shared.access.file_kinds import FILE_KINDS
+from shared.access.file_kinds import EXPORT_KINDS
 from shared.access.refusal_codes import Reason
 from shared.api_keys import idempotency, keys
 from shared.core import registry
@@ -180,7 +180,7 @@ async def _list_keys(world: World, slug: str) -> Any:
 
 
 async def _look_in_exports(world: World, test_tenant: TestTenant, report: Report) -> None:
-    for kind in FILE_KINDS:
+    for kind in EXPORT_KINDS:
         async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
             export_id = (await exports.begin(ctx, kind, "jsonl", {})).id
         await run_jobs()
