@@ -151,9 +151,9 @@ def takes_version(endpoint: Endpoint) -> bool:
 
 @registry.each_module
 def _add_endpoints(module: Module) -> None:
-    for realm, known in (("tenant", ENDPOINTS), ("operator", OPERATOR_ENDPOINTS)):
-        declared = {(endpoint.method, endpoint.path) for endpoint in known}
-        known.extend(
+    for realm, endpoints in (("tenant", ENDPOINTS), ("operator", OPERATOR_ENDPOINTS)):
+        declared = {(endpoint.method, endpoint.path) for endpoint in endpoints}
+        endpoints.extend(
             endpoint
             for endpoint in module.endpoints
             if endpoint.realm == realm and (endpoint.method, endpoint.path) not in declared

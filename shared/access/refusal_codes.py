@@ -38,6 +38,7 @@ LAYER_BY_REASON = {
     Reason.TENANT_DELETED: "tenant",
     Reason.TENANT_SUSPENDED: "tenant",
     Reason.TENANT_UNVERIFIED: "tenant",
+    Reason.TEST_MODE: "tenant",
     Reason.TRIAL_ENDED: "trial",
 }
 # A page that is refused for one of these says what one would get.

@@ -128,8 +128,8 @@ async def create_for(
             "Ask the operator to create it in the admin app.",
             reason=RefusalReason.MISSING_PERMISSION,
         )
-    found = await operators.find_by_email(octx.session, email)
-    operator = await repository.lock_operator(octx.session, found.id) if found is not None else None
+    account = await operators.find_by_email(octx.session, email)
+    operator = await repository.lock_operator(octx.session, account.id) if account is not None else None
     if operator is None or operator.disabled_at is not None:
         raise NotFound("No active operator has this address.", "Check the address.")
     return await _create(octx, operator, request, reason_text)

@@ -70,12 +70,12 @@ async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
     }
     windows = build_windows((meter, hour) for hour in hours)
     marked_hours = await change_repository.list_hours_with_events(ctx, meter, since=month, until=end)
-    wanted = [
+    windows = [
         window
         for window in windows
         if window.size is WindowSize.MONTH or window.id in stored or window.starts_at in marked_hours
     ]
-    for window in await _recompute(ctx, wanted):
+    for window in await _recompute(ctx, windows):
         if _was_closed(window):
             await _record_change(ctx, window, ChangeCause.RECOMPUTED, ())
     return await get_digest(ctx, meter, month)

@@ -79,13 +79,13 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
     since, until = floor_to_step(query.since, query.step), _ceil_to_step(query.until, query.step)
     starts = list_starts(since, until, query.step)
     as_of = await event_repository.get_oldest_mark(ctx) or now()
-    wanted = [METERS[query.meter]] if query.meter else list(METERS.values())
+    meters = [METERS[query.meter]] if query.meter else list(METERS.values())
     return UsageReport(
         as_of=as_of,
         since=since,
         until=until,
         step=query.step,
-        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in wanted],
+        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in meters],
     )
 
 

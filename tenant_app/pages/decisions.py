@@ -66,18 +66,18 @@ class DecisionsState(PageState):
     @rx.event
     @needs(actions.DECISION_READ, page=True)
     async def load(self) -> None:
-        found: DecisionSearch | None = None
+        results: DecisionSearch | None = None
         problem: Invalid | NotFound | None = None
         self.searched = str(dict(self.router.url.query_parameters).get("id", ""))[:MAX_LENGTH].strip()
         async with self._open_page(DecisionsState.load) as ctx:
             try:
                 if self.searched:
-                    found = await recorded_decisions.search(ctx, self.searched)
+                    results = await recorded_decisions.search(ctx, self.searched)
             except (Invalid, NotFound) as error:
                 problem = error
         self.problem, self.problem_step = (problem.detail, problem.next_step) if problem else ("", "")
-        self.decision = decision_row(found.decision) if found else DecisionRow()
-        self.others = [other_row(record, ctx.slug) for record in found.others] if found else []
+        self.decision = decision_row(results.decision) if results else DecisionRow()
+        self.others = [other_row(record, ctx.slug) for record in results.others] if results else []
         self.loaded = True
 
     @rx.event

@@ -27,7 +27,6 @@ OUTDATED_STEPS: Mapping[PauseVerb, str] = {
     "pause": "Open it again to see the credit.",
     "resume": "Open it again to see what is due.",
 }
-AUDIT_ACTIONS: Mapping[PauseVerb, str] = {"pause": "billing.pause_asked", "resume": "billing.resume_asked"}
 NOT_OFFERED = "Subscriptions can't be paused here.", "Cancel at the end of the period, or contact support."
 
 
@@ -109,7 +108,10 @@ async def prepare_pause(ctx: Ctx, quote: PauseQuote) -> PauseQuote:
     await tenants.lock(ctx)
     current = await _find_target(ctx, quote.target.verb)
     _require_current(quote.target, current)
-    audit_log.record(ctx, AUDIT_ACTIONS[current.verb], current.subscription_id)
+    is_pause = current.verb == "pause"
+    audit_log.record(
+        ctx, "billing.pause_asked" if is_pause else "billing.resume_asked", current.subscription_id
+    )
     return PauseQuote(target=current, preview=quote.preview)
 
 
