@@ -321,7 +321,8 @@ def test_decision_and_trace_agree_for_every_combination() -> None:
         Reason.MISSING_SCOPE,
         Reason.TENANT_DELETED,
         Reason.OBJECT_STATE,
-    }  # of keys, or of rows
+        Reason.TEST_MODE,
+    }  # of keys, of rows, or of test tenants
 
 
 def test_kept_lines_of_one_action_are_not_given_to_another() -> None:
