@@ -77,6 +77,7 @@ async def test_every_format_holds_the_same_rows(cast: Cast) -> None:
 
 
 async def test_event_in_parquet_keeps_its_details(cast: Cast) -> None:
+    await audit_chains.seal(cast.ann)  # gives the event its number
     answer = await download(cast.ann, (await export(cast.ann, "audit", "parquet")).download_path)
     (event,) = [
         row
