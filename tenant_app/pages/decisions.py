@@ -27,7 +27,7 @@ MAX_LENGTH = 60  # characters
 
 
 class SearchForm(Form):
-    decision_id: Annotated[str, StringConstraints(max_length=MAX_LENGTH, strip_whitespace=True)] = ""
+    searched_id: Annotated[str, StringConstraints(max_length=MAX_LENGTH, strip_whitespace=True)] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class DecisionsState(PageState):
     @needs(actions.DECISION_READ)
     async def search_decision(self, payload: dict[str, Any]) -> Any:
         """Puts the id into the address, so that a link repeats it. Raises Invalid."""
-        searched = recorded_decisions.parse_search(SearchForm.read(payload).decision_id)
+        searched = recorded_decisions.parse_search(SearchForm.read(payload).searched_id)
         if searched == self.searched:
             return DecisionsState.load
         return rx.redirect(decision_path(self._slug(), searched))
@@ -94,13 +94,13 @@ def search_form() -> rx.Component:
     field = form_field(
         "Decision or reference",
         text_input(
-            "decision_id",
+            "searched_id",
             placeholder="dcn_… or req_…",
             max_length=MAX_LENGTH,
             default_value=DecisionsState.searched,
             required=True,
         ),
-        id="decision_id",
+        id="searched_id",
     )
     return rx.form(
         rx.el.div(field, button("Find", type="submit", kind="primary", glyph="search"), class_name="filters"),

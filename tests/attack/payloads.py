@@ -31,6 +31,8 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     "range_key": "month",
+    "searched_id": "",  # goes into the address; the page that opens is attacked with ids of others
+    "verb": "pause",
     "step": "day",
     **dict.fromkeys(("actor", "object", "request", "since", "until", "query", "action", "tenant"), ""),
     **dict.fromkeys(("customer", "event", "invoice", "type"), ""),

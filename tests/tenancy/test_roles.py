@@ -15,7 +15,13 @@ from shared.tenancy import audit_reader, entry, invitations, members, role_repos
 from tests.conftest import Cast, Person
 from tests.support import factories
 
-INVITER = {P.MEMBER_READ, P.MEMBER_INVITE, P.ROLE_READ, P.FILE_READ, P.USAGE_READ}  # viewers have these as well
+INVITER = {
+    P.MEMBER_READ,
+    P.MEMBER_INVITE,
+    P.ROLE_READ,
+    "file:read",
+    P.USAGE_READ,
+}  # viewers have these as well
 
 
 async def create_role(person: Person, name: str = "Recruiter", *permissions: str) -> str:

@@ -45,6 +45,15 @@ async def test_decision_is_shown_with_its_layers(cast: Cast) -> None:
         assert [row.layer for row in page.decision.rows if row.decides] == ["permission"]
 
 
+async def test_decision_of_another_organisation_is_unknown(cast: Cast) -> None:
+    request_id = request_ids.begin()
+    refusal = await refuse(cast)
+    for searched, unknown in ((refusal.decision_id, new_id("dcn")), (request_id, new_id("req"))):
+        page, unknown_page = await open_page(cast.gil, searched), await open_page(cast.gil, unknown)
+        assert page.decision.id == ""
+        assert page.problem == unknown_page.problem != ""
+
+
 @pytest.mark.parametrize("searched", ["dcn_01m8q4kjp4eh5sfkrwg4s90ma7", "x' or 1=1"])
 async def test_unknown_decision_says_so(cast: Cast, searched: str) -> None:
     page = await open_page(cast.ann, searched)
@@ -53,10 +62,10 @@ async def test_unknown_decision_says_so(cast: Cast, searched: str) -> None:
 
 async def test_search_goes_to_the_address_of_the_decision(cast: Cast) -> None:
     page, decision_id = await open_page(cast.ann), new_id("dcn")
-    answer = await call(page, "search_decision", {"decision_id": f" {decision_id} "})
+    answer = await call(page, "search_decision", {"searched_id": f" {decision_id} "})
     assert f"/t/{cast.ann.slug}/decisions?id={decision_id}" in str(answer)
     with pytest.raises(Invalid):
-        await call(page, "search_decision", {"decision_id": "mine"})
+        await call(page, "search_decision", {"searched_id": "mine"})
 
 
 async def test_refusal_shows_the_ids_of_decision_and_request(cast: Cast) -> None:

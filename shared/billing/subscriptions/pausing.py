@@ -108,10 +108,10 @@ async def prepare_pause(ctx: Ctx, quote: PauseQuote) -> PauseQuote:
     await tenants.lock(ctx)
     current = await _find_target(ctx, quote.target.verb)
     _require_current(quote.target, current)
-    is_pause = current.verb == "pause"
-    audit_log.record(
-        ctx, "billing.pause_asked" if is_pause else "billing.resume_asked", current.subscription_id
-    )
+    if current.verb == "pause":
+        audit_log.record(ctx, "billing.pause_asked", current.subscription_id)
+    else:
+        audit_log.record(ctx, "billing.resume_asked", current.subscription_id)
     return PauseQuote(target=current, preview=quote.preview)
 
 
