@@ -48,9 +48,11 @@ class LookUps:
         """Every address, each once. Raises LookUpFailed, NoLookUpSlot."""
         key = host, port
         if key not in self._by_host:
-            await self._wait_for_slot(holder)
-        if key not in self._by_host:  # nobody has begun it meanwhile
-            self._begin(key, holder)
+            await self._take_slot(holder)
+            if key in self._by_host:  # somebody has begun it meanwhile
+                self._give_back_slot(holder)
+            else:
+                self._begin(key, holder)
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
                 return await asyncio.shield(self._by_host[key])
@@ -59,20 +61,24 @@ class LookUps:
         except (OSError, UnicodeError) as problem:
             raise LookUpFailed(f"cannot resolve {host}") from problem
 
-    async def _wait_for_slot(self, holder: str) -> None:
+    async def _take_slot(self, holder: str) -> None:
         """Raises NoLookUpSlot."""
         if self._has_room(holder):
+            self._by_holder[holder] += 1
             return
         waiter = _Waiter(holder, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             async with asyncio.timeout(SLOT_TIMEOUT_S):
                 await waiter.called
-        except TimeoutError as problem:
-            raise NoLookUpSlot from problem
-        finally:
+        except BaseException as problem:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+            elif not waiter.called.cancelled():  # it has got a slot, and has no use for it any more
+                self._give_back_slot(holder)
+            if isinstance(problem, TimeoutError):
+                raise NoLookUpSlot from problem
+            raise
 
     def _has_room(self, holder: str) -> bool:
         free = self._limit - self._by_holder.total()
@@ -84,7 +90,6 @@ class LookUps:
         answer: asyncio.Future[list[Address]] = loop.create_future()
         answer.add_done_callback(lambda done: self._end(key, holder, done))
         self._by_host[key] = answer
-        self._by_holder[holder] += 1
 
         def ask() -> None:
             try:
@@ -96,24 +101,27 @@ class LookUps:
             except RuntimeError:
                 pass  # the loop has ended, and everybody who waited with it
 
-        threading.Thread(target=ask, name="look-up", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name="look-up", daemon=True).start()
+        except RuntimeError as problem:  # the system has no thread left
+            _settle(answer, OSError(str(problem)))
 
     def _end(self, key: tuple[str, int], holder: str, answer: asyncio.Future[list[Address]]) -> None:
         if not answer.cancelled():
             answer.exception()  # those who waited for it may have given up
         self._by_host.pop(key, None)
+        self._give_back_slot(holder)
+
+    def _give_back_slot(self, holder: str) -> None:
+        """Whoever waits and has room now gets it: those first whose holders have fewest, then who has waited longer."""
         self._by_holder[holder] -= 1
         if self._by_holder[holder] <= 0:
             del self._by_holder[holder]
-        self._call_next()
-
-    def _call_next(self) -> None:
-        """Of those that have room, the one whose holder has fewest under way; then whoever waits longer."""
-        ready = [waiter for waiter in self._waiters if self._has_room(waiter.holder)]
-        if ready:
+        while ready := [waiter for waiter in self._waiters if self._has_room(waiter.holder)]:
             chosen = min(ready, key=lambda waiter: self._by_holder[waiter.holder])
             self._waiters.remove(chosen)
             if not chosen.called.done():
+                self._by_holder[chosen.holder] += 1
                 chosen.called.set_result(None)
 
 

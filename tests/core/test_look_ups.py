@@ -96,3 +96,82 @@ async def test_request_says_that_the_look_up_waits_when_its_tenant_has_no_slot(
     assert answer.problem is OutboundProblem.LOOK_UP_WAITS
     await client.close()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Look-ups of hosts that begin with "slow" wait for it; all others answer at once."""
+    opened = threading.Event()
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        if host.startswith("slow"):
+            opened.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    yield opened
+    opened.set()
+
+
+def end_all_at_once(gate: threading.Event) -> None:
+    """In one step of the event loop, which stands still meanwhile."""
+    gate.set()
+    time.sleep(0.05)
+    gate.clear()
+
+
+async def count_under_way(lookups: LookUps, holder: str) -> int:
+    await asyncio.sleep(0.01)
+    return lookups._by_holder[holder]
+
+
+async def test_tenant_gets_no_more_than_its_share_when_many_look_ups_end_at_once(
+    gate: threading.Event,
+) -> None:
+    lookups = LookUps(limit=8)
+    tasks = [task for number in range(8) for task in await fill(lookups, f"ten_{number}", 1)]
+    tasks += await fill(lookups, "ten_many", 6)
+    end_all_at_once(gate)
+    assert await count_under_way(lookups, "ten_many") == 1
+    gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_slot_goes_to_the_next_one_when_another_has_begun_the_host(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look_ups, "SLOT_TIMEOUT_S", 0.2)
+    lookups = LookUps(limit=2)
+    tasks = await fill(lookups, "ten_a", 1) + await fill(lookups, "ten_b", 1)
+    for holder, host in (("ten_c", "slow.same"), ("ten_d", "slow.same"), ("ten_e", "quiet")):
+        tasks.append(asyncio.create_task(lookups.look_up(f"{host}.example", 443, holder=holder)))
+    await asyncio.sleep(0)
+    end_all_at_once(gate)
+    (address,) = await tasks[-1]
+    assert str(address) == PUBLIC
+    gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_host_is_looked_up_later_when_no_thread_could_be_started(
+    slow_hosts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lookups = LookUps(limit=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LookUpFailed):
+            await lookups.look_up("quiet.example", 443, holder="ten_a")
+    await asyncio.sleep(0)
+    assert await lookups.look_up("quiet.example", 443, holder="ten_a")
+
+
+async def test_slot_is_given_back_when_whoever_gets_it_is_cancelled(gate: threading.Event) -> None:
+    lookups = LookUps(limit=1)
+    tasks = await fill(lookups, "ten_a", 1) + await fill(lookups, "ten_b", 1)
+    lookups._waiters[0].called.add_done_callback(lambda _: tasks[1].cancel())
+    gate.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (tasks[1].cancelled(), await count_under_way(lookups, "ten_b")) == (True, 0)
