@@ -297,6 +297,8 @@ class OutboundClient:
             return Answer(problem=_classify_connect_error(problem))
         except httpcore.NetworkError:
             return Answer(problem=OutboundProblem.NO_CONNECTION)
+        except ssl.SSLError:  # after the handshake, where httpcore lets it pass
+            return Answer(problem=OutboundProblem.TLS)
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol):
             return Answer(problem=OutboundProblem.BAD_ANSWER)
 

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -20,6 +21,7 @@ from shared.core.outbound import (
     OutboundProblem,
     TargetRefused,
 )
+from tests.support.broken_tls import run_broken_server
 from tests.support.webhook_receiver import HOST, run_receiver
 
 PUBLIC, PRIVATE, METADATA = "93.184.216.34", "10.0.0.5", "169.254.169.254"
@@ -242,6 +244,14 @@ async def test_answer_is_given_up_when_it_takes_too_long() -> None:
         answer = await client.send("POST", receiver.url)
         await client.close()
     assert answer.problem is OutboundProblem.TIMEOUT
+
+
+async def test_answer_names_tls_when_it_breaks_after_the_handshake(tmp_path: Path) -> None:
+    with run_broken_server(tmp_path) as server:
+        client = OutboundClient([server.target], ssl_context=server.trust)
+        answer = await client.send("POST", server.url, body=b"{}")
+        await client.close()
+    assert answer.problem is OutboundProblem.TLS
 
 
 async def test_cookies_and_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
