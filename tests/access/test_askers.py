@@ -24,7 +24,7 @@ JOBS_WITHOUT_ACTION = {
     "billing.top_up": BY_MEMBER,
     "billing.undo_unpaid_tax": BY_STATE,
     "files.delete_expired": BY_STATE,
-    "metering.recompute_month": BY_OPERATOR,
+    "metering.recompute_month": BY_STATE,
     "platform.compare_prices": BY_STATE,
     "platform.complete_factor_reset": OWN_ACCOUNT,
     "platform.disable_user": BY_OPERATOR,
