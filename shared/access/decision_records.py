@@ -61,9 +61,12 @@ def add_allowed(ctx: Ctx) -> None:
         _add_records(ctx, ctx)
 
 
-def add_operators_allowed(ctx: Ctx, octx: OperatorCtx) -> None:
-    """Record in a tenant what an operator was allowed and wrote there. `ctx`: the operator's visit."""
-    if octx.allowed_actions and db.has_written(octx.session):
+def add_operators_allowed(ctx: Ctx, octx: OperatorCtx, *, visit_writes: int) -> None:
+    """Record in a tenant what an operator was allowed and wrote there. `ctx`: the operator's visit.
+
+    `visit_writes`: by `db.count_writes`, before the operator did anything there. The record of the visit is no change.
+    """
+    if octx.allowed_actions and db.has_written(octx.session, since=visit_writes):
         _add_records(octx, ctx)
         octx.allowed_actions.clear()
 
@@ -162,7 +165,7 @@ async def find_record(ctx: Ctx, record_id: str) -> DecisionRecord | None:
 
 
 async def list_of_requests(ctx: Ctx, request_ids: Sequence[str]) -> Sequence[DecisionRecord]:
-    """The records of these requests, the oldest first. The caller checks the permission."""
+    """The newest records of each of these requests, the oldest first. The caller checks the permission."""
     return await repository.list_of_requests(ctx, request_ids, MAX_OF_REQUEST)
 
 

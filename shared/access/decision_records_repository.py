@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,13 +20,21 @@ async def find_record(ctx: Ctx, record_id: str) -> DecisionRecord | None:
 
 
 async def list_of_requests(ctx: Ctx, request_ids: Sequence[str], limit: int) -> Sequence[DecisionRecord]:
-    """The oldest first, at most `limit` for each request."""
+    """The oldest first; of each request the newest `limit`."""
+    place = func.row_number().over(
+        partition_by=DecisionRecord.request_id, order_by=col(DecisionRecord.id).desc()
+    )
+    placed = (
+        select(DecisionRecord.id, place.label("place"))
+        .where(DecisionRecord.tenant_id == ctx.tenant_id)
+        .where(col(DecisionRecord.request_id).in_(request_ids))
+        .subquery()
+    )
     statement = (
         select(DecisionRecord)
         .where(DecisionRecord.tenant_id == ctx.tenant_id)
-        .where(col(DecisionRecord.request_id).in_(request_ids))
+        .where(col(DecisionRecord.id).in_(select(placed.c.id).where(placed.c.place <= limit)))
         .order_by(col(DecisionRecord.id))
-        .limit(limit * len(request_ids))
     )
     return await rows.all(ctx, statement)
 

@@ -51,7 +51,7 @@ UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
-SESSION_INFO, HAS_WRITTEN = "session_info", "has_written"
+SESSION_INFO, WRITE_COUNT = "session_info", "write_count"
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
 
@@ -335,7 +335,7 @@ async def transaction(
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
             yield session
-        if session.info.get(HAS_WRITTEN):
+        if count_writes(session):
             transaction_retries.note_effect()
     except NoTenant as bug:
         await _record_missing_tenant(role, str(bug))
@@ -352,9 +352,15 @@ async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
         logging.getLogger(__name__).exception("missing_tenant_not_counted")
 
 
-def has_written(session: AsyncSession) -> bool:
-    """Whether the transaction has written or is about to."""
-    return bool(session.info.get(HAS_WRITTEN) or session.new or session.dirty or session.deleted)
+def has_written(session: AsyncSession, *, since: int = 0) -> bool:
+    """Whether the transaction has written or is about to. `since`: after so many statements by `count_writes`."""
+    return count_writes(session) > since or bool(session.new or session.dirty or session.deleted)
+
+
+def count_writes(session: AsyncSession) -> int:
+    """Statements of the transaction that count as writes. Rows that are about to be written don't."""
+    count: int = session.info.get(WRITE_COUNT, 0)
+    return count
 
 
 async def set_tenant(session: AsyncSession, tenant_id: str) -> None:
@@ -445,7 +451,8 @@ def _note_write(
     """
     compiled = context.compiled if context is not None else None
     if compiled is not None and not isinstance(compiled.statement, sa.SelectBase):
-        connection.info.get(SESSION_INFO, {})[HAS_WRITTEN] = True
+        info = connection.info.get(SESSION_INFO, {})
+        info[WRITE_COUNT] = info.get(WRITE_COUNT, 0) + 1
 
 
 @event.listens_for(sa.Engine, "handle_error")

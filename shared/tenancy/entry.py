@@ -310,8 +310,10 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
         )
         if not already_recorded:
             audit_log.record(ctx, "operator.looked", tenant_id, reason=reason)
+            await octx.session.flush()
+        visit_writes = db.count_writes(octx.session)
         yield ctx
-        decision_records.add_operators_allowed(ctx, octx)
+        decision_records.add_operators_allowed(ctx, octx, visit_writes=visit_writes)
     except BaseException:
         # The transaction will be rolled back. Pending rows must not be flushed into another tenant.
         octx.session.expunge_all()

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from shared.access import actions, decision_counts, decision_records, policy
 from shared.access.models import DecisionCount, DecisionRecord
 from shared.access.refusal_codes import ALLOWED_REASONS, LAYER_BY_REASON, Reason
+from shared.audit import audit_log
 from shared.core import db, request_ids
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -182,9 +183,39 @@ def test_every_reason_names_a_layer_of_the_trace() -> None:
 async def test_operators_write_is_recorded_in_the_tenant(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
-        async with entry.enter_as_operator(octx, cast.acme, "Ticket 4471"):
-            pass
+        async with entry.enter_as_operator(octx, cast.acme, "Ticket 4471") as ctx:
+            audit_log.record(ctx, "tenant.renamed", cast.acme)
     (record,) = [
         record for record in await list_records(cast.acme, allowed=True) if record.actor_type == "operator"
     ]
     assert (record.action, record.actor_id) == ("op:rights:write", octx.actor_id)
+
+
+async def add_records(tenant_id: str, request_id: str, count: int) -> list[str]:
+    ids = [new_id("dcn") for _ in range(count)]
+    async with db.transaction(tenant_id=tenant_id) as session:
+        for record_id in ids:
+            record = build_record(tenant_id, record_id, at=now())
+            record.request_id = request_id
+            session.add(record)
+    return ids
+
+
+async def test_request_with_many_records_hides_none_of_another_request(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision_records, "MAX_OF_REQUEST", 2)
+    many, one = new_id("req"), new_id("req")
+    many_ids, one_ids = await add_records(cast.acme, many, 5), await add_records(cast.acme, one, 1)
+    async with cast.ann.ctx() as ctx:
+        records = await decision_records.list_of_requests(ctx, [many, one])
+    assert [record.id for record in records] == [*many_ids[-2:], *one_ids]
+
+
+async def test_operator_who_only_visits_has_no_record_of_a_write(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        policy.require_operator(octx, actions.OP_RIGHTS_WRITE)
+        async with entry.enter_as_operator(octx, cast.acme, "Ticket 4471"):
+            pass
+    records = await list_records(cast.acme, allowed=True)
+    assert [record for record in records if record.actor_type == "operator"] == []

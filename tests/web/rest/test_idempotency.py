@@ -4,9 +4,12 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlmodel import select
 
+from shared.access.models import DecisionRecord
 from shared.api_keys import answer_retention, idempotency, keys
 from shared.api_keys.models import IdempotencyKey
+from shared.core import db
 from shared.tenancy import cleaning
 from tests.conftest import Cast, Person
 from tests.support import api_clients
@@ -35,6 +38,17 @@ async def test_repeated_request_gets_the_same_answer_without_the_secret(cast: Ca
     )
     assert second.headers["etag"] == first.headers["etag"]
     assert await count_keys(cast.ann) == 1
+
+
+async def test_repeated_request_leaves_no_second_record_of_its_decision(cast: Cast) -> None:
+    program = await api_clients.create_key(cast.ann)
+    async with program.client() as client:
+        first = await client.post(PATH, json=REQUEST, headers=KEY)
+        second = await client.post(PATH, json=REQUEST, headers=KEY)
+    assert second.headers["decision-id"] == first.headers["decision-id"]
+    async with db.transaction(tenant_id=cast.acme) as session:
+        statement = select(DecisionRecord.id).where(DecisionRecord.surface == "rest")
+        assert (await session.exec(statement)).all() == [first.headers["decision-id"]]
 
 
 async def test_other_body_under_the_same_key_is_refused(cast: Cast) -> None:
