@@ -5,6 +5,7 @@ that is bounded in size and time.
 """
 
 import asyncio
+import ssl
 
 import httpx
 
@@ -43,7 +44,7 @@ async def fetch(url: str, transport: httpx.AsyncBaseTransport | None = None) -> 
                 return await _read(client, target, address)
     except (outbound.AddressRefused, outbound.HostUnknown, outbound.LookUpWaits) as problem:
         raise FetchFailed("not a public host") from problem
-    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as problem:
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as problem:
         raise FetchFailed(type(problem).__name__) from problem
 
 

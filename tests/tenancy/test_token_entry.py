@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import time
 from collections import OrderedDict
 from typing import Any
@@ -271,3 +272,11 @@ def test_key_set_with_unusable_keys_has_only_the_others() -> None:
     for body in (b"", b"[]", b"{}", b'{"keys": {}}', b"[" * 100_000):
         with pytest.raises(signing_key_fetch.FetchFailed):
             signing_keys._read_keys(body)
+
+
+async def test_published_keys_are_not_read_when_tls_breaks_after_the_handshake() -> None:
+    def break_off(_: httpx.Request) -> httpx.Response:
+        raise ssl.SSLError("bad record")  # as httpcore lets it pass
+
+    with pytest.raises(signing_key_fetch.FetchFailed):
+        await signing_key_fetch.fetch(PUBLIC, httpx.MockTransport(break_off))
