@@ -163,7 +163,7 @@ begin
     {BEGIN_DISPATCH}
     select greatest(1, least(max_per_tenant, place_count / (1 + count(*)))) into share from (
         select jsonb_object_keys(by_tenant) union
-        select e.tenant_id from webhook_endpoint e
+        select e.tenant_id from webhook_endpoint e join tenant t on t.id = e.tenant_id and t.state not in ('suspended', 'deleted')
         where e.state = 'active' and e.deleted_at is null and e.turn_at <= clock_timestamp()
     ) busy;
     fast_share := greatest(share, least(max_per_tenant, batch_size));

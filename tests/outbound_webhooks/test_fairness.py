@@ -20,6 +20,7 @@ from shared.outbound_webhooks.dispatch_repository import Room
 from shared.outbound_webhooks.dispatcher import Dispatcher, Limits
 from shared.outbound_webhooks.retries import RETRY_POLICY
 from shared.tenancy import roles, tenants
+from shared.tenancy.models import Tenant, TenantState
 from tests.conftest import Cast, Person
 from tests.support import database, factories
 from tests.support.webhook_receiver import HOST, Receiver, forget_queue, open_dispatcher, run_receiver
@@ -376,3 +377,16 @@ async def test_event_that_waited_for_a_deleted_one_is_sent(cast: Cast, receiver:
         receiver.answer = lambda _: 200
         await sender.drain()
     assert [request.event["data"]["name"] for request in receiver.requests] == ["Old", "New"]
+
+
+async def test_suspended_tenant_takes_no_share_of_the_places(cast: Cast, receiver: Receiver) -> None:
+    forget_queue()
+    for person in (cast.gil, cast.ann):
+        for path in ("a", "b"):
+            await add_endpoint(person, f"{receiver.url}/{path}")
+        await rename(person, "New Name")
+    await fan_out()
+    async with cast.gil.ctx() as ctx:
+        (await ctx.session.get_one(Tenant, ctx.tenant_id)).state = TenantState.SUSPENDED
+    claimed = await claim(replace(ROOM, places=4))
+    assert [each.tenant_id for each in claimed] == [cast.acme, cast.acme]
