@@ -1,9 +1,9 @@
 """Records of decisions: one for each refusal, and one for each action that a transaction was allowed and wrote for.
 
 An allowed action is recorded by the transaction that it was allowed to, at its end. A refusal is recorded in a transaction
-of its own (`decision_counts`). Equal refusals are bounded: at most `MAX_EQUAL` a minute of one actor and action and
-`MAX_OF_TENANT` a minute of one tenant in each process have a record; `decision_counts` counts all of them. Records are
-deleted after `RETENTION`.
+of its own (`decision_counts`). Refusals are bounded in each process: at most `MAX_EQUAL` a minute of one actor and action,
+`MAX_OF_TENANT` a minute of one tenant, and `MAX_OF_HOLDER_A_DAY` of one person, have a record. `decision_counts` counts all
+of them. Records are deleted after `RETENTION`.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ from shared.core.token_buckets import TokenBuckets
 RETENTION = timedelta(days=90)
 MAX_EQUAL = 5  # records of one actor's refusals of one action, a minute
 MAX_OF_TENANT = 300  # records of all refusals of one tenant, a minute
+MAX_OF_HOLDER_A_DAY = 1_000  # records of all refusals of one person or job, with all keys
+MINUTE_S, DAY_S = 60, 86_400
 MAX_OF_REQUEST = 50  # records of one request that are listed
 PURGE_SIZE = 5_000  # records that one transaction deletes
 PURGE_INTERVAL_S = 3600.0
@@ -102,9 +104,13 @@ def find_recorded_id(ctx: Ctx, action: Action | None) -> str:
 def build_refused(
     principal: RefusedPrincipal, refusal: Refused, request_id: str, *, surface: Surface
 ) -> DecisionRecord | None:
-    """The record of a refusal; None where enough of them were recorded in this minute."""
-    actor_key = f"{principal.tenant_id}/{principal.actor.id}/{refusal.action}"
-    if not _may_record(actor_key, MAX_EQUAL) or not _may_record(principal.tenant_id, MAX_OF_TENANT):
+    """The record of a refusal; None where enough of them were recorded in this minute, or of one person in a day."""
+    tenant_id, actor_id = principal.tenant_id, principal.actor.id
+    if not (
+        _may_record(f"{tenant_id}/{actor_id}/{refusal.action}", MAX_EQUAL, seconds=MINUTE_S)
+        and _may_record(f"{tenant_id}/{principal.holder_id or actor_id}", MAX_OF_HOLDER_A_DAY, seconds=DAY_S)
+        and _may_record(tenant_id, MAX_OF_TENANT, seconds=MINUTE_S)
+    ):
         return None
     return _build_record(
         principal,
@@ -117,8 +123,9 @@ def build_refused(
     )
 
 
-def _may_record(name: str, per_minute: int) -> bool:
-    bucket = _buckets.get(name, per_minute / 60, per_minute)
+def _may_record(name: str, count: int, *, seconds: int) -> bool:
+    """At most `count` at once, and as many in `seconds`."""
+    bucket = _buckets.get(name, count / seconds, count)
     if bucket.take(1) == 0:
         return True
     bucket.give_back(1)

@@ -1,6 +1,7 @@
 """Records of decisions: who was refused or allowed what, by which layer; how many, and for how long."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from shared.access.models import DecisionCount, DecisionRecord
 from shared.access.refusal_codes import ALLOWED_REASONS, LAYER_BY_REASON, Reason
 from shared.audit import audit_log
 from shared.core import db, request_ids
-from shared.core.context import Ctx
+from shared.core.context import Actor, Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Refused
 from shared.core.ids import lowest_id, new_id
@@ -219,3 +220,21 @@ async def test_operator_who_only_visits_has_no_record_of_a_write(cast: Cast) -> 
             pass
     records = await list_records(cast.acme, allowed=True)
     assert [record for record in records if record.actor_type == "operator"] == []
+
+
+async def test_refusals_of_one_person_are_bounded_by_day_with_all_keys_and_others_are_recorded(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision_records, "MAX_OF_HOLDER_A_DAY", 2)
+    async with cast.max.ctx() as ctx:
+        pass
+    keys = [
+        replace(ctx, actor=Actor("api_key", new_id("key"), "By program"), key_holder_id=ctx.actor_id)
+        for _ in range(2)
+    ]
+    async with cast.ann.ctx() as other_ctx:
+        pass
+    refusals = [build_refusal() for _ in range(4)]
+    for each, principal in zip(refusals, (ctx, *keys, other_ctx), strict=True):
+        await decision_counts.record_refused(principal, each, ctx.request_id, surface="rest")
+    assert [bool(each.decision_id) for each in refusals] == [True, True, False, True]
