@@ -19,7 +19,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Refused
 from shared.core.ids import lowest_id, new_id
 from shared.entitlements.evaluate import Layer
-from shared.tenancy import entry, invitations, members
+from shared.tenancy import entry, invitations, members, roles
 from tests.conftest import Cast, Person
 
 
@@ -129,6 +129,19 @@ async def test_refused_job_is_recorded_as_the_job(cast: Cast) -> None:
     (record,) = await list_records(cast.acme, allowed=False)
     assert (record.surface, record.actor_type, record.actor_id) == ("job", "job", "tests.do")
     assert (record.id, record.holder_id) == (caught.value.decision_id, "")
+
+
+async def test_allowed_write_of_a_job_is_recorded_as_the_job_or_its_requester(cast: Cast) -> None:
+    task, request_id = "tests.do", new_id("req")
+    async with entry.enter_job(cast.acme, task, request_id) as ctx:
+        await roles.create(ctx, "By job", "", [])
+    async with entry.enter_requester(cast.acme, cast.ann.user_id, key_id="", request_id=request_id) as ctx:
+        await roles.create(ctx, "By Ann", "", [])
+    records = [each for each in await list_records(cast.acme, allowed=True) if each.surface == "job"]
+    assert [(each.action, each.actor_id, each.request_id) for each in records] == [
+        ("role:create", task, request_id),
+        ("role:create", cast.ann.user_id, request_id),
+    ]
 
 
 async def test_old_records_are_deleted_in_every_tenant_and_new_ones_kept(cast: Cast) -> None:

@@ -267,6 +267,30 @@ async def test_two_dispatchers_send_each_event_once(cast: Cast, receiver: Receiv
     assert len(receiver.requests) == len({request.event_id for request in receiver.requests}) == 20
 
 
+async def test_late_result_leaves_a_delivery_to_the_dispatcher_that_has_claimed_it_since(
+    cast: Cast, receiver: Receiver
+) -> None:
+    """Otherwise a third one would claim it while the second one sends it."""
+    issued = await add_endpoint(cast.ann, receiver)
+    answers, lease = iter((500, 200)), timedelta(milliseconds=20)
+    receiver.answer = lambda _: next(answers)
+    async with (
+        open_dispatcher([receiver.target], retries=INSTANT, lease=lease) as first,
+        open_dispatcher([receiver.target]) as second,
+    ):
+        await rename(cast.ann, "One")
+        receiver.delay_s = 0.1
+        assert await first._start_due()
+        await wait_until(lambda: receiver.requests)
+        receiver.delay_s = 0.3
+        assert await second._start_due()
+        await first.drain()
+        (delivery,) = await list_deliveries(cast.ann, issued.endpoint.id)
+        assert (delivery.status, len(receiver.requests)) == (DeliveryStatus.PENDING, 2)
+        await second.drain()
+    assert len(receiver.requests) == 2
+
+
 async def test_both_secrets_verify_while_the_previous_one_overlaps(cast: Cast, receiver: Receiver) -> None:
     issued = await add_endpoint(cast.ann, receiver)
     async with open_dispatcher([receiver.target]) as sender:
