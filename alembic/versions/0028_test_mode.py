@@ -131,8 +131,8 @@ end $$;
 revoke execute on function authenticate_test_key(text, text) from public;
 grant execute on function authenticate_test_key(text, text) to bulkhead_app;
 """
-# The app may not delete rows of some tables. Of a test tenant, and of no other, it may.
-DELETE_ROWS = """
+# The app may not delete rows of some tables. Of a test tenant, and of no other, it may: but never its audit log and its key.
+DELETE_ROWS = r"""
 create function delete_test_rows(tables text[]) returns void
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -143,6 +143,9 @@ begin
         raise insufficient_privilege using message = 'only rows of a test tenant can be deleted like this';
     end if;
     foreach name in array tables loop
+        if name like 'audit\_%' or name = 'tenant_key' then
+            raise insufficient_privilege using message = name || ' is never deleted';
+        end if;
         execute 'delete from public.' || quote_ident(name) || ' where tenant_id = $1' using test_tenant;
     end loop;
 end $$;

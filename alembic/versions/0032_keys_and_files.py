@@ -102,7 +102,8 @@ begin
         exists (select from stored_file f where f.tenant_id = t.id and f.expires_at <= clock_timestamp())
         or exists (select from export_job e where e.tenant_id = t.id and e.file_id is null
             and e.finished_at < clock_timestamp() - interval '7 days')
-        or (t.state = 'deleted' and exists (select from stored_file f where f.tenant_id = t.id)))
+        or ((t.state = 'deleted' or exists (select from tenant l where l.id = t.live_tenant_id and l.state = 'deleted'))
+            and exists (select from stored_file f where f.tenant_id = t.id)))
     order by t.id limit 1;
     perform set_config('app.cleaning', '', true);
     return coalesce(next_tenant, '');

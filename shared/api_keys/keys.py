@@ -250,9 +250,16 @@ async def revoke(ctx: Ctx, key_id: str) -> None:
 
 
 async def end_keys_of_members(ctx: Ctx, user_ids: Collection[str], permissions: frozenset[str]) -> None:
-    """`Module.on_membership_end`. A key never has more permissions than its holder, so only an end concerns it."""
-    if not permissions:
-        await _revoke(ctx, await key_repository.lock_keys_of_holders(ctx, user_ids))
+    """`Module.on_membership_end`. A key never has more permissions than its holder, so only an end concerns it.
+
+    Keys of the test tenant end too. Where there is one, objects that were loaded before are detached.
+    """
+    if permissions:
+        return
+    await _revoke(ctx, await key_repository.lock_keys_of_holders(ctx, user_ids))
+    if (test_tenant := await siblings.find_test_tenant(ctx)) is not None:
+        async with siblings.enter_test_tenant(ctx, test_tenant) as test_ctx:
+            await _revoke(test_ctx, await key_repository.lock_keys_of_holders(test_ctx, user_ids))
 
 
 async def _revoke(ctx: Ctx, working_keys: Collection[ApiKey]) -> None:

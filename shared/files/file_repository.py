@@ -39,11 +39,11 @@ async def list_ended_files(ctx: Ctx, at: datetime | None, *, limit: int) -> Sequ
 
 
 async def expire_files(ctx: Ctx, at: datetime) -> None:
-    """Every file of the tenant that expires later."""
+    """Every file of the tenant that expires later or never."""
     statement = (
         update(StoredFile)
         .where(col(StoredFile.tenant_id) == ctx.tenant_id)
-        .where(col(StoredFile.expires_at) > at)
+        .where(or_(col(StoredFile.expires_at).is_(None), col(StoredFile.expires_at) > at))
         .values(expires_at=at)
     )
     await ctx.session.exec(statement)

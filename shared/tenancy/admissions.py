@@ -39,7 +39,7 @@ class TenantAdmission:
     @property
     def is_program(self) -> bool:
         """Whether a key or a token was shown, and no session."""
-        return self.actor.type in ("api_key", "external")
+        return self.actor.type in ("api_key", "service_account", "external")
 
 
 @dataclass(frozen=True, slots=True)

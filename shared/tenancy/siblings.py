@@ -1,10 +1,12 @@
 """A live tenant and its test tenant: from a context of one into the other, in the same transaction.
 
-Members, roles, plan and state are those of the live tenant. Objects that were loaded before are detached afterwards.
+Actor, role, scopes and decisions are the same in both. Members, roles, plan and state are those of the live tenant.
+Objects that were loaded before are detached afterwards.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from shared.access.actions import list_live_only_reasons
 from shared.core import db
@@ -63,7 +65,7 @@ async def enter_test_tenant(ctx: Ctx, tenant: Tenant) -> AsyncIterator[Ctx]:
     """`ctx`: of the live tenant, whose permissions the services have checked. `tenant`: its test tenant."""
     assert tenant.live_tenant_id == ctx.tenant_id
     async with _switch_tenant(ctx, tenant.id):
-        yield _build_ctx(
+        yield replace(
             ctx,
             tenant_id=tenant.id,
             slug=tenant.slug,
@@ -80,38 +82,7 @@ async def enter_live_tenant(ctx: Ctx) -> AsyncIterator[Ctx]:
         yield ctx
         return
     async with _switch_tenant(ctx, ctx.live_tenant_id):
-        yield _build_ctx(
-            ctx,
-            tenant_id=ctx.live_tenant_id,
-            slug=ctx.slug,
-            tenant_name=ctx.tenant_name,
-            live_tenant_id="",
-            rights=ctx.rights,
-        )
-
-
-def _build_ctx(
-    ctx: Ctx, *, tenant_id: str, slug: str, tenant_name: str, live_tenant_id: str, rights: Rights
-) -> Ctx:
-    """The same actor in the same transaction, with no other role, permissions and scopes."""
-    return Ctx(
-        tenant_id=tenant_id,
-        slug=slug,
-        tenant_name=tenant_name,
-        tenant_state=ctx.tenant_state,
-        actor=ctx.actor,
-        role=ctx.role,
-        role_name=ctx.role_name,
-        permissions=ctx.permissions,
-        rights=rights,
-        request_id=ctx.request_id,
-        session=ctx.session,
-        session_hash=ctx.session_hash,
-        impersonator_id=ctx.impersonator_id,
-        key_holder_id=ctx.key_holder_id,
-        scopes=ctx.scopes,
-        live_tenant_id=live_tenant_id,
-    )
+        yield replace(ctx, tenant_id=ctx.live_tenant_id, live_tenant_id="")
 
 
 @asynccontextmanager

@@ -65,9 +65,9 @@ async def turn_on(ctx: Ctx) -> TestModeView:
 async def delete_data(ctx: Ctx) -> None:
     """Delete everything that the test tenant has but its API keys and its audit log. Raises Conflict while it is off."""
     policy.require(ctx, TEST_DATA_DELETE)
-    await tenants.lock(ctx)
     tenant = await siblings.require_test_tenant(ctx)
     async with siblings.enter_test_tenant(ctx, tenant) as test_ctx:
+        await tenants.lock(test_ctx)  # and not the live one: there may be much to delete
         tables = [table for table in registry.list_erase_order() if table not in KEPT_TABLES]
         await siblings.delete_rows(test_ctx, tables)
         await retention.expire_all(test_ctx)

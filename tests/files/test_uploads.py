@@ -6,16 +6,19 @@ import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from PIL import Image, PngImagePlugin
+from starlette.responses import Response
 
 from shared.backoffice import tenant_access
 from shared.core.config import settings
 from shared.files import files, retention, storage_registry, uploads
 from shared.files.storage import storage_unavailable
 from shared.tenancy import cleaning, members
+from shared.web.rest.api_route import ApiRoute
 from tests.conftest import Cast
 from tests.files.test_exports import override
 from tests.support import api_clients, database
@@ -246,6 +249,34 @@ async def test_right_that_is_lost_while_the_file_arrives_stores_nothing(cast: Ca
         answer = await upload(client, send_and_remove())
     assert answer.status_code == 401
     assert list_stored(files_dir) == []
+
+
+async def test_api_that_is_lost_while_the_file_arrives_stores_nothing(
+    cast: Cast, client: httpx.AsyncClient, files_dir: Path
+) -> None:
+    async def send_and_lose() -> AsyncIterator[bytes]:
+        yield b"Hello"
+        await override(cast, tenant_access.override_feature, "api_access", False)
+
+    answer = await upload(client, send_and_lose())
+    assert (answer.status_code, answer.json()["reason"]) == (402, "not_in_plan")
+    assert list_stored(files_dir) == []
+
+
+async def test_bytes_stay_where_the_end_of_the_transaction_is_unknown(
+    client: httpx.AsyncClient, files_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ApiRoute._run
+
+    async def run_and_lose_the_answer(*args: Any) -> Response:
+        await run(*args)
+        raise OSError("The connection was lost after the commit.")
+
+    monkeypatch.setattr(ApiRoute, "_run", run_and_lose_the_answer)
+    assert (await upload(client, b"Hello")).status_code == 500
+    monkeypatch.undo()
+    (file,) = (await client.get(API)).json()["items"]
+    assert [path.rpartition("/")[2] for path in list_stored(files_dir)] == [file["id"]]
 
 
 async def test_files_of_a_deleted_tenant_lose_their_bytes_and_one_tenant_stops_no_other(

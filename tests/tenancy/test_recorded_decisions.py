@@ -114,6 +114,14 @@ async def test_decision_of_a_key_without_the_scope_names_the_key(cast: Cast) -> 
     assert (first["decides"], first["source_id"]) == (True, program.key_id)
 
 
+async def test_decision_of_a_service_account_was_asked_over_rest(cast: Cast) -> None:
+    program = await api_clients.create_account_key(cast.ann, "admin", "audit:read")
+    async with program.client() as client:
+        problem = (await client.get(f"{API}/members")).json()
+        decision = (await client.get(f"{API}/decisions/{problem['decision_id']}")).json()
+    assert (decision["actor_type"], decision["surface"]) == ("service_account", "rest")
+
+
 async def test_decision_of_a_job_has_all_permissions(cast: Cast) -> None:
     with pytest.raises(Refused) as caught:
         async with entry.enter_job(cast.acme, "tests.do", new_id("req")) as ctx:

@@ -1,18 +1,26 @@
 """Test mode: members, roles and plan of the live organisation, data of its own, and no money."""
 
+import asyncio
+from dataclasses import fields, replace
+
 import psycopg
 import pytest
 
+from shared.access import policy
+from shared.access.endpoints import ReceivedFile
+from shared.access.file_kinds import FileType
 from shared.access.refusal_codes import Reason
 from shared.api_keys import keys
+from shared.api_keys.actions import API_KEY_CREATE
 from shared.api_keys.keys import KeyRequest
 from shared.audit import audit_log
 from shared.billing import usage
 from shared.core import db
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
-from shared.files import exports
-from shared.tenancy import entry, members, notifications, tenants
+from shared.files import exports, files, retention, uploads
+from shared.tenancy import entry, members, notifications, siblings, tenants
 from shared.tenancy.key_entry import InvalidKey, authenticate_key, enter_key
 from shared.tenancy.models import TenantMode
 from shared.test_mode import test_tenants
@@ -31,6 +39,13 @@ async def turn_on(owner: Person) -> test_tenants.TestModeView:
 async def create_test_key(person: Person) -> keys.CreatedKey:
     async with person.ctx() as ctx:
         return await keys.create(ctx, TEST_KEY)
+
+
+async def add_upload(ctx: Ctx) -> str:
+    """The id of an upload that is finished. Its bytes are nowhere."""
+    path = await uploads.reserve(ctx)
+    received = ReceivedFile(file_id=path.file_id, type=FileType.PDF, size=5, sha256="0" * 64)
+    return (await uploads.finish(ctx, received, "Marked")).id
 
 
 def run_as_superuser(statement: str, *values: str) -> list[tuple[object, ...]]:
@@ -222,6 +237,79 @@ async def test_delete_data_empties_the_test_tenant_and_keeps_it_usable(cast: Cas
     admission = await authenticate_key(created.text, address=ADDRESS)
     async with enter_key(admission) as ctx:
         assert ctx.tenant_id == test_mode.tenant_id
+
+
+async def test_delete_data_ends_uploaded_files(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        tested = await add_upload(ctx)
+    async with cast.ann.ctx() as ctx:
+        kept = await add_upload(ctx)
+        await test_tenants.delete_data(ctx)
+        assert (await uploads.get(ctx, kept)).name == "Marked"
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        with pytest.raises(NotFound):
+            await uploads.get(ctx, tested)
+        assert [path.file_id for path in await files.list_ended(ctx)] == [tested]
+
+
+async def test_delete_data_does_not_wait_for_the_live_tenant(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    async with cast.adam.ctx() as busy_ctx:
+        await tenants.lock(busy_ctx)
+        async with asyncio.timeout(2), cast.ann.ctx() as ctx:
+            await test_tenants.delete_data(ctx)
+    assert test_mode.is_on
+
+
+async def test_files_of_the_test_tenant_end_with_a_deleted_live_tenant(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        await add_upload(ctx)
+    former_id = test_mode.tenant_id[:-1]
+    async with db.transaction() as session:
+        assert await retention.find_next(session, former_id) != test_mode.tenant_id
+    run_as_superuser("update tenant set state = 'deleted' where id = %s", cast.acme)
+    async with db.transaction() as session:
+        assert await retention.find_next(session, former_id) == test_mode.tenant_id
+
+
+@pytest.mark.parametrize("table", ["audit_event", "audit_seal", "tenant_key"])
+async def test_database_keeps_the_audit_log_and_the_key_of_a_test_tenant(cast: Cast, table: str) -> None:
+    test_mode = await turn_on(cast.ann)
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        with pytest.raises(Exception, match="never deleted"):
+            await (await ctx.session.connection()).exec_driver_sql("select delete_test_rows(%s)", ([table],))
+
+
+async def test_test_keys_of_a_former_member_do_not_return_with_them(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    created = await create_test_key(cast.adam)
+    async with cast.ann.ctx() as ctx:
+        (member,) = (await members.list_members(ctx, query=cast.adam.email)).rows
+        await members.deactivate(ctx, member.id)
+    async with cast.ann.ctx() as ctx:
+        await members.reactivate(ctx, member.id)
+    with pytest.raises(InvalidKey) as refusal:
+        await authenticate_key(created.text, address=ADDRESS)
+    assert refusal.value.reason == "key_revoked"
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        (event, *_) = (await audit_log.list_events(ctx, audit_log.AuditFilter())).rows
+    assert (event.action, event.object_id) == ("api_key.revoked", created.key.id)
+
+
+async def test_context_of_the_other_tenant_differs_in_tenant_and_rights_alone(cast: Cast) -> None:
+    await turn_on(cast.ann)
+    own = {"tenant_id", "slug", "tenant_name", "live_tenant_id", "rights"}
+    async with cast.ann.ctx() as ctx:
+        ctx = replace(ctx, surface="rest", operator_key_id="opk_x")
+        policy.require(ctx, API_KEY_CREATE)
+        async with siblings.enter_test_tenant(ctx, await siblings.require_test_tenant(ctx)) as test_ctx:
+            changed = {f.name for f in fields(ctx) if getattr(ctx, f.name) != getattr(test_ctx, f.name)}
+            assert changed <= own
+            async with siblings.enter_live_tenant(test_ctx) as live_ctx:
+                assert (live_ctx.surface, live_ctx.operator_key_id) == ("rest", "opk_x")
+                assert live_ctx.tenant_id == cast.acme
 
 
 async def test_database_deletes_rows_of_test_tenants_only(cast: Cast) -> None:

@@ -133,13 +133,15 @@ class ApiRoute(APIRoute):
         """An idempotency key stands for the bytes of the file. An answer that was given before keeps no second copy of it."""
         async with file_bodies.receive_file(request, caller.admission) as upload:
             caller = await self.realm.admit(request)  # again: the file may have taken half a minute
+            if caller.refusal is not None:
+                raise caller.refusal
             parsed = JsonRequest(request, upload.file.sha256.encode(), None)
             parsed.state.received_file = upload.file
             response = await transaction_retries.repeat_on_conflict(
                 functools.partial(self._run, parsed, caller, handle, operation)
             )
-            if REPLAYED not in response.headers:
-                upload.keep()
+            if REPLAYED in response.headers:
+                upload.drop()
         return response
 
     async def _answer_once(
