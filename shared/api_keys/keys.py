@@ -170,7 +170,8 @@ async def _add_key(ctx: Ctx, request: KeyRequest) -> CreatedKey:
 async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP) -> CreatedKey:
     """Give the key a new text. The former one works for `overlap` more, at most 7 days.
 
-    A text that an earlier rotation replaced ends now. Raises Invalid, NotFound, Conflict for a key that does not work.
+    A text that an earlier rotation replaced ends now. Raises Invalid, NotFound, Conflict for a key that does not work, Refused
+    for a key above the actor, or without the limits of the key that asks.
     """
     policy.require(ctx, API_KEY_CREATE)
     key_rules.check_overlap(overlap)
@@ -178,6 +179,9 @@ async def rotate(ctx: Ctx, key_id: str, *, overlap: timedelta = DEFAULT_OVERLAP)
     key = await _lock_working_key(ctx, key_id)
     _require_own(ctx, key)
     policy.require_grantable(ctx, key.scopes)
+    own_limits = key.expires_at, list(key.networks)
+    if await _apply_own_limits(ctx, *own_limits) != own_limits:
+        raise _beyond_own_limits()
     text, former_hint = new_key_text(ctx.tenant_id, is_test=ctx.is_test), key.hint
     key_rules.replace_text(key, text, overlap)
     advance_version(key, ctx.actor.name)
@@ -303,12 +307,16 @@ async def _apply_own_limits(
     limits = [ip_network(network) for network in caller.networks]
     outlives = caller.expires_at is not None and expires_at is not None and expires_at > caller.expires_at
     if outlives or (limits and not all(_is_within(network, limits) for network in networks)):
-        raise Refused(
-            "The key would live longer, or work from more addresses, than the key that makes the request.",
-            "Give it an earlier end and addresses of this key, or use the page API keys.",
-            reason=Reason.MISSING_PERMISSION,
-        )
+        raise _beyond_own_limits()
     return expires_at, networks
+
+
+def _beyond_own_limits() -> Refused:
+    return Refused(
+        "The key would live longer, or work from more addresses, than the key that makes the request.",
+        "Give it an earlier end and addresses of this key, or use the page API keys.",
+        reason=Reason.MISSING_PERMISSION,
+    )
 
 
 def _is_within(network: str, limits: Collection[IPv4Network | IPv6Network]) -> bool:

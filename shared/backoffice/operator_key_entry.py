@@ -45,7 +45,7 @@ async def authenticate_operator_key(text: str, *, address: str) -> OperatorKeyAd
     key_checks.require_address(standing, address)
     if key_checks.is_use_due(standing):
         async with db.transaction("operator") as session:
-            await repository.note_use(session, standing.key_id, address)
+            await repository.note_use(session, standing.key_id, address, every=key_checks.USE_NOTED_EVERY)
     admission = OperatorAdmission(
         Actor("operator", standing.operator_id, standing.operator_name),
         standing.operator_role,

@@ -1,7 +1,7 @@
 """SQL of operators' keys, and of the answers that are kept for them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, update
@@ -63,10 +63,18 @@ async def find_standing(session: AsyncSession, secret_hash: str) -> OperatorKeyS
     )
 
 
-async def note_use(session: AsyncSession, key_id: str, address: str) -> None:
+async def note_use(session: AsyncSession, key_id: str, address: str, *, every: timedelta) -> None:
+    """Unless the last use that is noted is younger, or another transaction works on the key: nobody waits."""
+    used_at = col(OperatorKey.last_used_at)
+    due = (
+        select(OperatorKey.id)
+        .where(OperatorKey.id == key_id)
+        .where(or_(used_at.is_(None), used_at <= now() - every))
+        .with_for_update(skip_locked=True, key_share=True)
+    )
     await session.exec(
         update(OperatorKey)
-        .where(col(OperatorKey.id) == key_id)
+        .where(col(OperatorKey.id).in_(due))
         .values(last_used_at=now(), last_used_address=address)
     )
 

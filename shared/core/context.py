@@ -19,6 +19,11 @@ ActorType = Literal["user", "operator", "job", "api_key", "service_account", "ex
 Surface = Literal["page", "rest", "job", "scim", "cli"]  # where something was asked
 
 
+def get_key_actor_type(holder_id: str) -> ActorType:
+    """Of a key of this person or service account."""
+    return "api_key" if is_id("usr", holder_id) else "service_account"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     type: ActorType

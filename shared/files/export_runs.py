@@ -15,7 +15,7 @@ from shared.access.file_kinds import EXPORT_KINDS, ExportKind, ExportRow
 from shared.access.refusal_codes import Reason
 from shared.access.refusal_messages import build_refusal
 from shared.core import log, rows
-from shared.core.context import Actor, Ctx, Rights
+from shared.core.context import Actor, Ctx, Rights, get_key_actor_type
 from shared.core.db import now
 from shared.core.errors import DomainError, Refused, Unavailable
 from shared.core.paging import Page
@@ -213,10 +213,12 @@ async def _fail(requester: Requester, export_id: str, refusal: DomainError) -> N
 async def _record_ended_access(ctx: Ctx, requester: Requester, export: ExportJob) -> str:
     """For a requester who could not even enter, such as a former member. Returns the id of the record."""
     refusal = build_refusal(Reason.MISSING_PERMISSION, EXPORT_CREATE)
-    actor_id = requester.key_id or requester.holder_id
+    actor = Actor("user", requester.holder_id, export.created_by_name)
+    if requester.key_id:
+        actor = Actor(get_key_actor_type(requester.holder_id), requester.key_id, export.created_by_name)
     principal = _FormerMember(
         tenant_id=ctx.tenant_id,
-        actor=Actor("api_key" if requester.key_id else "user", actor_id, export.created_by_name),
+        actor=actor,
         holder_id=requester.holder_id,
         rights=ctx.rights,
     )

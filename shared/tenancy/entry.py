@@ -17,10 +17,9 @@ from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids
-from shared.core.context import Actor, ActorType, Ctx, OperatorCtx, Rights, Surface
+from shared.core.context import Actor, Ctx, OperatorCtx, Rights, Surface, get_key_actor_type
 from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
-from shared.core.ids import is_id
 from shared.core.stated_reason import REASON_DURATION, clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
@@ -158,8 +157,7 @@ async def enter_requester(
         if requester.scopes is not None:
             scopes = frozenset(requester.scopes)
             role = Role(role.key, role.name, role.sentence, role.permissions & scopes)
-            kind: ActorType = "api_key" if is_id("usr", holder_id) else "service_account"
-            actor = Actor(kind, key_id, requester.name)
+            actor = Actor(get_key_actor_type(holder_id), key_id, requester.name)
         ctx = await _build_ctx(
             session,
             tenant,

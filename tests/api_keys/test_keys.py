@@ -220,6 +220,20 @@ async def test_key_makes_no_key_that_lives_longer_or_works_from_elsewhere(cast: 
         assert was_allowed is is_allowed
 
 
+@pytest.mark.parametrize("limit", ["networks", "expires_at"])
+async def test_limited_key_takes_no_text_of_a_key_without_its_limits(cast: Cast, limit: str) -> None:
+    limits = {"networks": ["203.0.113.0/24"], "expires_at": now() + timedelta(days=1)}
+    async with cast.ann.ctx() as ctx:
+        free = await keys.create(ctx, KeyRequest(name="Free", scopes=["api_key:write"]))
+        request = KeyRequest(name="Short", scopes=["api_key:write"], **{limit: limits[limit]})  # type: ignore[arg-type]
+        limited = await keys.create(ctx, request)
+    async with enter_key(await authenticate_key(limited.text, address=ADDRESS)) as ctx:
+        own_text = (await keys.rotate(ctx, limited.key.id)).text
+    with pytest.raises(Refused, match="live longer"):
+        async with enter_key(await authenticate_key(own_text, address=ADDRESS)) as ctx:
+            await keys.rotate(ctx, free.key.id)
+
+
 @pytest.mark.parametrize("verb", ["create", "rotate", "change"])
 async def test_right_that_is_lost_meanwhile_makes_no_key(cast: Cast, verb: str) -> None:
     """The actor has entered with rights that somebody takes before the key is made."""

@@ -1,5 +1,6 @@
 """Operators' API keys: limited to their operator, hashed, rotated with an overlap, ended for the next request."""
 
+import asyncio
 from datetime import timedelta
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 
 from shared.access import actions, policy
 from shared.access.permissions import OperatorPermission
-from shared.backoffice import operator_key_entry, operator_keys, operators
+from shared.backoffice import operator_key_entry, operator_key_repository, operator_keys, operators
 from shared.backoffice.operator_keys import OperatorKeyRequest, OperatorKeyView
 from shared.backoffice.reasons import state_reason
 from shared.cli import operators as command
@@ -236,6 +237,13 @@ async def test_command_line_creates_and_revokes_a_key(owner: Operating) -> None:
     assert (key.name, key.scopes, key.created_by_name) == ("Terraform", (READ,), "command line")
     await command.revoke_key(key_id, reason="Pipeline gone, ticket 4472")
     assert await get_reason(key_text) == "key_revoked"
+
+
+async def test_note_of_a_use_does_not_wait_for_a_change_of_the_key(owner: Operating) -> None:
+    program = await operator_clients.create_key(owner.cookie)
+    async with owner.octx() as octx:
+        await operator_key_repository.lock_key(octx.session, program.key_id)
+        assert await asyncio.wait_for(get_reason(program.text), 2) == "works"
 
 
 async def test_use_of_a_key_is_noted_once_a_minute(owner: Operating) -> None:

@@ -160,6 +160,18 @@ async def test_export_of_a_revoked_key_gets_nothing(cast: Cast) -> None:
     )
 
 
+async def test_refused_export_of_a_service_account_names_it(cast: Cast) -> None:
+    program = await api_clients.create_account_key(cast.ann, "member", "home:read", "member:read")
+    async with program.client() as client:
+        created = (await client.post("/api/v1/exports", json={"kind": "members"})).json()
+    async with cast.ann.ctx() as ctx:
+        await keys.revoke(ctx, program.key_id)
+    await export_runs.run(ExternalJob(cast.acme, "req_export"), created["id"])
+    (row,) = database.connect().execute("select decision_id from export_job where id = %s", [created["id"]])
+    decision = await get_decision(cast.ann, row[0])
+    assert (decision.actor_type, decision.actor_id) == ("service_account", program.key_id)
+
+
 async def test_cancelled_export_stops_and_stores_nothing(
     cast: Cast, after_first_batch: Callable[[Any], None]
 ) -> None:
