@@ -20,6 +20,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.files import exports, files, retention, uploads
+from shared.metering import call_counts, reconciliation
 from shared.tenancy import entry, members, notifications, siblings, tenants
 from shared.tenancy.key_entry import InvalidKey, authenticate_key, enter_key
 from shared.tenancy.models import TenantMode
@@ -201,6 +202,16 @@ async def test_billing_has_no_way_into_a_test_tenant(cast: Cast) -> None:
     async with cast.ann.ctx(test_mode.slug) as ctx:
         assert await usage.record(ctx, "api_calls", 1, now(), "once")
     assert not run_as_superuser("select from billing_usage where tenant_id = %s", test_mode.tenant_id)
+
+
+async def test_usage_of_a_test_tenant_is_compared_with_no_bill(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    call_counts.count_call(test_mode.tenant_id)
+    await call_counts.record_calls()
+    async with cast.ann.ctx(test_mode.slug) as ctx:
+        assert await reconciliation.compare_month(ctx, now()) == []
+    async with cast.ann.ctx() as ctx:
+        assert await reconciliation.compare_month(ctx, now()) != []
 
 
 async def test_database_refuses_a_second_test_tenant_and_one_of_a_test_tenant(cast: Cast) -> None:
