@@ -171,7 +171,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The rows of test tenants stay; the version before this one shows them to nobody."""
+    """The rows of test tenants stay. The version before this one shows them to no member, but to operators like others."""
     op.execute(
         "drop function delete_test_rows(text[]), authenticate_test_key(text, text), find_test_standing(text, text)"
     )

@@ -16,7 +16,8 @@ def require(
 ) -> Decision:
     """Raises Refused. Ask once before anything is read, and with `used` again under the lock of a limit.
 
-    `counted`: no for a further step of what was counted before. What is allowed with a warning (grace, above a soft limit) is returned, for whoever shows warnings.
+    `counted`: False for a further step of what was counted before. What is allowed with a warning (grace, above a soft
+    limit) is returned, for whoever shows warnings.
     """
     outcome = decision.decide(ctx, action, used=used, obstacle=obstacle)
     if not outcome.allowed:

@@ -1,7 +1,7 @@
 """API keys of a tenant: create, list, rotate, revoke.
 
 A key acts for a person or a service account: it has the scopes it was given, as long as its holder has these permissions.
-Its text is shown once; the database holds a hash. `tenancy.entry.authenticate_key` lets it in.
+Its text is shown once; the database holds a hash. `tenancy.key_entry.authenticate_key` lets it in.
 """
 
 from collections.abc import Collection
