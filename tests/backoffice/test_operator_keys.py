@@ -159,6 +159,16 @@ async def test_rotated_key_works_until_its_overlap_ends(owner: Operating) -> Non
     assert [await get_reason(text) for text in (program.text, rotated.text)] == ["key_expired", "works"]
 
 
+async def test_rotation_takes_a_code_that_was_not_used(owner: Operating) -> None:
+    program = await operator_clients.create_key(owner.cookie, READ)
+    async with owner.octx() as octx:
+        code = await operator_clients.enrol(octx)
+        await operator_keys.rotate(octx, program.key_id, state_reason(octx, REASON), code=code)
+        with pytest.raises(Invalid) as refusal:
+            await operator_keys.rotate(octx, program.key_id, state_reason(octx, REASON), code=code)
+    assert refusal.value.fields.keys() == {"code"}
+
+
 async def test_key_is_refused_once_revoked_expired_or_from_elsewhere(owner: Operating) -> None:
     revoked = await operator_clients.create_key(owner.cookie, READ)
     expired = await operator_clients.create_key(owner.cookie, READ, expires_at=now() + timedelta(days=1))

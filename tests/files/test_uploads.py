@@ -104,6 +104,15 @@ async def test_file_is_shared_with_those_who_may_read_files(cast: Cast, client: 
             assert allowed == (201 if person is cast.gil else 403)
 
 
+async def test_export_is_no_upload(cast: Cast, client: httpx.AsyncClient) -> None:
+    exported = await export(cast.adam, "members")
+    answers = [
+        await client.get(f"{API}/{exported.file_id}"),
+        await client.delete(f"{API}/{exported.file_id}"),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
 async def test_body_without_end_is_refused_while_it_arrives(
     client: httpx.AsyncClient, files_dir: Path, environment: Callable[[str, str], None]
 ) -> None:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from shared.access import policy
+from shared.access.actions import SETTINGS_WRITE
 from shared.access.endpoints import ReceivedFile
 from shared.access.file_kinds import FileType
 from shared.access.refusal_codes import Reason
@@ -202,6 +203,14 @@ async def test_billing_has_no_way_into_a_test_tenant(cast: Cast) -> None:
     async with cast.ann.ctx(test_mode.slug) as ctx:
         assert await usage.record(ctx, "api_calls", 1, now(), "once")
     assert not run_as_superuser("select from billing_usage where tenant_id = %s", test_mode.tenant_id)
+
+
+async def test_job_in_test_mode_may_do_nothing_that_is_live_only(cast: Cast) -> None:
+    test_mode = await turn_on(cast.ann)
+    with pytest.raises(Refused) as refusal:
+        async with entry.enter_job(test_mode.tenant_id, "tests.do", "req_test") as ctx:
+            policy.require(ctx, SETTINGS_WRITE)
+    assert refusal.value.reason == Reason.TEST_MODE
 
 
 async def test_usage_of_a_test_tenant_is_compared_with_no_bill(cast: Cast) -> None:
