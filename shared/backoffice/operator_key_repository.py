@@ -64,7 +64,7 @@ async def find_standing(session: AsyncSession, secret_hash: str) -> OperatorKeyS
 
 
 async def note_use(session: AsyncSession, key_id: str, address: str, *, every: timedelta) -> None:
-    """Unless the last use that is noted is younger, or another transaction works on the key: nobody waits."""
+    """Unless the last use that is noted is younger, or another transaction works on the key: it doesn't wait."""
     used_at = col(OperatorKey.last_used_at)
     due = (
         select(OperatorKey.id)
