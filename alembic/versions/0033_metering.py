@@ -92,6 +92,7 @@ create policy metering on usage_window for select to bulkhead_owner using ({DISP
 create policy metering on usage_key to bulkhead_owner using ({DISPATCHING}) with check ({DISPATCHING});
 """
 # Jumps from tenant to tenant in the primary key: its cost grows with the tenants that have marks, not with their marks.
+# Windows have no limit: those of tenants that may not work, or whose work fails, would keep the others from being found.
 FIND_TENANTS = f"""
 create function list_tenants_with_open_usage(closed_before timestamptz, max_tenants int) returns setof text
 language plpgsql {DEFINER} as $$
@@ -107,10 +108,7 @@ begin
     ), due as (
         select tenant_id from marked where tenant_id is not null
         union
-        select tenant_id from (
-            select tenant_id from usage_window where closed_at is null and ends_at <= closed_before
-            order by ends_at limit max_tenants * 100
-        ) open_window
+        select tenant_id from usage_window where closed_at is null and ends_at <= closed_before
     )
     select array_agg(due.tenant_id order by random()) into ids from due
     join tenant on tenant.id = due.tenant_id and tenant.state not in ('suspended', 'deleted');
@@ -118,9 +116,10 @@ begin
     return query select unnest(ids) limit max_tenants;
 end $$;
 """
-# Months ahead are made before they begin. A month is dropped when the last of its events is older than 434 days: keys are
-# kept for 400 days, and an event may be 34 days old when it arrives. Its keys go first, some at a time. History from before
-# the first month waits in the default partition, and goes row by row.
+# Months ahead are made before they begin, and the last two because late events are in them. A month is dropped when the
+# last of its events is older than 434 days: keys are kept for 400 days, and an event may be 34 days old when it arrives.
+# Its keys go first, some at a time. A key that was used again since has another time and stays. History from before the
+# first month waits in the default partition, and goes row by row.
 MAINTAIN = f"""
 create function maintain_usage_partitions() returns int language plpgsql {DEFINER} set lock_timeout = '2s' as $$
 declare
@@ -131,7 +130,7 @@ declare
     old_count int;
 begin
     for month_start in
-        select generate_series(date_trunc('month', now() at time zone 'UTC'),
+        select generate_series(date_trunc('month', now() at time zone 'UTC') - interval '2 months',
             date_trunc('month', now() at time zone 'UTC') + interval '3 months', interval '1 month') at time zone 'UTC'
     loop
         partition_name := 'usage_event_' || to_char(month_start at time zone 'UTC', 'YYYY_MM');
@@ -153,7 +152,7 @@ begin
         order by c.relname limit 1
     loop
         execute format('delete from usage_key k using (select e.tenant_id, e.id from public.%I e'
-            ' join usage_key using (tenant_id, id) limit 50000) old'
+            ' join usage_key using (tenant_id, id, occurred_at) limit 50000) old'
             ' where k.tenant_id = old.tenant_id and k.id = old.id', old_partition.relname);
         get diagnostics deleted_count = row_count;
         if deleted_count = 0 then

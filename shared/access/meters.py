@@ -14,6 +14,7 @@ from shared.core.registry import Module
 # year, and the time for which its last event may be late.
 LONGEST_LATE_WINDOW = timedelta(days=34)
 KEY_RETENTION = timedelta(days=400)
+EVENT_RETENTION = KEY_RETENTION + LONGEST_LATE_WINDOW  # of months of events, after their end
 
 
 class Aggregation(StrEnum):

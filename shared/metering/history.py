@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from shared.access.meters import METERS
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.metering import emissions, event_repository, rollup_repository, rollups
@@ -20,11 +19,10 @@ async def add_history(ctx: Ctx, history_items: Sequence[UsageItem], *, is_billed
     for first in range(0, len(history_items), ITEMS_AT_ONCE):
         await event_repository.add_events(ctx, history_items[first : first + ITEMS_AT_ONCE])
     while marks := await rollup_repository.take_marks(ctx, rollups.MARKS_AT_ONCE):
-        windows = rollups.build_windows((meter, hour) for meter, hour, _ in marks)
-        for aggregation in sorted({METERS[window.meter].aggregation for window in windows}):
-            group = [window for window in windows if METERS[window.meter].aggregation is aggregation]
-            await rollup_repository.recompute_windows(ctx, group, aggregation)
-    await rollup_repository.close_windows(ctx, now() - rollups.CLOSE_DELAY, now())
+        await rollups.recompute(ctx, rollups.build_windows((meter, hour) for meter, hour, _ in marks))
+    ended_before = now() - rollups.CLOSE_DELAY
+    await rollups.recompute(ctx, await rollup_repository.list_ended_months(ctx, ended_before))
+    await rollup_repository.close_windows(ctx, ended_before, now())
     if is_billed:
         while await emissions.emit_closed(ctx, limit=ITEMS_AT_ONCE):
             pass

@@ -2,20 +2,21 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from sqlalchemy import func, text
 from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access.meters import Aggregation
+from shared.access.meters import METERS, Aggregation
 from shared.core.context import Ctx
 from shared.metering.models import UsageEvent, UsageWindow, WindowSize
 
 FIND_TENANTS = text("select list_tenants_with_open_usage(:closed_before, :most)")
 MAINTAIN_PARTITIONS = text("select maintain_usage_partitions()")
 LOCK = text("select pg_advisory_xact_lock(hashtextextended(cast(:lock as text), 0))")
+TRY_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended(cast(:lock as text), 0))")
 # Visible marks are of finished transactions: a later statement sees their events.
 TAKE_MARKS = text("""
     delete from usage_mark m using (
@@ -119,6 +120,12 @@ async def lock_rollup(ctx: Ctx) -> None:
     await connection.execute(LOCK, {"lock": f"usage:{ctx.tenant_id}"})
 
 
+async def try_lock_rollup(ctx: Ctx) -> bool:
+    """As `lock_rollup`; False at once where another process has the lock."""
+    connection = await ctx.session.connection()
+    return bool((await connection.execute(TRY_LOCK, {"lock": f"usage:{ctx.tenant_id}"})).scalar_one())
+
+
 async def take_marks(ctx: Ctx, limit: int) -> list[tuple[str, datetime, str]]:
     """Meter, hour and batch of the oldest marks, which are deleted."""
     connection = await ctx.session.connection()
@@ -158,6 +165,38 @@ async def list_event_ids(
     order = (col(UsageEvent.occurred_at), col(UsageEvent.id))
     ids = (await ctx.session.exec(select(UsageEvent.id).where(*is_late).order_by(*order).limit(limit))).all()
     return count, list(ids)
+
+
+async def list_computed(ctx: Ctx, ids: Collection[str], *, since: datetime) -> set[str]:
+    """Those of these windows that have changed since then."""
+    if not ids:
+        return set()
+    statement = select(UsageWindow.id).where(
+        UsageWindow.tenant_id == ctx.tenant_id,
+        col(UsageWindow.id).in_(ids),
+        col(UsageWindow.computed_at) >= since,
+    )
+    return set((await ctx.session.exec(statement)).all())
+
+
+async def list_ended_months(ctx: Ctx, ended_before: datetime) -> list[WindowKey]:
+    """Open months of declared meters that have ended by then."""
+    statement = select(UsageWindow).where(
+        UsageWindow.tenant_id == ctx.tenant_id,
+        UsageWindow.size == WindowSize.MONTH,
+        col(UsageWindow.closed_at).is_(None),
+        col(UsageWindow.ends_at) <= ended_before,
+    )
+    return [
+        WindowKey(
+            meter=row.meter,
+            size=row.size,
+            starts_at=row.starts_at.astimezone(UTC),
+            ends_at=row.ends_at.astimezone(UTC),
+        )
+        for row in (await ctx.session.exec(statement)).all()
+        if row.meter in METERS
+    ]
 
 
 async def close_windows(ctx: Ctx, ended_before: datetime, at: datetime) -> None:

@@ -1,7 +1,8 @@
 """Aggregates of usage by hour and, where hours don't add up, by month: always recomputed from the events.
 
-Only marked hours are recomputed. A window closes `CLOSE_DELAY` after its end. When a closed one changes, a `UsageChange`
-says what it was, what it is, and by which events; the difference is billed by the policy of late usage.
+Only marked hours are recomputed. A running month, which no view reads, is recomputed now and then, and before it closes.
+A window closes `CLOSE_DELAY` after its end. When a closed one changes, a `UsageChange` says what it was, what it is, and by
+which events; the difference is billed by the policy of late usage.
 """
 
 import asyncio
@@ -10,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
-from shared.access.meters import METERS, Aggregation
+from shared.access.meters import EVENT_RETENTION, METERS, Aggregation
 from shared.audit import audit_log
 from shared.core import db, live_events, log, request_ids
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.errors import Refused
+from shared.core.errors import Invalid, Refused
 from shared.metering import change_repository, emissions
 from shared.metering import rollup_repository as repository
 from shared.metering.models import ChangeCause, UsageChange, WindowSize
@@ -25,6 +26,7 @@ from shared.tenancy import entry
 TASK = "metering.roll_up"
 TOPIC = "usage"  # of pages that show usage
 CLOSE_DELAY = timedelta(minutes=10)
+MONTH_INTERVAL = timedelta(hours=1)  # between two recomputations of a running month
 HOUR = timedelta(hours=1)
 MARKS_AT_ONCE, WINDOWS_AT_ONCE = 5_000, 2_000
 TENANTS_AT_ONCE = 50
@@ -33,14 +35,22 @@ POLL_INTERVAL_S, MAINTENANCE_INTERVAL_S = 2.0, 3_600.0
 
 
 async def roll_up(ctx: Ctx) -> bool:
-    """Recompute marked windows, close those whose time has passed, and emit. True where more is left to do."""
-    await repository.lock_rollup(ctx)
+    """Recompute marked windows, close those whose time has passed, and emit. True where more is left to do.
+
+    Does nothing while another process rolls up this tenant. Nothing closes before all marks are taken.
+    """
+    if not await repository.try_lock_rollup(ctx):
+        return False
     marks = await repository.take_marks(ctx, MARKS_AT_ONCE)
     batches_by_hour = defaultdict[tuple[str, datetime], set[str]](set)
     for meter, hour, batch_id in marks:
         batches_by_hour[meter, hour].add(batch_id)
-    windows = build_windows(batches_by_hour)
-    changed = await _recompute(ctx, windows)
+    is_complete = len(marks) < MARKS_AT_ONCE
+    ended_before = now() - CLOSE_DELAY
+    windows = await _leave_out_fresh_months(ctx, build_windows(batches_by_hour), ended_before)
+    if is_complete:
+        windows |= {window.id: window for window in await repository.list_ended_months(ctx, ended_before)}
+    changed = await recompute(ctx, windows.values())
     for window in changed:
         if _was_closed(window):
             batch_ids = {
@@ -50,20 +60,24 @@ async def roll_up(ctx: Ctx) -> bool:
                 for batch_id in ids
             }
             await _record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
-    await repository.close_windows(ctx, now() - CLOSE_DELAY, now())
+    if is_complete:
+        await repository.close_windows(ctx, ended_before, now())
     settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)
-    return len(marks) == MARKS_AT_ONCE or settled_count == WINDOWS_AT_ONCE
+    return not is_complete or settled_count == WINDOWS_AT_ONCE
 
 
 async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
     """Recompute a month from its events, marked or not. Returns its digest, the same for the same events.
 
     `month`: its first moment, UTC. A closed window that changes leaves a `UsageChange`. For jobs; it checks no permission.
+    Raises Invalid for a month whose events may be gone: its aggregates are all that is left of it.
     """
-    await repository.lock_rollup(ctx)
     end = get_next_month(month)
+    if end < now() - EVENT_RETENTION:
+        raise Invalid("The events of this month are gone.", "Keep its numbers as they are.")
+    await repository.lock_rollup(ctx)
     hours = [month + number * HOUR for number in range(int((end - month) / HOUR))]
     stored = {
         row.id for row in await repository.list_windows(ctx, meter, WindowSize.HOUR, since=month, until=end)
@@ -75,7 +89,7 @@ async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
         for window in windows
         if window.size is WindowSize.MONTH or window.id in stored or window.starts_at in marked_hours
     ]
-    for window in await _recompute(ctx, windows):
+    for window in await recompute(ctx, windows):
         if _was_closed(window):
             await _record_change(ctx, window, ChangeCause.RECOMPUTED, ())
     return await get_digest(ctx, meter, month)
@@ -117,7 +131,22 @@ def get_next_month(month: datetime) -> datetime:
     return get_month(month + timedelta(days=32))
 
 
-async def _recompute(ctx: Ctx, windows: Iterable[WindowKey]) -> list[ChangedWindow]:
+async def _leave_out_fresh_months(
+    ctx: Ctx, windows: Iterable[WindowKey], ended_before: datetime
+) -> dict[str, WindowKey]:
+    """By id. All events of a month are read to recompute it, so a running one isn't recomputed with every batch."""
+    wanted = {window.id: window for window in windows}
+    running = [
+        window.id
+        for window in wanted.values()
+        if window.size is WindowSize.MONTH and window.ends_at > ended_before
+    ]
+    fresh = await repository.list_computed(ctx, running, since=now() - MONTH_INTERVAL)
+    return {window_id: window for window_id, window in wanted.items() if window_id not in fresh}
+
+
+async def recompute(ctx: Ctx, windows: Iterable[WindowKey]) -> list[ChangedWindow]:
+    """From the events. Returns those that changed. Needs the lock of the roll-up."""
     by_aggregation = defaultdict[Aggregation, list[WindowKey]](list)
     for window in windows:
         by_aggregation[METERS[window.meter].aggregation].append(window)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import LiteralString
 
 from shared.core.db import now
-from shared.metering import history, rollups, usage, usage_reports
+from shared.metering import event_repository, history, rollups, usage, usage_reports
 from shared.metering.items import UsageItem
 from tests.conftest import Cast
 from tests.support import database
@@ -34,21 +34,24 @@ async def test_months_ahead_are_made_and_keep_the_events_of_the_running_one(cast
     assert [event.key for event in page.rows] == ["after", "before"]
 
 
-async def test_old_month_is_dropped_with_its_keys_and_no_others(cast: Cast) -> None:
+def add_old_month(*tenant_ids: str) -> None:
+    """With an event of each tenant, of the key "old"."""
     superuser = database.connect()
     superuser.execute(
         "create table usage_event_2024_03 partition of usage_event for values from ('2024-03-01Z') to ('2024-04-01Z')"
     )
     superuser.execute("alter table usage_event_2024_03 owner to bulkhead_owner")
-    for tenant_id, key in ((cast.acme, "old"), (cast.globex, "old")):
-        superuser.execute(
-            "insert into usage_key values (%s, %s, %s)", [tenant_id, f"api_calls:{key}", OLD_MONTH]
-        )
+    for tenant_id in tenant_ids:
+        superuser.execute("insert into usage_key values (%s, 'api_calls:old', %s)", [tenant_id, OLD_MONTH])
         superuser.execute(
             "insert into usage_event (tenant_id, id, meter, occurred_at, quantity, batch_id, recorded_by)"
-            " values (%s, %s, 'api_calls', %s, 1, 'ubt_x', 'usr_x')",
-            [tenant_id, f"api_calls:{key}", OLD_MONTH],
+            " values (%s, 'api_calls:old', 'api_calls', %s, 1, 'ubt_x', 'usr_x')",
+            [tenant_id, OLD_MONTH],
         )
+
+
+async def test_old_month_is_dropped_with_its_keys_and_no_others(cast: Cast) -> None:
+    add_old_month(cast.acme, cast.globex)
     async with cast.ann.ctx() as ctx:
         await usage.record(ctx, "api_calls", "new")
     await rollups.maintain_partitions()
@@ -78,3 +81,29 @@ def test_partitions_are_granted_to_nobody(cast: Cast) -> None:
         " and (relacl is not null or not relrowsecurity)"
     )
     assert [row[0] for row in rows] == []
+
+
+async def test_key_that_was_used_again_stays_when_its_old_month_is_dropped(cast: Cast) -> None:
+    """Deleting keys takes several rounds, so a program may use one again before its old month is gone."""
+    add_old_month(cast.acme)
+    superuser = database.connect()
+    superuser.execute("delete from usage_key where tenant_id = %s", [cast.acme])
+    async with cast.ann.ctx() as ctx:
+        assert await usage.record(ctx, "api_calls", "old")
+    await rollups.maintain_partitions()
+    async with cast.ann.ctx() as ctx:
+        assert not await usage.record(ctx, "api_calls", "old")
+
+
+async def test_late_events_of_the_months_before_the_first_start_get_their_months(cast: Cast) -> None:
+    """In the partition without a month they would be kept for ever."""
+    at = rollups.get_month(now()) - timedelta(hours=1)
+    item = UsageItem(meter="usage_events", key="late", quantity=Decimal(1), occurred_at=at)
+    async with cast.ann.ctx() as ctx:
+        await event_repository.add_events(ctx, [item])
+    await rollups.maintain_partitions()
+    count = "select count(*) from usage_event_default where tenant_id = %s"
+    assert database.connect().execute(count, [cast.acme]).fetchone() == (0,)
+    async with cast.ann.ctx() as ctx:
+        page = await usage_reports.list_events(ctx, "usage_events", at, until=now())
+    assert [event.key for event in page.rows] == ["late"]

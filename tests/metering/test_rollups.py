@@ -1,5 +1,6 @@
 """Aggregates: equal to their events, closed in time, and explained where they changed afterwards."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,12 +8,15 @@ from decimal import Decimal
 import pytest
 
 from shared.audit import audit_log
+from shared.core import db
 from shared.core.db import now
+from shared.core.errors import Invalid
 from shared.metering import change_repository, rollups, usage, usage_reports
-from shared.metering.models import UsageChange, WindowSize
-from shared.metering.rollup_repository import list_windows
+from shared.metering.models import UsageChange, UsageWindow, WindowSize
+from shared.metering.rollup_repository import list_open_tenants, list_windows
 from shared.metering.usage_reports import Step, UsageQuery
 from tests.conftest import Cast, Person
+from tests.support import database
 
 METER = "usage_events"
 HOUR = timedelta(hours=1)
@@ -172,6 +176,88 @@ async def test_roll_up_of_all_tenants_reaches_each_that_has_marks(cast: Cast) ->
         await record(person, "k", OLD_HOUR, quantity=2)
     await rollups.roll_up_all()
     assert [await get_total(person) for person in (cast.ann, cast.gil)] == [2, 2]
+
+
+async def test_windows_of_suspended_tenants_do_not_keep_others_from_closing(cast: Cast) -> None:
+    superuser = database.connect()
+    superuser.execute("update tenant set state = 'suspended' where id = %s", [cast.globex])
+    superuser.execute(
+        "insert into usage_window (tenant_id, id, meter, size, starts_at, ends_at, quantity, event_count, checksum)"
+        " select %s, 'w' || n, 'usage_events', 'hour', now() - interval '9 days', now() - interval '8 days', 1, 1, 1"
+        " from generate_series(1, 150) n",
+        [cast.globex],
+    )
+    await record(cast.ann, "k", OLD_HOUR)
+    await roll_up(cast.ann)
+    superuser.execute("update usage_window set closed_at = null where tenant_id = %s", [cast.acme])
+    async with db.transaction() as session:
+        assert await list_open_tenants(session, now(), 1) == [cast.acme]
+
+
+async def test_hour_stays_open_until_all_its_marks_are_taken(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage of the worker, events that came in time would be called late."""
+    in_time = "update usage_event set recorded_at = occurred_at"
+    await record(cast.ann, "before the outage", OLD_HOUR)
+    superuser = database.connect()
+    superuser.execute(in_time)
+    await roll_up(cast.ann)
+    superuser.execute("update usage_window set closed_at = null")
+    monkeypatch.setattr(rollups, "MARKS_AT_ONCE", 2)
+    for key, at in (("a", OLD_HOUR - HOUR), ("b", OLD_HOUR - HOUR), ("c", OLD_HOUR)):
+        await record(cast.ann, key, at)
+    superuser.execute(in_time)
+    async with cast.ann.ctx() as ctx:
+        assert await rollups.roll_up(ctx)
+        assert not await rollups.roll_up(ctx)
+    assert (await get_total(cast.ann), await list_changes(cast.ann)) == (4, [])
+
+
+async def test_running_month_is_not_recomputed_with_every_batch_and_is_exact_at_its_close(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = now()
+    month = rollups.get_month(at)
+
+    async def get_month_window() -> UsageWindow:
+        async with cast.ann.ctx() as ctx:
+            (window,) = await list_windows(
+                ctx,
+                "active_users",
+                WindowSize.MONTH,
+                since=month,
+                until=rollups.get_next_month(month),
+            )
+        return window
+
+    for subject in ("a", "b"):
+        await record(cast.ann, subject, at, meter="active_users", subject=subject)
+        await roll_up(cast.ann)
+    assert (await get_month_window()).quantity == 1
+    monkeypatch.setattr(rollups, "now", lambda: rollups.get_next_month(month) + HOUR)
+    await roll_up(cast.ann)
+    window = await get_month_window()
+    assert window.quantity == 2
+    assert window.closed_at is not None
+    assert await list_changes(cast.ann) == []
+
+
+async def test_roll_up_does_not_wait_for_another_one_of_the_tenant(cast: Cast) -> None:
+    await record(cast.ann, "k", OLD_HOUR)
+    async with cast.ann.ctx() as ctx:
+        await rollups.roll_up(ctx)
+        async with asyncio.timeout(1):
+            async with cast.max.ctx() as other_ctx:
+                assert not await rollups.roll_up(other_ctx)
+
+
+async def test_month_whose_events_are_gone_is_not_recomputed(cast: Cast) -> None:
+    """It would become nothing, and the organisation would get its usage for free."""
+    old_month = rollups.get_month(now() - timedelta(days=500))
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Invalid, match="are gone"):
+            await rollups.recompute_month(ctx, METER, old_month)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A year of usage of the demo cast: by the day, and by the hour in the last ninety days.
 
-History is added up and closed without being billed; the last thirty days are billed as the worker does it, and one event
-comes late.
+History is added up and closed without being billed. The last 31 days, with all of the running month, are billed as the
+worker does it, and one event comes late.
 """
 
 import math
@@ -18,7 +18,7 @@ from shared.metering.items import UsageItem
 from shared.tenancy import entry
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-HISTORY, BY_HOUR, BILLED = 365 * DAY, 90 * DAY, 30 * DAY
+HISTORY, BY_HOUR, BILLED = 365 * DAY, 90 * DAY, 31 * DAY
 REGIONS = ("eu-central", "us-east")
 
 
