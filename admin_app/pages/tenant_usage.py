@@ -56,7 +56,9 @@ def comparison_row(comparison: SinkComparison) -> ComparisonRow:
         closed=format_quantity(comparison.closed_quantity),
         emitted=format_quantity(comparison.emitted_quantity),
         carried=format_quantity(comparison.carried),
-        units=f"{comparison.received_units:,} of {comparison.emitted_units:,}",
+        units=f"{comparison.received_units:,} of {comparison.emitted_units:,}"
+        if comparison.is_billed
+        else "none, a test",
         confirmed=f"{comparison.confirmed_units:,}",
         label="Equal" if comparison.is_equal else "Different",
         tone="ok" if comparison.is_equal else "bad",

@@ -162,9 +162,10 @@ begin
     with old as (
         delete from public.usage_event_default where ctid in (
             select ctid from public.usage_event_default where occurred_at < now() - interval '434 days' limit 50000)
-        returning tenant_id, id
+        returning tenant_id, id, occurred_at
     )
-    delete from usage_key k using old where k.tenant_id = old.tenant_id and k.id = old.id;
+    delete from usage_key k using old
+        where k.tenant_id = old.tenant_id and k.id = old.id and k.occurred_at = old.occurred_at;
     get diagnostics old_count = row_count;
     {END_DISPATCH}
     return deleted_count + old_count;

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from shared.core import db, log, request_ids
 from shared.core.db import now
-from shared.core.errors import Refused
+from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
 from shared.metering import usage
 from shared.tenancy import entry
@@ -48,6 +48,8 @@ async def record_calls() -> None:
                 await usage.record(ctx, METER, calls.key, quantity=calls.count, occurred_at=calls.at)
         except Refused:
             pass  # suspended or deleted meanwhile
+        except Invalid as problem:  # they are too old: trying again for ever would keep later calls waiting
+            log.report_bug(problem, tenant_id=tenant_id)
         except Exception as problem:
             if not db.is_connection_error(problem):
                 log.report_bug(problem, tenant_id=tenant_id)

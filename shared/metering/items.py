@@ -1,9 +1,10 @@
 """Check usage items that programs send, one by one: a wrong item is refused with its reason and spoils no other."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +15,7 @@ MAX_VALUE_LENGTH = 100  # characters of a dimension
 MAX_DIMENSIONS = 5  # of one event
 MAX_QUANTITY = Decimal(10) ** 15
 MAX_DECIMALS = 6
+QUANTITY_TEXT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")  # "1_000" is a mistake
 FIELDS = frozenset({"meter", "idempotency_key", "quantity", "occurred_at", "subject", "dimensions"})
 
 
@@ -85,13 +87,12 @@ def _parse_quantity(value: Any, meter: Meter) -> Decimal:
         if value is not None:
             raise ItemProblem("quantity", "This meter counts subjects, so its events have no quantity.")
         return Decimal(1)
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or len(str(value)) > 40:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ItemProblem("quantity", "This is a number, or a text with one.")
-    try:
-        quantity = Decimal(str(value))
-    except InvalidOperation:
-        raise ItemProblem("quantity", "This is a number, or a text with one.") from None
-    if not quantity.is_finite() or not 0 <= quantity <= MAX_QUANTITY:
+    if not QUANTITY_TEXT.fullmatch(text := str(value)):
+        raise ItemProblem("quantity", "This is a number, or a text with one.")
+    quantity = Decimal(text)
+    if not 0 <= quantity <= MAX_QUANTITY:
         raise ItemProblem("quantity", f"A quantity is between 0 and {MAX_QUANTITY:,}.")
     if quantity != quantity.quantize(Decimal(1).scaleb(-MAX_DECIMALS)):
         raise ItemProblem("quantity", f"A quantity has at most {MAX_DECIMALS} decimals.")

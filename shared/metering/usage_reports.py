@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from shared.access import policy
-from shared.access.meters import METERS, Meter
+from shared.access.meters import EVENT_RETENTION, METERS, Aggregation, Meter
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound
@@ -55,8 +55,8 @@ class MeterUsage:
     meter: Meter
     points: Sequence[UsagePoint]  # every step, with zeros
     total: Decimal  # of the whole time, as the meter adds up
-    previous_points: Sequence[UsagePoint] = ()
-    previous_total: Decimal = Decimal(0)
+    previous_points: Sequence[UsagePoint] = ()  # none where their events are gone
+    previous_total: Decimal = Decimal(0)  # of the same time before, which ends as early in its last step
     this_month: Decimal = Decimal(0)
     monthly_limit: int | None = None  # of the plan; None without one
 
@@ -71,21 +71,32 @@ class UsageReport:
 
 
 async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
-    """Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long or has too many steps."""
+    """Meters whose events of that time are gone, and that can't be counted without them, are left out.
+
+    Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long, has too many steps or is too early.
+    """
     policy.require(ctx, USAGE_READ)
     if query.meter and query.meter not in METERS:
         raise NotFound("There is no such meter.", "Choose another one.")
     _check_range(query.since, query.until)
-    since, until = floor_to_step(query.since, query.step), _ceil_to_step(query.until, query.step)
+    since, until = floor_to_step(query.since, query.step), ceil_to_step(query.until, query.step)
     starts = list_starts(since, until, query.step)
     as_of = await event_repository.get_oldest_mark(ctx) or now()
     meters = [METERS[query.meter]] if query.meter else list(METERS.values())
+    countable_meters = [meter for meter in meters if _can_count(meter, since)]
+    if query.meter and not countable_meters:
+        raise Invalid(
+            f"Subjects are counted from events, which are kept for {EVENT_RETENTION.days} days.",
+            "Choose a later time.",
+        )
     return UsageReport(
         as_of=as_of,
         since=since,
         until=until,
         step=query.step,
-        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in meters],
+        meters=[
+            await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable_meters
+        ],
     )
 
 
@@ -145,7 +156,8 @@ def _get_next_start(at: datetime, step: Step) -> datetime:
     return at + (timedelta(days=1) if step is Step.DAY else timedelta(hours=1))
 
 
-def _ceil_to_step(at: datetime, step: Step) -> datetime:
+def ceil_to_step(at: datetime, step: Step) -> datetime:
+    """The end of the step that contains this time; the time itself where a step begins."""
     start = floor_to_step(at, step)
     return start if start == at else _get_next_start(start, step)
 
@@ -164,17 +176,25 @@ async def _get_meter(
     month = get_month(now())
     limit = ctx.rights.limits.get(meter.key)
     previous_starts = _list_previous_starts(starts, query.step) if query.compares else []
+    if previous_starts and not _can_count(meter, previous_starts[0]):
+        previous_starts = []
     return MeterUsage(
         meter=meter,
         points=await _list_points(ctx, meter, starts, until=until, step=query.step),
         total=await _get_total(ctx, meter, starts[0], until),
         previous_points=await _list_points(ctx, meter, previous_starts, until=starts[0], step=query.step),
-        previous_total=await _get_total(ctx, meter, previous_starts[0], starts[0])
+        previous_total=await _get_total(
+            ctx, meter, previous_starts[0], min(starts[0], previous_starts[0] + (now() - starts[0]))
+        )
         if previous_starts
         else Decimal(0),
         this_month=await _get_total(ctx, meter, month, get_next_month(month)),
         monthly_limit=limit.amount if limit is not None else None,
     )
+
+
+def _can_count(meter: Meter, since: datetime) -> bool:
+    return meter.aggregation is not Aggregation.UNIQUE or since >= now() - EVENT_RETENTION
 
 
 def _list_previous_starts(starts: Sequence[datetime], step: Step) -> list[datetime]:

@@ -10,7 +10,7 @@ import reflex as rx
 
 from shared.access.meters import Aggregation
 from shared.core.db import now
-from shared.metering.usage_reports import MeterUsage, Step, UsageQuery, UsageReport
+from shared.metering.usage_reports import MeterUsage, Step, UsageQuery, UsageReport, ceil_to_step
 from shared.ui import charts
 from shared.ui.banners import local_time
 from shared.ui.charts import BarChart
@@ -67,10 +67,10 @@ class MeterPanel:
 
 
 def build_query(range_key: str, step: str) -> UsageQuery:
-    """Up to the end of the running step. A step that the range doesn't have becomes its first one."""
+    """As long as the range says, to the end of the running step. A step that the range doesn't have becomes its first one."""
     _, length, steps = RANGES[range_key]
     chosen = Step(step) if step in steps else steps[0]
-    until = now()
+    until = ceil_to_step(now(), chosen)
     return UsageQuery(since=until - length, until=until, step=chosen, compares=True)
 
 
@@ -90,7 +90,7 @@ def meter_panel(usage: MeterUsage, step: Step) -> MeterPanel:
         key=meter.key,
         title=meter.title,
         total=f"{format_quantity(usage.total)} {meter.plural} {AGGREGATION_TEXTS[meter.aggregation]}",
-        change=describe_change(usage.total, usage.previous_total),
+        change=describe_change(usage.total, usage.previous_total) if usage.previous_points else "",
         month=month,
         share=share,
         tone=tone,
@@ -132,14 +132,16 @@ def thin_labels(texts: Sequence[str]) -> list[str]:
 
 def usage_rows(usage: MeterUsage, step: Step) -> list[UsageRow]:
     """The newest first."""
-    previous = usage.previous_points or usage.points
+    previous = [format_quantity(before.quantity) for before in usage.previous_points]
     return [
         UsageRow(
             time=format_time(point.starts_at, step),
             quantity=format_quantity(point.quantity),
-            previous=format_quantity(before.quantity),
+            previous=before,
         )
-        for point, before in reversed(list(zip(usage.points, previous, strict=True)))
+        for point, before in reversed(
+            list(zip(usage.points, previous or ["—"] * len(usage.points), strict=True))
+        )
     ]
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from shared.core.context import Ctx
+from shared.core.db import now
 from shared.metering import call_counts
 from shared.tenancy import entry
 from tests.conftest import Cast, Person
@@ -49,3 +51,16 @@ async def test_calls_are_recorded_once_when_the_first_try_fails(
     for _ in range(2):
         await call_counts.record_calls()
     assert sorted(await count_calls(cast.ann)) == [1, 1]
+
+
+async def test_calls_that_are_too_old_do_not_keep_later_ones_waiting(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After days without a database."""
+    call_counts.count_call(cast.acme)
+    with monkeypatch.context() as patch:
+        patch.setattr(call_counts, "now", lambda: now() - timedelta(days=2))
+        await call_counts.record_calls()
+    call_counts.count_call(cast.acme)
+    await call_counts.record_calls()
+    assert await count_calls(cast.ann) == [1]

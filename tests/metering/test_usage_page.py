@@ -8,8 +8,11 @@ import pytest
 from admin_app.pages.tenant_usage import comparison_row
 from shared.access.meters import METERS
 from shared.core.db import now
-from shared.metering import reconciliation, rollups, usage
-from shared.metering.usage_reports import MeterUsage, Step, UsagePoint
+from shared.core.errors import Invalid
+from shared.metering import reconciliation, rollups, usage, usage_reports
+from shared.metering.usage_reports import MeterUsage, Step, UsagePoint, UsageQuery
+from shared.tenancy import entry
+from shared.test_mode import test_tenants
 from shared.ui import usage_panels
 from tenant_app.pages.usage.state import UsageState
 from tests.conftest import Cast
@@ -42,6 +45,61 @@ async def test_operators_see_that_closed_usage_and_billing_are_equal(cast: Cast)
     assert [(row.closed, row.carried, row.units) for row in rows if row.meter == "Usage events"] == [
         ("2,500", "500", "2 of 2")
     ]
+
+
+async def test_operators_see_that_usage_of_a_test_organisation_is_not_billed(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        test_mode = await test_tenants.turn_on(ctx)
+    async with entry.enter_job(test_mode.tenant_id, rollups.TASK, "") as ctx:
+        at = now() - timedelta(hours=3)
+        await usage.record(ctx, "usage_events", "k", quantity=2_500, occurred_at=at)
+        await rollups.roll_up(ctx)
+        rows = [comparison_row(row) for row in await reconciliation.compare_month(ctx, at)]
+    assert {(row.label, row.units) for row in rows} == {("Equal", "none, a test")}
+
+
+@pytest.mark.parametrize(
+    ("range_key", "step", "count"),
+    [("day", "hour", 24), ("days", "day", 3), ("month", "day", 28), ("quarter", "day", 91), ("year", "", 12)],
+)
+async def test_range_has_as_many_bars_as_its_name_says(
+    cast: Cast, range_key: str, step: str, count: int
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        report = await usage_reports.get_report(ctx, usage_panels.build_query(range_key, step))
+    assert {len(meter.points) for meter in report.meters} == {count}
+
+
+async def test_running_time_is_compared_with_the_same_part_of_the_time_before(cast: Cast) -> None:
+    start = now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    async with cast.ann.ctx() as ctx:
+        for key, hours_ago in (("now", 0), ("before", 24), ("before, but later", 20)):
+            at = start - timedelta(hours=hours_ago)
+            await usage.record(ctx, "usage_events", key, quantity=10, occurred_at=at)
+        await rollups.roll_up(ctx)
+        query = UsageQuery(
+            since=start,
+            until=start + timedelta(hours=24),
+            step=Step.HOUR,
+            meter="usage_events",
+            compares=True,
+        )
+        (meter_usage,) = (await usage_reports.get_report(ctx, query)).meters
+    assert (meter_usage.total, meter_usage.previous_total) == (10, 10)
+    assert sum(point.quantity for point in meter_usage.previous_points) == 20
+
+
+async def test_subjects_are_not_compared_with_a_time_whose_events_are_gone(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx:
+        query = usage_panels.build_query("year", "")
+        report = await usage_reports.get_report(ctx, query)
+        (users,) = [meter for meter in report.meters if meter.meter.key == "active_users"]
+        since = now() - timedelta(days=500)
+        early = UsageQuery(since=since, until=since + timedelta(days=9), meter="active_users")
+        with pytest.raises(Invalid, match="kept for 434 days"):
+            await usage_reports.get_report(ctx, early)
+    panel = usage_panels.meter_panel(users, Step.MONTH)
+    assert (panel.change, {row.previous for row in panel.rows}) == ("", {"—"})
 
 
 @pytest.mark.parametrize("count", [1, 6, 24, 28, 91])
