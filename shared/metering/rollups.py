@@ -208,19 +208,20 @@ async def run() -> None:
 
 
 async def roll_up_all() -> int:
-    """Once for each tenant that has something to do. Returns how many still have."""
+    """Once for each tenant that has something to do. Returns how many still have; 0 where all of them fail."""
     async with db.transaction() as session:
         tenant_ids = await repository.list_open_tenants(session, now() - CLOSE_DELAY, TENANTS_AT_ONCE)
-    left = 0
+    left = done_count = 0
     for tenant_id in tenant_ids:
         try:
             async with entry.enter_job(tenant_id, TASK, request_ids.current()) as ctx:
                 left += await roll_up(ctx)
+            done_count += 1
         except Refused:
             continue  # suspended or deleted meanwhile
         except Exception as problem:  # one tenant must not block the others
             log.report_bug(problem, tenant_id=tenant_id)
-    return left + (len(tenant_ids) == TENANTS_AT_ONCE)
+    return left + (done_count > 0 and len(tenant_ids) == TENANTS_AT_ONCE)
 
 
 async def maintain_partitions() -> None:

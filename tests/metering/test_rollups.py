@@ -9,6 +9,7 @@ import pytest
 
 from shared.audit import audit_log
 from shared.core import db
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.metering import change_repository, rollups, usage, usage_reports
@@ -178,7 +179,36 @@ async def test_roll_up_of_all_tenants_reaches_each_that_has_marks(cast: Cast) ->
     assert [await get_total(person) for person in (cast.ann, cast.gil)] == [2, 2]
 
 
+def forget_open_usage() -> None:
+    """Of earlier tests."""
+    superuser = database.connect()
+    superuser.execute("delete from usage_mark")
+    superuser.execute("update usage_window set closed_at = now() where closed_at is null")
+
+
+async def test_tenant_whose_roll_up_fails_stops_no_other_and_is_not_tried_again_at_once(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_open_usage()
+    for person in (cast.ann, cast.gil):
+        await record(person, "k", OLD_HOUR, quantity=2)
+    roll_up_one, failing = rollups.roll_up, {cast.acme}
+
+    async def fail_for_some(ctx: Ctx) -> bool:
+        if ctx.tenant_id in failing:
+            raise ZeroDivisionError
+        return await roll_up_one(ctx)
+
+    monkeypatch.setattr(rollups, "roll_up", fail_for_some)
+    for tenants_at_once in (2, 1):
+        monkeypatch.setattr(rollups, "TENANTS_AT_ONCE", tenants_at_once)
+        left = await rollups.roll_up_all()
+    assert [await get_total(person) for person in (cast.ann, cast.gil)] == [0, 2]
+    assert left == 0
+
+
 async def test_windows_of_suspended_tenants_do_not_keep_others_from_closing(cast: Cast) -> None:
+    forget_open_usage()
     superuser = database.connect()
     superuser.execute("update tenant set state = 'suspended' where id = %s", [cast.globex])
     superuser.execute(
