@@ -370,6 +370,9 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     for table in cleaning_tables:  # of the functions that find tenants with something to delete
         assert policies[table]["cleaning"][:2] == ("SELECT", ["bulkhead_owner"])
         assert "app.cleaning" in policies[table]["cleaning"][2], table
+    for table, command in (("usage_key", "ALL"), ("usage_mark", "SELECT"), ("usage_window", "SELECT")):
+        assert policies[table]["metering"][:2] == (command, ["bulkhead_owner"]), table
+        assert "app.dispatching" in policies[table]["metering"][2], table
     assert extra == {
         *((table, "cleaning") for table in cleaning_tables),
         ("job_failure", "operators"),

@@ -32,7 +32,7 @@ AGGREGATION_TEXTS = {
     Aggregation.SUM: "in total",
     Aggregation.MAX: "at most",
     Aggregation.LAST: "at the end",
-    Aggregation.UNIQUE: "different, counted exactly",
+    Aggregation.UNIQUE: "in all, each counted once",
 }
 FORMATS = {Step.HOUR: "%-d %b %H:00", Step.DAY: "%-d %b", Step.MONTH: "%b %Y"}
 MAX_PERCENT = 999

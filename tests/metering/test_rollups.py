@@ -161,15 +161,16 @@ async def test_checksum_finds_an_aggregate_that_is_not_that_of_its_events(cast: 
 
 
 async def test_as_of_is_the_time_of_the_oldest_event_that_is_not_added_up(cast: Cast) -> None:
+    query = UsageQuery(since=OLD_HOUR, until=now(), meter=METER)
     before = now()
     await record(cast.ann, "k", OLD_HOUR)
-    query = UsageQuery(since=OLD_HOUR, until=now(), meter=METER)
+    between = now()
+    await record(cast.ann, "newer", OLD_HOUR)
     async with cast.ann.ctx() as ctx:
-        assert before <= (await usage_reports.get_report(ctx, query)).as_of <= now()
-        waiting_as_of = (await usage_reports.get_report(ctx, query)).as_of
+        assert before <= (await usage_reports.get_report(ctx, query)).as_of <= between
     await roll_up(cast.ann)
     async with cast.ann.ctx() as ctx:
-        assert (await usage_reports.get_report(ctx, query)).as_of > waiting_as_of
+        assert (await usage_reports.get_report(ctx, query)).as_of > between
 
 
 async def test_roll_up_of_all_tenants_reaches_each_that_has_marks(cast: Cast) -> None:
