@@ -308,9 +308,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("backoffice.tenant_usage.get_tenant_usage.query", "metering.usage_reports.get_report.query"),
         lambda *_: UsageQuery(since=now() - timedelta(days=1), until=now(), step=Step.HOUR),
     ),
-    "metering.rollup_repository.settle_windows.ids": lambda world, tenant: [
-        row["id"] for row in world.rows("usage_window", "tenant_id", tenant)
-    ],
+    **dict.fromkeys(
+        ("metering.rollup_repository.list_computed.ids", "metering.rollup_repository.settle_windows.ids"),
+        lambda world, tenant: [row["id"] for row in world.rows("usage_window", "tenant_id", tenant)],
+    ),
     "billing.subscriptions.pausing.plan_pause.verb": lambda *_: "pause",
     "billing.subscriptions.pausing.prepare_pause.quote": lambda _, tenant: PauseQuote(
         target=PauseTarget(

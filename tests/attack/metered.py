@@ -29,15 +29,20 @@ async def use(ctx: Ctx, number: int) -> None:
         col(UsageWindow.tenant_id) == ctx.tenant_id, col(UsageWindow.starts_at) == common_hour
     )
     await ctx.session.exec(sa.update(UsageWindow).where(is_common).values(checksum=number))
-    for days_ago, closed_at in ((3, None), (4, this_hour)):  # to be closed, and to be settled
+    # To be closed, to be settled, and a month to be recomputed.
+    for days_ago, size, closed_at in (
+        (3, WindowSize.HOUR, None),
+        (4, WindowSize.HOUR, this_hour),
+        (70, WindowSize.MONTH, None),
+    ):
         starts_at = this_hour - timedelta(days=days_ago)
         row = UsageWindow(
             tenant_id=ctx.tenant_id,
-            id=f"{METER}:hour:{days_ago}",
+            id=f"{METER}:{size}:{days_ago}",
             meter=METER,
-            size=WindowSize.HOUR,
+            size=size,
             starts_at=starts_at,
-            ends_at=starts_at + HOUR,
+            ends_at=starts_at + (HOUR if size is WindowSize.HOUR else timedelta(days=30)),
             quantity=Decimal(number),
             event_count=1,
             checksum=1,

@@ -106,6 +106,7 @@ ASKED_BEFORE = {
     "metering.emissions.emit_closed": "by metering.rollups and metering.history",
     "metering.history.add_history": "by operators' programs, such as the demo's seed",
     "metering.rollups.get_digest": "by metering.rollups",
+    "metering.rollups.recompute": "by metering.rollups and metering.history",
     "metering.rollups.recompute_month": "a job",
     "metering.rollups.roll_up": "a job",
     "metering.usage.record": "by services that count what is used",
