@@ -78,7 +78,10 @@ def draw_bars(
     chart_top = step * 2
     while chart_top < highest:
         chart_top += step
-    ticks = [Tick(f"{100 - at / chart_top * 100:.1f}%", f"{at:,}") for at in range(0, chart_top + 1, step)]
+    ticks = [
+        Tick(f"{100 - at / chart_top * 100:.1f}%", _format_tick(at, chart_top))
+        for at in range(0, chart_top + 1, step)
+    ]
     last = len(values) - 1
     previous_shares = [f"{value / chart_top * 100:.1f}%" for value in previous_values] or [""] * len(values)
     bars = [
@@ -89,6 +92,14 @@ def draw_bars(
     ]
     position = f"{100 - limit / chart_top * 100:.1f}%" if has_limit and limit is not None else ""
     return BarChart(bars, ticks, summary, position, len(values) > DENSE_FROM)
+
+
+def _format_tick(at: int, chart_top: int) -> str:
+    """Short enough for the space beside the bars: "300k" and not "300,000"."""
+    for size, unit in ((1_000_000_000_000, "T"), (1_000_000_000, "B"), (1_000_000, "M")):
+        if chart_top >= size:
+            return f"{at / size:g}{unit}" if at else "0"
+    return f"{at // 1_000}k" if at and chart_top >= 100_000 else f"{at:,}"
 
 
 def _grid_step(maximum: float) -> int:

@@ -10,7 +10,7 @@ import reflex as rx
 
 from shared.access.meters import Aggregation
 from shared.core.db import now
-from shared.metering.usage_reports import MeterUsage, Step, UsageQuery, UsageReport, ceil_to_step
+from shared.metering.usage_reports import MeterUsage, Step, UsagePoint, UsageQuery, UsageReport, ceil_to_step
 from shared.ui import charts
 from shared.ui.banners import local_time
 from shared.ui.charts import BarChart
@@ -35,7 +35,9 @@ AGGREGATION_TEXTS = {
     Aggregation.UNIQUE: "in all, each counted once",
 }
 FORMATS = {Step.HOUR: "%-d %b %H:00", Step.DAY: "%-d %b", Step.MONTH: "%b %Y"}
+LABEL_FORMATS = {Step.HOUR: "%-d %b", Step.DAY: "%-d %b", Step.MONTH: "%b"}  # six of them fit on a phone
 MAX_PERCENT = 999
+HOURS_OF_DAY = 24
 MAX_LABELS = 6  # below the bars of a chart
 COLUMNS = [
     Column("Time, UTC"),
@@ -114,12 +116,18 @@ def usage_chart(usage: MeterUsage, step: Step) -> BarChart:
     total = format_quantity(usage.total)
     return charts.draw_bars(
         values,
-        thin_labels(times),
+        thin_labels(format_labels(usage.points, step)),
         tips,
         f"{usage.meter.title}: {total} {plural} from {times[0]} to {times[-1]}.{limit_text}",
         previous_values=[float(point.quantity) for point in usage.previous_points],
         limit=limit,
     )
+
+
+def format_labels(points: Sequence[UsagePoint], step: Step) -> list[str]:
+    """UTC. Hours of one day are named by the clock, those of more by their day."""
+    label_format = "%H:00" if step is Step.HOUR and len(points) <= HOURS_OF_DAY else LABEL_FORMATS[step]
+    return [point.starts_at.strftime(label_format) for point in points]
 
 
 def thin_labels(texts: Sequence[str]) -> list[str]:

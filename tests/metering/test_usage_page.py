@@ -1,6 +1,6 @@
 """What the usage page and the operators' tab make of a report."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,7 +13,7 @@ from shared.metering import reconciliation, rollups, usage, usage_reports
 from shared.metering.usage_reports import MeterUsage, Step, UsagePoint, UsageQuery
 from shared.tenancy import entry
 from shared.test_mode import test_tenants
-from shared.ui import usage_panels
+from shared.ui import charts, usage_panels
 from tenant_app.pages.usage.state import UsageState
 from tests.conftest import Cast
 
@@ -109,6 +109,30 @@ def test_labels_of_many_bars_are_few_and_at_places_that_a_phone_shows(count: int
     assert len(labels) == count
     assert 1 <= len(places) <= usage_panels.MAX_LABELS
     assert count <= usage_panels.MAX_LABELS or all(place % 2 for place in places)
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "label"),
+    [(Step.HOUR, 24, "07:00"), (Step.HOUR, 72, "1 Mar"), (Step.DAY, 28, "1 Mar"), (Step.MONTH, 12, "Mar")],
+)
+def test_labels_of_bars_are_short_enough_for_a_phone(step: Step, count: int, label: str) -> None:
+    at = datetime(2026, 3, 1, 7, tzinfo=UTC)
+    points = [UsagePoint(starts_at=at, quantity=Decimal(1))] * count
+    assert usage_panels.format_labels(points, step) == [label] * count
+
+
+@pytest.mark.parametrize(
+    ("highest", "labels"),
+    [
+        (9_000, ["0", "5,000", "10,000"]),
+        (280_000, ["0", "100k", "200k", "300k"]),
+        (1_100_000, ["0", "0.5M", "1M", "1.5M"]),
+        (4e15, ["0", "1000T", "2000T", "3000T", "4000T"]),
+    ],
+)
+def test_numbers_beside_the_bars_are_short(highest: float, labels: list[str]) -> None:
+    chart = charts.draw_bars([highest], [""], [""], "")
+    assert [tick.label for tick in chart.ticks] == labels
 
 
 def test_step_that_a_range_does_not_have_becomes_its_first_one() -> None:
