@@ -84,12 +84,12 @@ async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
     }
     windows = build_windows((meter, hour) for hour in hours)
     marked_hours = await change_repository.list_hours_with_events(ctx, meter, since=month, until=end)
-    windows = [
+    due_windows = [
         window
         for window in windows
         if window.size is WindowSize.MONTH or window.id in stored or window.starts_at in marked_hours
     ]
-    for window in await recompute(ctx, windows):
+    for window in await recompute(ctx, due_windows):
         if _was_closed(window):
             await _record_change(ctx, window, ChangeCause.RECOMPUTED, ())
     return await get_digest(ctx, meter, month)
@@ -135,14 +135,14 @@ async def _leave_out_fresh_months(
     ctx: Ctx, windows: Iterable[WindowKey], ended_before: datetime
 ) -> dict[str, WindowKey]:
     """By id. All events of a month are read to recompute it, so a running one isn't recomputed with every batch."""
-    wanted = {window.id: window for window in windows}
+    window_by_id = {window.id: window for window in windows}
     running = [
         window.id
-        for window in wanted.values()
+        for window in window_by_id.values()
         if window.size is WindowSize.MONTH and window.ends_at > ended_before
     ]
     fresh = await repository.list_computed(ctx, running, since=now() - MONTH_INTERVAL)
-    return {window_id: window for window_id, window in wanted.items() if window_id not in fresh}
+    return {window_id: window for window_id, window in window_by_id.items() if window_id not in fresh}
 
 
 async def recompute(ctx: Ctx, windows: Iterable[WindowKey]) -> list[ChangedWindow]:

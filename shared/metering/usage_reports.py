@@ -82,9 +82,9 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
     since, until = floor_to_step(query.since, query.step), ceil_to_step(query.until, query.step)
     starts = list_starts(since, until, query.step)
     as_of = await event_repository.get_oldest_mark(ctx) or now()
-    meters = [METERS[query.meter]] if query.meter else list(METERS.values())
-    countable_meters = [meter for meter in meters if _can_count(meter, since)]
-    if query.meter and not countable_meters:
+    chosen = [METERS[query.meter]] if query.meter else list(METERS.values())
+    countable = [meter for meter in chosen if _can_count(meter, since)]
+    if query.meter and not countable:
         raise Invalid(
             f"Subjects are counted from events, which are kept for {EVENT_RETENTION.days} days.",
             "Choose a later time.",

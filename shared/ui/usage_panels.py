@@ -125,7 +125,7 @@ def usage_chart(usage: MeterUsage, step: Step) -> BarChart:
 
 
 def format_labels(points: Sequence[UsagePoint], step: Step) -> list[str]:
-    """UTC. Hours of one day are named by the clock, those of more by their day."""
+    """UTC. Hours of one day show their time, hours of more days show the day."""
     label_format = "%H:00" if step is Step.HOUR and len(points) <= HOURS_OF_DAY else LABEL_FORMATS[step]
     return [point.starts_at.strftime(label_format) for point in points]
 
