@@ -94,9 +94,7 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
         since=since,
         until=until,
         step=query.step,
-        meters=[
-            await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable_meters
-        ],
+        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable],
     )
 
 
