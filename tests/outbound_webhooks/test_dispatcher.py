@@ -283,6 +283,7 @@ async def test_late_result_leaves_a_delivery_to_the_dispatcher_that_has_claimed_
         assert await first._start_due()
         await wait_until(lambda: receiver.requests)
         receiver.delay_s = 0.3
+        await asyncio.sleep(lease.total_seconds() * 2)
         assert await second._start_due()
         await first.drain()
         (delivery,) = await list_deliveries(cast.ann, issued.endpoint.id)
