@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, text
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,17 +26,13 @@ async def list_of_requests(ctx: Ctx, request_ids: Sequence[str], limit: int) -> 
         partition_by=DecisionRecord.request_id, order_by=col(DecisionRecord.id).desc()
     )
     placed = (
-        select(DecisionRecord.id, place.label("place"))
+        select(DecisionRecord, place.label("place"))
         .where(DecisionRecord.tenant_id == ctx.tenant_id)
         .where(col(DecisionRecord.request_id).in_(request_ids))
         .subquery()
     )
-    statement = (
-        select(DecisionRecord)
-        .where(DecisionRecord.tenant_id == ctx.tenant_id)
-        .where(col(DecisionRecord.id).in_(select(placed.c.id).where(placed.c.place <= limit)))
-        .order_by(col(DecisionRecord.id))
-    )
+    record = aliased(DecisionRecord, placed)
+    statement = select(record).where(placed.c.place <= limit).order_by(col(record.id))
     return await rows.all(ctx, statement)
 
 
