@@ -78,10 +78,12 @@ def test_plan_is_bought_once_from_two_tabs_and_again_after_the_customer_was_dele
 
     delete_customer(till)
     expect(page.get_by_text("The subscription ended on")).to_be_visible(timeout=SOON)
+    # One for each period: more than one where another test has had a trial with this card, so that this one ended at once.
+    paid_count = page.get_by_test_id("invoices").get_by_text("$29.00").count()
     page.get_by_role("button", name="Choose Starter").click()
     pay(page, PAYS, re.compile("^Subscribe|^Pay"))
     expect(page.get_by_text("Starter is active.")).to_be_visible(timeout=SOON)
-    expect(page.get_by_test_id("invoices").get_by_text("$29.00")).to_have_count(2)
+    expect(page.get_by_test_id("invoices").get_by_text("$29.00")).to_have_count(paid_count + 1)
     problems += list_problems(leo, "billing-bought-again")
     assert problems == []
 
