@@ -1,5 +1,7 @@
 """Test mode from its switch to the end of its data: a key that reaches test data only, and a banner on every page."""
 
+import re
+
 import httpx
 from playwright.sync_api import expect
 
@@ -45,6 +47,7 @@ def test_test_mode_is_turned_on_used_and_emptied(new_visitor: type[NewVisitor]) 
     expect(page.get_by_text("Test data.")).to_be_visible()
     assert list_problems(ann, "home-test-mode") == []
     page.get_by_role("link", name="Leave test mode").click()
+    page.wait_for_url(re.compile(f"{TENANT}/t/acme/"))  # a second navigation would be aborted by this one
     expect(page.get_by_text("Test data.")).to_have_count(0)
 
     page.goto(f"{TENANT}/t/acme/settings")
