@@ -6,7 +6,7 @@ from typing import ClassVar
 import reflex as rx
 
 from shared.access.actions import Action
-from shared.access.file_kinds import FileKind
+from shared.access.file_kinds import ExportKind
 from shared.core.context import Ctx
 from shared.core.paging import Page
 from shared.metering import rollups, usage_reports
@@ -28,7 +28,7 @@ PAGE_SIZE = 10
 
 class UsageState(ExportsState, ListState, PageState):
     reads: ClassVar[Action] = USAGE_READ
-    export_kind: ClassVar[FileKind] = USAGE
+    export_kind: ClassVar[ExportKind] = USAGE
     loaded: bool = False
     range_key: str = DEFAULT_RANGE
     step: str = Step.DAY.value
