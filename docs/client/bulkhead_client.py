@@ -969,7 +969,7 @@ class Bulkhead:
         self,
         file_id: str,
     ) -> File:
-        """Read what is known of an uploaded file. Needs the scope `file:read`."""
+        """Read the details of an uploaded file. Needs the scope `file:read`."""
         answer: File = self._send(
             "GET",
             f"/api/v1/files/{quote(file_id, safe='')}",

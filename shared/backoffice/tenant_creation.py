@@ -1,7 +1,7 @@
 """Create a tenant for a customer: the same set-up as a sign-up, with an owner who has not asked for it yet.
 
 The owner of an address that is not verified gets the mail that verifies it, and chooses a password then. Until then the
-tenant waits, as after a sign-up. Who has a verified account owns the tenant at once and gets the welcome mail.
+tenant waits, as after a sign-up. An owner with a verified account has the tenant at once and gets the welcome mail.
 """
 
 from dataclasses import dataclass

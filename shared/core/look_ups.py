@@ -113,7 +113,7 @@ class LookUps:
         self._give_back_slot(holder)
 
     def _give_back_slot(self, holder: str) -> None:
-        """Whoever waits and has room now gets it: those first whose holders have fewest, then who has waited longer."""
+        """Give free slots to those who wait: first to the holder with the fewest slots, then to the one who waits longest."""
         self._by_holder[holder] -= 1
         if self._by_holder[holder] <= 0:
             del self._by_holder[holder]

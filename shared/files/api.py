@@ -191,7 +191,7 @@ ENDPOINTS = [
         path="/files/{file_id}",
         handler=get_file,
         action=FILE_LIST,
-        summary="Read what is known of an uploaded file",
+        summary="Read the details of an uploaded file",
     ),
     Endpoint(
         method="DELETE",

@@ -51,7 +51,7 @@ class NewTenant(ApiOutput):
 
 class TenantCreation(ReasonInput):
     owner_email: Line = Field(
-        description="Who has no verified account with it gets a mail that verifies it",
+        description="A person without a verified account gets a mail that verifies it",
         examples=["ann@acme.example"],
     )
     owner_name: Line = Field(description="Of a new account", examples=["Ann"])

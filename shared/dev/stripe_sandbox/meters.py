@@ -188,7 +188,7 @@ def _record_event(account: Account, params: Object, requested_time: int | None) 
         "payload": payload,
         "timestamp": timestamp,
         "at": account.now(),
-        "received_at": now,  # by the clock of the customer
+        "received_at": now,  # on the customer's clock
     }
     if fault := _find_fault(account, active, payload, customer):
         log.warning("stripe sandbox: a meter event counts nothing", why=fault, identifier=identifier)
