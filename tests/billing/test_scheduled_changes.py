@@ -82,7 +82,7 @@ async def test_cheaper_plan_starts_with_the_next_period_and_costs_nothing_now(
     await shared_provider.return_from_provider(cast.gil)
     shown = await get_overview(cast.gil)
     assert (shown.scheduled_plan, await get_seat_limit(cast.gil)) == (None, 3)
-    assert list(seller.transactions.values())[-1].sum == quote.change.new_amount
+    assert seller.get_newest_bill(deal).sum == quote.change.new_amount
 
 
 @pytest.mark.parametrize(

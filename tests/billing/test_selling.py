@@ -306,7 +306,7 @@ async def prepare_void_of_first(
 ) -> tuple[cancellation.CancellationRequest, str, str]:
     """As if the last invoice of the first of two subscriptions weren't paid. `line_changes`: of its lines."""
     first, second = await subscribe_twice(seller, person)
-    bill = [bill for bill in seller.transactions.values() if bill.deal == first][-1]
+    bill = seller.get_newest_bill(first)
     bill.state, bill.rows = "owed", [replace(line, **line_changes) for line in bill.rows]
     await shared_provider.return_from_provider(person)
     async with person.ctx() as ctx:

@@ -55,7 +55,9 @@ def _answer(listener: socket.socket, context: ssl.SSLContext) -> None:
         with context.wrap_socket(connection, server_side=True) as stream:
             stream.recv(1)
             os.write(stream.fileno(), UNREADABLE_RECORD)
-            stream.recv(1)  # until the client leaves
+            # A socket closed with bytes unread resets the connection: the client might never read the record.
+            while stream.recv(65_536):
+                pass
     except OSError:
         pass  # the client has left
 

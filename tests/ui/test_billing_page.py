@@ -230,14 +230,14 @@ async def test_next_invoice_is_the_one_that_the_provider_charges(cast: Cast, sel
     assert [line.text for line in page.next_lines][-1] == "Balance of earlier invoices and credits"
     assert page.next_lines[-1].amount == "−$7.00"
     seller.advance(timedelta(days=21))
-    newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
+    newest = seller.get_newest_bill(deal)
     assert page.next_amount == money.format_amount(newest.sum - newest.from_wallet, "usd")
 
 
 async def test_nothing_more_is_charged_is_said_only_where_it_is_so(
     cast: Cast, seller: MemoryProvider
 ) -> None:
-    await subscribe_to_starter(seller, cast.gil)
+    deal = await subscribe_to_starter(seller, cast.gil)
     page = await open_billing_page(cast.gil)
     assert (page.remaining_text, page.void_note) == ("You won’t be charged again.", "")
     seller.advance(timedelta(days=10))
@@ -250,7 +250,7 @@ async def test_nothing_more_is_charged_is_said_only_where_it_is_so(
     assert page.remaining_text == f"{pending} for changes is charged when it ends."
     assert page.next_label == "Last invoice"
     seller.advance(timedelta(days=21))
-    newest = max(seller.transactions.values(), key=lambda transaction: transaction.at)
+    newest = seller.get_newest_bill(deal)
     assert money.format_amount(newest.sum, "usd") == pending
 
 
@@ -264,7 +264,7 @@ async def test_subscription_is_cancelled_without_an_answer(cast: Cast, seller: M
 
 async def test_draft_of_the_renewal_is_charged_after_cancelling(cast: Cast, seller: MemoryProvider) -> None:
     deal = await subscribe_to_starter(seller, cast.gil)
-    bill = seller.transactions[max(id_ for id_, bill in seller.transactions.items() if bill.deal == deal)]
+    bill = seller.get_newest_bill(deal)
     bill.state, bill.at = "draft", now() - timedelta(minutes=20)
     await shared_provider.return_from_provider(cast.gil)
     page = await open_billing_page(cast.gil)
@@ -347,7 +347,7 @@ async def open_overdue_page(cast: Cast, seller: MemoryProvider) -> tuple[Any, st
 
 async def test_invoice_is_overdue_only_after_an_attempt(cast: Cast, seller: MemoryProvider) -> None:
     page, deal = await open_overdue_page(cast, seller)
-    bill = [bill for bill in seller.transactions.values() if bill.deal == deal][-1]
+    bill = seller.get_newest_bill(deal)
     bill.tries = 0
     await shared_provider.return_from_provider(cast.gil)
     await send_event(page, "load")
