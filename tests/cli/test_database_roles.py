@@ -155,7 +155,7 @@ def test_group_role_that_an_older_installation_uses_keeps_login_and_password(
 def wait_for_sessions_to_end(connection: psycopg.Connection[Any], user: str) -> None:
     """A session that its client has closed ends a moment later."""
     deadline = time.monotonic() + 20
-    while connection.execute("select from pg_stat_activity where usename = %s", [user]).fetchone():
+    while connection.execute("select 1 from pg_stat_activity where usename = %s", [user]).fetchone():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
