@@ -41,6 +41,7 @@ class TenantHeader:
     setup_note: str = ""
     live_tenant_id: str = ""  # of a test tenant
     test_tenant_id: str = ""  # of a live tenant
+    deletion_at: str = ""  # while one is scheduled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ def tenant_header(tenant: TenantSummary) -> TenantHeader:
         or ("Finished" if not open_steps else labels.plural(open_steps, "step left", "steps left")),
         live_tenant_id=tenant.live_tenant_id,
         test_tenant_id=tenant.test_tenant_id,
+        deletion_at=tenant.deletion_at.isoformat() if tenant.deletion_at else "",
     )
 
 

@@ -15,6 +15,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "identity",
     "jobs",
     "metering",
+    "offboarding",
     "outbound_webhooks",
     "tenancy",
     "test_mode",

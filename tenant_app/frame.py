@@ -5,6 +5,7 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
+from shared.offboarding.actions import DELETION_READ
 from shared.ui import shell
 from shared.ui.admission import Admission
 from shared.ui.banners import banner, local_time, test_data_banner, test_mode_banner
@@ -50,6 +51,23 @@ def plan_notice(current: str) -> rx.Component:
     return rx.cond(notice.text != "", rx.cond(notice.tone == "accent", info_banner, warning_banner))
 
 
+def deletion_banner(current: str) -> rx.Component:
+    text = rx.fragment(
+        rx.el.b("This organisation will be deleted on ", local_time(Shell.deletion_at, "", "day"), "."),
+        " Until then, an owner can cancel it.",
+    )
+    settings_link = (
+        rx.fragment()
+        if current == "Settings"
+        else rx.cond(
+            is_visible(DELETION_READ), link("Open settings", page_href("settings"), class_name="btn")
+        )
+    )
+    return rx.cond(
+        Shell.deletion_at != "", banner(text, action=settings_link, tone="bad", glyph="calendar-x")
+    )
+
+
 def upsell_action() -> rx.Component:
     """The link beside what another plan would include."""
     return rx.cond(
@@ -80,6 +98,7 @@ def page(
                 link("Leave test mode", f"/t/{Shell.live_tenant}/home", class_name="btn"),
             ),
             test_mode_banner(Shell.test_mode),
+            deletion_banner(current),
             plan_notice(current),
         ),
         admission=Admission,

@@ -25,7 +25,9 @@ from shared.ui.tables import initials_of
 
 live = LiveUpdates("app")
 NO_NOTICE = plan_notice.PlanNotice("accent", "")
-FrameData = tuple[tenants.Branding, int, plan_notice.PlanNotice]  # what the frame reads besides the context
+FrameData = tuple[
+    tenants.FrameSettings, int, plan_notice.PlanNotice
+]  # what the frame reads besides the context
 
 
 class Shell(TenantState):
@@ -46,6 +48,7 @@ class Shell(TenantState):
     notice: plan_notice.PlanNotice = NO_NOTICE
     test_mode: bool = False  # of our Stripe account
     live_tenant: str = ""  # id, while a test tenant is open
+    deletion_at: str = ""  # of the organisation, while one is scheduled
     unread: str = ""
     organisations: list[OrganisationLink] = []
 
@@ -59,11 +62,12 @@ class Shell(TenantState):
 
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
         """`places`: None leaves the list of organisations as it is."""
-        branding, unread, self.notice = frame_data
+        frame, unread, self.notice = frame_data
+        self.deletion_at = frame.deletion_at.isoformat() if frame.deletion_at else ""
         self.test_mode, self.live_tenant = settings().shows_test_mode, ctx.live_tenant_id
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
-        self.logo_url = f"/t/{ctx.slug}/logo?v={branding.logo_digest[:12]}" if branding.logo_digest else ""
-        self.brand_css = theme.brand_css(branding.colour)
+        self.logo_url = f"/t/{ctx.slug}/logo?v={frame.logo_digest[:12]}" if frame.logo_digest else ""
+        self.brand_css = theme.brand_css(frame.colour)
         self.plan = ctx.rights.plan_name
         self.user, self.initials = ctx.actor.name, initials_of(ctx.actor.name)
         self.role = ctx.role_name
@@ -114,7 +118,7 @@ class PageState(TenantState):
 
 async def _read_frame(ctx: Ctx) -> FrameData:
     return (
-        await tenants.get_branding(ctx),
+        await tenants.get_frame_settings(ctx),
         await notifications.count_unread(ctx) if decide(ctx, actions.NOTIFICATION_READ).allowed else 0,
         await plan_notice.get_notice(ctx) or NO_NOTICE,
     )

@@ -108,6 +108,7 @@ SECURITY_DEFINER = {
     "delete_old_decision_records",  # of all tenants, by age; returns how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
     *(
+        "next_tenant_to_delete",
         "next_tenant_with_ended_files",
         "next_tenant_with_old_answers",
     ),  # the id of a tenant that has something to delete
@@ -366,7 +367,7 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     for table, policy in (("tenant", "claimed_slug"), ("tenant_host", "claimed_host")):
         assert policies[table][policy][:2] == ("SELECT", ["bulkhead_owner"])
         assert f"app.{policy}" in policies[table][policy][2]
-    cleaning_tables = ("export_job", "idempotency_key", "stored_file", "tenant")
+    cleaning_tables = ("export_job", "idempotency_key", "stored_file", "tenant", "tenant_deletion")
     for table in cleaning_tables:  # of the functions that find tenants with something to delete
         assert policies[table]["cleaning"][:2] == ("SELECT", ["bulkhead_owner"])
         assert "app.cleaning" in policies[table]["cleaning"][2], table

@@ -278,6 +278,9 @@ OP_SECURITY_READ = OperatorAction(
 OP_TENANT_CREATE = OperatorAction(
     "op:tenant:create", OperatorPermission.TENANT_CREATE, "create tenants", writes=True
 )
+OP_TENANT_DELETE = OperatorAction(
+    "op:tenant:delete", OperatorPermission.TENANT_DELETE, "delete tenants", writes=True
+)
 OP_TENANT_LIST = OperatorAction("op:tenant:list", OperatorPermission.TENANT_READ, "list tenants")
 OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "open a tenant")
 OP_TENANT_RESUME = OperatorAction(

@@ -126,6 +126,10 @@ class AuditAction(StrEnum):
     SUBSCRIPTION_REPRICED = "subscription.repriced"
     TENANT_BRANDED = "tenant.branded"
     TENANT_CREATED = "tenant.created"
+    TENANT_DELETED = "tenant.deleted"
+    TENANT_DELETION_CANCELED = "tenant.deletion_canceled"
+    TENANT_DELETION_HELD = "tenant.deletion_held"
+    TENANT_DELETION_SCHEDULED = "tenant.deletion_scheduled"
     TENANT_LOGO_CHANGED = "tenant.logo_changed"
     TENANT_LOGO_REMOVED = "tenant.logo_removed"
     TENANT_RENAMED = "tenant.renamed"
@@ -176,6 +180,8 @@ REASON_REQUIRED = frozenset(
         AuditAction.OVERRIDE_ENDED,
         AuditAction.OVERRIDE_SET,
         AuditAction.PROVISIONING_RESUMED,
+        AuditAction.TENANT_DELETED,
+        AuditAction.TENANT_DELETION_SCHEDULED,
         AuditAction.TENANT_RESTORED,
         AuditAction.TENANT_SUSPENDED,
     }

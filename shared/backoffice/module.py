@@ -34,6 +34,7 @@ MODULE = Module(
         OperatorPermission.RIGHTS_WRITE: ACCOUNTANTS,
         OperatorPermission.SECURITY_READ: SUPPORT,
         OperatorPermission.TENANT_CREATE: ENGINEERS_AND_BILLING,
+        OperatorPermission.TENANT_DELETE: (),
         OperatorPermission.TENANT_READ: SUPPORT,
         OperatorPermission.TENANT_RESUME: SUPPORT,
         OperatorPermission.TENANT_SUSPEND: ENGINEERS_AND_BILLING,
@@ -65,6 +66,7 @@ MODULE = Module(
         actions.OP_RIGHTS_WRITE,
         actions.OP_SECURITY_READ,
         actions.OP_TENANT_CREATE,
+        actions.OP_TENANT_DELETE,
         actions.OP_TENANT_LIST,
         actions.OP_TENANT_READ,
         actions.OP_TENANT_RESUME,
@@ -157,6 +159,7 @@ MODULE = Module(
             "trait.set",
         ),
         actions.OP_TENANT_CREATE.name: ("tenant.created",),
+        actions.OP_TENANT_DELETE.name: ("tenant.deletion_canceled", "tenant.deletion_scheduled"),
         actions.OP_TENANT_READ.name: ("operator.looked",),
         actions.OP_TENANT_RESUME.name: ("provisioning.resumed",),
         actions.OP_TENANT_SUSPEND.name: (

@@ -210,6 +210,7 @@ def _select_summaries(matched: SQLColumnExpression[str]) -> Select[Any]:
         matched,
         func.coalesce(col(Tenant.live_tenant_id), ""),
         func.coalesce(_test_tenant_id, ""),
+        col(Tenant.deletion_at),
     )
     return statement.select_from(Tenant).join(_membership_stats, true()).join(_step_counts, true())
 

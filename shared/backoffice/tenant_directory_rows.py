@@ -32,6 +32,7 @@ class TenantSummary:
     matched_member: str
     live_tenant_id: str
     test_tenant_id: str
+    deletion_at: datetime | None  # while one is scheduled
 
 
 @dataclass(frozen=True, slots=True)

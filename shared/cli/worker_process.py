@@ -16,6 +16,7 @@ from shared.core.config import settings
 from shared.files import retention, storage_registry
 from shared.jobs import worker
 from shared.metering import rollups
+from shared.offboarding import tasks as offboarding_tasks
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
 
@@ -46,6 +47,7 @@ async def _run_tasks() -> None:
         answer_retention.run(),
         retention.run(),
         rollups.run(),
+        offboarding_tasks.run_deletions(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

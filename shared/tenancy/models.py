@@ -67,6 +67,7 @@ class Tenant(Versioned, table=True):
     mode: TenantMode = Field(default=TenantMode.LIVE, sa_type=text_enum(TenantMode))
     live_tenant_id: str | None = None  # of a test tenant: whose members and plan it has
     live_tenant_mode: str | None = None  # "live" of a test tenant, for the foreign key
+    deletion_at: datetime | None = Field(default=None, sa_type=timestamptz())  # while one is scheduled
 
 
 class FormerSlug(TenantRow, table=True):

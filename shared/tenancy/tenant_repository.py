@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, func, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -108,6 +108,27 @@ async def get_created_at(ctx: Ctx) -> datetime:
 
 async def get_settings(ctx: Ctx) -> TenantSettings | None:
     return await ctx.session.get(TenantSettings, (ctx.tenant_id, "settings"))
+
+
+async def get_frame_settings(ctx: Ctx) -> tuple[str, str, datetime | None]:
+    """Colour, digest of the logo and the time of the deletion."""
+    statement = (
+        select(
+            func.coalesce(col(TenantSettings.colour), ""),
+            func.coalesce(col(TenantSettings.logo_digest), ""),
+            col(Tenant.deletion_at),
+        )
+        .select_from(Tenant)
+        .outerjoin(TenantSettings, col(TenantSettings.tenant_id) == col(Tenant.id))
+        .where(Tenant.id == ctx.tenant_id)
+    )
+    colour, logo_digest, deletion_at = (await ctx.session.exec(statement)).one()
+    return colour, logo_digest, deletion_at
+
+
+async def get_deletion_at(ctx: Ctx) -> datetime | None:
+    statement = select(Tenant.deletion_at).where(Tenant.id == ctx.tenant_id)
+    return (await ctx.session.exec(statement)).one()
 
 
 async def get_logo_digest(ctx: Ctx) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log
@@ -19,11 +19,12 @@ COLOUR_PATTERN = re.compile(r"#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
-class Branding:
-    """Branding in the frame of every page; empty strings mean the default."""
+class FrameSettings:
+    """What the frame of every page shows of the tenant; empty strings mean the default."""
 
     colour: str = ""
     logo_digest: str = ""
+    deletion_at: datetime | None = None  # while one is scheduled
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,9 @@ class TenantSettingsView:
     branding_version: int  # of colour and logo
 
 
-async def get_branding(ctx: Ctx) -> Branding:
+async def get_frame_settings(ctx: Ctx) -> FrameSettings:
     policy.require(ctx, actions.HOME_READ)
-    settings = await tenant_repository.get_settings(ctx)
-    return Branding(settings.colour, settings.logo_digest) if settings else Branding()
+    return FrameSettings(*await tenant_repository.get_frame_settings(ctx))
 
 
 async def get_settings(ctx: Ctx) -> TenantSettingsView:
@@ -145,6 +145,17 @@ async def finish_onboarding(ctx: Ctx) -> None:
 async def lock(ctx: Ctx) -> Tenant:
     """Lock the tenant's row until the transaction ends, to serialise changes that read several rows."""
     return await tenant_repository.lock_tenant(ctx)
+
+
+async def require_not_ending(ctx: Ctx) -> None:
+    """For what can be bought. Raises Conflict while a deletion is scheduled."""
+    deletion_at = await tenant_repository.get_deletion_at(ctx)
+    if deletion_at is not None:
+        raise Conflict(
+            f"{ctx.tenant_name} will be deleted on {deletion_at:%-d %B %Y}.",
+            "Cancel the deletion in Settings first.",
+            reason="deletion_scheduled",
+        )
 
 
 async def publish_change(ctx: Ctx) -> None:

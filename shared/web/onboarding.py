@@ -128,7 +128,7 @@ async def save_branding(request: Request) -> Response:
         async with _enter_tenant(request, slug) as ctx:
             colour = typed.get("colour", "")
             chosen_colour, version = "" if colour == DEFAULT_COLOUR else colour, _read_version(typed)
-            if chosen_colour != (await tenants.get_branding(ctx)).colour:
+            if chosen_colour != (await tenants.get_frame_settings(ctx)).colour:
                 await tenants.set_colour(ctx, chosen_colour, version=version)
                 version = None  # this transaction has read it
             if drawn is not None:

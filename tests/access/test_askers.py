@@ -49,6 +49,7 @@ JOBS_WITHOUT_ACTION = {
     "tenancy.send_invitation": "an invitation ends with the right of whoever gave it, so the job finds it revoked",
     "tenancy.send_welcome": MAIL,
     "tenancy.verify_audit_log": BY_MEMBER,
+    "tenant.send_deletion_notice": MAIL,
     "webhook.send_pause_notice": MAIL,
 }
 ENDPOINTS_WITHOUT_ACTION = {

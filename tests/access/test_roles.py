@@ -59,7 +59,13 @@ BILLING |= PROVISIONING
 EXPECTED_OPERATORS = {
     "owner": ENGINEER
     | BILLING
-    | {"op:account:write", "op:billing:adjust_any", "op:operator:manage", "op:key:rotate"},
+    | {
+        "op:account:write",
+        "op:billing:adjust_any",
+        "op:operator:manage",
+        "op:key:rotate",
+        "op:tenant:delete",
+    },
     "engineer": ENGINEER,
     "billing": BILLING,
     "support": SUPPORT,

@@ -46,6 +46,7 @@ from shared.metering.models import WindowSize
 from shared.metering.rollup_repository import ChangedWindow, WindowKey
 from shared.metering.rollups import get_month
 from shared.metering.usage_reports import Step, UsageQuery
+from shared.offboarding.models import TenantDeletion
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
@@ -401,6 +402,10 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "endpoint_ids": lambda world, tenant: world.claims("endpoint_id", tenant),
     "delivery_ids": lambda world, tenant: world.claims("delivery_id", tenant),
     "descending": lambda *_: False,
+    "by_operator": lambda *_: False,
+    "deletion": lambda world, tenant: _deletion(world, tenant),
+    "delete_at": lambda *_: now() + timedelta(days=30),
+    "grace_days": lambda *_: 30,
     "description": lambda *_: "Another description",
     "endpoint": lambda world, tenant: _endpoint(world, tenant),
     "event_types": lambda *_: ["member.removed"],
@@ -572,6 +577,11 @@ def _changed_window(world: World, tenant: str) -> ChangedWindow:
 def _endpoint(world: World, tenant: str) -> WebhookEndpoint:
     """As it is stored, in no session."""
     return WebhookEndpoint.model_construct(**world.rows("webhook_endpoint", "tenant_id", tenant)[0])
+
+
+def _deletion(world: World, tenant: str) -> TenantDeletion:
+    """As it is stored, in no session."""
+    return TenantDeletion.model_construct(**world.rows("tenant_deletion", "tenant_id", tenant)[0])
 
 
 def _notification(world: World, tenant: str) -> Notification:

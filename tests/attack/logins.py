@@ -87,6 +87,7 @@ HARMLESS = {
     "seal_audit_log": "seals what is written, and says how much",
     "seal_audit_logs": "seals what is written, and says whether there was something",
     "next_tenant_with_old_events": "gives an id alone",
+    "next_tenant_to_delete": "tells the id of a tenant, and no row of it",
     "next_tenant_with_ended_files": "tells the id of a tenant, and no row of it",
     "next_tenant_with_old_answers": "tells the id of a tenant, and no row of it",
     "record_bugs": "adds reports, and reads nothing",

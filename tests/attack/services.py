@@ -36,6 +36,7 @@ HOLDINGS = (
     *("set_billing_status", "set_flag_override", "set_trait"),
 )
 ASKED_BEFORE = {
+    "billing.subscriptions.subscriptions.list_charged_subscriptions": "by offboarding.deletions",
     "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
     "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.count_events": "by tenancy.exports",
@@ -166,6 +167,13 @@ ASKED_BEFORE = {
     "entitlements.subscription_grants.apply_subscription": "by billing.sync.apply_state",
     "entitlements.subscription_grants.get_granted_status": "by billing.sync.apply_state",
     "entitlements.assignments.get_history": "by backoffice.explanations",
+    "offboarding.deletion_notices.build_mail": "a job",
+    "offboarding.deletion_notices.notify_owners": "by offboarding.deletions",
+    "offboarding.deletions.add": "by offboarding.deletions and backoffice.tenant_deletions",
+    "offboarding.deletions.end": "by offboarding.deletions and backoffice.tenant_deletions",
+    "offboarding.deletions.finish": "a job",
+    "offboarding.deletions.require_scheduled": "by offboarding.deletions and backoffice.tenant_deletions",
+    "tenancy.tenants.require_not_ending": "by verbs of billing that buy something",
     "tenancy.onboarding_checklist.add_items": "a step of setting up",
     "tenancy.onboarding_checklist.complete_automatically": "by the service whose work the item is about",
     "backoffice.sign_in_failures.record_failure": "by web.sign_in_records, for an account nobody has signed in to",

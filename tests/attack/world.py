@@ -346,6 +346,7 @@ async def build() -> World:
     states[hooli.id] = "active"
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
+        _kept_after_all(tenant_id)
     await _verified(((ann, acme.slug, acme.id), (gil, globex.slug, globex.id)))
     for owner, tenant in ((ann, acme), (gil, globex)):
         await _export(owner.cookie, tenant.slug)
@@ -488,6 +489,16 @@ async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
             async with entry.enter_operator(cookie) as octx:
                 await act(octx, tenant_id, state_reason(octx, "Ticket 4470", tenant_id=tenant_id))
         superuser.execute("update tenant set state = 'active' where id = %s", [tenant_id])
+
+
+def _kept_after_all(tenant_id: str) -> None:
+    """A deletion that was cancelled. Its subscription would refuse a real one."""
+    with World.superuser() as superuser:
+        superuser.execute(
+            "insert into tenant_deletion (tenant_id, id, reason, requested_by, by_operator, delete_at, canceled_at)"
+            " values (%s, %s, 'A reason', 'Olga', true, now() + interval '30 days', now())",
+            [tenant_id, new_id("tdl")],
+        )
 
 
 async def _verified(owners: Sequence[tuple[factories.SignedInUser, str, str]]) -> None:

@@ -455,7 +455,7 @@ async def suspend(cast: Cast, message: str) -> None:
 async def refusal_for(person: Person) -> Refused:
     with pytest.raises(Refused) as refusal:
         async with person.ctx() as ctx:
-            await tenants.get_branding(ctx)
+            await tenants.get_frame_settings(ctx)
     return refusal.value
 
 
@@ -489,7 +489,7 @@ async def test_restoring_ends_the_message_and_a_later_suspension_has_its_own(cas
         reason = state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
         await tenant_directory.restore_tenant(octx, cast.acme, reason)
     async with cast.ann.ctx() as ctx:
-        await tenants.get_branding(ctx)
+        await tenants.get_frame_settings(ctx)
         assert ctx.rights.suspension_message == ""
     await suspend(cast, "")
     assert (await refusal_for(cast.max)).detail == "This organisation is suspended."

@@ -28,6 +28,7 @@ VALUES = {
     "operator_notice": ("name", "title", "body"),
     "password_changed": ("name",),
     "reset": ("name",),
+    "tenant_deletion": ("body", "name", "tenant", "title"),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
     "webhook_paused": ("cause", "name", "tenant", "url"),

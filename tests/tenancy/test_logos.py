@@ -151,7 +151,7 @@ async def test_saving_and_removing_a_logo_are_audited(cast: Cast) -> None:
         assert actions[:2] == ["tenant.logo_removed", "tenant.logo_changed"]
         assert actions[2] != "tenant.logo_removed"
         assert await logos.get(ctx) is None
-        assert (await tenants.get_branding(ctx)).logo_digest == ""
+        assert (await tenants.get_frame_settings(ctx)).logo_digest == ""
 
 
 async def test_uploads_are_rate_limited(cast: Cast) -> None:

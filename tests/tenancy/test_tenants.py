@@ -213,9 +213,9 @@ async def test_colour_change_is_audited_and_completes_the_checklist_item(cast: C
             {"colour": "#aa0033"},
         )
     async with cast.max.ctx() as ctx:
-        assert (await tenants.get_branding(ctx)).colour == "#aa0033"
+        assert (await tenants.get_frame_settings(ctx)).colour == "#aa0033"
     async with cast.gil.ctx() as ctx:
-        assert (await tenants.get_branding(ctx)).colour == ""
+        assert (await tenants.get_frame_settings(ctx)).colour == ""
 
 
 @pytest.mark.parametrize("colour", ["red", "#fff", "#gggggg", "#12345\x00", "#" + "1" * 10_000, "#١٢٣٤٥٦"])

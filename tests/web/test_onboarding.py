@@ -47,4 +47,4 @@ async def test_stale_colour_is_refused_once_and_shows_both(cast: Cast) -> None:
     assert refused.status_code == 409
     assert "now #112233, yours #445566" in refused.text
     async with cast.ann.ctx() as ctx:
-        assert (await tenants.get_branding(ctx)).colour == "#112233"
+        assert (await tenants.get_frame_settings(ctx)).colour == "#112233"

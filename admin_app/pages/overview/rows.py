@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from admin_app import labels
+from shared.backoffice.tenant_deletions import ListedDeletion
 from shared.backoffice.tenant_directory_rows import UnfinishedProvisioning
 from shared.tenancy import provisioning
 from shared.tenancy.models import StepState
@@ -59,6 +60,16 @@ def attempt_row(event: Any) -> AttemptRow:
         count=f"{event.count:,}",
         at=event.at.isoformat(),
     )
+
+
+def deletion_row(listed: ListedDeletion) -> tuple[str, str, str]:
+    """Tenant, its address, what comes next."""
+    next_step = f"on {listed.deletion.delete_at:%-d %B %Y}"
+    if listed.is_deleted:
+        next_step = "deleted, its data waits for erasure"
+    elif listed.deletion.is_held:
+        next_step = "delayed, because a subscription is still charged"
+    return listed.tenant_name, f"/tenants/{listed.tenant_id}", next_step
 
 
 def counter_row(kind: str, count: int) -> tuple[str, str, str, bool]:

@@ -8,11 +8,12 @@ from admin_app.pages.overview.rows import (
     UnfinishedStepRow,
     attempt_row,
     counter_row,
+    deletion_row,
     unfinished_step_row,
 )
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.backoffice import tenant_directory
+from shared.backoffice import tenant_deletions, tenant_directory
 from shared.identity import factor_resets
 from shared.tenancy.models import TenantState
 from shared.ui.authorize import needs
@@ -34,6 +35,7 @@ class OverviewState(PageState):
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
     unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
     cancellations: list[tuple[str, str]] = []  # why, how many
+    deletions: list[tuple[str, str, str]] = []  # tenant, its address, what comes next
     unfinished: list[UnfinishedStepRow] = []
     counters: list[tuple[str, str, str, bool]] = []  # title, count, explanation, more than 0
     attempts: list[AttemptRow] = []
@@ -46,6 +48,8 @@ class OverviewState(PageState):
         ) as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
+            deletions = await tenant_deletions.list_unfinished(octx)
+        self.deletions = [deletion_row(deletion) for deletion in deletions]
         self._show(platform, security)
 
     def _show(

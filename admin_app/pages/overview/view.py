@@ -89,6 +89,16 @@ def unbilled_usage_banner() -> rx.Component:
     )
 
 
+def deletions_panel() -> rx.Component:
+    """Shown only while there are some."""
+
+    def line(deletion: Any) -> rx.Component:
+        return rx.el.li(link(deletion[0], deletion[1]), ": ", deletion[2])
+
+    content = rx.el.ul(rx.foreach(OverviewState.deletions, line), data_testid="deletions")
+    return rx.cond(has_items(OverviewState.deletions), panel(content, title="Deletions", body=True))
+
+
 def cancellations_panel() -> rx.Component:
     """Shown only where customers said why they cancelled."""
 
@@ -189,6 +199,7 @@ def overview_page() -> rx.Component:
         paying_twice_banner(),
         unbilled_usage_banner(),
         unfinished_panel(),
+        deletions_panel(),
         cancellations_panel(),
         security_panels(),
         current="Overview",

@@ -6,6 +6,7 @@ import reflex as rx
 
 from admin_app.pages.tenant.state import TenantPageState
 from shared.backoffice.tenant_directory import MAX_MESSAGE_LENGTH
+from shared.offboarding.deletions import GRACE_DAYS, MAX_GRACE_DAYS, MIN_GRACE_DAYS
 from shared.ui.controls import dialog_field, text_input
 from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 
@@ -63,4 +64,38 @@ def tenant_dialogs() -> rx.Component:
         confirm="Retry",
         submit=TenantPageState.resume_provisioning,
     )
-    return rx.fragment(suspend, restore, resume)
+    return rx.fragment(suspend, restore, resume, _delete_dialog(name), _keep_dialog(name))
+
+
+def _delete_dialog(name: Any) -> rx.Component:
+    days = text_input(
+        "grace_days",
+        type="number",
+        required=True,
+        default_value=str(GRACE_DAYS),
+        min=MIN_GRACE_DAYS,
+        max=MAX_GRACE_DAYS,
+    )
+    return tenant_dialog(
+        "delete",
+        f"Delete {name}",
+        "Everything works until the grace period is over. Then all members lose access, and its data is erased. Its owners get"
+        " an email and read the reason.",
+        dialog_field("Grace period in days", days, id="grace_days"),
+        reason_field("delete"),
+        confirm_field("delete", name),
+        confirm="Schedule deletion",
+        submit=TenantPageState.delete_tenant,
+        kind="danger-fill",
+    )
+
+
+def _keep_dialog(name: Any) -> rx.Component:
+    return tenant_dialog(
+        "keep",
+        "Cancel the deletion",
+        f"{name} stays as it is.",
+        reason_field("keep"),
+        confirm="Cancel deletion",
+        submit=TenantPageState.keep_tenant,
+    )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import reflex as rx
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 from reflex.event import EventSpec
 
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
@@ -15,8 +15,9 @@ from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjec
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import tenant_directory
+from shared.backoffice import tenant_deletions, tenant_directory
 from shared.core.ids import is_id
+from shared.offboarding.deletions import MAX_GRACE_DAYS, MIN_GRACE_DAYS
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
 from shared.ui.dialogs import ConfirmReasonForm, ReasonForm
@@ -37,9 +38,13 @@ class SuspensionForm(ConfirmReasonForm):
     message: Annotated[str, StringConstraints(min_length=1, max_length=tenant_directory.MAX_MESSAGE_LENGTH)]
 
 
+class DeletionForm(ConfirmReasonForm):
+    grace_days: Annotated[int, Field(ge=MIN_GRACE_DAYS, le=MAX_GRACE_DAYS)]
+
+
 class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
-    dialogs: ClassVar[Sequence[str]] = ("suspend", "restore", "resume")
+    dialogs: ClassVar[Sequence[str]] = ("suspend", "restore", "resume", "delete", "keep")
     loaded: bool = False
     tab: str = "overview"
     _last_address: str = ""  # the address when it was last read
@@ -145,6 +150,32 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
             )
         return await self._finish(
             f"Restored {self.header.name}.", "Members can sign in again with their previous roles."
+        )
+
+    @rx.event
+    @needs(actions.OP_TENANT_DELETE)
+    async def delete_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
+        form = DeletionForm.read(payload)
+        form.check(self.header.name)
+        async with self._change_page() as octx:
+            await tenant_deletions.schedule(
+                octx,
+                self._tenant_id(),
+                self._state_reason(octx, form.reason),
+                grace_days=form.grace_days,
+            )
+        return await self._finish(
+            f"Scheduled the deletion of {self.header.name}.", "Its owners get an email with the day."
+        )
+
+    @rx.event
+    @needs(actions.OP_TENANT_DELETE)
+    async def keep_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
+        form = ReasonForm.read(payload)
+        async with self._change_page() as octx:
+            await tenant_deletions.cancel(octx, self._tenant_id(), self._state_reason(octx, form.reason))
+        return await self._finish(
+            f"Cancelled the deletion of {self.header.name}.", "Its owners get an email."
         )
 
     @rx.event

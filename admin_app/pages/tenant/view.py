@@ -7,9 +7,9 @@ from typing import Any
 
 import reflex as rx
 
-from admin_app import labels
 from admin_app.frame import page
 from admin_app.pages.tenant.banners import tenant_banners
+from admin_app.pages.tenant.buttons import delete_button, suspend_or_restore_button
 from admin_app.pages.tenant.dialogs import tenant_dialogs
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.rows import TenantMemberRow
@@ -21,7 +21,6 @@ from admin_app.shell import guard_control
 from admin_app.tenant_header import ProvisioningStepRow
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
-from shared.tenancy.models import TenantState
 from shared.ui.audit_list import event_list
 from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
 from shared.ui.controls import button, icon_button
@@ -209,27 +208,6 @@ def usage_tab() -> rx.Component:
     )
 
 
-def suspend_or_restore_button() -> rx.Component:
-    suspend = button(
-        "Suspend",
-        kind="danger",
-        glyph="ban",
-        **dialog_opener(TenantPageState, "suspend"),
-        data_testid="suspend",
-    )
-    restore = button(
-        "Restore",
-        kind="primary",
-        glyph="undo-2",
-        **dialog_opener(TenantPageState, "restore"),
-        data_testid="restore",
-    )
-    control = rx.cond(TenantPageState.header.suspended, restore, suspend)
-    is_deleted = TenantPageState.header.state == labels.TENANT_STATE_LABELS[TenantState.DELETED]
-    shown = guard_control(actions.OP_TENANT_SUSPEND, control, "Suspend", glyph="ban")
-    return rx.cond(TenantPageState.loaded & ~is_deleted, shown)
-
-
 def tenant_page_header() -> rx.Component:
     header = TenantPageState.header
     crumbs = rx.el.nav(
@@ -258,7 +236,7 @@ def tenant_page_header() -> rx.Component:
         breadcrumbs=crumbs,
         badges=state,
         description=description,
-        actions=[suspend_or_restore_button()],
+        actions=[suspend_or_restore_button(), delete_button()],
     )
 
 

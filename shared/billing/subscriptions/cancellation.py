@@ -145,6 +145,7 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
     policy.require(ctx, actions.BILLING_CHANGE)
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
+    await tenants.require_not_ending(ctx)
     subscription = _require_subscriptions(await subscriptions.read_records(ctx))[0]
     if subscription.snapshot.status == PAUSED:
         raise Conflict(

@@ -69,6 +69,7 @@ async def prepare(
     _, catalogue = await assignments.get_snapshot(ctx)
     offer = get_offer_on_sale(ctx, catalogue, version_id)
     await tenants.lock(ctx)
+    await tenants.require_not_ending(ctx)
     if await subscriptions.get_plan_subscription(ctx) is not None:
         raise Conflict("You already have a subscription.", "Change its plan instead.")
     if await subscriptions.get_incomplete_subscription(ctx) is not None:

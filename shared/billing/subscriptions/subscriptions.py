@@ -213,6 +213,17 @@ async def list_records(ctx: Ctx) -> Sequence[BillingSubscription]:
     return await repository.list_subscriptions(ctx)
 
 
+async def list_charged_subscriptions(ctx: Ctx) -> list[Subscription]:
+    """Of every product and status that can still lead to a charge."""
+    return [
+        subscription
+        for row in await repository.list_subscriptions(ctx)
+        if row.absent_at is None
+        and (subscription := provider_records.to_subscription(row)).status
+        not in access_schedule.ENDED_STATUSES
+    ]
+
+
 async def get_incomplete_subscription(ctx: Ctx) -> Subscription | None:
     """The subscription whose first payment is open; None without one."""
     return find_incomplete_subscription(await repository.list_subscriptions(ctx))

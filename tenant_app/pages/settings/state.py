@@ -11,13 +11,15 @@ from reflex.event import EventSpec
 from shared.access import actions
 from shared.access.actions import Action
 from shared.core.context import Ctx
+from shared.offboarding import deletions
+from shared.offboarding.actions import DELETION_WRITE
 from shared.tenancy import logos, tenants
 from shared.test_mode import test_tenants
 from shared.test_mode.actions import TEST_DATA_DELETE, TEST_MODE_TURN_ON
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.dialogs import ConfirmForm
+from shared.ui.dialogs import ConfirmForm, ConfirmReasonForm
 from shared.ui.forms import VersionedForm, parse_line
 from tenant_app.shell import PageState
 
@@ -39,7 +41,7 @@ class ColourForm(VersionedForm):
 class SettingsState(DialogState, PageState):
     reads: ClassVar[Action] = actions.SETTINGS_READ
     opens_dialogs: ClassVar[Action] = actions.SETTINGS_WRITE
-    dialogs: ClassVar[Sequence[str]] = ("slug", "delete_test_data")
+    dialogs: ClassVar[Sequence[str]] = ("slug", "delete_test_data", "delete_organisation")
     loaded: bool = False
     version: int = 1  # of name and slug, as the forms show them
     branding_version: int = 1  # of colour and logo, as the forms show them
@@ -47,6 +49,10 @@ class SettingsState(DialogState, PageState):
     name_draft: str = ""  # the field's value, saved or not
     slug: str = ""
     test_slug: str = ""  # of the test tenant; "" while test mode is off
+    deletion_at: str = ""  # while the deletion of the organisation is scheduled
+    deletion_requester: str = ""
+    deletion_reason: str = ""
+    is_deletion_held: bool = False  # a subscription is still charged
     colour: str = ""
     colour_draft: str = ""  # the field's value, saved or not
     contrast_text: str = ""
@@ -58,6 +64,8 @@ class SettingsState(DialogState, PageState):
     async def load(self) -> None:
         async with self._open_page(SettingsState.load, "settings") as ctx:
             settings_view, self.test_slug = await tenants.get_settings(ctx), await _read_test_slug(ctx)
+            deletion = await _read_deletion(ctx)
+        self._show_deletion(deletion)
         if not self.is_hydrated:  # the reader opened or reloaded the page
             self.loaded = False
             await self._clear_field_errors()
@@ -78,6 +86,12 @@ class SettingsState(DialogState, PageState):
             self._preview_colour(settings_view.colour)
             self.colour = settings_view.colour
         self.loaded = True
+
+    def _show_deletion(self, deletion: deletions.DeletionView | None) -> None:
+        self.deletion_at = deletion.delete_at.isoformat() if deletion else ""
+        self.deletion_requester = deletion.requested_by if deletion else ""
+        self.deletion_reason = deletion.reason if deletion else ""
+        self.is_deletion_held = deletion is not None and deletion.is_held
 
     def _preview_colour(self, colour: str) -> None:
         self.colour_draft = colour
@@ -161,6 +175,28 @@ class SettingsState(DialogState, PageState):
             await test_tenants.delete_data(ctx)
         self._close_dialog()
         return rx.toast.success("Deleted the test data.", description="API keys and the audit log are kept.")
+
+    @rx.event
+    @needs(DELETION_WRITE)
+    async def delete_organisation(self, payload: dict[str, Any]) -> EventSpec:
+        form = ConfirmReasonForm.read(payload)
+        async with self._ctx() as ctx:
+            deletion = await deletions.schedule(ctx, form.reason, form.confirm)
+        self._show_deletion(deletion)
+        self._close_dialog()
+        return rx.toast.success("Scheduled the deletion.", description="Every owner gets an email.")
+
+    @rx.event
+    @needs(DELETION_WRITE)
+    async def cancel_deletion(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            await deletions.cancel(ctx)
+        self._show_deletion(None)
+        return rx.toast.success("Cancelled the deletion.", description="Everything stays as it is.")
+
+
+async def _read_deletion(ctx: Ctx) -> deletions.DeletionView | None:
+    return None if ctx.is_test else await deletions.get(ctx)
 
 
 async def _read_test_slug(ctx: Ctx) -> str:

@@ -15,6 +15,7 @@ from shared.ui.panels import panel, small
 from shared.ui.shell import page_header
 from shared.ui.tables import avatar
 from tenant_app.frame import page
+from tenant_app.pages.settings.deletion import deletion_dialog, deletion_panel
 from tenant_app.pages.settings.state import MAX_NAME_LENGTH, SettingsState
 from tenant_app.pages.settings.test_mode import test_data_dialog, test_mode_panel
 from tenant_app.shell import Shell, guard_control, is_allowed
@@ -192,8 +193,10 @@ def settings_page() -> rx.Component:
         rx.el.div(name_panel(), address_panel(), class_name="split", data_even="true"),
         rx.el.div(colour_panel(), logo_panel(), class_name="split", data_even="true"),
         test_mode_panel(),
+        deletion_panel(),
         slug_dialog(),
         test_data_dialog(),
+        deletion_dialog(),
         current="Settings",
         load=SettingsState.load,
     )

@@ -238,6 +238,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(audit_log, "record", lambda *_, **__: None)
     patch.setattr(rate_limits, "enforce_rate_limit", do_nothing)
     patch.setattr(tenants, "lock", do_nothing)
+    patch.setattr(tenants, "require_not_ending", do_nothing)
     patch.setattr(db, "transaction", transaction)
     patch.setattr(entry, "enter_billing_sync", enter_billing_sync)
     patch.setattr(billing_contacts, "get_owner_email", get_empty_text)

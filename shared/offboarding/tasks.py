@@ -1,0 +1,41 @@
+"""Jobs of offboarding, and what runs beside the queue."""
+
+from collections.abc import Awaitable, Callable
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.core import request_ids
+from shared.jobs import mail, worker
+from shared.jobs.worker import ExternalJob
+from shared.offboarding import deletion_notices, deletion_repository, deletions
+from shared.tenancy import cleaning, entry
+
+DELETE_TASK = "tenant.delete_due"
+INTERVAL_S = 60.0
+
+
+@worker.mail_job
+async def send_deletion_notice(job: ExternalJob, *, notification_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, deletion_notices.MAIL_TASK, job.request_id) as ctx:
+        email = await deletion_notices.build_mail(ctx, notification_id)
+    if email is not None:
+        await mail.send(email)
+
+
+async def run_deletions() -> None:
+    """Delete the tenants whose grace period is over, until cancelled."""
+    await cleaning.run_rounds(find_next, delete_due, interval_s=INTERVAL_S)
+
+
+async def find_next(session: AsyncSession, former_tenant_id: str) -> str:
+    return await deletion_repository.find_next_due_tenant(session, former_tenant_id)
+
+
+async def delete_due(tenant_id: str) -> bool:
+    """False: nothing of it is left for the same round."""
+    async with entry.enter_cleaning(tenant_id, DELETE_TASK, request_ids.current()) as ctx:
+        await deletions.finish(ctx)
+    return False
+
+
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {deletion_notices.MAIL_TASK: send_deletion_notice}
