@@ -69,7 +69,7 @@ def tenant_row(tenant: TenantSummary) -> TenantRow:
         owner=tenant.owner or "No owner",
         members=f"{tenant.members:,}",
         created_at=tenant.created_at.isoformat(),
-        match_text=tenant.matched_member,
+        match_text=tenant.matched_by,
     )
 
 
@@ -168,7 +168,7 @@ def tenant_line(tenant: TenantRow) -> rx.Component:
 
 def toolbar() -> rx.Component:
     search_field = search_input(
-        "Search by tenant, exact email or ID",
+        "Search by tenant, exact email, invoice or ID",
         default_value=TenantsState.query,
         on_change=TenantsState.search_tenants.debounce(200),
         max_length=200,
@@ -184,7 +184,7 @@ def tenants_panel() -> rx.Component:
         (TenantsState.query != "") | (TenantsState.state != ""),
         empty_state(
             "No tenant matches",
-            "Search by tenant name, URL or ID, or by a member's full email address.",
+            "Search by name, URL or ID, a member’s full email address, an invoice, a customer ID, a request or the start of an API key.",
             glyph="search-x",
         ),
         empty_state("No tenants yet", "Tenants appear after sign-up.", glyph="building-2"),

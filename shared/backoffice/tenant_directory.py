@@ -119,11 +119,14 @@ async def search_tenants(
 ) -> Page[TenantSummary]:
     """Finds tenants by name, slug or id, or by the full email address of a current or former member.
 
+    Also by the id of a customer, subscription or invoice at the provider, the number of an invoice, a request, a decision,
+    and the beginning of an API key.
+
     The list needs no reason, so it shows no person but the owner. A match by email address is recorded in the operator
     audit log with the address. Raises Invalid for a state or column that doesn't exist.
     """
     policy.require_operator(octx, actions.OP_TENANT_LIST)
-    search_text = " ".join(clean_search_text(query).split()).lower()
+    search_text = " ".join(clean_search_text(query).split())
     if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
         raise Invalid("This list can't be sorted or filtered like that.", "Reload the page.")
     limit = clamp_limit(limit)
@@ -138,8 +141,8 @@ async def search_tenants(
             limit=limit + 1,
         )
     page = map_page(build_page(summaries, limit=limit, cursor_of=lambda row: row[1]), lambda row: row[0])
-    if any(tenant.matched_member for tenant in page.rows):
-        await entry.record_cross_tenant_read(octx, PERSON_SEARCH_REASON, query=search_text)
+    if repository.is_email_address(search_text) and any(tenant.matched_by for tenant in page.rows):
+        await entry.record_cross_tenant_read(octx, PERSON_SEARCH_REASON, query=search_text.lower())
     return page
 
 

@@ -32,6 +32,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access.roles import OWNER
 from shared.audit.event_types import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
+from shared.backoffice import tenant_references_repository
 from shared.backoffice.tenant_directory_rows import (
     PayingTwice,
     TenantMember,
@@ -145,24 +146,34 @@ SORT_COLUMNS: dict[str, SQLColumnExpression[Any]] = {
 }
 
 
+def is_email_address(search_text: str) -> bool:
+    return EMAIL_SHAPE.fullmatch(search_text) is not None
+
+
 async def _match_tenants(
     session: AsyncSession, search_text: str
 ) -> tuple[ColumnElement[bool], SQLColumnExpression[str]]:
-    """A tenant with this id, with this text in its name or slug, or with a member of this email address.
+    """A tenant with this id, reference or text in its name or slug, or with a member of this email address.
 
-    And the member, "" where none is sought. People are found by their full email address only, not by a part of it or
+    And the member or reference by which it was found, "" for other matches. People are found by their full email address only, not by a part of it or
     by their name. Former members count.
     """
-    if ids.is_id("ten", search_text):
-        return col(Tenant.id) == search_text, literal("")
-    if EMAIL_SHAPE.fullmatch(search_text):
+    if ids.is_id("ten", search_text.lower()):
+        return col(Tenant.id) == search_text.lower(), literal("")
+    if is_email_address(search_text):
         # Looked up before: in one statement the planner reads every tenant to find a few.
-        tenant_ids = await _list_ids_by_email(session, search_text)
+        tenant_ids = await _list_ids_by_email(session, search_text.lower())
         if tenant_ids:
-            return col(Tenant.id).in_(tenant_ids), _find_matched_member(search_text)
+            return col(Tenant.id).in_(tenant_ids), _find_matched_member(search_text.lower())
     contains = or_(
-        func.strpos(col(Tenant.slug), search_text) > 0, contains_text(col(Tenant.name), search_text)
+        func.strpos(col(Tenant.slug), search_text.lower()) > 0,
+        contains_text(col(Tenant.name), search_text.lower()),
     )
+    if tenant_ids := await tenant_references_repository.find_tenants(session, search_text):
+        return or_(col(Tenant.id).in_(tenant_ids), contains), case(
+            (col(Tenant.id).in_(tenant_ids), tenant_references_repository.name_reference(search_text)),
+            else_="",
+        )
     return contains, literal("")
 
 
@@ -225,7 +236,7 @@ async def search_tenants(
     after: str,
     limit: int,
 ) -> Sequence[tuple[TenantSummary, str]]:
-    """With the cursor of each. `search_text`: lower case, "" for every tenant.
+    """With the cursor of each. `search_text`: "" for every tenant.
 
     Raises Invalid for a page that doesn't exist.
     """

@@ -8,7 +8,7 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 
 @dataclass(frozen=True, slots=True)
 class TenantSummary:
-    """A tenant in a list. `matched_member`: the member whose email address was searched, "" for other matches.
+    """A tenant in a list. `matched_by`: the member or reference that was searched, "" for a name.
 
     `live_tenant_id`: of a test tenant, else "". `test_tenant_id`: of a live tenant that is read by its id, "" while test mode
     is off.
@@ -29,7 +29,7 @@ class TenantSummary:
     steps: int
     steps_done: int
     steps_failed: int
-    matched_member: str
+    matched_by: str
     live_tenant_id: str
     test_tenant_id: str
     deletion_at: datetime | None  # while one is scheduled

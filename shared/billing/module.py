@@ -99,6 +99,14 @@ MODULE = Module(
                 "billing_subscription",
             ),
             retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_customer_by_id_of_all_tenants",
+                    columns=("id", "tenant_id"),
+                    reason="Operators find a tenant by its customer at the provider",
+                    query="backoffice.tenant_directory.search_tenants",
+                ),
+            ),
         ),
         models.BillingDispute: TableContract(export=True, retention="accounting"),
         models.BillingDrift: TableContract(export=False),
@@ -115,7 +123,24 @@ MODULE = Module(
             ),
         ),
         models.BillingFraudWarning: TableContract(export=True, retention="accounting"),
-        models.BillingInvoice: TableContract(export=True, retention="accounting"),
+        models.BillingInvoice: TableContract(
+            export=True,
+            retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="billing_invoice_by_id_of_all_tenants",
+                    columns=("id", "tenant_id"),
+                    reason="Operators find a tenant by an invoice at the provider",
+                    query="backoffice.tenant_directory.search_tenants",
+                ),
+                OperatorIndex(
+                    name="billing_invoice_by_number_of_all_tenants",
+                    columns=("number", "tenant_id"),
+                    reason="Operators find a tenant by the number of an invoice",
+                    query="backoffice.tenant_directory.search_tenants",
+                ),
+            ),
+        ),
         models.BillingRefund: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(
             export=True,
@@ -134,6 +159,12 @@ MODULE = Module(
             retention="accounting",
             personal=("cancellation_comment",),
             operator_indexes=(
+                OperatorIndex(
+                    name="billing_subscription_by_id_of_all_tenants",
+                    columns=("id", "tenant_id"),
+                    reason="Operators find a tenant by a subscription at the provider",
+                    query="backoffice.tenant_directory.search_tenants",
+                ),
                 OperatorIndex(
                     name="billing_subscription_cancellations_of_all_tenants",
                     columns=("canceled_at", "tenant_id"),

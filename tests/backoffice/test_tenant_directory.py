@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from shared.access.roles import OPERATOR_ROLES
+from shared.api_keys import keys
+from shared.api_keys.keys import KeyRequest
 from shared.audit import audit_log
 from shared.backoffice import tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
+from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice
 from shared.core import db
 from shared.core.context import OperatorCtx
+from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.identity.models import User
@@ -51,10 +55,43 @@ async def test_tenant_is_found_by_name_id_and_a_members_whole_address(cast: Cast
             rows = (await tenant_directory.search_tenants(octx, query)).rows
             assert [row.id for row in rows] == [cast.acme], query
         (row,) = (await tenant_directory.search_tenants(octx, cast.max.email)).rows
-        assert row.matched_member == f"Max <{cast.max.email}>"
+        assert row.matched_by == f"Max <{cast.max.email}>"
         assert (row.owner, row.members, row.pending_invitations) == ("Ann", 3, 0)
         assert await search_names(octx, f"{cast.carl.email}") == []
         assert await search_names(octx, "%") == []
+
+
+async def test_tenant_is_found_by_what_support_is_told(cast: Cast) -> None:
+    customer, invoice, number = new_id("cus"), new_id("in"), f"BLK{new_id('x')[-6:].upper()}-0001"
+    async with cast.ann.ctx() as ctx:
+        ctx.session.add_all(
+            [
+                BillingCustomer(tenant_id=cast.acme, id=customer),
+                BillingInvoice(
+                    **{"tenant_id": cast.acme, "id": invoice, "number": number, "account_id": PLATFORM},
+                    **{"customer_id": customer, "status": "paid", "currency": "usd", "created_at": now()},
+                    **{"total": 1, "due": 1, "paid": 1, "ticket": 1},
+                ),
+            ]
+        )
+        created_key = await keys.create(ctx, KeyRequest(name="Sync", scopes=["member:read"]))
+        request_id = ctx.request_id
+    async with cast.sam.octx() as octx:
+        for reference in (customer, invoice, number, number.lower(), request_id):
+            (row,) = (await tenant_directory.search_tenants(octx, reference)).rows
+            assert (row.id, row.matched_by) == (cast.acme, reference)
+        for key_text in (created_key.text, created_key.text[:50]):
+            (row,) = (await tenant_directory.search_tenants(octx, key_text)).rows
+            assert (row.id, row.matched_by) == (cast.acme, "its API key")
+        for reference in (
+            "cus_unknown",
+            "XX-1",
+            "req_unknown",
+            "bk_live_unknown",
+            "bk_live_",
+            f"{customer}%",
+        ):
+            assert await search_names(octx, reference) == [], reference
 
 
 async def test_name_with_an_at_sign_is_found_by_a_part_of_it(cast: Cast) -> None:

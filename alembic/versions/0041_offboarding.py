@@ -1,7 +1,7 @@
-"""Deletion of tenants: scheduled, cancelled within the grace period, done, and queued for erasure.
+"""Deletion of tenants: scheduled, cancelled within the grace period, done, and queued for erasure. Search by reference.
 
 A new table and column, which the version before this one doesn't use. The function of the owner names a tenant and
-nothing else; the worker then enters it.
+nothing else; the worker then enters it. Operators find tenants by ids and numbers of the payment provider by indexes.
 """
 
 import runpy
@@ -21,6 +21,12 @@ ID = 'text collate "C"'
 MOMENT = "timestamptz not null default clock_timestamp()"
 DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
 CLEANED = "(select current_setting('app.cleaning', true)) = 'on'"
+INDEXES = {
+    "billing_customer_by_id_of_all_tenants": "billing_customer (id, tenant_id)",
+    "billing_invoice_by_id_of_all_tenants": "billing_invoice (id, tenant_id)",
+    "billing_invoice_by_number_of_all_tenants": "billing_invoice (number, tenant_id) where number <> ''",
+    "billing_subscription_by_id_of_all_tenants": "billing_subscription (id, tenant_id)",
+}
 TABLE = f"""
 create table tenant_deletion (
     tenant_id {ID} not null references tenant, id {ID} not null,
@@ -58,11 +64,17 @@ def run(sql: str) -> None:
 
 
 def upgrade() -> None:
+    """The indexes first: an interrupted build is repeated before there is anything else."""
+    with op.get_context().autocommit_block():
+        for name, columns in INDEXES.items():
+            run(f"drop index concurrently if exists {name}")  # of a build that was interrupted
+            run(f"create index concurrently {name} on {columns}")
     run(TABLE)
     run(protect("tenant_deletion", app="select, insert, update"))
     run(NEXT_TENANT)
 
 
 def downgrade() -> None:
+    run(f"drop index {', '.join(INDEXES)}")
     run("drop function next_tenant_to_delete(text); drop table tenant_deletion cascade")
     run("alter table tenant drop column deletion_at")
