@@ -33,6 +33,11 @@ def billing_url(tenant_id: str) -> str:
     return _with_query(f"/tenants/{tenant_id}", tab="billing")
 
 
+def usage_url(tenant_id: str) -> str:
+    """Address of a tenant's usage tab."""
+    return _with_query(f"/tenants/{tenant_id}", tab="usage")
+
+
 def _with_query(path: str, **parameters: str) -> str:
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{path}?{query}" if query else path

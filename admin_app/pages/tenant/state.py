@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from reflex.event import EventSpec
 
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
+from admin_app.pages.tenant.timeline import TenantTimelineState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
 from admin_app.pages.tenant_usage import TenantUsageState
@@ -25,6 +26,7 @@ from shared.ui.forms import parse_choice
 
 TABS = {
     "overview": "Overview",
+    "timeline": "Timeline",
     "rights": "Rights",
     "billing": "Billing",
     "usage": "Usage",
@@ -66,6 +68,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         visit = await self.get_state(TenantVisitState)
         visit._reason_for(self._tenant_id())
         loads = {
+            "timeline": TenantTimelineState.load,
             "rights": TenantRightsState.load,
             "billing": TenantBillingState.load,
             "usage": TenantUsageState.load,
@@ -93,6 +96,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     async def _end_visit(self) -> None:
         (await self.get_state(TenantVisitState)).reset()
         (await self.get_state(TenantMembersState)).reset()
+        (await self.get_state(TenantTimelineState)).reset()
         events = await self.get_state(TenantEventsState)
         request = events.request
         events.reset()
@@ -102,7 +106,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     @needs(actions.OP_TENANT_READ)
     async def choose_tab(self, tab: str) -> Any:
         self.tab = parse_choice(tab, TABS)
-        for tenant_list in (TenantMembersState, TenantEventsState):
+        for tenant_list in (TenantMembersState, TenantEventsState, TenantTimelineState):
             (await self.get_state(tenant_list))._cursors = []
         return await self._tab_event()
 

@@ -14,6 +14,7 @@ from admin_app.pages.tenant.dialogs import tenant_dialogs
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.rows import TenantMemberRow
 from admin_app.pages.tenant.state import TABS, TenantPageState
+from admin_app.pages.tenant.timeline import timeline_list
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
 from admin_app.pages.tenant_usage import usage_panel
@@ -192,6 +193,14 @@ def audit_tab() -> rx.Component:
     )
 
 
+def timeline_tab() -> rx.Component:
+    return rx.cond(
+        TenantVisitState.is_visit_open,
+        rx.el.div(visit_banner(), timeline_list(), class_name="section"),
+        visit_form("its timeline"),
+    )
+
+
 def billing_tab() -> rx.Component:
     return rx.cond(
         TenantVisitState.is_visit_open,
@@ -244,6 +253,7 @@ def tenant_page_header() -> rx.Component:
 def tenant_page() -> rx.Component:
     contents = {
         "overview": overview_tab,
+        "timeline": timeline_tab,
         "rights": rights_panel,
         "billing": billing_tab,
         "usage": usage_tab,
