@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, func, not_, or_
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, false, func, not_, or_
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 
@@ -21,7 +21,9 @@ async def list_events(
 ) -> Sequence[AuditEvent]:
     """Events whose action has one of these prefixes; where `excluded`, those with none of them."""
     key = (col(AuditEvent.at), col(AuditEvent.id))
-    matches = or_(*(col(AuditEvent.action).startswith(prefix, autoescape=True) for prefix in prefixes))
+    matches = or_(
+        false(), *(col(AuditEvent.action).startswith(prefix, autoescape=True) for prefix in prefixes)
+    )
     statement = (
         select(AuditEvent)
         .where(AuditEvent.tenant_id == ctx.tenant_id)
