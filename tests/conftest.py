@@ -28,6 +28,7 @@ os.environ.setdefault(
 os.environ.setdefault("BULKHEAD_REQUESTS_PER_SECOND", "1000000")  # all visitors come from one address
 os.environ.setdefault("BULKHEAD_API_KEY_REQUESTS_PER_MINUTE", "100000000")
 os.environ.setdefault("BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE", "100000000")
+os.environ.setdefault("BULKHEAD_TENANT_REQUESTS_PER_SECOND", "1000000")
 
 import reflex as rx  # noqa: E402
 import structlog  # noqa: E402

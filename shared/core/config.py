@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     api_tenant_requests_per_minute: int = Field(
         3_000, alias="BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE", ge=1, le=100_000_000
     )
+    tenant_requests_per_second: int = Field(
+        50, alias="BULKHEAD_TENANT_REQUESTS_PER_SECOND", ge=1, le=1_000_000
+    )
     trials_per_person: int = Field(1, alias="BULKHEAD_TRIALS_PER_PERSON", ge=0, le=1_000_000)
     events_per_second: int = Field(20, alias="BULKHEAD_EVENTS_PER_SECOND", ge=1, le=1_000_000)
     outbound_allow: str = Field("", alias="BULKHEAD_OUTBOUND_ALLOW")

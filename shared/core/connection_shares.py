@@ -1,7 +1,8 @@
 """Shares of the connection pool, so that one tenant or one session cannot take all of it.
 
 Each holder has a number of transactions at a time in this process; more wait, and give up with a refusal before the pool
-would. A transaction inside another one of the same holder takes nothing: waiting for oneself would never end.
+would. Among tenants, `fair_gate` says who is next. A transaction inside another one of the same holder takes nothing:
+waiting for oneself would never end.
 """
 
 import asyncio
@@ -10,17 +11,10 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from shared.core.errors import Unavailable
+from shared.core.fair_gate import RETRY_AFTER_S, Busy, FairGate
 
 TENANT_SHARE, SESSION_SHARE = 10, 5  # of the 20 connections of `db.engine`
 WAIT_SECONDS = 5.0
-RETRY_AFTER_S = 2
-
-
-class Busy(Unavailable):
-    """The holder has as many transactions as it may have, for too long."""
-
-    default_reason = "busy"
 
 
 @dataclass(slots=True)
@@ -30,14 +24,29 @@ class _Share:
 
 
 _shares: dict[str, _Share] = {}  # by holder; only of those that are in use
+_gate = FairGate(tenant_slots=TENANT_SHARE)
 _held: ContextVar[frozenset[str]] = ContextVar("connection_shares", default=frozenset())
 
 
 @asynccontextmanager
 async def hold_tenant_share(tenant_id: str) -> AsyncIterator[None]:
-    """Raises Busy."""
-    async with _hold(f"tenant {tenant_id}", TENANT_SHARE):
+    """Raises Busy, TenantBusy."""
+    holder = f"tenant {tenant_id}"
+    if holder in _held.get():
         yield
+        return
+    await _gate.enter(tenant_id, WAIT_SECONDS)
+    _held.set(_held.get() | {holder})
+    try:
+        yield
+    finally:
+        _held.set(_held.get() - {holder})
+        _gate.leave(tenant_id)
+
+
+def check_tenant_share(tenant_id: str) -> None:
+    """Before anything is read for a request of this tenant. Raises TenantBusy where it would be refused later."""
+    _gate.check(tenant_id)
 
 
 @asynccontextmanager

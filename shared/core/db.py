@@ -7,6 +7,7 @@ policies; the guard below makes the same mistake loud in Python: tenant tables w
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import guarded_connection, transaction_retries
+from shared.core import guarded_connection, tenant_load, transaction_retries
 from shared.core.config import ConfigurationError, settings
 from shared.core.database_logins import (
     LOGIN_KINDS,
@@ -51,7 +52,7 @@ UNSTORABLE_SQLSTATES = {None, "22003", "22021", "22P02", "22P05"}
 RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
-SESSION_INFO, WRITE_COUNT = "session_info", "write_count"
+SESSION_INFO, WRITE_COUNT, STATEMENT_BEGAN = "session_info", "write_count", "statement_began"
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
 
@@ -449,10 +450,27 @@ def _note_write(
 
     Without `compiled` it is the driver's own, with which only the scope is written.
     """
+    connection.info[STATEMENT_BEGAN] = time.perf_counter()
     compiled = context.compiled if context is not None else None
     if compiled is not None and not isinstance(compiled.statement, sa.SelectBase):
         info = connection.info.get(SESSION_INFO, {})
         info[WRITE_COUNT] = info.get(WRITE_COUNT, 0) + 1
+
+
+@event.listens_for(sa.Engine, "after_cursor_execute")
+def _count_seconds(connection: sa.Connection, *_: object) -> None:
+    """As load of the tenant whose transaction it is."""
+    began = connection.info.pop(STATEMENT_BEGAN, None)
+    tenant_id = connection.info.get(SESSION_INFO, {}).get("tenant_id")
+    if tenant_id and began is not None:
+        tenant_load.add_database_seconds(tenant_id, time.perf_counter() - began)
+
+
+@event.listens_for(sa.Engine, "handle_error")
+def _count_seconds_of_failure(context: sa.ExceptionContext) -> None:
+    """A statement that was stopped at its time limit has cost the most."""
+    if context.connection is not None and not context.connection.invalidated:
+        _count_seconds(context.connection)
 
 
 @event.listens_for(sa.Engine, "handle_error")

@@ -12,7 +12,10 @@ STATUS_BY_REASON = {  # a refusal is 403 unless its reason says otherwise
     "billing_read_only": 402,
     "limit_reached": 402,
     "not_in_plan": 402,
+    "queue_full": 429,
     "rate_limited": 429,
+    "tenant_busy": 429,
+    "tenant_throttled": 429,
     "trial_ended": 402,
     "unavailable": 503,
 }

@@ -1,18 +1,19 @@
 """How much one session, one person and one tenant may send over sockets. Counted in each process.
 
-A person's events take turns at a bounded rate, and so do the events of all people of one tenant: whoever sends more waits.
+A person's events take turns at a bounded rate, and so do the events of all people of one tenant (`tenant_limits`):
+whoever sends more waits.
 A session with too many waiting frames is flooding, and its socket is closed.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
+from shared.core import tenant_limits
 from shared.core.config import settings
 from shared.core.token_buckets import TokenBuckets
 
 MAX_SOCKETS, MAX_TABS = 30, 20  # of one session; a tab that reconnects has two sockets for a while
 BURST_SECONDS = 1.5  # events that may be sent at once, in seconds of the rate
-TENANT_SHARE, TENANT_BURST_SECONDS = 2.5, 2  # of a tenant, in shares of the rate of one person
 WAITING_SECONDS = 6  # cost of the frames of one session that wait for their turn, in seconds of the rate
 COST_BYTES = 8_192  # a frame costs 1, and 1 more for each of these
 
@@ -77,8 +78,5 @@ class SocketLimits:
         rate = float(settings().events_per_second)
         wait = self._buckets.get(f"person {person_id}", rate, rate * BURST_SECONDS).take(cost)
         if tenant_id := self._sessions[session_hash].tenant_by_slug.get(slug, ""):
-            rate *= TENANT_SHARE
-            wait = max(
-                wait, self._buckets.get(f"tenant {tenant_id}", rate, rate * TENANT_BURST_SECONDS).take(cost)
-            )
+            wait = max(wait, tenant_limits.take_event_turn(tenant_id, cost))
         return wait

@@ -14,9 +14,11 @@ class Lane(StrEnum):
     MAIL = "bulkhead_mail"
     PROVIDER = "bulkhead_provider"  # calls the payment provider
     FILES = "bulkhead_files"  # writes files, which takes minutes
+    BULK = "bulkhead_bulk"  # needs our database only, and reads or writes much of it
 
 
-SLOTS = {Lane.WORK: 4, Lane.MAIL: 4, Lane.PROVIDER: 2, Lane.FILES: 2}  # jobs at a time in each worker process
+# Jobs at a time in each worker process. One tenant has all but one of them: the last is for others.
+SLOTS = {Lane.WORK: 4, Lane.MAIL: 4, Lane.PROVIDER: 2, Lane.FILES: 2, Lane.BULK: 2}
 _lanes_by_handler = dict[Callable[..., Any], Lane]()
 
 

@@ -6,17 +6,23 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import request_ids
+from shared.core import request_ids, tenant_load
 from shared.core.context import Ctx
-from shared.core.errors import NoTenant
+from shared.core.errors import NoTenant, Refused
+from shared.core.tenant_weights import get_weight
 from shared.jobs import signatures
 from shared.jobs.lanes import Lane, lane_of_task
 
 PLATFORM_PREFIX = "platform."
+MAX_WAITING_JOBS = 1_000  # of a tenant of weight 1 in one lane
+FULL_RETRY_AFTER_S = 30
+REQUEST_SURFACES = ("page", "rest", "scim")  # what a job or an operator adds isn't refused
 # The function that procrastinate's own `defer` calls, on the caller's connection.
 DEFER_JOB = text("""
-    select procrastinate_defer_jobs_v1(array[
-        row(:queue, :task, 0, :lock, null, cast(:args as jsonb), cast(:at as timestamptz))::procrastinate_job_to_defer_v1])
+    select case when :enough > 0 and count_waiting_jobs(:queue, :enough) >= :enough then true
+    else procrastinate_defer_jobs_v1(array[
+        row(:queue, :task, 0, :lock, null, cast(:args as jsonb), cast(:at as timestamptz))::procrastinate_job_to_defer_v1
+    ]) is null end
     where cast(:at as timestamptz) is null or not exists (
         select from procrastinate_jobs where task_name = :task and status = 'todo' and scheduled_at = :at
             and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
@@ -30,6 +36,18 @@ WAKE_JOBS = text("""
 DELETE_WAITING_JOBS = text("delete from procrastinate_jobs where task_name = :task and status = 'todo'")
 
 
+class QueueFull(Refused):
+    """As many jobs of the tenant wait as may wait."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"Your organisation has {count:,} tasks waiting, which is as many as may wait.",
+            f"Try again in {FULL_RETRY_AFTER_S} seconds, when some of them are done.",
+            reason="queue_full",
+            retry_after=FULL_RETRY_AFTER_S,
+        )
+
+
 async def put(
     ctx: Ctx, task: str, *, at: datetime | None = None, ordered: bool = True, sequence: str = "", **ids: str
 ) -> None:
@@ -38,14 +56,18 @@ async def put(
     Ordered jobs of one tenant run one after another, and a retried job delays the jobs behind it. Jobs with `at` or
     without `ordered` run independently, and so do all jobs that wait for an outside service: those of every lane but
     the first. A job with `at` runs at that time or later, once per tenant and time. Jobs of this tenant with the same
-    `sequence` run one after another in every lane. Raises NoTenant.
+    `sequence` run one after another in every lane. Raises NoTenant, QueueFull.
     """
     if not ctx.tenant_id:
         raise NoTenant(f"the job {task} has no tenant")
     args = {"tenant_id": ctx.tenant_id, "request_id": ctx.request_id, **ids}
     in_sequence = ordered and at is None and lane_of_task(task) is Lane.WORK
     lock = f"{ctx.tenant_id}:{sequence}" if sequence else ctx.tenant_id if in_sequence else None
-    await _defer_job(ctx.session, task, lock, args, at)
+    is_request = ctx.surface in REQUEST_SURFACES and ctx.actor.type not in ("job", "operator")
+    enough = MAX_WAITING_JOBS * get_weight(ctx.tenant_id) if is_request else 0
+    if await _defer_job(ctx.session, task, lock, args, at, enough=enough):
+        tenant_load.count_refused(ctx.tenant_id)
+        raise QueueFull(enough)
 
 
 async def put_platform_job(
@@ -94,10 +116,24 @@ async def join_waiting_jobs(session: AsyncSession, task: str) -> None:
 
 
 async def _defer_job(
-    session: AsyncSession, task: str, lock: str | None, args: dict[str, str], at: datetime | None = None
-) -> None:
+    session: AsyncSession,
+    task: str,
+    lock: str | None,
+    args: dict[str, str],
+    at: datetime | None = None,
+    *,
+    enough: int = 0,
+) -> bool:
+    """Whether nothing was enqueued because `enough` jobs of the tenant wait already. 0: any number may wait."""
     await session.flush()  # rows that the job reads are written before it
     connection = await session.connection()
     args = signatures.sign(task, args)
-    values = {"queue": lane_of_task(task), "task": task, "lock": lock, "args": json.dumps(args), "at": at}
-    await connection.execute(DEFER_JOB, values)
+    values = {
+        "queue": lane_of_task(task),
+        "task": task,
+        "lock": lock,
+        "args": json.dumps(args),
+        "at": at,
+        "enough": enough,
+    }
+    return bool((await connection.execute(DEFER_JOB, values)).scalar())

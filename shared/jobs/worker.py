@@ -15,11 +15,12 @@ from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecisio
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
-from shared.core import db, log, registry, request_ids, transaction_retries
+from shared.core import db, log, registry, request_ids, tenant_load, transaction_retries
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
 from shared.jobs import failures, job_repository, lanes, signatures
+from shared.jobs.fair_turns import FairJobManager
 from shared.jobs.lanes import SLOTS, Lane
 from shared.jobs.mail import MailRejected
 from shared.jobs.queue import PLATFORM_PREFIX
@@ -28,7 +29,7 @@ from shared.jobs.signatures import ForgedJob
 Handler = Callable[..., Awaitable[None]]
 EnterJob = Callable[[str, str, str], AbstractAsyncContextManager[Ctx]]
 INACTIVE_TENANT_REASONS = ("tenant_suspended", "tenant_deleted")  # refusals for which a job is not started
-MAX_CONNECTIONS = 9  # one of each lane listens
+MAX_CONNECTIONS = 10  # one of each lane listens
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HEARTBEAT_SECONDS, STALLED_AFTER_SECONDS = 2.0, 10.0
 SUSPENDED_RETRY_MINUTES = 60  # fallback for jobs that `queue.wake_jobs` did not wake
@@ -76,8 +77,17 @@ def file_job(handler: Handler) -> Handler:
     return handler
 
 
+def bulk_job(handler: Handler) -> Handler:
+    """Mark a handler that reads or writes many rows, and that nobody waits for. It runs as an ordinary job otherwise."""
+    lanes.assign_lane(handler, Lane.BULK)
+    return handler
+
+
 class TenantSuspended(Exception):
     """The tenant is suspended. Its jobs are retried without a limit of attempts."""
+
+    def __init__(self) -> None:
+        super().__init__("The organisation is suspended. The job runs when it is restored.")
 
 
 class JobSkipped(Exception):
@@ -133,13 +143,21 @@ def list_platform_tasks() -> dict[str, Handler]:
 
 
 def build_app(
-    tasks: Mapping[str, Handler], platform_tasks: Mapping[str, Handler], enter_job: EnterJob
+    tasks: Mapping[str, Handler],
+    platform_tasks: Mapping[str, Handler],
+    enter_job: EnterJob,
+    *,
+    is_draining: bool = False,
 ) -> App:
-    """A queue with these tasks. The names of `platform_tasks` must begin with "platform.". Raises NoTenant."""
+    """A queue with these tasks. The names of `platform_tasks` must begin with "platform.". Raises NoTenant.
+
+    `is_draining`: its workers end when nothing is left to run.
+    """
     connector = PsycopgConnector(
         conninfo=db.login_url("app", direct=True), min_size=1, max_size=MAX_CONNECTIONS
     )
     app = App(connector=connector)
+    app.job_manager = FairJobManager(connector, is_draining=is_draining)
     for name, handler in tasks.items():
         _add_task(app, name, handler, _wrap_tenant_handler(name, handler, enter_job))
     for name, handler in platform_tasks.items():
@@ -163,7 +181,7 @@ async def run(
     wait: bool = True,
 ) -> None:
     """Run jobs until cancelled; with `wait=False` until the queue is empty."""
-    app = build_app(tasks, platform_tasks, enter_job)
+    app = build_app(tasks, platform_tasks, enter_job, is_draining=not wait)
     async with app.open_async():
         await _move_to_lanes({**tasks, **platform_tasks})
         sweeper = asyncio.create_task(_retry_stalled_jobs(app))
@@ -289,17 +307,13 @@ def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
 
 
 def _guard(name: str, work: Handler) -> Handler:
-    """The handler as the queue calls it: runs jobs that we signed, and records why an attempt failed.
-
-    A suspended tenant is no failure.
-    """
+    """The handler as the queue calls it: runs jobs that we signed, and records why an attempt failed or was skipped."""
 
     async def run_attempt(context: JobContext, **arguments: Any) -> None:
         request_ids.begin(str(arguments.get("request_id", "")), attempt=context.job.attempts + 1)
+        tenant_load.count_job(str(arguments.get("tenant_id", "")))
         try:
             await work(**await signatures.check(context.job.id, name, arguments))
-        except TenantSuspended:
-            raise
         except Exception as problem:
             if context.job.id is not None:
                 await failures.record_failure(context.job.id, problem)

@@ -5,9 +5,11 @@ from datetime import datetime
 
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
+from shared.jobs import worker
 from shared.metering import rollups
 
 
+@worker.bulk_job
 async def recompute_month(ctx: Ctx, *, meter: str, month: str) -> None:
     """`month`: its first moment. Raises Invalid."""
     try:

@@ -16,7 +16,7 @@ from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
-from shared.core import connection_shares, db, log, request_ids
+from shared.core import connection_shares, db, log, request_ids, tenant_weights
 from shared.core.context import Actor, Ctx, OperatorCtx, Rights, Surface, get_key_actor_type
 from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
@@ -410,6 +410,8 @@ async def get_rights(tenant: TenantStanding | KeyStanding | IssuerStanding, *, v
         async with db.transaction(tenant_id=facts[0]) as session:
             rights = await rights_cache.get_rights(session, *facts)
     rights = siblings.limit_to_test_mode(rights) if live_tenant_id else rights
+    if not live_tenant_id:  # a test tenant has the smallest weight
+        tenant_weights.note_plan(tenant.tenant_id, rights.plan)
     return add_suspension(rights, tenant.suspension_message)
 
 
@@ -495,6 +497,8 @@ async def _build_ctx(
             session, tenant.rights_tenant_id, tenant.rights_version, epoch, state
         )
     rights = siblings.limit_to_test_mode(rights) if tenant.live_tenant_id else rights
+    if not tenant.live_tenant_id:
+        tenant_weights.note_plan(tenant.tenant_id, rights.plan)
     rights = add_suspension(rights, tenant.suspension_message)
     admission = TenantAdmission(
         *(tenant.tenant_id, tenant.slug, tenant.name, state, actor, role, rights, session_hash),

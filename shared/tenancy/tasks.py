@@ -70,6 +70,7 @@ async def send_welcome(job: ExternalJob, *, user_id: str) -> None:
         await mail.send(email)
 
 
+@worker.bulk_job
 async def verify_audit_log(ctx: Ctx, *, checked: str) -> None:
     await audit_reader.continue_verification(ctx, checked)
 

@@ -16,10 +16,11 @@ from reflex_base.registry import RegistrationContext
 
 from shared.access import decision, decision_counts, refusal_messages
 from shared.access.actions import Action, OperatorAction
-from shared.core import db, log, request_ids, transaction_retries
+from shared.core import db, log, request_ids, tenant_limits, tenant_load, transaction_retries
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
+from shared.core.tenant_limits import TenantOverRate
 from shared.tenancy import entry
 from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
 from shared.ui import event_requests
@@ -174,7 +175,7 @@ class AuthorizeMiddleware(rx.Middleware):
             return None
         registered = RegistrationContext.get().event_handlers[event.name]
         handler = registered.handler.fn
-        refusal = _find_refusal(handler, principal, slug)
+        refusal = _find_refusal(handler, principal, slug) or _find_excess(principal)
         if getattr(handler, "__loads__", False):
             admission._has_loaded = True
         elif refusal is None:
@@ -247,6 +248,18 @@ def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError 
         return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action)
     verdict = decision.decide(principal, action)
     return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action, principal)
+
+
+def _find_excess(principal: Principal) -> DomainError | None:
+    """Why an event of a tenant that sends too many is refused; None for others."""
+    if not isinstance(principal.admission, TenantAdmission):
+        return None
+    tenant_load.count_event(principal.tenant_id)
+    try:
+        tenant_limits.check_event(principal.tenant_id)
+    except TenantOverRate as refusal:
+        return refusal
+    return None
 
 
 async def _bind_owner(admission: Admission, owner: str) -> bool:

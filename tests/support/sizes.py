@@ -39,6 +39,9 @@ SIZES: dict[str, Size] = {
     # Senders of usage that are killed, and events that are sent again
     "metering.kills": Size(1, 100),
     "metering.replays": Size(60, 15_000),
+    # Jobs of one tenant that floods the queue, and tenants that flood the connections together
+    "jobs.flood": Size(300, 10_000),
+    "core.flooding_tenants": Size(20, 100),
     # Events while their receiver is killed
     "webhooks.killed_receiver": Size(16, 1_000),
     "webhooks.retries_while_away": Size(3, 6),

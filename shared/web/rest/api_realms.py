@@ -19,9 +19,10 @@ from shared.api_keys.actions import API_USE
 from shared.api_keys.idempotency import KeptAnswer
 from shared.backoffice import operator_idempotency, operator_key_entry
 from shared.backoffice.operator_key_entry import OperatorKeyAdmission
-from shared.core import request_ids
+from shared.core import connection_shares, request_ids, tenant_limits, tenant_load
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import NotSignedIn, Refused
+from shared.core.tenant_limits import Use
 from shared.metering import call_counts
 from shared.tenancy import key_entry, resolution, token_entry, token_texts
 from shared.tenancy.key_entry import KeyAdmission
@@ -64,6 +65,10 @@ class ApiRealm(ABC):
         """`text`: of the Authorization header. Raises NotSignedIn, Refused."""
 
     @abstractmethod
+    def count_before(self, request: Request) -> None:
+        """Before anything is read: the request counts for the tenant of its key, where that is known. Raises Refused."""
+
+    @abstractmethod
     def enter(self, admission: Admission) -> AbstractAsyncContextManager[AnyCtx]:
         """One transaction."""
 
@@ -96,6 +101,7 @@ class ApiRealm(ABC):
                 "This request has no API key.",
                 f"Send it as Authorization: Bearer {self.key_example} and try again.",
             )
+        self.count_before(request)
         caller = await self.authenticate(text, request)
         request_identity.note_session(request.scope, request_identity.get_key_hash(request))
         return caller
@@ -131,7 +137,11 @@ class TenantApi(ApiRealm):
             actor_id=admission.key_id,
             admission=admission.tenant,
         )
-        request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
+        tenant_id = request.scope["state"]["tenant_id"] = admission.tenant.tenant_id
+        key_hash = request_identity.get_key_hash(request)
+        if not tenant_limits.find_tenant_of_key(key_hash):
+            self._count_for(tenant_id)
+        tenant_limits.note_key(key_hash, tenant_id)
         refusal = None
         if refused := admission.rights.verdicts.get(API_USE.name):
             refusal = build_refusal(refused, API_USE, admission)
@@ -144,6 +154,16 @@ class TenantApi(ApiRealm):
             origins=admission.origins,
             refusal=refusal,
         )
+
+    def count_before(self, request: Request) -> None:
+        if tenant_id := tenant_limits.find_tenant_of_key(request_identity.get_key_hash(request)):
+            self._count_for(tenant_id)
+
+    def _count_for(self, tenant_id: str) -> None:
+        """Raises TenantOverRate, TenantBusy."""
+        tenant_load.count_request(tenant_id)
+        tenant_limits.take(Use.REQUEST, tenant_id)
+        connection_shares.check_tenant_share(tenant_id)
 
     def enter(self, admission: KeyAdmission) -> AbstractAsyncContextManager[Ctx]:
         return key_entry.enter_key(admission)
@@ -183,6 +203,9 @@ class OperatorApi(ApiRealm):
         address = request_identity.get_client_address(request)
         admission = await operator_key_entry.authenticate_operator_key(text, address=address)
         return Caller(admission=admission, policies=api_limits.list_operator_policies(admission))
+
+    def count_before(self, request: Request) -> None:
+        """Nothing: operators have no weight."""
 
     def enter(self, admission: OperatorKeyAdmission) -> AbstractAsyncContextManager[OperatorCtx]:
         return operator_key_entry.enter_operator_key(admission)
