@@ -23,6 +23,7 @@ NAV = {
     ],
     "Operations": [
         NavLink("Jobs", "/jobs", "list-checks", in_tab_bar=True, visible=is_allowed(actions.OP_JOB_READ)),
+        NavLink("Noisy tenants", "/noisy-tenants", "gauge", visible=is_allowed(actions.OP_LOAD_READ)),
     ],
     "Control": [
         NavLink("Why?", "/access", "circle-help", visible=is_allowed(actions.OP_RIGHTS_EXPLAIN)),

@@ -99,6 +99,10 @@ def page(
             ),
             test_mode_banner(Shell.test_mode),
             deletion_banner(current),
+            rx.cond(
+                Shell.throttle != "",
+                banner(Shell.throttle, tone="warn", glyph="gauge", test_id="throttle"),
+            ),
             plan_notice(current),
         ),
         admission=Admission,

@@ -11,6 +11,7 @@ import reflex as rx
 from shared.access import actions, policy, refusal_messages
 from shared.access.actions import Action
 from shared.access.decision import decide
+from shared.core import tenant_limits
 from shared.core.config import settings
 from shared.core.context import Ctx
 from shared.tenancy import entry, notifications, plan_notice, tenants
@@ -46,6 +47,7 @@ class Shell(TenantState):
     locked_actions: list[str] = []  # actions that are refused because of the plan
     hidden_actions: list[str] = []  # actions that are refused because of the role
     notice: plan_notice.PlanNotice = NO_NOTICE
+    throttle: str = ""  # why and until when operators limit the organisation's rate
     test_mode: bool = False  # of our Stripe account
     live_tenant: str = ""  # id, while a test tenant is open
     deletion_at: str = ""  # of the organisation, while one is scheduled
@@ -64,6 +66,8 @@ class Shell(TenantState):
         """`places`: None leaves the list of organisations as it is."""
         frame, unread, self.notice = frame_data
         self.deletion_at = frame.deletion_at.isoformat() if frame.deletion_at else ""
+        throttle = tenant_limits.find_throttle(ctx.tenant_id)
+        self.throttle = throttle.describe() if throttle is not None else ""
         self.test_mode, self.live_tenant = settings().shows_test_mode, ctx.live_tenant_id
         self.slug, self.tenant, self.letter = ctx.slug, ctx.tenant_name, first_letter(ctx.tenant_name)
         self.logo_url = f"/t/{ctx.slug}/logo?v={frame.logo_digest[:12]}" if frame.logo_digest else ""

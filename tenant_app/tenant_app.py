@@ -4,6 +4,7 @@ import reflex as rx
 
 from shared.access import decision_counts
 from shared.audit import bug_reports
+from shared.fairness import load_recorder, throttle_watch
 from shared.metering import call_counts
 from shared.tenancy import entry
 from shared.ui import event_entry
@@ -32,4 +33,6 @@ app.add_middleware(
 app.register_lifespan_task(live.run)
 app.register_lifespan_task(decision_counts.run_writer)
 app.register_lifespan_task(call_counts.run_writer)
+app.register_lifespan_task(load_recorder.run_writer)
+app.register_lifespan_task(throttle_watch.run)
 app.register_lifespan_task(bug_reports.run_writer, process="tenant app")

@@ -201,7 +201,9 @@ def upgrade() -> None:
     """The indexes come first: they are built outside of a transaction, so this part may run again."""
     with op.get_context().autocommit_block():
         for name, columns in INDEXES.items():
-            op.execute(f"drop index concurrently if exists {name}")  # an interrupted build leaves an invalid one
+            op.execute(
+                f"drop index concurrently if exists {name}"
+            )  # an interrupted build leaves an invalid one
             run(f"create index concurrently {name} on {columns}")
     run(TABLES)
     op.execute(protect("tenant_load", app="select, insert, update"))

@@ -259,6 +259,7 @@ OP_JOB_WRITE = OperatorAction(
 OP_KEY_ROTATE = OperatorAction(
     "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate tenant keys", writes=True
 )
+OP_LOAD_READ = OperatorAction("op:load:read", OperatorPermission.JOB_READ, "view what tenants cost")
 OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )
@@ -288,6 +289,9 @@ OP_TENANT_RESUME = OperatorAction(
 )
 OP_TENANT_SUSPEND = OperatorAction(
     "op:tenant:suspend", OperatorPermission.TENANT_SUSPEND, "suspend tenants", writes=True
+)
+OP_TENANT_THROTTLE = OperatorAction(
+    "op:tenant:throttle", OperatorPermission.TENANT_THROTTLE, "limit the rate of tenants", writes=True
 )
 OP_USER_DISABLE = OperatorAction(
     "op:user:disable", OperatorPermission.USER_DISABLE, "disable user accounts", writes=True

@@ -66,6 +66,7 @@ class OperatorPermission(StrEnum):
     TENANT_READ = "operator:tenant:read"
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
+    TENANT_THROTTLE = "operator:tenant:throttle"
     USER_DISABLE = "operator:user:disable"
     USER_RESET_FACTOR = "operator:user:reset_factor"
     WEBHOOK_READ = "operator:webhook:read"

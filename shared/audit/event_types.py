@@ -136,6 +136,8 @@ class AuditAction(StrEnum):
     TENANT_RESTORED = "tenant.restored"
     TENANT_SLUG_CHANGED = "tenant.slug_changed"
     TENANT_SUSPENDED = "tenant.suspended"
+    TENANT_THROTTLED = "tenant.throttled"
+    TENANT_THROTTLE_ENDED = "tenant.throttle_ended"
     TENANT_VERIFIED = "tenant.verified"
     TEST_DATA_DELETED = "test_data.deleted"
     TEST_MODE_TURNED_ON = "test_mode.turned_on"
@@ -184,6 +186,8 @@ REASON_REQUIRED = frozenset(
         AuditAction.TENANT_DELETION_SCHEDULED,
         AuditAction.TENANT_RESTORED,
         AuditAction.TENANT_SUSPENDED,
+        AuditAction.TENANT_THROTTLED,
+        AuditAction.TENANT_THROTTLE_ENDED,
     }
 )
 

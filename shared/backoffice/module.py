@@ -38,6 +38,7 @@ MODULE = Module(
         OperatorPermission.TENANT_READ: SUPPORT,
         OperatorPermission.TENANT_RESUME: SUPPORT,
         OperatorPermission.TENANT_SUSPEND: ENGINEERS_AND_BILLING,
+        OperatorPermission.TENANT_THROTTLE: ENGINEERS,
         OperatorPermission.USER_DISABLE: ENGINEERS,
         OperatorPermission.USER_RESET_FACTOR: ENGINEERS,
         OperatorPermission.WEBHOOK_READ: SUPPORT,
@@ -60,6 +61,7 @@ MODULE = Module(
         actions.OP_JOB_READ,
         actions.OP_JOB_WRITE,
         actions.OP_KEY_ROTATE,
+        actions.OP_LOAD_READ,
         actions.OP_OPERATOR_MANAGE,
         actions.OP_OPERATOR_READ,
         actions.OP_RIGHTS_EXPLAIN,
@@ -71,6 +73,7 @@ MODULE = Module(
         actions.OP_TENANT_READ,
         actions.OP_TENANT_RESUME,
         actions.OP_TENANT_SUSPEND,
+        actions.OP_TENANT_THROTTLE,
         actions.OP_USER_DISABLE,
         actions.OP_USER_READ_RESETS,
         actions.OP_USER_RESET_FACTOR,
@@ -88,6 +91,7 @@ MODULE = Module(
         "/flags/[flag]": actions.OP_FLAG_READ,
         "/invoices": actions.OP_BILLING_READ,
         "/jobs": actions.OP_JOB_READ,
+        "/noisy-tenants": actions.OP_LOAD_READ,
         "/operators": actions.OP_OPERATOR_READ,
         "/prices": actions.OP_CATALOG_READ,
         "/recovery": actions.OP_USER_READ_RESETS,
@@ -165,6 +169,10 @@ MODULE = Module(
         actions.OP_TENANT_SUSPEND.name: (
             "tenant.restored",
             "tenant.suspended",
+        ),
+        actions.OP_TENANT_THROTTLE.name: (
+            "tenant.throttle_ended",
+            "tenant.throttled",
         ),
         actions.OP_USER_DISABLE.name: (
             "user.disabled",

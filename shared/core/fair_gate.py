@@ -107,9 +107,10 @@ class FairGate:
         except BaseException as problem:
             if turn.has_begun:
                 self.leave(tenant_id)
-            elif turn in queue.waiting:
-                queue.waiting.remove(turn)
-                self._waiting -= 1
+            else:
+                if turn in queue.waiting:
+                    queue.waiting.remove(turn)
+                    self._waiting -= 1
                 self._forget(tenant_id, queue)
             if not isinstance(problem, TimeoutError):
                 raise
@@ -157,13 +158,13 @@ class FairGate:
         while self._waiting and self._running < self._slots:
             are_heavy_held = self._are_heavy_held()
             ready = [
-                (queue.waiting[0].tag, tenant_id)
+                (queue.waiting[0].tag, queue.running, len(queue.waiting), tenant_id)
                 for tenant_id, queue in self._queues.items()
                 if queue.waiting and self._may_begin(tenant_id, queue, are_heavy_held=are_heavy_held)
             ]
             if not ready:
                 return
-            tag, tenant_id = min(ready)
+            tag, *_, tenant_id = min(ready)
             queue = self._queues[tenant_id]
             turn = queue.waiting.popleft()
             self._waiting -= 1

@@ -32,7 +32,12 @@ def connection_notice() -> rx.Component:
 
 
 def banner(
-    text: Any, *, action: rx.Component | None = None, tone: Any = "accent", glyph: str = "info"
+    text: Any,
+    *,
+    action: rx.Component | None = None,
+    tone: Any = "accent",
+    glyph: str = "info",
+    test_id: str = "banner",
 ) -> rx.Component:
     words = rx.el.span(text, class_name="say")
     return rx.el.div(
@@ -41,6 +46,7 @@ def banner(
         *([action] if action is not None else []),
         class_name="banner",
         data_tone=tone,
+        data_testid=test_id,
         role="status",
     )
 

@@ -8,11 +8,19 @@ from shared.core import connection_shares
 from shared.core.connection_shares import (
     SESSION_SHARE,
     TENANT_SHARE,
-    Busy,
     hold_session_share,
     hold_tenant_share,
 )
+from shared.core.fair_gate import FairGate, TenantBusy
 from tests.conftest import Cast
+
+
+@pytest.fixture(autouse=True)
+def gate(monkeypatch: pytest.MonkeyPatch) -> FairGate:
+    """One that no other test has used."""
+    gate = FairGate(tenant_slots=TENANT_SHARE)
+    monkeypatch.setattr(connection_shares, "_gate", gate)
+    return gate
 
 
 async def settle() -> None:
@@ -27,7 +35,7 @@ async def hold(tenant_id: str, released: asyncio.Event, holding: list[str]) -> N
         await released.wait()
 
 
-async def test_tenant_holds_no_more_than_its_share_while_others_are_let_in() -> None:
+async def test_tenant_holds_no_more_than_its_share_while_others_are_let_in(gate: FairGate) -> None:
     released, holding = asyncio.Event(), list[str]()
     tasks = [asyncio.create_task(hold("ten_a", released, holding)) for _ in range(3 * TENANT_SHARE)]
     await settle()
@@ -38,7 +46,7 @@ async def test_tenant_holds_no_more_than_its_share_while_others_are_let_in() -> 
     released.set()
     await asyncio.gather(*tasks)
     assert holding.count("ten_a") == 3 * TENANT_SHARE
-    assert connection_shares._shares == {}
+    assert gate.is_idle()
 
 
 async def test_holder_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +54,7 @@ async def test_holder_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyP
     released, holding = asyncio.Event(), list[str]()
     tasks = [asyncio.create_task(hold("ten_a", released, holding)) for _ in range(TENANT_SHARE)]
     await settle()
-    with pytest.raises(Busy):
+    with pytest.raises(TenantBusy):
         async with hold_tenant_share("ten_a"):
             pass
     released.set()

@@ -19,7 +19,13 @@ def test_error_has_every_field_of_a_problem(kind: type[DomainError]) -> None:
 
 @pytest.mark.parametrize("reason", errors.STATUS_BY_REASON)
 def test_refusal_has_its_own_status_for_payment_rate_limits_and_outages(reason: str) -> None:
-    statuses = {"rate_limited": 429, "unavailable": 503}
+    statuses = {
+        "queue_full": 429,
+        "rate_limited": 429,
+        "tenant_busy": 429,
+        "tenant_throttled": 429,
+        "unavailable": 503,
+    }
     assert Refused("x", reason=reason).http_status == statuses.get(reason, 402)
 
 

@@ -45,7 +45,7 @@ def add_jobs(
 
 
 @asynccontextmanager
-async def enter_nothing(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:  # noqa: ARG001
+async def enter_nothing(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
     yield None  # type: ignore[misc]  # the jobs of these tests read nothing
 
 
@@ -146,7 +146,9 @@ async def test_one_tenant_leaves_a_slot_of_each_lane_to_others(cast: Cast, empty
         if running == SLOTS[Lane.WORK]:
             break
     with psycopg.connect(admin_url(empty_queue), autocommit=True) as connection:
-        running_jobs = "select args ->> 'tenant_id', count(*) from procrastinate_jobs where status = 'doing' group by 1"
+        running_jobs = (
+            "select args ->> 'tenant_id', count(*) from procrastinate_jobs where status = 'doing' group by 1"
+        )
         states = dict(connection.execute(running_jobs).fetchall())
     gate.set()
     await run

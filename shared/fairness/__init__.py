@@ -1,0 +1,1 @@
+"""What each tenant costs, and limits that operators set for a while."""
