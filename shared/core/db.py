@@ -296,13 +296,13 @@ def is_connection_error(error: BaseException) -> bool:
 
     A statement that was cancelled because it took too long is one.
     """
-    if _is_cancelled(error):
+    if is_cancelled(error):
         return False
     cause = getattr(error, "orig", None) or error
     return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | sa.exc.TimeoutError)
 
 
-def _is_cancelled(error: BaseException) -> bool:
+def is_cancelled(error: BaseException) -> bool:
     """True when the database has stopped a statement at its time limit."""
     return isinstance(getattr(error, "orig", None) or error, psycopg.errors.QueryCanceled)
 
@@ -315,7 +315,7 @@ def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
             "Reload the page to see what is there, then try again.",
             retry_after=1,
         )
-    if _is_cancelled(error):
+    if is_cancelled(error):
         return TookTooLong(
             "This took too long and was stopped. Nothing was changed.",
             "Try again with a narrower search or a shorter period.",

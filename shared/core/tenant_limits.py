@@ -32,7 +32,7 @@ class Use(Enum):
     HEAVY_READ = (20.0, "reports")
 
 
-HEAVY_READS_PER_SECOND = 1.0
+HEAVY_READS_PER_SECOND = 5.0
 
 
 @dataclass(frozen=True, slots=True)

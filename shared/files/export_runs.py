@@ -20,6 +20,7 @@ from shared.core.db import now
 from shared.core.errors import DomainError, Refused, Unavailable
 from shared.core.paging import Page
 from shared.core.plurals import plural
+from shared.fairness import heavy_reads
 from shared.files import exports, files, storage_registry
 from shared.files.actions import EXPORT_CREATE
 from shared.files.export_writers import CONTENT_TYPES, open_writer
@@ -111,7 +112,7 @@ async def _enter(requester: Requester) -> AsyncIterator[Ctx]:
 async def _write_rows(
     requester: Requester, export: ExportJob, kind: ExportKind, *, incoming: IncomingFile
 ) -> None:
-    """Raises ExportEnded, FileTooLarge, StorageUnavailable; Refused when the right is gone."""
+    """Raises ExportEnded, FileTooLarge, StorageUnavailable; Refused when the right is gone, Invalid for too many rows."""
     writer = await asyncio.to_thread(open_writer, export.format, incoming, kind.source.columns)
     after, count, shown_at = "", 0, monotonic()
     while True:
@@ -119,6 +120,7 @@ async def _write_rows(
         page = await _read_batch(requester, export, kind, after=after, count=count, is_shown=is_shown)
         await asyncio.to_thread(writer.write_rows, page.rows)
         count, after = count + len(page.rows), page.next_cursor
+        heavy_reads.check_rows(requester.tenant_id, count)
         shown_at = monotonic() if is_shown else shown_at
         if not after:
             break

@@ -15,6 +15,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit, encode_cursor
+from shared.fairness import heavy_reads
 from shared.metering import change_repository, event_repository, report_repository
 from shared.metering.actions import USAGE_READ
 from shared.metering.models import UsageChange, UsageEvent
@@ -73,7 +74,8 @@ class UsageReport:
 async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
     """Meters whose events of that time are gone, and that can't be counted without them, are left out.
 
-    Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long, has too many steps or is too early.
+    Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long, has too many steps or is too early,
+    and as `limit_read`.
     """
     policy.require(ctx, USAGE_READ)
     if query.meter and query.meter not in METERS:
@@ -89,13 +91,9 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
             f"Subjects are counted from events, which are kept for {EVENT_RETENTION.days} days.",
             "Choose a later time.",
         )
-    return UsageReport(
-        as_of=as_of,
-        since=since,
-        until=until,
-        step=query.step,
-        meters=[await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable],
-    )
+    async with heavy_reads.limit_read(ctx):
+        meters = [await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable]
+    return UsageReport(as_of=as_of, since=since, until=until, step=query.step, meters=meters)
 
 
 async def list_events(

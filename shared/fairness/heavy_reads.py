@@ -1,0 +1,75 @@
+"""Quotas of reads that cost much, such as reports: how many at once, how long one statement may take, how many rows.
+
+By the weight of the tenant, in each process. The database's own time limit of the login holds in any case
+(`core.database_logins`); a quota is shorter, and its refusal says how long it was.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+
+from shared.core import db, tenant_limits, tenant_load
+from shared.core.context import Ctx
+from shared.core.errors import Invalid, Refused, TookTooLong
+from shared.core.plurals import plural
+from shared.core.tenant_limits import Use
+from shared.core.tenant_weights import get_weight
+
+AT_ONCE = 4  # of a tenant of weight 1
+STATEMENT_MS = 1_250  # of weight 1
+THROTTLED_MS = 500
+MAX_ROWS = 1_000_000  # of one export of a tenant of weight 1
+RETRY_AFTER_S = 5
+SET_TIMEOUT = text("select set_config('statement_timeout', :milliseconds, true)")
+_running: Counter[str] = Counter()  # by tenant
+
+
+@asynccontextmanager
+async def limit_read(ctx: Ctx) -> AsyncIterator[None]:
+    """Around the statements of a report. The time limit holds to the end of the transaction.
+
+    Raises TenantOverRate, Refused (tenant_busy), and TookTooLong where a statement was stopped.
+    """
+    if ctx.actor.type in ("job", "operator"):  # neither is of the tenant's making
+        yield
+        return
+    tenant_limits.take(Use.HEAVY_READ, ctx.tenant_id)
+    weight = get_weight(ctx.tenant_id)
+    if _running[ctx.tenant_id] >= AT_ONCE * weight:
+        tenant_load.count_refused(ctx.tenant_id)
+        raise Refused(
+            f"Your organisation is reading {plural(AT_ONCE * weight, 'report')} already.",
+            f"Wait for one of them, then try again in {RETRY_AFTER_S} seconds.",
+            reason="tenant_busy",
+            retry_after=RETRY_AFTER_S,
+        )
+    is_throttled = tenant_limits.find_throttle(ctx.tenant_id) is not None
+    milliseconds = THROTTLED_MS if is_throttled else STATEMENT_MS * weight
+    _running[ctx.tenant_id] += 1
+    try:
+        connection = await ctx.session.connection()
+        await connection.execute(SET_TIMEOUT, {"milliseconds": str(milliseconds)})
+        yield
+    except Exception as problem:
+        if not db.is_cancelled(problem):
+            raise
+        raise TookTooLong(
+            f"This report took longer than {milliseconds / 1000:g} seconds and was stopped. Nothing was changed.",
+            "Choose a shorter period, or export the data: an export may take longer.",
+        ) from problem
+    finally:
+        _running[ctx.tenant_id] -= 1
+        if _running[ctx.tenant_id] <= 0:
+            del _running[ctx.tenant_id]
+
+
+def check_rows(tenant_id: str, count: int) -> None:
+    """For an export that has read `count` rows. Raises Invalid above the quota."""
+    allowed = MAX_ROWS * get_weight(tenant_id)
+    if count > allowed:
+        raise Invalid(
+            f"The export has more than {allowed:,} rows and was stopped.",
+            "Narrow it by a filter or a shorter period, and export it in parts.",
+        )
