@@ -3,7 +3,6 @@
 import inspect
 
 import psycopg
-import pytest
 
 from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing, tenant_directory
 from shared.backoffice.reasons import state_reason
