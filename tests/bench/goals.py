@@ -63,6 +63,10 @@ GOALS = [
     *with_control(Goal("usage/ingest", 8.0), "single"),
     # A month of a million events, added up again, beside one GROUP BY.
     *with_control(Goal("usage/rollup", 3.0), "by-hour"),
+    # p99 of a quiet tenant while 100 others flood the process at 20 times what it serves, by the p99 without them.
+    *with_control(Goal("neighbour/requests", 1.2), "fifo"),
+    # Jobs that begin before that of a quiet tenant, by the flooding tenants and the slots of the lane.
+    *with_control(Goal("neighbour/jobs", 1.2), "fifo"),
     # Deliveries a second to a local receiver, with 1,000 endpoints, by 500.
     *with_control(Goal("webhooks/deliveries", 1.0, faster=True), "one-by-one"),
     # p95 of one tenant's deliveries while another one's endpoint hangs, by the p95 without it.
