@@ -77,6 +77,7 @@ PARTITIONED_KEYS = {"usage_event": ("tenant_id", "meter", "occurred_at", "id")}
 SECURITY_DEFINER = {
     "add_unverified_user",
     *("list_tenants_with_open_usage", "maintain_usage_partitions"),
+    *("count_waiting_jobs", "fetch_fair_job", "find_due_job", "list_throttles", "record_tenant_load"),
     *("claim_trial", "delete_old_trial_claims", "find_trial_refusal"),
     *(
         "find_customer_tenant",
@@ -374,7 +375,12 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     for table, command in (("usage_key", "ALL"), ("usage_mark", "SELECT"), ("usage_window", "SELECT")):
         assert policies[table]["metering"][:2] == (command, ["bulkhead_owner"]), table
         assert "app.dispatching" in policies[table]["metering"][2], table
+    for table, command in (("tenant_load", "ALL"), ("tenant_throttle", "SELECT")):
+        assert policies[table]["fairness"][:2] == (command, ["bulkhead_owner"]), table
+        assert "app.dispatching" in policies[table]["fairness"][2], table
     assert extra == {
+        ("tenant_load", "fairness"),
+        ("tenant_throttle", "fairness"),
         *((table, "cleaning") for table in cleaning_tables),
         ("job_failure", "operators"),
         ("job_failure", "worker"),

@@ -12,7 +12,7 @@ from admin_app.shell import PageState, is_allowed
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import noisy_tenants
-from shared.backoffice.noisy_tenants_repository import NoisyOrder, NoisyTenant
+from shared.backoffice.noisy_tenants_rows import NoisyOrder, NoisyTenant
 from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid

@@ -9,7 +9,7 @@ from datetime import timedelta
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import noisy_tenants_repository as repository
-from shared.backoffice.noisy_tenants_repository import NoisyOrder, NoisyTenant
+from shared.backoffice.noisy_tenants_rows import NoisyOrder, NoisyTenant
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core import live_events
 from shared.core.context import OperatorCtx

@@ -1,42 +1,16 @@
 """SQL of tenants by what they cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.backoffice.noisy_tenants_rows import NoisyOrder, NoisyTenant
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.fairness.models import ThrottleRow
-
-
-class NoisyOrder(StrEnum):
-    DATABASE = "database"
-    REQUESTS = "requests"  # of the API, and events of pages
-    WAITING = "waiting"  # jobs
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class NoisyTenant:
-    """`refused`: requests, events and jobs above the tenant's share. Throttle fields are empty without one in force."""
-
-    tenant_id: str
-    name: str  # the id, for a test tenant
-    database_seconds: float
-    requests: int
-    events: int
-    jobs: int
-    refused: int
-    waiting_jobs: int  # now
-    throttle_percent: int | None
-    throttle_reason: str
-    throttle_expires_at: datetime | None
-
 
 LIST_NOISY = """
     with load as (

@@ -98,18 +98,18 @@ class FairGate:
             return
         if self._is_full(queue):
             raise self._refuse(tenant_id)
-        turn = _Turn(self._take_tag(queue), asyncio.get_running_loop().create_future())
-        queue.waiting.append(turn)
+        place = _Turn(self._take_tag(queue), asyncio.get_running_loop().create_future())
+        queue.waiting.append(place)
         self._waiting += 1
         try:
             async with asyncio.timeout(wait_seconds):
-                await turn.future
+                await place.future
         except BaseException as problem:
-            if turn.has_begun:
+            if place.has_begun:
                 self.leave(tenant_id)
             else:
-                if turn in queue.waiting:
-                    queue.waiting.remove(turn)
+                if place in queue.waiting:
+                    queue.waiting.remove(place)
                     self._waiting -= 1
                 self._forget(tenant_id, queue)
             if not isinstance(problem, TimeoutError):
@@ -166,12 +166,12 @@ class FairGate:
                 return
             tag, *_, tenant_id = min(ready)
             queue = self._queues[tenant_id]
-            turn = queue.waiting.popleft()
+            place = queue.waiting.popleft()
             self._waiting -= 1
-            if not turn.future.done():
-                turn.has_begun = True
+            if not place.future.done():
+                place.has_begun = True
                 self._begin(tenant_id, queue, tag)
-                turn.future.set_result(None)
+                place.future.set_result(None)
 
     def _may_begin(self, tenant_id: str, queue: _Queue, *, are_heavy_held: bool) -> bool:
         if queue.running >= (1 if find_throttle(tenant_id) else self._tenant_slots):

@@ -1,7 +1,7 @@
 """How much one tenant may do in this process, by its weight, and less while operators throttle it.
 
 Token buckets for requests of the API, events of pages and heavy reads. Whoever is above its rate is refused with 429, and
-nobody else is. Counted in each process: n processes allow n times as much. The limits by the minute that programs see in
+no other tenant is. Counted in each process: n processes allow n times as much. The limits by the minute that programs see in
 the RateLimit headers count for all processes together (`web.rest.api_limits`).
 """
 

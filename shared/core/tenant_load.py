@@ -58,8 +58,8 @@ def add_database_seconds(tenant_id: str, seconds: float) -> None:
 def take_loads() -> dict[str, TenantLoad]:
     """What was counted since the last call, by tenant."""
     global _loads
-    taken, _loads = _loads, {}
-    return taken
+    loads, _loads = _loads, {}
+    return loads
 
 
 def put_back(loads: dict[str, TenantLoad]) -> None:

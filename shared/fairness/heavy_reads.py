@@ -8,21 +8,19 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
-
 from shared.core import db, tenant_limits, tenant_load
 from shared.core.context import Ctx
 from shared.core.errors import Invalid, Refused, TookTooLong
 from shared.core.plurals import plural
 from shared.core.tenant_limits import Use
 from shared.core.tenant_weights import get_weight
+from shared.fairness import load_repository
 
 AT_ONCE = 4  # of a tenant of weight 1
 STATEMENT_MS = 1_250  # of weight 1
 THROTTLED_MS = 500
 MAX_ROWS = 1_000_000  # of one export of a tenant of weight 1
 RETRY_AFTER_S = 5
-SET_TIMEOUT = text("select set_config('statement_timeout', :milliseconds, true)")
 _running: Counter[str] = Counter()  # by tenant
 
 
@@ -49,8 +47,7 @@ async def limit_read(ctx: Ctx) -> AsyncIterator[None]:
     milliseconds = THROTTLED_MS if is_throttled else STATEMENT_MS * weight
     _running[ctx.tenant_id] += 1
     try:
-        connection = await ctx.session.connection()
-        await connection.execute(SET_TIMEOUT, {"milliseconds": str(milliseconds)})
+        await load_repository.set_statement_timeout(ctx.session, milliseconds)
         yield
     except Exception as problem:
         if not db.is_cancelled(problem):

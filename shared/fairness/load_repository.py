@@ -1,4 +1,4 @@
-"""SQL of loads and throttles that every process runs."""
+"""SQL of loads, throttles and quotas that every process runs."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from shared.core.tenant_limits import Throttle
 from shared.core.tenant_load import TenantLoad
 
 RECORD_LOADS = text("select record_tenant_load(cast(:loads as jsonb))")
+SET_STATEMENT_TIMEOUT = text("select set_config('statement_timeout', :milliseconds, true)")
 LIST_THROTTLES = text("select tenant_id, percent, reason, expires_at from list_throttles()")
 
 
@@ -28,6 +29,12 @@ async def record_loads(session: AsyncSession, loads: Mapping[str, TenantLoad]) -
     ]
     connection = await session.connection()
     await connection.execute(RECORD_LOADS, {"loads": json.dumps(rows)})
+
+
+async def set_statement_timeout(session: AsyncSession, milliseconds: int) -> None:
+    """To the end of the transaction."""
+    connection = await session.connection()
+    await connection.execute(SET_STATEMENT_TIMEOUT, {"milliseconds": str(milliseconds)})
 
 
 async def list_throttles(session: AsyncSession) -> dict[str, Throttle]:

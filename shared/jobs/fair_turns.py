@@ -18,16 +18,11 @@ from procrastinate.jobs import Job, Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback
 
 from shared.core import tenant_limits, tenant_weights
+from shared.jobs import job_repository
 from shared.jobs.lanes import SLOTS, Lane
 
 PLATFORM = ""  # the tenant of jobs that have none
 POLL_SECONDS = 1.0
-FETCH_JOB = """
-    select j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name,
-        j.attempts, j.worker_id
-    from (select) one left join lateral
-        fetch_fair_job(%(lane)s, %(worker_id)s, %(first)s::text, %(after)s, %(skipped)s::text[]) j on true
-"""
 
 
 @dataclass(slots=True)
@@ -87,36 +82,36 @@ class FairJobManager(JobManager):
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """The next job of this lane. Without one it waits while others run, as they may hold up what comes next."""
         (lane,) = queues or ()
-        turns = self._turns[lane]
+        lane_turns = self._turns[lane]
         while True:
-            turns.changed.clear()
-            job = await self._fetch(lane, turns, worker_id)
-            if job is not None or not turns.running:
+            lane_turns.changed.clear()
+            job = await self._fetch(lane, lane_turns, worker_id)
+            if job is not None or not lane_turns.running:
                 return job
             with suppress(TimeoutError):
-                await asyncio.wait_for(turns.changed.wait(), POLL_SECONDS)
+                await asyncio.wait_for(lane_turns.changed.wait(), POLL_SECONDS)
                 continue
             if not self._is_draining:
                 return None
 
-    async def _fetch(self, lane: str, turns: LaneTurns, worker_id: int) -> Job | None:
+    async def _fetch(self, lane: str, lane_turns: LaneTurns, worker_id: int) -> Job | None:
         try:
             row = await self.connector.execute_query_one_async(
-                FETCH_JOB,
+                job_repository.FETCH_JOB,
                 lane=lane,
                 worker_id=worker_id,
-                first=turns.find_first(),
-                after=turns.tenant_id,
-                skipped=turns.list_skipped(),
+                first=lane_turns.find_first(),
+                after=lane_turns.tenant_id,
+                skipped=lane_turns.list_skipped(),
             )
         except exceptions.UniqueViolation:  # another worker has just begun a job of the same sequence
             return None
         if row["id"] is None:
-            turns.turns_left = 0
+            lane_turns.turns_left = 0
             return None
         job = Job.from_row(row)
         tenant_id = str(job.task_kwargs.get("tenant_id") or PLATFORM)
-        turns.begin(tenant_id)
+        lane_turns.begin(tenant_id)
         self._running[row["id"]] = (lane, tenant_id)
         return job
 

@@ -31,6 +31,13 @@ LIST_SIGNED_JOBS = text(
 REPLACE_ARGUMENTS = text("""
     update procrastinate_jobs set args = cast(:args as jsonb) where id = :job_id and args = cast(:previous as jsonb)
 """)
+# For procrastinate's own connections, which take parameters in this form. One row, whose id is null without a job.
+FETCH_JOB = """
+    select j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name,
+        j.attempts, j.worker_id
+    from (select) one left join lateral
+        fetch_fair_job(%(lane)s, %(worker_id)s, %(first)s::text, %(after)s, %(skipped)s::text[]) j on true
+"""
 Arguments = Mapping[str, Any]
 
 

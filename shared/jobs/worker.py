@@ -78,7 +78,7 @@ def file_job(handler: Handler) -> Handler:
 
 
 def bulk_job(handler: Handler) -> Handler:
-    """Mark a handler that reads or writes many rows, and that nobody waits for. It runs as an ordinary job otherwise."""
+    """Mark a handler that reads or writes many rows while no one waits. It runs as an ordinary job otherwise."""
     lanes.assign_lane(handler, Lane.BULK)
     return handler
 

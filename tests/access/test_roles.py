@@ -41,6 +41,7 @@ SUPPORT = {
     "op:flag:read",
     "op:home:read",
     "op:job:read",
+    "op:load:read",
     "op:rights:explain",
     "op:security:read",
     "op:tenant:list",
@@ -48,7 +49,13 @@ SUPPORT = {
     "op:tenant:resume",
     "op:webhook:read",
 }
-ENGINEER = SUPPORT | {"op:audit:read_all", "op:flag:write", "op:operator:read", "op:tenant:suspend"}
+ENGINEER = SUPPORT | {
+    "op:audit:read_all",
+    "op:flag:write",
+    "op:operator:read",
+    "op:tenant:suspend",
+    "op:tenant:throttle",
+}
 ENGINEER |= {"op:billing:reconcile", "op:job:write", "op:user:disable", "op:webhook:replay"}
 ENGINEER |= {"op:user:read_resets", "op:user:reset_factor"}
 BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}

@@ -21,15 +21,16 @@ from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES
 from shared.api_keys import idempotency, keys
 from shared.api_keys.issuers import MappedRole
 from shared.audit import audit_log
-from shared.backoffice import catalog_drafts, flag_admin, tenant_access, tenant_directory
+from shared.backoffice import catalog_drafts, flag_admin, noisy_tenants, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM
-from shared.core import db, rate_limits, registry
+from shared.core import db, rate_limits, registry, tenant_load
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
+from shared.fairness import load_recorder
 from shared.files import exports, storage_registry, uploads
 from shared.jobs import worker
 from shared.metering import call_counts
@@ -285,6 +286,7 @@ async def build() -> World:
     for number, tenant in enumerate((acme, globex), start=1):
         async with entry.enter_job(tenant.id, "attack", "") as ctx:
             await metered.use(ctx, number)
+        await _throttled_once(operators[OWNER], tenant.id, number)
         await billed.recover(shop, tenant, number)
         await billed.refund(shop, operators[OWNER], tenant, number)
     invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
@@ -499,6 +501,20 @@ def _kept_after_all(tenant_id: str) -> None:
             " values (%s, %s, 'A reason', 'Olga', true, now() + interval '30 days', now())",
             [tenant_id, new_id("tdl")],
         )
+
+
+async def _throttled_once(cookie: str, tenant_id: str, number: int) -> None:
+    """An ended limit of the tenant's rate, and numbers of what it cost."""
+    for change in ("throttle", "end"):
+        async with entry.enter_operator(cookie) as octx:
+            reason = state_reason(octx, "Ticket 4472", tenant_id=tenant_id)
+            if change == "throttle":
+                await noisy_tenants.throttle(octx, tenant_id, reason, percent=50, minutes=60)
+            else:
+                await noisy_tenants.end_throttle(octx, tenant_id, reason)
+    for _ in range(number):
+        tenant_load.count_request(tenant_id)
+    await load_recorder.record()
 
 
 async def _verified(owners: Sequence[tuple[factories.SignedInUser, str, str]]) -> None:

@@ -226,13 +226,13 @@ class Flood:
 
 async def _count_jobs_before(name: str, size: Size, quiet: str, flooding: list[str]) -> float:
     """Jobs of others that begin before the one of the quiet tenant, which was added last."""
-    begun, done = list[str](), asyncio.Event()
+    begun, has_begun = list[str](), asyncio.Event()
 
     @asynccontextmanager
     async def enter(tenant_id: str, task: str, request_id: str) -> AsyncIterator[Ctx]:
         begun.append(tenant_id)
         if tenant_id == quiet:
-            done.set()
+            has_begun.set()
         yield None  # type: ignore[misc]  # the jobs read nothing
 
     async def do_nothing(ctx: Ctx) -> None:
@@ -241,7 +241,7 @@ async def _count_jobs_before(name: str, size: Size, quiet: str, flooding: list[s
     _add_jobs(name, [*flooding * size.jobs, quiet])
     work: Awaitable[None] = worker.run({TASK: do_nothing}, {}, enter, wait=False)
     run = asyncio.ensure_future(work)
-    ended = asyncio.create_task(done.wait())
+    ended = asyncio.create_task(has_begun.wait())
     await asyncio.wait({run, ended}, return_when=asyncio.FIRST_COMPLETED)
     run.cancel()
     ended.cancel()

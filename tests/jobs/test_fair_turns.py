@@ -106,11 +106,11 @@ async def test_each_of_many_flooding_tenants_delays_a_quiet_one_by_one_turn(
 
 async def test_jobs_of_the_platform_come_between_two_tenants(cast: Cast, empty_queue: str) -> None:
     add_jobs(empty_queue, [cast.acme] * 6, sequence=lambda _: None)
-    turns = LaneTurns(4)
-    turns.begin(cast.acme)
-    assert turns.find_first() == fair_turns.PLATFORM
-    turns.begin(fair_turns.PLATFORM)
-    assert turns.find_first() is None
+    lane_turns = LaneTurns(4)
+    lane_turns.begin(cast.acme)
+    assert lane_turns.find_first() == fair_turns.PLATFORM
+    lane_turns.begin(fair_turns.PLATFORM)
+    assert lane_turns.find_first() is None
 
 
 async def test_all_jobs_run_once_and_those_of_a_sequence_in_their_order(cast: Cast, empty_queue: str) -> None:
@@ -158,12 +158,12 @@ async def test_one_tenant_leaves_a_slot_of_each_lane_to_others(cast: Cast, empty
 
 async def test_failing_jobs_delay_neither_others_nor_their_own_tenant(cast: Cast, empty_queue: str) -> None:
     """Each attempt of the failing ones is retried later; what was added after them runs at once."""
-    done = list[str]()
+    finished = list[str]()
 
     async def fail_for_acme(ctx: Ctx, *, key: str = "") -> None:
         if not key:
             raise ZeroDivisionError
-        done.append(key)
+        finished.append(key)
 
     add_jobs(empty_queue, [cast.acme] * 40, sequence=lambda _: None)
     async with cast.ann.ctx() as ctx:
@@ -171,5 +171,5 @@ async def test_failing_jobs_delay_neither_others_nor_their_own_tenant(cast: Cast
     async with cast.gil.ctx() as ctx:
         await queue.put(ctx, TASK, key="globex")
     await worker.run({TASK: fail_for_acme}, {}, enter_nothing, wait=False)
-    assert sorted(done) == ["acme", "globex"]
+    assert sorted(finished) == ["acme", "globex"]
     assert workers.list_jobs(empty_queue, due=True) == [(TASK, "todo")] * 40
