@@ -12,7 +12,7 @@ from shared.backoffice import noisy_tenants_repository as repository
 from shared.backoffice.noisy_tenants_rows import NoisyOrder, NoisyTenant
 from shared.backoffice.reasons import Reason, use_reason
 from shared.core import live_events
-from shared.core.context import OperatorCtx
+from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
 from shared.fairness.models import ThrottleRow
@@ -47,7 +47,7 @@ async def throttle(octx: OperatorCtx, tenant_id: str, reason: Reason, *, percent
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         if (earlier := await repository.lock_open_throttle(ctx)) is not None:
-            await repository.end(ctx, earlier)
+            await _end(ctx, earlier)
         row = ThrottleRow(
             tenant_id=tenant_id,
             percent=percent,
@@ -76,7 +76,7 @@ async def end_throttle(octx: OperatorCtx, tenant_id: str, reason: Reason) -> Non
         row = await repository.lock_open_throttle(ctx)
         if row is None or row.expires_at <= now():
             raise Conflict("This organisation has its usual rate already.", "Reload the page.")
-        await repository.end(ctx, row)
+        await _end(ctx, row)
         audit_log.record(
             ctx,
             "tenant.throttle_ended",
@@ -86,3 +86,9 @@ async def end_throttle(octx: OperatorCtx, tenant_id: str, reason: Reason) -> Non
             reason=reason_text,
         )
         await live_events.refresh_pages(ctx.session, "*", "noisy")
+
+
+async def _end(ctx: Ctx, row: ThrottleRow) -> None:
+    row.ended_at, row.ended_by_name = now(), ctx.actor.name
+    ctx.session.add(row)
+    await ctx.session.flush()  # before another one begins

@@ -9,7 +9,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.backoffice.noisy_tenants_rows import NoisyOrder, NoisyTenant
 from shared.core.context import Ctx
-from shared.core.db import now
 from shared.fairness.models import ThrottleRow
 
 LIST_NOISY = """
@@ -54,15 +53,5 @@ async def list_noisy(
 
 async def lock_open_throttle(ctx: Ctx) -> ThrottleRow | None:
     """The one that was not ended; it may be over by its time."""
-    query = (
-        select(ThrottleRow)
-        .where(col(ThrottleRow.tenant_id) == ctx.tenant_id, col(ThrottleRow.ended_at).is_(None))
-        .with_for_update(key_share=True)
-    )
+    query = select(ThrottleRow).where(col(ThrottleRow.ended_at).is_(None)).with_for_update(key_share=True)
     return (await ctx.session.exec(query)).one_or_none()
-
-
-async def end(ctx: Ctx, throttle: ThrottleRow) -> None:
-    throttle.ended_at, throttle.ended_by_name = now(), ctx.actor.name
-    ctx.session.add(throttle)
-    await ctx.session.flush()

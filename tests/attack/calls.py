@@ -305,6 +305,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "metering.report_repository.list_quantities.aggregation": lambda *_: Aggregation.UNIQUE,
     "metering.report_repository.list_quantities.meter": lambda *_: "active_users",
     "metering.usage.record.key": lambda *_: "attack",
+    "backoffice.noisy_tenants.list_noisy.hours": lambda *_: 1,
+    "backoffice.noisy_tenants.list_noisy.order": lambda *_: "database",
+    "backoffice.noisy_tenants.throttle.percent": lambda *_: 50,
+    "backoffice.noisy_tenants.throttle.minutes": lambda *_: 15,
     **dict.fromkeys(
         ("backoffice.tenant_usage.get_tenant_usage.query", "metering.usage_reports.get_report.query"),
         lambda *_: UsageQuery(since=now() - timedelta(days=1), until=now(), step=Step.HOUR),
