@@ -507,7 +507,7 @@ async def _throttled_once(cookie: str, tenant_id: str, number: int) -> None:
     """An ended limit of the tenant's rate, and numbers of what it cost."""
     for change in ("throttle", "end"):
         async with entry.enter_operator(cookie) as octx:
-            reason = state_reason(octx, "Ticket 4472", tenant_id=tenant_id)
+            reason = state_reason(octx, "Ticket 4481", tenant_id=tenant_id)
             if change == "throttle":
                 await noisy_tenants.throttle(octx, tenant_id, reason, percent=50, minutes=60)
             else:
