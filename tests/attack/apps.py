@@ -222,6 +222,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
         "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",  # or pausing is refused before any guard
         "BULKHEAD_API_KEY_REQUESTS_PER_MINUTE": "100000000",
         "BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE": "100000000",
+        "BULKHEAD_TENANT_REQUESTS_PER_SECOND": "1000000",
         "BULKHEAD_EVENTS_PER_SECOND": "1000000",
         "BULKHEAD_REQUESTS_PER_SECOND": "1000000",
     }

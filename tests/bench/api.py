@@ -42,6 +42,7 @@ JSON_TYPE, ROTATION = {"content-type": "application/json"}, b'{"overlap_hours": 
 LIMITS = (
     "BULKHEAD_API_KEY_REQUESTS_PER_MINUTE",
     "BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE",
+    "BULKHEAD_TENANT_REQUESTS_PER_SECOND",
     "BULKHEAD_REQUESTS_PER_SECOND",
 )
 PAGE = 50  # members
