@@ -160,7 +160,7 @@ class NoisyTenantsState(DialogState, PageState):
 def tenant_line(row: NoisyRow) -> rx.Component:
     throttle = rx.fragment(
         badge(row.throttle, "warn"),
-        small("Until ", local_time(row.throttle_ends_at), ": ", row.throttle_reason),
+        small("Until ", local_time(row.throttle_ends_at, ""), ": ", row.throttle_reason),
     )
     name = rx.el.div(
         link(row.name, f"/tenants/{row.id}", class_name="plain-link strong"),

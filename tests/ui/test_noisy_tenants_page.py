@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from admin_app.pages.noisy_tenants import NoisyTenantsState
+from admin_app.pages.noisy_tenants import NoisyTenantsState, noisy_tenants_page
 from shared.core import tenant_limits, tenant_load
 from shared.core.errors import Invalid
 from shared.fairness import load_recorder, throttle_watch
@@ -59,3 +59,7 @@ async def test_choices_that_are_not_in_the_list_are_refused(cast: Cast) -> None:
             await handler(name).__wrapped__(page, value)
     await handler("choose_order")(page, "waiting")
     assert page.loaded
+
+
+def test_page_can_be_drawn() -> None:
+    assert "noisy-tenants" in str(noisy_tenants_page().render())
