@@ -2,7 +2,8 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): each tenant's next request gets a tag, and the smallest tag goes
 first. A tenant that was quiet gets the present time as its tag, so it overtakes all that wait behind their own requests.
-A tenant with many requests in flight is heavy. While quiet ones are about, all heavy ones together have one place.
+A tenant with many requests in flight is heavy: others go before it. While quiet ones are about, all heavy ones together
+have one place.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ from shared.core.tenant_limits import Throttle, find_throttle
 from shared.core.tenant_weights import get_weight
 
 SLOTS = 16  # of the 20 connections of `db.engine`; the others are for what surrounds a transaction
-HEAVY_ABOVE = 8  # requests in flight of a tenant of weight 1
+HEAVY_ABOVE, FEWEST_HEAVY = (
+    8,
+    2,
+)  # requests in flight of a tenant of weight 1, among few tenants and among many
 HEAVY_SLOTS = 1  # of all heavy tenants, while others are about
 QUIET_SECONDS = 2.0  # after its last request a quiet tenant is no longer about
 MAX_WAITING = 32  # requests of a tenant of weight 1
@@ -61,9 +65,6 @@ class _Queue:
     running: int = 0
     next_tag: float = 0.0
     waiting: deque[_Turn] = field(default_factory=deque)
-
-    def is_heavy(self) -> bool:
-        return self.running + len(self.waiting) > HEAVY_ABOVE * self.weight
 
 
 class FairGate:
@@ -114,7 +115,7 @@ class FairGate:
                 self._forget(tenant_id, queue)
             if not isinstance(problem, TimeoutError):
                 raise
-            if queue.is_heavy() or queue.running >= self._tenant_slots or find_throttle(tenant_id):
+            if self._is_heavy(queue) or queue.running >= self._tenant_slots or find_throttle(tenant_id):
                 raise self._refuse(tenant_id) from problem
             raise Busy(
                 "Too many requests are in progress.", "Try again in a moment.", retry_after=RETRY_AFTER_S
@@ -150,7 +151,7 @@ class FairGate:
         self._now_tag = max(self._now_tag, tag)
         queue.running += 1
         self._running += 1
-        if not queue.is_heavy():
+        if not self._is_heavy(queue):
             self._quiet[tenant_id] = self._clock()
             self._quiet.move_to_end(tenant_id)
 
@@ -158,13 +159,13 @@ class FairGate:
         while self._waiting and self._running < self._slots:
             are_heavy_held = self._are_heavy_held()
             ready = [
-                (queue.waiting[0].tag, queue.running, len(queue.waiting), tenant_id)
+                (self._is_heavy(queue), queue.waiting[0].tag, queue.running, len(queue.waiting), tenant_id)
                 for tenant_id, queue in self._queues.items()
                 if queue.waiting and self._may_begin(tenant_id, queue, are_heavy_held=are_heavy_held)
             ]
             if not ready:
                 return
-            tag, *_, tenant_id = min(ready)
+            _, tag, *_, tenant_id = min(ready)
             queue = self._queues[tenant_id]
             place = queue.waiting.popleft()
             self._waiting -= 1
@@ -176,11 +177,16 @@ class FairGate:
     def _may_begin(self, tenant_id: str, queue: _Queue, *, are_heavy_held: bool) -> bool:
         if queue.running >= (1 if find_throttle(tenant_id) else self._tenant_slots):
             return False
-        return not (are_heavy_held and queue.is_heavy())
+        return not (are_heavy_held and self._is_heavy(queue))
+
+    def _is_heavy(self, queue: _Queue) -> bool:
+        """By its requests in flight: the more tenants have some, the fewer make it heavy."""
+        most = max(FEWEST_HEAVY, min(HEAVY_ABOVE, 2 * self._slots // max(1, len(self._queues))))
+        return queue.running + len(queue.waiting) > most * queue.weight
 
     def _are_heavy_held(self) -> bool:
         """Whether heavy tenants have as many places as they may have."""
-        heavy_running = sum(queue.running for queue in self._queues.values() if queue.is_heavy())
+        heavy_running = sum(queue.running for queue in self._queues.values() if self._is_heavy(queue))
         return heavy_running >= HEAVY_SLOTS and self._has_quiet_tenant()
 
     def _has_quiet_tenant(self) -> bool:
@@ -189,7 +195,7 @@ class FairGate:
         while self._quiet and next(iter(self._quiet.values())) < oldest:
             self._quiet.popitem(last=False)
         return any(
-            tenant_id not in self._queues or not self._queues[tenant_id].is_heavy()
+            tenant_id not in self._queues or not self._is_heavy(self._queues[tenant_id])
             for tenant_id in reversed(self._quiet)
         )
 

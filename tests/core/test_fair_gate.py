@@ -137,8 +137,8 @@ async def test_heavier_plan_gets_more_of_the_turns() -> None:
     tenant_weights.note_plan("ten_free", "free")
     tenant_weights.note_plan("ten_big", "enterprise")
     flow = Flow(FairGate(tenant_slots=1, slots=1))
-    await flow.send("ten_free", 20)
-    await flow.send("ten_big", 20)
+    await flow.send("ten_free", 30)
+    await flow.send("ten_big", 60)
     for _ in range(14):
         await flow.end_one()
     assert 3 <= flow.begun.count("ten_big") / flow.begun.count("ten_free") <= 5
