@@ -86,8 +86,10 @@ class FairJobManager(JobManager):
         while True:
             lane_turns.changed.clear()
             job = await self._fetch(lane, lane_turns, worker_id)
-            if job is not None or not lane_turns.running:
+            if job is not None:
                 return job
+            if not lane_turns.running and not lane_turns.changed.is_set():
+                return None
             with suppress(TimeoutError):
                 await asyncio.wait_for(lane_turns.changed.wait(), POLL_SECONDS)
                 continue
