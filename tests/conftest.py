@@ -4,6 +4,7 @@ Acme: Ann owns it, Adam is its admin, Max a member. Globex: Gil owns it. Carl be
 anything. Olga is an operator: another realm, another cookie.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -32,6 +33,8 @@ os.environ.setdefault("BULKHEAD_TENANT_REQUESTS_PER_SECOND", "1000000")
 
 import reflex as rx  # noqa: E402
 import structlog  # noqa: E402
+from _pytest.unraisableexception import gc_collect_iterations_key  # noqa: E402
+from argon2 import PasswordHasher  # noqa: E402
 from reflex.istate.data import RouterData  # noqa: E402
 from xdist.remote import Producer  # noqa: E402
 from xdist.scheduler import LoadScopeScheduling  # noqa: E402
@@ -43,6 +46,7 @@ from shared.core import db, rate_limits, request_ids  # noqa: E402
 from shared.core.config import settings  # noqa: E402
 from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
+from shared.identity import passwords  # noqa: E402
 from shared.tenancy import entry  # noqa: E402
 from shared.ui.states import SessionState  # noqa: E402
 from tests.support import casts, database, factories, sizes  # noqa: E402
@@ -55,7 +59,13 @@ TOGETHER = {
     "tests/e2e/": "e2e",
     "tests/test_landed_data.py": "landed data",
     "tests/test_isolation.py": "attack",
+    "tests/web/test_event_cost.py": "app",
+    "tests/web/test_event_flood.py": "app",
+    "tests/web/test_slow_requests.py": "app",
     "tests/web/test_two_processes.py": "two",
+    "tests/backoffice/test_flag_exposure.py": "exposure",
+    "tests/backoffice/test_list_growth.py": "list growth",
+    "tests/tenancy/test_member_list_growth.py": "member growth",
     "tests/web/test_database_outage.py": "outage",
     "tests/cli/test_database_roles.py": "roles",
     "tests/test_architecture.py": "source",
@@ -67,6 +77,9 @@ TOGETHER = {
     "tests/test_wording.py": "source",
 }
 MOST_CASTS = 100  # in one database
+PRODUCT_HASHER = passwords._hasher
+# A twentieth of the product's cost. `test_passwords` has the product's own.
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
 State = TypeVar("State", bound=SessionState)
 
 
@@ -161,6 +174,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     spare_loaded_code()
+    config.stash[gc_collect_iterations_key] = 1  # at its end pytest looks for garbage five times
+    atexit.register(gc.freeze)  # and Python once more
     sizes.choose(long=config.getoption("--long"))
     # The default draws each traceback with its source in colours, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
@@ -178,8 +193,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def spare_loaded_code() -> None:
-    """What is loaded stays: looking for garbage among it takes 0.2 seconds each time."""
+    """What is loaded stays: looking for garbage among it takes 0.2 seconds each time. New garbage is looked for rarely."""
     gc.freeze()
+    gc.set_threshold(50_000, 10, 10)  # as the product's processes do
     gc.enable()
 
 

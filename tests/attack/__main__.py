@@ -67,6 +67,7 @@ def _count(word: str) -> int:
 async def main(chosen: argparse.Namespace) -> int:
     log.configure("CRITICAL")
     gc.freeze()  # what was imported stays
+    gc.set_threshold(50_000, 10, 10)  # as in the product's own processes
     name = database.build()
     try:
         if chosen.seed is not None:

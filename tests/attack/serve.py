@@ -48,6 +48,7 @@ def load(app_name: str, hole_names: list[str]) -> Any:
     provider_registry.register(PLATFORM, billed.Shop())
     open_holes(hole_names)
     gc.freeze()  # nothing of it ever goes, so the collector need not look at it
+    gc.set_threshold(50_000, 10, 10)  # as in the product's own processes
     return app
 
 

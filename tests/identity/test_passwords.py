@@ -6,11 +6,13 @@ import statistics
 import sys
 import threading
 import time
+from functools import cache
 
 import pytest
 
 from shared.core.errors import Refused
 from shared.identity import passwords
+from tests import conftest
 
 GOOD = "seven lanterns over quiet water"
 # Passwords that cost a judge without bounds seconds, or minutes: each character may stand for several letters.
@@ -24,6 +26,12 @@ HOSTILE = (
     " ".join("4@8({[<3"[: 1 + at % 8] for at in range(180)),
 )
 MAX_CPU_S = 0.5  # of one password; on an idle machine none takes a fifth of it
+
+
+@pytest.fixture(autouse=True)
+def product_hasher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_hasher", conftest.PRODUCT_HASHER)
+    monkeypatch.setattr(passwords, "_dummy_hash", cache(passwords._dummy_hash.__wrapped__))
 
 
 @pytest.mark.parametrize(
