@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,14 +92,28 @@ class Loaded:
         self._problems.close()
 
 
+@contextmanager
+def loaded_app(app_name: str) -> Iterator[Loaded]:
+    """At addresses of its own; `serving` forks it. Ends with the context."""
+    with held_address() as tenant, held_address() as admin:
+        loaded = Loaded(app_name, {"tenant": tenant, "admin": admin})
+        try:
+            yield loaded
+        finally:
+            loaded.close()
+
+
 class Fork:
     """A process that a `Loaded` has forked, with the methods of `subprocess.Popen` that are used here."""
 
-    def __init__(self, loaded: Loaded, words: Sequence[str], output: str) -> None:
-        """`output`: path of the file for what it prints."""
+    def __init__(
+        self, loaded: Loaded, words: Sequence[str], output: str, *, settings: Mapping[str, str]
+    ) -> None:
+        """`output`: path of the file for what it prints. `settings`: environment variables of this one."""
         self.loaded = loaded
+        environment = {**_environment(loaded.addresses), **settings}
         self.process_id = loaded.ask(
-            arguments=[loaded.app_name, *words], environment=_environment(loaded.addresses), output=output
+            arguments=[loaded.app_name, *words], environment=environment, output=output
         )
 
     def poll(self) -> int | None:
@@ -138,7 +152,7 @@ async def serving(
         process: Fork | Started = (
             Started(app_name, words, output, _environment(addresses) | settings)
             if loaded is None
-            else await asyncio.to_thread(Fork, loaded, words, output.name)
+            else await asyncio.to_thread(Fork, loaded, words, output.name, settings=settings)
         )
         try:
             until = time.monotonic() + START
@@ -195,7 +209,7 @@ async def listing(
 
 def _list_in_fork(loaded: Loaded, holes: Sequence[str]) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile("r") as output:
-        fork = Fork(loaded, ["--list", *holes], output.name)
+        fork = Fork(loaded, ["--list", *holes], output.name, settings={})
         while fork.poll() is None:
             time.sleep(0.01)
         lines = output.read().splitlines()
@@ -325,6 +339,7 @@ class App:
             max_size=None,
             proxy=None,
             compression=None,  # browsers do compress; here it would only cost time
+            host="127.0.0.1",  # what localhost means is asked in a thread each time
         ) as wire:
             await asyncio.wait_for(wire.recv(), PATIENCE)  # engine.io says hello
             if connects:

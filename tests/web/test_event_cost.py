@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from tests.attack.apps import App, Socket, free_addresses, serving
+from tests.attack.apps import App, Loaded, Socket, serving
 from tests.attack.frames import short
 from tests.conftest import Cast, Person
 from tests.support import database
@@ -45,12 +45,14 @@ async def search(app: App, tab: Socket, person: Person, count: int) -> None:
         assert "Something went wrong." not in answer
 
 
-async def test_one_core_serves_many_active_people(cast: Cast) -> None:
+async def test_one_core_serves_many_active_people(cast: Cast, tenant_app: Loaded) -> None:
     """On an idle machine; `make test` only measures."""
     count = size("web.costed_events")
     own_children = set(psutil.Process().children(recursive=True))
     async with (
-        serving("tenant", free_addresses(), BULKHEAD_EVENTS_PER_SECOND="1000000") as app,
+        serving(
+            "tenant", tenant_app.addresses, loaded=tenant_app, BULKHEAD_EVENTS_PER_SECOND="1000000"
+        ) as app,
         app.socket(cast.ann.cookie) as tab,
     ):
         await search(app, tab, cast.ann, WARM_UP)

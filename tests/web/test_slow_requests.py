@@ -8,7 +8,7 @@ import pytest
 from shared.cli import http_protocol
 from shared.web import request_middleware
 from tests.attack import slow
-from tests.attack.apps import App, free_addresses, serving
+from tests.attack.apps import App, Loaded, serving
 
 HEAD = b"POST /auth/sign-in HTTP/1.1\r\nhost: localhost\r\n"
 BODY_HEAD = HEAD + b"content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\n"
@@ -39,8 +39,8 @@ async def wait_for_close(app: App, begin: bytes, more: bytes = b"") -> tuple[flo
     return time.monotonic() - began, answer
 
 
-async def test_requests_that_never_end_are_closed_while_the_app_answers(schema: str) -> None:
-    async with serving("tenant", free_addresses(), slow.HOLE) as app:
+async def test_requests_that_never_end_are_closed_while_the_app_answers(tenant_app: Loaded) -> None:
+    async with serving("tenant", tenant_app.addresses, slow.HOLE, loaded=tenant_app) as app:
         endless = {
             "nothing": wait_for_close(app, b""),
             "half a line": wait_for_close(app, b"GET /heal"),
