@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Canary:
     texts: Counter[str] = field(default_factory=Counter)  # that were searched, by place
     _beginnings: dict[str, set[str]] = field(default_factory=dict)  # secrets by their first characters
     _clean_runs: set[str] = field(default_factory=set)  # that hold none of the secrets that are known by now
+    _clean_text: str = ""  # all of them: looking through one text is faster than through thousands
     _phrases: set[str] = field(default_factory=set)  # secrets that are more than one run of characters
 
     def add(self, kind: str, secret: str) -> None:
@@ -57,7 +58,9 @@ class Canary:
         self.kinds[secret] = kind
         if RUN_OF_SECRET.fullmatch(secret):
             self._beginnings.setdefault(secret[:MIN_LENGTH], set()).add(secret)
-            self._clean_runs = {run for run in self._clean_runs if secret not in run}
+            if secret in self._clean_text:
+                self._clean_runs = {run for run in self._clean_runs if secret not in run}
+                self._clean_text = "\n".join(self._clean_runs)
         else:
             self._phrases.add(secret)
 
@@ -67,12 +70,19 @@ class Canary:
 
     def find(self, text: str) -> set[str]:
         found = {phrase for phrase in self._phrases if phrase in text}
+        clean_runs = list[str]()
         for run in set(RUN.findall(text)) - self._clean_runs:
-            found_in_run = self._find_in_run(run)
-            if not found_in_run and len(self._clean_runs) < MAX_CLEAN_RUNS:
-                self._clean_runs.add(run)
-            found |= found_in_run
+            if found_in_run := self._find_in_run(run):
+                found |= found_in_run
+            else:
+                clean_runs.append(run)
+        self._keep_clean(clean_runs[: MAX_CLEAN_RUNS - len(self._clean_runs)])
         return found
+
+    def _keep_clean(self, runs: Collection[str]) -> None:
+        if runs:
+            self._clean_runs.update(runs)
+            self._clean_text = "\n".join([self._clean_text, *runs])
 
     def _find_in_run(self, run: str) -> set[str]:
         return {

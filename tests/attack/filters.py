@@ -54,7 +54,7 @@ Probe = tuple[str, Callable[[], Awaitable[None]]]  # its name; a part of the att
 
 async def attack(world: World, report: Report) -> dict[str, set[str]]:
     """Gives for every filter of a repository the names of the probes that execute it."""
-    with without_decision_counts():
+    with without_decision_counts(), world.keeping_rows():
         return await _attack(world, report)
 
 

@@ -126,7 +126,7 @@ class Mutations:
         """Filters of repositories, with nothing else between Acme and Globex."""
         await self.target.renew()
         world = self.target.world
-        with filters.without_decision_counts():
+        with filters.without_decision_counts(), world.keeping_rows():
             deployed = await filters.call_as_deployed(world, Report(), self._list_probes(filter_names))
             with (
                 filters.without_policies(world),

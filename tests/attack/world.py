@@ -84,6 +84,7 @@ CLAIMED |= {f"{table}_id": (table, "id") for table in registry.list_tables() if 
 Superuser = psycopg.Connection[dict[str, Any]]
 Print = dict[str, str]  # of one tenant, by table
 _connections: dict[str, psycopg.Connection[Any]] = {}  # by address
+_kept_rows: dict[int, dict[tuple[str, str, str], list[dict[str, Any]]]] = {}  # by the id of the world
 
 
 def connect(address: str, **how: Any) -> psycopg.Connection[Any]:
@@ -150,7 +151,24 @@ class World:
             ).fetchall()
         return {"tenant": "id"} | {row["name"]: "tenant_id" for row in tables}
 
+    @contextmanager
+    def keeping_rows(self) -> Iterator[None]:
+        """For attempts that are all undone: each question about rows is asked once."""
+        _kept_rows[id(self)] = {}
+        try:
+            yield
+        finally:
+            del _kept_rows[id(self)]
+
     def rows(self, table: str, key: str, tenant_id: str) -> list[dict[str, Any]]:
+        kept = _kept_rows.get(id(self))
+        if kept is None:
+            return self._read_rows(table, key, tenant_id)
+        if (question := (table, key, tenant_id)) not in kept:
+            kept[question] = self._read_rows(table, key, tenant_id)
+        return [dict(row) for row in kept[question]]
+
+    def _read_rows(self, table: str, key: str, tenant_id: str) -> list[dict[str, Any]]:
         with self.superuser() as superuser:
             query = sql.SQL("select * from {} where {} = %s order by 1, 2")
             return superuser.execute(
@@ -221,7 +239,7 @@ class World:
                 for model in module.tables
             ),
         ]
-        with self.superuser() as superuser:
+        with self.superuser() as superuser, superuser.pipeline():
             superuser.execute(
                 "delete from role where tenant_id = %s and not builtin and name <> %s",
                 [self.acme, OWN_ROLES[ACME]],
