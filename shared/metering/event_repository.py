@@ -83,7 +83,7 @@ async def find_event(ctx: Ctx, meter: str, event_id: str) -> UsageEvent | None:
         .where(UsageEvent.tenant_id == ctx.tenant_id)
         .where(UsageKey.id == event_id, UsageEvent.meter == meter)
     )
-    return (await ctx.session.exec(statement)).first()
+    return (await ctx.session.exec(statement)).one_or_none()
 
 
 async def get_oldest_mark(ctx: Ctx) -> datetime | None:
