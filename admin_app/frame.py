@@ -50,7 +50,7 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
         ". Webhooks are stored; nothing is synced until you change its key and resume it.",
     )
     silent_text = rx.fragment(
-        rx.el.b("Stripe isn't responding. "),
+        rx.el.b("Stripe isn’t responding. "),
         "Webhooks of ",
         account_trouble.account,
         " have been waiting since ",
@@ -66,7 +66,7 @@ def provider_trouble_banner(account_trouble: TroubleRow) -> rx.Component:
     )
     signature_text = rx.fragment(
         rx.el.b("Webhooks are rejected. "),
-        "Their signatures don't match the secret of ",
+        "Their signatures don’t match the secret of ",
         account_trouble.account,
         ", last ",
         local_time(account_trouble.since, "", "moment"),

@@ -129,7 +129,7 @@ def describe_usage_problem(problem: str, count: int) -> str:
     texts = {
         "doubtful": f"{records} sent more than 23 hours ago without an answer. See in Stripe whether it was counted.",
         "ended": f"{records} from before the last invoice. A new subscription would bill it; otherwise send an invoice.",
-        "refused": f"{records} refused by Stripe. It is sent again for 23 hours. The worker's log has Stripe's answer (usage_refused).",
+        "refused": f"{records} refused by Stripe. It is sent again for 23 hours. The worker’s log has Stripe’s answer (usage_refused).",
     }
     return texts.get(problem, records)
 
@@ -187,11 +187,11 @@ SECURITY_EVENT_LABELS = {  # kind: title, explanation
     ),
     "job_forged": (
         "Forged jobs",
-        "A job without our signature was in the queue. It didn't run; see Jobs for its error.",
+        "A job without our signature was in the queue. It didn’t run; see Jobs for its error.",
     ),
     "session_forged": (
         "Forged sessions",
-        "A session that we didn't make was in the database. It was refused.",
+        "A session that we didn’t make was in the database. It was refused.",
     ),
     "foreign_token": ("Foreign token", "A connection used the tab token of another session."),
 }
@@ -251,9 +251,9 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.OPERATOR_CREATED: with_name("created the operator"),
     OperatorAuditAction.OPERATOR_DISABLED: with_name("disabled the operator"),
     OperatorAuditAction.OPERATOR_ENABLED: with_name("enabled the operator"),
-    OperatorAuditAction.OPERATOR_KEY_CREATED: with_name("created the operator's API key"),
-    OperatorAuditAction.OPERATOR_KEY_REVOKED: with_name("revoked the operator's API key"),
-    OperatorAuditAction.OPERATOR_KEY_ROTATED: with_name("rotated the operator's API key"),
+    OperatorAuditAction.OPERATOR_KEY_CREATED: with_name("created the operator’s API key"),
+    OperatorAuditAction.OPERATOR_KEY_REVOKED: with_name("revoked the operator’s API key"),
+    OperatorAuditAction.OPERATOR_KEY_ROTATED: with_name("rotated the operator’s API key"),
     OperatorAuditAction.OPERATOR_RENAMED: AuditText("changed their name"),
     OperatorAuditAction.OPERATOR_ROLE_CHANGED: with_name("changed the role of the operator"),
     OperatorAuditAction.PASSWORD_CHANGED: AuditText("changed their password"),

@@ -48,6 +48,10 @@ ALLOWED = {
     "nobody": "the operating system's user of that name, and the id under which no credential is stored",
 }
 TEMPLATE_FOLDERS = ("jobs/templates", "web/templates", "dev/stripe_sandbox/pages")
+# The apostrophe of a typewriter, where people read ’ on pages and in mails. Not all terminals show that one.
+TYPED_APOSTROPHE = re.compile(r"(?<=\w)'(?=(?:s|t|re|ll|ve|d|m)\b)|^'s\b|(?<=[a-z]s)'(?= \w)")
+OF_TERMINALS = ("shared/cli/", "shared/core/config.py", "shared/core/database_logins.py", "shared/dev/")
+IN_CODE = re.compile(r"\bselect\b|\bwhere\b|\bupdate\b|\bclass Bulkhead\b|\bclass ApiError\b|\{\{")
 
 
 def list_texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -76,6 +80,47 @@ def find_odd_wording(path: str, texts: Iterable[tuple[int, str]]) -> list[str]:
     ]
 
 
+def find_typed_apostrophes(path: str, texts: Iterable[tuple[int, str]]) -> list[str]:
+    """One line for each text for people with the apostrophe of a typewriter."""
+    return [
+        f"{path}:{line}: {text!r}; write ’"
+        for line, text in texts
+        if TYPED_APOSTROPHE.search(text) and not IN_CODE.search(text)
+    ]
+
+
+def test_texts_for_people_have_typographic_apostrophes() -> None:
+    findings = [
+        finding
+        for path, tree in source.load_trees().items()
+        if not path.startswith(OF_TERMINALS)
+        for finding in find_typed_apostrophes(path, list_texts(tree))
+    ]
+    assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You can't undo this.",
+        "'s role",
+        "The operators' audit log",
+        "We'll email you.",
+        "It's off for everyone.",
+    ],
+)
+def test_typed_apostrophe_is_found(text: str) -> None:
+    assert find_typed_apostrophes("a_page.py", [(1, text)])
+    assert not find_typed_apostrophes("a_page.py", [(1, text.replace("'", "’"))])
+
+
+@pytest.mark.parametrize(
+    "text", ["state = 'published'", "interval '1 day'", "select name from plan where key = 'pro's'"]
+)
+def test_apostrophe_of_code_is_left(text: str) -> None:
+    assert not find_typed_apostrophes("a_repository.py", [(1, text)])
+
+
 @pytest.mark.parametrize("listing", [list_texts, list_docstrings], ids=["texts", "docstrings"])
 def test_product_is_worded_plainly(listing: Callable[[ast.AST], Iterator[tuple[int, str]]]) -> None:
     findings = [
@@ -95,7 +140,8 @@ def test_mails_and_pages_are_worded_plainly() -> None:
     findings = [
         finding
         for file in files
-        for finding in find_odd_wording(
+        for find in (find_odd_wording, find_typed_apostrophes)
+        for finding in find(
             str(file.relative_to(source.ROOT)), enumerate(file.read_text().splitlines(), start=1)
         )
     ]
@@ -132,7 +178,7 @@ def test_every_allowed_text_is_still_used_and_odd() -> None:
         ("is no …", "This is no date."),
         ("lies ahead", "The date lies ahead."),
         ("says so", "Its audit log says so."),
-        ("word", "This tenant's own word on a flag"),
+        ("word", "This tenant’s own word on a flag"),
         ("anew", "Access written anew"),
         ("write to support", "Write to support."),
     ],
@@ -144,7 +190,7 @@ def test_pattern_matches_its_example(name: str, text: str) -> None:
 def test_plain_wording_matches_no_pattern() -> None:
     texts = (
         "Updates automatically.",
-        "You don't have permission to view billing.",
+        "You don’t have permission to view billing.",
         "Recorded in the audit log.",
         "stand-ins",
         "This is no longer offered.",

@@ -92,7 +92,7 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Invalid(
-            "This isn't a date.", "Choose one, as in 2027-03-31.", fields={"cleanup_by": "Not a date"}
+            "This isn’t a date.", "Choose one, as in 2027-03-31.", fields={"cleanup_by": "Not a date"}
         ) from None
 
 
@@ -135,7 +135,7 @@ class FlagsState(DialogState, PageState):
             )
         self._close_dialog()
         success = rx.toast.success(
-            f"Created {form.key}.", description="It's off for everyone until it has rules."
+            f"Created {form.key}.", description="It’s off for everyone until it has rules."
         )
         return [rx.redirect(f"/flags/{form.key}"), success]
 
@@ -183,7 +183,7 @@ def description_fields() -> list[rx.Component]:
         "sentence", required=True, max_length=200, auto_complete="off", placeholder="Reports by department."
     )
     return [
-        dialog_field("Key", key_input, id="key", hint="The name in the code. It can't be used again."),
+        dialog_field("Key", key_input, id="key", hint="The name in the code. It can’t be used again."),
         dialog_field("Title", title_input, id="title"),
         dialog_field("Description", description_input, id="sentence"),
     ]
@@ -205,7 +205,7 @@ def ownership_fields() -> list[rx.Component]:
             "Requires",
             feature_select,
             id="required_feature",
-            hint="Always off for tenants whose plan doesn't include this feature.",
+            hint="Always off for tenants whose plan doesn’t include this feature.",
         ),
     ]
 

@@ -198,7 +198,7 @@ def job_dialogs() -> rx.Component:
         JobsState,
         "drop",
         "Drop job",
-        rx.fragment("Deletes the job; its work isn't done and can't be restored: ", JobsState.chosen, "."),
+        rx.fragment("Deletes the job; its work isn’t done and can’t be restored: ", JobsState.chosen, "."),
         reason_field("drop", OPERATOR_AUDIT_HINT),
         confirm="Drop job",
         submit=JobsState.drop_job,

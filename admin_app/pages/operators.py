@@ -123,7 +123,7 @@ class OperatorsState(DialogState, PageState):
         async with self._ctx() as octx:
             await operators.disable(octx, parse_id("opr", subject.id), reason=state_reason(octx, form.reason))
             await self._read(octx)
-        return self._finish(f"Disabled {subject.name}.", "They've been signed out.")
+        return self._finish(f"Disabled {subject.name}.", "They’ve been signed out.")
 
     @rx.event
     @needs(actions.OP_OPERATOR_MANAGE)
@@ -215,7 +215,7 @@ def operator_dialogs() -> rx.Component:
         operator_dialog(
             "disable",
             f"Disable {name}",
-            "They're signed out immediately and can't sign in. Their activity stays in the audit log.",
+            "They’re signed out immediately and can’t sign in. Their activity stays in the audit log.",
             confirm="Disable",
             submit=OperatorsState.disable_operator,
             kind="danger-fill",
@@ -230,7 +230,7 @@ def operator_dialogs() -> rx.Component:
         operator_dialog(
             "reset",
             f"Reset the access of {name}",
-            "For a lost password or device. They're signed out, and their password and second factor stop working."
+            "For a lost password or device. They’re signed out, and their password and second factor stop working."
             " You see a new password once.",
             confirm="Reset access",
             submit=OperatorsState.reset_access,

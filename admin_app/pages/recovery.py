@@ -115,7 +115,7 @@ class RecoveryState(DialogState, PageState):
 
     def _finish(self, title: str) -> EventSpec:
         self._close_dialog()
-        return rx.toast.success(title, description=f"We've emailed {self.subject.email}.")
+        return rx.toast.success(title, description=f"We’ve emailed {self.subject.email}.")
 
 
 def reset_line(reset: ResetRow) -> rx.Component:
@@ -150,7 +150,7 @@ def recovery_dialogs() -> rx.Component:
         "start",
         rx.fragment("Remove the second factor of ", RecoveryState.subject.name),
         rx.fragment(
-            "Make sure that it's them first. ",
+            "Make sure that it’s them first. ",
             RecoveryState.subject.email,
             " is emailed now and can cancel. The factor is removed after ",
             RecoveryState.hours,
@@ -165,7 +165,7 @@ def recovery_dialogs() -> rx.Component:
         RecoveryState,
         "decline",
         rx.fragment("Decline the request of ", RecoveryState.subject.name),
-        "Two-step sign-in stays on. They're emailed and can ask again.",
+        "Two-step sign-in stays on. They’re emailed and can ask again.",
         reason_field("decline", OPERATOR_AUDIT_HINT),
         confirm="Decline",
         submit=RecoveryState.decline_reset,

@@ -1292,7 +1292,7 @@ class Bulkhead:
         *,
         version: int,
     ) -> Member:
-        """Change a member's role. Needs the scope `member:write`."""
+        """Change a member’s role. Needs the scope `member:write`."""
         answer: Member = self._send(
             "PATCH",
             f"/api/v1/members/{quote(member_id, safe='')}",
@@ -1315,7 +1315,7 @@ class Bulkhead:
         self,
         member_id: str,
     ) -> Member:
-        """End a member's access for a while. Needs the scope `member:write`."""
+        """End a member’s access for a while. Needs the scope `member:write`."""
         answer: Member = self._send(
             "POST",
             f"/api/v1/members/{quote(member_id, safe='')}/deactivate",
@@ -1604,7 +1604,7 @@ class Bulkhead:
         after: str | None = None,
         limit: int | None = None,
     ) -> NotificationPage:
-        """List the notifications of the key's person. Needs the scope `notification:read`."""
+        """List the notifications of the key’s person. Needs the scope `notification:read`."""
         answer: NotificationPage = self._send(
             "GET",
             "/api/v1/notifications",

@@ -219,10 +219,10 @@ OP_ACCOUNT_WRITE = OperatorAction(
     writes=True,
 )
 OP_API_KEY_READ = OperatorAction(
-    "op:api_key:read", OperatorPermission.API_KEY_WRITE, "view operators' API keys"
+    "op:api_key:read", OperatorPermission.API_KEY_WRITE, "view operators’ API keys"
 )
 OP_API_KEY_WRITE = OperatorAction(
-    "op:api_key:write", OperatorPermission.API_KEY_WRITE, "manage operators' API keys", writes=True
+    "op:api_key:write", OperatorPermission.API_KEY_WRITE, "manage operators’ API keys", writes=True
 )
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "view the audit logs of all tenants"

@@ -43,7 +43,7 @@ class Meter:
     def __post_init__(self) -> None:
         if self.late_window > LONGEST_LATE_WINDOW:
             raise ValueError(
-                f"Events of {self.key} could be counted twice: their keys aren't kept that long."
+                f"Events of {self.key} could be counted twice: their keys aren’t kept that long."
             )
 
     @property

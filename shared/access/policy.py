@@ -68,7 +68,7 @@ def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:
     """
     if permissions is None or not roles.can_grant(ctx.permissions, permissions):
         raise Refused(
-            "This role has permissions you don't have, or no longer exists.",
+            "This role has permissions you don’t have, or no longer exists.",
             "Ask an owner to do it.",
             reason=Reason.MISSING_PERMISSION,
         )

@@ -64,12 +64,12 @@ def _inclusion_text(plan_names: Sequence[str]) -> str:
 def _permission_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
     operator = isinstance(action, OperatorAction)
     contact = "an operator with the Owner role" if operator else "an owner or admin of your organisation"
-    return f"You don't have permission to {action.description}.", f"Ask {contact}."
+    return f"You don’t have permission to {action.description}.", f"Ask {contact}."
 
 
 def _scope_refusal_text(action: Action | OperatorAction) -> tuple[str, str]:
     return (
-        f"This API key doesn't have the scope {action.permission}.",
+        f"This API key doesn’t have the scope {action.permission}.",
         "Add the scope to the key, or use another key.",
     )
 
@@ -89,14 +89,14 @@ def _refusal_sentences(
         if used is not None and amount is not None and used > amount:
             detail = f"{used} {limit.title} are in use, of {amount}."
         if amount == 0:
-            detail = f"{rights.plan_name} doesn't include {limit.title}."
+            detail = f"{rights.plan_name} doesn’t include {limit.title}."
         remedy = f"{limit.remedy}, or" if limit.remedy and amount else ""
         step = f"{remedy} {_larger_plan_step(can_pay)}".strip()
         return detail, f"{step[:1].upper()}{step[1:]}"
     if reason is Reason.NOT_IN_PLAN:
-        return f"{rights.plan_name} doesn't include {feature.title}.", _capitalise(_larger_plan_step(can_pay))
+        return f"{rights.plan_name} doesn’t include {feature.title}.", _capitalise(_larger_plan_step(can_pay))
     if reason in (Reason.BILLING_NONE, Reason.TRIAL_ENDED):
-        feature_text = f" {feature.title} isn't included in your current plan." if action.feature else ""
+        feature_text = f" {feature.title} isn’t included in your current plan." if action.feature else ""
         reason_text = (
             "Your trial has ended." if reason is Reason.TRIAL_ENDED else "Your subscription has ended."
         )
@@ -116,11 +116,11 @@ def _refusal_sentences(
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),
         Reason.TENANT_SUSPENDED: _suspension_sentences(principal),
         Reason.TEST_MODE: (
-            f"You can't {action.description} in test mode.",
+            f"You can’t {action.description} in test mode.",
             "Leave test mode and try again. Test mode has the members, roles and plan of your organisation.",
         ),
         Reason.TENANT_UNVERIFIED: (
-            "The owner of this organisation hasn't confirmed their email address yet.",
+            "The owner of this organisation hasn’t confirmed their email address yet.",
             "Open the link in the email we sent, or request a new one.",
         ),
     }[reason]

@@ -48,7 +48,7 @@ OPERATOR_ROLES = {
         Role(
             "engineer",
             "Engineer",
-            "Views everything, suspends tenants, retries failed work and rolls out flags. Can't manage operators, keys, plans or balances.",
+            "Views everything, suspends tenants, retries failed work and rolls out flags. Can’t manage operators, keys, plans or balances.",
         ),
         Role(
             "billing",

@@ -57,9 +57,9 @@ def _billing_text(role: Role) -> str:
 
 def _audit_text(role: Role) -> str:
     if OperatorPermission.AUDIT_READ_ALL in role.permissions:
-        return "reads every tenant's, for a reason; their changes are recorded with a reason"
+        return "reads every tenant’s, for a reason; their changes are recorded with a reason"
     if OperatorPermission.TENANT_READ in role.permissions:
-        return "reads one tenant's, for a reason; their changes are recorded with a reason"
+        return "reads one tenant’s, for a reason; their changes are recorded with a reason"
     reads = "reads" if Permission.AUDIT_READ in role.permissions else "hidden"
     return f"{reads}; their changes are recorded"
 

@@ -68,10 +68,10 @@ class KeyInput(ApiInput):
 class KeyCreation(KeyInput):
     expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     service_account_id: IdText | None = Field(
-        default=None, description="Without it, the key is the caller's own", examples=[None]
+        default=None, description="Without it, the key is the caller’s own", examples=[None]
     )
     mode: Literal["live", "test"] | None = Field(
-        default=None, description="Without it, the mode of the caller's key", examples=["test"]
+        default=None, description="Without it, the mode of the caller’s key", examples=["test"]
     )
 
 

@@ -170,7 +170,7 @@ async def _require_assignable(ctx: Ctx, request: IssuerRequest) -> None:
     highest = await roles.get_permissions(ctx, request.role) or frozenset[str]()
     for role in sorted({request.role, *(entry.role for entry in request.role_map)}):
         if role == OWNER:
-            text = "A token can't make an owner."
+            text = "A token can’t make an owner."
             raise Invalid(text, "Choose another role.", fields={"role": text})
         await roles.require_assignable(ctx, role)
         if not (await roles.get_permissions(ctx, role) or frozenset[str]()) <= highest:
@@ -278,7 +278,7 @@ def _build_view(issuer: JwtIssuer) -> IssuerView:
 
 
 def _not_found() -> NotFound:
-    return NotFound("This token issuer doesn't exist.", "Reload the page.")
+    return NotFound("This token issuer doesn’t exist.", "Reload the page.")
 
 
 async def _publish_change(ctx: Ctx) -> None:

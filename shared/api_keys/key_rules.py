@@ -64,7 +64,7 @@ def clean_networks(networks: Collection[str]) -> list[str]:
     except ValueError:
         raise Invalid(problem, "Correct the addresses.", fields={"networks": problem}) from None
     if any(network.version == 6 and network.prefixlen > IPV6_HOUSEHOLD for network in parsed):
-        problem = "Enter IPv6 networks of /64 or larger: smaller parts can't be told apart."
+        problem = "Enter IPv6 networks of /64 or larger: smaller parts can’t be told apart."
         raise Invalid(problem, "Correct the addresses.", fields={"networks": problem})
     return sorted(map(str, parsed))
 

@@ -346,7 +346,7 @@ def _check_mode(ctx: Ctx, request: KeyRequest) -> None:
     """Raises Refused for a live key in test mode, Invalid for a test key of a service account."""
     if ctx.is_test and request.mode is TenantMode.LIVE:
         raise Refused(
-            "Test mode can't create live keys.", "Leave test mode and try again.", reason=Reason.TEST_MODE
+            "Test mode can’t create live keys.", "Leave test mode and try again.", reason=Reason.TEST_MODE
         )
     if request.service_account_id and (ctx.is_test or request.mode is TenantMode.TEST):
         text = "Test keys act for people."
@@ -438,7 +438,7 @@ def _audit_fields(key: ApiKey) -> dict[str, object]:
 
 
 def _not_found() -> NotFound:
-    return NotFound("This key doesn't exist.", "Reload the page.")
+    return NotFound("This key doesn’t exist.", "Reload the page.")
 
 
 async def _publish_change(ctx: Ctx) -> None:

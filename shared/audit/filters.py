@@ -46,5 +46,5 @@ def _parse_day(text: str, label: str) -> datetime | None:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         _ = day + timedelta(days=1)  # raises for the last representable day
     except (ValueError, OverflowError):
-        raise Invalid(f"“{label}” isn't a date.", "Write it as 2026-11-24.") from None
+        raise Invalid(f"“{label}” isn’t a date.", "Write it as 2026-11-24.") from None
     return day

@@ -18,7 +18,7 @@ EXPLANATIONS = {
     ChainProblem.NONE: "",
     ChainProblem.CHANGED: "This event was changed.",
     ChainProblem.DELETED: "This event was deleted.",
-    ChainProblem.CHAIN: "The chain doesn't continue here: an event or a seal was changed, deleted or inserted.",
+    ChainProblem.CHAIN: "The chain doesn’t continue here: an event or a seal was changed, deleted or inserted.",
     ChainProblem.END: "Events at the end are missing.",
     ChainProblem.INSERTED: "This event was inserted later.",
 }

@@ -118,7 +118,7 @@ async def retry_adjustment(octx: OperatorCtx, tenant_id: str, adjustment_id: str
         await tenants.lock(ctx)
         row = await repository.get_adjustment(ctx, adjustment_id)
         if row is None:
-            raise NotFound("This adjustment doesn't exist.", "Reload the page.")
+            raise NotFound("This adjustment doesn’t exist.", "Reload the page.")
         if row.state != "requested":
             raise Conflict(f"This adjustment is already {row.state}.", "Reload the page.")
         await _enqueue(ctx, row.id)
@@ -152,7 +152,7 @@ def _check_request(kind: str, amount: int, currency: str, code: str) -> int:
     """Validates the fields. Returns the number of decimal places of the currency."""
     if kind not in KINDS:
         raise Invalid(
-            "This type of adjustment doesn't exist.", "Choose one from the list.", fields={"kind": "Unknown"}
+            "This type of adjustment doesn’t exist.", "Choose one from the list.", fields={"kind": "Unknown"}
         )
     if not 1 <= amount <= MAX_AMOUNT:
         raise Invalid("The amount is out of range.", "Check the amount.", fields={"amount": "Out of range"})
@@ -164,12 +164,12 @@ def _check_request(kind: str, amount: int, currency: str, code: str) -> int:
 async def _check_billing_state(ctx: Ctx, kind: str, amount: int, currency: str, invoice_id: str) -> None:
     if not await customers.find_id(ctx):
         raise Conflict(
-            f"{ctx.tenant_name} isn't in Stripe yet.",
+            f"{ctx.tenant_name} isn’t in Stripe yet.",
             "Try again after provisioning has created the customer.",
         )
     invoice = await repository.get_invoice(ctx, invoice_id) if invoice_id else None
     if invoice_id and invoice is None:
-        raise NotFound(f"This invoice doesn't belong to {ctx.tenant_name}.", "Choose one from the list.")
+        raise NotFound(f"This invoice doesn’t belong to {ctx.tenant_name}.", "Choose one from the list.")
     if kind != "refund":
         tenant_currency = await repository.get_currency(ctx)
         if tenant_currency not in ("", currency):
@@ -216,7 +216,7 @@ def _describe_blocking_dispute(dispute: BillingDispute) -> tuple[str, str]:
     """What happened and the next step, for an operator."""
     if dispute.status in ENDED_DISPUTE_STATUSES:
         return (
-            "The customer's bank returned this payment to the customer after a dispute.",
+            "The customer’s bank returned this payment to the customer after a dispute.",
             "Issue a credit if the customer is owed more; a refund would pay them twice.",
         )
     return (

@@ -111,7 +111,7 @@ async def create_plan(
     if violated_constraint == "plan_key":
         raise Conflict(f"The key {key} is taken.", "Choose another key.")
     if violated_constraint:
-        raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
+        raise NotFound("This tenant doesn’t exist.", "Search for it in the list of tenants.")
     draft = await _add_draft(octx, plan, 1, plan_content.build_empty(kind))
     details = {"Key": key, "Sentence": sentence}
     if kind == "plan":
@@ -187,7 +187,7 @@ async def retire_plan(octx: OperatorCtx, plan_id: str, reason: Reason) -> None:
     plan = await _lock_plan(octx, plan_id)
     if plan.key == FALLBACK_PLAN_KEY and plan.for_tenant is None:
         raise Conflict(
-            f"{plan.name} is the free plan for organisations that don't pay.", "It can't be retired."
+            f"{plan.name} is the free plan for organisations that don’t pay.", "It can’t be retired."
         )
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
     if versions and versions[0].status == "draft":
@@ -319,7 +319,7 @@ async def _add_draft(octx: OperatorCtx, plan: Plan, number: int, content: PlanCo
 async def _lock_plan(octx: OperatorCtx, plan_id: str) -> Plan:
     plan = await repository.lock_plan(octx.session, plan_id)
     if plan is None:
-        raise NotFound("This plan or add-on doesn't exist.", "Reload the page.")
+        raise NotFound("This plan or add-on doesn’t exist.", "Reload the page.")
     if plan.retired_at is not None:
         raise Conflict(f"{plan.name} is retired.", "Create a new plan or add-on.")
     return plan

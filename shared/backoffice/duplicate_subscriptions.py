@@ -23,7 +23,7 @@ from shared.tenancy import entry, tenants
 
 TASK = "billing.end_duplicate"
 REFUND_CODE = "duplicate_charge"
-KEPT_REASON = "It was the only subscription left, so it wasn't ended or refunded."
+KEPT_REASON = "It was the only subscription left, so it wasn’t ended or refunded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ async def request_end(octx: OperatorCtx, tenant_id: str, subscription_id: str, r
         await tenants.lock(ctx)
         charged_ids = await list_charged_ids(ctx)
         if subscription_id not in charged_ids:
-            raise NotFound("This subscription has ended, or isn't to a plan.", "Reload the page.")
+            raise NotFound("This subscription has ended, or isn’t to a plan.", "Reload the page.")
         if len(charged_ids) < 2:
             raise Conflict(
                 "This is the only subscription of this organisation.",

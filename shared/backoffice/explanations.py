@@ -200,7 +200,7 @@ async def _compare_in_tenant(
 def _require_action(name: str) -> Action:
     action = ACTIONS.get(name)
     if action is None:
-        raise Invalid("This action doesn't exist.", "Choose one from the list.")
+        raise Invalid("This action doesn’t exist.", "Choose one from the list.")
     return action
 
 

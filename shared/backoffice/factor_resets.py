@@ -39,5 +39,5 @@ async def decline(octx: OperatorCtx, reset_id: str, reason: Reason) -> None:
 async def _record(octx: OperatorCtx, action: str, reset: FactorReset, reason: str) -> None:
     user = await users.get(octx.session, reset.user_id)
     if user is None:
-        raise NotFound("This account doesn't exist.", "Reload the page.")
+        raise NotFound("This account doesn’t exist.", "Reload the page.")
     audit_log.record_operator(octx, action, user.id, reason=reason, email=user.email)

@@ -97,7 +97,7 @@ async def create_flag(
         )
     if required_feature and required_feature not in FEATURES:
         raise Invalid(
-            "This feature doesn't exist.",
+            "This feature doesn’t exist.",
             "Choose one from the list, or none.",
             fields={"required_feature": "Unknown"},
         )
@@ -113,7 +113,7 @@ async def create_flag(
     if not await repository.add_flag(octx.session, row):
         raise Conflict(
             f"The flag {key} already exists.",
-            "Choose another key. Keys of retired flags can't be used again.",
+            "Choose another key. Keys of retired flags can’t be used again.",
         )
     first_version = await _add_version(octx, row, 1, [], False, reason_text)
     details = {"owner": row.owner, "clean_up_by": row.cleanup_by.isoformat(), "requires": required_feature}
@@ -171,7 +171,7 @@ async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason)
     reason_text = use_reason(octx, reason)
     row, latest = await _lock_flag(octx, flag)
     if not latest.killed:
-        raise Conflict(f"{row.title} isn't killed.", "Reload the page.")
+        raise Conflict(f"{row.title} isn’t killed.", "Reload the page.")
     if latest.number != number:
         versions = await repository.list_flag_versions(octx.session, row.id)
         rules = next((version.rules for version in versions if version.number == number), [])
@@ -306,7 +306,7 @@ def _require_future_date(cleanup_by: date | None) -> date:
 
 
 def _unknown_flag() -> NotFound:
-    return NotFound("This flag doesn't exist.", "Choose one from the list.")
+    return NotFound("This flag doesn’t exist.", "Choose one from the list.")
 
 
 async def _publish_change(octx: OperatorCtx) -> None:

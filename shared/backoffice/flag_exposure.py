@@ -214,4 +214,4 @@ def _compute_error_rate(totals: Sequence[DecisionTotals]) -> ErrorRate:
 
 
 def _unknown_flag() -> NotFound:
-    return NotFound("This flag doesn't exist.", "Choose one from the list.")
+    return NotFound("This flag doesn’t exist.", "Choose one from the list.")

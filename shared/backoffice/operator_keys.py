@@ -246,7 +246,7 @@ async def _lock_self(octx: OperatorCtx) -> Operator:
     if operator is None or not is_active or not _has_permissions(operator, octx.permissions):
         raise Refused(
             "Your permissions were just changed.",
-            "Reload the page. Your change wasn't saved.",
+            "Reload the page. Your change wasn’t saved.",
             reason="rights_changed",
         )
     return operator
@@ -293,4 +293,4 @@ def _build_view(key: OperatorKey, operator: Operator) -> OperatorKeyView:
 
 
 def _not_found() -> NotFound:
-    return NotFound("This key doesn't exist.", "Reload the page.")
+    return NotFound("This key doesn’t exist.", "Reload the page.")

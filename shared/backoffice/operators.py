@@ -66,7 +66,7 @@ async def set_role(
     _require_known_role(role)
     operator, owners = await _lock_operator(octx, operator_id)
     role_names = OPERATOR_ROLES[operator.role].name, OPERATOR_ROLES[role].name
-    require_version(operator, version, "this operator's role", {"Role": role_names})
+    require_version(operator, version, "this operator’s role", {"Role": role_names})
     if role != OWNER:
         _require_other_owner(owners, operator)
     previous_role, operator.role = operator.role, role
@@ -111,7 +111,7 @@ async def reset_access(octx: OperatorCtx, operator_id: str, *, reason: Reason) -
     password_hash = await passwords.hash_password(password)
     operator, _ = await _lock_operator(octx, operator_id)
     if operator_id == octx.actor_id:
-        raise Conflict("You can't reset your own access.", "Ask another owner to reset it.")
+        raise Conflict("You can’t reset your own access.", "Ask another owner to reset it.")
     await operator_rows.save_password(octx.session, operator_id, password_hash)
     await operator_rows.reset_second_factor(octx.session, operator_id)
     ended_keys = await _end_access(octx, operator_id)
@@ -147,7 +147,7 @@ async def _lock_operator(octx: OperatorCtx, operator_id: str) -> tuple[Operator,
     locked_operators = await operator_rows.lock_with_owners(octx.session, octx.actor_id, operator_id)
     _require_unchanged_role(octx, locked_operators.get(octx.actor_id))
     if operator_id not in locked_operators:
-        raise NotFound("This operator doesn't exist.", "Choose one from the list.")
+        raise NotFound("This operator doesn’t exist.", "Choose one from the list.")
     owners = {
         candidate.id
         for candidate in locked_operators.values()
@@ -164,14 +164,14 @@ def _require_unchanged_role(octx: OperatorCtx, current: Operator | None) -> None
     if role not in OPERATOR_ROLES or role != octx.role:
         raise Refused(
             "Your permissions were just changed.",
-            "Reload the page. Your change wasn't saved.",
+            "Reload the page. Your change wasn’t saved.",
             reason="rights_changed",
         )
 
 
 def _require_other_owner(owners: set[str], operator: Operator) -> None:
     if owners == {operator.id}:
-        raise Conflict("The last owner can't be removed.", "Make another operator an owner first.")
+        raise Conflict("The last owner can’t be removed.", "Make another operator an owner first.")
 
 
 def _require_known_role(role: str) -> None:

@@ -77,7 +77,7 @@ async def void_grant(octx: OperatorCtx, tenant_id: str, grant_id: str, reason: R
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         grant = await balance.lock_grant(ctx, grant_id)
         if grant is None:
-            raise NotFound("These credits don't exist.", "Reload the page.")
+            raise NotFound("These credits don’t exist.", "Reload the page.")
         if not grant.remaining:
             raise Conflict("Nothing is left of these credits.", "Reload the page.")
         amount = await balance.take_all(ctx, grant, balance.VOID, reason=reason_text, by_name=octx.actor.name)

@@ -92,13 +92,13 @@ async def set_price(
     _check_fields(period, kind, currency, amount, tiers, meter, tax_behavior)
     if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
         raise Invalid(
-            "A price can't start in the past.",
+            "A price can’t start in the past.",
             "Choose a later time, or leave it empty to start now.",
             fields={"effective_at": "Must be in the future"},
         )
     locked = await prices.lock_version(octx.session, version_id)
     if locked is None:
-        raise NotFound("This version doesn't exist.", "Reload the page.")
+        raise NotFound("This version doesn’t exist.", "Reload the page.")
     version, plan = locked
     version_prices = await prices.list_version_prices(octx.session, version.id)
     _check_sellable(plan, version, kind)
@@ -178,7 +178,7 @@ def _check_fields(
             f"Amounts in {currency.upper()} are multiples of {money.format_amount(step, currency)}."
         )
     if tax_behavior not in prices.TAX_BEHAVIORS:
-        problems["tax_behavior"] = "A price either includes tax or doesn't."
+        problems["tax_behavior"] = "A price either includes tax or doesn’t."
     if tiers and (kind != "metered" or amount):
         problems["tiers"] = "Only metered prices have tiers, and no amount besides them."
     elif tiers and (problem := _find_tier_problem(tiers)):
@@ -199,7 +199,7 @@ def _find_tier_problem(tiers: Sequence[Tier]) -> str:
     if closed_ends and closed_ends[-1] > prices.MAX_UNITS:
         return f"A tier can end at {prices.MAX_UNITS:,} at most."
     if any(not 0 <= amount <= prices.MAX_AMOUNT for tier in tiers for amount in (tier.unit, tier.flat)):
-        return "Amounts of tiers can't be negative or have more than eight digits."
+        return "Amounts of tiers can’t be negative or have more than eight digits."
     return ""
 
 
@@ -207,10 +207,10 @@ def _check_sellable(plan: Plan, version: PlanVersion, kind: str) -> None:
     if version.status != "published":
         raise Conflict(
             f"Version {version.number} of {plan.name} is a draft.",
-            "Publish it first, with a later start date if customers shouldn't get it without a price.",
+            "Publish it first, with a later start date if customers shouldn’t get it without a price.",
         )
     if plan.retired_at is not None:
-        raise Conflict(f"{plan.name} is retired.", "It's no longer sold.")
+        raise Conflict(f"{plan.name} is retired.", "It’s no longer sold.")
     if plan.kind == "addon" and kind != "flat":
         raise Invalid(
             "Add-ons can only have a flat price.",

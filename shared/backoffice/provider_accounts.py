@@ -112,7 +112,7 @@ def _clean_name(text: str) -> str:
 def _clean_key(text: str) -> str:
     if not KEY_PATTERN.fullmatch(key := text.strip()):
         raise Invalid(
-            "This isn't a Stripe secret key.",
+            "This isn’t a Stripe secret key.",
             "Copy the key that starts with sk_test_, sk_live_, rk_test_ or rk_live_.",
             fields={"key": "Not a secret key"},
         )
@@ -129,7 +129,7 @@ def _clean_secrets(texts: Sequence[str]) -> tuple[str, ...]:
     secrets = tuple(text.strip() for text in texts)
     if not 1 <= len(secrets) <= 2 or not all(SECRET_PATTERN.fullmatch(secret) for secret in secrets):
         raise Invalid(
-            "This isn't the signing secret of a webhook endpoint.",
+            "This isn’t the signing secret of a webhook endpoint.",
             "Copy the secret that starts with whsec_. While replacing one, enter both, newest first.",
             fields={"secrets": "Not a signing secret"},
         )

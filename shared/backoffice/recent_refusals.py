@@ -13,7 +13,7 @@ from shared.core.paging import clamp_limit
 from shared.entitlements import assignments
 from shared.tenancy import entry
 
-VISIT_REASON = "Why may or can't they"  # the stated reason of both: one look at a page is one line
+VISIT_REASON = "Why may or can’t they"  # the stated reason of both: one look at a page is one line
 MAX_SEARCH_LENGTH = 80  # characters
 
 
@@ -40,10 +40,10 @@ async def list_recent(
     """Newest first. `request_id`: of a request or of a decision. Raises Invalid for an unknown action, NotFound."""
     policy.require_operator(octx, actions.OP_RIGHTS_EXPLAIN)
     if action and action not in ACTIONS:
-        raise Invalid("This action doesn't exist.", "Choose one from the list.")
+        raise Invalid("This action doesn’t exist.", "Choose one from the list.")
     searched_request_id = request_id.strip()
     if len(searched_request_id) > MAX_SEARCH_LENGTH or "\0" in searched_request_id:
-        raise Invalid("This isn't a request ID.", "Copy it again. It starts with req_ or dcn_.")
+        raise Invalid("This isn’t a request ID.", "Copy it again. It starts with req_ or dcn_.")
     async with entry.enter_as_operator(octx, tenant_id, VISIT_REASON) as ctx:
         return await find_refusals(ctx, action=action, request_id=searched_request_id, limit=limit)
 

@@ -42,7 +42,7 @@ def parse_request_id(text: str) -> str:
     """The id of a request or a decision, "" for an empty text. Raises Invalid for another text."""
     request_id = text.strip()
     if request_id and not is_id("req", request_id) and not decision_records.is_record_id(request_id):
-        raise Invalid("This isn't a reference.", "Copy it again. It starts with req_ or dcn_.")
+        raise Invalid("This isn’t a reference.", "Copy it again. It starts with req_ or dcn_.")
     return request_id
 
 

@@ -7,7 +7,7 @@ from shared.audit.event_types import OperatorAuditAction
 from shared.core.context import OperatorCtx
 
 MAX_FAILURES, FAILURE_WINDOW = 5, timedelta(hours=1)
-LAST_FAILURE_NOTE = "More within this hour aren't listed"
+LAST_FAILURE_NOTE = "More within this hour aren’t listed"
 
 
 async def record_failure(octx: OperatorCtx, cause: str, *, address: str, device: str) -> None:

@@ -255,7 +255,7 @@ async def _require_version(
     history, _ = await assignments.get_history(ctx)
     changed_by, changed_at = history.find_last_change() or ("Bulkhead", now())
     raise ChangedMeanwhile(
-        "this organisation's plan or entitlements",
+        "this organisation’s plan or entitlements",
         version=present,
         changed_by=changed_by,
         changed_at=changed_at,
@@ -267,7 +267,7 @@ async def _require_newest_offer(ctx: Ctx, version_id: str) -> PlanOffer:
     _, catalog = await assignments.get_snapshot(ctx)
     offer, at = catalog.offers.get(version_id), now()
     if offer is None:
-        raise NotFound("This plan version doesn't exist.", "Choose one from the list.")
+        raise NotFound("This plan version doesn’t exist.", "Choose one from the list.")
     retired = catalog.plans[offer.plan_id].retired_at
     if retired is not None and retired <= at:
         raise Invalid(f"{offer.name} is no longer offered.", "Choose another plan or add-on.")

@@ -122,7 +122,7 @@ async def request_reconcile(octx: OperatorCtx, tenant_id: str, reason: Reason) -
         customer_id = await customers.find_id(ctx)
         if not customer_id:
             raise Conflict(
-                f"{ctx.tenant_name} isn't in Stripe yet.",
+                f"{ctx.tenant_name} isn’t in Stripe yet.",
                 "Try again after provisioning has created the customer.",
             )
         run = ReconcileRun(cause="operator", by_name=octx.actor.name, reason=reason_text)
@@ -183,7 +183,7 @@ async def list_invoices(
     policy.require_operator(octx, actions.OP_BILLING_READ)
     reason_text = use_reason(octx, reason)
     if status and status not in INVOICE_STATUSES:
-        raise Invalid("This invoice status doesn't exist.", "Choose one from the list.")
+        raise Invalid("This invoice status doesn’t exist.", "Choose one from the list.")
     needle = " ".join(clean_search_text(query).split()).lower()
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, reason_text) as session:

@@ -128,7 +128,7 @@ async def search_tenants(
     policy.require_operator(octx, actions.OP_TENANT_LIST)
     search_text = " ".join(clean_search_text(query).split())
     if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
-        raise Invalid("This list can't be sorted or filtered like that.", "Reload the page.")
+        raise Invalid("This list can’t be sorted or filtered like that.", "Reload the page.")
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         summaries = await repository.search_tenants(
@@ -153,7 +153,7 @@ async def get_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason | None = 
     async with entry.read_across_tenants(octx, reason_text) as session:
         tenant = await repository.get_tenant(session, tenant_id)
     if tenant is None:
-        raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
+        raise NotFound("This tenant doesn’t exist.", "Search for it in the list of tenants.")
     return tenant
 
 
@@ -266,7 +266,7 @@ async def restore_tenant(octx: OperatorCtx, tenant_id: str, reason: Reason) -> N
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         tenant = await tenants.lock(ctx)
         if tenant.state is not TenantState.SUSPENDED:
-            raise Conflict(f"{tenant.name} isn't suspended.", "Reload the page.")
+            raise Conflict(f"{tenant.name} isn’t suspended.", "Reload the page.")
         tenant.state, tenant.state_reason = await repository.get_state_before_suspension(ctx), ""
         tenant.suspension_message = ""
         ctx.session.add(tenant)
@@ -287,7 +287,7 @@ async def resume_provisioning(octx: OperatorCtx, tenant_id: str, reason: Reason)
             raise Conflict("All steps are done.", "There is nothing to retry.")
         if ctx.tenant_state in (TenantState.SUSPENDED, TenantState.DELETED):
             raise Conflict(
-                f"{ctx.tenant_name} is {ctx.tenant_state}, so its jobs don't run.", "Restore it first."
+                f"{ctx.tenant_name} is {ctx.tenant_state}, so its jobs don’t run.", "Restore it first."
             )
         await provisioning.resume(ctx, reason_text)
 
@@ -296,7 +296,7 @@ async def list_jobs(octx: OperatorCtx, status: str = "", *, after: str = "", lim
     """The queue, newest first. Jobs that succeeded are not kept. Raises Invalid for an unknown status."""
     policy.require_operator(octx, actions.OP_JOB_READ)
     if status and status not in queue_status.STATUSES:
-        raise Invalid("This job status doesn't exist.", "Choose one from the list.")
+        raise Invalid("This job status doesn’t exist.", "Choose one from the list.")
     async with entry.read_across_tenants(octx, JOBS_REASON) as session:
         page = await queue_status.list_jobs(session, status, after=after, limit=clamp_limit(limit))
         tenants = sorted({job.tenant_id for job in page.rows if job.tenant_id})

@@ -24,7 +24,7 @@ async def grant_trial(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None
             )
         if await trials.has_open_grant(ctx):
             raise Conflict(
-                f"{ctx.tenant_name} has another trial already.", "It's used with the next checkout."
+                f"{ctx.tenant_name} has another trial already.", "It’s used with the next checkout."
             )
         grant = TrialGrant(
             tenant_id=tenant_id, reason=reason_text, by_id=octx.actor_id, by_name=octx.actor.name

@@ -68,7 +68,7 @@ async def list_webhooks(
     policy.require_operator(octx, actions.OP_WEBHOOK_READ)
     webhook_filter = webhook_filter or WebhookFilter()
     if webhook_filter.status and webhook_filter.status not in STATUSES:
-        raise Invalid("This webhook status doesn't exist.", "Choose one from the list.")
+        raise Invalid("This webhook status doesn’t exist.", "Choose one from the list.")
     for filter_text in (webhook_filter.type, webhook_filter.customer_id, webhook_filter.event_id):
         if len(filter_text) > MAX_FILTER_LENGTH or "\0" in filter_text:
             raise Invalid(f"Filters can have at most {MAX_FILTER_LENGTH} characters.", "Shorten the text.")
@@ -197,4 +197,4 @@ def _mask_secrets(value: Any) -> Any:
 
 
 def _not_found() -> NotFound:
-    return NotFound("This webhook doesn't exist.", "Search for it in the list of webhooks.")
+    return NotFound("This webhook doesn’t exist.", "Search for it in the list of webhooks.")

@@ -114,4 +114,4 @@ def wrapped_key(row: ProviderAccount) -> crypto.WrappedKey:
 
 
 def account_not_found() -> NotFound:
-    return NotFound("This account doesn't exist.", "Choose one from the list of accounts.")
+    return NotFound("This account doesn’t exist.", "Choose one from the list of accounts.")

@@ -126,7 +126,7 @@ def _list_messages(
             yield from _overdue_messages(subscription, unpaid_invoices, at)
         elif subscription.status == "unpaid" and unpaid_invoices:
             yield DunningMessage(
-                *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "We couldn't collect your payment"),
+                *(RETRIES_EXHAUSTED, unpaid_invoices[0].id, "We couldn’t collect your payment"),
                 f"Your organisation is read-only until you pay {format_invoice_amount(unpaid_invoices[0])}.",
             )
         elif subscription.status == "paused" and subscription.pause_cause == "request":
@@ -139,7 +139,7 @@ def _list_messages(
                 FIRST_PAYMENT_OPEN,
                 subscription.id,
                 "Complete your payment",
-                "Your plan starts when it's paid.",
+                "Your plan starts when it’s paid.",
             )
         elif (
             subscription.status == "canceled"
@@ -148,7 +148,7 @@ def _list_messages(
         ):
             yield DunningMessage(
                 *("subscription_ended", subscription.id, "Your subscription has ended"),
-                "You've moved to Free; your data is kept.",
+                "You’ve moved to Free; your data is kept.",
             )
         if subscription.status == "active":
             for kind, about in sent_keys:

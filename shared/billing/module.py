@@ -62,7 +62,7 @@ MODULE = Module(
         AuditAction.BILLING_TOP_UP_CHANGED: "changed the automatic top-up",
         AuditAction.BILLING_TRIAL_GRANTED: "granted another trial",
         AuditAction.BILLING_TRIAL_REFUSED: "ended a second trial",
-        AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn't billed:"),
+        AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn’t billed:"),
         AuditAction.BILLING_VOID_ASKED: "asked to void an overdue invoice",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },
@@ -180,7 +180,7 @@ MODULE = Module(
                 OperatorIndex(
                     name="billing_usage_problems_of_all_tenants",
                     columns=("at", "tenant_id"),
-                    reason="Operators find usage that can't be billed",
+                    reason="Operators find usage that can’t be billed",
                     query="backoffice.tenant_directory.get_overview",
                 ),
             ),

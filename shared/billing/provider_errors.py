@@ -20,23 +20,23 @@ REFUSAL_SENTENCES: dict[RefusalKind, tuple[str, str]] = {  # what happened, next
         "Nothing was changed. Try again: a new one is set up for you.",
     ),
     "other": (
-        "The payment provider couldn't process this request.",
+        "The payment provider couldn’t process this request.",
         "Nothing was changed. Reload the page and try again. If it happens again, contact support.",
     ),
     "price": (
-        "This price can't be bought right now because of a problem on our side.",
+        "This price can’t be bought right now because of a problem on our side.",
         "Nothing was changed. Our team has been alerted. Try again later, or choose another plan.",
     ),
     "tax_id": (
-        "This tax ID isn't valid.",
-        "The other details were saved, the tax ID wasn't. Check the number and its type.",
+        "This tax ID isn’t valid.",
+        "The other details were saved, the tax ID wasn’t. Check the number and its type.",
     ),
     "tax_location": (
-        "The tax for your billing address can't be calculated.",
+        "The tax for your billing address can’t be calculated.",
         "Nothing was changed. Enter the country and the postal code under “Billing details”, then try again.",
     ),
     "tax_setup": (
-        "The tax can't be calculated right now because of a problem on our side.",
+        "The tax can’t be calculated right now because of a problem on our side.",
         "Nothing was changed. Try again later, or contact support.",
     ),
     "subscription": ("This subscription has ended.", "Reload the page to see the current state."),
@@ -67,7 +67,7 @@ async def translate_provider_errors() -> AsyncIterator[None]:
         ) from problem
     except ProviderDown as problem:
         raise Conflict(
-            "The payment provider isn't responding.",
+            "The payment provider isn’t responding.",
             "Try again in a minute. Nothing is charged twice, and you keep your current access.",
             reason="provider_down",
         ) from problem

@@ -111,7 +111,7 @@ def _trial_reminders(
     elif at >= ends_at and not subscription.pays:
         yield DunningMessage(
             *(TRIAL_ENDED, about, "Your trial has ended"),
-            "You've moved to Free; your data is kept. Choose a plan to continue.",
+            "You’ve moved to Free; your data is kept. Choose a plan to continue.",
         )
 
 
@@ -149,7 +149,7 @@ def _describe_payment(
     method = payments.methods.get(subscription.id)
     if invoice is None:
         amount = "The amount is on the billing page once the payment provider has calculated it"
-        return f"{amount}; it's charged to {method.text}." if method else f"{amount}."
+        return f"{amount}; it’s charged to {method.text}." if method else f"{amount}."
     amount = money.format_amount(invoice.due, invoice.currency)
     has_usage = any(not line.quantity for line in subscription.lines)
     if has_usage:

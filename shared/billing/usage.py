@@ -42,7 +42,7 @@ async def record(ctx: Ctx, meter: str, quantity: int, at: datetime, identifier: 
         or at.tzinfo is None
         or not 1 <= len(identifier) <= MAX_IDENTIFIER_LENGTH
     ):
-        raise Invalid("This usage can't be billed.", "Nothing was recorded.")
+        raise Invalid("This usage can’t be billed.", "Nothing was recorded.")
     if ctx.is_test:
         return True
     usage_row = BillingUsage(

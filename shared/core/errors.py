@@ -60,7 +60,7 @@ class NotSignedIn(DomainError):
     default_reason = "not_signed_in"
 
     def __init__(
-        self, detail: str = "You're not signed in.", next_step: str = "Sign in and try again."
+        self, detail: str = "You’re not signed in.", next_step: str = "Sign in and try again."
     ) -> None:
         super().__init__(detail, next_step)
 

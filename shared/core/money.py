@@ -94,7 +94,7 @@ def parse_amount(text: str, currency: str, field: str = "amount") -> int:
     amount = int(match["whole"].replace(",", "") + fraction.ljust(digits, "0")) if match else 0
     if match is None or len(fraction) > digits or amount % step:
         raise Invalid(
-            f"{text.strip()[:20] or 'Nothing'} isn't an amount in {currency.upper()}.",
+            f"{text.strip()[:20] or 'Nothing'} isn’t an amount in {currency.upper()}.",
             f"Write it as in {format_number(29 * 10**digits, currency, short=step == 100)}.",
             fields={field: "Not an amount"},
         )
@@ -106,7 +106,7 @@ def require_currency(currency: str) -> Currency:
     definition = CURRENCIES.get(currency)
     if definition is None:
         raise Invalid(
-            f"{currency[:10].upper() or 'Nothing'} isn't a currency.",
+            f"{currency[:10].upper() or 'Nothing'} isn’t a currency.",
             "Write its three letters, as in USD.",
             fields={"currency": "Unknown"},
         )

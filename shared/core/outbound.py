@@ -102,7 +102,7 @@ def parse_target(url: str, allow: Collection[AllowedTarget] = ()) -> httpx.URL:
         target = httpx.URL(url)
         port = target.port or {"https": PORT, "http": 80}.get(target.scheme, 0)
     except (httpx.InvalidURL, ValueError) as problem:
-        raise TargetRefused(OutboundProblem.INVALID_URL, "This isn't a valid address.") from problem
+        raise TargetRefused(OutboundProblem.INVALID_URL, "This isn’t a valid address.") from problem
     if not target.raw_host or target.userinfo or target.fragment:
         raise TargetRefused(
             OutboundProblem.INVALID_URL, "The address has no host, or has a user name or a fragment."
@@ -114,7 +114,7 @@ def parse_target(url: str, allow: Collection[AllowedTarget] = ()) -> httpx.URL:
         raise TargetRefused(OutboundProblem.INVALID_URL, "Only https:// on port 443 is allowed.")
     literal = _parse_address(host)
     if (literal is not None and not is_public(literal)) or (literal is None and "." not in host.strip(".")):
-        raise TargetRefused(OutboundProblem.HOST_UNUSABLE, "This host isn't on the public internet.")
+        raise TargetRefused(OutboundProblem.HOST_UNUSABLE, "This host isn’t on the public internet.")
     return target
 
 
@@ -138,7 +138,7 @@ async def require_public_host(
     except (AddressRefused, HostUnknown, LookUpWaits, TimeoutError) as problem:
         await asyncio.sleep(refused_at - asyncio.get_running_loop().time())
         raise TargetRefused(
-            OutboundProblem.HOST_UNUSABLE, "This host isn't on the public internet."
+            OutboundProblem.HOST_UNUSABLE, "This host isn’t on the public internet."
         ) from problem
 
 

@@ -179,7 +179,7 @@ def enforce_local_rate_limit(limit: RateLimit, key: str) -> None:
 
 def _unavailable() -> Refused:
     return Refused(
-        "Part of our service is down, so we can't do this now.",
+        "Part of our service is down, so we can’t do this now.",
         f"Nothing was changed. Try again in {UNAVAILABLE_RETRY_SECONDS} seconds.",
         reason="unavailable",
         retry_after=UNAVAILABLE_RETRY_SECONDS,

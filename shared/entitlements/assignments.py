@@ -95,7 +95,7 @@ async def assign_plan(ctx: Ctx, offer: PlanOffer, reason: str, *, trial_days: in
     `trial_days`: 0 for a paid or free plan.
     """
     if offer.kind != "plan" or offer.for_tenant not in (None, ctx.tenant_id):
-        raise Invalid("This plan isn't available to this organisation.", "Choose one from the list.")
+        raise Invalid("This plan isn’t available to this organisation.", "Choose one from the list.")
     if not 0 <= trial_days <= MAX_TRIAL_DAYS:
         raise Invalid(
             f"A trial has at most {MAX_TRIAL_DAYS} days.",
@@ -141,7 +141,7 @@ async def add_addon(
 ) -> TenantAddon:
     """Adds an add-on now. Raises Invalid, Conflict for one that the tenant already has."""
     if offer.kind != "addon" or offer.for_tenant not in (None, ctx.tenant_id):
-        raise Invalid("This add-on isn't available to this organisation.", "Choose one from the list.")
+        raise Invalid("This add-on isn’t available to this organisation.", "Choose one from the list.")
     if not 1 <= quantity <= 10_000:
         raise Invalid(
             "The quantity must be from 1 to 10,000.",
@@ -175,7 +175,7 @@ async def override_feature(
 ) -> TenantOverride:
     """Overrides a feature until `ends_at`; overrides always end. Raises Invalid."""
     if feature not in FEATURES:
-        raise Invalid("This feature doesn't exist.", "Choose one from the list.", fields={"name": "Unknown"})
+        raise Invalid("This feature doesn’t exist.", "Choose one from the list.", fields={"name": "Unknown"})
     return await _add_override(ctx, "feature", feature, bool(on), reason, ends_at)
 
 
@@ -184,7 +184,7 @@ async def override_limit(
 ) -> TenantOverride:
     """`amount` None: unlimited. Raises Invalid."""
     if limit_key not in LIMITS:
-        raise Invalid("This limit doesn't exist.", "Choose one from the list.", fields={"name": "Unknown"})
+        raise Invalid("This limit doesn’t exist.", "Choose one from the list.", fields={"name": "Unknown"})
     if amount is not None and not 0 <= amount <= MAX_AMOUNT:
         raise Invalid(
             f"The limit must be from 0 to {MAX_AMOUNT:,}.",
@@ -199,7 +199,7 @@ async def set_billing_status(
 ) -> TenantBilling:
     """Sets the status from `starts_at` on and cancels scheduled later statuses. Raises Invalid."""
     if status not in BILLING_STATUSES:
-        raise Invalid("This billing status doesn't exist.", "Choose one from the list.")
+        raise Invalid("This billing status doesn’t exist.", "Choose one from the list.")
     since = starts_at or now()
     before, _ = await get_snapshot(ctx)
     _require_no_subscription(before)
@@ -241,7 +241,7 @@ async def set_flag_override(ctx: Ctx, flag: str, enabled: bool | None, reason: s
     """Sets the flag override of this tenant. None removes it. Raises NotFound for an unknown flag."""
     snapshot, catalog = await get_snapshot(ctx)
     if flag not in catalog.flags:
-        raise NotFound("This flag doesn't exist.", "Choose one from the list.")
+        raise NotFound("This flag doesn’t exist.", "Choose one from the list.")
     row = snapshot.flag_overrides.get(flag)
     before = {"enabled": row.enabled} if row else {}
     if row is not None:
@@ -268,7 +268,7 @@ async def set_trait(ctx: Ctx, name: str, value: str, reason: str) -> None:
     """`value`: "" for none, "yes" for a trait without values. Raises Invalid."""
     allowed = TRAITS.get(name)
     if allowed is None or (value and value not in (allowed or ("yes",))):
-        raise Invalid("This trait doesn't exist.", "Choose one from the list.")
+        raise Invalid("This trait doesn’t exist.", "Choose one from the list.")
     snapshot, _ = await get_snapshot(ctx)
     row = snapshot.traits.get(name)
     before = {name: row.value} if row else {}
@@ -339,7 +339,7 @@ def _require_no_subscription(snapshot: EntitlementSnapshot) -> None:
     row = snapshot.billing
     if row is not None and row.source == SUBSCRIPTION_SOURCE and row.status != "none":
         raise Conflict(
-            "This organisation's plan and billing status follow its subscription.",
+            "This organisation’s plan and billing status follow its subscription.",
             "Change the subscription, or add an override.",
         )
 

@@ -28,7 +28,7 @@ QUESTIONS = {
     Layer.OVERRIDE: "Is there an override for this tenant?",
     Layer.TRIAL: "Is the trial running?",
     Layer.FLAG: "Is the feature flag on?",
-    Layer.OBJECT: "Does the object's state allow it?",
+    Layer.OBJECT: "Does the object’s state allow it?",
 }
 STATUS_TEXTS = {
     "active": "No payment is due",
@@ -104,7 +104,7 @@ def _describe_missing_permission(traced: TracedLine) -> str:
         return f"This person was {subject.ended_state} and has no role."
     if not subject.role_name:
         return f"This person has no role, so {permission} is missing."
-    return f"{subject.role_name} doesn't include {permission}."
+    return f"{subject.role_name} doesn’t include {permission}."
 
 
 def _describe_state(traced: TracedLine) -> str:
@@ -153,7 +153,7 @@ def _describe_ignored_feature(traced: TracedLine) -> str:
 
 def _describe_plan_feature(traced: TracedLine) -> str:
     snapshot, feature = traced.inputs.entitlements.snapshot, traced.inputs.action.feature
-    verb = "includes" if feature in snapshot.offer.features else "doesn't include"
+    verb = "includes" if feature in snapshot.offer.features else "doesn’t include"
     return f"{_format_plan(snapshot)} {verb} {FEATURES[feature].title}."
 
 
@@ -164,7 +164,7 @@ def _describe_addon_feature(traced: TracedLine) -> str:
 
 def _describe_other_addons(traced: TracedLine) -> str:
     count = len(traced.inputs.entitlements.snapshot.addons)
-    return "The add-on doesn't include it." if count == 1 else f"None of {count} add-ons include it."
+    return "The add-on doesn’t include it." if count == 1 else f"None of {count} add-ons include it."
 
 
 def _describe_override(traced: TracedLine) -> str:
@@ -184,7 +184,7 @@ def _describe_ended_trial(traced: TracedLine) -> str:
 def _describe_required_feature(traced: TracedLine) -> str:
     assert isinstance(traced.line.detail, str)
     title = FEATURES[traced.line.detail].title
-    return f"{traced.inputs.action.flag} requires {title}, which this tenant doesn't have."
+    return f"{traced.inputs.action.flag} requires {title}, which this tenant doesn’t have."
 
 
 def _describe_flag(traced: TracedLine) -> str:
@@ -197,7 +197,7 @@ def _describe_ignored_flag(traced: TracedLine) -> str:
 
 
 def _describe_uncounted_limit(traced: TracedLine) -> str:
-    return f"{describe_limit_chain(_get_limit_chain(traced))} Usage isn't counted."
+    return f"{describe_limit_chain(_get_limit_chain(traced))} Usage isn’t counted."
 
 
 def _describe_usage(traced: TracedLine) -> str:
@@ -261,7 +261,7 @@ def _describe_feature_step(snapshot: EntitlementSnapshot, step: FeatureStep) -> 
         return f"{step.offer.label} includes it."
     if step.kind is StepKind.FALLBACK:
         return f"{_describe_fallback_reason(snapshot)}: {step.offer.label} applies."
-    verb = "includes" if step.included else "doesn't include"
+    verb = "includes" if step.included else "doesn’t include"
     return f"{_format_plan(snapshot)} {verb} it."
 
 

@@ -198,11 +198,11 @@ def describe_evaluation(evaluation: FlagEvaluation) -> str:
 
 
 _FINDING_TEXTS = {
-    FlagFinding.UNKNOWN: "This flag doesn't exist.",
+    FlagFinding.UNKNOWN: "This flag doesn’t exist.",
     FlagFinding.RETIRED: "The flag is retired.",
     FlagFinding.KILLED: "The kill switch is on.",
     FlagFinding.OFF_FOR_TENANT: "Turned off for this tenant.",
-    FlagFinding.FEATURE_MISSING: "Requires {note}, which this tenant doesn't have.",
+    FlagFinding.FEATURE_MISSING: "Requires {note}, which this tenant doesn’t have.",
     FlagFinding.RULE_MATCHED: "A rule matches this tenant.",
     FlagFinding.NO_RULE_MATCHED: "No rule matches this tenant.",
     FlagFinding.PROVIDER_ANSWERED: "The flag provider answered: {note}.",

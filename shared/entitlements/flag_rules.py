@@ -23,9 +23,9 @@ from shared.entitlements.flag_evaluation import describe_condition
 
 MAX_RULES = 50  # of one flag; use the kind "allowed" for lists of tenants
 WRONG_RULE = "wrong_rule"  # type of our own errors, whose message completes "Rule 1 …"
-NOT_A_CHOICE = "has a value that isn't in the list"
+NOT_A_CHOICE = "has a value that isn’t in the list"
 ERROR_TEXTS = {  # type of the error: what is wrong with the rule
-    "extra_forbidden": "has a field that its type doesn't have",
+    "extra_forbidden": "has a field that its type doesn’t have",
     "literal_error": NOT_A_CHOICE,
     "missing": "is incomplete",
     "too_short": "has no values",
@@ -155,11 +155,11 @@ def _build_invalid(problem: ValidationError) -> Invalid:
     error = problem.errors()[0]
     rule_number = error["loc"][0] + 1 if error["loc"] and isinstance(error["loc"][0], int) else 0
     is_ours = error["type"] == WRONG_RULE
-    sentence = error["msg"] if is_ours else ERROR_TEXTS.get(error["type"], "isn't valid")
+    sentence = error["msg"] if is_ours else ERROR_TEXTS.get(error["type"], "isn’t valid")
     if "percent" in error["loc"]:
-        sentence = "has a percentage that isn't between 0 and 100"
+        sentence = "has a percentage that isn’t between 0 and 100"
     return Invalid(
-        f"Rule {rule_number} {sentence}." if rule_number else "The rules aren't valid.",
+        f"Rule {rule_number} {sentence}." if rule_number else "The rules aren’t valid.",
         "Nothing was changed. Correct it and try again.",
         fields={"rules": sentence},
     )

@@ -48,9 +48,9 @@ def write_to_version(version: PlanVersion, content: PlanContent) -> None:
 
 def validate(kind: str, content: PlanContent, flags: Collection[str]) -> None:
     """`flags`: existing keys. Raises Invalid, with a sentence for each field."""
-    errors = {str(name): "A feature doesn't exist." for name in content.features if name not in FEATURES}
-    errors |= {str(name): "A flag doesn't exist." for name in content.flags if name not in flags}
-    errors |= {str(name): "A limit doesn't exist." for name in content.limits if name not in LIMITS}
+    errors = {str(name): "A feature doesn’t exist." for name in content.features if name not in FEATURES}
+    errors |= {str(name): "A flag doesn’t exist." for name in content.flags if name not in flags}
+    errors |= {str(name): "A limit doesn’t exist." for name in content.limits if name not in LIMITS}
     minimum = 0 if kind == "plan" else 1
     for name in LIMITS:
         limit = content.limits.get(name)
@@ -62,7 +62,7 @@ def validate(kind: str, content: PlanContent, flags: Collection[str]) -> None:
     if not isinstance(days, int) or isinstance(days, bool) or not 0 <= days <= MAX_TRIAL_DAYS:
         errors["trial_days"] = f"A trial can have 0 to {MAX_TRIAL_DAYS} days."
     elif kind != "plan" and (days or content.flags):
-        errors["trial_days"] = "Add-ons can't have a trial or flags."
+        errors["trial_days"] = "Add-ons can’t have a trial or flags."
     if errors:
         message = " ".join(sorted(set(errors.values())))
         raise Invalid(message, "Nothing was changed. Correct it and try again.", fields=errors)

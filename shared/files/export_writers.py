@@ -37,7 +37,7 @@ def require_format(export_format: ExportFormat) -> None:
     """Raises Conflict for a format that this installation can't write."""
     if export_format is ExportFormat.PARQUET and importlib.util.find_spec("pyarrow") is None:
         raise Conflict(
-            "This installation can't write Parquet files.",
+            "This installation can’t write Parquet files.",
             "Choose CSV or JSONL. Whoever runs the platform can install its extra “parquet”.",
             reason="format_unavailable",
         )

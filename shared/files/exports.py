@@ -175,4 +175,4 @@ def _clean_filter(kind: ExportKind, export_filter: Mapping[str, str]) -> dict[st
 
 
 def _not_found() -> NotFound:
-    return NotFound("This export doesn't exist.", "It may have expired. Start it again.")
+    return NotFound("This export doesn’t exist.", "It may have expired. Start it again.")

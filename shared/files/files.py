@@ -129,7 +129,7 @@ async def list_ended(ctx: Ctx) -> list[FilePath]:
 
 
 def no_such_file() -> NotFound:
-    return NotFound("This file doesn't exist.", "It may have expired or been deleted.")
+    return NotFound("This file doesn’t exist.", "It may have expired or been deleted.")
 
 
 def require_kind(ctx: Ctx, kind: FileKind) -> None:

@@ -50,7 +50,7 @@ def _encode_image(source: Path, target: IncomingFile, file_type: FileType) -> No
     except Image.DecompressionBombError:
         raise _invalid_image(f"The image has more than {MAX_PIXELS / 1e6:.0f} million pixels.") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as problem:
-        raise _invalid_image("This image can't be read.") from problem
+        raise _invalid_image("This image can’t be read.") from problem
 
 
 def _invalid_image(problem: str) -> Invalid:

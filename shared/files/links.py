@@ -53,7 +53,7 @@ def parse_token(token: str) -> FileLink:
         tenant_id, file_id, purpose, holder_id, expiry = crypto.unsign(SIGNING_PURPOSE, token, PART_COUNT)
     except crypto.BadSignature:
         raise BadLink(
-            "This link isn't valid.", "Open the page again and use the link that it shows."
+            "This link isn’t valid.", "Open the page again and use the link that it shows."
         ) from None
     link = FileLink(
         tenant_id=tenant_id,

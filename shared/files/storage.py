@@ -53,7 +53,7 @@ class Storage(Protocol):
 
 def storage_unavailable() -> StorageUnavailable:
     return StorageUnavailable(
-        "The file storage can't be reached. Nothing was stored.", "Try again in a minute.", retry_after=60
+        "The file storage can’t be reached. Nothing was stored.", "Try again in a minute.", retry_after=60
     )
 
 

@@ -102,7 +102,7 @@ async def receive(path: FilePath, chunks: AsyncIterator[bytes], *, length: int |
         file_type = await asyncio.to_thread(file_types.detect_type, incoming.path)
         if file_type is None or file_type not in UPLOADS.types:
             raise UnsupportedFile(
-                "Files of this type aren't accepted.",
+                "Files of this type aren’t accepted.",
                 "Upload a JPEG, PNG or WebP image, a PDF, a ZIP archive, or plain text in UTF-8.",
             )
         if file_type not in file_types.IMAGE_TYPES:

@@ -56,7 +56,7 @@ MAIL_TEXTS = {
     ),
     AuditAction.FACTOR_RESET_DECLINED: MailText(
         "Two-step sign-in stays on",
-        "Support declined the request to remove the second factor of your account. If you still can't sign in, ask again from the sign-in page or contact support.",
+        "Support declined the request to remove the second factor of your account. If you still can’t sign in, ask again from the sign-in page or contact support.",
     ),
 }
 

@@ -23,7 +23,7 @@ from shared.identity import realm_secrets, repository
 from shared.identity.realms import Realm
 
 ANOTHER_DEVICE_ADVICE = (
-    "To use another device, ask an owner to reset your access. You'll set it up at your next sign-in."
+    "To use another device, ask an owner to reset your access. You’ll set it up at your next sign-in."
 )
 STEP_SECONDS = 30
 CHALLENGE_LIFETIME = timedelta(minutes=10)

@@ -19,7 +19,7 @@ TEXTS = {  # by kind; `detail` is said by the caller
     ),
     NEW_DEVICE: MailText(
         "New sign-in to the admin app",
-        "Someone signed in to your operator account in a browser that we haven't seen before: {detail}.",
+        "Someone signed in to your operator account in a browser that we haven’t seen before: {detail}.",
     ),
     "factor.codes_renewed": MailText(
         "Your recovery codes were replaced",

@@ -126,7 +126,7 @@ def _find_problems(password: str, words: tuple[str, ...]) -> list[str]:
         return ["This password appears in lists of stolen passwords. Choose another one."]
     forbidden_words = {part for word in (*words, *COMMON_WORDS) for part in _split_words(word)}
     if matches := sorted(part for part in forbidden_words if part in plain):
-        return [f"Don't use your name or organisation in your password. Remove “{matches[0]}”."]
+        return [f"Don’t use your name or organisation in your password. Remove “{matches[0]}”."]
     unit = _strip_repetition(plain)
     judged = _cut_at_word(unit)
     assessment = zxcvbn(judged, user_inputs=sorted(forbidden_words), max_length=JUDGED_LENGTH)

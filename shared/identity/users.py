@@ -20,7 +20,7 @@ from shared.jobs import queue
 
 MAX_NAME_LENGTH = 80
 LINK_MARKS = ("://", "www.")
-LINK_PROBLEM = "Names can't contain web addresses."
+LINK_PROBLEM = "Names can’t contain web addresses."
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def build_message(email: Email) -> EmailMessage:
         message["To"] = email.to
         message["Message-ID"] = f"<{email.message_id}@{settings().mail_from.partition('@')[2]}>"
     except ValueError as problem:
-        raise MailRejected("This address can't receive email.") from problem
+        raise MailRejected("This address can’t receive email.") from problem
     paragraphs = [_render_paragraph(source, words) for source in sources]
     message.set_content("\n\n".join(_format_text(paragraph, email.link) for paragraph in paragraphs) + "\n")
     message.add_alternative(

@@ -15,7 +15,7 @@ async def recompute_month(ctx: Ctx, *, meter: str, month: str) -> None:
     try:
         moment = datetime.fromisoformat(month)
     except ValueError:
-        raise Invalid("This isn't a month.", "Choose one.") from None
+        raise Invalid("This isn’t a month.", "Choose one.") from None
     await rollups.recompute_month(ctx, meter, rollups.get_month(moment))
 
 

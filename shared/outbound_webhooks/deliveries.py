@@ -146,7 +146,7 @@ async def _finish_replay(ctx: Ctx, endpoint: WebhookEndpoint, count: int) -> Non
 
 
 def _delivery_not_found() -> NotFound:
-    return NotFound("This delivery doesn't exist.", "Deliveries are kept for 30 days. Reload the page.")
+    return NotFound("This delivery doesn’t exist.", "Deliveries are kept for 30 days. Reload the page.")
 
 
 def _build_view(ctx: Ctx, row: WebhookDelivery) -> DeliveryView:

@@ -38,7 +38,7 @@ OVERLAP = timedelta(hours=24)  # both secrets sign
 SECRET_FIELD, PREVIOUS_SECRET_FIELD = "webhook_endpoint.secret", "webhook_endpoint.previous_secret"
 OLDER_SECRET_FIELD = "webhook_endpoint.older_secret"
 URL_TEXTS = {
-    OutboundProblem.HOST_UNUSABLE: "This host can't be used: it wasn't found on the public internet.",
+    OutboundProblem.HOST_UNUSABLE: "This host can’t be used: it wasn’t found on the public internet.",
     OutboundProblem.INVALID_URL: "Only https:// addresses on port 443, without a user name or a #fragment, are possible.",
 }
 
@@ -133,7 +133,7 @@ async def create(ctx: Ctx, url: str, description: str, event_types: Collection[s
     await repository.lock_new_endpoints(ctx)
     if await repository.count_endpoints(ctx) >= MAX_ENDPOINTS:
         raise Conflict(
-            f"An organisation has at most {MAX_ENDPOINTS} webhooks.", "Delete one that isn't needed."
+            f"An organisation has at most {MAX_ENDPOINTS} webhooks.", "Delete one that isn’t needed."
         )
     secret, endpoint_id = signing.create_secret(), new_id("whe")
     row = WebhookEndpoint(
@@ -321,7 +321,7 @@ async def lock_managed(ctx: Ctx, endpoint_id: str, action: Action) -> WebhookEnd
 
 
 def endpoint_not_found() -> NotFound:
-    return NotFound("This webhook doesn't exist.", "Reload the page.")
+    return NotFound("This webhook doesn’t exist.", "Reload the page.")
 
 
 async def _lock(ctx: Ctx, endpoint_id: str) -> WebhookEndpoint:

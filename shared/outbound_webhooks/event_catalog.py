@@ -41,7 +41,7 @@ def require_readable(ctx: Ctx, event_types: Collection[str]) -> None:
     ]
     if missing:
         raise Refused(
-            f"You don't have permission to receive “{missing[0]}”.",
+            f"You don’t have permission to receive “{missing[0]}”.",
             "Choose other events, or ask an owner to do it.",
         )
 
@@ -53,7 +53,7 @@ def clean_event_types(event_types: Collection[str]) -> list[str]:
     if not names:
         problem = "Choose at least one event."
     elif len(names) > MAX_EVENT_TYPES or not EVENT_TYPES.keys() >= set(names):
-        problem = "One of these events doesn't exist."
+        problem = "One of these events doesn’t exist."
     if problem:
         raise Invalid(problem, "Choose from the list of events.", fields={"event_types": problem})
     return names

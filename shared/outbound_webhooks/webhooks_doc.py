@@ -48,13 +48,13 @@ event = Webhook(secret).verify(body, headers)  # raises WebhookVerificationError
   events wait, and are sent in order when it is resumed.
 - Events, deliveries and answers are kept for {days} days.
 - Tenants take turns, and each has a share of the {in_flight} places of a worker. Endpoints that answer after {slow_s} seconds or later, and those that
-  haven't been tried, have {slow} of these places together. So an endpoint that answers fast finds a place, however many others are known to
-  hang. Where many tenants' endpoints begin to hang in the same moment, or very many hang and an endpoint is new, an event may wait
+  haven’t been tried, have {slow} of these places together. So an endpoint that answers fast finds a place, however many others are known to
+  hang. Where many tenants’ endpoints begin to hang in the same moment, or very many hang and an endpoint is new, an event may wait
   for a time-out of {total} seconds.
-- Each tenant has a share of the look-ups of host names. A delivery whose look-up has to wait is postponed, which isn't counted as an attempt.
+- Each tenant has a share of the look-ups of host names. A delivery whose look-up has to wait is postponed, which isn’t counted as an attempt.
 - Who registers an endpoint, changes it, resumes it or reads its deliveries needs the permission of each of its events, those that wait
   included. An endpoint belongs to the organisation: it keeps its events when the person who added it leaves or gets another role.
-- A host that can't be used gets one answer, whether it is unknown or internal, after the same time. An organisation can try
+- A host that can’t be used gets one answer, whether it is unknown or internal, after the same time. An organisation can try
   {hosts} new addresses and send {tests} test events an hour.
 - Endpoints are managed over REST too: `/api/v1/webhooks`, see [api.md](api.md).
 

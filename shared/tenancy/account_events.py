@@ -19,7 +19,7 @@ from shared.tenancy.models import MembershipState, TenantState
 
 RECORD_TASK = "tenancy.record_account_event"
 MAX_FAILURES, FAILURE_WINDOW = 5, timedelta(hours=1)
-LAST_FAILURE_NOTE = "More within this hour aren't listed"
+LAST_FAILURE_NOTE = "More within this hour aren’t listed"
 
 
 async def fan_out(

@@ -47,7 +47,7 @@ async def get_event(ctx: Ctx, event_id: str) -> AuditEvent:
     event = await audit_log.find_event(ctx, event_id)
     since = limit_to_retention(ctx, audit_log.AuditFilter()).since
     if event is None or (since is not None and event.at is not None and event.at < since):
-        raise NotFound("This event doesn't exist.", "Search the audit log for it.")
+        raise NotFound("This event doesn’t exist.", "Search the audit log for it.")
     return event
 
 

@@ -50,7 +50,7 @@ async def explain_in_tenant(
 async def require_existing(ctx: Ctx, at: datetime) -> None:
     """Raises NotFound for a time before the tenant."""
     if at < await tenant_repository.get_created_at(ctx):
-        raise NotFound("This organisation didn't exist yet at that time.", "Choose a later time.")
+        raise NotFound("This organisation didn’t exist yet at that time.", "Choose a later time.")
 
 
 async def explain_for_subject(
@@ -98,7 +98,7 @@ async def get_subject_at(ctx: Ctx, user_id: str, at: datetime) -> AccessSubject:
             PERSON_WITHOUT_ROLE, "", frozenset(), state=state, state_source_id=state_source_id
         )
     if await member_repository.get_membership_of_user(ctx, user_id) is None:
-        raise NotFound("This person isn't in this organisation.", "Choose one from the list.")
+        raise NotFound("This person isn’t in this organisation.", "Choose one from the list.")
     user = await member_repository.get_user(ctx, user_id)
     if user.email_verified_at is None or user.email_verified_at > at:
         # Unverified people have no access, as if the tenant were unverified (`tenancy.entry`).
@@ -128,7 +128,7 @@ async def get_account_subject_at(ctx: Ctx, service_account_id: str, at: datetime
     changed_at = (account.version_at or account.created_at) if account is not None else None
     if account is None or changed_at is None or at < changed_at:
         raise NotFound(
-            "What this service account could do at that time isn't recorded.", "Choose a later time."
+            "What this service account could do at that time isn’t recorded.", "Choose a later time."
         )
     state, state_source_id = await _get_state_at(ctx, at)
     assignment = _RoleAssignment(key=account.role, at=changed_at, source_id=account.id)
@@ -185,5 +185,5 @@ async def count_usage_at(ctx: Ctx, limit: str, at: datetime) -> int | None:
 def _simulate_plan(snapshot: EntitlementSnapshot, catalog: Catalog, plan: str) -> EntitlementSnapshot:
     offer = catalog.find_offer(plan, snapshot.at)
     if offer is None or offer.kind != "plan":
-        raise Invalid("This plan doesn't exist.", "Choose one from the list.")
+        raise Invalid("This plan doesn’t exist.", "Choose one from the list.")
     return snapshot.with_plan(offer)

@@ -190,7 +190,7 @@ async def enter_billing_sync(tenant_id: str, task: str, request_id: str = "") ->
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None or tenant.live_tenant_id:
-            raise NotFound("This tenant doesn't exist.", "")
+            raise NotFound("This tenant doesn’t exist.", "")
         yield await _build_ctx(session, tenant, Actor("job", task, task), ROLES[OWNER], request_id=request_id)
 
 
@@ -200,7 +200,7 @@ async def enter_cleaning(tenant_id: str, task: str, request_id: str) -> AsyncIte
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
-            raise NotFound("This tenant doesn't exist.", "")
+            raise NotFound("This tenant doesn’t exist.", "")
         yield await _build_ctx(
             session, tenant, Actor("job", task, task), NO_ROLE, request_id=request_id, surface="job"
         )
@@ -220,7 +220,7 @@ async def enter_invitation(tenant_id: str, actor: Actor) -> AsyncIterator[Ctx]:
             )
         if tenant.state is TenantState.SUSPENDED:
             raise Refused(
-                f"{tenant.name} is suspended, so you can't join it now.",
+                f"{tenant.name} is suspended, so you can’t join it now.",
                 "Ask the person who invited you. The link works again if the organisation is restored before it expires.",
                 reason="tenant_suspended",
             )
@@ -285,7 +285,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
     try:
         tenant = await repository.get_tenant(octx.session, tenant_id)
         if tenant is None:
-            raise NotFound("This tenant doesn't exist.", "Search for it in the list of tenants.")
+            raise NotFound("This tenant doesn’t exist.", "Search for it in the list of tenants.")
         permissions = frozenset[str]().union(
             *(
                 tenant_permissions

@@ -148,7 +148,7 @@ def _require_lasting_inviter(ctx: Ctx) -> None:
     """Raises Refused for a token of a customer's issuer: its holder's rights can't be looked up when it is accepted."""
     if ctx.actor.type == "external":
         raise Refused(
-            "A token can't invite people, because its holder is no member.",
+            "A token can’t invite people, because its holder is no member.",
             "Use the API key of a member or of a service account.",
             reason="missing_permission",
         )
@@ -286,7 +286,7 @@ async def accept(token: str, user_id: str) -> str:
         invitation = _require_usable(await invitation_repository.lock_invitation(ctx, invitation_id), nonce)
         if invitation.email != user.email:
             raise Refused(
-                f"This invitation is for {mask_email(invitation.email)}; you're signed in as {user.email}.",
+                f"This invitation is for {mask_email(invitation.email)}; you’re signed in as {user.email}.",
                 "Sign out and open the link again, or ask for an invitation to your address.",
                 reason="wrong_email",
             )

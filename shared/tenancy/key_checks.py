@@ -37,7 +37,7 @@ class InvalidKey(NotSignedIn):
 
 
 def build_unknown() -> InvalidKey:
-    return InvalidKey("This API key doesn't exist.", "Check that you copied all of it.", reason="invalid_key")
+    return InvalidKey("This API key doesn’t exist.", "Check that you copied all of it.", reason="invalid_key")
 
 
 def require_unended(key: KeyFacts, new_key_step: str) -> None:
@@ -54,8 +54,8 @@ def require_address(key: KeyFacts, address: str) -> None:
     """Raises Refused (address_not_allowed)."""
     if key.networks and not _is_in_networks(address, key.networks):
         raise Refused(
-            "This API key doesn't work from your address.",
-            "Call from an address on the key's list, or ask an admin to add yours.",
+            "This API key doesn’t work from your address.",
+            "Call from an address on the key’s list, or ask an admin to add yours.",
             reason="address_not_allowed",
         )
 

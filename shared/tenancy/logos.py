@@ -106,7 +106,7 @@ def _redraw_image(uploaded: bytes) -> RedrawnLogo:
     except Image.DecompressionBombError:
         raise _invalid_logo("The logo has too many pixels. Use at most 2000 × 2000.") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise _invalid_logo("This file isn't a PNG, JPEG or WebP image.") from None
+        raise _invalid_logo("This file isn’t a PNG, JPEG or WebP image.") from None
     png = b""
     for side in SIDE_LENGTHS:
         redrawn.thumbnail((side, side))

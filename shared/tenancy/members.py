@@ -81,7 +81,7 @@ async def get(ctx: Ctx, membership_id: str) -> Member:
 def require_sort_column(sort: str) -> None:
     """Raises Invalid for an unknown column."""
     if sort not in member_repository.SORTS:
-        raise Invalid("This list can't be sorted by that column.", "Reload the page.")
+        raise Invalid("This list can’t be sorted by that column.", "Reload the page.")
 
 
 def build_member(membership: Membership, user: User) -> Member:
@@ -117,9 +117,9 @@ async def set_role(ctx: Ctx, membership_id: str, role: str, *, version: int | No
     if membership.role == role:
         return await _view(ctx, membership)
     if role == OWNER:
-        raise Invalid("Ownership can't be assigned as a role.", "Use “Transfer ownership”.")
+        raise Invalid("Ownership can’t be assigned as a role.", "Use “Transfer ownership”.")
     role_names = await roles.get_name(ctx, membership.role), await roles.get_name(ctx, role)
-    require_version(membership, version, "this member's role", {"Role": role_names})
+    require_version(membership, version, "this member’s role", {"Role": role_names})
     if membership.role == OWNER:
         await _require_another_owner(ctx, membership)
 
@@ -199,7 +199,7 @@ async def leave(ctx: Ctx, confirm: str) -> None:
     await seats.lock_membership(ctx, actions.MEMBER_LEAVE)
     membership = await member_repository.lock_membership_of_user(ctx, ctx.actor_id)
     if membership is None or membership.id != confirm:
-        raise Invalid("This page doesn't match the organisation.", "Reload the page and confirm again.")
+        raise Invalid("This page doesn’t match the organisation.", "Reload the page and confirm again.")
     await _end_membership(ctx, membership, MembershipState.REMOVED, "membership.left")
     for user_id in await member_repository.list_owner_ids(ctx) - {ctx.actor_id}:
         await notifications.add(
@@ -221,9 +221,9 @@ async def transfer_ownership(ctx: Ctx, membership_id: str, confirm: str) -> None
     policy.require(ctx, actions.OWNER_TRANSFER)
     if confirm.strip() != ctx.tenant_name:
         raise Invalid(
-            "That doesn't match.",
+            "That doesn’t match.",
             f"Type “{ctx.tenant_name}” to confirm.",
-            fields={"confirm": "Doesn't match"},
+            fields={"confirm": "Doesn’t match"},
         )
     await seats.lock_membership(ctx, actions.OWNER_TRANSFER)
     (current_owner,) = [

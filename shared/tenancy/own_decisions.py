@@ -94,7 +94,7 @@ async def _get_subject(ctx: Ctx, at: datetime) -> AccessSubject:
 async def _get_token_subject(ctx: Ctx, at: datetime, *, is_past: bool) -> AccessSubject:
     """Raises NotFound for a past time."""
     if is_past:
-        raise NotFound("What this token could do at that time isn't recorded.", "Leave the time out for now.")
+        raise NotFound("What this token could do at that time isn’t recorded.", "Leave the time out for now.")
     return await decision_history.get_token_subject(ctx, at)
 
 
@@ -152,7 +152,7 @@ def build_scope_layer(layer: DecisionLayer, key_id: str, detail: str) -> Decisio
 def _require_action(name: str) -> Action:
     action = ACTIONS.get(name)
     if action is None:
-        text = "This action doesn't exist."
+        text = "This action doesn’t exist."
         raise Invalid(text, "Choose one of GET /actions.", fields={"action": text})
     return action
 

@@ -38,12 +38,12 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
             next_step=refusal_messages.reactivation_step(ctx),
         )
     if rights.billing_status == "none":
-        detail = f"You've moved to {outlook.fallback_plan_name}; your data is kept."
+        detail = f"You’ve moved to {outlook.fallback_plan_name}; your data is kept."
         return PlanNotice(
             "bad", "Your subscription has ended.", detail, next_step=refusal_messages.upgrade_step(ctx)
         )
     if outlook.trial_ended:
-        detail = f"You've moved to {outlook.fallback_plan_name}; your data is kept."
+        detail = f"You’ve moved to {outlook.fallback_plan_name}; your data is kept."
         text = f"Your {rights.plan_name} trial has ended."
         return PlanNotice("warn", text, detail, next_step=refusal_messages.upgrade_step(ctx))
     if rights.billing_status == "grace":
@@ -54,7 +54,7 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
     if outlook.trial_ends_at is not None:
         days_left = math.ceil((outlook.trial_ends_at - now()) / timedelta(days=1))
         text = f"{days_left} day{'' if days_left == 1 else 's'} left in your {rights.plan_name} trial."
-        detail = f"After that you'll be on {outlook.fallback_plan_name}."
+        detail = f"After that you’ll be on {outlook.fallback_plan_name}."
         return PlanNotice("accent", text, detail, next_step=refusal_messages.upgrade_step(ctx))
     return None
 

@@ -185,7 +185,7 @@ async def record_failure(ctx: Ctx, problem: BaseException) -> None:
     for row in await provisioning_repository.lock_steps(ctx):
         if row.state is not StepState.DONE:
             row.state, row.attempts = StepState.FAILED, row.attempts + 1
-            row.error = f"{type(problem).__name__}: we'll try again."
+            row.error = f"{type(problem).__name__}: we’ll try again."
             row.started_at = row.started_at or now()
             ctx.session.add(row)
             audit_log.record(ctx, "provisioning.step_failed", row.key, problem=type(problem).__name__)

@@ -89,7 +89,7 @@ def parse_search(text: str) -> str:
     """The id. Raises Invalid for any text but the id of a decision or a request."""
     searched_id = text.strip()
     if not decision_records.is_record_id(searched_id) and not is_id("req", searched_id):
-        raise Invalid("This isn't an ID of a decision.", "Copy it again. It starts with dcn_ or req_.")
+        raise Invalid("This isn’t an ID of a decision.", "Copy it again. It starts with dcn_ or req_.")
     return searched_id
 
 
@@ -178,4 +178,4 @@ async def find_event_decisions(ctx: Ctx, events: Sequence[AuditEvent]) -> Mappin
 
 
 def _not_found() -> NotFound:
-    return NotFound("This decision doesn't exist.", "Check its ID. Decisions are kept for 90 days.")
+    return NotFound("This decision doesn’t exist.", "Check its ID. Decisions are kept for 90 days.")

@@ -150,13 +150,13 @@ async def lock_active(ctx: Ctx, service_account_id: str) -> ServiceAccount:
 
 
 def _not_found() -> NotFound:
-    return NotFound("This service account doesn't exist.", "Reload the page.")
+    return NotFound("This service account doesn’t exist.", "Reload the page.")
 
 
 async def _require_assignable(ctx: Ctx, role: str) -> None:
     """Raises Invalid for the owner's role, Refused for one above the actor's permissions."""
     if role == OWNER:
-        text = "A service account can't be an owner."
+        text = "A service account can’t be an owner."
         raise Invalid(text, "Choose another role.", fields={"role": text})
     await roles.require_assignable(ctx, role)
 

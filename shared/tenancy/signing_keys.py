@@ -56,8 +56,8 @@ async def find_key(
         await _refresh(published, issuer_id, url)
     if time.monotonic() - published.fetched_at > KEPT_SECONDS:
         raise Unavailable(
-            "The keys of this token's issuer can't be read.",
-            "Try again in a minute, or check the issuer's JWKS address.",
+            "The keys of this token’s issuer can’t be read.",
+            "Try again in a minute, or check the issuer’s JWKS address.",
             retry_after=int(RETRY_SECONDS),
         )
     return _choose(published.keys, key_id, algorithm)

@@ -111,7 +111,7 @@ async def create_tenant(session: AsyncSession, user: User, name: str) -> Tenant:
     Raises Conflict for an unverified user, Invalid for a name that can't be used.
     """
     if user.email_verified_at is None:
-        raise Conflict("Your email isn't verified yet.", "Open the link in the email we sent.")
+        raise Conflict("Your email isn’t verified yet.", "Open the link in the email we sent.")
     name = naming.clean_name(name)
     await sign_up_repository.lock_tenant_creation(session, user.id)
     await db.set_user(session, user.id)
@@ -194,7 +194,7 @@ async def found_tenant(
     else:
         if slug:
             raise Conflict(f"The address “{slug}” is taken.", "Choose another one.", reason="slug_taken")
-        raise Conflict("We couldn't find a free address for this name.", "Try a longer name.")
+        raise Conflict("We couldn’t find a free address for this name.", "Try a longer name.")
     ctx = await entry.enter_founder(session, tenant, user)
     audit_log.record(
         ctx,

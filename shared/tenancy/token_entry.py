@@ -98,7 +98,7 @@ def _verify(token: ClaimedToken, issuer: IssuerStanding, key: SigningKey) -> dic
     except InvalidClaimError as problem:
         if problem.claim in ("nbf", "iat"):
             raise InvalidKey(
-                "This token isn't valid yet.", NEW_TOKEN_STEP, reason="token_not_yet_valid"
+                "This token isn’t valid yet.", NEW_TOKEN_STEP, reason="token_not_yet_valid"
             ) from None
         raise _invalid_token() from None
     except (JoseError, ValueError, OverflowError):
@@ -146,4 +146,4 @@ async def _admit(issuer: IssuerStanding, subject: str, role: Role) -> KeyAdmissi
 
 def _invalid_token() -> InvalidKey:
     """The same answer for an unknown issuer, for another tenant's and for a false signature."""
-    return InvalidKey("This token isn't accepted.", CHECK_STEP, reason="invalid_token")
+    return InvalidKey("This token isn’t accepted.", CHECK_STEP, reason="invalid_token")

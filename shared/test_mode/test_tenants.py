@@ -82,7 +82,7 @@ async def _add_tenant(ctx: Ctx) -> Tenant:
         tenant = await siblings.add_test_tenant(ctx, _suggest_slug(ctx.slug, attempt))
         if tenant is not None:
             return tenant
-    raise Conflict("We couldn't find a free address for test mode.", "Try again.")
+    raise Conflict("We couldn’t find a free address for test mode.", "Try again.")
 
 
 def _suggest_slug(live_slug: str, attempt: int) -> str:

@@ -18,12 +18,12 @@ FIELD_ERROR = "field"  # type of an error of a validator below: its message is s
 UNKNOWN_FIELD = "extra_forbidden"  # as pydantic calls it
 NO_TITLES: Mapping[str, str] = {}
 ERROR_TEXTS = {
-    UNKNOWN_FIELD: "isn't a field of this form.",
-    "literal_error": "isn't one of the choices.",
+    UNKNOWN_FIELD: "isn’t a field of this form.",
+    "literal_error": "isn’t one of the choices.",
     "missing": "is missing.",
     "string_too_short": "is missing.",
     "string_too_long": "is too long: {max_length} characters at most.",
-    "string_type": "isn't text.",
+    "string_type": "isn’t text.",
 }
 
 
@@ -43,7 +43,7 @@ class Form(BaseModel):
     def read(cls, payload: object) -> Self:
         """Raises Invalid with a sentence for each wrong field."""
         if not isinstance(payload, dict):
-            raise Invalid("We couldn't read this form.", "Reload and submit again.")
+            raise Invalid("We couldn’t read this form.", "Reload and submit again.")
         try:
             form = cls.model_validate({name: _check_text(name, value) for name, value in payload.items()})
         except ValidationError as error:
@@ -69,7 +69,7 @@ def _check_text(name: object, value: object) -> object:
 def _error_text(error: Any) -> str:
     if error["type"] == FIELD_ERROR:
         return str(error["msg"])
-    template = ERROR_TEXTS.get(error["type"], "isn't valid.")
+    template = ERROR_TEXTS.get(error["type"], "isn’t valid.")
     return template.format(**error.get("ctx", {}))
 
 
@@ -111,7 +111,7 @@ def id_of(prefix: str) -> BeforeValidator:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not is_id(prefix, value):
-            raise _field_error("isn't one of the choices.")
+            raise _field_error("isn’t one of the choices.")
         return value
 
     return BeforeValidator(read)
@@ -122,7 +122,7 @@ def choice_of(allowed: Collection[str]) -> BeforeValidator:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
-            raise _field_error("isn't one of the choices.")
+            raise _field_error("isn’t one of the choices.")
         return value
 
     return BeforeValidator(read)
@@ -133,7 +133,7 @@ def _read_moment(value: object) -> datetime | None:
         return None
     moment = _to_moment(value)
     if moment is None:
-        raise _field_error("isn't a date with a time.")
+        raise _field_error("isn’t a date with a time.")
     return moment
 
 
@@ -185,14 +185,14 @@ def parse_id(prefix: str, value: object) -> str:
 def parse_choice(value: object, allowed: Any) -> str:
     """The choice in a handler's argument. Raises Invalid for one that is not in the list."""
     if not isinstance(value, str) or value not in allowed:
-        raise Invalid("This isn't one of the choices.", "Reload and try again.")
+        raise Invalid("This isn’t one of the choices.", "Reload and try again.")
     return value
 
 
 def parse_flag(value: object) -> bool:
     """The yes or no in a handler's argument. Raises Invalid for anything else, which must not count as no."""
     if not isinstance(value, bool):
-        raise Invalid("This isn't one of the choices.", "Reload and try again.")
+        raise Invalid("This isn’t one of the choices.", "Reload and try again.")
     return value
 
 
@@ -207,7 +207,7 @@ def parse_datetime(name: str, value: str) -> datetime | None:
         return None
     moment = _to_moment(value)
     if moment is None:
-        raise _invalid_fields({name: "isn't a date with a time."})
+        raise _invalid_fields({name: "isn’t a date with a time."})
     return moment
 
 

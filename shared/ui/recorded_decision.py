@@ -88,7 +88,7 @@ def decision_panel(row: Any) -> rx.Component:
         rx.el.code(row.request_id, class_name="mono"),
         class_name="cut-anywhere",
     )
-    no_layers = small("What this actor could do at that time isn't recorded.")
+    no_layers = small("What this actor could do at that time isn’t recorded.")
     layers = rx.cond(has_items(row.rows), layer_list(row.rows), no_layers)
     return rx.el.section(
         rx.el.div(rx.el.h2(row.title), copy, class_name="bar"),

@@ -32,7 +32,7 @@ async def read(request: Request) -> dict[str, str]:
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
         )
     except ValueError as problem:
-        raise Invalid("We couldn't read your input.", "Reload the page and try again.") from problem
+        raise Invalid("We couldn’t read your input.", "Reload the page and try again.") from problem
     return check_fields(dict(pairs))
 
 
@@ -41,7 +41,7 @@ def read_version(fields: dict[str, str]) -> int | None:
     if "row_version" not in fields:
         return None
     if not (text := fields["row_version"]).isdecimal() or len(text) > 9:
-        raise Invalid("We couldn't read your input.", "Reload the page and try again.")
+        raise Invalid("We couldn’t read your input.", "Reload the page and try again.")
     return int(text)
 
 
@@ -81,7 +81,7 @@ async def read_logo(request: Request) -> tuple[dict[str, str], bytes]:
             fields = {name: value for name, value in form.items() if isinstance(value, str)}
     except Exception as problem:
         raise Invalid(
-            "We couldn't read this file.", "Choose another file.", fields={"logo": "Unreadable"}
+            "We couldn’t read this file.", "Choose another file.", fields={"logo": "Unreadable"}
         ) from problem
     if len(content) > logos.MAX_UPLOAD_BYTES:
         raise too_large

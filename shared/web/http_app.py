@@ -105,4 +105,4 @@ class MethodNotAllowed(DomainError):
     default_reason = "wrong_method"
 
     def __init__(self, next_step: str = "Open the page instead.") -> None:
-        super().__init__("This address doesn't accept this kind of request.", next_step)
+        super().__init__("This address doesn’t accept this kind of request.", next_step)

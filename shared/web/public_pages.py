@@ -30,12 +30,12 @@ NOTICES = {
         "Your email is confirmed. You signed up in another browser, so choose your password here."
         " Only people who can read your email can do this."
     ),
-    "factor-kept": "Two-step sign-in stays on. If you didn't ask for its removal, change your password.",
+    "factor-kept": "Two-step sign-in stays on. If you didn’t ask for its removal, change your password.",
     "joined": "Welcome. Sign in to open your organisation.",
-    "left": "You left the organisation. Your account and your other organisations aren't affected.",
+    "left": "You left the organisation. Your account and your other organisations aren’t affected.",
     "reset": "Your password was changed. Sign in with the new one.",
-    "sent": "If this address needs an email from us, it's on its way.",
-    "signed-out": "You're signed out.",
+    "sent": "If this address needs an email from us, it’s on its way.",
+    "signed-out": "You’re signed out.",
     "verified": "Your email is confirmed. Sign in to continue.",
 }
 

@@ -186,12 +186,12 @@ def _decode_api_path(scope: Scope) -> None:
     if scope["type"] != "http" or not raw.startswith(API_PREFIX.encode()) or b"%" not in raw:
         return
     if MALFORMED_ESCAPE.search(raw) or len(raw) > MAX_PATH_BYTES:
-        raise MalformedPath("The address isn't encoded correctly.", "Encode it as UTF-8 with percent signs.")
+        raise MalformedPath("The address isn’t encoded correctly.", "Encode it as UTF-8 with percent signs.")
     try:
         segments = [unquote(segment, errors="strict") for segment in raw.decode("ascii").split("/")]
     except UnicodeError as problem:
         raise MalformedPath(
-            "The address isn't encoded correctly.", "Encode it as UTF-8 with percent signs."
+            "The address isn’t encoded correctly.", "Encode it as UTF-8 with percent signs."
         ) from problem
     scope["path"] = "/".join(segment.replace("/", "%2F") for segment in segments)
 

@@ -101,7 +101,7 @@ class SessionGuard:
             principal = await self.find_connecting(scope, headers, cookies)
             if principal is None:
                 refusal = Refused(
-                    "This connection isn't valid for your session.",
+                    "This connection isn’t valid for your session.",
                     "Reload the page.",
                     reason="not_your_connection",
                 )

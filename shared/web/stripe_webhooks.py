@@ -92,8 +92,8 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
         if isinstance(problem, WrongSignature):
             await signature_failures.record(account.id)
         raise WebhookRejected(
-            "The signature doesn't match this endpoint, or its timestamp is too old.",
-            "Check the endpoint's signing secret and the clock, and send the body unchanged.",
+            "The signature doesn’t match this endpoint, or its timestamp is too old.",
+            "Check the endpoint’s signing secret and the clock, and send the body unchanged.",
         ) from None
     if event.livemode != account.livemode:
         _log_refusal(request, account, "of the other mode")
@@ -111,7 +111,7 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
     try:
         new = await ingest.store_webhook(account.id, event, body)
     except ingest.WebhookNotStored:
-        raise WebhookUnavailable("The event couldn't be stored.", "Send it again.") from None
+        raise WebhookUnavailable("The event couldn’t be stored.", "Send it again.") from None
     return "stored" if new else "duplicate"
 
 

@@ -66,7 +66,7 @@ async def test_issuer_above_the_own_role_is_neither_changed_nor_removed(cast: Ca
         (adam,) = (await members.list_members(ctx, query=cast.adam.email)).rows
         await members.set_role(ctx, adam.id, role.key, version=None)
     async with cast.adam.ctx() as ctx:
-        with pytest.raises(Refused, match="permissions you don't have"):
+        with pytest.raises(Refused, match="permissions you don’t have"):
             await issuers.delete(ctx, row.id)
     async with cast.adam.ctx() as ctx:
         with pytest.raises(Refused):

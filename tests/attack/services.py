@@ -266,7 +266,7 @@ async def _lower_roles(
     (permission,) = {
         action.permission
         for action in ACTIONS.values()
-        if f"You don't have permission to {action.description}." == refusal.detail
+        if f"You don’t have permission to {action.description}." == refusal.detail
     }
     lacking = [role for role in world.roles if permission not in ROLES[role].permissions]
     lacking.sort(key=lambda role: -len(ROLES[role].permissions))  # first the one that may do most
@@ -278,7 +278,7 @@ async def _lower_roles(
 
 def _is_refusal(answer: Any) -> bool:
     """For want of a permission; that somebody may not grant a role comes later and is not enough."""
-    named = isinstance(answer, Refused) and answer.detail.startswith("You don't have permission to ")
+    named = isinstance(answer, Refused) and answer.detail.startswith("You don’t have permission to ")
     return named and answer.reason == Reason.MISSING_PERMISSION
 
 

@@ -292,7 +292,7 @@ async def test_adjustment_is_retried_with_the_same_key_when_the_provider_is_down
 async def test_adjustment_is_refused_for_a_tenant_without_a_customer(
     cast: Cast, provider: AdjustmentProvider
 ) -> None:
-    with pytest.raises(Conflict, match="isn't in Stripe"):
+    with pytest.raises(Conflict, match="isn’t in Stripe"):
         await request_adjustment(cast.olga, cast.globex)
     with pytest.raises(NotFound):
         await request_adjustment(cast.olga, "ten_nobody")

@@ -452,7 +452,7 @@ async def test_plan_with_invalid_texts_is_refused_with_the_field(
 
 
 async def test_plan_for_an_unknown_tenant_is_refused(cast: Cast) -> None:
-    with pytest.raises(NotFound, match="This tenant doesn't exist"):
+    with pytest.raises(NotFound, match="This tenant doesn’t exist"):
         async with cast.olga.octx() as octx:
             await catalog_drafts.create_plan(octx, "plan", new_key(), "Startup", "", for_tenant=new_id("ten"))
 
@@ -527,7 +527,7 @@ async def test_assigning_another_tenants_plan_is_refused_by_the_service(cast: Ca
     async with cast.gil.ctx() as ctx:
         _, catalogue = await assignments.get_snapshot(ctx)
         offer = catalogue.offers[version.id]
-    with pytest.raises(Invalid, match="isn't available to this organisation"):
+    with pytest.raises(Invalid, match="isn’t available to this organisation"):
         async with cast.ann.ctx() as ctx:
             await assignments.assign_plan(ctx, offer, "By mistake")
 

@@ -154,7 +154,7 @@ async def test_subscriptions_to_other_products_are_not_offered_to_be_ended(
         reason = state_reason(octx, REASON, tenant_id=cast.acme)
         details = await tenant_billing.get_billing_details(octx, cast.acme, reason)
     assert details.duplicate_ids == []
-    with pytest.raises(NotFound, match="isn't to a plan"):
+    with pytest.raises(NotFound, match="isn’t to a plan"):
         await request_end(cast, older)
 
 

@@ -70,7 +70,7 @@ async def test_explanation_of_the_past_uses_the_plan_of_that_time(cast: Cast) ->
     assert get_reason(await explain_access(cast, cast.ann.user_id, "member:export", then)) == Reason.ALLOWED
     today = await explain_access(cast, cast.ann.user_id, "member:export")
     assert (get_reason(today), today.trace.decided_by) == (Reason.NOT_IN_PLAN, Layer.PLAN)
-    assert today.detail == "Free doesn't include CSV export."
+    assert today.detail == "Free doesn’t include CSV export."
 
     comparison = await compare_access(cast, cast.ann.user_id, "member:export", then)
     (changed,) = [change for change in comparison.changes if change.after.layer is Layer.PLAN]
@@ -305,7 +305,7 @@ async def test_explanation_without_a_person_finds_no_role_and_for_strangers_fail
         PERSON_WITHOUT_ROLE,
     )
     for stranger in (cast.gil.user_id, cast.carl.user_id, "usr_nobody"):
-        with pytest.raises(NotFound, match="This person isn't"):
+        with pytest.raises(NotFound, match="This person isn’t"):
             await explain_access(cast, stranger, "home:read")
 
 
@@ -353,7 +353,7 @@ async def test_explanation_for_another_plan_equals_the_decision_on_that_plan(cas
 
 async def test_explanation_for_an_unknown_plan_or_an_addon_is_refused(cast: Cast) -> None:
     for plan in ("extra_seats", "nothing", "x" * 500):
-        with pytest.raises(Invalid, match="This plan doesn't exist"):
+        with pytest.raises(Invalid, match="This plan doesn’t exist"):
             await explain_access(cast, cast.ann.user_id, "home:read", plan=plan)
 
 
@@ -370,7 +370,7 @@ async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> 
     for kind, at, tenant in expected:
         with pytest.raises(kind):
             await explain_access(cast, cast.ann.user_id, "home:read", at, tenant=tenant)
-    with pytest.raises(Invalid, match="This action doesn't exist"):
+    with pytest.raises(Invalid, match="This action doesn’t exist"):
         await explain_access(cast, cast.ann.user_id, "home:burn")
     with pytest.raises(Invalid, match="before the second"):
         await compare_access(cast, cast.ann.user_id, "home:read", now(), now() - timedelta(seconds=1))

@@ -306,7 +306,7 @@ async def test_kill_succeeds_beside_a_concurrent_rule_change(cast: Cast) -> None
 
 async def test_revival_from_an_older_version_is_refused(cast: Cast) -> None:
     key = await flag_fixtures.create_flag(cast, *EVERYONE)
-    with pytest.raises(Conflict, match="isn't killed"):
+    with pytest.raises(Conflict, match="isn’t killed"):
         async with cast.olga.octx() as octx:
             await flag_admin.revive_flag(octx, key, 2, state_reason(octx, "Not needed"))
     async with flag_fixtures.flag_killed(cast, key):

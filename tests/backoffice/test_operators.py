@@ -205,7 +205,7 @@ async def test_one_owner_remains_when_two_remove_each_other(cast: Cast, take: st
         return "done"
 
     results = await asyncio.gather(take_rights(ada, bob_id), take_rights(bob, ada_id))
-    assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn't saved."]
+    assert sorted(results) == ["done", "rights_changed: Reload the page. Your change wasn’t saved."]
     assert len(await list_enabled_owners() & {ada_id, bob_id}) == 1
 
 
@@ -235,6 +235,6 @@ async def test_last_owner_cannot_be_removed(cast: Cast) -> None:
                 )
             await operators.disable(octx, ada_id, reason=state_reason(octx, "nobody left"))
 
-    with pytest.raises(Conflict, match="last owner can't be removed"):
+    with pytest.raises(Conflict, match="last owner can’t be removed"):
         await leave_nobody()
     assert others <= await list_enabled_owners()

@@ -184,7 +184,7 @@ async def test_later_pages_of_events_keep_what_the_first_one_found(
 
 @pytest.mark.parametrize("text", ["req_\0", "req_é", "req_" + "x" * 41, "req_\n1", "acme"])
 async def test_text_that_is_no_reference_is_refused(cast: Cast, text: str) -> None:
-    with pytest.raises(Invalid, match="isn't a reference"):
+    with pytest.raises(Invalid, match="isn’t a reference"):
         await find(cast, text)
 
 

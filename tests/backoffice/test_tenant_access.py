@@ -352,7 +352,7 @@ async def test_addon_with_an_invalid_quantity_or_end_is_refused(cast: Cast) -> N
                     ends_at=until,
                 )
         assert field in caught.value.fields
-    with pytest.raises(Invalid, match="add-on isn't available"):
+    with pytest.raises(Invalid, match="add-on isn’t available"):
         async with cast.olga.octx() as octx:
             await tenant_access.add_addon(
                 octx, cast.acme, "plv_pro_1", 1, state_reason(octx, REASON, tenant_id=cast.acme)

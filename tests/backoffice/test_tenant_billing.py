@@ -74,11 +74,11 @@ async def test_operators_see_why_a_customer_cancelled_and_no_event_or_log_quotes
         )
         overview = await tenant_directory.get_overview(octx)
     (row,) = [row for row in billing.subscriptions if row.id == subscription.id]
-    assert subscription_row(row).cancellation == "It isn't good enough · “Ask Ann Example”"
+    assert subscription_row(row).cancellation == "It isn’t good enough · “Ask Ann Example”"
     assert overview.cancellation_counts["low_quality"] >= 1
     page = cast.olga.opens(OverviewState)
     await page.load()
-    assert "It isn't good enough" in [why for why, _ in page.cancellations]
+    assert "It isn’t good enough" in [why for why, _ in page.cancellations]
     recorded = [billing.events[0].next, *(drift.differences for drift in billing.drift)]
     assert "Ann Example" not in f"{recorded} {caplog.text} {row.state}"
     # Taken back at the provider.
@@ -193,7 +193,7 @@ async def test_reconciliation_is_refused_for_support_and_without_a_customer(cast
             await tenant_billing.request_reconcile(
                 octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
             )
-    with pytest.raises(Conflict, match="isn't in Stripe"):
+    with pytest.raises(Conflict, match="isn’t in Stripe"):
         async with cast.olga.octx() as octx:
             await tenant_billing.request_reconcile(
                 octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)

@@ -315,7 +315,7 @@ async def test_restored_tenant_has_its_former_state(cast: Cast, before: TenantSt
 
 
 async def test_suspension_and_restoration_are_refused_in_the_wrong_state(cast: Cast) -> None:
-    with pytest.raises(Conflict, match="isn't suspended"):
+    with pytest.raises(Conflict, match="isn’t suspended"):
         async with cast.olga.octx() as octx:
             await tenant_directory.restore_tenant(
                 octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)
@@ -427,7 +427,7 @@ async def test_provisioning_is_resumed_with_a_reason_unless_suspended(cast: Cast
         await tenant_directory.suspend_tenant(
             octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
         )
-    with pytest.raises(Conflict, match="jobs don't run"):
+    with pytest.raises(Conflict, match="jobs don’t run"):
         async with cast.sam.octx() as octx:
             await tenant_directory.resume_provisioning(
                 octx, cast.acme, state_reason(octx, REASON, tenant_id=cast.acme)
@@ -453,7 +453,7 @@ async def test_jobs_are_listed_by_status_with_tenant_names(cast: Cast) -> None:
         listing = await tenant_directory.list_jobs(octx, "waiting", limit=100)
         assert {job.status for job in listing.page.rows} == {"waiting"}
         assert listing.tenant_names[cast.acme] == "Acme"
-        with pytest.raises(Invalid, match="status doesn't exist"):
+        with pytest.raises(Invalid, match="status doesn’t exist"):
             await tenant_directory.list_jobs(octx, "lost")
         first = await tenant_directory.list_jobs(octx, limit=1)
         second = await tenant_directory.list_jobs(octx, limit=1, after=first.page.next_cursor)

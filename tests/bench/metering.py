@@ -173,7 +173,7 @@ async def _group_by(tenant_id: str, size: Size) -> None:
         await connection.execute("select set_config('app.tenant_id', %s, true)", [tenant_id])
         cursor = await connection.execute(GROUP_BY, [tenant_id, METER, MONTH, rollups.get_next_month(MONTH)])
         if sum(row[2] for row in await cursor.fetchall()) != size.month:
-            raise Broken("the month doesn't have its events")
+            raise Broken("the month doesn’t have its events")
 
 
 async def _recompute(tenant_id: str) -> None:

@@ -73,7 +73,7 @@ async def test_plan_without_a_price_in_the_currency_says_so_with_the_next_step(
     assert card.note == "USD only. Contact sales."
     addon = next(row for row in addon_rows(in_euros, "month") if row.id == "plv_extra_seats_1")
     assert (addon.cost, addon.refusal) == ("Not in EUR", "USD only. Contact sales.")
-    with pytest.raises(Conflict, match=r"Starter isn't sold in EUR.*"):
+    with pytest.raises(Conflict, match=r"Starter isn’t sold in EUR.*"):
         await prepare(cast.gil, "plv_starter_1", "eur")
 
 
@@ -113,7 +113,7 @@ async def test_price_in_a_second_currency_is_another_part_of_the_price_list(cast
     ("price", "message"),
     [
         ({"currency": "kwd", "amount": 5_001}, "multiples of KWD 0.010"),
-        ({"tax_behavior": "sometimes"}, "includes tax or doesn't"),
+        ({"tax_behavior": "sometimes"}, "includes tax or doesn’t"),
     ],
     ids=["a fils too fine", "unknown tax behavior"],
 )

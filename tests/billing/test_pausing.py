@@ -139,7 +139,7 @@ async def test_pause_is_not_offered_by_default(cast: Cast, seller: MemoryProvide
     await subscribe_person(seller, cast.gil)
     page = await open_billing_page(cast.gil)
     assert not page.is_pause_offered
-    with pytest.raises(Conflict, match="can't be paused here"):
+    with pytest.raises(Conflict, match="can’t be paused here"):
         await pause_subscription(cast.gil)
 
 
@@ -173,7 +173,7 @@ async def test_paused_tenant_is_read_only_until_it_is_resumed(cast: Cast, seller
 
 @pytest.mark.usefixtures("tidy", "offered")
 async def test_pause_is_refused_with_the_next_step(cast: Cast, seller: MemoryProvider) -> None:
-    with pytest.raises(Conflict, match="don't have a subscription"):
+    with pytest.raises(Conflict, match="don’t have a subscription"):
         await pause_subscription(cast.gil)
     seller.pay(await start_checkout(cast.gil, PRO))
     await shared_provider.return_from_provider(cast.gil)
@@ -229,7 +229,7 @@ async def test_resumption_is_confirmed_only_as_it_was_shown(
     async with cast.gil.ctx() as ctx:
         ending = await cancellation.prepare_cancel(ctx)
     await cancellation.submit(ending)
-    with pytest.raises(Conflict, match="isn't paused"):
+    with pytest.raises(Conflict, match="isn’t paused"):
         await send_event(page, "confirm_pause", {})
     assert seller.deals[deal].stops is not None
 

@@ -69,7 +69,7 @@ async def test_push_is_retried_later_when_the_account_does_not_answer(
 ) -> None:
     provider.is_down = True
     silent = await price_sync.push_prices()
-    assert (provider.call_count, silent.failures) == (1, ("Stripe isn't responding.",))
+    assert (provider.call_count, silent.failures) == (1, ("Stripe isn’t responding.",))
     provider.is_down = False
     provider.refused_ids.add("prc_starter_flat_month")
     some = await price_sync.push_prices()

@@ -150,7 +150,7 @@ async def test_stored_price_cannot_be_changed(cast: Cast, role: db.DatabaseRole,
     [
         ({"period": "week"}, "monthly or yearly"),
         ({"kind": "free"}, "flat, per seat or metered"),
-        ({"currency": "xyz"}, "isn't a currency"),
+        ({"currency": "xyz"}, "isn’t a currency"),
         ({"amount": -1}, "The amount must be from"),
         ({"amount": 100_000_000}, "The amount must be from"),
         ({"meter": "api_calls"}, "Metered prices, and only those"),
@@ -187,7 +187,7 @@ async def test_price_of_a_version_that_is_not_sold_is_refused(cast: Cast) -> Non
     for version_id, problem, message in (
         (draft.id, Conflict, "is a draft"),
         (gone.id, Conflict, "is retired"),
-        ("plv_unknown", NotFound, "version doesn't exist"),
+        ("plv_unknown", NotFound, "version doesn’t exist"),
     ):
         with pytest.raises(problem, match=message):
             await sold_plans.set_price(cast, version_id, amount=100)
@@ -276,7 +276,7 @@ async def test_order_uses_the_prices_in_force(cast: Cast) -> None:
 async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
     shop, version = await sold_plans.add_account(cast), await sold_plans.publish_with_prices(cast)
     async with db.transaction() as session:
-        with pytest.raises(Conflict, match="isn't available"):  # nothing has been pushed
+        with pytest.raises(Conflict, match="isn’t available"):  # nothing has been pushed
             await prices.build_order_lines(session, shop, version.id, "month")
     euro = await sold_plans.publish_with_prices(cast, {"amount": 100, "currency": "eur"})
     await sold_plans.mark_pushed(shop, version.id, euro.id, "plv_support_1")
@@ -287,7 +287,7 @@ async def test_order_is_refused_for_what_is_not_sold(cast: Cast) -> None:
         (version.id, "month", {"plv_free_1": 1}, 1, "no price"),
         (version.id, "month", {}, 0, "at least 1"),
         (version.id, "month", {"plv_support_1": 0}, 1, "at least 1"),
-        (euro.id, "month", {"plv_support_1": 1}, 1, "isn't sold in EUR"),
+        (euro.id, "month", {"plv_support_1": 1}, 1, "isn’t sold in EUR"),
     ):
         with pytest.raises((Conflict, Invalid), match=message):
             async with db.transaction() as session:

@@ -125,7 +125,7 @@ def test_next_period_is_announced_again() -> None:
             build_subscription(),
             build_payments(at=JANUARY),
             "The amount is on the billing page once the payment provider has calculated it; "
-            "it's charged to Visa ending in 4242. You can change or cancel it before.",
+            "it’s charged to Visa ending in 4242. You can change or cancel it before.",
             id="preview of another period",
         ),
     ],

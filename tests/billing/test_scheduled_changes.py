@@ -191,7 +191,7 @@ async def test_unanswered_schedule_is_completed_by_the_same_click(cast: Cast, se
     await subscribe_person(seller, cast.gil, PRO, seats=5)
     quote = await quote_change(cast.gil, ChangeRequest(seats=3, timing="default"))
     seller.fail_next(ProviderDown("no answer"), verb="schedule")
-    with pytest.raises(Conflict, match="isn't responding"):
+    with pytest.raises(Conflict, match="isn’t responding"):
         await confirm_change(cast.gil, quote)
     assert await confirm_change(cast.gil, quote)
     assert (await get_overview(cast.gil)).scheduled_plan is not None

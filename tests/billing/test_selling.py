@@ -522,7 +522,7 @@ async def test_change_is_refused_when_the_provider_is_down(cast: Cast, seller: M
     deal = await subscribe_person(seller, cast.gil)
     shown = await quote_change(cast.gil, ChangeRequest(seats=6))
     seller.fail_next(ProviderDown("no answer"), verb="change")
-    with pytest.raises(Conflict, match="isn't responding") as caught:
+    with pytest.raises(Conflict, match="isn’t responding") as caught:
         await confirm_change(cast.gil, shown)
     assert "Try again" in caught.value.next_step
     assert (await get_overview(cast.gil)).subscription.seats == 3  # type: ignore[union-attr]
@@ -551,7 +551,7 @@ async def test_archived_price_is_compared_at_once_and_alerts_operators(
     workers.clear_queue(schema)
     offer_id = next(id_ for id_, offer in seller.offers.items() if offer.tag.id == "prc_starter_flat_month")
     seller.offers[offer_id].sold = False
-    with pytest.raises(Conflict, match="can't be bought right now") as caught:
+    with pytest.raises(Conflict, match="can’t be bought right now") as caught:
         await start_checkout(cast.gil, STARTER)
     assert "alerted" in caught.value.next_step
     assert workers.list_jobs(schema) == [(comparison.COMPARE_TASK, "todo")]
@@ -595,7 +595,7 @@ async def test_invoices_are_listed_for_the_own_tenant_by_page(cast: Cast, seller
     async with cast.ann.ctx() as ctx:
         assert (await invoices.list_invoices(ctx)).rows == []
         for strange in (invoice_ids[0], "in_nobody"):
-            with pytest.raises(NotFound, match="invoice doesn't exist"):
+            with pytest.raises(NotFound, match="invoice doesn’t exist"):
                 await invoices.get_invoice(ctx, strange)
 
 
@@ -761,7 +761,7 @@ async def test_refused_tax_id_is_saved_by_a_retry_of_the_same_form(
 ) -> None:
     opened = await save_details(cast.gil, WITH_VAT)
     malformed = replace(WITH_VAT, city="Basel", tax_ids=(TaxId("eu_vat", "1234"),))
-    with pytest.raises(Conflict, match="tax ID isn't valid"):
+    with pytest.raises(Conflict, match="tax ID isn’t valid"):
         await save_details(cast.gil, malformed, opened)
     corrected = replace(malformed, tax_ids=(TaxId("eu_vat", "DE1234"),))
     for _ in range(2):  # also where the answer was lost

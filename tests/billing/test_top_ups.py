@@ -165,8 +165,8 @@ async def test_declined_card_stops_top_ups_with_one_mail(
             await top_ups.request_if_due(session, cast.acme)
         await workers.run_until_done(schema)
         (mail,) = [mail for mail in box.mails if mail.to == cast.ann.email]
-        assert mail.subject == "Your credits couldn't be topped up – Acme"
-        assert "$50.00 for prepaid credits wasn't charged: Your card was declined." in mail.text
+        assert mail.subject == "Your credits couldn’t be topped up – Acme"
+        assert "$50.00 for prepaid credits wasn’t charged: Your card was declined." in mail.text
     assert len(list_top_ups(cast)) == 1, "it has stopped"
     async with cast.ann.ctx() as ctx:
         kinds = [notification.kind for notification in await notifications.list_my_notifications(ctx)]
@@ -333,7 +333,7 @@ async def test_top_up_without_an_answer_is_looked_up_after_an_hour(
         assert (list_top_ups(cast), await get_balance(cast)) == ([("paid", 5_000)], 5_000)
     else:
         assert (list_top_ups(cast), await get_balance(cast)) == ([("failed", 5_000)], 0)
-        assert await get_stop_reason(cast) == "The payment provider didn't confirm the charge"
+        assert await get_stop_reason(cast) == "The payment provider didn’t confirm the charge"
 
 
 async def test_top_up_whose_job_was_lost_fails_after_an_hour_without_a_charge(

@@ -75,7 +75,7 @@ async def test_usage_is_recorded_once_per_identifier_meter_and_tenant(cast: Cast
     [{"meter": "steps"}, {"quantity": 0}, {"quantity": -1}, {"identifier": ""}, {"identifier": "x" * 101}],
 )
 async def test_invalid_usage_is_refused(cast: Cast, wrong: dict[str, Any]) -> None:
-    with pytest.raises(Invalid, match="usage can't be billed"):
+    with pytest.raises(Invalid, match="usage can’t be billed"):
         await record_usage(cast.ann, **{"identifier": "hour-1", **wrong})
 
 

@@ -48,7 +48,7 @@ def test_typed_amount_is_parsed_exactly(text: str, currency: str, amount: int) -
     "text", ["", "-1", "1.005", "1,00", "29 USD", "1e3", "٣", "0x10", "1.", ".5", "9" * 13]
 )
 def test_ambiguous_amount_is_refused(text: str) -> None:
-    with pytest.raises(Invalid, match="isn't an amount"):
+    with pytest.raises(Invalid, match="isn’t an amount"):
         money.parse_amount(text, "usd")
 
 
@@ -71,5 +71,5 @@ def test_digits_differ_from_the_currency_only_where_the_provider_says_so() -> No
 
 def test_unknown_currency_is_refused() -> None:
     for unknown in ("", "xyz", "USD"):
-        with pytest.raises(Invalid, match="isn't a currency"):
+        with pytest.raises(Invalid, match="isn’t a currency"):
             money.require_currency(unknown)

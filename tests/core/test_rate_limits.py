@@ -153,7 +153,7 @@ async def fail_after_counting(kind: str) -> None:
             await begin_attempt((RateLimit.MFA_ACCOUNT, (kind,)))
         else:
             await enforce_rate_limit(RateLimit.MFA_ACCOUNT, kind)
-        raise Unavailable("We're back in a moment.", retry_after=1)
+        raise Unavailable("We’re back in a moment.", retry_after=1)
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [("request", "counted"), ("attempt", "rate_limited")])

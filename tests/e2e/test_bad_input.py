@@ -91,8 +91,8 @@ def test_logo_is_stored_as_a_small_picture_or_refused(new_visitor: type[NewVisit
     home = ann.create_organisation("Ann Logo", "ann@logo.test", "Logo")
     for name, content, message in (
         ("huge.png", make_picture() + b"\0" * 2_200_000, "This image is larger than 2 MB."),
-        ("note.png", b"this is no picture", "This file isn't a PNG, JPEG or WebP image."),
-        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "isn't a PNG, JPEG"),
+        ("note.png", b"this is no picture", "This file isn’t a PNG, JPEG or WebP image."),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "isn’t a PNG, JPEG"),
     ):
         ann.page.goto(f"{home}/settings")
         file = {"name": name, "mimeType": "image/png", "buffer": content}
@@ -115,7 +115,7 @@ def test_invitation_link_works_once_for_one_person(new_visitor: type[NewVisitor]
 
     carl.sign_in_as("carl@nowhere.test")
     carl.page.goto(link)
-    carl.expect_text("This invitation is for z…@once.test. You're signed in as carl@nowhere.test.")
+    carl.expect_text("This invitation is for z…@once.test. You’re signed in as carl@nowhere.test.")
     carl.take_picture("wrong-person")
 
     zoe.accept_invitation(link, "Zoe Once")

@@ -140,7 +140,7 @@ def test_subscription_from_sign_up_to_its_last_paid_period(new_visitor: type[New
     # Cancelled: everything works until the period ends, and then no more.
     page.get_by_test_id("cancel").click()
     leaving = page.get_by_test_id("cancel-form")
-    leaving.get_by_label("We don't use it enough").check()
+    leaving.get_by_label("We don’t use it enough").check()
     take_pictures_of(nora, "cancel")
     leaving.get_by_role("button", name="Cancel subscription").click()
     expect(page.get_by_text("Business ends on")).to_be_visible(timeout=SOON)
@@ -210,4 +210,4 @@ def test_billing_page_is_hidden_and_refused_without_permission(new_visitor: type
     expect(adam.page.get_by_role("navigation").get_by_role("link", name="Members").first).to_be_visible()
     expect(adam.page.get_by_role("navigation").get_by_role("link", name="Billing")).to_have_count(0)
     adam.page.goto(f"{TENANT}/t/acme/billing")
-    expect(adam.page.get_by_test_id("refusal")).to_contain_text("You don't have permission to view billing.")
+    expect(adam.page.get_by_test_id("refusal")).to_contain_text("You don’t have permission to view billing.")

@@ -210,7 +210,7 @@ def test_wrong_fields_of_a_new_plan_are_shown_below_them(new_visitor: type[NewVi
     expect(dialog.get_by_label("Description")).to_have_value("Kept as it is")
     page.keyboard.press("Escape")
     page.get_by_test_id("create").click()
-    expect(key).to_have_accessible_description(re.compile("You can't change it later"))
+    expect(key).to_have_accessible_description(re.compile("You can’t change it later"))
     expect(dialog.get_by_role("alert")).to_have_count(0)
 
 

@@ -191,9 +191,9 @@ def test_flags_are_read_only_for_support(new_visitor: type[NewVisitor]) -> None:
     expect(sam.page.get_by_role("button", name="Kill")).to_have_attribute("aria-disabled", "true")
     expect(sam.page.get_by_test_id("edit")).to_have_count(0)
     sam.page.goto(f"{ADMIN}/flags/nothing_here")
-    sam.expect_text("This flag doesn't exist.")
+    sam.expect_text("This flag doesn’t exist.")
     sam.page.goto(f"{ADMIN}/flags/Not-a-key")
-    sam.expect_text("This flag doesn't exist.")
+    sam.expect_text("This flag doesn’t exist.")
 
 
 def wait_until_outdated(key: str) -> None:

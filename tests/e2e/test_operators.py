@@ -72,7 +72,7 @@ def test_suspension_is_refused_for_support(new_visitor: type[NewVisitor]) -> Non
     refused = sam.page.get_by_role("button", name="Suspend")
     expect(refused).to_have_attribute("aria-disabled", "true")
     sam.page.goto(f"{ADMIN}/operators")
-    sam.expect_text("You don't have permission to view operators.")
+    sam.expect_text("You don’t have permission to view operators.")
 
 
 def test_reading_across_tenants_requires_a_reason_and_is_audited(new_visitor: type[NewVisitor]) -> None:

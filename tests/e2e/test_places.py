@@ -35,7 +35,7 @@ def test_two_tabs_show_two_tenants_with_two_roles(new_visitor: type[NewVisitor])
     expect(table).not_to_contain_text("Max Brandt")
 
     ann.page.goto(f"{TENANT}/t/globex/audit")
-    ann.expect_text("You don't have permission to view the audit log.")
+    ann.expect_text("You don’t have permission to view the audit log.")
     ann.take_picture("not-for-this-role")
 
 

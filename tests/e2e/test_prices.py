@@ -39,7 +39,7 @@ def test_scheduled_price_is_shown_beside_the_current_one(new_visitor: type[NewVi
     dialog.get_by_label("Price", exact=True).fill("a lot")
     dialog.get_by_label("Reason", exact=True).fill("More people answer at night")
     dialog.get_by_role("button", name="Set price").click()
-    olga.expect_text("isn't an amount in USD")
+    olga.expect_text("isn’t an amount in USD")
     dialog.get_by_label("Price", exact=True).fill("169.00")
     dialog.get_by_label("In force from").fill("2030-01-01T00:00")
     dialog.get_by_role("button", name="Set price").click()

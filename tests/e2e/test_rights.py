@@ -47,7 +47,7 @@ def test_reports_are_offered_on_starter_and_shown_on_business(new_visitor: type[
     expect(reports).to_contain_text("not in your plan")
     reports.click()
     offer = gil.page.get_by_test_id("upsell")
-    expect(offer).to_contain_text("Starter doesn't include Advanced reports.")
+    expect(offer).to_contain_text("Starter doesn’t include Advanced reports.")
     expect(offer).to_contain_text("Understand how your team works.")
     expect(offer).to_contain_text("Business and Enterprise")
     expect(offer).to_contain_text("Choose a larger plan in Billing.")
@@ -64,19 +64,19 @@ def test_disabled_control_explains_itself_to_everybody(new_visitor: type[NewVisi
     gil = open_as(new_visitor, "gil@globex.test")
     gil.page.goto(f"{GLOBEX}/members")
     expect(gil.page.get_by_role("table", name="Members")).to_be_visible()
-    assert "Starter doesn't include CSV export." in read_reason(gil, "Export")
+    assert "Starter doesn’t include CSV export." in read_reason(gil, "Export")
     gil.page.get_by_role("button", name="Export").focus()
     expect(gil.page.get_by_role("tooltip")).to_contain_text("Pro, Business and Enterprise do.")
     gil.take_picture("refused-control-tooltip")
     gil.page.goto(f"{GLOBEX}/roles")
-    assert "Starter doesn't include Custom roles." in read_reason(gil, "New role")
+    assert "Starter doesn’t include Custom roles." in read_reason(gil, "New role")
 
 
 def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: type[NewVisitor]) -> None:
     ann, max_ = open_as(new_visitor, "ann@acme.test"), open_as(new_visitor, "max@acme.test")
     max_.page.goto(f"{ACME}/members")
     expect(max_.page.get_by_role("table", name="Members")).to_be_visible()
-    assert "You don't have permission to invite people." in read_reason(max_, "Invite member")
+    assert "You don’t have permission to invite people." in read_reason(max_, "Invite member")
 
     ann.page.goto(f"{ACME}/roles")
     ann.page.get_by_test_id("create-role").click()
@@ -118,7 +118,7 @@ def test_custom_role_takes_effect_at_once_when_assigned_or_changed(new_visitor: 
     editor.get_by_role("button", name="Change role").click()
     expect(editor).to_have_count(0)
     expect(max_.page.get_by_test_id("invite")).to_have_count(0, timeout=15_000)
-    assert "You don't have permission to invite people." in read_reason(max_, "Invite member")
+    assert "You don’t have permission to invite people." in read_reason(max_, "Invite member")
 
     give("Member")
     ann.page.goto(f"{ACME}/roles")

@@ -48,7 +48,7 @@ def test_refusal_leads_to_the_layer_that_refused(new_visitor: type[NewVisitor]) 
     max_, olga = new_visitor(), new_visitor()
     max_.sign_in_as("max@acme.test")
     max_.page.goto(f"{TENANT}/t/acme/audit")
-    max_.expect_text("You don't have permission to view the audit log.")
+    max_.expect_text("You don’t have permission to view the audit log.")
 
     olga.sign_in_as_operator("olga@bulkhead.test")
     page = open_question(olga, "Acme")
@@ -58,16 +58,16 @@ def test_refusal_leads_to_the_layer_that_refused(new_visitor: type[NewVisitor]) 
     line.get_by_role("link", name=re.compile("Why")).click()
     answer = page.get_by_test_id("answer")
     expect(answer.get_by_test_id("verdict")).to_contain_text(
-        "You don't have permission to view the audit log."
+        "You don’t have permission to view the audit log."
     )
-    expect(answer.locator("[data-decides=true]")).to_contain_text("Member doesn't include audit:read.")
+    expect(answer.locator("[data-decides=true]")).to_contain_text("Member doesn’t include audit:read.")
     expect(page).to_have_url(re.compile("at=20"))
     expect(page.get_by_label("Action")).to_have_value("audit:read")
 
     ask(page, "Ann Keller", "audit:export")
     expect(answer.get_by_test_id("verdict")).to_contain_text("Allowed")
     ask(page, "Ann Keller", "audit:export", "free")
-    expect(answer.get_by_test_id("verdict")).to_contain_text("Free doesn't include CSV export.")
+    expect(answer.get_by_test_id("verdict")).to_contain_text("Free doesn’t include CSV export.")
     expect(answer.locator("[data-decides=true]")).to_contain_text("Does the plan include it?")
 
 
@@ -101,7 +101,7 @@ def test_access_change_is_named_as_the_cause(new_visitor: type[NewVisitor]) -> N
     page.get_by_test_id("ask").click()
     changed = page.get_by_test_id("changed")
     # A minute is all that the control knows, and the tenant may be younger than that.
-    expect(changed.or_(page.get_by_text("didn't exist yet"))).to_be_visible()
+    expect(changed.or_(page.get_by_text("didn’t exist yet"))).to_be_visible()
 
     asked = dict(part.split("=") for part in page.url.partition("?")[2].split("&"))
     exact = {**asked, "before": began.isoformat(), "at": ""}
@@ -141,9 +141,9 @@ def test_unanswerable_explanation_link_shows_the_problem(new_visitor: type[NewVi
     olga.sign_in_as_operator("olga@bulkhead.test")
     for query, message in {
         "tenant=nonsense": "contains no valid tenant",
-        "tenant=ten_nobody&action=member:invite": "This tenant doesn't exist.",
+        "tenant=ten_nobody&action=member:invite": "This tenant doesn’t exist.",
         "action=member:fly": "an unknown action",
-        "at=yesterday": "isn't a date with a time",
+        "at=yesterday": "isn’t a date with a time",
         "plan=" + "x" * 500: "too long",
     }.items():
         olga.page.goto(f"{ADMIN}/access?{query}")
@@ -164,7 +164,7 @@ def test_access_pages_are_usable_in_every_look(new_visitor: type[NewVisitor]) ->
     check("operator-why-tenants")
     open_question(olga, "Globex")
     ask(page, "Gil Marchetti", "role:create")
-    expect(page.get_by_test_id("verdict")).to_contain_text("Starter doesn't include Custom roles.")
+    expect(page.get_by_test_id("verdict")).to_contain_text("Starter doesn’t include Custom roles.")
     check("operator-why")
     page.goto(f"{ADMIN}/tenants")
     page.get_by_role("link", name="Initech", exact=True).click()
@@ -196,9 +196,9 @@ def test_decision_id_of_a_refusal_leads_to_its_explanation_in_both_apps(
     decision = ann.page.get_by_test_id("decision")
     expect(decision).to_contain_text(request_id)
     expect(decision.get_by_test_id("verdict")).to_contain_text(
-        "You don't have permission to view plan and usage."
+        "You don’t have permission to view plan and usage."
     )
-    expect(decision.locator("[data-decides=true]")).to_contain_text("Member doesn't include access:read.")
+    expect(decision.locator("[data-decides=true]")).to_contain_text("Member doesn’t include access:read.")
     assert list_problems(ann, "why-decision", judged=(LIGHT, PHONE)) == []
 
     olga.sign_in_as_operator("olga@bulkhead.test")

@@ -99,7 +99,7 @@ async def test_member_who_lost_the_permission_meanwhile_gets_nothing_and_the_rea
         await members.set_role(ctx, adam.id, "member", version=None)
     failed = await run(cast.adam, started.id)
     assert (failed.state, failed.download_path) == (ExportState.FAILED, "")
-    assert "You don't have permission to view the audit log." in failed.problem
+    assert "You don’t have permission to view the audit log." in failed.problem
     assert list_stored(cast) == []
 
 
@@ -134,7 +134,7 @@ async def test_plan_that_ends_in_the_middle_ends_the_export(
     after_first_batch(lambda: cast.ann.gets("starter"))
     failed = await run(cast.ann, started.id)
     assert failed.state is ExportState.FAILED
-    assert "Starter doesn't include CSV export." in failed.problem
+    assert "Starter doesn’t include CSV export." in failed.problem
     decision = await get_decision(cast.ann, failed.decision_id)
     assert (decision.reason, decision.surface, decision.actor_id) == (
         "not_in_plan",

@@ -92,7 +92,7 @@ async def test_installation_without_pyarrow_refuses_parquet_with_the_next_step(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_writers.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(Conflict, match="can't write Parquet") as caught:
+    with pytest.raises(Conflict, match="can’t write Parquet") as caught:
         await start(cast.ann, "members", "parquet")
     assert "Choose CSV or JSONL" in caught.value.next_step
 
@@ -169,7 +169,7 @@ async def test_exported_cell_never_begins_like_a_formula(cast: Cast) -> None:
 async def test_export_outside_the_plan_is_refused_and_not_recorded(cast: Cast) -> None:
     await cast.ann.gets("starter")
     for kind in ("members", "audit"):
-        with pytest.raises(Refused, match="Starter doesn't include CSV export") as caught:
+        with pytest.raises(Refused, match="Starter doesn’t include CSV export") as caught:
             await start(cast.ann, kind)
         assert caught.value.reason == "not_in_plan"
     async with cast.ann.ctx() as ctx:
@@ -238,7 +238,7 @@ async def test_export_belongs_to_whoever_started_it(cast: Cast) -> None:
         async with stranger.ctx() as ctx:
             assert await exports.list_recent(ctx, "members") == []
         for call in (exports.get, exports.cancel):
-            with pytest.raises(NotFound, match="doesn't exist"):
+            with pytest.raises(NotFound, match="doesn’t exist"):
                 async with stranger.ctx() as ctx:
                     await call(ctx, mine.id)
 

@@ -192,7 +192,7 @@ async def test_short_outage_of_the_bucket_is_bridged(bucket: Bucket) -> None:
     bucket.failures = [503]
     assert await read(storage, path) == CONTENT
     bucket.failures = [503] * s3_storage.ATTEMPTS
-    with pytest.raises(StorageUnavailable, match="can't be reached"):
+    with pytest.raises(StorageUnavailable, match="can’t be reached"):
         await storage.delete(path)
     assert list(bucket.objects) == [str(path)]
     await storage.close()
@@ -212,6 +212,6 @@ async def test_slow_download_keeps_no_upload_waiting(bucket: Bucket, monkeypatch
 async def test_bucket_without_a_server_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_storage, "FIRST_WAIT_S", 0.001)
     storage = Bucket(url="http://127.0.0.1:9").build_storage()
-    with pytest.raises(StorageUnavailable, match="can't be reached"):
+    with pytest.raises(StorageUnavailable, match="can’t be reached"):
         await put(storage, new_path())
     await storage.close()

@@ -65,7 +65,7 @@ async def test_deliveries_of_an_endpoint_of_another_tenant_are_not_shown(cast: C
     other = open_page(cast.gil)
     await submit(other, "create_endpoint", FORM)
     page = open_page(cast.ann)
-    with pytest.raises(Exception, match="doesn't exist"):
+    with pytest.raises(Exception, match="doesn’t exist"):
         await WebhooksState.event_handlers["show_deliveries"].fn(page, other.rows[0].id)
     assert (page.shown_id, page.deliveries) == ("", [])
 

@@ -315,7 +315,7 @@ async def test_tenant_context_is_closed_after_an_operator_visit(cast: Cast) -> N
 
 async def test_operator_visit_to_an_unknown_tenant_is_not_found(cast: Cast) -> None:
     for unknown in ("ten_unknown", "", "x"):
-        with pytest.raises(NotFound, match="This tenant doesn't exist"):
+        with pytest.raises(NotFound, match="This tenant doesn’t exist"):
             async with cast.olga.octx() as octx, entry.enter_as_operator(octx, unknown, "ticket 7"):
                 pytest.fail("got in")
 

@@ -180,13 +180,13 @@ async def test_invitation_to_a_suspended_tenant_waits_for_its_restoration(cast: 
             octx, cast.acme, state_reason(octx, "Unpaid, ticket 4471", tenant_id=cast.acme)
         )
     for verb in (invitations.get_offer(token), invitations.accept(token, zoe.user.id)):
-        with pytest.raises(Refused, match="is suspended, so you can't join") as caught:
+        with pytest.raises(Refused, match="is suspended, so you can’t join") as caught:
             await verb
         assert caught.value.reason == "tenant_suspended"
         assert caught.value.next_step
     page = await browser().get("/invitations/accept", params={"token": token})
     assert page.status_code == 403
-    assert "is suspended, so you can&#39;t join" in page.text
+    assert "is suspended, so you can’t join" in page.text
     async with cast.olga.octx() as octx:
         await tenant_directory.restore_tenant(
             octx, cast.acme, state_reason(octx, "Paid, ticket 4471", tenant_id=cast.acme)

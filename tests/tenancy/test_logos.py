@@ -93,20 +93,20 @@ async def test_logo_made_of_noise_fits_the_column(cast: Cast, side: int) -> None
     ("uploaded", "message"),
     [
         (b"\x89PNG" + b"0" * 5_000_000, "5.0 MB; the maximum is 2 MB"),
-        (b"", "isn't a PNG, JPEG or WebP"),
+        (b"", "isn’t a PNG, JPEG or WebP"),
         (
             b"<svg xmlns='http://www.w3.org/2000/svg'><script>evil()</script></svg>",
-            "isn't a PNG, JPEG or WebP",
+            "isn’t a PNG, JPEG or WebP",
         ),
-        (b"%PDF-1.7 ", "isn't a PNG, JPEG or WebP"),
-        (draw_picture("GIF", mode="P"), "isn't a PNG, JPEG or WebP"),
-        (draw_picture("BMP", mode="RGB"), "isn't a PNG, JPEG or WebP"),
-        (draw_picture()[:50], "isn't a PNG, JPEG or WebP"),
+        (b"%PDF-1.7 ", "isn’t a PNG, JPEG or WebP"),
+        (draw_picture("GIF", mode="P"), "isn’t a PNG, JPEG or WebP"),
+        (draw_picture("BMP", mode="RGB"), "isn’t a PNG, JPEG or WebP"),
+        (draw_picture()[:50], "isn’t a PNG, JPEG or WebP"),
         (build_decompression_bomb(2_001, 2_000), "too many pixels"),
         (build_decompression_bomb(12_000, 12_000), "too many pixels"),
         (build_decompression_bomb(60_000, 60_000), "too many pixels"),
         (build_decompression_bomb(2**31 - 1, 2**31 - 1), "too many pixels"),
-        (build_text_bomb, "isn't a PNG, JPEG or WebP"),  # made when it is needed, and not by every process
+        (build_text_bomb, "isn’t a PNG, JPEG or WebP"),  # made when it is needed, and not by every process
     ],
     ids=range(12),
 )

@@ -223,7 +223,7 @@ async def test_name_is_found_in_every_spelling(cast: Cast, query: str, name: str
 
 async def test_list_sorted_by_an_unknown_column_is_refused(cast: Cast) -> None:
     async with cast.max.ctx() as ctx:
-        with pytest.raises(Invalid, match="can't be sorted"):
+        with pytest.raises(Invalid, match="can’t be sorted"):
             await members.list_members(ctx, sort="password")
 
 
@@ -392,7 +392,7 @@ async def test_owner_remains_when_one_transfers_and_one_leaves(cast: Cast) -> No
 async def test_ownership_transfer_requires_the_tenant_name(cast: Cast) -> None:
     adam = await find_membership_id(cast, cast.adam)
     async with cast.ann.ctx() as ctx:
-        with pytest.raises(Invalid, match="doesn't match"):
+        with pytest.raises(Invalid, match="doesn’t match"):
             await members.transfer_ownership(ctx, adam, "acme")
         await members.transfer_ownership(ctx, adam, " Acme ")
     async with cast.adam.ctx() as ctx:

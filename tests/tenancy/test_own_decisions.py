@@ -93,7 +93,7 @@ async def test_token_is_told_its_own_decision_for_now(cast: Cast, monkeypatch: p
             assert answer.allowed is decide(ctx, ACTIONS[name]).allowed
         assert answer.layers is not None
         assert answer.layers[0].source_id == row.id
-        with pytest.raises(NotFound, match="isn't recorded"):
+        with pytest.raises(NotFound, match="isn’t recorded"):
             await own_decisions.decide(ctx, "member:read", at=now())
 
 
@@ -102,7 +102,7 @@ async def test_time_before_the_last_change_of_a_service_account_is_refused(cast:
     before = now()
     async with cast.ann.ctx() as ctx:
         await service_accounts.change(ctx, account_id, name="Import", role="member", version=None)
-    with pytest.raises(NotFound, match="isn't recorded"):
+    with pytest.raises(NotFound, match="isn’t recorded"):
         await ask(text, "home:read", at=before)
     assert (await ask(text, "home:read", at=now())).allowed
 
@@ -116,5 +116,5 @@ async def test_question_that_has_no_answer_is_refused(cast: Cast, action: str, d
 
 async def test_time_before_the_organisation_is_refused(cast: Cast) -> None:
     async with entry.enter_tenant(cast.ann.cookie, cast.ann.slug) as ctx:
-        with pytest.raises(NotFound, match="didn't exist"):
+        with pytest.raises(NotFound, match="didn’t exist"):
             await own_decisions.decide(ctx, "home:read", at=now() - timedelta(days=4_000))

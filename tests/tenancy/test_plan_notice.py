@@ -51,7 +51,7 @@ async def test_notice_shows_the_most_severe_problem(cast: Cast) -> None:
     async with cast.gil.ctx() as ctx:
         await assignments.assign_plan(ctx, await factories.get_offer(ctx, "pro"), "Trying", trial_days=9)
     assert await get_notice_text(cast.gil) == (
-        "accent: 9 days left in your Pro trial. After that you'll be on Free."
+        "accent: 9 days left in your Pro trial. After that you’ll be on Free."
         " Choose a larger plan in Billing."
     )
     for status, word in (
@@ -72,7 +72,7 @@ async def test_notice_after_a_trial_names_the_remaining_plan(cast: Cast) -> None
         row.trial_ends_at = now() - timedelta(seconds=1)
     rights_cache.invalidate(cast.globex)
     assert (await get_notice_text(cast.gil)).startswith(
-        "warn: Your Pro trial has ended. You've moved to Free"
+        "warn: Your Pro trial has ended. You’ve moved to Free"
     )
 
 

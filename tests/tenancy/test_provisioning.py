@@ -148,7 +148,7 @@ async def test_failed_step_is_shown_and_retried(
             if provisioning_step.state == "failed"
         ]
         assert (stuck.key, stuck.attempts) == ("welcome_mail", 1)
-        assert stuck.error.endswith("we'll try again.")
+        assert stuck.error.endswith("we’ll try again.")
         assert tenant_id in [
             tenant_view.tenant_id for tenant_view in (await tenant_directory.get_overview(octx)).unfinished
         ]

@@ -291,5 +291,5 @@ async def test_tenant_creation_with_another_persons_name_makes_a_new_tenant(cast
 
 async def test_tenant_creation_is_refused_for_an_unverified_address() -> None:
     zoe = await factories.create_account("Zoe", verified=False)
-    with pytest.raises(Conflict, match="isn't verified yet"):
+    with pytest.raises(Conflict, match="isn’t verified yet"):
         await create_tenant(zoe.user, "Harbour")

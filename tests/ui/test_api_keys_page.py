@@ -191,7 +191,7 @@ async def test_smaller_plan_shows_keys_and_refuses_new_ones_with_the_next_step(c
         "Choose a larger plan in Billing.",
     )
     refusals = (await page.get_state(Shell)).refusals
-    assert "doesn't include API access" in refusals["api_key:create"]
+    assert "doesn’t include API access" in refusals["api_key:create"]
     assert "api_key:revoke" not in refusals
     with pytest.raises(Refused):
         await call(page, "create_key", CREATION)

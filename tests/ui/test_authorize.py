@@ -153,7 +153,7 @@ async def test_refused_page_shows_the_refusal_and_loads_its_frame() -> None:
     billing = replace(OWNER, permissions=frozenset({"home:read"}))
     update = await send_event(tree, billing, ToyState.load, frame=ToyState.load_broken)
     assert "load_broken" in get_event_text(update)
-    assert (await tree.get_state(Admission)).refusal == "You don't have permission to view members."
+    assert (await tree.get_state(Admission)).refusal == "You don’t have permission to view members."
 
 
 @pytest.mark.parametrize("reason", [Reason.NOT_IN_PLAN, Reason.BILLING_NONE, Reason.TRIAL_ENDED])
@@ -175,7 +175,7 @@ async def test_page_outside_the_plan_names_feature_and_plans(reason: str) -> Non
     assert admission.upsell.next_step == "Ask an owner for a larger plan."
     await send_event(tree, VIEWER, ToyState.load_reports, frame=ToyState.fill_frame)
     assert (admission.refusal, admission.upsell.feature) == (
-        "You don't have permission to view advanced reports.",
+        "You don’t have permission to view advanced reports.",
         "",
     )
 

@@ -170,26 +170,26 @@ async def test_invalid_number_of_seats_is_explained_in_the_dialog(cast: Cast, se
     await send_event(page, "preview_seats", 2)
     assert (
         page.problem
-        == "You're using 3 seats, but Pro would have only 2. Remove 1 member or invitation, or choose more seats."
+        == "You’re using 3 seats, but Pro would have only 2. Remove 1 member or invitation, or choose more seats."
     )
     await send_event(page, "preview_seats", 1)
     assert (
         page.problem
-        == "You're using 3 seats, but Pro would have only 1. Remove 2 members or invitations, or choose more seats."
+        == "You’re using 3 seats, but Pro would have only 1. Remove 2 members or invitations, or choose more seats."
     )
     await send_event(page, "preview_seats", 26)
     assert "at most 25 seats" in page.problem
     assert page.seats_bought == 3
     seller.fail_next(ProviderDown("no answer"), verb="preview")
     await send_event(page, "preview_seats", 7)
-    assert "isn't responding" in page.problem
+    assert "isn’t responding" in page.problem
 
 
 async def test_subscription_is_cancelled_and_resumed(cast: Cast, seller: MemoryProvider) -> None:
     page = await open_subscribed_page(seller, cast.gil)
     await send_event(page, "open_dialog", "cancel")
     await send_event(page, "cancel_subscription", {"why": "because"})
-    assert (await page.get_state(FieldErrors)).errors == {"why": "This isn't one of the answers."}
+    assert (await page.get_state(FieldErrors)).errors == {"why": "This isn’t one of the answers."}
     assert (page.dialog, page.ends_at) == ("cancel", "")
     await send_event(page, "cancel_subscription", {"why": "too_expensive", "comment": " Too\nmuch "})
     deal = list(seller.deals.values())[-1]
@@ -419,7 +419,7 @@ async def test_invoice_of_another_tenant_is_not_found(cast: Cast, seller: Memory
     ann = await open_billing_page(cast.ann)
     assert ann.invoice_rows == []
     for strange in (gil.invoice_rows[0].id, "in_nobody"):
-        with pytest.raises(NotFound, match="invoice doesn't exist"):
+        with pytest.raises(NotFound, match="invoice doesn’t exist"):
             await send_event(ann, "show_invoice", strange)
     for forged in ("", "\0", 7, None, "x" * 300):
         with pytest.raises(Invalid):
@@ -471,7 +471,7 @@ async def test_billing_page_is_refused_for_a_member(cast: Cast, seller: MemoryPr
 async def test_provider_outage_is_explained(cast: Cast, seller: MemoryProvider) -> None:
     page = await open_billing_page(cast.gil)
     seller.fail_next(ProviderDown("no answer"), verb="portal")
-    with pytest.raises(Conflict, match="isn't responding"):
+    with pytest.raises(Conflict, match="isn’t responding"):
         await send_event(page, "open_portal")
     assert "window.location.assign" in str(await send_event(page, "open_portal"))
 

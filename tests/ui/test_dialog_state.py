@@ -182,7 +182,7 @@ async def test_error_of_a_field_that_is_not_in_the_form_is_raised() -> None:
     await call(state, "open_dialog", "create")
     with pytest.raises(Invalid, match="ink"):
         await call(state, "create_letter", {"size": "3", "colour": "none"})
-    with pytest.raises(UnknownFields, match="isn't a field of this form"):
+    with pytest.raises(UnknownFields, match="isn’t a field of this form"):
         await call(state, "create_letter", {"size": "3", "colour": "blue", "tenant_id": "ten_x"})
 
 

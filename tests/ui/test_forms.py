@@ -118,9 +118,9 @@ def test_form_with_several_wrong_fields_names_all_of_them() -> None:
     assert error.value.fields == {
         "seats": "Seats must be a whole number from 1 to 10,000.",
         "extra": "Extra must be a whole number from 0 to 5.",
-        "version": "Plan isn't one of the choices.",
-        "period": "Period isn't one of the choices.",
-        "starts": "Starts isn't a date with a time.",
+        "version": "Plan isn’t one of the choices.",
+        "period": "Period isn’t one of the choices.",
+        "starts": "Starts isn’t a date with a time.",
         "ends": "Ends must be in the future.",
     }
 

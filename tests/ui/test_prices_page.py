@@ -148,7 +148,7 @@ async def test_wrong_field_of_a_price_is_shown_below_it(
 async def test_wrong_fields_of_a_price_are_shown_together(cast: Cast, provider: RecordingProvider) -> None:
     errors = await refuse_price(cast, {"effective_at": "soon", "reason": ""})
     assert errors == {
-        "effective_at": "In force from isn't a date with a time.",
+        "effective_at": "In force from isn’t a date with a time.",
         "reason": "Reason is missing.",
     }
 

@@ -243,8 +243,8 @@ async def test_webhook_without_a_valid_signature_is_refused_without_a_hint(
         "title": "WebhookRejected",
         "status": 400,
         "reason": "not_genuine",
-        "detail": "The signature doesn't match this endpoint, or its timestamp is too old.",
-        "next_step": "Check the endpoint's signing secret and the clock, and send the body unchanged.",
+        "detail": "The signature doesn’t match this endpoint, or its timestamp is too old.",
+        "next_step": "Check the endpoint’s signing secret and the clock, and send the body unchanged.",
     }
     assert count_webhooks() == before
     assert count_outcomes("not_genuine") == refused + 1

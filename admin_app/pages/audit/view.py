@@ -132,7 +132,7 @@ def audit_page() -> rx.Component:
     return page(
         page_header(
             "Audit",
-            description="These logs can't be edited or deleted. Each tenant's own log is on its page.",
+            description="These logs can’t be edited or deleted. Each tenant’s own log is on its page.",
         ),
         panels,
         current="Audit",

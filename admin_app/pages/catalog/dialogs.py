@@ -42,7 +42,7 @@ def catalog_dialogs() -> rx.Component:
         text(
             "key",
             "Key",
-            "Lowercase letters, digits, - and _. You can't change it later.",
+            "Lowercase letters, digits, - and _. You can’t change it later.",
             required=True,
             max_length=40,
         ),
@@ -59,7 +59,7 @@ def catalog_dialogs() -> rx.Component:
     discard = catalog_dialog(
         "discard",
         f"Discard {CatalogState.title}",
-        "This deletes the draft. Published versions aren't affected.",
+        "This deletes the draft. Published versions aren’t affected.",
         confirm="Discard",
         submit=CatalogState.discard_draft,
         kind="danger-fill",
@@ -72,7 +72,7 @@ def catalog_dialogs() -> rx.Component:
             CatalogState.impact.effective_text,
             ". ",
             CatalogState.impact.moves_text,
-            " Published versions can't be changed.",
+            " Published versions can’t be changed.",
         ),
         reason_field("publish", OPERATOR_AUDIT_HINT),
         confirm="Publish",
@@ -81,7 +81,7 @@ def catalog_dialogs() -> rx.Component:
     retire = catalog_dialog(
         "retire",
         f"Retire {CatalogState.selected_item.name}",
-        "It's no longer offered. Tenants that have it keep it.",
+        "It’s no longer offered. Tenants that have it keep it.",
         reason_field("retire", OPERATOR_AUDIT_HINT),
         confirm="Retire",
         submit=CatalogState.retire_plan,

@@ -24,7 +24,7 @@ def conflict_panel() -> rx.Component:
                 class_name="row wrap",
             ),
         ),
-        small("Your changes are still shown below, but they can't be saved to this draft."),
+        small("Your changes are still shown below, but they can’t be saved to this draft."),
     )
     return rx.cond(
         CatalogState.conflict_text != "",

@@ -29,7 +29,7 @@ def draft_form() -> rx.Component:
         rx.el.ul(*[limit_line(name) for name in LIMITS], class_name="list"),
         title="Limits",
         aside=small(
-            rx.cond(state.is_plan, "Included amounts", "Added to the plan's amounts; leave empty for none")
+            rx.cond(state.is_plan, "Included amounts", "Added to the plan’s amounts; leave empty for none")
         ),
     )
     features = panel(
@@ -38,7 +38,7 @@ def draft_form() -> rx.Component:
         body=True,
     )
     foot = rx.el.div(
-        small("Saves the draft. Customers aren't affected until you publish it.", class_name="grow"),
+        small("Saves the draft. Customers aren’t affected until you publish it.", class_name="grow"),
         button("Preview impact", kind="primary", glyph="radar", type="submit", data_testid="look"),
         class_name="row wrap",
     )
@@ -175,7 +175,7 @@ def impact_panel() -> rx.Component:
     )
     lists = rx.fragment(
         panel(stat_grid(*[figure(index) for index in range(4)]), name="Summary"),
-        impact_list("Over the new limit", "They keep what they have but can't add more.", impact.over_limit),
+        impact_list("Over the new limit", "They keep what they have but can’t add more.", impact.over_limit),
         impact_list("Lose access", "They can still delete and export their data.", impact.losses),
         impact_list(
             "Changed decisions", "Last 30 days of decisions, re-evaluated.", impact.changed_decisions

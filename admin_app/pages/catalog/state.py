@@ -255,7 +255,7 @@ class CatalogState(DialogState, PageState):
         async with self._change_page() as octx:
             await catalog_drafts.discard_draft(octx, self._draft_id, self._revision)
             await self._read(octx)
-        return self._finish("Draft discarded.", "Published versions aren't affected.")
+        return self._finish("Draft discarded.", "Published versions aren’t affected.")
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)

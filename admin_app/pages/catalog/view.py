@@ -92,7 +92,7 @@ def list_view() -> rx.Component:
             CatalogState.tenant_offers,
             "Offered to one tenant",
             "No offers for a single tenant",
-            "Plans and add-ons for a single tenant appear here. Other tenants can't see them.",
+            "Plans and add-ons for a single tenant appear here. Other tenants can’t see them.",
             tenant=True,
         ),
         "retired": items_panel(
@@ -141,7 +141,7 @@ def catalog_header() -> rx.Component:
     edit_header = page_header(
         CatalogState.title,
         breadcrumbs=crumbs(slash, rx.el.span("Draft", aria_current="page")),
-        description="Drafts don't affect customers.",
+        description="Drafts don’t affect customers.",
         actions=[discard],
     )
     draft_link = rx.el.button("Draft", class_name="link", type="button", on_click=CatalogState.show_draft)

@@ -9,7 +9,7 @@ from shared.ui.controls import dialog_field, icon, text_input
 from shared.ui.dialogs import confirm_field, form_dialog, reason_field
 from shared.ui.panels import small, text_with_note
 
-REASON_HINT = "Shown in the flag's history and the operator audit log."
+REASON_HINT = "Shown in the flag’s history and the operator audit log."
 
 
 def flag_dialog(name: str, title: Any, sentence: Any, *children: Any, **props: Any) -> rx.Component:
@@ -117,7 +117,7 @@ def flag_dialogs() -> rx.Component:
     retire = flag_dialog(
         "retire",
         f"Retire {header.title}",
-        "Permanent: it's off for everyone and its key can't be used again.",
+        "Permanent: it’s off for everyone and its key can’t be used again.",
         confirm_field("retire", header.key),
         confirm="Retire",
         submit=FlagPageState.retire_flag,

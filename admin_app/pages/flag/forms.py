@@ -62,5 +62,5 @@ def _parse_utc_datetime(text: str) -> str:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).isoformat() if text else ""
     except ValueError:
         raise Invalid(
-            "This isn't a valid time.", "Choose a date and time.", fields={"starts_at": "Not a time"}
+            "This isn’t a valid time.", "Choose a date and time.", fields={"starts_at": "Not a time"}
         ) from None

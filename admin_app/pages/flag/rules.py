@@ -37,7 +37,7 @@ def rule_list() -> rx.Component:
     killed_note = rx.cond(
         FlagPageState.header.killed,
         rx.el.p(
-            "Off for everyone while it's killed. Reviving it restores these rules.",
+            "Off for everyone while it’s killed. Reviving it restores these rules.",
             class_name="body muted ruled",
         ),
     )
@@ -51,7 +51,7 @@ def rule_editor() -> rx.Component:
         )
         return rx.el.li(rx.el.span("On for ", rule.text, class_name="grow cut-anywhere"), remove_button)
 
-    no_rules = rx.el.p("No rules: it's off for everyone.", class_name="body muted")
+    no_rules = rx.el.p("No rules: it’s off for everyone.", class_name="body muted")
     rule_items = rx.el.ul(rx.foreach(FlagPageState.draft_rules, line), class_name="list", data_testid="draft")
     outdated_banner = rx.cond(
         FlagPageState.is_draft_outdated,

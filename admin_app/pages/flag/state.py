@@ -72,7 +72,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         """The key of the shown flag. Raises NotFound for an impossible one."""
         key = self._shown_path.strip("/").partition("/")[2]
         if flag_admin.KEY_PATTERN.fullmatch(key) is None:
-            raise NotFound("This flag doesn't exist.", "Choose one from the list.")
+            raise NotFound("This flag doesn’t exist.", "Choose one from the list.")
         return key
 
     @rx.event
@@ -215,7 +215,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
             await flag_admin.kill_flag(octx, key, state_reason(octx, form.reason))
             self._cursors = []
             page_data = await self._read(octx, key)
-        return self._finish(page_data, f"Killed {key}.", "It's off for everyone. Its rules are kept.")
+        return self._finish(page_data, f"Killed {key}.", "It’s off for everyone. Its rules are kept.")
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)
@@ -251,7 +251,7 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
             page_data = await self._read(octx, key)
         self._stop_editing()
         return self._finish(
-            page_data, f"Retired {key}.", "It's off for everyone, and its key can't be used again."
+            page_data, f"Retired {key}.", "It’s off for everyone, and its key can’t be used again."
         )
 
     def _finish(self, page_data: tuple[Any, ...], title: str, detail: str) -> EventSpec:

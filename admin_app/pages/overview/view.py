@@ -85,7 +85,7 @@ def unbilled_usage_banner() -> rx.Component:
 
     content = rx.el.ul(rx.foreach(OverviewState.unbilled_usage, line), data_testid="unbilled-usage")
     return rx.cond(
-        has_items(OverviewState.unbilled_usage), panel(content, title="Usage that isn't billed", body=True)
+        has_items(OverviewState.unbilled_usage), panel(content, title="Usage that isn’t billed", body=True)
     )
 
 

@@ -21,7 +21,7 @@ def price_dialog() -> rx.Component:
         PricesState,
         "price",
         f"Set a price of {PricesState.selected_version.name}",
-        "Applies from the next renewal; current periods and past invoices don't change.",
+        "Applies from the next renewal; current periods and past invoices don’t change.",
         price_fields(),
         rx.cond(~PricesState.selected_version.addon, included_field()),
         dialog_field(

@@ -136,7 +136,7 @@ def price_page() -> rx.Component:
     return page(
         page_header(
             "Prices",
-            description="Price history. Prices can't be edited, only replaced.",
+            description="Price history. Prices can’t be edited, only replaced.",
             actions=[compare_button, push_button],
         ),
         price_stats(),

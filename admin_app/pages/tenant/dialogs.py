@@ -37,7 +37,7 @@ def tenant_dialogs() -> rx.Component:
     suspend = tenant_dialog(
         "suspend",
         f"Suspend {name}",
-        "Members can't open it and its jobs stop. Takes effect immediately; no data is deleted.",
+        "Members can’t open it and its jobs stop. Takes effect immediately; no data is deleted.",
         dialog_field(
             "Message to members", message, id="message", hint="Members read it instead of their pages."
         ),
@@ -59,7 +59,7 @@ def tenant_dialogs() -> rx.Component:
     resume = tenant_dialog(
         "resume",
         "Retry unfinished steps",
-        "Completed steps aren't repeated.",
+        "Completed steps aren’t repeated.",
         reason_field("resume"),
         confirm="Retry",
         submit=TenantPageState.resume_provisioning,

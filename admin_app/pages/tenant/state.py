@@ -140,7 +140,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
             )
         return await self._finish(
             f"Suspended {self.header.name}.",
-            "Members can't open it and its jobs wait until you restore it.",
+            "Members can’t open it and its jobs wait until you restore it.",
         )
 
     @rx.event

@@ -171,7 +171,7 @@ def audit_tab() -> rx.Component:
     )
     no_request_events = empty_state(
         "This request changed nothing",
-        "Denied requests aren't recorded here. See Why? for denials.",
+        "Denied requests aren’t recorded here. See Why? for denials.",
         glyph="search-x",
     )
     empty_text = rx.cond(TenantEventsState.request != "", no_request_events, no_events)

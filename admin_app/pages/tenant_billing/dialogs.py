@@ -43,7 +43,7 @@ def billing_dialogs() -> rx.Component:
     retry = billing_dialog(
         "again",
         rx.fragment("Retry: ", state.subject),
-        "Use it when Stripe didn't answer. A repeated request is carried out once.",
+        "Use it when Stripe didn’t answer. A repeated request is carried out once.",
         reason_field("again"),
         confirm="Retry",
         submit=state.retry_adjustment,
@@ -91,7 +91,7 @@ def adjust_dialog() -> rx.Component:
     return billing_dialog(
         "adjust",
         rx.fragment("Adjust balance of ", state.name),
-        "Submitted to Stripe. Adjustments can't be undone; create an opposite one.",
+        "Submitted to Stripe. Adjustments can’t be undone; create an opposite one.",
         radio_cards("Type", "kind", KIND_CHOICES, value="credit"),
         dialog_field("Amount", amount_input, id="adjust-amount", name="amount"),
         select_field(

@@ -100,7 +100,7 @@ class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, Tena
         visit = await self.get_state(TenantVisitState)
         reason = visit._reason_for(self._tenant_id())
         if not reason:
-            raise Conflict("Your access to this tenant's billing has ended.", "Enter the reason again.")
+            raise Conflict("Your access to this tenant’s billing has ended.", "Enter the reason again.")
         return await tenant_billing.get_billing_details(octx, self._tenant_id(), reason)
 
     def _show(self, billing: tenant_billing.BillingDetails) -> None:

@@ -36,4 +36,4 @@ def unbilled_usage_panel() -> rx.Component:
 
     usage_rows = TenantBillingState.unbilled_usage
     usage_list = rx.el.ul(rx.foreach(usage_rows, line), class_name="list", data_testid="unbilled-usage")
-    return rx.cond(has_items(usage_rows), panel(usage_list, title="Usage that isn't billed"))
+    return rx.cond(has_items(usage_rows), panel(usage_list, title="Usage that isn’t billed"))

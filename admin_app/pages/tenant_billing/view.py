@@ -78,7 +78,7 @@ def customers_panel() -> rx.Component:
         id="refused-compare",
     )
     no_customer = empty_state(
-        "This customer isn't in Stripe yet",
+        "This customer isn’t in Stripe yet",
         "The customer is created during provisioning.",
         glyph="building-2",
     )
@@ -150,7 +150,7 @@ def adjustments_panel() -> rx.Component:
             small(adjustment.details, class_name="cut-anywhere"),
             rx.cond(
                 adjustment.error != "",
-                small("Stripe's answer: ", adjustment.error, class_name="cut-anywhere"),
+                small("Stripe’s answer: ", adjustment.error, class_name="cut-anywhere"),
             ),
             small(local_time(adjustment.at, "", "moment")),
             class_name="two",

@@ -200,9 +200,9 @@ def flag_dialog() -> rx.Component:
             "Override",
             "own",
             [
-                ["on", "On", "Allowed by the flag's allow-list rule."],
+                ["on", "On", "Allowed by the flag’s allow-list rule."],
                 ["off", "Off", "Blocked, whatever the rules are."],
-                ["none", "No override", "Only the flag's rules apply."],
+                ["none", "No override", "Only the flag’s rules apply."],
             ],
             value="none",
         ),

@@ -148,7 +148,7 @@ def webhook_page() -> rx.Component:
         WebhookState,
         "replay",
         "Replay this webhook",
-        "Syncs its customer again. Correct data isn't changed.",
+        "Syncs its customer again. Correct data isn’t changed.",
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",
         submit=WebhookState.replay_webhook,

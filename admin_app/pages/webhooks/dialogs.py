@@ -17,7 +17,7 @@ def webhook_dialogs() -> rx.Component:
         state,
         "replay",
         "Replay dead letters",
-        "Syncs each customer again. Correct data isn't changed.",
+        "Syncs each customer again. Correct data isn’t changed.",
         dialog_field("Type", type_select, id="replay-type", name="type"),
         reason_field("replay", OPERATOR_AUDIT_HINT),
         confirm="Replay",

@@ -65,7 +65,7 @@ class PlanAssignment(ReasonInput):
         description="Of GET /plans: the newest version", examples=["plv_business_1"]
     )
     trial_days: int = Field(
-        default=0, ge=0, le=MAX_TRIAL_DAYS, description="0: it isn't a trial", examples=[0]
+        default=0, ge=0, le=MAX_TRIAL_DAYS, description="0: it isn’t a trial", examples=[0]
     )
 
 

@@ -12,7 +12,7 @@ class Me(ApiOutput):
     role: str = Field(description="Of the operator", examples=["billing"])
     scopes: list[str] = Field(description="That the key was given", examples=[["operator:tenant:read"]])
     permissions: list[str] = Field(
-        description="Scopes that the operator's role has as well", examples=[["operator:tenant:read"]]
+        description="Scopes that the operator’s role has as well", examples=[["operator:tenant:read"]]
     )
 
 

@@ -26,7 +26,7 @@ DESCRIPTION = "Prepaid credits"
 TRY_TIME = timedelta(hours=1)  # longer than the queue tries a job
 TURNED_OFF = "Turned off before it was charged"
 DISPUTED = "A payment is disputed"
-DECLINED_TITLE = "Your credits couldn't be topped up"
+DECLINED_TITLE = "Your credits couldn’t be topped up"
 CLOSED_STATUSES = ("void", "uncollectible")  # of invoices that nobody pays any more
 METHOD_STEP = "Update your payment method"
 
@@ -40,10 +40,10 @@ class Failure:
 
 
 UNPAID = Failure("The payment failed.")
-NO_ANSWER = Failure("The payment provider didn't confirm the charge.", "")
+NO_ANSWER = Failure("The payment provider didn’t confirm the charge.", "")
 REFUSALS: dict[RefusalKind, Failure] = {
     "tax_location": Failure(
-        "The tax for your billing address can't be calculated.",
+        "The tax for your billing address can’t be calculated.",
         "Enter the country and the postal code under “Billing details”",
     ),
 }
@@ -203,7 +203,7 @@ async def _fail(ctx: Ctx, top_up_id: str, failure: Failure) -> None:
     amount_text = money.format_amount(top_up.amount, top_up.currency)
     next_step = f"{failure.next_step}, then turn" if failure.next_step else "Turn"
     body = (
-        f"{amount_text} for prepaid credits wasn't charged: {reason}. Automatic top-ups have stopped, and usage is billed. "
+        f"{amount_text} for prepaid credits wasn’t charged: {reason}. Automatic top-ups have stopped, and usage is billed. "
         f"{next_step} them on again on the billing page."
     )
     await dunning.send_message(ctx, DunningMessage("top_up_failed", top_up.id, DECLINED_TITLE, body))

@@ -166,7 +166,7 @@ def _check_amounts(threshold: int, amount: int, monthly_maximum: int, currency: 
     if not 0 < threshold <= amount:
         raise Invalid(
             "The threshold is out of range.",
-            "Choose a threshold above zero that isn't higher than the amount.",
+            "Choose a threshold above zero that isn’t higher than the amount.",
             fields={"threshold": "Out of range"},
         )
     if not amount <= monthly_maximum <= 100 * MAX_AMOUNT * unit:

@@ -197,7 +197,7 @@ def _describe_outage(account_id: str, problem: Exception) -> str:
     log.get_logger(__name__).warning("provider_silent", account=account_id, problem=type(problem).__name__)
     if isinstance(problem, KeyRefused):
         return "Stripe rejected our key."
-    return "Stripe isn't responding."
+    return "Stripe isn’t responding."
 
 
 async def _notify_pages(role: db.DatabaseRole) -> None:

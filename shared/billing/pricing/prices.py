@@ -205,7 +205,7 @@ async def build_order_lines(
         if (item_id, period) not in plan_prices:
             if currency not in (None, *currencies.get(item_id, (currency,))):
                 noun = "The plan" if item_id == version_id else "An add-on"
-                raise Conflict(f"{noun} isn't sold in {str(currency).upper()}.", "Contact sales.")
+                raise Conflict(f"{noun} isn’t sold in {str(currency).upper()}.", "Contact sales.")
             raise Conflict(
                 "There is no price for this billing period.", "Choose another period, or contact sales."
             )
@@ -219,7 +219,7 @@ async def build_order_lines(
         session, account_id, [price.id for price, _ in priced_quantities]
     )
     if len(external_ids) < len(priced_quantities):
-        raise Conflict("This price isn't available at the payment provider yet.", "Try again in a minute.")
+        raise Conflict("This price isn’t available at the payment provider yet.", "Try again in a minute.")
     return tuple(OrderLine(price.id, external_ids[price.id], number) for price, number in priced_quantities)
 
 

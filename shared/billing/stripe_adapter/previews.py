@@ -63,7 +63,7 @@ async def preview_change(
         params["automatic_tax"] = {"enabled": True}
     invoice = await v1.invoices.create_preview_async(params)
     if invoice.automatic_tax.status == UNLOCATED:
-        raise ProviderRefused("The customer's location isn't recognized.", UNLOCATED, kind="tax_location")
+        raise ProviderRefused("The customer’s location isn’t recognized.", UNLOCATED, kind="tax_location")
     return invoice_mapping.to_preview(invoice.to_dict(), items, datetime.now(UTC))
 
 

@@ -84,7 +84,7 @@ async def _complete_invoice(
             invoice = await _fetch_invoice(v1, invoice_id)
         if invoice.automatic_tax.status == "requires_location_inputs":
             # Stripe would finalize it without tax. https://docs.stripe.com/tax/customer-locations
-            raise ProviderRefused("The customer's location isn't recognized.", kind="tax_location")
+            raise ProviderRefused("The customer’s location isn’t recognized.", kind="tax_location")
         invoice = await v1.invoices.finalize_invoice_async(invoice_id, {"auto_advance": False})
     elif invoice_mapping.is_processing(invoice.to_dict()):
         return

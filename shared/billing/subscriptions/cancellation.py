@@ -27,13 +27,13 @@ from shared.core.rate_limits import RateLimit
 from shared.tenancy import tenants
 
 CANCELLATION_REASONS = {  # answers to why people cancel, by provider.CANCELLATION_FEEDBACK
-    "too_expensive": "It's too expensive",
+    "too_expensive": "It’s too expensive",
     "missing_features": "A feature is missing",
     "switched_service": "We switched to another product",
-    "unused": "We don't use it enough",
+    "unused": "We don’t use it enough",
     "customer_service": "We expected better support",
-    "too_complex": "It's too hard to use",
-    "low_quality": "It isn't good enough",
+    "too_complex": "It’s too hard to use",
+    "low_quality": "It isn’t good enough",
     "other": "Another reason",
 }
 MAX_COMMENT_LENGTH = 500  # characters
@@ -68,9 +68,9 @@ async def prepare_cancel(
     )
     if reason_code and reason_code not in CANCELLATION_REASONS:
         raise Invalid(
-            "This isn't one of the answers.",
+            "This isn’t one of the answers.",
             "Choose one of the answers, or none.",
-            fields={"why": "isn't one of the answers."},
+            fields={"why": "isn’t one of the answers."},
         )
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     await tenants.lock(ctx)
@@ -129,7 +129,7 @@ async def prepare_void(ctx: Ctx, void_ids: Collection[str]) -> CancellationReque
     await tenants.lock(ctx)
     records = await subscriptions.read_records(ctx)
     if subscriptions.build_plan_subscriptions(records):
-        raise Conflict("The subscription hasn't ended.", "Cancel it to void unpaid invoices.")
+        raise Conflict("The subscription hasn’t ended.", "Cancel it to void unpaid invoices.")
     voided = (await _require_voidable_invoices(ctx, records, void_ids)).invoices
     _record_voids(ctx, voided)
     return CancellationRequest(
@@ -152,7 +152,7 @@ async def prepare_resume(ctx: Ctx) -> CancellationRequest:
             "The subscription is paused by now.", "Reload the page to see what is due when you resume it."
         )
     if subscription.snapshot.cancel_at is None:
-        raise Conflict("The subscription isn't cancelled.", "No action is needed.")
+        raise Conflict("The subscription isn’t cancelled.", "No action is needed.")
     audit_log.record(ctx, "billing.resume_asked", subscription.id)
     return CancellationRequest(
         ctx.tenant_id,
@@ -210,7 +210,7 @@ async def _require_open_invoices(provider: Provider, cancellation: CancellationR
     }
     if not open_ids.issuperset(cancellation.void_keys):
         raise Conflict(
-            "An invoice was paid in the meantime, so it can't be voided. Your subscription is unchanged.",
+            "An invoice was paid in the meantime, so it can’t be voided. Your subscription is unchanged.",
             "Reload the page to see which invoices are paid, then cancel again.",
         )
 
@@ -240,7 +240,7 @@ def _build_partial_error(cancellation: CancellationRequest, done_count: int, con
     """Something was cancelled, so the sentence of `conflict` about nothing being changed is wrong."""
     if done_count == len(cancellation.keys):
         return Conflict(
-            "The subscription has ended, but an unpaid invoice couldn't be voided.",
+            "The subscription has ended, but an unpaid invoice couldn’t be voided.",
             "Reload the page and void it again. If it happens again, contact support.",
             reason=conflict.reason,
         )
@@ -257,7 +257,7 @@ def _require_subscriptions(
     """All live ones, the one that gives access first. Raises Conflict without one."""
     live_subscriptions = subscriptions.build_plan_subscriptions(records)
     if not live_subscriptions:
-        raise Conflict("You don't have a subscription.", "Choose a plan first.")
+        raise Conflict("You don’t have a subscription.", "Choose a plan first.")
     return live_subscriptions
 
 

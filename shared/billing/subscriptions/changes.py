@@ -146,7 +146,7 @@ async def prepare(ctx: Ctx, quote: Quote) -> Quote:
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     change = quote.change
     if change.tenant_id != ctx.tenant_id:
-        raise NotFound("This change doesn't exist.", "Reload the page.")
+        raise NotFound("This change doesn’t exist.", "Reload the page.")
     await tenants.lock(ctx)
     current_change = await _plan_change(ctx, change.request)
     if (
@@ -351,7 +351,7 @@ def _is_in_trial(snapshot: Subscription) -> bool:
 async def _require_changeable(ctx: Ctx) -> PlanSubscription:
     live_subscriptions = await subscriptions.list_plan_subscriptions(ctx)
     if not live_subscriptions:
-        raise Conflict("You don't have a subscription.", "Choose a plan first.")
+        raise Conflict("You don’t have a subscription.", "Choose a plan first.")
     if (obstacle := find_obstacle(live_subscriptions)) is not None:
         raise Conflict(*obstacle)
     return live_subscriptions[0]
@@ -385,7 +385,7 @@ def _get_addon_quantities(
         return quantities
     offer = catalogue.offers.get(change_request.addon_id)
     if offer is None or offer.kind != "addon":
-        raise NotFound("This add-on doesn't exist.", "Reload the page.")
+        raise NotFound("This add-on doesn’t exist.", "Reload the page.")
     if change_request.addon_quantity not in range(MAX_ADDONS + 1):
         raise Invalid(f"The quantity must be from 0 to {MAX_ADDONS}.", "Enter another number.")
     if change_request.addon_quantity > 1 and not offer.limits:

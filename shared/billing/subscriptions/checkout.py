@@ -240,11 +240,11 @@ async def check_seats(
     parts = plan_prices.get((offer.id, period))
     if parts is None and currency and not any(version_id == offer.id for version_id, _ in plan_prices):
         raise Conflict(
-            f"{offer.name} isn't sold in {currency.upper()}.", "Choose another plan, or contact sales."
+            f"{offer.name} isn’t sold in {currency.upper()}.", "Choose another plan, or contact sales."
         )
     if parts is None:
         raise Conflict(
-            f"{offer.name} isn't sold for this billing period.", "Choose another period, or contact sales."
+            f"{offer.name} isn’t sold for this billing period.", "Choose another period, or contact sales."
         )
     if parts.seat is None:
         return None

@@ -21,5 +21,5 @@ async def get_invoice(ctx: Ctx, invoice_id: str) -> BillingInvoice:
     policy.require(ctx, actions.BILLING_READ)
     row = await repository.get_invoice(ctx, invoice_id)
     if row is None:
-        raise NotFound("This invoice doesn't exist.", "Reload the page.")
+        raise NotFound("This invoice doesn’t exist.", "Reload the page.")
     return row

@@ -27,7 +27,7 @@ OUTDATED_STEPS: Mapping[PauseVerb, str] = {
     "pause": "Open it again to see the credit.",
     "resume": "Open it again to see what is due.",
 }
-NOT_OFFERED = "Subscriptions can't be paused here.", "Cancel at the end of the period, or contact support."
+NOT_OFFERED = "Subscriptions can’t be paused here.", "Cancel at the end of the period, or contact support."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,11 @@ def find_pause_obstacle(live_subscriptions: Sequence[PlanSubscription]) -> tuple
     if snapshot.cancel_at is not None:
         return "The subscription is cancelled.", "Resume it first."
     if snapshot.scheduled_change is not None or snapshot.pending_change is not None:
-        return "A change of the plan hasn't taken effect.", "Keep the current plan first."
+        return "A change of the plan hasn’t taken effect.", "Keep the current plan first."
     if snapshot.status != "active" or snapshot.paused_collection:
         return (
             "Only a paid subscription can be paused.",
-            "Pay what is open first, or wait for the trial's end.",
+            "Pay what is open first, or wait for the trial’s end.",
         )
     return None
 
@@ -196,14 +196,14 @@ async def _find_target(ctx: Ctx, verb: PauseVerb) -> PauseTarget:
 
 def _require_pausable(live_subscriptions: Sequence[PlanSubscription]) -> None:
     if not live_subscriptions:
-        raise Conflict("You don't have a subscription.", "Choose a plan first.")
+        raise Conflict("You don’t have a subscription.", "Choose a plan first.")
     if (obstacle := find_pause_obstacle(live_subscriptions)) is not None:
         raise Conflict(*obstacle)
 
 
 async def _require_resumable(ctx: Ctx, live_subscriptions: Sequence[PlanSubscription]) -> None:
     if not live_subscriptions or live_subscriptions[0].snapshot.status != PAUSED:
-        raise Conflict("The subscription isn't paused.", "No action is needed.")
+        raise Conflict("The subscription isn’t paused.", "No action is needed.")
     subscription = live_subscriptions[0]
     paused_at = subscription.snapshot.paused_at
     if paused_at is not None and any(

@@ -286,6 +286,6 @@ def describe_seat_obstacle(
     excess = used_seats - capacity
     people_text = "1 member or invitation" if excess == 1 else f"{excess} members or invitations"
     return (
-        f"You're using {used_seats} seats, but {offer.name} would have only {capacity}.",
+        f"You’re using {used_seats} seats, but {offer.name} would have only {capacity}.",
         f"Remove {people_text}, or choose more seats.",
     )

@@ -61,7 +61,7 @@ async def apply_customer_state(
     if not await repository.has_customer(ctx, account_id, customer_id):
         # A customer without subscriptions would pass every foreign key, and its payment method would go to another tenant.
         raise NotFound(
-            "This customer doesn't belong to this organisation.", "Use the customer of this organisation."
+            "This customer doesn’t belong to this organisation.", "Use the customer of this organisation."
         )
     await tenants.lock(ctx)
     current_customer = await repository.get_customer(ctx, account_id)

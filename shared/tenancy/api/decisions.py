@@ -35,7 +35,7 @@ class TraceLayer(ApiOutput):
     layer: str = Field(examples=["plan"])
     question: str = Field(examples=["Does the plan include it?"])
     verdict: Literal["yes", "no", "warn", "idle", "overruled"]
-    explanation: str = Field(examples=["Free v1 doesn't include Custom roles."])
+    explanation: str = Field(examples=["Free v1 doesn’t include Custom roles."])
     source_id: str = Field(description="Id of the row it comes from", examples=["plv_free_1"])
     decides: bool
 
@@ -46,7 +46,7 @@ class DecisionAnswer(ApiOutput):
     allowed: bool = Field(examples=[False])
     reason: str = Field(description="Stable, for programs", examples=["not_in_plan"])
     detail: str = Field(
-        description="Empty when it is allowed", examples=["Free doesn't include custom roles."]
+        description="Empty when it is allowed", examples=["Free doesn’t include custom roles."]
     )
     next_step: str = Field(examples=["Choose a larger plan in Billing."])
     trace: list[TraceLayer] | None = Field(description="One for each layer; null without `access:read`")
@@ -71,7 +71,7 @@ class RecordedDecision(ApiOutput):
     billing_status: str = Field(description="At that time", examples=["active"])
     request_id: str = Field(examples=["req_01jz"])
     trace: list[TraceLayer] | None = Field(
-        description="One for each layer, as of that time; null where they can't be computed, as for tokens"
+        description="One for each layer, as of that time; null where they can’t be computed, as for tokens"
     )
 
 

@@ -20,7 +20,7 @@ class Me(ApiOutput):
     role: str = Field(description="Of the holder", examples=["admin"])
     scopes: list[str] = Field(description="That the key was given", examples=[["member:read"]])
     permissions: list[str] = Field(
-        description="Scopes that the holder's role has as well", examples=[["member:read"]]
+        description="Scopes that the holder’s role has as well", examples=[["member:read"]]
     )
     organisation: Organisation
 

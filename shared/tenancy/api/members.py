@@ -105,14 +105,14 @@ ENDPOINTS = [
         path="/members/{member_id}",
         handler=change_member,
         action=actions.MEMBER_SET_ROLE,
-        summary="Change a member's role",
+        summary="Change a member’s role",
     ),
     Endpoint(
         method="POST",
         path="/members/{member_id}/deactivate",
         handler=deactivate_member,
         action=actions.MEMBER_DEACTIVATE,
-        summary="End a member's access for a while",
+        summary="End a member’s access for a while",
     ),
     Endpoint(
         method="POST",

@@ -37,7 +37,7 @@ ENDPOINTS = [
         path="/notifications",
         handler=list_notifications,
         action=actions.NOTIFICATION_READ,
-        summary="List the notifications of the key's person",
+        summary="List the notifications of the key’s person",
     ),
     Endpoint(
         method="POST",

@@ -19,7 +19,7 @@ class Role(ApiOutput):
     name: str = Field(examples=["Auditor"])
     description: str = Field(examples=["Reads everything."])
     permissions: list[str] = Field(examples=[["audit:read", "home:read", "notification:read"]])
-    built_in: bool = Field(description="Built-in roles can't be changed", examples=[False])
+    built_in: bool = Field(description="Built-in roles can’t be changed", examples=[False])
     version: int = Field(description="Also the ETag", examples=[1])
 
 

@@ -12,7 +12,7 @@ from shared.tenancy import tenants
 
 class Settings(ApiOutput):
     name: str = Field(examples=["Acme"])
-    slug: str = Field(description="Part of every page's address", examples=["acme"])
+    slug: str = Field(description="Part of every page’s address", examples=["acme"])
     version: int = Field(description="Also the ETag", examples=[1])
 
 

@@ -189,7 +189,7 @@ class TenantApi(ApiRealm):
 
 
 class OperatorApi(ApiRealm):
-    name, prefix, title = "operator", "/api/operator/v1", "Bulkhead operators' API"
+    name, prefix, title = "operator", "/api/operator/v1", "Bulkhead operators’ API"
     key_example = f"{OPERATOR_PREFIX}…"
     description = (
         "Send your key as `Authorization: Bearer bk_op_…`. What changes or reads an organisation states a `reason`,"

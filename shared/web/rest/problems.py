@@ -18,7 +18,7 @@ class Problem(BaseModel):
     title: str = Field(examples=["Refused"])
     status: int = Field(examples=[403])
     reason: str = Field(description="Stable, for programs", examples=["missing_scope"])
-    detail: str = Field(examples=["This API key doesn't have the scope member:read."])
+    detail: str = Field(examples=["This API key doesn’t have the scope member:read."])
     next_step: str = Field(examples=["Add the scope to the key, or use another key."])
     request_id: str = Field(examples=["req_01jz"])
     decision_id: str | None = Field(
@@ -33,18 +33,18 @@ class Problem(BaseModel):
 
 
 DESCRIPTIONS = {
-    400: "The request can't be read.",
+    400: "The request can’t be read.",
     401: "The key is missing, unknown, revoked or expired.",
-    402: "The plan doesn't include it, or a payment is overdue.",
-    403: "The key or its holder doesn't have permission for this.",
-    404: "It doesn't exist, or belongs to another organisation.",
-    405: "The address doesn't accept this method. Allow names those that it accepts.",
+    402: "The plan doesn’t include it, or a payment is overdue.",
+    403: "The key or its holder doesn’t have permission for this.",
+    404: "It doesn’t exist, or belongs to another organisation.",
+    405: "The address doesn’t accept this method. Allow names those that it accepts.",
     408: "The body took too long to arrive.",
-    409: "The present state doesn't allow it.",
+    409: "The present state doesn’t allow it.",
     412: "It was changed after you had read it.",
     413: "The body, or the file, is too large.",
-    415: "The body isn't JSON, or the file is of a type that isn't accepted.",
-    422: "A field isn't accepted.",
+    415: "The body isn’t JSON, or the file is of a type that isn’t accepted.",
+    422: "A field isn’t accepted.",
     428: "If-Match is missing.",
     429: "Too many requests. Retry-After says when to try again.",
     500: "An error of ours.",

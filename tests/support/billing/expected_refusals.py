@@ -43,18 +43,18 @@ Reason = Literal[
 ]
 SENTENCES: Mapping[Reason, str] = {  # the first words
     "addon_paid_for": r"\d+ of them are already paid for\.",
-    "archived": r"This price can't be bought right now",
+    "archived": r"This price can’t be bought right now",
     "cancelled": r"The subscription is (already )?cancelled\.",
     "changed_meanwhile": r"The change took effect or was dropped in the meantime\.",
     "currency": r"Your organisation pays in [A-Z]{3}\.",
     "ended": r"This subscription has ended\.",
     "no_trial": r"The free trial is no longer available",
-    "none": r"You don't have a subscription\.",
-    "not_cancelled": r"The subscription isn't cancelled\.",
+    "none": r"You don’t have a subscription\.",
+    "not_cancelled": r"The subscription isn’t cancelled\.",
     "not_paid": r"Only a paid subscription can be paused\.",
-    "not_paused": r"The subscription isn't paused\.",
+    "not_paused": r"The subscription isn’t paused\.",
     "nothing_to_keep": r"No change is scheduled, and none waits",
-    "other": r"The payment provider couldn't process this request\.",
+    "other": r"The payment provider couldn’t process this request\.",
     "outdated": r"The subscription or its price has changed\.|This total is out of date\.|(The subscription|What is due) has changed since",
     "overdue": r"A payment is overdue\.",
     "paused": r"The subscription is paused( by now)?\.",
@@ -65,7 +65,7 @@ SENTENCES: Mapping[Reason, str] = {  # the first words
     "scheduled": r"A change is scheduled already\.",
     "subscribed": r"You already have a subscription\.",
     "too_many_seats": r"\w+ can have at most \d+ seats\.",
-    "waiting_change": r"A change of the plan hasn't taken effect\.",
+    "waiting_change": r"A change of the plan hasn’t taken effect\.",
 }
 QUOTE_LIFETIME = timedelta(minutes=15)
 

@@ -606,7 +606,7 @@ class History:
             self.held[deal.id] = HeldItems(items, at, self.provider.clock, account.pending)
             account.pending = []
         else:
-            check(self.items_of(deal) == items, "page said that the plan was changed, and it wasn't")
+            check(self.items_of(deal) == items, "page said that the plan was changed, and it wasn’t")
             check(all(bill.state == "settled" for bill in bills), "a change took effect before it was paid")
             self.oracle.change(
                 deal.id, items, quote.preview.as_of, begins=self.provider.clock, prorated=change.prorate
