@@ -4,7 +4,12 @@ from shared.access.actions import Action
 from shared.access.permissions import Permission
 
 API_KEY_CREATE = Action(
-    "api_key:create", Permission.API_KEY_WRITE, "create API keys", writes=True, feature="api_access"
+    "api_key:create",
+    Permission.API_KEY_WRITE,
+    "create API keys",
+    writes=True,
+    feature="api_access",
+    limit="api_keys",
 )
 API_KEY_READ = Action("api_key:read", Permission.API_KEY_READ, "view API keys")
 API_KEY_REVOKE = Action(
@@ -27,4 +32,4 @@ JWT_ISSUER_WRITE = Action(
     feature="api_access",
     live_only=True,
 )
-API_USE = Action("api:use", Permission.HOME_READ, "use the API", feature="api_access")
+API_USE = Action("api:use", Permission.HOME_READ, "use the API", feature="api_access", limit="api_calls")

@@ -1,14 +1,15 @@
 """SQL of API keys."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, func, or_
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.api_keys.models import ApiKey
 from shared.core import rows
 from shared.core.context import Ctx
-from shared.core.db import now
 from shared.core.paging import after_cursor, encode_cursor
 from shared.identity.models import User
 from shared.tenancy.models import ServiceAccount
@@ -40,17 +41,28 @@ def get_cursor(key: ApiKey) -> str:
     return encode_cursor(key.created_at, key.id)
 
 
-async def count_working_keys(ctx: Ctx) -> int:
-    """Keys that are neither revoked nor expired."""
-    expires_at = col(ApiKey.expires_at)
+async def count_working_keys(ctx: Ctx, at: datetime) -> int:
+    """Keys that were neither revoked nor expired then."""
     statement = (
-        select(func.count())
-        .select_from(ApiKey)
-        .where(ApiKey.tenant_id == ctx.tenant_id)
-        .where(col(ApiKey.revoked_at).is_(None))
-        .where(or_(expires_at.is_(None), expires_at > now()))
+        select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == ctx.tenant_id, *_work_at(at))
     )
     return (await ctx.session.exec(statement)).one()
+
+
+async def count_working_keys_of_all(session: AsyncSession, at: datetime) -> dict[str, int]:
+    """By tenant, for a session that has stated its cross-tenant reason."""
+    tenant_id = col(ApiKey.tenant_id)
+    statement = select(tenant_id, func.count()).where(*_work_at(at)).group_by(tenant_id).order_by(tenant_id)
+    return dict((await session.exec(statement)).all())
+
+
+def _work_at(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    expires_at, revoked_at = col(ApiKey.expires_at), col(ApiKey.revoked_at)
+    return (
+        col(ApiKey.created_at) <= at,
+        or_(revoked_at.is_(None), revoked_at > at),
+        or_(expires_at.is_(None), expires_at > at),
+    )
 
 
 async def lock_keys_of_holders(ctx: Ctx, holder_ids: Collection[str]) -> Sequence[ApiKey]:

@@ -25,6 +25,7 @@ from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.core.ids import new_id
 from shared.core.paging import Page, build_page, clamp_limit, map_page
 from shared.core.versions import advance_version, require_version
+from shared.entitlements import limits
 from shared.tenancy import roles, seats, service_accounts, siblings
 from shared.tenancy.key_texts import new_key_text
 from shared.tenancy.models import ServiceAccount, TenantMode
@@ -143,8 +144,9 @@ async def create(ctx: Ctx, request: KeyRequest) -> CreatedKey:
 
 
 async def _add_key(ctx: Ctx, request: KeyRequest) -> CreatedKey:
-    """`request`: checked. Raises Conflict above `MAX_KEYS`."""
-    if await key_repository.count_working_keys(ctx) >= MAX_KEYS:
+    """`request`: checked, under the lock of the members. Raises Refused at the limit, Conflict above `MAX_KEYS`."""
+    await limits.require_below_limit(ctx, API_KEY_CREATE)
+    if await key_repository.count_working_keys(ctx, now()) >= MAX_KEYS:
         raise Conflict(f"There are {MAX_KEYS} keys.", "Revoke one that is no longer needed.")
     text = new_key_text(ctx.tenant_id, is_test=ctx.is_test)
     key = ApiKey(

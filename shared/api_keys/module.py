@@ -2,9 +2,10 @@
 
 from shared.access.permissions import Permission
 from shared.access.roles import ADMINS
-from shared.api_keys import actions, api, issuer_api, keys, models
+from shared.api_keys import actions, api, issuer_api, key_usage, keys, models
 from shared.audit.event_types import AuditAction, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
+from shared.entitlements.limits import LimitKind
 
 MODULE = Module(
     name="api_keys",
@@ -24,6 +25,7 @@ MODULE = Module(
         actions.JWT_ISSUER_READ,
         actions.JWT_ISSUER_WRITE,
     ],
+    limits=[LimitKind("api_keys", "API keys", "key", "keys", step="Revoke a key", usage=key_usage.KEY_USAGE)],
     surfaces={"/t/[tenant]/api-keys": actions.API_KEY_READ},
     audit={
         AuditAction.API_KEY_CHANGED: with_name("changed the API key"),

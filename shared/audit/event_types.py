@@ -41,8 +41,8 @@ def _add_texts(module: Module) -> None:
 
 
 def list_nouns() -> list[str]:
-    """Of the event types, alphabetical: "membership" of "membership.created"."""
-    return sorted({event_type.partition(".")[0] for event_type in AUDIT_TEXTS})
+    """Of the event types, alphabetical: "membership" of "membership.created". One without a verb has none."""
+    return sorted({event_type.partition(".")[0] for event_type in AUDIT_TEXTS if "." in event_type})
 
 
 class AuditAction(StrEnum):
@@ -123,6 +123,9 @@ class AuditAction(StrEnum):
     SESSION_ENDED = "session.ended"
     SESSION_FAILED = "session.failed"
     SESSION_STARTED = "session.started"
+    SPEND_LIMIT_ALERTED = "spend_limit.alerted"
+    SPEND_LIMIT_CHANGED = "spend_limit.changed"
+    SPEND_LIMIT_REMOVED = "spend_limit.removed"
     SUBSCRIPTION_REPRICED = "subscription.repriced"
     TENANT_BRANDED = "tenant.branded"
     TENANT_CREATED = "tenant.created"
@@ -144,6 +147,7 @@ class AuditAction(StrEnum):
     TRAIT_SET = "trait.set"
     USAGE_CHANGED = "usage.changed"
     USAGE_EXPORTED = "usage.exported"
+    USAGE_LIMIT_WARNING = "usage_limit_warning"
     WEBHOOK_CHANGED = "webhook.changed"
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_DELETED = "webhook.deleted"

@@ -47,28 +47,17 @@ class LimitKind:
     plural: str
     period: LimitPeriod = LimitPeriod.TOTAL
     step: str = ""  # the next step at the limit, besides a larger plan
-    usage: LimitUsage | None = None  # None: nothing counts it yet
+    usage: LimitUsage | None = None  # None for ages, and for what is planned
     is_age: bool = False  # how many days something is kept
+    is_planned: bool = False  # plans name it, and nothing in the product has any yet
     capped_by_seats: bool = False  # where seats are bought one by one, their number is the most there can be
 
 
-_NOT_COUNTED_YET = (  # no module counts these; each moves to the manifest of the one that will
-    LimitKind(
-        "api_calls", "API calls", "call", "calls", LimitPeriod.MONTH, "Wait for the first of the month"
-    ),
-    LimitKind("api_keys", "API keys", "key", "keys", step="Revoke a key"),
-    LimitKind("customers", "Customers", "customer", "customers", step="Archive a customer"),
+_WITHOUT_MODULE = (  # an age isn't counted; there are no customers yet, and the module that adds them counts them
+    LimitKind("customers", "Customers", "customer", "customers", step="Archive a customer", is_planned=True),
     LimitKind("retention_days", "Data retention", "day", "days", is_age=True),
-    LimitKind(
-        "usage_events",
-        "Usage events",
-        "event",
-        "events",
-        LimitPeriod.MONTH,
-        "Wait for the first of the month",
-    ),
 )
-LIMITS = {kind.key: kind for kind in _NOT_COUNTED_YET}  # alphabetical
+LIMITS = {kind.key: kind for kind in _WITHOUT_MODULE}  # alphabetical
 
 
 @registry.each_module

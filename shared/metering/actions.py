@@ -7,5 +7,10 @@ USAGE_EXPORT = Action("usage:export", Permission.USAGE_READ, "export usage", fea
 USAGE_READ = Action("usage:read", Permission.USAGE_READ, "view usage")
 # What was used was used: events are accepted whatever is unpaid.
 USAGE_WRITE = Action(
-    "usage:write", Permission.USAGE_WRITE, "send usage", writes=True, allowed_when_unpaid=True
+    "usage:write",
+    Permission.USAGE_WRITE,
+    "send usage",
+    writes=True,
+    limit="usage_events",
+    allowed_when_unpaid=True,
 )

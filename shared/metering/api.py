@@ -1,7 +1,6 @@
 """Usage over REST: send events, read totals, and find the events behind a number."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -13,7 +12,8 @@ from shared.metering import items, usage, usage_reports
 from shared.metering.actions import USAGE_READ, USAGE_WRITE
 from shared.metering.items import ItemReason
 from shared.metering.models import UsageChange, UsageEvent
-from shared.metering.usage import ItemStatus
+from shared.metering.quotas import format_quantity
+from shared.metering.usage import ItemResult, ItemStatus
 from shared.metering.usage_reports import MeterUsage, Step, UsageQuery
 from shared.tenancy.api.parameters import IdText
 
@@ -51,12 +51,20 @@ class UsageInput(ApiInput):
     items: list[UsageItem] = Field(min_length=1, max_length=usage.MAX_BATCH_SIZE, examples=[[EXAMPLE]])
 
 
+class UsageLimitOutput(ApiOutput):
+    meter: str = Field(examples=["usage_events"])
+    used: str = Field(examples=["500000"])
+    allowed: str = Field(examples=["500000"])
+    resets_at: datetime
+
+
 class UsageItemResult(ApiOutput):
     index: int = Field(description="Place of the item in the request", examples=[0])
     status: ItemStatus = Field(description="`repeated`: its key was used before, nothing was counted again")
     reason: ItemReason | None = Field(default=None, examples=[None])
     field: str = Field(default="", description="What is wrong in a rejected item", examples=[""])
     detail: str = Field(default="", examples=[""])
+    limit: UsageLimitOutput | None = Field(default=None, description="That refused it", examples=[None])
 
 
 class UsageAnswer(ApiOutput):
@@ -64,6 +72,9 @@ class UsageAnswer(ApiOutput):
     repeated: int = Field(examples=[0])
     rejected: int = Field(examples=[0])
     items: list[UsageItemResult]
+    warnings: list[str] = Field(
+        default_factory=list, description="About limits that are exceeded and refuse nothing", examples=[[]]
+    )
 
 
 class UsagePoint(ApiOutput):
@@ -125,7 +136,8 @@ async def send_usage(ctx: ApiCtx, batch: UsageInput) -> UsageAnswer:
         accepted=counts[ItemStatus.ACCEPTED],
         repeated=counts[ItemStatus.REPEATED],
         rejected=counts[ItemStatus.REJECTED],
-        items=[UsageItemResult.model_validate(result) for result in results],
+        items=[_show_result(result) for result in results],
+        warnings=await usage.list_warnings(ctx, batch.items),
     )
 
 
@@ -156,6 +168,25 @@ async def list_usage_events(
 async def list_usage_changes(ctx: ApiCtx, after: After = "", limit: Limit = 50) -> ApiPage[UsageChangeOutput]:
     page = await usage_reports.list_changes(ctx, after=after, limit=limit)
     return ApiPage(items=[_show_change(change) for change in page.rows], next=page.next_cursor or None)
+
+
+def _show_result(result: ItemResult) -> UsageItemResult:
+    facts = result.limit
+    return UsageItemResult(
+        index=result.index,
+        status=result.status,
+        reason=result.reason,
+        field=result.field,
+        detail=result.detail,
+        limit=UsageLimitOutput(
+            meter=facts.meter,
+            used=format_quantity(facts.used),
+            allowed=format_quantity(facts.allowed),
+            resets_at=facts.resets_at,
+        )
+        if facts is not None
+        else None,
+    )
 
 
 def _show_meter(meter_usage: MeterUsage) -> MeterTotals:
@@ -200,11 +231,6 @@ def _show_change(change: UsageChange) -> UsageChangeOutput:
         event_ids=change.event_ids,
         created_at=change.created_at,
     )
-
-
-def format_quantity(quantity: Decimal) -> str:
-    """Without an exponent and without zeros at its end."""
-    return format(quantity.normalize(), "f")
 
 
 ENDPOINTS = [

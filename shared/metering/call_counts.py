@@ -1,51 +1,115 @@
 """Calls of the REST API, counted in memory and recorded every two seconds, so that a call that reads doesn't write.
 
-A killed process loses what it hadn't recorded: a count is never too high. A recording that fails is tried again with its
-own key.
+Where a hard limit or a spend limit applies, a call reserves its place before it is answered. A killed process loses what
+it hadn't recorded: a count is never too high. A recording that fails is tried again with its own key.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from shared.core import db, log, request_ids
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
-from shared.metering import usage
+from shared.metering import allowances, quotas, reservations, usage
+from shared.metering.event_repository import ReservationLapsed
+from shared.metering.reservations import Exceeded, Hold
 from shared.tenancy import entry
+from shared.tenancy.key_entry import KeyAdmission
 
 METER = "api_calls"
 TASK = "metering.count_calls"
 WRITE_INTERVAL_S = 2.0
+ONE_CALL = Decimal(1)
+HeldCalls = tuple[tuple[str, str], ...]  # counters, and the reservation of each that the calls draw from
+CallKey = tuple[str, HeldCalls]  # of a tenant
+
+
+@dataclass(slots=True)
+class PendingCalls:
+    """Of one tenant, with the same reservations. `at`: of the first one."""
+
+    at: datetime
+    count: int = 0
+    holds: list[Hold] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class CountedCalls:
-    """Of one tenant, on their way to the database."""
+    """On their way to the database."""
 
     key: str
     count: int
     at: datetime
+    held: HeldCalls
+    holds: Sequence[Hold]
 
 
-_pending: dict[str, int] = {}  # by tenant
-_unrecorded: dict[str, CountedCalls] = {}  # by tenant; later calls wait in `_pending`
+_pending: dict[CallKey, PendingCalls] = {}
+_unrecorded: dict[CallKey, CountedCalls] = {}  # later calls wait in `_pending`
+
+
+async def admit_call(admission: KeyAdmission, *, action: str) -> None:
+    """Count a call, or refuse it. `action`: name of the one that uses the API. Raises LimitReached."""
+    tenant_id, at = admission.tenant.tenant_id, now()
+    budget = await allowances.find_budget(tenant_id)
+    hard = [
+        allowance
+        for allowance in allowances.list_allowances(admission.rights, METER, at, budget)
+        if allowance.is_hard
+    ]
+    holds = list[Hold]()
+    try:
+        for allowance in hard:
+            hold = await reservations.reserve_leased(tenant_id, allowance, ONE_CALL)
+            if hold is None:
+                hold = await reservations.reserve(tenant_id, allowance, ONE_CALL, is_used=len(hard) == 1)
+            holds.append(hold)
+    except Exceeded as exceeded:
+        for hold in holds:
+            await reservations.release(tenant_id, hold)
+        raise quotas.build_refusal(admission, quotas.build_facts(exceeded), action=action) from None
+    _add_call(tenant_id, at, holds)
 
 
 def count_call(tenant_id: str) -> None:
-    _pending[tenant_id] = _pending.get(tenant_id, 0) + 1
+    """Without a reservation."""
+    _add_call(tenant_id, now(), ())
+
+
+def _add_call(tenant_id: str, at: datetime, holds: Sequence[Hold]) -> None:
+    held = tuple((hold.counter_id, hold.reservation_id) for hold in holds)
+    calls = _pending.setdefault((tenant_id, held), PendingCalls(at))
+    calls.count += 1
+    calls.holds += [hold for hold in holds if hold.lease is not None]
 
 
 async def record_calls() -> None:
     """What was counted of every tenant. What can't be recorded now is kept."""
-    for tenant_id in [*_pending]:
-        if tenant_id not in _unrecorded:
-            _unrecorded[tenant_id] = CountedCalls(new_id("cll"), _pending.pop(tenant_id), now())
-    for tenant_id, calls in [*_unrecorded.items()]:
+    for call_key in [*_pending]:
+        if call_key not in _unrecorded:
+            calls = _pending.pop(call_key)
+            at = calls.at if call_key[1] else now()  # a counter is of one month
+            _unrecorded[call_key] = CountedCalls(new_id("cll"), calls.count, at, call_key[1], calls.holds)
+    for call_key, counted in [*_unrecorded.items()]:
+        tenant_id = call_key[0]
         try:
             async with entry.enter_job(tenant_id, TASK, request_ids.current()) as ctx:
-                await usage.record(ctx, METER, calls.key, quantity=calls.count, occurred_at=calls.at)
+                await usage.record(
+                    ctx,
+                    METER,
+                    counted.key,
+                    quantity=counted.count,
+                    occurred_at=counted.at,
+                    held=dict(counted.held),
+                )
+        except ReservationLapsed:  # the calls were answered, so they count in any case
+            unreserved = tuple((counter_id, usage.UNRESERVED) for counter_id, _ in counted.held)
+            _unrecorded[call_key] = replace(counted, held=unreserved)
+            continue
         except Refused:
             pass  # suspended or deleted meanwhile
         except Invalid as problem:  # they are too old: trying again for ever would keep later calls waiting
@@ -54,7 +118,9 @@ async def record_calls() -> None:
             if not db.is_connection_error(problem):
                 log.report_bug(problem, tenant_id=tenant_id)
             continue
-        del _unrecorded[tenant_id]
+        for hold in counted.holds:
+            hold.close()
+        del _unrecorded[call_key]
 
 
 async def run_writer() -> None:

@@ -26,6 +26,7 @@ class ItemReason(StrEnum):
     UNKNOWN_METER = "unknown_meter"
     TOO_OLD = "too_old"
     IN_THE_FUTURE = "in_the_future"
+    LIMIT_REACHED = "limit_reached"  # of the plan, or of what may be spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,3 +124,45 @@ class UsageEmission(TenantRow, table=True):
     units: int = Field(sa_type=BigInteger)
     carried_out: Decimal = Field(sa_type=Numeric)
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UsageCounter(TenantRow, table=True):
+    """How much of a limit was used in one period. What is reserved is on its way, or lapses."""
+
+    __tablename__ = "usage_counter"
+
+    id: str = Field(primary_key=True)  # "api_calls:2026-07"
+    meter: str
+    starts_at: datetime = Field(sa_type=timestamptz())
+    ends_at: datetime = Field(sa_type=timestamptz())
+    used: Decimal = Field(default=Decimal(0), sa_type=Numeric)
+    reserved: Decimal = Field(default=Decimal(0), sa_type=Numeric)
+    warned_percent: int = 0  # of `warned_amount`, that members were told about
+    warned_amount: Decimal | None = Field(default=None, sa_type=Numeric)
+    refused_at: datetime | None = Field(default=None, sa_type=timestamptz())  # the first time
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UsageReservation(TenantRow, table=True):
+    """A part of a counter that one process may draw until it expires."""
+
+    __tablename__ = "usage_reservation"
+
+    id: str = Field(primary_key=True)
+    counter_id: str
+    quantity: Decimal = Field(sa_type=Numeric)  # what isn't drawn, or is and waits to be added
+    expires_at: datetime = Field(sa_type=timestamptz())
+
+
+class UsageDraw(TenantRow, table=True):
+    """Use of a counter, in the transaction of its events. A job adds it to the counter."""
+
+    __tablename__ = "usage_draw"
+
+    id: str = Field(primary_key=True)
+    counter_id: str
+    meter: str  # of the counter, which may not exist yet, as are the times
+    starts_at: datetime = Field(sa_type=timestamptz())
+    ends_at: datetime = Field(sa_type=timestamptz())
+    reservation_id: str = ""  # "" where nothing was reserved
+    quantity: Decimal = Field(sa_type=Numeric)

@@ -6,26 +6,76 @@ from shared.access.meters import Aggregation, Meter
 from shared.access.permissions import Permission
 from shared.access.roles import EVERYBODY, MEMBERS
 from shared.audit.event_types import AuditAction, with_key
+from shared.audit.public_events import EventType
 from shared.core.registry import Module, OperatorIndex, TableContract
-from shared.metering import actions, api, models, tasks
+from shared.entitlements.limits import LimitKind, LimitPeriod
+from shared.metering import actions, api, models, quotas, tasks
 from shared.metering.usage_export import USAGE
 
 MODULE = Module(
     name="metering",
     models=[
         models.UsageChange,
+        models.UsageCounter,
+        models.UsageDraw,
         models.UsageEmission,
         models.UsageEvent,
         models.UsageKey,
         models.UsageMark,
+        models.UsageReservation,
         models.UsageWindow,
     ],
     permissions={Permission.USAGE_READ: EVERYBODY, Permission.USAGE_WRITE: MEMBERS},
     actions=[actions.USAGE_EXPORT, actions.USAGE_READ, actions.USAGE_WRITE],
     surfaces={"/t/[tenant]/usage": actions.USAGE_READ},
+    limits=[
+        LimitKind(
+            "api_calls",
+            "API calls",
+            "call",
+            "calls",
+            LimitPeriod.MONTH,
+            "Wait for the first of the month",
+            usage=quotas.build_limit_usage("api_calls"),
+        ),
+        LimitKind(
+            "usage_events",
+            "Usage events",
+            "event",
+            "events",
+            LimitPeriod.MONTH,
+            "Wait for the first of the month",
+            usage=quotas.build_limit_usage("usage_events"),
+        ),
+    ],
+    events=[
+        EventType(
+            name="usage.limit_warning",
+            title="80 % or all of a monthly limit is used",
+            action=AuditAction.USAGE_LIMIT_WARNING,
+            permission=Permission.USAGE_READ,
+            fields={
+                "meter": "details.meter",
+                "percent": "after.percent",
+                "used": "after.used",
+                "allowed": "after.allowed",
+                "is_hard": "details.is_hard",
+                "resets_at": "details.resets_at",
+            },
+            example={
+                "meter": "usage_events",
+                "percent": 80,
+                "used": "400000",
+                "allowed": 500_000,
+                "is_hard": True,
+                "resets_at": "2027-01-01T00:00:00+00:00",
+            },
+        ),
+    ],
     audit={
         AuditAction.USAGE_CHANGED: with_key("changed closed usage:"),
         AuditAction.USAGE_EXPORTED: "exported usage",
+        AuditAction.USAGE_LIMIT_WARNING: with_key("reached a share of a monthly limit:"),
     },
     recorded={
         actions.USAGE_EXPORT.name: (AuditAction.USAGE_EXPORTED,),
@@ -64,12 +114,17 @@ MODULE = Module(
     tasks=tasks.TASKS,
     tables={
         models.UsageChange: TableContract(export=True, retention="accounting"),
+        models.UsageCounter: TableContract(
+            export=True, erase_after=("usage_reservation",), retention="accounting"
+        ),
+        models.UsageDraw: TableContract(export=False),
         models.UsageEmission: TableContract(export=True, retention="accounting"),
         models.UsageEvent: TableContract(
             export=True, retention="usage", personal=("subject", "dimensions", "recorded_by")
         ),
         models.UsageKey: TableContract(export=False, retention="usage"),
         models.UsageMark: TableContract(export=False),
+        models.UsageReservation: TableContract(export=False, retention="30 seconds"),
         models.UsageWindow: TableContract(
             export=True,
             erase_after=("usage_change", "usage_emission"),

@@ -11,7 +11,7 @@ from shared.core.context import Ctx
 from shared.metering import emission_repository, emissions, sinks
 from shared.metering.actions import USAGE_READ
 from shared.metering.models import WindowSize
-from shared.metering.rollups import get_month, get_next_month
+from shared.metering.months import get_month, get_next_month
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,10 @@ from shared.core import db, live_events, log, request_ids
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from shared.metering import change_repository, emissions
+from shared.metering import change_repository, counters, emissions, limit_warnings
 from shared.metering import rollup_repository as repository
 from shared.metering.models import ChangeCause, UsageChange, WindowSize
+from shared.metering.months import get_month, get_next_month
 from shared.metering.rollup_repository import ChangedWindow, WindowKey
 from shared.tenancy import entry
 
@@ -42,6 +43,9 @@ async def roll_up(ctx: Ctx) -> bool:
     if not await repository.try_lock_rollup(ctx):
         return False
     marks = await repository.take_marks(ctx, MARKS_AT_ONCE)
+    counted = await counters.add_draws(
+        ctx
+    )  # after the marks and before the aggregates, from which a new counter begins
     batches_by_hour = defaultdict[tuple[str, datetime], set[str]](set)
     for meter, hour, batch_id in marks:
         batches_by_hour[meter, hour].add(batch_id)
@@ -62,6 +66,7 @@ async def roll_up(ctx: Ctx) -> bool:
             await _record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
     if is_complete:
         await repository.close_windows(ctx, ended_before, now())
+    await limit_warnings.warn_members(ctx, counted)
     settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)
@@ -120,15 +125,6 @@ def build_windows(hours: Iterable[tuple[str, datetime]]) -> list[WindowKey]:
             )
         windows.update({key.id: key for key in keys})
     return list(windows.values())
-
-
-def get_month(at: datetime) -> datetime:
-    """Its first moment, UTC."""
-    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def get_next_month(month: datetime) -> datetime:
-    return get_month(month + timedelta(days=32))
 
 
 async def _leave_out_fresh_months(

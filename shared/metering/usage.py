@@ -1,7 +1,8 @@
 """Record usage: each event counts once, by tenant, meter and idempotency key.
 
 An event is part of its caller's transaction and is acknowledged when that has committed. A key stays used for
-`meters.KEY_RETENTION`, whatever time a retry names. The first event with a key wins.
+`meters.KEY_RETENTION`, whatever time a retry names. The first event with a key wins. What a limit leaves no room for
+isn't recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,13 @@ from shared.access import policy
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
-from shared.metering import event_repository, items
+from shared.metering import event_repository, items, quotas
 from shared.metering.actions import USAGE_WRITE
 from shared.metering.items import ItemProblem, ItemReason, UsageItem
+from shared.metering.quotas import QuotaFacts
 
 MAX_BATCH_SIZE = 1_000  # items
+UNRESERVED = quotas.UNRESERVED
 
 
 class ItemStatus(StrEnum):
@@ -30,13 +33,20 @@ class ItemStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemResult:
-    """Of one item. `reason`, `field` and `detail` are of rejected ones."""
+    """Of one item. `reason`, `field` and `detail` are of rejected ones, `limit` of those that a limit refused."""
 
     index: int
     status: ItemStatus
     reason: ItemReason | None = None
     field: str = ""
     detail: str = ""
+    limit: QuotaFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteResult:
+    new_ids: set[str]
+    refused: Mapping[str, QuotaFacts]  # by id of the event
 
 
 async def record(
@@ -48,10 +58,12 @@ async def record(
     occurred_at: datetime | None = None,
     subject: str | None = None,
     dimensions: Mapping[str, str] | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> bool:
-    """Count something that this platform did. False where the key was used before. Raises Invalid.
+    """Count something that this platform did. False where the key was used before. Raises Invalid, LimitReached.
 
-    For services that have asked for the right to what they count: this asks for none.
+    For services that have asked for the right to what they count: this asks for none. `held`: reservations by counter
+    that the caller has for it, as `quotas.admit` takes them.
     """
     item = {
         "meter": meter,
@@ -67,7 +79,10 @@ async def record(
         raise Invalid(
             problem.detail, "Nothing was counted.", fields={problem.field_name: problem.detail}
         ) from None
-    return bool(await _write(ctx, {usage_item.id: usage_item}))
+    result = await _write(ctx, {usage_item.id: usage_item}, held)
+    if facts := result.refused.get(usage_item.id):
+        raise quotas.build_refusal(ctx, facts, action=USAGE_WRITE.name)
+    return bool(result.new_ids)
 
 
 async def ingest(ctx: Ctx, batch: Sequence[Any]) -> list[ItemResult]:
@@ -79,7 +94,7 @@ async def ingest(ctx: Ctx, batch: Sequence[Any]) -> list[ItemResult]:
     if not 1 <= len(batch) <= MAX_BATCH_SIZE:
         raise Invalid(f"A batch has 1 to {MAX_BATCH_SIZE:,} items.", "Split it and send the parts.")
     at, results = now(), dict[int, ItemResult]()
-    item_by_id, index_by_id = dict[str, UsageItem](), dict[str, int]()
+    item_by_id, indexes_by_id = dict[str, UsageItem](), dict[str, list[int]]()
     for index, value in enumerate(batch):
         try:
             item = items.parse_item(value, at)
@@ -93,18 +108,48 @@ async def ingest(ctx: Ctx, batch: Sequence[Any]) -> list[ItemResult]:
             )
             continue
         item_by_id.setdefault(item.id, item)
-        if index_by_id.setdefault(item.id, index) != index:
-            results[index] = ItemResult(index=index, status=ItemStatus.REPEATED)
-    new_ids = await _write(ctx, item_by_id)
-    for item_id, index in index_by_id.items():
-        status = ItemStatus.ACCEPTED if item_id in new_ids else ItemStatus.REPEATED
-        results[index] = ItemResult(index=index, status=status)
+        indexes_by_id.setdefault(item.id, []).append(index)
+    written = await _write(ctx, item_by_id)
+    for item_id, indexes in indexes_by_id.items():
+        for index in indexes:
+            is_new = item_id in written.new_ids and index == indexes[0]
+            status = ItemStatus.ACCEPTED if is_new else ItemStatus.REPEATED
+            facts = written.refused.get(item_id)
+            results[index] = (
+                _build_refused(ctx, index, facts) if facts else ItemResult(index=index, status=status)
+            )
     return [results[index] for index in range(len(batch))]
 
 
-async def _write(ctx: Ctx, item_by_id: Mapping[str, UsageItem]) -> set[str]:
-    """The ids of those that were new. All usage passes here."""
+async def list_warnings(ctx: Ctx, batch: Sequence[Any]) -> list[str]:
+    """Sentences about soft limits that are exceeded, of the meters of a batch. For callers of `ingest`."""
+    named = {item.get("meter") for item in batch if isinstance(item, dict)}
+    limited = [meter for meter in quotas.list_limited_meters() if meter in named]
+    known = await quotas.list_quotas(ctx, limited) if limited else []
+    return [warning for quota in known if (warning := quotas.build_warning(ctx, quota))]
+
+
+def _build_refused(ctx: Ctx, index: int, facts: QuotaFacts) -> ItemResult:
+    return ItemResult(
+        index=index,
+        status=ItemStatus.REJECTED,
+        reason=ItemReason.LIMIT_REACHED,
+        field="quantity",
+        detail=f"{quotas.describe_limit(facts)} {quotas.describe_step(ctx, facts)}",
+        limit=facts,
+    )
+
+
+async def _write(
+    ctx: Ctx, item_by_id: Mapping[str, UsageItem], held: Mapping[str, str] | None = None
+) -> WriteResult:
+    """All usage passes here. What a hard limit leaves no room for is refused, in the order of the items."""
     if not item_by_id:
-        return set()
-    # A quota is asked for here, before anything is written: with the tenant, and the quantity of each meter.
-    return await event_repository.add_events(ctx, item_by_id.values())
+        return WriteResult(new_ids=set(), refused={})
+    admission, new_ids = await quotas.admit(ctx, item_by_id, held), set[str]()
+    try:
+        if admission.items:
+            new_ids = await event_repository.add_events(ctx, admission.items.values(), admission.shares)
+    finally:
+        admission.close()
+    return WriteResult(new_ids=new_ids, refused=admission.refused)

@@ -19,7 +19,7 @@ from shared.fairness import heavy_reads
 from shared.metering import change_repository, event_repository, report_repository
 from shared.metering.actions import USAGE_READ
 from shared.metering.models import UsageChange, UsageEvent
-from shared.metering.rollups import get_month, get_next_month
+from shared.metering.months import get_month, get_next_month
 
 MAX_POINTS = 800  # of one series
 MAX_RANGE = timedelta(days=400)

@@ -43,8 +43,8 @@ from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
 from shared.metering.items import UsageItem
 from shared.metering.models import WindowSize
+from shared.metering.months import get_month
 from shared.metering.rollup_repository import ChangedWindow, WindowKey
-from shared.metering.rollups import get_month
 from shared.metering.usage_reports import Step, UsageQuery
 from shared.offboarding.models import TenantDeletion
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint

@@ -17,7 +17,7 @@ from typing import LiteralString
 import psycopg
 
 from shared.core import db
-from shared.metering import event_repository, rollup_repository, rollups
+from shared.metering import event_repository, months, rollup_repository, rollups
 from shared.metering.items import UsageItem
 from shared.tenancy import entry
 from tests.bench import databases
@@ -151,7 +151,7 @@ async def _copy(tenant_id: str, batches: list[list[UsageItem]]) -> None:
 
 
 async def _fill_month(tenant_id: str, size: Size) -> dict[str, float]:
-    seconds = (rollups.get_next_month(MONTH) - MONTH).total_seconds()
+    seconds = (months.get_next_month(MONTH) - MONTH).total_seconds()
     for first in range(0, size.month, 5_000):
         async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
             items = [
@@ -171,7 +171,7 @@ async def _fill_month(tenant_id: str, size: Size) -> dict[str, float]:
 async def _group_by(tenant_id: str, size: Size) -> None:
     async with await psycopg.AsyncConnection.connect(db.login_url("app")) as connection:
         await connection.execute("select set_config('app.tenant_id', %s, true)", [tenant_id])
-        cursor = await connection.execute(GROUP_BY, [tenant_id, METER, MONTH, rollups.get_next_month(MONTH)])
+        cursor = await connection.execute(GROUP_BY, [tenant_id, METER, MONTH, months.get_next_month(MONTH)])
         if sum(row[2] for row in await cursor.fetchall()) != size.month:
             raise Broken("the month doesn’t have its events")
 
@@ -184,7 +184,7 @@ async def _recompute(tenant_id: str) -> None:
 async def _recompute_by_hour(tenant_id: str) -> None:
     """Each in a transaction of its own, as for a mark of each event."""
     hour = MONTH
-    while hour < rollups.get_next_month(MONTH):
+    while hour < months.get_next_month(MONTH):
         async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
             await rollup_repository.lock_rollup(ctx)
             windows = rollups.build_windows([(METER, hour)])

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import LiteralString
 
 from shared.core.db import now
-from shared.metering import event_repository, history, rollups, usage, usage_reports
+from shared.metering import event_repository, history, months, rollups, usage, usage_reports
 from shared.metering.items import UsageItem
 from tests.conftest import Cast
 from tests.support import database
@@ -22,10 +22,10 @@ async def test_months_ahead_are_made_and_keep_the_events_of_the_running_one(cast
     async with cast.ann.ctx() as ctx:
         await usage.record(ctx, "api_calls", "before")
     await rollups.maintain_partitions()
-    month = rollups.get_month(now())
+    month = months.get_month(now())
     for _ in range(4):
         assert f"usage_event_{month:%Y_%m}" in list_partitions()
-        month = rollups.get_next_month(month)
+        month = months.get_next_month(month)
     async with cast.ann.ctx() as ctx:
         assert not await usage.record(ctx, "api_calls", "before")
         assert await usage.record(ctx, "api_calls", "after")
@@ -97,7 +97,7 @@ async def test_key_that_was_used_again_stays_when_its_old_month_is_dropped(cast:
 
 async def test_late_events_of_the_months_before_the_first_start_get_their_months(cast: Cast) -> None:
     """In the partition without a month they would be kept for ever."""
-    at = rollups.get_month(now()) - timedelta(hours=1)
+    at = months.get_month(now()) - timedelta(hours=1)
     item = UsageItem(meter="usage_events", key="late", quantity=Decimal(1), occurred_at=at)
     async with cast.ann.ctx() as ctx:
         await event_repository.add_events(ctx, [item])

@@ -12,7 +12,7 @@ from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid
-from shared.metering import change_repository, rollups, usage, usage_reports
+from shared.metering import change_repository, months, rollups, usage, usage_reports
 from shared.metering.models import UsageChange, UsageWindow, WindowSize
 from shared.metering.rollup_repository import list_open_tenants, list_windows
 from shared.metering.usage_reports import Step, UsageQuery
@@ -68,14 +68,14 @@ async def test_total_is_that_of_the_events_by_the_kind_of_the_meter(cast: Cast) 
 
 
 async def test_month_of_a_unique_count_is_exact_at_its_close(cast: Cast) -> None:
-    month = rollups.get_month(now() - timedelta(days=29))
+    month = months.get_month(now() - timedelta(days=29))
     at = max(month, now() - timedelta(days=29))
     for number, subject in enumerate(("a", "b", "a")):
         await record(cast.ann, f"u{number}", at + number * HOUR, meter="active_users", subject=subject)
     await roll_up(cast.ann)
     async with cast.ann.ctx() as ctx:
         windows = await list_windows(
-            ctx, "active_users", WindowSize.MONTH, since=month, until=rollups.get_next_month(month)
+            ctx, "active_users", WindowSize.MONTH, since=month, until=months.get_next_month(month)
         )
     assert [row.quantity for row in windows] == [2]
 
@@ -94,12 +94,12 @@ async def test_recomputed_month_has_the_same_digest_and_leaves_others_alone(cast
     for person in (cast.ann, cast.gil):
         await record(person, "same id", OLD_HOUR, quantity=3)
         await roll_up(person)
-    month = rollups.get_month(OLD_HOUR)
+    month = months.get_month(OLD_HOUR)
     async with cast.gil.ctx() as ctx:
         other_windows = [
             (row.id, row.revision, row.computed_at)
             for row in await list_windows(
-                ctx, METER, WindowSize.HOUR, since=month, until=rollups.get_next_month(month)
+                ctx, METER, WindowSize.HOUR, since=month, until=months.get_next_month(month)
             )
         ]
         other_digest = await rollups.get_digest(ctx, METER, month)
@@ -110,7 +110,7 @@ async def test_recomputed_month_has_the_same_digest_and_leaves_others_alone(cast
     assert digests[0] == digests[1] == other_digest
     async with cast.gil.ctx() as ctx:
         rows = await list_windows(
-            ctx, METER, WindowSize.HOUR, since=month, until=rollups.get_next_month(month)
+            ctx, METER, WindowSize.HOUR, since=month, until=months.get_next_month(month)
         )
         assert [(row.id, row.revision, row.computed_at) for row in rows] == other_windows
     assert len(await list_changes(cast.ann)) == 1  # of the first event, which came late
@@ -249,7 +249,7 @@ async def test_running_month_is_not_recomputed_with_every_batch_and_is_exact_at_
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = now()
-    month = rollups.get_month(at)
+    month = months.get_month(at)
 
     async def get_month_window() -> UsageWindow:
         async with cast.ann.ctx() as ctx:
@@ -258,7 +258,7 @@ async def test_running_month_is_not_recomputed_with_every_batch_and_is_exact_at_
                 "active_users",
                 WindowSize.MONTH,
                 since=month,
-                until=rollups.get_next_month(month),
+                until=months.get_next_month(month),
             )
         return window
 
@@ -266,7 +266,7 @@ async def test_running_month_is_not_recomputed_with_every_batch_and_is_exact_at_
         await record(cast.ann, subject, at, meter="active_users", subject=subject)
         await roll_up(cast.ann)
     assert (await get_month_window()).quantity == 1
-    monkeypatch.setattr(rollups, "now", lambda: rollups.get_next_month(month) + HOUR)
+    monkeypatch.setattr(rollups, "now", lambda: months.get_next_month(month) + HOUR)
     await roll_up(cast.ann)
     window = await get_month_window()
     assert window.quantity == 2
@@ -285,7 +285,7 @@ async def test_roll_up_does_not_wait_for_another_one_of_the_tenant(cast: Cast) -
 
 async def test_month_whose_events_are_gone_is_not_recomputed(cast: Cast) -> None:
     """It would become nothing, and the organisation would get its usage for free."""
-    old_month = rollups.get_month(now() - timedelta(days=500))
+    old_month = months.get_month(now() - timedelta(days=500))
     async with cast.ann.ctx() as ctx:
         with pytest.raises(Invalid, match="are gone"):
             await rollups.recompute_month(ctx, METER, old_month)
@@ -296,5 +296,5 @@ async def test_month_whose_events_are_gone_is_not_recomputed(cast: Cast) -> None
     [(datetime(2026, 1, 31, 23, tzinfo=UTC), 2), (datetime(2026, 12, 1, tzinfo=UTC), 1)],
 )
 def test_next_month_begins_on_its_first_day(at: datetime, next_month: int) -> None:
-    end = rollups.get_next_month(rollups.get_month(at))
+    end = months.get_next_month(months.get_month(at))
     assert (end.month, end.day, end.hour) == (next_month, 1, 0)

@@ -77,8 +77,8 @@ class ApiRealm(ABC):
         """Raises Refused. Not counted: the service asks once more."""
 
     @abstractmethod
-    def count_call(self, admission: Admission) -> None:
-        """As usage, where this realm's calls are any."""
+    async def count_call(self, admission: Admission) -> None:
+        """As usage, where this realm's calls are any. Raises Refused where a limit of them is reached."""
 
     @abstractmethod
     def find_decision_id(self, ctx: AnyCtx, action: AnyAction | None) -> str:
@@ -172,8 +172,14 @@ class TenantApi(ApiRealm):
         assert isinstance(action, Action)
         policy.require(ctx, action, counted=False)
 
-    def count_call(self, admission: KeyAdmission) -> None:
-        call_counts.count_call(admission.tenant.tenant_id)
+    async def count_call(self, admission: KeyAdmission) -> None:
+        try:
+            await call_counts.admit_call(admission, action=API_USE.name)
+        except Refused as refusal:
+            await decision_counts.record_refused(
+                admission.tenant, refusal, request_ids.current(), surface="rest"
+            )
+            raise
 
     def find_decision_id(self, ctx: Ctx, action: AnyAction | None) -> str:
         assert not isinstance(action, OperatorAction)
@@ -214,7 +220,7 @@ class OperatorApi(ApiRealm):
         assert isinstance(action, OperatorAction)
         policy.require_operator(ctx, action)
 
-    def count_call(self, admission: OperatorKeyAdmission) -> None:
+    async def count_call(self, admission: OperatorKeyAdmission) -> None:
         """Nothing: operators' calls belong to no tenant."""
 
     def find_decision_id(self, ctx: OperatorCtx, action: AnyAction | None) -> str:  # noqa: ARG002

@@ -78,7 +78,7 @@ class ApiRoute(APIRoute):
                     raise caller.refusal
                 quota = await api_limits.count_call(caller.policies)
                 headers |= quota.list_headers()
-                self.realm.count_call(caller.admission)
+                await self.realm.count_call(caller.admission)
                 version = api_versions.parse_version(request)
                 headers |= version.list_headers()
                 if is_file:
