@@ -48,7 +48,9 @@ TAKE: LiteralString = f"""
     returning c.id
 """
 READ: LiteralString = f"""
-    select c.id, c.meter, c.used + {WAITING} as used, c.reserved from usage_counter c
+    select c.id, c.meter, c.used + (
+        select coalesce(sum(d.quantity), 0) from usage_draw d where d.tenant_id = c.tenant_id and d.counter_id = c.id
+    ) as used, c.reserved, c.used + c.reserved + {WAITING} as claimed from usage_counter c
     where c.tenant_id = %(tenant_id)s and c.id = any(%(counter_ids)s) order by c.id
 """
 LOCK: LiteralString = """
@@ -136,11 +138,12 @@ class CounterKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterState:
-    """`used` contains what waits to be added."""
+    """`used` contains what waits to be added, `claimed` what is reserved besides."""
 
     meter: str
     used: Decimal
     reserved: Decimal
+    claimed: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,9 @@ class CounterConnection:
 
     async def read(self, counter_ids: Collection[str]) -> dict[str, CounterState]:
         rows = await self._fetch(READ, {"counter_ids": list(counter_ids)})
-        return {row[0]: CounterState(meter=row[1], used=row[2], reserved=row[3]) for row in rows}
+        return {
+            row[0]: CounterState(meter=row[1], used=row[2], reserved=row[3], claimed=row[4]) for row in rows
+        }
 
     async def lock(self, counter_ids: Collection[str]) -> None:
         await self._fetch(LOCK, {"counter_ids": list(counter_ids)})

@@ -143,7 +143,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
                 continue
             counter.used = state.used
             await transaction.note_refusal(key.id, new_id("umk"))
-            room = max(Decimal(0), allowed - state.used - state.reserved)
+            room = max(Decimal(0), allowed - state.claimed)
             break
     else:
         room = Decimal(0)
@@ -218,9 +218,9 @@ class Block:
 def compute_block(state: CounterState, allowed: Decimal) -> Block:
     """Half of what is left of the block that all processes share."""
     end = allowed - max(allowed * LEASED_SHARE, LAST_UNITS)
-    left = allowed - state.used - state.reserved
+    left = allowed - state.claimed
     most_reserved = min(MAX_BLOCK, left * LEASED_SHARE) // 1
-    size = min((most_reserved - state.reserved) / 2, end - state.used - state.reserved) // 1
+    size = min((most_reserved - state.reserved) / 2, end - state.claimed) // 1
     return Block(max(Decimal(0), size), end, most_reserved)
 
 
@@ -237,5 +237,5 @@ async def _find_allowed(transaction: CounterConnection, allowance: Allowance) ->
         for counter_id in sorted(keys.keys() - states.keys()):
             await transaction.create(keys[counter_id])
         states = await transaction.read(keys)
-    used = {state.meter: state.used + state.reserved for state in states.values()}
+    used = {state.meter: state.claimed for state in states.values()}
     return budget.get_room(allowance.key.meter, used)
