@@ -29,7 +29,7 @@ TABLES = f"""
 create table usage_counter (
     {HOT_KEY}, meter {ID} not null, starts_at timestamptz not null, ends_at timestamptz not null,
     used numeric not null default 0 check (used >= 0), reserved numeric not null default 0 check (reserved >= 0),
-    warned_percent int not null default 0, warned_amount numeric, refused_at timestamptz, created_at {MOMENT},
+    warned_percent int not null default 0, warned_amount numeric, refused_amount numeric, created_at {MOMENT},
     primary key (tenant_id, id), check (starts_at < ends_at)
 ) with (fillfactor = 50);
 create table usage_reservation (
@@ -44,7 +44,7 @@ create table usage_draw (
 create index usage_draw_counter on usage_draw (tenant_id, counter_id, reservation_id);
 create table spend_limit (
     {KEY}, amount bigint not null check (amount > 0), currency text not null, is_cap boolean not null,
-    alerted_from timestamptz, alerted_percent int not null default 0, version int not null default 1,
+    alerted_from timestamptz, alerted_percent int not null default 0,
     changed_at {MOMENT}, primary key (tenant_id, id)
 );
 """

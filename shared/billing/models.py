@@ -442,6 +442,22 @@ class TopUpSetting(TenantRow, table=True):
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
+class SpendLimit(TenantRow, table=True):
+    """What metered use of a billing period may cost. `is_cap`: use that would cost more is refused."""
+
+    __tablename__ = "spend_limit"
+
+    id: str = Field(default="limit", primary_key=True)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str
+    is_cap: bool
+    alerted_from: datetime | None = Field(
+        default=None, sa_type=timestamptz()
+    )  # start of the period of the last alert
+    alerted_percent: int = 0
+    changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
 class TopUp(TenantRow, table=True):
     """Prepaid credits that are bought automatically. At most one of a tenant is requested at a time.
 

@@ -4,6 +4,7 @@ from shared.access import actions
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction, with_key
 from shared.billing import events, models, tasks
+from shared.billing.spending.spend_limits import SPEND_SOURCE
 from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.billing.usage_sink import BILLING_SINK
 from shared.core.registry import Module, OperatorIndex, TableContract
@@ -32,6 +33,7 @@ MODULE = Module(
         models.ProviderAccount,
         models.ProviderPrice,
         models.ReconcileRun,
+        models.SpendLimit,
         models.TopUp,
         models.TopUpSetting,
         models.TrialGrant,
@@ -64,6 +66,9 @@ MODULE = Module(
         AuditAction.BILLING_TRIAL_REFUSED: "ended a second trial",
         AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn’t billed:"),
         AuditAction.BILLING_VOID_ASKED: "asked to void an overdue invoice",
+        AuditAction.SPEND_LIMIT_ALERTED: "reached a share of the spend limit",
+        AuditAction.SPEND_LIMIT_CHANGED: "changed the spend limit",
+        AuditAction.SPEND_LIMIT_REMOVED: "removed the spend limit",
         AuditAction.SUBSCRIPTION_REPRICED: "moved the subscription to the new price",
     },
     recorded={
@@ -79,11 +84,14 @@ MODULE = Module(
             "billing.resume_asked",
             "billing.top_up_changed",
             "billing.void_asked",
+            "spend_limit.changed",
+            "spend_limit.removed",
         ),
         actions.BILLING_EXPORT.name: ("billing.exported",),
     },
     events=events.EVENTS,
     usage_sinks=[BILLING_SINK],
+    budget_sources=[SPEND_SOURCE],
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.BillingAdjustment: TableContract(
@@ -186,6 +194,7 @@ MODULE = Module(
             ),
         ),
         models.DunningNotice: TableContract(export=False),
+        models.SpendLimit: TableContract(export=True),
         models.TopUp: TableContract(export=True, retention="accounting"),
         models.TopUpSetting: TableContract(export=True),
         models.PrepaidEntry: TableContract(

@@ -40,7 +40,7 @@ class BudgetSource(Protocol):
         """It may be some seconds old. `session`: a transaction of the tenant; None: it opens its own where it needs one."""
 
     async def note_counted(self, ctx: Ctx) -> None:
-        """After use was added to counters. For what has to be told about a budget."""
+        """After use was added to counters, for what has to be told about a budget. In the job that rolls up."""
 
 
 SOURCES: list[BudgetSource] = []  # of all manifests

@@ -56,18 +56,37 @@ READ: LiteralString = f"""
 LOCK: LiteralString = """
     select id from usage_counter where tenant_id = %(tenant_id)s and id = any(%(counter_ids)s) order by id for update
 """
-# Events that were recorded without a counter: before there were any.
-CREATE: LiteralString = """
+# What was recorded of the period without this counter. Hours with marks are read from their events, because their
+# aggregates are of before. The ends of hours are finished columns, or row security would keep the index from being used.
+BEGINNING: LiteralString = """
+    with marked as materialized (
+        select distinct hour, hour + interval '1 hour' as hour_end from usage_mark
+        where tenant_id = %(tenant_id)s and meter = %(meter)s and hour >= %(starts_at)s and hour < %(ends_at)s
+    )
+    select greatest(0, (
+        select coalesce(sum(w.quantity), 0) from usage_window w
+        where w.tenant_id = %(tenant_id)s and w.meter = %(meter)s and w.size = 'hour'
+            and w.starts_at >= %(starts_at)s and w.starts_at < %(ends_at)s
+            and not exists (select from marked where marked.hour = w.starts_at)
+    ) + (
+        select coalesce(sum(e.quantity), 0) from marked join usage_event e
+            on e.occurred_at >= marked.hour and e.occurred_at < marked.hour_end
+        where e.tenant_id = %(tenant_id)s and e.meter = %(meter)s
+    ) - (
+        select coalesce(sum(d.quantity), 0) from usage_draw d
+        where d.tenant_id = %(tenant_id)s and d.counter_id = %(counter_id)s
+    )) as used
+"""
+CREATE: LiteralString = f"""
     insert into usage_counter (tenant_id, id, meter, starts_at, ends_at, used)
-    select %(tenant_id)s, %(counter_id)s, %(meter)s, %(starts_at)s, %(ends_at)s, coalesce(sum(quantity), 0)
-    from usage_window where tenant_id = %(tenant_id)s and meter = %(meter)s and size = 'hour'
-        and starts_at >= %(starts_at)s and starts_at < %(ends_at)s
-    on conflict do nothing
+    select %(tenant_id)s, %(counter_id)s, %(meter)s, %(starts_at)s, %(ends_at)s, beginning.used
+    from ({BEGINNING}) beginning on conflict do nothing
 """
 NOTE_REFUSAL: LiteralString = """
     with refused as (
-        update usage_counter set refused_at = clock_timestamp()
-        where tenant_id = %(tenant_id)s and id = %(counter_id)s and refused_at is null returning meter
+        update usage_counter set refused_amount = %(allowed)s
+        where tenant_id = %(tenant_id)s and id = %(counter_id)s
+            and (refused_amount is null or refused_amount < %(allowed)s) returning meter
     )
     insert into usage_mark (tenant_id, id, meter, hour, batch_id)
     select %(tenant_id)s, %(mark_id)s, meter, date_trunc('hour', now(), 'UTC'), %(mark_id)s from refused
@@ -88,6 +107,9 @@ END: LiteralString = """
         reserved = reserved - (select coalesce(sum(quantity), 0) from ended)
     where tenant_id = %(tenant_id)s and id = %(counter_id)s
 """
+CREATE_IN_SESSION, BEGIN_IN_SESSION = (
+    text(statement.replace("%(", ":").replace(")s", "")) for statement in (CREATE, BEGINNING)
+)
 LIST_DRAWN = text("""
     select distinct counter_id, meter, starts_at, ends_at from usage_draw where tenant_id = :tenant_id
     order by counter_id limit :most
@@ -112,9 +134,11 @@ ADD_DRAWN = text("""
     where c.tenant_id = :tenant_id and c.id = d.counter_id
 """)
 SUM_USED = text("""
-    select c.id, c.used + (
-        select coalesce(sum(d.quantity), 0) from usage_draw d where d.tenant_id = c.tenant_id and d.counter_id = c.id
-    ) as used from usage_counter c where c.tenant_id = :tenant_id and c.id = any(cast(:counter_ids as text[]))
+    select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + (
+        select coalesce(sum(d.quantity), 0) from usage_draw d where d.tenant_id = :tenant_id and d.counter_id = wanted.id
+    ) as used
+    from unnest(cast(:counter_ids as text[])) as wanted (id)
+    left join usage_counter c on c.tenant_id = :tenant_id and c.id = wanted.id
 """)
 SUM_WINDOWS = text("""
     select coalesce(sum(quantity), 0) from usage_window where tenant_id = :tenant_id and meter = :meter and size = 'hour'
@@ -189,20 +213,12 @@ class CounterConnection:
         await self._fetch(LOCK, {"counter_ids": list(counter_ids)})
 
     async def create(self, key: CounterKey) -> None:
-        """With what was recorded of its period before there were counters."""
-        await self._execute(
-            CREATE,
-            {
-                "counter_id": key.id,
-                "meter": key.meter,
-                "starts_at": key.starts_at,
-                "ends_at": key.ends_at,
-            },
-        )
+        """With what was recorded of its period without it."""
+        await self._execute(CREATE, _list_values(key))
 
-    async def note_refusal(self, counter_id: str, mark_id: str) -> None:
-        """The first one of its period. The mark lets the job that warns come by."""
-        await self._execute(NOTE_REFUSAL, {"counter_id": counter_id, "mark_id": mark_id})
+    async def note_refusal(self, counter_id: str, mark_id: str, *, allowed: Decimal) -> None:
+        """The first one of this limit. The mark lets the job that warns come by."""
+        await self._execute(NOTE_REFUSAL, {"counter_id": counter_id, "mark_id": mark_id, "allowed": allowed})
 
     async def end_reservations(self, counter_id: str, ended_ids: Sequence[str] = ()) -> bool:
         """Give back what is left of lapsed ones and of these. False without any.
@@ -251,22 +267,33 @@ async def add_drawn(ctx: Ctx, counter_ids: Collection[str]) -> None:
 
 async def create_counter(ctx: Ctx, key: CounterKey) -> None:
     """As `CounterConnection.create`, in the caller's transaction."""
-    statement = text(CREATE.replace("%(", ":").replace(")s", ""))
-    values = {
-        "tenant_id": ctx.tenant_id,
+    values = {"tenant_id": ctx.tenant_id, **_list_values(key)}
+    await (await ctx.session.connection()).execute(CREATE_IN_SESSION, values)
+
+
+def _list_values(key: CounterKey) -> dict[str, Any]:
+    return {
         "counter_id": key.id,
         "meter": key.meter,
         "starts_at": key.starts_at,
         "ends_at": key.ends_at,
     }
-    await (await ctx.session.connection()).execute(statement, values)
 
 
-async def sum_used(ctx: Ctx, counter_ids: Collection[str]) -> dict[str, Decimal]:
-    """By counter, with what waits to be added. Counters that don't exist yet are missing."""
-    values = {"tenant_id": ctx.tenant_id, "counter_ids": list(counter_ids)}
-    rows = await (await ctx.session.connection()).execute(SUM_USED, values)
-    return {row.id: row.used for row in rows}
+async def sum_used(ctx: Ctx, keys: Collection[CounterKey]) -> dict[str, Decimal]:
+    """By counter, with what waits to be added."""
+    if not keys:
+        return {}
+    values = {"tenant_id": ctx.tenant_id, "counter_ids": [key.id for key in keys]}
+    rows = (await (await ctx.session.connection()).execute(SUM_USED, values)).all()
+    used: dict[str, Decimal] = {row.id: row.used for row in rows}
+    made_ids = {row.id for row in rows if row.is_made}
+    for key in keys:
+        if key.id not in made_ids:
+            beginning = {"tenant_id": ctx.tenant_id, **_list_values(key)}
+            row = (await (await ctx.session.connection()).execute(BEGIN_IN_SESSION, beginning)).one()
+            used[key.id] += row.used
+    return used
 
 
 async def list_counters(ctx: Ctx, counter_ids: Collection[str]) -> Sequence[UsageCounter]:

@@ -1,20 +1,23 @@
 """Add what was drawn to its counters. Draws are made with their events, and this runs with each roll-up."""
 
+from collections.abc import Collection
+
 from shared.core.context import Ctx
-from shared.metering import allowances, counter_repository
+from shared.metering import counter_repository
 from shared.metering.counter_repository import CounterKey
 
 COUNTERS_AT_ONCE = 100
 
 
-async def add_draws(ctx: Ctx) -> list[CounterKey]:
-    """The counters that were added to. Needs the lock of the roll-up."""
+async def create_drawn(ctx: Ctx) -> list[CounterKey]:
+    """The counters that have draws, made where they don't exist. Call it before marks are taken, which it reads."""
     keys = await counter_repository.list_drawn_counters(ctx, COUNTERS_AT_ONCE)
-    if not keys:
-        return []
     for key in keys:
         await counter_repository.create_counter(ctx, key)
-    await counter_repository.add_drawn(ctx, [key.id for key in keys])
-    for source in allowances.SOURCES:
-        await source.note_counted(ctx)
     return keys
+
+
+async def add_draws(ctx: Ctx, keys: Collection[CounterKey]) -> None:
+    """Needs the lock of the roll-up."""
+    if keys:
+        await counter_repository.add_drawn(ctx, [key.id for key in keys])

@@ -59,7 +59,8 @@ def compute_reached_percent(counter: UsageCounter, limit: Limit) -> int:
         return ALL_USED
     if used_percent < NEARLY_USED:
         return 0
-    return ALL_USED if limit.hard and counter.refused_at is not None else NEARLY_USED
+    has_refused = counter.refused_amount is not None and counter.refused_amount >= limit.amount
+    return ALL_USED if limit.hard and has_refused else NEARLY_USED
 
 
 async def _warn(ctx: Ctx, counter: UsageCounter, percent: int) -> None:

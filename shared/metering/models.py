@@ -139,7 +139,9 @@ class UsageCounter(TenantRow, table=True):
     reserved: Decimal = Field(default=Decimal(0), sa_type=Numeric)
     warned_percent: int = 0  # of `warned_amount`, that members were told about
     warned_amount: Decimal | None = Field(default=None, sa_type=Numeric)
-    refused_at: datetime | None = Field(default=None, sa_type=timestamptz())  # the first time
+    refused_amount: Decimal | None = Field(
+        default=None, sa_type=Numeric
+    )  # the limit that has refused something
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 

@@ -32,7 +32,7 @@ USED_AT_ONCE = ""  # in the place of a reservation: it counts already
 UNRESERVED = "-"  # in the place of a reservation: it counts, whatever is left
 MAX_ROUNDS = 3  # of fitting a batch into what is left
 BUDGET_STEP = "Ask an owner to raise or remove the spend limit."
-OWN_BUDGET_STEP = "Raise or remove the spend limit on the usage page."
+OWN_BUDGET_STEP = "Raise or remove the spend limit in Billing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,14 +245,10 @@ async def list_quotas(ctx: Ctx, meters: Collection[str] = ()) -> list[Quota]:
         for meter in meters or METERS
         if meter in ctx.rights.limits and allowances.is_limited(meter)
     ]
-    used = await counter_repository.sum_used(ctx, [key.id for key in keys]) if keys else {}
+    used = await counter_repository.sum_used(ctx, keys)
     quotas = list[Quota]()
     for key in keys:
         limit = ctx.rights.limits[key.meter]
-        if key.id not in used:  # nothing was recorded since there are counters
-            used[key.id] = await counter_repository.sum_windows(
-                ctx, key.meter, since=key.starts_at, until=key.ends_at
-            )
         quotas.append(
             Quota(
                 meter=key.meter,

@@ -142,7 +142,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
             if attempt < MAX_TRIES and await transaction.end_reservations(key.id, counter.pop_spent()):
                 continue
             counter.used = state.used
-            await transaction.note_refusal(key.id, new_id("umk"))
+            await transaction.note_refusal(key.id, new_id("umk"), allowed=allowed)
             room = max(Decimal(0), allowed - state.claimed)
             break
     else:

@@ -17,7 +17,7 @@ from shared.core import db, live_events, log, request_ids
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
-from shared.metering import change_repository, counters, emissions, limit_warnings
+from shared.metering import allowances, change_repository, counters, emissions, limit_warnings
 from shared.metering import rollup_repository as repository
 from shared.metering.models import ChangeCause, UsageChange, WindowSize
 from shared.metering.months import get_month, get_next_month
@@ -42,10 +42,9 @@ async def roll_up(ctx: Ctx) -> bool:
     """
     if not await repository.try_lock_rollup(ctx):
         return False
+    counted = await counters.create_drawn(ctx)
+    await counters.add_draws(ctx, counted)
     marks = await repository.take_marks(ctx, MARKS_AT_ONCE)
-    counted = await counters.add_draws(
-        ctx
-    )  # after the marks and before the aggregates, from which a new counter begins
     batches_by_hour = defaultdict[tuple[str, datetime], set[str]](set)
     for meter, hour, batch_id in marks:
         batches_by_hour[meter, hour].add(batch_id)
@@ -67,6 +66,8 @@ async def roll_up(ctx: Ctx) -> bool:
     if is_complete:
         await repository.close_windows(ctx, ended_before, now())
     await limit_warnings.warn_members(ctx, counted)
+    for source in allowances.SOURCES:
+        await source.note_counted(ctx)
     settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)

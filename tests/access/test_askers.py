@@ -43,6 +43,7 @@ JOBS_WITHOUT_ACTION = {
     "platform.send_password_changed": MAIL,
     "platform.send_reset": MAIL,
     "platform.send_verification": MAIL,
+    "metering.send_limit_warning": MAIL,
     "tenancy.provision": BY_STATE,
     "tenancy.record_account_event": "adds a line to the audit log, which nobody may refuse",
     "tenancy.send_access_ended": MAIL,

@@ -29,6 +29,7 @@ VALUES = {
     "password_changed": ("name",),
     "reset": ("name",),
     "tenant_deletion": ("body", "name", "tenant", "title"),
+    "usage_limit": ("body", "name", "tenant", "title"),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
     "webhook_paused": ("cause", "name", "tenant", "url"),

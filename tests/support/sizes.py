@@ -37,6 +37,8 @@ SIZES: dict[str, Size] = {
     "entitlements.time_travel_changes": Size(12, 45),
     "entitlements.time_travel_questions": Size(60, 500),
     # Senders of usage that are killed, and events that are sent again
+    "metering.last_unit_races": Size(2, 200),
+    "metering.spend_races": Size(1, 20),
     "metering.kills": Size(1, 100),
     "metering.replays": Size(60, 15_000),
     # Jobs of one tenant that floods the queue, and tenants that flood the connections together
