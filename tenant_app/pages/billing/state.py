@@ -11,6 +11,7 @@ from shared.access.actions import Action
 from shared.access.file_kinds import ExportKind
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
+from shared.billing.spending.spend_limits import SpendView
 from shared.billing.subscriptions import checkout_return, invoices, overview, portal
 from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.billing.subscriptions.overview import BillingOverview
@@ -41,13 +42,16 @@ from tenant_app.pages.billing.rows import (
     next_invoice_row,
     scheduled_texts,
 )
+from tenant_app.pages.billing.spending_state import SpendingState, read_spending
 from tenant_app.shell import PageState
 
 PAGE_SIZE = 10
 PAUSED = "paused"
 
 
-class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsState, ListState, PageState):
+class BillingState(
+    DetailsState, EndingState, PrepaidState, SpendingState, OrderState, ExportsState, ListState, PageState
+):
     reads: ClassVar[Action] = actions.BILLING_READ
     export_kind: ClassVar[ExportKind] = INVOICES
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
@@ -113,7 +117,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsS
         billing = await overview.get_overview(ctx, self.currency)
         invoice_page = await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE)
         prepaid = await read_prepaid(ctx, has_been_customer=billing.has_been_customer)
-        return ctx, billing, invoice_page, prepaid
+        return ctx, billing, invoice_page, prepaid, await read_spending(ctx, billing)
 
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
@@ -160,6 +164,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsS
         billing: BillingOverview,
         invoice_page: Page[BillingInvoice],
         prepaid: PrepaidPage,
+        spending: SpendView | None,
     ) -> None:
         subscription = billing.subscription
         if subscription is not None and not self._is_period_chosen:
@@ -175,6 +180,7 @@ class BillingState(DetailsState, EndingState, PrepaidState, OrderState, ExportsS
         self.invoice_rows = [invoice_row(invoice) for invoice in invoice_page.rows]
         self._show_page(invoice_page, "invoice")
         self._show_prepaid(prepaid, billing)
+        self._show_spending(spending)
         if self.activating == "waiting" and self.subscribed:
             self.activating = "done"
         elif self.activating == "done" and (self.paused or self.ends_at or not self.subscribed):

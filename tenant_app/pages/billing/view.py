@@ -8,6 +8,7 @@ from tenant_app.pages.billing.dialogs import billing_dialogs
 from tenant_app.pages.billing.invoices import invoices_section
 from tenant_app.pages.billing.plans import addons_section, plans_section
 from tenant_app.pages.billing.prepaid import prepaid_section, top_up_dialog
+from tenant_app.pages.billing.spending import spend_limit_dialog, spending_section
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.status_banners import (
     activation_banner,
@@ -45,6 +46,7 @@ def billing_page() -> rx.Component:
         plans_section(),
         seats_section(),
         addons_section(),
+        spending_section(),
         prepaid_section(),
         invoices_section(),
         pause_section(),
@@ -52,6 +54,7 @@ def billing_page() -> rx.Component:
         void_section(),
         billing_dialogs(),
         top_up_dialog(),
+        spend_limit_dialog(),
         current="Billing",
         load=BillingState.load,
     )

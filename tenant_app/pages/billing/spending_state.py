@@ -1,0 +1,88 @@
+"""What the billing page shows of the spend limit, and its form."""
+
+from typing import Any, Literal
+
+import reflex as rx
+from reflex.event import EventSpec
+
+from shared.access import actions
+from shared.billing.spending import spend_limits
+from shared.billing.spending.spend_limits import SpendView
+from shared.billing.subscriptions.overview import BillingOverview
+from shared.core import money
+from shared.core.context import Ctx
+from shared.ui.authorize import needs
+from shared.ui.dialog_state import DialogState
+from shared.ui.forms import Form
+from tenant_app.shell import PageState
+
+EFFECTS = [("alert", "Only send alerts"), ("cap", "Send alerts, and stop use that would cost more")]
+
+
+class SpendLimitForm(Form):
+    amount: str
+    effect: Literal["alert", "cap"]
+
+
+async def read_spending(ctx: Ctx, billing: BillingOverview) -> SpendView | None:
+    """None where nothing is sold by use."""
+    subscription = billing.subscription
+    is_metered = subscription is not None and bool(subscription.metered_prices)
+    return await spend_limits.get_view(ctx) if is_metered else None
+
+
+class SpendingState(DialogState, PageState, mixin=True):
+    shows_spending: bool = False
+    spend_text: str = ""
+    spend_note: str = ""
+    has_spend_limit: bool = False
+    spend_currency: str = "usd"
+    spend_amount: str = ""  # of the form
+    spend_effect: str = "alert"  # of the form
+
+    async def _show_change(self) -> None:
+        """Reads and shows the page again."""
+        raise NotImplementedError
+
+    def _show_spending(self, view: SpendView | None) -> None:
+        self.shows_spending = view is not None
+        if view is None:
+            return
+        limit, self.spend_currency = view.limit, view.currency
+        spent = money.format_amount(view.spent, view.currency)
+        self.has_spend_limit = limit is not None
+        if limit is None:
+            self.spend_text = f"{spent} in this billing period, without a limit."
+            self.spend_note = "Set a limit to be told at 50, 80 and 100 %, or to stop at it."
+            self.spend_amount, self.spend_effect = "", "alert"
+            return
+        amount = money.format_amount(limit.amount, limit.currency)
+        self.spend_text = f"{spent} of {amount} in this billing period ({view.percent} %)."
+        stop = "Use that would cost more is refused." if limit.is_cap else "Nothing is stopped at the limit."
+        self.spend_note = f"We tell owners and billing contacts at 50, 80 and 100 %. {stop}"
+        digits = money.require_currency(limit.currency).digits
+        self.spend_amount = f"{limit.amount / 10**digits:.{digits}f}"
+        self.spend_effect = "cap" if limit.is_cap else "alert"
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def save_spend_limit(self, payload: dict[str, Any]) -> EventSpec:
+        form, currency = SpendLimitForm.read(payload), self.spend_currency
+        async with self._ctx() as ctx:
+            await spend_limits.save(
+                ctx,
+                money.parse_amount(form.amount, currency),
+                currency=currency,
+                is_cap=form.effect == "cap",
+            )
+        self._close_dialog()
+        await self._show_change()
+        return rx.toast.success("The spend limit is set.", description=self.spend_text)
+
+    @rx.event
+    @needs(actions.BILLING_CHANGE)
+    async def remove_spend_limit(self) -> EventSpec:
+        async with self._ctx() as ctx:
+            await spend_limits.remove(ctx)
+        await self._show_change()
+        return rx.toast.success("The spend limit is removed.", description="Use is billed without a limit.")

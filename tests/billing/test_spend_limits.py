@@ -1,0 +1,220 @@
+"""What metered use may cost in a billing period: alerts once each, and a cap that holds at once and for all meters."""
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from shared.access.refusal_codes import Reason
+from shared.audit import audit_log
+from shared.audit.event_types import AuditAction
+from shared.billing.models import PLATFORM, BillingCustomer
+from shared.billing.pricing.prices import Tier
+from shared.billing.provider import CustomerState, Subscription, SubscriptionItem
+from shared.billing.spending import budgets, spend_limits
+from shared.billing.spending.costs import MeterPrice
+from shared.billing.sync import provider_records
+from shared.core.db import now
+from shared.core.errors import Conflict, Invalid, Refused
+from shared.core.ids import new_id
+from shared.metering import allowances, reservations, usage
+from shared.metering.quotas import LimitReached
+from shared.tenancy import entry, notifications
+from tests.conftest import Cast, Person
+from tests.support.limits import roll_up, set_limit
+from tests.support.sizes import size
+
+EVENTS, CALLS = "usage_events", "api_calls"
+INCLUDED = {EVENTS: 5_000_000, CALLS: 100_000}  # of the landed price list; then 5 and 10 cents for each 1,000
+
+
+@pytest.fixture(autouse=True)
+def other_process() -> None:
+    reservations.forget_all()
+
+
+@pytest.fixture
+async def subscribed(cast: Cast) -> datetime:
+    """Acme pays for events and for calls. Returns when its billing period began."""
+    starts_at = now() - timedelta(days=2)
+    items = tuple(
+        SubscriptionItem(
+            f"si_{plan}",
+            f"prc_{plan}_metered_month",
+            f"price_{plan}",
+            0,
+            starts_at,
+            starts_at + timedelta(days=30),
+        )
+        for plan in ("business", "pro")
+    )
+    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
+        customer = BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM)
+        ctx.session.add(customer)
+        await ctx.session.flush()
+        subscription = Subscription(new_id("sub"), "active", starts_at, items)
+        state = CustomerState(customer.id, subscriptions=(subscription,))
+        await provider_records.write_records(ctx, PLATFORM, customer.id, state, ticket=1)
+    for limit in (EVENTS, CALLS):
+        await set_limit(cast, limit, None)
+    return starts_at
+
+
+async def save(person: Person, amount: int, *, is_cap: bool = True) -> None:
+    async with person.ctx() as ctx:
+        await spend_limits.save(ctx, amount, currency="usd", is_cap=is_cap)
+
+
+async def use(tenant_id: str, meter: str, quantity: int) -> None:
+    async with entry.enter_job(tenant_id, "metering.test", "") as ctx:
+        await usage.record(ctx, meter, new_id("key"), quantity=quantity)
+
+
+async def try_use(tenant_id: str, meter: str, quantity: int) -> bool:
+    try:
+        await use(tenant_id, meter, quantity)
+    except LimitReached:
+        return False
+    return True
+
+
+async def get_spent(person: Person) -> int:
+    async with person.ctx() as ctx:
+        view = await spend_limits.get_view(ctx)
+    assert view is not None
+    return view.spent
+
+
+async def list_alerts(person: Person) -> list[int]:
+    """Percents of the audit log, the oldest first; each was a notification too."""
+    async with person.ctx() as ctx:
+        criteria = audit_log.AuditFilter(action=AuditAction.SPEND_LIMIT_ALERTED)
+        events = (await audit_log.list_events(ctx, criteria)).rows
+        titles = [row.title for row in await notifications.list_my_notifications(ctx)]
+    percents = [event.after["percent"] for event in events][::-1]
+    assert [f"{percent} % of your spend limit is reached" for percent in percents] == titles[::-1]
+    return percents
+
+
+async def test_cap_refuses_what_would_cost_more(cast: Cast, subscribed: datetime) -> None:
+    await save(cast.ann, 100)
+    await use(cast.acme, EVENTS, INCLUDED[EVENTS] + 20_000)
+    assert await get_spent(cast.ann) == 100
+    with pytest.raises(LimitReached) as refusal:
+        await use(cast.acme, EVENTS, 1)
+    assert refusal.value.reason == Reason.LIMIT_REACHED
+    assert (refusal.value.next_step, refusal.value.facts.resets_at) == (
+        "Raise or remove the spend limit in Billing.",
+        subscribed + timedelta(days=30),
+    )
+    await use(cast.acme, CALLS, INCLUDED[CALLS])  # costs nothing
+    assert not await try_use(cast.acme, CALLS, 1)
+    await save(cast.ann, 110)
+    assert await try_use(cast.acme, CALLS, 1)
+    assert not await try_use(cast.acme, EVENTS, 1)
+
+
+async def test_members_are_alerted_once_at_each_share(cast: Cast, subscribed: datetime) -> None:
+    await save(cast.ann, 1_000, is_cap=False)
+    alerts = list[list[int]]()
+    for quantity in (
+        INCLUDED[EVENTS],
+        100_000,
+        10_000,
+        50_000,
+        40_000,
+        100_000,
+    ):  # 0, 500, 550, 800, 1,000 and 1,500
+        await use(cast.acme, EVENTS, quantity)
+        for _ in range(2):
+            await roll_up(cast.acme)
+        alerts.append(await list_alerts(cast.ann))
+    assert alerts == [[], [50], [50], [50, 80], [50, 80, 100], [50, 80, 100]]
+    assert await get_spent(cast.ann) == 1_500
+
+
+async def test_stop_by_a_cap_is_alerted_as_reached(cast: Cast, subscribed: datetime) -> None:
+    await save(cast.ann, 100)
+    await use(cast.acme, EVENTS, INCLUDED[EVENTS] + 19_000)
+    assert not await try_use(cast.acme, EVENTS, 2_000)
+    await roll_up(cast.acme)
+    assert await list_alerts(cast.ann) == [100]
+
+
+async def test_cap_holds_when_two_meters_are_used_at_once(cast: Cast, subscribed: datetime) -> None:
+    for number in range(size("metering.spend_races")):
+        amount = 100 * (number + 1)
+        await save(cast.ann, amount)
+        for meter in (EVENTS, CALLS) if not number else ():
+            await use(cast.acme, meter, INCLUDED[meter])
+        asked = [EVENTS, CALLS] * 15  # together 225 more than there is
+        results = await asyncio.gather(*(try_use(cast.acme, meter, 1_000) for meter in asked))
+        await roll_up(cast.acme)
+        assert 0 < sum(results) < len(asked)
+        assert amount - 5 < await get_spent(cast.ann) <= amount
+
+
+async def test_use_before_the_limit_was_set_counts(cast: Cast, subscribed: datetime) -> None:
+    """Added up already, or not."""
+    await use(cast.acme, EVENTS, INCLUDED[EVENTS])
+    await roll_up(cast.acme)
+    await use(cast.acme, EVENTS, 20_000)
+    await save(cast.ann, 100)
+    assert not await try_use(cast.acme, EVENTS, 1)
+    await roll_up(cast.acme)
+    assert await get_spent(cast.ann) == 100
+
+
+async def test_removed_limit_stops_nothing(cast: Cast, subscribed: datetime) -> None:
+    await save(cast.ann, 1)
+    assert not await try_use(cast.acme, EVENTS, INCLUDED[EVENTS] + 1_000)
+    async with cast.ann.ctx() as ctx:
+        await spend_limits.remove(ctx)
+    assert await try_use(cast.acme, EVENTS, INCLUDED[EVENTS] + 1_000)
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(Conflict):
+            await spend_limits.remove(ctx)
+
+
+async def test_limit_is_refused_with_a_wrong_amount_or_without_right_or_prices(
+    cast: Cast, subscribed: datetime
+) -> None:
+    for amount in (0, -1, 10**12):
+        with pytest.raises(Invalid):
+            await save(cast.ann, amount)
+    with pytest.raises(Refused):
+        await save(cast.max, 100)
+    with pytest.raises(Conflict):
+        await save(cast.gil, 100)
+
+
+async def test_change_holds_in_other_processes_after_seconds(
+    cast: Cast, subscribed: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await allowances.find_budget(cast.acme) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(budgets, "forget", lambda _: None)  # the change is made elsewhere
+        await save(cast.ann, 100)
+    assert await allowances.find_budget(cast.acme) is None
+    monkeypatch.setattr(budgets.time, "monotonic", lambda: 10**9)
+    assert await allowances.find_budget(cast.acme) is not None
+    budgets.forget(cast.acme)
+
+
+def test_room_is_the_largest_quantity_that_costs_no_more() -> None:
+    generator = random.Random(4471)
+    for _ in range(300):
+        tops = sorted(generator.sample(range(1, 30), 2))
+        price = MeterPrice(
+            tiers=[Tier(top, generator.randint(0, 5), generator.choice((0, 0, 3))) for top in (*tops, None)],
+            is_volume=generator.random() < 0.5,
+            per_unit=10,
+        )
+        amount = generator.randint(0, 100)
+        costs = [price.get_cost(Decimal(units * 10)) for units in range(1, 200)]
+        expected = next((units for units, cost in enumerate(costs) if cost > amount), None)
+        room = price.get_room(amount)
+        assert (room == expected * 10) if expected is not None else room >= 1_990, (price, amount)
+        assert price.get_cost(Decimal(1)) == price.get_cost(Decimal(10))
