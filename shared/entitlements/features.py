@@ -1,6 +1,16 @@
 """All features of plans, alphabetical, with texts for people whose plan doesn't include them."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class FeatureUse(Enum):
+    """What asks for a feature. A test compares it with the actions."""
+
+    ACTION = auto()
+    COUNT = auto()  # how something is counted depends on it
+    SERVICE = auto()  # people do it, so nothing in the product asks
+    PLANNED = auto()  # plans name it, and no module has built it yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +19,7 @@ class Feature:
     title: str
     benefit: str  # one sentence for people without it
     highlights: tuple[str, ...] = ()  # what it includes
+    use: FeatureUse = FeatureUse.ACTION
 
 
 _ALL = (
@@ -27,6 +38,7 @@ _ALL = (
         "Anomaly watch",
         "Notice payment problems before your customers do.",
         ("Declines and refunds compared with your normal rates", "The cause of each alert"),
+        use=FeatureUse.PLANNED,
     ),
     Feature(
         "api_access",
@@ -61,23 +73,27 @@ _ALL = (
         "Priority support",
         "Get an answer within four working hours.",
         ("A named contact", "First place in the support queue"),
+        use=FeatureUse.SERVICE,
     ),
     Feature(
         "service_account_seats",
         "Seats for service accounts",
         "Each service account uses a seat, as a member does.",
+        use=FeatureUse.COUNT,
     ),
     Feature(
         "sso",
         "Single sign-on",
         "Members sign in with their company account.",
         ("Access ends with the company account",),
+        use=FeatureUse.PLANNED,
     ),
     Feature(
         "workspaces",
         "Workspaces",
         "Separate departments or clients within one organisation.",
         ("Members and permissions per workspace",),
+        use=FeatureUse.PLANNED,
     ),
 )
 FEATURES = {feature.key: feature for feature in _ALL}

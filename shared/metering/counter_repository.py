@@ -54,7 +54,8 @@ READ: LiteralString = f"""
     where c.tenant_id = %(tenant_id)s and c.id = any(%(counter_ids)s) order by c.id
 """
 LOCK: LiteralString = """
-    select id from usage_counter where tenant_id = %(tenant_id)s and id = any(%(counter_ids)s) order by id for update
+    select id from usage_counter where tenant_id = %(tenant_id)s and id = any(%(counter_ids)s) order by id
+    for no key update
 """
 # What was recorded of the period without this counter. Hours with marks are read from their events, because their
 # aggregates are of before. The ends of hours are finished columns, or row security would keep the index from being used.

@@ -35,23 +35,23 @@ async def warn_members(ctx: Ctx, counted: Collection[CounterKey]) -> None:
         key.id for key in keys.values() if key.id == allowances.build_month_key(key.meter, key.starts_at).id
     ]
     counters = await counter_repository.list_counters(ctx, month_ids)
-    due_ids = [counter.id for counter in counters if find_due_percent(ctx, counter)]
+    due_ids = [counter.id for counter in counters if _find_due_percent(ctx, counter)]
     for counter in await counter_repository.lock_counters(ctx, due_ids) if due_ids else ():
-        if percent := find_due_percent(ctx, counter):
+        if percent := _find_due_percent(ctx, counter):
             await _warn(ctx, counter, percent)
 
 
-def find_due_percent(ctx: Ctx, counter: UsageCounter) -> int:
+def _find_due_percent(ctx: Ctx, counter: UsageCounter) -> int:
     """80 or 100 where members were not told yet, else 0."""
     limit = ctx.rights.limits[counter.meter]
     if not limit.amount:
         return 0
-    reached = compute_reached_percent(counter, limit)
+    reached = _compute_reached_percent(counter, limit)
     is_raised = counter.warned_amount is not None and limit.amount > counter.warned_amount
     return reached if reached > (0 if is_raised else counter.warned_percent) else 0
 
 
-def compute_reached_percent(counter: UsageCounter, limit: Limit) -> int:
+def _compute_reached_percent(counter: UsageCounter, limit: Limit) -> int:
     """A hard limit that has refused something is used up: what is left of it is too little."""
     assert limit.amount is not None
     used_percent = counter.used * 100 / limit.amount

@@ -122,7 +122,8 @@ async def ingest(ctx: Ctx, batch: Sequence[Any]) -> list[ItemResult]:
 
 
 async def list_warnings(ctx: Ctx, batch: Sequence[Any]) -> list[str]:
-    """Sentences about soft limits that are exceeded, of the meters of a batch. For callers of `ingest`."""
+    """Sentences about soft limits that are exceeded, of the meters of a batch. Raises Refused."""
+    policy.require(ctx, USAGE_WRITE, counted=False)
     named = {item.get("meter") for item in batch if isinstance(item, dict)}
     limited = [meter for meter in quotas.list_limited_meters() if meter in named]
     known = await quotas.list_quotas(ctx, limited) if limited else []

@@ -41,6 +41,7 @@ from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
 from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
+from shared.metering.allowances import build_month_key
 from shared.metering.items import UsageItem
 from shared.metering.models import WindowSize
 from shared.metering.months import get_month
@@ -300,6 +301,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("metering.rollups.get_digest.month", "metering.rollups.recompute_month.month"),
         lambda *_: get_month(now() - timedelta(hours=3)),
     ),
+    "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),
+    "metering.event_repository.list_known_keys.ids": lambda world, tenant: [
+        row["id"] for row in world.rows("usage_key", "tenant_id", tenant)
+    ],
     "metering.event_repository.find_event.event_id": lambda *_: f"{metered.METER}:{metered.KEY}",
     "metering.usage_reports.find_event.key": lambda *_: metered.KEY,
     "metering.report_repository.list_quantities.aggregation": lambda *_: Aggregation.UNIQUE,
@@ -337,9 +342,16 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "batch_ids": lambda world, tenant: [
         row["batch_id"] for row in world.rows("usage_event", "tenant_id", tenant)
     ],
+    "counted": lambda *_: [build_month_key(metered.METER, now())],
+    "counter_ids": lambda world, tenant: [
+        row["id"] for row in world.rows("usage_counter", "tenant_id", tenant)
+    ],
     "ended_before": lambda *_: now(),
     "history_items": lambda *_: [_usage_item()],
     "is_billed": lambda *_: False,
+    "is_cap": lambda *_: True,
+    "item_by_id": lambda *_: {_usage_item().id: _usage_item()},
+    "keys": lambda *_: [build_month_key(metered.METER, now())],
     "month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
     "items": lambda *_: [_usage_item()],
     "size": lambda *_: WindowSize.HOUR,

@@ -6,10 +6,12 @@ from decimal import Decimal
 import sqlalchemy as sa
 from sqlmodel import col
 
+from shared.billing.models import SpendLimit
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.metering import rollups, usage
-from shared.metering.models import UsageWindow, WindowSize
+from shared.metering.allowances import build_month_key
+from shared.metering.models import UsageReservation, UsageWindow, WindowSize
 
 METER, KEY = "api_calls", "example-1"
 HOUR = timedelta(hours=1)
@@ -49,5 +51,15 @@ async def use(ctx: Ctx, number: int) -> None:
             closed_at=closed_at,
         )
         ctx.session.add(row)
+    ctx.session.add(
+        UsageReservation(
+            tenant_id=ctx.tenant_id,
+            id=f"urs_{number}",
+            counter_id=build_month_key(METER, now()).id,
+            quantity=Decimal(number),
+            expires_at=now() + HOUR,
+        )
+    )
+    ctx.session.add(SpendLimit(tenant_id=ctx.tenant_id, amount=1_000 * number, currency="usd", is_cap=False))
     await usage.record(ctx, METER, "waiting", quantity=number, occurred_at=own_hour - HOUR)
     await ctx.session.flush()

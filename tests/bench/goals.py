@@ -67,6 +67,10 @@ GOALS = [
     *with_control(Goal("neighbour/requests", 1.2), "fifo"),
     # Jobs that begin before that of a quiet tenant, by the flooding tenants and the slots of the lane.
     *with_control(Goal("neighbour/jobs", 1.2), "fifo"),
+    # An event of our own code under a hard limit, beside one INSERT in the same kind of transaction.
+    *with_control(Goal("quota/record", 3.0), "recount"),
+    # One unit of a counter that 16 clients ask at once, beside an UPDATE of one row.
+    *with_control(Goal("quota/hot", 20, faster=True), "unleased"),
     # Deliveries a second to a local receiver, with 1,000 endpoints, by 500.
     *with_control(Goal("webhooks/deliveries", 1.0, faster=True), "one-by-one"),
     # p95 of one tenant's deliveries while another one's endpoint hangs, by the p95 without it.

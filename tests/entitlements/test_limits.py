@@ -99,7 +99,14 @@ async def limit_boats(cast: Cast, amount: int, *, hard: bool = True) -> None:
 
 def test_limits_are_those_of_all_manifests_in_alphabetical_order(harbour: Harbour) -> None:
     assert list(LIMITS) == sorted(LIMITS)
-    assert [name for name, _ in limits.list_usages()] == ["boats", "members", "roles"]
+    assert [name for name, _ in limits.list_usages()] == [
+        "api_calls",
+        "api_keys",
+        "boats",
+        "members",
+        "roles",
+        "usage_events",
+    ]
     assert limits.find_usage("boats") is not None
     assert limits.find_usage("retention_days") is None
     assert limits.find_usage("") is None
