@@ -301,6 +301,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("metering.rollups.get_digest.month", "metering.rollups.recompute_month.month"),
         lambda *_: get_month(now() - timedelta(hours=3)),
     ),
+    **dict.fromkeys(
+        ("metering.counter_repository.sum_used.keys", "metering.counters.add_draws.keys"),
+        lambda *_: [build_month_key(metered.METER, now())],
+    ),
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),
     "metering.event_repository.list_known_keys.ids": lambda world, tenant: [
         row["id"] for row in world.rows("usage_key", "tenant_id", tenant)
@@ -351,7 +355,6 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "is_billed": lambda *_: False,
     "is_cap": lambda *_: True,
     "item_by_id": lambda *_: {_usage_item().id: _usage_item()},
-    "keys": lambda *_: [build_month_key(metered.METER, now())],
     "month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
     "items": lambda *_: [_usage_item()],
     "size": lambda *_: WindowSize.HOUR,
