@@ -1,6 +1,7 @@
 """SQL of recorded usage."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -134,6 +135,42 @@ async def sum_billed(
         col(BillingUsage.id).not_in(without),
     )
     return int((await session.exec(statement)).one())
+
+
+@dataclass(frozen=True, slots=True)
+class MeterUnits:
+    """Units of sale of one meter. `moved`: of the others, used before."""
+
+    meter: str
+    billed: int
+    drawn: int
+    moved: int
+
+
+async def sum_by_meter(ctx: Ctx, *, since: datetime, until: datetime) -> list[MeterUnits]:
+    """What was sent to the provider for this time, or paid by credits."""
+    counted_at, is_moved = (
+        sa.func.coalesce(BillingUsage.counted_at, BillingUsage.at),
+        col(BillingUsage.at) < since,
+    )
+    statement = (
+        select(
+            BillingUsage.meter,
+            sa.func.sum(col(BillingUsage.quantity) - col(BillingUsage.drawn)),
+            sa.func.sum(BillingUsage.drawn),
+            sa.func.coalesce(sa.func.sum(BillingUsage.quantity).filter(is_moved), 0),
+        )
+        .where(
+            BillingUsage.tenant_id == ctx.tenant_id,
+            col(BillingUsage.tried_at).is_not(None),
+            counted_at >= since,
+            counted_at < until,
+        )
+        .group_by(col(BillingUsage.meter))
+        .order_by(col(BillingUsage.meter))
+    )
+    rows = (await ctx.session.exec(statement)).all()
+    return [MeterUnits(meter, int(billed), int(drawn), int(moved)) for meter, billed, drawn, moved in rows]
 
 
 async def sum_recorded(ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from shared.audit.public_events import EventType
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind, LimitPeriod
 from shared.metering import actions, api, models, quotas, tasks
+from shared.metering.events_export import USAGE_EVENTS
 from shared.metering.usage_export import USAGE
 
 MODULE = Module(
@@ -110,7 +111,7 @@ MODULE = Module(
         ),
     ],
     endpoints=api.ENDPOINTS,
-    files=[USAGE],
+    files=[USAGE, USAGE_EVENTS],
     tasks=tasks.TASKS,
     tables={
         models.UsageChange: TableContract(export=True, retention="accounting"),

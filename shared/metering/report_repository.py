@@ -19,6 +19,10 @@ FROM_EVENTS = """
     where tenant_id = :tenant_id and meter = :meter and occurred_at >= :since and occurred_at < :until
     group by 1 order by 1
 """
+COUNT_EVENTS = text("""
+    select coalesce(sum(event_count), 0) from usage_window where tenant_id = :tenant_id and meter = :meter
+        and size = 'hour' and starts_at >= :since and starts_at < :until
+""")
 BY_PERIOD, WHOLE = "date_trunc(:step, {time}, 'UTC')", "cast(:since as timestamptz)"
 QUANTITIES = {
     Aggregation.SUM: "sum(quantity)",
@@ -41,3 +45,10 @@ async def list_quantities(
     connection = await ctx.session.connection()
     rows = await connection.execute(text(statement), values | ({"step": step} if step else {}))
     return {row.starts_at.astimezone(UTC): row.quantity for row in rows}
+
+
+async def count_events(ctx: Ctx, meter: str, since: datetime, until: datetime) -> int:
+    """As the aggregates of these hours have counted them."""
+    values = {"tenant_id": ctx.tenant_id, "meter": meter, "since": since, "until": until}
+    connection = await ctx.session.connection()
+    return int((await connection.execute(COUNT_EVENTS, values)).scalar_one())

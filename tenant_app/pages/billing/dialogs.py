@@ -22,6 +22,7 @@ from shared.ui.dialogs import form_dialog
 from shared.ui.panels import small
 from tenant_app.pages.billing.details import COUNTRY_CHOICES, TAX_ID_CHOICES
 from tenant_app.pages.billing.remaining_rows import PAUSE_CREDIT
+from tenant_app.pages.billing.spending import invoice_usage_list
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.pages.billing.subscription import amount_list, external_link
 
@@ -225,6 +226,7 @@ def invoice_dialog() -> rx.Component:
                 rx.dialog.description(local_time(invoice_row.at, "", "day"), " · ", invoice_row.status),
             ),
             lines_with_total("Total"),
+            invoice_usage_list(),
             links,
             max_width="var(--dialog-wide)",
         ),

@@ -5,10 +5,13 @@ from typing import Any
 import reflex as rx
 
 from shared.access import actions
+from shared.metering.actions import USAGE_EXPORT
+from shared.ui.banners import local_time
 from shared.ui.controls import button, dialog_field, text_input
 from shared.ui.dialogs import dialog_opener, form_dialog
 from shared.ui.panels import panel, section, small, text_with_note
-from tenant_app.pages.billing.spending_state import EFFECTS
+from shared.ui.tables import has_items
+from tenant_app.pages.billing.spending_state import EFFECTS, InvoiceUsageRow
 from tenant_app.pages.billing.state import BillingState
 from tenant_app.shell import guard_control
 
@@ -68,3 +71,22 @@ def spend_limit_dialog() -> rx.Component:
         confirm="Save",
         submit=BillingState.save_spend_limit,
     )
+
+
+def invoice_usage_list() -> rx.Component:
+    """What of each meter an invoice bills, with the export of its events."""
+    state: Any = BillingState
+
+    def line(row: InvoiceUsageRow) -> rx.Component:
+        export = guard_control(
+            USAGE_EXPORT,
+            button("Export events", kind="quiet", on_click=state.export_events(row.key), data_once="true"),
+            "Export events",
+        )
+        period = small(
+            local_time(row.starts_at, "", "day"), " – ", local_time(row.ends_at, "", "day"), class_name="num"
+        )
+        return rx.el.li(text_with_note(row.text, period), export, class_name="wrap")
+
+    lines = rx.el.ul(rx.foreach(state.usage_rows, line), class_name="list", data_testid="invoice-usage")
+    return rx.cond(has_items(state.usage_rows), lines)

@@ -1,22 +1,38 @@
 """What the billing page shows of the spend limit, and its form."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import reflex as rx
 from reflex.event import EventSpec
 
 from shared.access import actions
+from shared.access.meters import METERS
 from shared.billing.spending import spend_limits
 from shared.billing.spending.spend_limits import SpendView
+from shared.billing.subscriptions.invoice_usage import InvoiceUsage
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
 from shared.core.context import Ctx
+from shared.files import exports
+from shared.metering.actions import USAGE_EXPORT
+from shared.metering.events_export import USAGE_EVENTS
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
-from shared.ui.forms import Form
+from shared.ui.forms import Form, parse_choice
 from tenant_app.shell import PageState
 
 EFFECTS = [("alert", "Only send alerts"), ("cap", "Send alerts, and stop use that would cost more")]
+
+
+@dataclass(frozen=True)
+class InvoiceUsageRow:
+    key: str
+    text: str
+    meter: str
+    starts_at: str
+    ends_at: str
 
 
 class SpendLimitForm(Form):
@@ -39,6 +55,7 @@ class SpendingState(DialogState, PageState, mixin=True):
     spend_currency: str = "usd"
     spend_amount: str = ""  # of the form
     spend_effect: str = "alert"  # of the form
+    usage_rows: list[InvoiceUsageRow] = []  # behind the invoice that is open
 
     async def _show_change(self) -> None:
         """Reads and shows the page again."""
@@ -64,6 +81,35 @@ class SpendingState(DialogState, PageState, mixin=True):
         self.spend_amount = f"{limit.amount / 10**digits:.{digits}f}"
         self.spend_effect = "cap" if limit.is_cap else "alert"
 
+    def _show_invoice_usage(self, usage: Sequence[InvoiceUsage]) -> None:
+        self.usage_rows = [
+            InvoiceUsageRow(
+                key=f"{each.meter}:{each.starts_at.isoformat()}",
+                text=_describe_usage(each),
+                meter=each.meter,
+                starts_at=each.starts_at.isoformat(),
+                ends_at=each.ends_at.isoformat(),
+            )
+            for each in usage
+        ]
+
+    @rx.event
+    @needs(USAGE_EXPORT)
+    async def export_events(self, key: str) -> EventSpec:
+        """The events behind one line of the invoice that is open, as a CSV file."""
+        row_by_key = {row.key: row for row in self.usage_rows}
+        row = row_by_key[parse_choice(key, row_by_key)]
+        async with self._ctx() as ctx:
+            await exports.begin(
+                ctx,
+                USAGE_EVENTS.name,
+                "csv",
+                {"meter": row.meter, "since": row.starts_at, "until": row.ends_at},
+            )
+        return rx.toast.success(
+            "The export has started.", description="A notification with the file follows when it is ready."
+        )
+
     @rx.event
     @needs(actions.BILLING_CHANGE)
     async def save_spend_limit(self, payload: dict[str, Any]) -> EventSpec:
@@ -86,3 +132,11 @@ class SpendingState(DialogState, PageState, mixin=True):
             await spend_limits.remove(ctx)
         await self._show_change()
         return rx.toast.success("The spend limit is removed.", description="Use is billed without a limit.")
+
+
+def _describe_usage(usage: InvoiceUsage) -> str:
+    meter = METERS[usage.meter]
+    text = f"{meter.title}: {meter.format_units(usage.units)} billed"
+    if usage.drawn:
+        text += f", {meter.format_units(usage.drawn)} paid by credits"
+    return f"{text}, {meter.format_units(usage.moved)} of an earlier period" if usage.moved else text

@@ -12,7 +12,7 @@ from shared.access.file_kinds import ExportKind
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
 from shared.billing.spending.spend_limits import SpendView
-from shared.billing.subscriptions import checkout_return, invoices, overview, portal
+from shared.billing.subscriptions import checkout_return, invoice_usage, invoices, overview, portal
 from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
@@ -258,6 +258,8 @@ class BillingState(
     async def show_invoice(self, invoice_id: str) -> None:
         async with self._ctx() as ctx:
             invoice = await invoices.get_invoice(ctx, parse_invoice_id(invoice_id))
+            usage = await invoice_usage.list_invoice_usage(ctx, invoice.id)
+        self._show_invoice_usage(usage)
         self.invoice = invoice_row(invoice)
         self.lines, self.tax_note = line_rows(invoice), self.invoice.tax_note
         self.total, self.dialog = money.format_amount(invoice.total, invoice.currency), "invoice"
