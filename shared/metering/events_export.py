@@ -13,10 +13,9 @@ from shared.access.file_kinds import (
 )
 from shared.audit import audit_log
 from shared.core.context import Ctx
-from shared.core.errors import Invalid
 from shared.core.paging import Page, map_page
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
-from shared.metering import report_repository, usage_reports
+from shared.metering import report_repository, usage_export, usage_reports
 from shared.metering.actions import USAGE_EXPORT
 from shared.metering.models import UsageEvent
 from shared.metering.quotas import format_quantity
@@ -29,6 +28,7 @@ COLUMNS = (
     *(ExportColumn("Recorded by"), ExportColumn("Batch")),
 )
 BATCH_SIZE = 200
+DEFAULT_METER = "usage_events"
 
 
 async def start(ctx: Ctx, export_filter: ExportFilter) -> int:
@@ -64,14 +64,9 @@ def _build_row(event: UsageEvent) -> ExportRow:
 
 
 def _parse_filter(export_filter: ExportFilter) -> tuple[str, datetime, datetime]:
-    """Raises Invalid."""
-    try:
-        since, until = (datetime.fromisoformat(export_filter.get(name, "")) for name in ("since", "until"))
-    except ValueError:
-        raise Invalid("The export needs a meter and two times.", "Open the invoice again.") from None
-    if since.tzinfo is None or until.tzinfo is None:
-        raise Invalid("The times of the export need a zone.", "Open the invoice again.")
-    return export_filter.get("meter", ""), since, until
+    """What programs sent in the last 30 days, without a filter. Raises Invalid."""
+    query = usage_export.parse_filter({**export_filter, "step": ""})
+    return query.meter or DEFAULT_METER, query.since, query.until
 
 
 USAGE_EVENTS = ExportKind(
