@@ -149,6 +149,13 @@ def reactivation_step(principal: RightsHolder) -> str:
     return "Ask an owner or billing contact to pay the open invoice or to resume the subscription."
 
 
+def spend_limit_step(principal: RightsHolder) -> str:
+    """The next step where metered use would cost more than the organisation allows."""
+    if Permission.BILLING_WRITE in principal.permissions:
+        return "Raise or remove the spend limit in Billing."
+    return "Ask an owner or billing contact to raise or remove the spend limit."
+
+
 def upgrade_step(principal: RightsHolder) -> str:
     """The next step to get more than the plan includes."""
     return _capitalise(_larger_plan_step(Permission.BILLING_WRITE in principal.permissions))

@@ -16,7 +16,7 @@ from shared.core import registry
 from shared.core.context import Ctx, Rights
 from shared.core.registry import Module
 from shared.entitlements.limits import LIMITS, LimitPeriod
-from shared.metering.counter_repository import CounterKey
+from shared.metering.counter_keys import CounterKey
 from shared.metering.months import get_month, get_next_month
 
 

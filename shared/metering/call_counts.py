@@ -6,7 +6,7 @@ it hadn't recorded: a count is never too high. A recording that fails is tried a
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -108,7 +108,9 @@ async def record_calls() -> None:
                 )
         except ReservationLapsed:  # the calls were answered, so they count in any case
             unreserved = tuple((counter_id, usage.UNRESERVED) for counter_id, _ in counted.held)
-            _unrecorded[call_key] = replace(counted, held=unreserved)
+            _unrecorded[call_key] = CountedCalls(
+                counted.key, counted.count, counted.at, unreserved, counted.holds
+            )
             continue
         except Refused:
             pass  # suspended or deleted meanwhile

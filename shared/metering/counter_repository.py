@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import RawConnection
+from shared.metering.counter_keys import CounterKey
 from shared.metering.models import UsageCounter
 
 RESERVATION_SECONDS = 30
@@ -152,16 +153,6 @@ SUM_WINDOWS_OF_ALL = text("""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CounterKey:
-    """A counter and its period, end-exclusive."""
-
-    id: str
-    meter: str
-    starts_at: datetime
-    ends_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CounterState:
     """`used` contains what waits to be added, `claimed` what is reserved besides."""
 
@@ -249,7 +240,7 @@ async def open_transaction(tenant_id: str) -> AsyncIterator[CounterConnection]:
 
 
 async def list_drawn_counters(ctx: Ctx, limit: int) -> list[CounterKey]:
-    """Counters that have draws to be added. They may not exist yet."""
+    """Counters that have draws to be added. Some of them don't exist yet."""
     connection = await ctx.session.connection()
     rows = await connection.execute(LIST_DRAWN, {"tenant_id": ctx.tenant_id, "most": limit})
     return [

@@ -1,12 +1,24 @@
 """Add what was drawn to its counters. Draws are made with their events, and this runs with each roll-up."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from decimal import Decimal
 
 from shared.core.context import Ctx
 from shared.metering import counter_repository
-from shared.metering.counter_repository import CounterKey
+from shared.metering.counter_keys import CounterKey
+from shared.metering.models import UsageCounter
 
 COUNTERS_AT_ONCE = 100
+
+
+async def sum_used(ctx: Ctx, keys: Collection[CounterKey]) -> dict[str, Decimal]:
+    """By counter, with what waits to be added. It checks no permission."""
+    return await counter_repository.sum_used(ctx, keys)
+
+
+async def list_counters(ctx: Ctx, keys: Collection[CounterKey]) -> Sequence[UsageCounter]:
+    """Those of these that exist. It checks no permission."""
+    return await counter_repository.list_counters(ctx, [key.id for key in keys])
 
 
 async def create_drawn(ctx: Ctx) -> list[CounterKey]:

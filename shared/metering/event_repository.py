@@ -12,7 +12,7 @@ from shared.core.context import Ctx
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.core.paging import after_cursor
-from shared.metering.counter_repository import CounterKey
+from shared.metering.counter_keys import CounterKey
 from shared.metering.items import UsageItem
 from shared.metering.models import UsageEvent, UsageKey, UsageMark
 

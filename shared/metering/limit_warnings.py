@@ -1,6 +1,6 @@
 """Tell those who manage billing that 80 % or all of a monthly limit is used: in the app, by mail and as an event.
 
-Once for each of the two in a month; again after the limit was raised and what is used reaches them anew.
+Once for each of the two in a month; once more after the limit was raised and what is used reaches them again.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from shared.core.db import now
 from shared.jobs import queue
 from shared.jobs.mail import Email
 from shared.metering import allowances, counter_repository
-from shared.metering.counter_repository import CounterKey
+from shared.metering.counter_keys import CounterKey
 from shared.metering.models import UsageCounter
 from shared.tenancy import billing_contacts, links, mail_preferences, notifications
 

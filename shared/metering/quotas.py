@@ -1,4 +1,4 @@
-"""Limits of metered use: what an event may still use, what was used, and the refusal that says so.
+"""Limits of metered use: what an event may still use, what was used, and the refusal with these facts.
 
 A hard limit is reserved before an event is recorded. Use of a soft or unlimited one is counted without a lock, so that
 events don't wait for each other.
@@ -14,7 +14,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access import refusal_messages
 from shared.access.decision import RightsHolder
 from shared.access.meters import METERS
-from shared.access.permissions import Permission
 from shared.access.refusal_codes import Reason
 from shared.core.context import Ctx, Rights
 from shared.core.db import now
@@ -31,8 +30,6 @@ from shared.metering.reservations import Exceeded, Hold
 USED_AT_ONCE = ""  # in the place of a reservation: it counts already
 UNRESERVED = "-"  # in the place of a reservation: it counts, whatever is left
 MAX_ROUNDS = 3  # of fitting a batch into what is left
-BUDGET_STEP = "Ask an owner to raise or remove the spend limit."
-OWN_BUDGET_STEP = "Raise or remove the spend limit in Billing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +218,7 @@ def describe_limit(facts: QuotaFacts) -> str:
 
 def describe_step(principal: RightsHolder, facts: QuotaFacts) -> str:
     if facts.is_budget:
-        return OWN_BUDGET_STEP if Permission.BILLING_WRITE in principal.permissions else BUDGET_STEP
+        return refusal_messages.spend_limit_step(principal)
     step = refusal_messages.upgrade_step(principal)
     if not facts.allowed:
         return step
@@ -262,7 +259,7 @@ async def list_quotas(ctx: Ctx, meters: Collection[str] = ()) -> list[Quota]:
 
 
 def build_warning(principal: RightsHolder, quota: Quota) -> str:
-    """For who has used more than a soft limit; "" for everybody else."""
+    """Where more than a soft limit is used; "" elsewhere."""
     if quota.is_hard or quota.allowed is None or quota.used <= quota.allowed:
         return ""
     step = refusal_messages.upgrade_step(principal)

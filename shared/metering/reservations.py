@@ -1,6 +1,6 @@
 """Reserve a part of a counter before something is counted: never more than its limit, over all processes.
 
-Where a counter is asked for often, this process leases a block of it and hands it out from memory. All processes share
+Where a process often asks for a counter, it leases a block and hands it out from memory. All processes share
 one block: at most 5 % of what is left, so it shrinks as the limit comes near. Within the last 5 % of the limit, or the
 last 100, there is no lease, and each call is one conditional update. A lease is used for 20 seconds and lapses after 30:
 what a killed process has left of it is free again then.
@@ -69,7 +69,7 @@ class _Counter:
     fetch: "asyncio.Task[None] | None" = None
 
     def note_call(self) -> bool:
-        """Whether it is asked for often."""
+        """Whether this process often asks for it."""
         second = int(time.monotonic())
         if second != self.second:
             was_hot = second == self.second + 1 and self.calls >= HOT_CALLS
@@ -91,7 +91,7 @@ class _Counter:
         return lease
 
     def pop_spent(self) -> list[str]:
-        """Ids of leases that nobody will draw from any more."""
+        """Ids of leases from which nothing is drawn any more."""
         ended = [lease for lease in self.spent if not lease.open_holds]
         self.spent = [lease for lease in self.spent if lease.open_holds]
         return [lease.id for lease in ended]

@@ -302,7 +302,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         lambda *_: get_month(now() - timedelta(hours=3)),
     ),
     **dict.fromkeys(
-        ("metering.counter_repository.sum_used.keys", "metering.counters.add_draws.keys"),
+        (
+            *("metering.counter_repository.sum_used.keys", "metering.counters.add_draws.keys"),
+            *("metering.counters.list_counters.keys", "metering.counters.sum_used.keys"),
+        ),
         lambda *_: [build_month_key(metered.METER, now())],
     ),
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),

@@ -110,6 +110,8 @@ ASKED_BEFORE = {
     "billing.spending.spend_limits.send_alert": "by metering.rollups",
     "metering.counters.add_draws": "by metering.rollups",
     "metering.counters.create_drawn": "by metering.rollups",
+    "metering.counters.list_counters": "by billing.spending.spend_limits",
+    "metering.counters.sum_used": "by billing.spending.spend_limits",
     "metering.limit_warnings.build_mail": "a job",
     "metering.limit_warnings.warn_members": "by metering.rollups",
     "metering.quotas.admit": "by metering.usage",

@@ -79,7 +79,7 @@ class QuotaTimings:
     def result(self, goal: Goal) -> Result:
         ours, peer, control = ROWS[goal.control_of or goal.name]
         name = control if goal.control_of else ours
-        figures = [[timings[each] for timings in counted(self.rounds)] for each in (name, peer)]
+        figures = [[timings[column] for timings in counted(self.rounds)] for column in (name, peer)]
         return Result(goal, ratios(*(figures[::-1] if goal.faster else figures)))
 
 

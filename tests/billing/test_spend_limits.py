@@ -149,10 +149,10 @@ async def test_cap_holds_when_two_meters_are_used_at_once(cast: Cast, subscribed
         await save(cast.ann, amount)
         for meter in (EVENTS, CALLS) if not number else ():
             await use(cast.acme, meter, INCLUDED[meter])
-        asked = [EVENTS, CALLS] * 15  # together 225 more than there is
-        results = await asyncio.gather(*(try_use(cast.acme, meter, 1_000) for meter in asked))
+        meters = [EVENTS, CALLS] * 15  # together 225 more than there is
+        results = await asyncio.gather(*(try_use(cast.acme, meter, 1_000) for meter in meters))
         await roll_up(cast.acme)
-        assert 0 < sum(results) < len(asked)
+        assert 0 < sum(results) < len(meters)
         assert amount - 5 < await get_spent(cast.ann) <= amount
 
 

@@ -16,8 +16,8 @@ PLANNED = {
 
 
 def test_every_feature_is_asked_for_by_an_action_or_says_what_asks() -> None:
-    asked = {action.feature for action in ACTIONS.values()} - {""}
-    assert asked == {key for key, feature in FEATURES.items() if feature.use is FeatureUse.ACTION}
+    action_features = {action.feature for action in ACTIONS.values()} - {""}
+    assert action_features == {key for key, feature in FEATURES.items() if feature.use is FeatureUse.ACTION}
 
 
 def test_feature_that_changes_a_count_is_read_where_it_is_counted() -> None:
@@ -32,9 +32,9 @@ def test_nothing_new_is_sold_before_it_is_built() -> None:
 
 
 def test_every_limit_has_a_counter_and_an_action() -> None:
-    asked = {action.limit for action in ACTIONS.values()} - {""}
+    action_limits = {action.limit for action in ACTIONS.values()} - {""}
     counted = {key for key, kind in LIMITS.items() if kind.usage is not None}
-    assert asked == counted
+    assert action_limits == counted
     for key, kind in LIMITS.items():
         assert (kind.usage is None) == (kind.is_age or kind.is_planned), key
 

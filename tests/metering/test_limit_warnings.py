@@ -24,13 +24,13 @@ def other_process() -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class Warnings:
     titles: list[str]
     percents: list[int]  # of the audit log
     events: int
 
 
-async def list_told(person: Person) -> Told:
+async def list_warnings(person: Person) -> Warnings:
     """The oldest first."""
     async with person.ctx() as ctx:
         titles = [
@@ -41,7 +41,7 @@ async def list_told(person: Person) -> Told:
         criteria = audit_log.AuditFilter(action=AuditAction.USAGE_LIMIT_WARNING)
         rows = (await audit_log.list_events(ctx, criteria)).rows
         events = await ctx.session.exec(select(EventOutbox).where(EventOutbox.type == "usage.limit_warning"))
-        return Told(titles[::-1], [row.after["percent"] for row in rows][::-1], len(events.all()))
+        return Warnings(titles[::-1], [row.after["percent"] for row in rows][::-1], len(events.all()))
 
 
 async def test_members_are_told_once_at_each_share_of_a_hard_limit(cast: Cast, schema: str) -> None:
@@ -51,7 +51,7 @@ async def test_members_are_told_once_at_each_share_of_a_hard_limit(cast: Cast, s
     for _ in range(2):
         await send_many(cast.ann, 8)
         await roll_up(cast.acme)
-    assert await list_told(cast.ann) == Told(["80 % of this month's events are used"], [80], 1)
+    assert await list_warnings(cast.ann) == Warnings(["80 % of this month's events are used"], [80], 1)
     async with run_mailbox() as mailbox:
         await workers.run_due_jobs()
     assert {mail.to for mail in mailbox.mails} == {cast.ann.email}
@@ -59,12 +59,12 @@ async def test_members_are_told_once_at_each_share_of_a_hard_limit(cast: Cast, s
     assert await send_many(cast.ann, 3, "last") == [*[ItemStatus.ACCEPTED] * 2, ItemStatus.REJECTED]
     for _ in range(2):
         await roll_up(cast.acme)
-    told = await list_told(cast.ann)
-    assert (told.titles[1:], told.percents) == (["All of this month's events are used"], [80, 100])
+    warnings = await list_warnings(cast.ann)
+    assert (warnings.titles[1:], warnings.percents) == (["All of this month's events are used"], [80, 100])
     await set_limit(cast, METER, 20)
     assert await send_many(cast.ann, 6, "larger") == [ItemStatus.ACCEPTED] * 6
     await roll_up(cast.acme)
-    assert (await list_told(cast.ann)).percents == [80, 100, 80]
+    assert (await list_warnings(cast.ann)).percents == [80, 100, 80]
 
 
 async def test_refusal_of_what_does_not_fit_tells_that_the_limit_is_reached(cast: Cast) -> None:
@@ -73,7 +73,7 @@ async def test_refusal_of_what_does_not_fit_tells_that_the_limit_is_reached(cast
     await roll_up(cast.acme)
     assert await send_many(cast.ann, 1, "large", quantity=2) == [ItemStatus.REJECTED]
     await roll_up(cast.acme)
-    assert (await list_told(cast.ann)).percents == [80, 100]
+    assert (await list_warnings(cast.ann)).percents == [80, 100]
 
 
 async def test_soft_limit_allows_warns_and_is_shown(cast: Cast) -> None:
@@ -87,7 +87,7 @@ async def test_soft_limit_allows_warns_and_is_shown(cast: Cast) -> None:
     (warning,) = second.json()["warnings"]
     assert warning.startswith("6 events of this month are used, and your plan includes 5. Nothing is blocked")
     await roll_up(cast.acme)
-    assert (await list_told(cast.ann)).percents == [100]
+    assert (await list_warnings(cast.ann)).percents == [100]
     async with cast.ann.ctx() as ctx:
         notice = await plan_notice.get_notice(ctx)
     assert notice is not None
@@ -98,4 +98,4 @@ async def test_members_who_do_not_manage_billing_are_not_told(cast: Cast) -> Non
     await set_limit(cast, METER, 1)
     await send_many(cast.ann, 1)
     await roll_up(cast.acme)
-    assert (await list_told(cast.max)).titles == []
+    assert (await list_warnings(cast.max)).titles == []

@@ -20,7 +20,7 @@ from shared.billing.sync import provider_records
 from shared.billing.usage_periods import MeterTerm
 from shared.core import db
 from shared.core.db import now
-from shared.metering.counter_repository import CounterKey
+from shared.metering.counter_keys import CounterKey
 
 CACHE_SECONDS = 5.0  # after which a change holds in every process
 MAX_TENANTS = 20_000  # in the memory of one process

@@ -20,7 +20,7 @@ from shared.core import live_events, money
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid
-from shared.metering import counter_repository
+from shared.metering import counters
 from shared.metering.allowances import Budget
 
 ALERT_PERCENTS = (50, 80, 100)
@@ -100,7 +100,7 @@ async def remove(ctx: Ctx) -> None:
 
 
 async def send_alert(ctx: Ctx) -> None:
-    """Where a share of the amount is reached of which nobody was told. For the job that adds up usage."""
+    """Once for each share of the amount that is reached. For the job that adds up usage."""
     budget = await budgets.read_budget(ctx.session, ctx.tenant_id)
     if budget is None:
         return
@@ -132,11 +132,11 @@ async def _find_reached_percent(ctx: Ctx, budget: SpendBudget, spent: int) -> in
     )
     if not budget.is_cap or reached == ALERT_PERCENTS[-1]:
         return reached
-    counters = await counter_repository.list_counters(ctx, [key.id for key in budget.list_keys()])
-    used = {counter.meter: counter.used for counter in counters}
+    stored_counters = await counters.list_counters(ctx, budget.list_keys())
+    used = {counter.meter: counter.used for counter in stored_counters}
     has_stopped = any(
         counter.refused_amount is not None and counter.refused_amount >= budget.get_room(counter.meter, used)
-        for counter in counters
+        for counter in stored_counters
     )
     return ALERT_PERCENTS[-1] if has_stopped else reached
 
@@ -162,7 +162,7 @@ def _build_message(limit: SpendLimit, budget: SpendBudget, *, percent: int, spen
 
 
 async def _sum_spent(ctx: Ctx, metered: MeteredPrices) -> int:
-    used = await counter_repository.sum_used(ctx, list(metered.keys.values()))
+    used = await counters.sum_used(ctx, list(metered.keys.values()))
     return metered.get_cost({meter: used[key.id] for meter, key in metered.keys.items()})
 
 
