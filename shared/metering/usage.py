@@ -126,8 +126,8 @@ async def list_warnings(ctx: Ctx, batch: Sequence[Any]) -> list[str]:
     policy.require(ctx, USAGE_WRITE, counted=False)
     named = {item.get("meter") for item in batch if isinstance(item, dict)}
     limited = [meter for meter in quotas.list_limited_meters() if meter in named]
-    known = await quotas.list_quotas(ctx, limited) if limited else []
-    return [warning for quota in known if (warning := quotas.build_warning(ctx, quota))]
+    month_quotas = await quotas.list_quotas(ctx, limited) if limited else []
+    return [warning for quota in month_quotas if (warning := quotas.build_warning(ctx, quota))]
 
 
 def _build_refused(ctx: Ctx, index: int, facts: QuotaFacts) -> ItemResult:

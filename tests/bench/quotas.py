@@ -77,8 +77,8 @@ class QuotaTimings:
     rounds: list[dict[str, float]] = field(default_factory=list)
 
     def result(self, goal: Goal) -> Result:
-        ours, peer, control = ROWS[goal.control_of or goal.name]
-        name = control if goal.control_of else ours
+        measured, peer, control = ROWS[goal.control_of or goal.name]
+        name = control if goal.control_of else measured
         figures = [[timings[column] for timings in counted(self.rounds)] for column in (name, peer)]
         return Result(goal, ratios(*(figures[::-1] if goal.faster else figures)))
 

@@ -176,12 +176,12 @@ async def test_change_of_a_counter_does_not_invalidate_rights(cast: Cast) -> Non
 async def test_hot_counter_is_leased_and_never_exceeds_its_limit(cast: Cast) -> None:
     allowance = build_allowance(2_000)
     await reservations.reserve(cast.acme, allowance, Decimal(1_700))
-    taken, is_full = 1_700, False
+    reserved_units, is_full = 1_700, False
     while not is_full:
         results = await asyncio.gather(*(try_reserve(cast.acme, allowance) for _ in range(50)))
-        taken += sum(results)
+        reserved_units += sum(results)
         is_full = not all(results)
-    assert 2_000 - 15 <= taken <= 2_000  # under it by one block at most
+    assert 2_000 - 15 <= reserved_units <= 2_000  # under it by one block at most
 
 
 async def test_lease_of_a_killed_process_lapses(cast: Cast) -> None:
