@@ -48,7 +48,13 @@ async def test_overview_counts_usage_as_the_limit_does(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await invitations.invite(ctx, "zoe@acme.test", "viewer")
         await roles.create(ctx, "One", "", set())
-    assert (await get_overview(cast.ann)).usage == {"members": 4, "roles": 1}
+    assert (await get_overview(cast.ann)).usage == {
+        "api_calls": 0,
+        "api_keys": 0,
+        "members": 4,
+        "roles": 1,
+        "usage_events": 0,
+    }
 
 
 async def test_scheduled_ends_are_listed_in_order(cast: Cast) -> None:
