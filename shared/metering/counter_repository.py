@@ -128,19 +128,20 @@ ADD_DRAWN = text("""
     ), reserved as (
         update usage_reservation r set quantity = r.quantity - d.quantity
         from (select reservation_id, sum(quantity) as quantity from drawn where reservation_id <> '' group by 1) d
-        where r.tenant_id = :tenant_id and r.id = d.reservation_id returning r.counter_id, d.quantity
+        where tenant_id = :tenant_id and r.id = d.reservation_id returning r.counter_id, d.quantity
     )
     update usage_counter c set used = c.used + d.quantity,
         reserved = c.reserved - (select coalesce(sum(quantity), 0) from reserved where counter_id = c.id)
     from (select counter_id, sum(quantity) as quantity from drawn group by 1) d
-    where c.tenant_id = :tenant_id and c.id = d.counter_id
+    where tenant_id = :tenant_id and c.id = d.counter_id
 """)
 SUM_USED = text("""
-    select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + (
-        select coalesce(sum(d.quantity), 0) from usage_draw d where d.tenant_id = :tenant_id and d.counter_id = wanted.id
-    ) as used
+    select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + coalesce(d.quantity, 0) as used
     from unnest(cast(:counter_ids as text[])) as wanted (id)
-    left join usage_counter c on c.tenant_id = :tenant_id and c.id = wanted.id
+    left join (select id, used from usage_counter where tenant_id = :tenant_id) c on c.id = wanted.id
+    left join (
+        select counter_id, sum(quantity) as quantity from usage_draw where tenant_id = :tenant_id group by 1
+    ) d on d.counter_id = wanted.id
 """)
 SUM_WINDOWS = text("""
     select coalesce(sum(quantity), 0) from usage_window where tenant_id = :tenant_id and meter = :meter and size = 'hour'

@@ -42,6 +42,7 @@ from shared.entitlements.subscription_grants import AccessStage
 from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
 from shared.metering.allowances import build_month_key
+from shared.metering.event_repository import CounterShare
 from shared.metering.items import UsageItem
 from shared.metering.models import WindowSize
 from shared.metering.months import get_month
@@ -308,6 +309,13 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ),
         lambda *_: [build_month_key(metered.METER, now())],
     ),
+    "metering.event_repository.add_events.shares": lambda world, tenant: [
+        CounterShare(
+            event_id=_usage_item().id,
+            key=build_month_key(metered.METER, now()),
+            reservation_id=world.rows("usage_reservation", "tenant_id", tenant)[0]["id"],
+        )
+    ],
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),
     "metering.event_repository.list_known_keys.ids": lambda world, tenant: [
         row["id"] for row in world.rows("usage_key", "tenant_id", tenant)

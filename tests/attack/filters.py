@@ -255,6 +255,11 @@ async def attack_unbilled_usage(world: World, report: Report) -> None:
         groups = await unbilled_usage_repository.list_unbilled(ctx)
         refused = [group.count for group in groups] == [1]
         report.attempt(KIND, "usage of Globex that nothing bills, among that of Acme", refused=refused)
+        await ctx.session.exec(sa.update(BillingUsage).values(tried_at=now()))
+        counted = await usage_repository.sum_by_meter(ctx, since=now() - 999 * DAY, until=now() + DAY)
+        (own_row,) = world.rows("billing_usage", "tenant_id", world.acme)
+        refused = [row.billed + row.drawn for row in counted] == [own_row["quantity"]]
+        report.attempt(KIND, "usage of Globex is behind an invoice of Acme", refused=refused)
         before = await _digest(ctx.session, world)
         for group in groups:
             await unbilled_usage_repository.settle(ctx, group.problem, group.meter, "usg_z")

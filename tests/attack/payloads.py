@@ -98,6 +98,7 @@ HONEST: dict[str, Any] = {
     "before": "",
     "comparing": False,
     "on": "on",
+    "effect": "cap",
     "own": "none",
     "person": "",
     "priority": "50",

@@ -262,7 +262,12 @@ class World:
 def _is_counted_call(row: dict[str, Any]) -> bool:
     """Usage that every call of the API adds, whatever becomes of it. That of the world is hours old."""
     is_counted = str(row.get("id", "")).startswith(f"{call_counts.METER}:cll_")
-    return is_counted or ("hour" in row and "batch_id" in row and row["hour"] > now() - timedelta(hours=2))
+    is_counter = row.get("meter") == call_counts.METER and ("reserved" in row or "counter_id" in row)
+    return (
+        is_counted
+        or is_counter
+        or ("hour" in row and "batch_id" in row and row["hour"] > now() - timedelta(hours=2))
+    )
 
 
 def list_changes(before: tuple[Print, Print], after: tuple[Print, Print]) -> str:
