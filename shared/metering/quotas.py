@@ -280,8 +280,8 @@ def build_limit_usage(meter: str) -> LimitUsage:
         return _round_down(await counter_repository.sum_windows(ctx, meter, since=get_month(at), until=at))
 
     async def count_of_all(session: AsyncSession, at: datetime) -> dict[str, int]:
-        quantities = await counter_repository.sum_windows_of_all(
-            session, meter, since=get_month(at), until=at
+        quantities = await counter_repository.list_used_of_all(
+            session, allowances.build_month_key(meter, at).id
         )
         return {tenant_id: _round_down(quantity) for tenant_id, quantity in quantities.items()}
 
