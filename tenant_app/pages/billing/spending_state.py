@@ -42,9 +42,7 @@ class SpendLimitForm(Form):
 
 async def read_spending(ctx: Ctx, billing: BillingOverview) -> SpendView | None:
     """None where nothing is sold by use."""
-    subscription = billing.subscription
-    is_metered = subscription is not None and bool(subscription.metered_prices)
-    return await spend_limits.get_view(ctx) if is_metered else None
+    return await spend_limits.get_view(ctx) if billing.has_been_customer else None
 
 
 class SpendingState(DialogState, PageState, mixin=True):

@@ -55,7 +55,7 @@ class BillingState(
     reads: ClassVar[Action] = actions.BILLING_READ
     export_kind: ClassVar[ExportKind] = INVOICES
     opens_dialogs: ClassVar[Action] = actions.BILLING_CHANGE
-    dialogs: ClassVar[Sequence[str]] = ("cancel", "top_up")
+    dialogs: ClassVar[Sequence[str]] = ("cancel", "spend_limit", "top_up")
     loaded: bool = False
     saving: str = ""  # by paying yearly
     trial_note: str = ""  # who gets a trial, or why there is none
