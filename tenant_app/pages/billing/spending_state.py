@@ -12,9 +12,7 @@ from shared.access.meters import METERS
 from shared.billing.spending import spend_limits
 from shared.billing.spending.spend_limits import SpendView
 from shared.billing.subscriptions.invoice_usage import InvoiceUsage
-from shared.billing.subscriptions.overview import BillingOverview
 from shared.core import money
-from shared.core.context import Ctx
 from shared.files import exports
 from shared.metering.actions import USAGE_EXPORT
 from shared.metering.events_export import USAGE_EVENTS
@@ -38,11 +36,6 @@ class InvoiceUsageRow:
 class SpendLimitForm(Form):
     amount: str
     effect: Literal["alert", "cap"]
-
-
-async def read_spending(ctx: Ctx, billing: BillingOverview) -> SpendView | None:
-    """None where nothing is sold by use."""
-    return await spend_limits.get_view(ctx) if billing.has_been_customer else None
 
 
 class SpendingState(DialogState, PageState, mixin=True):

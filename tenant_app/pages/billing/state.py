@@ -11,6 +11,7 @@ from shared.access.actions import Action
 from shared.access.file_kinds import ExportKind
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing.prices import PERIODS
+from shared.billing.spending import spend_limits
 from shared.billing.spending.spend_limits import SpendView
 from shared.billing.subscriptions import checkout_return, invoice_usage, invoices, overview, portal
 from shared.billing.subscriptions.invoice_export import INVOICES
@@ -42,7 +43,7 @@ from tenant_app.pages.billing.rows import (
     next_invoice_row,
     scheduled_texts,
 )
-from tenant_app.pages.billing.spending_state import SpendingState, read_spending
+from tenant_app.pages.billing.spending_state import SpendingState
 from tenant_app.shell import PageState
 
 PAGE_SIZE = 10
@@ -117,7 +118,7 @@ class BillingState(
         billing = await overview.get_overview(ctx, self.currency)
         invoice_page = await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE)
         prepaid = await read_prepaid(ctx, has_been_customer=billing.has_been_customer)
-        return ctx, billing, invoice_page, prepaid, await read_spending(ctx, billing)
+        return ctx, billing, invoice_page, prepaid, await spend_limits.get_view(ctx)
 
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
