@@ -50,7 +50,7 @@ FileType = Literal[
 ]
 
 
-ItemReason = Literal["invalid", "unknown_meter", "too_old", "in_the_future"]
+ItemReason = Literal["invalid", "unknown_meter", "too_old", "in_the_future", "limit_reached"]
 
 
 ItemStatus = Literal["accepted", "repeated", "rejected"]
@@ -594,6 +594,7 @@ class UsageAnswer(TypedDict):
     repeated: int
     rejected: int
     items: list[UsageItemResult]
+    warnings: list[str]
 
 
 class UsageChangeOutput(TypedDict):
@@ -641,6 +642,7 @@ class UsageItemResult(TypedDict):
     reason: ItemReason | None
     field: str
     detail: str
+    limit: UsageLimitOutput | None
 
 
 class UsageLimit(TypedDict):
@@ -651,6 +653,13 @@ class UsageLimit(TypedDict):
     used: int | None
     explanation: str
     source_id: str
+
+
+class UsageLimitOutput(TypedDict):
+    meter: str
+    used: str
+    allowed: str
+    resets_at: str
 
 
 class UsagePoint(TypedDict):

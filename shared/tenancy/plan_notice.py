@@ -9,7 +9,7 @@ from shared.access import actions, policy, refusal_messages
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements import rights_cache
-from shared.entitlements.limits import list_usages
+from shared.entitlements.limits import LIMITS, LimitPeriod, list_usages
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ async def get_notice(ctx: Ctx) -> PlanNotice | None:
 
 
 async def _find_soft_limit_notice(ctx: Ctx) -> PlanNotice | None:
-    """The notice for an exceeded soft limit. Hard limits refuse instead."""
+    """The notice for an exceeded soft limit. Hard limits refuse instead, and monthly ones have notifications."""
     for name, usage in list_usages():
         limit = ctx.rights.limits[name]
-        if limit.hard or limit.amount is None:
+        if limit.hard or limit.amount is None or LIMITS[name].period is LimitPeriod.MONTH:
             continue
         used = await usage.now(ctx)
         if used > limit.amount:

@@ -9,7 +9,7 @@ from sqlmodel import col
 from shared.billing.models import SpendLimit
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.metering import rollups, usage
+from shared.metering import counter_repository, rollups, usage
 from shared.metering.allowances import build_month_key
 from shared.metering.models import UsageReservation, UsageWindow, WindowSize
 
@@ -51,6 +51,7 @@ async def use(ctx: Ctx, number: int) -> None:
             closed_at=closed_at,
         )
         ctx.session.add(row)
+    await counter_repository.create_counter(ctx, build_month_key(METER, now()))
     ctx.session.add(
         UsageReservation(
             tenant_id=ctx.tenant_id,

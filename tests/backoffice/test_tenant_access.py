@@ -393,7 +393,13 @@ async def test_tenant_access_names_sources_and_usage(cast: Cast) -> None:
     assert access.limits["members"].source_id.startswith("ovr_")
     assert "10 more seats version 1" in explain.describe_limit_chain(access.limits["members"])
     assert access.features["sso"].included is False
-    assert access.usage == {"members": 3, "roles": 0}
+    assert access.usage == {
+        "api_calls": 0,
+        "api_keys": 0,
+        "members": 3,
+        "roles": 0,
+        "usage_events": 0,
+    }
     assert access.owner_id == cast.ann.user_id
     flags = {flag.key: (flag.is_on, flag.override) for flag in access.flags}
     assert flags["role_editor"] == (True, True)
