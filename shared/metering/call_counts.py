@@ -72,15 +72,16 @@ async def admit_call(admission: KeyAdmission, *, action: str) -> None:
         for hold in holds:
             await reservations.release(tenant_id, hold)
         raise quotas.build_refusal(admission, quotas.build_facts(exceeded), action=action) from None
-    _add_call(tenant_id, at, holds)
+    add_call(tenant_id, at, holds)
 
 
 def count_call(tenant_id: str) -> None:
     """Without a reservation."""
-    _add_call(tenant_id, now(), ())
+    add_call(tenant_id, now(), ())
 
 
-def _add_call(tenant_id: str, at: datetime, holds: Sequence[Hold]) -> None:
+def add_call(tenant_id: str, at: datetime, holds: Sequence[Hold]) -> None:
+    """`holds`: what was reserved for it. It is recorded with the others."""
     held = tuple((hold.counter_id, hold.reservation_id) for hold in holds)
     calls = _pending.setdefault((tenant_id, held), PendingCalls(at))
     calls.count += 1

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from shared.core import db
 from shared.core.context import Ctx, Limit
 from shared.core.db import now
-from shared.metering import allowances, event_repository, quotas, reservations, rollups, usage
+from shared.metering import allowances, call_counts, event_repository, quotas, reservations, rollups, usage
 from shared.metering.allowances import Allowance
 from shared.metering.items import UsageItem
 from shared.tenancy import entry
@@ -31,8 +31,9 @@ from tests.bench.options import Options
 from tests.bench.rows import Result, counted, ratios
 from tests.support import database
 
-METER = "usage_events"
+METER, CALLS = "usage_events", call_counts.METER
 CLIENTS = 16
+RECORD_INTERVAL_S = 0.05
 AMOUNT = 1_000_000_000
 ROWS = {  # what is measured, what it is compared with, and the control
     "quota/record": ("record", "insert", "recount"),
@@ -132,7 +133,8 @@ async def _fill_month(tenant_id: str, size: Size) -> None:
             await event_repository.add_events(ctx, items[first : first + 5_000])
         while await rollups.roll_up(ctx):
             pass
-    await reservations.reserve(tenant_id, _build_allowance(), Decimal(1))  # makes the counter
+    for meter in (METER, CALLS):  # makes the counters
+        await reservations.reserve(tenant_id, _build_allowance(meter), Decimal(1))
 
 
 def _limit(ctx: Ctx) -> Ctx:
@@ -141,8 +143,8 @@ def _limit(ctx: Ctx) -> Ctx:
     return replace(ctx, rights=replace(ctx.rights, limits=limits))
 
 
-def _build_allowance() -> Allowance:
-    return Allowance(key=allowances.build_month_key(METER, now()), amount=Decimal(AMOUNT), is_hard=True)
+def _build_allowance(meter: str) -> Allowance:
+    return Allowance(key=allowances.build_month_key(meter, now()), amount=Decimal(AMOUNT), is_hard=True)
 
 
 async def _insert(tenant_id: str, count: int) -> None:
@@ -196,19 +198,30 @@ async def _measure_updates(count: int) -> float:
 
 
 async def _reserve(tenant_id: str, count: int) -> None:
-    """As calls do: from a lease, or else one by one."""
-    allowance = _build_allowance()
+    """As calls of the API do: from a lease, or else one by one; what was handed out is recorded meanwhile."""
+    allowance = _build_allowance(CALLS)
 
     async def take() -> None:
         for _ in range(count):
-            if await reservations.reserve_leased(tenant_id, allowance, Decimal(1)) is None:
-                await reservations.reserve(tenant_id, allowance, Decimal(1), is_used=True)
+            hold = await reservations.reserve_leased(tenant_id, allowance, Decimal(1))
+            if hold is None:
+                hold = await reservations.reserve(tenant_id, allowance, Decimal(1), is_used=True)
+            call_counts.add_call(tenant_id, now(), [hold])
 
+    async def record() -> None:
+        while True:
+            await asyncio.sleep(RECORD_INTERVAL_S)
+            await call_counts.record_calls()
+
+    recording = asyncio.create_task(record())
     await asyncio.gather(*(take() for _ in range(CLIENTS)))
+    recording.cancel()
+    await asyncio.gather(recording, return_exceptions=True)
+    await call_counts.record_calls()
 
 
 async def _reserve_singly(tenant_id: str, count: int) -> None:
-    allowance = _build_allowance()
+    allowance = _build_allowance(METER)
 
     async def take() -> None:
         for _ in range(count):
@@ -220,7 +233,8 @@ async def _reserve_singly(tenant_id: str, count: int) -> None:
 async def _check_used(tenant_id: str, size: Size, number: int) -> None:
     """What was recorded under the limit is in its counter."""
     async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
-        (quota,) = await quotas.list_quotas(_limit(ctx), [METER])
-    least = size.month + size.records + size.single * CLIENTS
-    if quota.used < least:
-        raise Broken(f"round {number}: {quota.used} were counted of {least}")
+        used = {quota.meter: quota.used for quota in await quotas.list_quotas(_limit(ctx), [METER, CALLS])}
+    # Events that the control adds count in no counter.
+    expected = {METER: size.month + size.records + size.single * CLIENTS, CALLS: size.leased * CLIENTS}
+    if used != expected:
+        raise Broken(f"round {number}: {used} were counted of {expected}")
