@@ -12,7 +12,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0035"
-down_revision = "0033"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 works_with = "0004"
