@@ -12,6 +12,7 @@ NAV = {
         ),
     ],
     "Product": [
+        NavLink("Usage", "/usage", "chart-column", visible=is_allowed(actions.OP_TENANT_LIST)),
         NavLink("Catalog", "/catalog", "book-open", visible=is_allowed(actions.OP_CATALOG_READ)),
         NavLink("Prices", "/prices", "tag", visible=is_allowed(actions.OP_CATALOG_READ)),
         NavLink("Flags", "/flags", "flag", visible=is_allowed(actions.OP_FLAG_READ)),

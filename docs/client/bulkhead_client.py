@@ -30,6 +30,9 @@ class ApiError(Exception):
 Aggregation = Literal["sum", "max", "last", "unique"]
 
 
+CorrectionState = Literal["open", "closing", "closed", "reverting", "reverted"]
+
+
 DeliveryStatus = Literal["waiting", "pending", "delivered", "failed"]
 
 
@@ -50,7 +53,9 @@ FileType = Literal[
 ]
 
 
-ItemReason = Literal["invalid", "unknown_meter", "too_old", "in_the_future", "limit_reached"]
+ItemReason = Literal[
+    "invalid", "unknown_meter", "too_old", "in_the_future", "limit_reached", "unknown_event", "already_voided", "key_used"
+]
 
 
 ItemStatus = Literal["accepted", "repeated", "rejected"]
@@ -111,6 +116,13 @@ class AuditEventPage(TypedDict):
     next: str | None
 
 
+class BilledEffectOutput(TypedDict):
+    meter: str
+    quantity: str
+    units: int
+    carried: str
+
+
 class Branding(TypedDict):
     colour: str
     logo_digest: str
@@ -119,6 +131,36 @@ class Branding(TypedDict):
 
 class BrandingChange(TypedDict):
     colour: str
+
+
+class BreakdownPart(TypedDict):
+    value: str
+    quantity: str
+    event_count: int
+
+
+class CorrectionInput(TypedDict):
+    note: str
+
+
+class CorrectionItemsInput(TypedDict):
+    items: list[dict[str, Any]]
+
+
+class CorrectionOutput(TypedDict):
+    id: str
+    state: CorrectionState
+    note: str
+    problem: str
+    item_count: int
+    created_at: str
+    closed_at: str | None
+    reverted_at: str | None
+
+
+class CorrectionOutputPage(TypedDict):
+    items: list[CorrectionOutput]
+    next: str | None
 
 
 class DecisionAnswer(TypedDict):
@@ -176,6 +218,11 @@ class Difference(TypedDict):
     label: str
     current: str
     submitted: str
+
+
+class EffectOutput(TypedDict):
+    windows: list[WindowEffectOutput]
+    billed: list[BilledEffectOutput]
 
 
 class Entitlements(TypedDict):
@@ -378,6 +425,9 @@ class MeterTotals(TypedDict):
     unit: str
     aggregation: Aggregation
     total: str
+    this_month: str
+    forecast: str | None
+    monthly_limit: int | None
     points: list[UsagePoint]
 
 
@@ -597,6 +647,14 @@ class UsageAnswer(TypedDict):
     warnings: list[str]
 
 
+class UsageBreakdown(TypedDict):
+    meter: str
+    by: str
+    parts: list[BreakdownPart]
+    other_values: int
+    other_quantity: str | None
+
+
 class UsageChangeOutput(TypedDict):
     id: str
     meter: str
@@ -607,6 +665,7 @@ class UsageChangeOutput(TypedDict):
     quantity_after: str
     event_count: int
     event_ids: list[str]
+    correction_id: str | None
     created_at: str
 
 
@@ -625,6 +684,7 @@ class UsageEventOutput(TypedDict):
     recorded_at: str
     batch_id: str
     recorded_by: str
+    voided_by: str | None
 
 
 class UsageEventOutputPage(TypedDict):
@@ -717,6 +777,15 @@ class WebhookInput(TypedDict):
 class WebhookPage(TypedDict):
     items: list[Webhook]
     next: str | None
+
+
+class WindowEffectOutput(TypedDict):
+    meter: str
+    size: str
+    starts_at: str
+    quantity_before: str
+    quantity_after: str
+    is_closed: bool
 
 
 class Bulkhead:
@@ -1039,6 +1108,27 @@ class Bulkhead:
         )
         return answer
 
+    def get_usage_breakdown(
+        self,
+        *,
+        meter: str,
+        by: str,
+        since: str,
+        until: str,
+    ) -> UsageBreakdown:
+        """Read the usage of a meter by a dimension or by sender, the largest first. Needs the scope `usage:read`."""
+        answer: UsageBreakdown = self._send(
+            "GET",
+            "/api/v1/usage/breakdown",
+            query={
+                "meter": meter,
+                "by": by,
+                "since": since,
+                "until": until,
+            },
+        )
+        return answer
+
     def list_usage_events(
         self,
         *,
@@ -1076,6 +1166,92 @@ class Bulkhead:
                 "after": after,
                 "limit": limit,
             },
+        )
+        return answer
+
+    def open_usage_correction(
+        self,
+        body: CorrectionInput,
+    ) -> CorrectionOutput:
+        """Open a correction of usage; it counts nothing until it is closed. Needs the scope `usage:correct`."""
+        answer: CorrectionOutput = self._send(
+            "POST",
+            "/api/v1/usage/corrections",
+            body=body,
+        )
+        return answer
+
+    def list_usage_corrections(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> CorrectionOutputPage:
+        """List corrections of usage, newest first. Needs the scope `usage:read`."""
+        answer: CorrectionOutputPage = self._send(
+            "GET",
+            "/api/v1/usage/corrections",
+            query={
+                "after": after,
+                "limit": limit,
+            },
+        )
+        return answer
+
+    def get_usage_correction(
+        self,
+        correction_id: str,
+    ) -> CorrectionOutput:
+        """Read a correction of usage. Needs the scope `usage:read`."""
+        answer: CorrectionOutput = self._send(
+            "GET",
+            f"/api/v1/usage/corrections/{quote(correction_id, safe='')}",
+        )
+        return answer
+
+    def add_usage_correction_items(
+        self,
+        correction_id: str,
+        body: CorrectionItemsInput,
+    ) -> UsageAnswer:
+        """Add events, replacements and voids; each item has a result of its own. Needs the scope `usage:correct`."""
+        answer: UsageAnswer = self._send(
+            "POST",
+            f"/api/v1/usage/corrections/{quote(correction_id, safe='')}/items",
+            body=body,
+        )
+        return answer
+
+    def preview_usage_correction(
+        self,
+        correction_id: str,
+    ) -> EffectOutput:
+        """Preview what closing it would change, and what would be billed. Needs the scope `usage:read`."""
+        answer: EffectOutput = self._send(
+            "GET",
+            f"/api/v1/usage/corrections/{quote(correction_id, safe='')}/effect",
+        )
+        return answer
+
+    def close_usage_correction(
+        self,
+        correction_id: str,
+    ) -> CorrectionOutput:
+        """Close a correction: from then on it counts. Needs the scope `usage:correct`."""
+        answer: CorrectionOutput = self._send(
+            "POST",
+            f"/api/v1/usage/corrections/{quote(correction_id, safe='')}/close",
+        )
+        return answer
+
+    def revert_usage_correction(
+        self,
+        correction_id: str,
+    ) -> CorrectionOutput:
+        """Give up an open correction, or revert a closed one. Needs the scope `usage:correct`."""
+        answer: CorrectionOutput = self._send(
+            "POST",
+            f"/api/v1/usage/corrections/{quote(correction_id, safe='')}/revert",
         )
         return answer
 

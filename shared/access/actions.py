@@ -293,6 +293,9 @@ OP_TENANT_SUSPEND = OperatorAction(
 OP_TENANT_THROTTLE = OperatorAction(
     "op:tenant:throttle", OperatorPermission.TENANT_THROTTLE, "limit the rate of tenants", writes=True
 )
+OP_USAGE_CORRECT = OperatorAction(
+    "op:usage:correct", OperatorPermission.USAGE_CORRECT, "correct and recompute usage", writes=True
+)
 OP_USER_DISABLE = OperatorAction(
     "op:user:disable", OperatorPermission.USER_DISABLE, "disable user accounts", writes=True
 )

@@ -34,6 +34,7 @@ class Permission(StrEnum):
     SETTINGS_WRITE = "settings:write"
     TENANT_DELETE = "tenant:delete"
     TEST_DATA_DELETE = "test_data:delete"
+    USAGE_CORRECT = "usage:correct"
     USAGE_READ = "usage:read"
     USAGE_WRITE = "usage:write"
 
@@ -67,6 +68,7 @@ class OperatorPermission(StrEnum):
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"
     TENANT_THROTTLE = "operator:tenant:throttle"
+    USAGE_CORRECT = "operator:usage:correct"
     USER_DISABLE = "operator:user:disable"
     USER_RESET_FACTOR = "operator:user:reset_factor"
     WEBHOOK_READ = "operator:webhook:read"

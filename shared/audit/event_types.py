@@ -146,8 +146,15 @@ class AuditAction(StrEnum):
     TEST_MODE_TURNED_ON = "test_mode.turned_on"
     TRAIT_SET = "trait.set"
     USAGE_CHANGED = "usage.changed"
+    USAGE_CHECK_ASKED = "usage.check_asked"
+    USAGE_CORRECTION_ASKED = "usage.correction_asked"
+    USAGE_CORRECTION_CLOSED = "usage.correction_closed"
+    USAGE_CORRECTION_OPENED = "usage.correction_opened"
+    USAGE_CORRECTION_REVERTED = "usage.correction_reverted"
     USAGE_EXPORTED = "usage.exported"
     USAGE_LIMIT_WARNING = "usage_limit_warning"
+    USAGE_RECOMPUTE_ASKED = "usage.recompute_asked"
+    USAGE_RECOMPUTED = "usage.recomputed"
     WEBHOOK_CHANGED = "webhook.changed"
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_DELETED = "webhook.deleted"
@@ -192,6 +199,9 @@ REASON_REQUIRED = frozenset(
         AuditAction.TENANT_SUSPENDED,
         AuditAction.TENANT_THROTTLED,
         AuditAction.TENANT_THROTTLE_ENDED,
+        AuditAction.USAGE_CHECK_ASKED,
+        AuditAction.USAGE_CORRECTION_ASKED,
+        AuditAction.USAGE_RECOMPUTE_ASKED,
     }
 )
 

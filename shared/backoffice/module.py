@@ -39,6 +39,7 @@ MODULE = Module(
         OperatorPermission.TENANT_RESUME: SUPPORT,
         OperatorPermission.TENANT_SUSPEND: ENGINEERS_AND_BILLING,
         OperatorPermission.TENANT_THROTTLE: ENGINEERS,
+        OperatorPermission.USAGE_CORRECT: ENGINEERS_AND_BILLING,
         OperatorPermission.USER_DISABLE: ENGINEERS,
         OperatorPermission.USER_RESET_FACTOR: ENGINEERS,
         OperatorPermission.WEBHOOK_READ: SUPPORT,
@@ -74,6 +75,7 @@ MODULE = Module(
         actions.OP_TENANT_RESUME,
         actions.OP_TENANT_SUSPEND,
         actions.OP_TENANT_THROTTLE,
+        actions.OP_USAGE_CORRECT,
         actions.OP_USER_DISABLE,
         actions.OP_USER_READ_RESETS,
         actions.OP_USER_RESET_FACTOR,
@@ -97,6 +99,7 @@ MODULE = Module(
         "/recovery": actions.OP_USER_READ_RESETS,
         "/tenants": actions.OP_TENANT_LIST,
         "/tenants/[tenant]": actions.OP_TENANT_READ,
+        "/usage": actions.OP_TENANT_LIST,
         "/webhooks": actions.OP_WEBHOOK_READ,
         "/webhooks/[seller]/[received]": actions.OP_WEBHOOK_READ,
     },
@@ -173,6 +176,12 @@ MODULE = Module(
         actions.OP_TENANT_THROTTLE.name: (
             "tenant.throttle_ended",
             "tenant.throttled",
+        ),
+        actions.OP_USAGE_CORRECT.name: (
+            "usage.check_asked",
+            "usage.correction_opened",
+            "usage.correction_asked",
+            "usage.recompute_asked",
         ),
         actions.OP_USER_DISABLE.name: (
             "user.disabled",

@@ -15,6 +15,7 @@ from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import tenant_directory_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_directory_rows import (
+    DifferingUsage,
     PayingTwice,
     TenantMember,
     TenantSummary,
@@ -66,6 +67,7 @@ class PlatformOverview:
     waiting_resets: int  # requests to remove a lost second factor, without an answer
     paying_twice: Sequence[PayingTwice]  # those whose access changed longest ago first
     unbilled_usage: Sequence[UnbilledUsage]  # by tenant and problem, the oldest first
+    differing_usage: Sequence[DifferingUsage]  # whose aggregates differ from their events
     cancellation_counts: Mapping[str, int]  # by feedback, of CANCELLATION_PERIOD, the most frequent first
 
 
@@ -94,6 +96,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             waiting_resets=await factor_resets.count_waiting(session),
             paying_twice=await repository.list_paying_twice(session, 20),
             unbilled_usage=await repository.list_unbilled_usage(session, 20),
+            differing_usage=await repository.list_differing_usage(session, 20),
             cancellation_counts=await repository.count_cancellations(session, now() - CANCELLATION_PERIOD),
         )
 

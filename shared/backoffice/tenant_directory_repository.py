@@ -34,6 +34,7 @@ from shared.audit.event_types import AuditAction
 from shared.audit.models import AuditEvent, SecurityEvent
 from shared.backoffice import tenant_references_repository
 from shared.backoffice.tenant_directory_rows import (
+    DifferingUsage,
     PayingTwice,
     TenantMember,
     TenantSummary,
@@ -46,6 +47,7 @@ from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
 from shared.entitlements.models import Plan, PlanVersion, TenantPlan
 from shared.identity.models import User
+from shared.metering.models import UsageCheck
 from shared.tenancy import siblings
 from shared.tenancy.models import (
     Invitation,
@@ -362,6 +364,19 @@ async def list_unbilled_usage(session: AsyncSession, limit: int) -> Sequence[Unb
         .limit(limit)
     )
     return [UnbilledUsage(*row) for row in await _fetch_all(session, statement)]
+
+
+async def list_differing_usage(session: AsyncSession, limit: int) -> Sequence[DifferingUsage]:
+    """As the latest comparison found it, the most hours first."""
+    count = col(UsageCheck.differing_count)
+    statement = (
+        columns(col(Tenant.id), col(Tenant.name), count)
+        .join(UsageCheck, col(UsageCheck.tenant_id) == col(Tenant.id))
+        .where(count > 0)
+        .order_by(count.desc(), col(Tenant.id))
+        .limit(limit)
+    )
+    return [DifferingUsage(*row) for row in await _fetch_all(session, statement)]
 
 
 async def count_cancellations(session: AsyncSession, since: datetime) -> dict[str, int]:

@@ -58,6 +58,15 @@ class PayingTwice:
 
 
 @dataclass(frozen=True, slots=True)
+class DifferingUsage:
+    """Usage of one tenant whose aggregates aren't those of their events."""
+
+    tenant_id: str
+    name: str
+    count: int  # of hours
+
+
+@dataclass(frozen=True, slots=True)
 class UnbilledUsage:
     """Usage of one tenant that can't be billed. `problem`: as in `BillingUsage`."""
 

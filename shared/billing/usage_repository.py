@@ -187,3 +187,11 @@ async def sum_recorded(ctx: Ctx, meter: str, *, since: datetime, until: datetime
     )
     units, confirmed_units = (await ctx.session.exec(statement)).one()
     return int(units), int(confirmed_units)
+
+
+async def list_recorded(ctx: Ctx, identifiers: Collection[str]) -> list[tuple[str, int, bool]]:
+    """Identifier, units, and whether the provider has confirmed them or nothing charges for them."""
+    statement = select(
+        BillingUsage.identifier, BillingUsage.quantity, col(BillingUsage.reported_at).is_not(None)
+    ).where(BillingUsage.tenant_id == ctx.tenant_id, col(BillingUsage.identifier).in_(identifiers))
+    return [(row[0], int(row[1]), bool(row[2])) for row in (await ctx.session.exec(statement)).all()]

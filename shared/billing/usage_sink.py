@@ -1,5 +1,6 @@
 """Closed usage becomes rows that are reported to the provider: see `billing.usage`."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from shared.billing import usage, usage_repository
@@ -21,6 +22,13 @@ class BillingSink:
     async def read_back(self, ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> ReceivedUsage:
         units, confirmed_units = await usage_repository.sum_recorded(ctx, meter, since=since, until=until)
         return ReceivedUsage(units=units, confirmed_units=confirmed_units)
+
+    async def list_received(self, ctx: Ctx, identifiers: Collection[str]) -> Mapping[str, ReceivedUsage]:
+        rows = await usage_repository.list_recorded(ctx, identifiers)
+        return {
+            identifier: ReceivedUsage(units=units, confirmed_units=units if is_confirmed else 0)
+            for identifier, units, is_confirmed in rows
+        }
 
 
 BILLING_SINK = BillingSink()

@@ -3,6 +3,9 @@
 from shared.access.actions import Action
 from shared.access.permissions import Permission
 
+USAGE_CORRECT = Action(
+    "usage:correct", Permission.USAGE_CORRECT, "correct usage", writes=True, allowed_when_unpaid=True
+)
 USAGE_EXPORT = Action("usage:export", Permission.USAGE_READ, "export usage", feature="exports.csv")
 USAGE_READ = Action("usage:read", Permission.USAGE_READ, "view usage")
 # What was used was used: events are accepted whatever is unpaid.

@@ -1,5 +1,6 @@
 """Usage over REST: send events, read totals, and find the events behind a number."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from pydantic import AwareDatetime, Field, WithJsonSchema
 
 from shared.access.endpoints import After, ApiCtx, ApiInput, ApiOutput, ApiPage, Endpoint, Limit
 from shared.access.meters import Aggregation
-from shared.metering import items, usage, usage_reports
+from shared.metering import breakdowns, items, usage, usage_reports
 from shared.metering.actions import USAGE_READ, USAGE_WRITE
 from shared.metering.items import ItemReason
 from shared.metering.models import UsageChange, UsageEvent
@@ -88,7 +89,24 @@ class MeterTotals(ApiOutput):
     unit: str = Field(examples=["events"])
     aggregation: Aggregation
     total: str = Field(description="Of the whole time", examples=["36000"])
+    this_month: str = Field(description="Of the running calendar month, UTC", examples=["36000"])
+    forecast: str | None = Field(description="Of that month, at its rate so far", examples=["52000"])
+    monthly_limit: int | None = Field(description="Of the plan", examples=[100_000])
     points: list[UsagePoint]
+
+
+class BreakdownPart(ApiOutput):
+    value: str = Field(description="Empty for events without one", examples=["eu-central"])
+    quantity: str = Field(examples=["1200"])
+    event_count: int = Field(examples=[12])
+
+
+class UsageBreakdown(ApiOutput):
+    meter: str = Field(examples=["usage_events"])
+    by: str = Field(examples=["region"])
+    parts: list[BreakdownPart] = Field(description="The largest first")
+    other_values: int = Field(description="Values that aren't among the parts", examples=[0])
+    other_quantity: str | None = Field(description="Null where parts don't add up", examples=["0"])
 
 
 class UsageTotals(ApiOutput):
@@ -109,6 +127,9 @@ class UsageEventOutput(ApiOutput):
     recorded_at: datetime
     batch_id: str = Field(description="Events that were recorded together", examples=["ubt_01jz"])
     recorded_by: str = Field(examples=["key_01jz"])
+    voided_by: str | None = Field(
+        description="The correction that voided it; null where it counts", examples=[None]
+    )
 
 
 class UsageChangeOutput(ApiOutput):
@@ -116,11 +137,12 @@ class UsageChangeOutput(ApiOutput):
     meter: str = Field(examples=["usage_events"])
     size: str = Field(description="`hour` or `month`", examples=["hour"])
     starts_at: datetime
-    cause: str = Field(description="`late_events` or `recomputed`", examples=["late_events"])
+    cause: str = Field(description="`late_events`, `recomputed` or `corrected`", examples=["late_events"])
     quantity_before: str = Field(examples=["40"])
     quantity_after: str = Field(examples=["43"])
-    event_count: int = Field(description="Late events of this change", examples=[1])
+    event_count: int = Field(description="Events that caused this change", examples=[1])
     event_ids: list[str] = Field(description="The first of them", examples=[["usage_events:order-1001"]])
+    correction_id: str | None = Field(examples=[None])
     created_at: datetime
 
 
@@ -131,13 +153,17 @@ Until = Annotated[AwareDatetime, Query(description="Not included", examples=["20
 
 async def send_usage(ctx: ApiCtx, batch: UsageInput) -> UsageAnswer:
     results = await usage.ingest(ctx, batch.items)
+    return show_results(results, warnings=await usage.list_warnings(ctx, batch.items))
+
+
+def show_results(results: Sequence[ItemResult], *, warnings: Sequence[str] = ()) -> UsageAnswer:
     counts = {status: sum(result.status is status for result in results) for status in ItemStatus}
     return UsageAnswer(
         accepted=counts[ItemStatus.ACCEPTED],
         repeated=counts[ItemStatus.REPEATED],
         rejected=counts[ItemStatus.REJECTED],
         items=[_show_result(result) for result in results],
-        warnings=await usage.list_warnings(ctx, batch.items),
+        warnings=list(warnings),
     )
 
 
@@ -155,6 +181,30 @@ async def get_usage(
         until=report.until,
         step=report.step,
         meters=[_show_meter(meter_usage) for meter_usage in report.meters],
+    )
+
+
+async def get_usage_breakdown(
+    ctx: ApiCtx,
+    meter: MeterText,
+    by: Annotated[IdText, Query(description="A dimension of the meter, or `sender`")],
+    since: Since,
+    until: Until,
+) -> UsageBreakdown:
+    breakdown = await breakdowns.get_breakdown(ctx, meter, by, since=since, until=until)
+    return UsageBreakdown(
+        meter=breakdown.meter,
+        by=breakdown.by,
+        parts=[
+            BreakdownPart(
+                value=row.value, quantity=format_quantity(row.quantity), event_count=row.event_count
+            )
+            for row in breakdown.rows
+        ],
+        other_values=breakdown.other_values,
+        other_quantity=format_quantity(breakdown.other_quantity)
+        if breakdown.other_quantity is not None
+        else None,
     )
 
 
@@ -197,6 +247,9 @@ def _show_meter(meter_usage: MeterUsage) -> MeterTotals:
         unit=meter.plural,
         aggregation=meter.aggregation,
         total=format_quantity(meter_usage.total),
+        this_month=format_quantity(meter_usage.this_month),
+        forecast=format_quantity(meter_usage.forecast) if meter_usage.forecast is not None else None,
+        monthly_limit=meter_usage.monthly_limit,
         points=[
             UsagePoint(starts_at=point.starts_at, quantity=format_quantity(point.quantity))
             for point in meter_usage.points
@@ -215,6 +268,7 @@ def _show_event(event: UsageEvent) -> UsageEventOutput:
         recorded_at=event.recorded_at,
         batch_id=event.batch_id,
         recorded_by=event.recorded_by,
+        voided_by=event.voided_by,
     )
 
 
@@ -229,6 +283,7 @@ def _show_change(change: UsageChange) -> UsageChangeOutput:
         quantity_after=format_quantity(change.quantity_after),
         event_count=change.event_count,
         event_ids=change.event_ids,
+        correction_id=change.correction_id,
         created_at=change.created_at,
     )
 
@@ -249,6 +304,14 @@ ENDPOINTS = [
         handler=get_usage,
         action=USAGE_READ,
         summary="Read usage by meter over time",
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/usage/breakdown",
+        handler=get_usage_breakdown,
+        action=USAGE_READ,
+        summary="Read the usage of a meter by a dimension or by sender, the largest first",
         errors=(404,),
     ),
     Endpoint(

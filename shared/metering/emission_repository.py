@@ -1,25 +1,30 @@
 """SQL of emissions."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 
 from shared.core.context import Ctx
 from shared.metering.models import UsageEmission, UsageWindow, WindowSize
 
 
-async def list_last(ctx: Ctx) -> dict[str, UsageEmission]:
-    """By meter."""
-    statement = (
-        select(UsageEmission)
-        .where(UsageEmission.tenant_id == ctx.tenant_id)
-        .ext(distinct_on(col(UsageEmission.meter)))
-        .order_by(col(UsageEmission.meter), col(UsageEmission.seq).desc())
-    )
-    return {emission.meter: emission for emission in (await ctx.session.exec(statement)).all()}
+async def list_last(ctx: Ctx, meters: Collection[str]) -> dict[str, UsageEmission]:
+    """By meter. One row of each is read, however many there are."""
+    last = dict[str, UsageEmission]()
+    for meter in meters:
+        statement = (
+            select(UsageEmission)
+            .where(UsageEmission.tenant_id == ctx.tenant_id, UsageEmission.meter == meter)
+            .order_by(col(UsageEmission.seq).desc())
+            .limit(1)
+        )
+        emission = (await ctx.session.exec(statement)).first()
+        if emission is not None:
+            last[meter] = emission
+    return last
 
 
 async def sum_emitted(
@@ -51,3 +56,17 @@ async def sum_closed(ctx: Ctx, meter: str, size: WindowSize, *, since: datetime,
         col(UsageWindow.closed_at).is_not(None),
     )
     return Decimal((await ctx.session.exec(statement)).one())
+
+
+async def list_emissions(
+    ctx: Ctx, meter: str, *, since: datetime, until: datetime, limit: int
+) -> Sequence[UsageEmission]:
+    """For windows that begin in this time, the latest first."""
+    statement = (
+        select(UsageEmission)
+        .where(UsageEmission.tenant_id == ctx.tenant_id, UsageEmission.meter == meter)
+        .where(col(UsageEmission.starts_at) >= since, col(UsageEmission.starts_at) < until)
+        .order_by(col(UsageEmission.starts_at).desc(), col(UsageEmission.seq).desc())
+        .limit(limit)
+    )
+    return (await ctx.session.exec(statement)).all()

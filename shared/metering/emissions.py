@@ -18,7 +18,9 @@ async def emit_closed(ctx: Ctx, *, limit: int) -> int:
     windows = await rollup_repository.list_unsettled(ctx, limit)
     if not windows:
         return 0
-    last = await emission_repository.list_last(ctx)
+    last = await emission_repository.list_last(
+        ctx, {window.meter for window in windows if is_sold(window.meter)}
+    )
     for window in windows:
         if not is_emitted(window.meter, window.size):
             continue
@@ -45,8 +47,7 @@ def build_emission(window: UsageWindow, last: UsageEmission | None) -> UsageEmis
     """`last`: of the same meter. What became less is carried too, and lowers what follows."""
     gained = window.quantity - window.settled
     carried_in = last.carried_out if last is not None else Decimal(0)
-    per_unit = METERS[window.meter].per_unit
-    units = max(0, int((carried_in + gained) // per_unit))
+    units, carried_out = split_units(window.meter, carried_in + gained)
     return UsageEmission(
         tenant_id=window.tenant_id,
         id=f"{window.id}:{window.revision}",
@@ -57,8 +58,15 @@ def build_emission(window: UsageWindow, last: UsageEmission | None) -> UsageEmis
         quantity=gained,
         carried_in=carried_in,
         units=units,
-        carried_out=carried_in + gained - units * per_unit,
+        carried_out=carried_out,
     )
+
+
+def split_units(meter: str, quantity: Decimal) -> tuple[int, Decimal]:
+    """Whole units of sale, and what is carried; a quantity below zero is carried and lowers what follows."""
+    per_unit = METERS[meter].per_unit
+    units = max(0, int(quantity // per_unit))
+    return units, quantity - units * per_unit
 
 
 async def _send(ctx: Ctx, emission: UsageEmission) -> None:

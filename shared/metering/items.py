@@ -27,6 +27,10 @@ class ItemReason(StrEnum):
     TOO_OLD = "too_old"
     IN_THE_FUTURE = "in_the_future"
     LIMIT_REACHED = "limit_reached"  # of the plan, or of what may be spent
+    # Of corrections
+    UNKNOWN_EVENT = "unknown_event"
+    ALREADY_VOIDED = "already_voided"
+    KEY_USED = "key_used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +57,32 @@ class ItemProblem(Exception):
         super().__init__(detail)
 
 
-def parse_item(item: Any, at: datetime, *, is_program: bool = True) -> UsageItem:
-    """`item`: any JSON. `at`: now. `is_program`: sent by a tenant's program. Raises ItemProblem."""
+def parse_item(
+    item: Any, at: datetime, *, is_program: bool = True, oldest: datetime | None = None
+) -> UsageItem:
+    """`item`: any JSON. `at`: now. `is_program`: sent by a tenant's program. Raises ItemProblem.
+
+    `oldest`: how early it may have occurred; None for as early as its meter says.
+    """
     if not isinstance(item, dict):
         raise ItemProblem("", "An item is an object.")
     if unknown_fields := item.keys() - FIELDS:
         raise ItemProblem(str(min(unknown_fields))[:MAX_VALUE_LENGTH], "This field is unknown.")
-    meter = _parse_meter(item.get("meter"), is_program=is_program)
+    meter, key = parse_name(item, is_program=is_program)
     return UsageItem(
         meter=meter.key,
-        key=_parse_text(item.get("idempotency_key"), "idempotency_key", maximum=MAX_KEY_LENGTH),
+        key=key,
         quantity=_parse_quantity(item.get("quantity"), meter),
-        occurred_at=_parse_time(item.get("occurred_at"), at, meter=meter),
+        occurred_at=_parse_time(item.get("occurred_at"), at, meter=meter, oldest=oldest),
         subject=_parse_subject(item.get("subject"), meter),
         dimensions=_parse_dimensions(item.get("dimensions"), meter),
     )
+
+
+def parse_name(item: Mapping[str, Any], *, is_program: bool) -> tuple[Meter, str]:
+    """Meter and idempotency key of an item. Raises ItemProblem."""
+    meter = _parse_meter(item.get("meter"), is_program=is_program)
+    return meter, _parse_text(item.get("idempotency_key"), "idempotency_key", maximum=MAX_KEY_LENGTH)
 
 
 def _parse_meter(key: Any, *, is_program: bool) -> Meter:
@@ -100,7 +115,7 @@ def _parse_quantity(value: Any, meter: Meter) -> Decimal:
     return quantity.normalize() + 0  # no minus before a zero
 
 
-def _parse_time(value: Any, at: datetime, *, meter: Meter) -> datetime:
+def _parse_time(value: Any, at: datetime, *, meter: Meter, oldest: datetime | None = None) -> datetime:
     """Now, without a time."""
     if value is None:
         return at
@@ -110,7 +125,7 @@ def _parse_time(value: Any, at: datetime, *, meter: Meter) -> datetime:
         raise ItemProblem("occurred_at", "This is a time, such as 2026-07-01T12:00:00Z.") from None
     if occurred_at.tzinfo is None:
         raise ItemProblem("occurred_at", "The time needs its zone, such as Z.")
-    if occurred_at < at - meter.late_window:
+    if occurred_at < (oldest or at - meter.late_window):
         detail = f"Events of this meter may be {meter.late_window.days} days old when they arrive."
         raise ItemProblem("occurred_at", detail, ItemReason.TOO_OLD)
     if occurred_at > at + meter.future_tolerance:

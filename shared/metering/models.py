@@ -20,6 +20,21 @@ class WindowSize(StrEnum):
 class ChangeCause(StrEnum):
     LATE_EVENTS = "late_events"
     RECOMPUTED = "recomputed"  # by an operator, without new events
+    CORRECTED = "corrected"  # by a correction that was closed or reverted
+
+
+class CorrectionState(StrEnum):
+    OPEN = "open"  # takes items, and counts nothing
+    CLOSING = "closing"  # a job counts it
+    CLOSED = "closed"
+    REVERTING = "reverting"
+    REVERTED = "reverted"  # counts nothing any more, or was given up before it was closed
+
+
+class CorrectionKind(StrEnum):
+    ADD = "add"  # an event that is missing, however late
+    REPLACE = "replace"  # the quantity or subject of an event
+    VOID = "void"  # an event that should not count
 
 
 class UsageKey(TenantRow, table=True):
@@ -45,6 +60,7 @@ class UsageEvent(TenantRow, table=True):
     dimensions: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
     batch_id: str  # events that were recorded together
     recorded_by: str  # id of the actor
+    voided_by: str | None = None  # the correction that voided it; it stays as it was, and doesn't count
 
     @property
     def key(self) -> str:
@@ -106,6 +122,7 @@ class UsageChange(TenantRow, table=True):
     count_after: int = Field(sa_type=BigInteger)
     event_count: int = Field(sa_type=BigInteger)  # late events of this change
     event_ids: list[str] = Field(sa_type=ARRAY(Text))  # the first of them
+    correction_id: str | None = None  # where a correction is the cause
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
@@ -168,3 +185,55 @@ class UsageDraw(TenantRow, table=True):
     ends_at: datetime = Field(sa_type=timestamptz())
     reservation_id: str = ""  # "" where nothing was reserved
     quantity: Decimal = Field(sa_type=Numeric)
+
+
+class UsageCorrection(TenantRow, table=True):
+    """A batch of corrections: opened, filled, previewed, and closed or given up. A closed one can be reverted.
+
+    `problem`: why it could not be closed or reverted; "" without one.
+    """
+
+    __tablename__ = "usage_correction"
+
+    id: str = Field(default_factory=lambda: new_id("ucr"), primary_key=True)
+    state: CorrectionState = Field(default=CorrectionState.OPEN, sa_type=text_enum(CorrectionState))
+    note: str  # why the usage was wrong
+    problem: str = ""
+    opened_by: str  # id of the actor
+    opened_by_name: str
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    reverted_at: datetime | None = Field(default=None, sa_type=timestamptz())
+
+
+class UsageCorrectionItem(TenantRow, table=True):
+    """One event that a correction adds, replaces or voids. The original event is kept."""
+
+    __tablename__ = "usage_correction_item"
+
+    id: str = Field(primary_key=True)  # correction and event: each event once
+    correction_id: str
+    kind: CorrectionKind = Field(sa_type=text_enum(CorrectionKind))
+    meter: str
+    event_id: str  # of what is voided, or added
+    new_event_id: str | None = None  # of what counts instead; None for a void
+    occurred_at: datetime = Field(sa_type=timestamptz())
+    quantity: Decimal | None = Field(default=None, sa_type=Numeric)
+    subject: str = ""
+    dimensions: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class UsageCheck(TenantRow, table=True):
+    """The latest comparison of a tenant's aggregates with their events: one row of each tenant."""
+
+    __tablename__ = "usage_check"
+
+    id: str = Field(default="latest", primary_key=True)
+    asked_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    checked_at: datetime | None = Field(default=None, sa_type=timestamptz())  # None before the first one
+    hour_count: int = 0  # that were compared
+    differing_count: int = 0
+    differing_hours: list[str] = Field(
+        default_factory=list, sa_type=ARRAY(Text)
+    )  # the first of them, as "usage_events 2026-07-01T00"

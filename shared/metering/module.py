@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from shared.access.meters import Aggregation, Meter
 from shared.access.permissions import Permission
-from shared.access.roles import EVERYBODY, MEMBERS
+from shared.access.roles import ADMINS, EVERYBODY, MEMBERS
 from shared.audit.event_types import AuditAction, with_key
 from shared.audit.public_events import EventType
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind, LimitPeriod
-from shared.metering import actions, api, models, quotas, tasks
+from shared.metering import actions, api, correction_api, models, quotas, tasks
 from shared.metering.events_export import USAGE_EVENTS
 from shared.metering.usage_export import USAGE
 
@@ -17,6 +17,9 @@ MODULE = Module(
     name="metering",
     models=[
         models.UsageChange,
+        models.UsageCheck,
+        models.UsageCorrection,
+        models.UsageCorrectionItem,
         models.UsageCounter,
         models.UsageDraw,
         models.UsageEmission,
@@ -26,8 +29,12 @@ MODULE = Module(
         models.UsageReservation,
         models.UsageWindow,
     ],
-    permissions={Permission.USAGE_READ: EVERYBODY, Permission.USAGE_WRITE: MEMBERS},
-    actions=[actions.USAGE_EXPORT, actions.USAGE_READ, actions.USAGE_WRITE],
+    permissions={
+        Permission.USAGE_CORRECT: ADMINS,
+        Permission.USAGE_READ: EVERYBODY,
+        Permission.USAGE_WRITE: MEMBERS,
+    },
+    actions=[actions.USAGE_CORRECT, actions.USAGE_EXPORT, actions.USAGE_READ, actions.USAGE_WRITE],
     surfaces={"/t/[tenant]/usage": actions.USAGE_READ},
     limits=[
         LimitKind(
@@ -75,10 +82,22 @@ MODULE = Module(
     ],
     audit={
         AuditAction.USAGE_CHANGED: with_key("changed closed usage:"),
+        AuditAction.USAGE_CHECK_ASKED: "compared usage with its events",
+        AuditAction.USAGE_CORRECTION_ASKED: with_key("asked for a correction of usage:"),
+        AuditAction.USAGE_CORRECTION_CLOSED: with_key("closed the correction of usage"),
+        AuditAction.USAGE_CORRECTION_OPENED: with_key("opened the correction of usage"),
+        AuditAction.USAGE_CORRECTION_REVERTED: with_key("reverted the correction of usage"),
         AuditAction.USAGE_EXPORTED: "exported usage",
         AuditAction.USAGE_LIMIT_WARNING: with_key("reached a share of a monthly limit:"),
+        AuditAction.USAGE_RECOMPUTE_ASKED: with_key("asked to recompute usage of"),
+        AuditAction.USAGE_RECOMPUTED: with_key("recomputed usage of"),
     },
     recorded={
+        actions.USAGE_CORRECT.name: (
+            AuditAction.USAGE_CORRECTION_CLOSED,
+            AuditAction.USAGE_CORRECTION_OPENED,
+            AuditAction.USAGE_CORRECTION_REVERTED,
+        ),
         actions.USAGE_EXPORT.name: (AuditAction.USAGE_EXPORTED,),
         actions.USAGE_WRITE.name: (),  # the events are the record
     },
@@ -92,6 +111,14 @@ MODULE = Module(
         ),
         Meter(
             key="api_calls", title="API calls", plural="calls", late_window=timedelta(days=1), per_unit=1_000
+        ),
+        Meter(
+            key="connected_devices",
+            title="Connected devices",
+            plural="devices",
+            aggregation=Aggregation.LAST,
+            is_open=True,
+            dimensions=("region",),
         ),
         Meter(
             key="stored_gigabytes",
@@ -110,7 +137,7 @@ MODULE = Module(
             per_unit=1_000,
         ),
     ],
-    endpoints=api.ENDPOINTS,
+    endpoints=[*api.ENDPOINTS, *correction_api.ENDPOINTS],
     files=[USAGE, USAGE_EVENTS],
     tasks=tasks.TASKS,
     tables={
@@ -119,6 +146,16 @@ MODULE = Module(
             export=True, erase_after=("usage_reservation",), retention="accounting"
         ),
         models.UsageDraw: TableContract(export=False),
+        models.UsageCheck: TableContract(export=False),
+        models.UsageCorrection: TableContract(
+            export=True,
+            erase_after=("usage_correction_item",),
+            retention="accounting",
+            personal=("note", "opened_by", "opened_by_name"),
+        ),
+        models.UsageCorrectionItem: TableContract(
+            export=True, retention="accounting", personal=("subject", "dimensions")
+        ),
         models.UsageEmission: TableContract(export=True, retention="accounting"),
         models.UsageEvent: TableContract(
             export=True, retention="usage", personal=("subject", "dimensions", "recorded_by")
@@ -136,6 +173,12 @@ MODULE = Module(
                     columns=("ends_at", "tenant_id"),
                     reason="The worker finds the tenants whose windows have to be closed",
                     query="metering.rollup_repository.list_open_tenants",
+                ),
+                OperatorIndex(
+                    name="usage_window_of_all_tenants",
+                    columns=("meter", "starts_at", "tenant_id", "quantity"),
+                    reason="Operators list the tenants that use most of a meter",
+                    query="backoffice.usage_overview_repository.list_top_tenants",
                 ),
             ),
         ),

@@ -1,5 +1,6 @@
 """Compare closed usage with what was emitted and with what the sinks have: nothing is billed that isn't here."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +11,9 @@ from shared.access.meters import METERS, Meter, list_sold
 from shared.core.context import Ctx
 from shared.metering import emission_repository, emissions, sinks
 from shared.metering.actions import USAGE_READ
-from shared.metering.models import WindowSize
+from shared.metering.models import UsageEmission, WindowSize
 from shared.metering.months import get_month, get_next_month
+from shared.metering.sinks import ReceivedUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,49 @@ async def compare_month(ctx: Ctx, at: datetime) -> Sequence[SinkComparison]:
     policy.require(ctx, USAGE_READ)
     month = get_month(at)
     return [await _compare(ctx, METERS[meter.key], month) for meter in list_sold()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowComparison:
+    """One emission of one window, with what became of it. `received_units`: None where nothing had to leave."""
+
+    emission: UsageEmission
+    received_units: int | None
+    is_confirmed: bool
+
+    @property
+    def is_equal(self) -> bool:
+        """The carry adds up, and the sinks have what left."""
+        emission = self.emission
+        per_unit = METERS[emission.meter].per_unit
+        adds_up = emission.carried_in + emission.quantity == emission.units * per_unit + emission.carried_out
+        return adds_up and self.received_units in (None, emission.units)
+
+
+async def list_window_comparisons(
+    ctx: Ctx, meter: str, at: datetime, *, limit: int = 100
+) -> Sequence[WindowComparison]:
+    """Of one meter in the month of `at`, the latest windows first. Raises Refused."""
+    policy.require(ctx, USAGE_READ)
+    month = get_month(at)
+    rows = await emission_repository.list_emissions(
+        ctx, meter, since=month, until=get_next_month(month), limit=limit
+    )
+    identifiers = [row.id for row in rows if row.units]
+    received = defaultdict[str, list[ReceivedUsage]](list)
+    for sink in sinks.SINKS:
+        for identifier, usage in (await sink.list_received(ctx, identifiers)).items():
+            received[identifier].append(usage)
+    return [
+        WindowComparison(
+            emission=row,
+            received_units=sum(usage.units for usage in received[row.id])
+            if row.units and not ctx.is_test
+            else None,
+            is_confirmed=sum(usage.confirmed_units for usage in received[row.id]) >= row.units,
+        )
+        for row in rows
+    ]
 
 
 async def _compare(ctx: Ctx, meter: Meter, month: datetime) -> SinkComparison:

@@ -1,5 +1,6 @@
 """SQL of usage reports: from the aggregates, and from the events where aggregates of subjects don't add up."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ from sqlalchemy import text
 
 from shared.access.meters import Aggregation
 from shared.core.context import Ctx
+from shared.metering import rollup_repository
 
 FROM_WINDOWS = """
     select {period} as starts_at, {quantity} as quantity from usage_window
@@ -17,6 +19,7 @@ FROM_WINDOWS = """
 FROM_EVENTS = """
     select {period} as starts_at, count(distinct subject)::numeric as quantity from usage_event
     where tenant_id = :tenant_id and meter = :meter and occurred_at >= :since and occurred_at < :until
+        and voided_by is null
     group by 1 order by 1
 """
 COUNT_EVENTS = text("""
@@ -29,6 +32,47 @@ QUANTITIES = {
     Aggregation.MAX: "max(quantity)",
     Aggregation.LAST: "(array_agg(quantity order by starts_at desc))[1]",
 }
+
+PARTS = """
+    with part as (
+        select {value} as value, {quantity} as quantity, count(*) as event_count from usage_event e
+        where tenant_id = :tenant_id and e.meter = :meter and e.occurred_at >= :since and e.occurred_at < :until
+            and e.voided_by is null
+        group by 1
+    )
+    select value, quantity, event_count, count(*) over () as value_count, sum(quantity) over () as total
+    from part order by quantity desc, value limit :most
+"""
+DIMENSION, RECORDED_BY = "coalesce(e.dimensions ->> :dimension, '')", "e.recorded_by"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    value: str
+    quantity: Decimal
+    event_count: int
+    value_count: int  # of all values
+    total: Decimal  # of all values
+
+
+async def list_parts(
+    ctx: Ctx,
+    meter: str,
+    aggregation: Aggregation,
+    *,
+    dimension: str,
+    since: datetime,
+    until: datetime,
+    limit: int,
+) -> list[Part]:
+    """The largest first. `dimension`: "" for who recorded the events."""
+    statement = PARTS.format(
+        value=DIMENSION if dimension else RECORDED_BY, quantity=rollup_repository.QUANTITIES[aggregation]
+    )
+    values = {"tenant_id": ctx.tenant_id, "meter": meter, "since": since, "until": until, "most": limit}
+    connection = await ctx.session.connection()
+    rows = await connection.execute(text(statement), values | ({"dimension": dimension} if dimension else {}))
+    return [Part(**row) for row in rows.mappings()]
 
 
 async def list_quantities(

@@ -43,7 +43,7 @@ RECOMPUTE = """
                 bit_xor(hashtextextended(concat_ws(' ', e.id, extract(epoch from e.occurred_at), e.quantity, e.subject), 0))
                     as checksum
             from usage_event e where tenant_id = :tenant_id and e.meter = w.meter
-                and e.occurred_at >= w.starts_at and e.occurred_at < w.ends_at
+                and e.occurred_at >= w.starts_at and e.occurred_at < w.ends_at and e.voided_by is null
         ) a
     ), stored as (
         select id, w.quantity, w.event_count, w.closed_at from usage_window w join wanted using (id)

@@ -8,7 +8,7 @@ which events; the difference is billed by the policy of late usage.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.access.meters import EVENT_RETENTION, METERS, Aggregation
@@ -16,8 +16,8 @@ from shared.audit import audit_log
 from shared.core import db, live_events, log, request_ids
 from shared.core.context import Ctx
 from shared.core.db import now
-from shared.core.errors import Invalid, Refused
-from shared.metering import allowances, change_repository, counters, emissions, limit_warnings
+from shared.core.errors import Invalid, NotFound, Refused
+from shared.metering import allowances, change_repository, checks, counters, emissions, limit_warnings
 from shared.metering import rollup_repository as repository
 from shared.metering.models import ChangeCause, UsageChange, WindowSize
 from shared.metering.months import get_month, get_next_month
@@ -55,19 +55,20 @@ async def roll_up(ctx: Ctx) -> bool:
         windows |= {window.id: window for window in await repository.list_ended_months(ctx, ended_before)}
     changed = await recompute(ctx, windows.values())
     for window in changed:
-        if _was_closed(window):
+        if was_closed(window):
             batch_ids = {
                 batch_id
                 for (meter, hour), ids in batches_by_hour.items()
                 if meter == window.meter and window.starts_at <= hour < window.ends_at
                 for batch_id in ids
             }
-            await _record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
+            await record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
     if is_complete:
         await repository.close_windows(ctx, ended_before, now())
     await limit_warnings.warn_members(ctx, counted)
     for source in allowances.SOURCES:
         await source.note_counted(ctx)
+        await checks.put_job_if_due(ctx)
     settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)
@@ -81,8 +82,7 @@ async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
     Raises Invalid for a month whose events may be gone: its aggregates are all that is left of it.
     """
     end = get_next_month(month)
-    if end < now() - EVENT_RETENTION:
-        raise Invalid("The events of this month are gone.", "Keep its numbers as they are.")
+    require_events(month)
     await repository.lock_rollup(ctx)
     hours = [month + number * HOUR for number in range(int((end - month) / HOUR))]
     stored = {
@@ -95,10 +95,27 @@ async def recompute_month(ctx: Ctx, meter: str, month: datetime) -> str:
         for window in windows
         if window.size is WindowSize.MONTH or window.id in stored or window.starts_at in marked_hours
     ]
-    for window in await recompute(ctx, due_windows):
-        if _was_closed(window):
-            await _record_change(ctx, window, ChangeCause.RECOMPUTED, ())
-    return await get_digest(ctx, meter, month)
+    changed = await recompute(ctx, due_windows)
+    for window in changed:
+        if was_closed(window):
+            await record_change(ctx, window, ChangeCause.RECOMPUTED, ())
+    digest = await get_digest(ctx, meter, month)
+    audit_log.record(
+        ctx, "usage.recomputed", f"{meter}:{month:%Y-%m}", after={"digest": digest, "changed": len(changed)}
+    )
+    await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)
+    return digest
+
+
+def require_events(month: datetime) -> None:
+    """Raises Invalid where they may be gone. `month`: its first moment."""
+    if is_month_gone(month):
+        raise Invalid("The events of this month are gone.", "Keep its numbers as they are.")
+
+
+def is_month_gone(month: datetime) -> bool:
+    """Whether its events may be dropped by now. `month`: its first moment."""
+    return get_next_month(month) < now() - EVENT_RETENTION
 
 
 async def get_digest(ctx: Ctx, meter: str, month: datetime) -> str:
@@ -154,18 +171,27 @@ async def recompute(ctx: Ctx, windows: Iterable[WindowKey]) -> list[ChangedWindo
     ]
 
 
-def _was_closed(window: ChangedWindow) -> bool:
-    """An hour without events has no row: it is closed once its time has passed, as the others."""
+def was_closed(window: ChangedWindow) -> bool:
+    """Before it changed. An hour without events has no row: it is closed once its time has passed, as the others."""
     if window.is_stored:
         return window.closed_at is not None
     first = window.first_recorded_at
     return first is not None and first >= window.ends_at + CLOSE_DELAY
 
 
-async def _record_change(
-    ctx: Ctx, window: ChangedWindow, cause: ChangeCause, batch_ids: Collection[str]
+async def record_change(
+    ctx: Ctx,
+    window: ChangedWindow,
+    cause: ChangeCause,
+    batch_ids: Collection[str],
+    *,
+    event_ids: Sequence[str] = (),
+    correction_id: str = "",
 ) -> None:
-    event_count, event_ids = await repository.list_event_ids(ctx, window, batch_ids, limit=MAX_EVENT_IDS)
+    """Say what a closed window was and is. `batch_ids`: of the late events; `event_ids`: of a correction."""
+    event_count, shown_ids = len(event_ids), list(event_ids[:MAX_EVENT_IDS])
+    if not event_ids:
+        event_count, shown_ids = await repository.list_event_ids(ctx, window, batch_ids, limit=MAX_EVENT_IDS)
     change = UsageChange(
         tenant_id=ctx.tenant_id,
         window_id=window.id,
@@ -179,7 +205,8 @@ async def _record_change(
         count_before=window.count_before,
         count_after=window.event_count,
         event_count=event_count,
-        event_ids=event_ids,
+        event_ids=shown_ids,
+        correction_id=correction_id or None,
     )
     ctx.session.add(change)
     audit_log.record(
@@ -190,6 +217,7 @@ async def _record_change(
         after={"quantity": str(window.quantity), "events": window.event_count},
         cause=cause.value,
         change=change.id,
+        correction=correction_id or None,
     )
 
 
@@ -211,14 +239,23 @@ async def roll_up_all() -> int:
     left = done_count = 0
     for tenant_id in tenant_ids:
         try:
-            async with entry.enter_job(tenant_id, TASK, request_ids.current()) as ctx:
-                left += await roll_up(ctx)
+            left += await _roll_up_tenant(tenant_id)
             done_count += 1
-        except Refused:
-            continue  # suspended or deleted meanwhile
+        except NotFound:
+            continue  # a test tenant that is suspended: nothing of it is billed
         except Exception as problem:  # one tenant must not block the others
             log.report_bug(problem, tenant_id=tenant_id)
     return left + (done_count > 0 and len(tenant_ids) == TENANTS_AT_ONCE)
+
+
+async def _roll_up_tenant(tenant_id: str) -> bool:
+    """In whatever state it is: what was used before a suspension or deletion is billed. Raises NotFound."""
+    try:
+        async with entry.enter_job(tenant_id, TASK, request_ids.current()) as ctx:
+            return await roll_up(ctx)
+    except Refused:
+        async with entry.enter_billing_sync(tenant_id, TASK, request_ids.current()) as ctx:
+            return await roll_up(ctx)
 
 
 async def maintain_partitions() -> None:

@@ -1,5 +1,6 @@
 """Where closed usage goes to be billed. A module that bills names its sink in its manifest."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -33,6 +34,9 @@ class UsageSink(Protocol):
 
     async def read_back(self, ctx: Ctx, meter: str, *, since: datetime, until: datetime) -> ReceivedUsage:
         """What was emitted for windows that begin in this time."""
+
+    async def list_received(self, ctx: Ctx, identifiers: Collection[str]) -> Mapping[str, ReceivedUsage]:
+        """What was emitted under each of these; those without a row are left out."""
 
 
 SINKS: list[UsageSink] = []  # of all manifests

@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from shared.access.meters import METERS
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
 from shared.jobs import mail, worker
 from shared.jobs.worker import ExternalJob
-from shared.metering import limit_warnings, months, rollups
+from shared.metering import checks, correction_batches, limit_warnings, months, rollups
 from shared.tenancy import entry
 
 
@@ -18,6 +19,8 @@ async def recompute_month(ctx: Ctx, *, meter: str, month: str) -> None:
         moment = datetime.fromisoformat(month)
     except ValueError:
         raise Invalid("This isn’t a month.", "Choose one.") from None
+    if meter not in METERS:
+        raise Invalid("There is no such meter.", "Choose another one.")
     await rollups.recompute_month(ctx, meter, months.get_month(moment))
 
 
@@ -29,7 +32,24 @@ async def send_limit_warning(job: ExternalJob, *, notification_id: str) -> None:
         await mail.send(email)
 
 
+async def check_usage(ctx: Ctx) -> None:
+    await checks.run_check(ctx)
+
+
+async def close_correction(ctx: Ctx, *, correction_id: str) -> None:
+    """Raises NotFound."""
+    await correction_batches.close(ctx, correction_id)
+
+
+async def revert_correction(ctx: Ctx, *, correction_id: str) -> None:
+    """Raises NotFound."""
+    await correction_batches.revert(ctx, correction_id)
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    checks.TASK: check_usage,
+    "metering.close_correction": close_correction,
     "metering.recompute_month": recompute_month,
+    "metering.revert_correction": revert_correction,
     limit_warnings.MAIL_TASK: send_limit_warning,
 }

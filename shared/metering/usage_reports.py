@@ -23,6 +23,7 @@ from shared.metering.months import get_month, get_next_month
 
 MAX_POINTS = 800  # of one series
 MAX_RANGE = timedelta(days=400)
+FORECAST_AFTER = timedelta(days=1)  # of the month
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -60,6 +61,7 @@ class MeterUsage:
     previous_total: Decimal = Decimal(0)  # of the same time before, which ends as early in its last step
     this_month: Decimal = Decimal(0)
     monthly_limit: int | None = None  # of the plan; None without one
+    forecast: Decimal | None = None  # of the running month, at its rate so far; None where parts don't add up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,9 @@ def _check_range(since: datetime, until: datetime) -> None:
 async def _get_meter(
     ctx: Ctx, meter: Meter, query: UsageQuery, *, starts: Sequence[datetime], until: datetime
 ) -> MeterUsage:
-    month = get_month(now())
+    at = now()
+    month = get_month(at)
+    this_month = await _get_total(ctx, meter, month, get_next_month(month))
     limit = ctx.rights.limits.get(meter.key)
     previous_starts = _list_previous_starts(starts, query.step) if query.compares else []
     if previous_starts and not _can_count(meter, previous_starts[0]):
@@ -184,9 +188,19 @@ async def _get_meter(
         )
         if previous_starts
         else Decimal(0),
-        this_month=await _get_total(ctx, meter, month, get_next_month(month)),
+        this_month=this_month,
+        forecast=forecast_month(this_month, at) if meter.aggregation is Aggregation.SUM else None,
         monthly_limit=limit.amount if limit is not None else None,
     )
+
+
+def forecast_month(this_month: Decimal, at: datetime) -> Decimal | None:
+    """At the rate of the month so far, in whole units. None on its first day, which says too little."""
+    month = get_month(at)
+    elapsed = at - month
+    if elapsed < FORECAST_AFTER:
+        return None
+    return Decimal(round(this_month * Decimal((get_next_month(month) - month) / elapsed)))
 
 
 def _can_count(meter: Meter, since: datetime) -> bool:

@@ -60,6 +60,8 @@ class MeterPanel:
     total: str
     change: str  # against the same time before
     month: str  # of the limit of the plan; "" without one
+    forecast: str  # of the running month; "" without one
+    is_forecast_over: bool
     share: str
     tone: str
     used: float
@@ -68,12 +70,12 @@ class MeterPanel:
     rows: list[UsageRow] = field(default_factory=list)
 
 
-def build_query(range_key: str, step: str) -> UsageQuery:
+def build_query(range_key: str, step: str, meter: str = "") -> UsageQuery:
     """As long as the range says, to the end of the running step. A step that the range doesn't have becomes its first one."""
     _, length, steps = RANGES[range_key]
     chosen = Step(step) if step in steps else steps[0]
     until = ceil_to_step(now(), chosen)
-    return UsageQuery(since=until - length, until=until, step=chosen, compares=True)
+    return UsageQuery(since=until - length, until=until, step=chosen, meter=meter, compares=True)
 
 
 def list_step_choices(range_key: str) -> list[tuple[str, str]]:
@@ -94,6 +96,8 @@ def meter_panel(usage: MeterUsage, step: Step) -> MeterPanel:
         total=f"{format_quantity(usage.total)} {meter.plural} {AGGREGATION_TEXTS[meter.aggregation]}",
         change=describe_change(usage.total, usage.previous_total) if usage.previous_points else "",
         month=month,
+        forecast=describe_forecast(usage),
+        is_forecast_over=bool(limit and usage.forecast is not None and usage.forecast > limit),
         share=share,
         tone=tone,
         used=float(usage.this_month),
@@ -101,6 +105,14 @@ def meter_panel(usage: MeterUsage, step: Step) -> MeterPanel:
         chart=usage_chart(usage, step),
         rows=usage_rows(usage, step),
     )
+
+
+def describe_forecast(usage: MeterUsage) -> str:
+    """At the rate of the month so far."""
+    if usage.forecast is None or not usage.this_month:
+        return ""
+    over = ", more than the limit" if usage.monthly_limit and usage.forecast > usage.monthly_limit else ""
+    return f"On course for {format_quantity(usage.forecast)} {usage.meter.plural} this month{over}"
 
 
 def usage_chart(usage: MeterUsage, step: Step) -> BarChart:
@@ -212,6 +224,13 @@ def meter_box(meter: Any) -> rx.Component:
         meter.month != "",
         rx.el.div(small(meter.month, class_name="num"), gauge, class_name="two metered"),
     )
+    forecast = rx.cond(
+        meter.forecast != "",
+        rx.el.p(
+            small(meter.forecast, class_name=rx.cond(meter.is_forecast_over, "num down", "num")),
+            data_testid="usage-forecast",
+        ),
+    )
     rows = rx.foreach(meter.rows, lambda row: table_row(COLUMNS, row.time, row.quantity, row.previous))
     table = rx.el.details(
         rx.el.summary("Show as a table"), data_table("Usage by time", COLUMNS, rows), class_name="usage-table"
@@ -224,7 +243,7 @@ def meter_box(meter: Any) -> rx.Component:
             ),
             class_name="bar",
         ),
-        rx.el.div(month, charts.bar_chart(meter.chart), class_name="body"),
+        rx.el.div(month, forecast, charts.bar_chart(meter.chart), class_name="body"),
         table,
         class_name="hull",
         aria_label=meter.title,

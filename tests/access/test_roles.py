@@ -50,6 +50,7 @@ SUPPORT = {
     "op:webhook:read",
 }
 ENGINEER = SUPPORT | {
+    "op:usage:correct",
     "op:audit:read_all",
     "op:flag:write",
     "op:operator:read",
@@ -58,7 +59,7 @@ ENGINEER = SUPPORT | {
 }
 ENGINEER |= {"op:billing:reconcile", "op:job:write", "op:user:disable", "op:webhook:replay"}
 ENGINEER |= {"op:user:read_resets", "op:user:reset_factor"}
-BILLING = SUPPORT | {"op:catalog:write", "op:rights:write", "op:tenant:suspend"}
+BILLING = SUPPORT | {"op:usage:correct", "op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 PROVISIONING = {"op:api_key:read", "op:api_key:write", "op:tenant:create"}
 ENGINEER |= PROVISIONING

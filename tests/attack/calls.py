@@ -44,7 +44,7 @@ from shared.files.uploads import UPLOADS
 from shared.metering.allowances import build_month_key
 from shared.metering.event_repository import CounterShare
 from shared.metering.items import UsageItem
-from shared.metering.models import WindowSize
+from shared.metering.models import CorrectionState, UsageCheck, WindowSize
 from shared.metering.months import get_month
 from shared.metering.rollup_repository import ChangedWindow, WindowKey
 from shared.metering.usage_reports import Step, UsageQuery
@@ -86,6 +86,7 @@ NOT_CALLED = {
 }
 
 
+CORRECTION_ITEM = {"kind": "add", "meter": "usage_events", "idempotency_key": "attack", "quantity": 1}
 PRO = Plan(id="pln_pro", key="pro", name="Pro", sentence="", created_by="Bulkhead")
 PRO_VERSION = PlanVersion(id="plv_pro_1", plan_id="pln_pro", number=1, created_by="Bulkhead")
 OFFER = build_offer(PRO, PRO_VERSION)
@@ -329,6 +330,34 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.noisy_tenants.list_noisy.order": lambda *_: "database",
     "backoffice.noisy_tenants.throttle.percent": lambda *_: 50,
     "backoffice.noisy_tenants.throttle.minutes": lambda *_: 15,
+    "metering.breakdowns.get_breakdown.by": lambda *_: "sender",
+    "metering.breakdowns.get_breakdown.meter": lambda *_: metered.METER,
+    "metering.report_repository.list_parts.meter": lambda *_: metered.METER,
+    "metering.corrections.add_items.batch": lambda *_: [CORRECTION_ITEM],
+    **dict.fromkeys(
+        (
+            "metering.correction_repository.find_later_correction.correction_id",
+            "metering.correction_repository.undo.correction_id",
+        ),
+        lambda *_: metered.CLOSED_CORRECTION,
+    ),
+    **dict.fromkeys(
+        (
+            f"metering.correction_repository.{name}.correction_id"
+            for name in ("apply", "find_correction", "list_effects", "list_items")
+        ),
+        lambda *_: metered.OPEN_CORRECTION,
+    ),
+    **dict.fromkeys(
+        (
+            "metering.correction_repository.find_events.event_ids",
+            "metering.correction_repository.list_used_keys.event_ids",
+        ),
+        lambda world, tenant: [row["id"] for row in world.rows("usage_event", "tenant_id", tenant)],
+    ),
+    "metering.correction_batches.begin.state": lambda *_: CorrectionState.CLOSING,
+    "metering.correction_batches.lock.state": lambda *_: CorrectionState.OPEN,
+    "backoffice.usage_corrections.recompute_month.month": lambda *_: now(),
     **dict.fromkeys(
         ("backoffice.tenant_usage.get_tenant_usage.query", "metering.usage_reports.get_report.query"),
         lambda *_: UsageQuery(since=now() - timedelta(days=1), until=now(), step=Step.HOUR),
@@ -361,11 +390,22 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "counter_ids": lambda world, tenant: [
         row["id"] for row in world.rows("usage_counter", "tenant_id", tenant)
     ],
+    "check": lambda _, tenant: UsageCheck(tenant_id=tenant),
+    "correction_ids": lambda world, tenant: world.claims("correction_id", tenant),
+    "dimension": lambda *_: "",
     "ended_before": lambda *_: now(),
     "history_items": lambda *_: [_usage_item()],
+    "identifiers": lambda world, tenant: [
+        row["identifier"] for row in world.rows("billing_usage", "tenant_id", tenant)
+    ],
     "is_billed": lambda *_: False,
     "is_cap": lambda *_: True,
     "item_by_id": lambda *_: {_usage_item().id: _usage_item()},
+    "is_program": lambda *_: False,
+    "lines": lambda *_: f"void, {metered.METER}, {metered.KEY}",
+    "meters": lambda *_: [metered.METER],
+    "note": lambda *_: "Sent twice",
+    "values": lambda *_: [{"kind": "void", "meter": metered.METER, "idempotency_key": metered.KEY}],
     "month": lambda *_: get_month(now() - timedelta(hours=3)).isoformat(),
     "items": lambda *_: [_usage_item()],
     "size": lambda *_: WindowSize.HOUR,

@@ -62,6 +62,10 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
     "create_role": lambda *_: {"name": "By program", "permissions": ["member:read"]},
     "create_service_account": lambda *_: {"name": "By program", "role": "member"},
     "decide": lambda *_: {"action": "role:create"},
+    "open_usage_correction": lambda *_: {"note": "Sent twice"},
+    "add_usage_correction_items": lambda *_: {
+        "items": [{"kind": "add", "meter": "usage_events", "idempotency_key": "attack-2", "quantity": 1}]
+    },
     "send_usage": lambda *_: {
         "items": [{"meter": "usage_events", "idempotency_key": "attack", "quantity": 1}]
     },
@@ -71,6 +75,7 @@ BODIES: dict[str, Any] = {  # of an operation: what an honest program sends, of 
 USAGE_TIME = {"since": "2026-07-01T00:00:00Z", "until": "2026-07-02T00:00:00Z"}
 QUERIES: dict[str, dict[str, str]] = {  # of an operation: the query that it needs
     "get_usage": USAGE_TIME,
+    "get_usage_breakdown": {"meter": "usage_events", "by": "region", **USAGE_TIME},
     "list_usage_events": {"meter": "usage_events", **USAGE_TIME},
 }
 

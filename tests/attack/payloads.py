@@ -31,6 +31,9 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     "range_key": "month",
+    "by": "sender",
+    "meter": "api_calls",
+    "month": "2026-11",
     "searched_id": "",  # goes into the address; the page that opens is attacked with ids of others
     "verb": "pause",
     "step": "day",
@@ -103,6 +106,7 @@ HONEST: dict[str, Any] = {
     "person": "",
     "priority": "50",
     "threshold": "10.00",
+    "lines": "void, api_calls, example-1",
     "maximum": "40.00",
     "expires": "",
     "plan": "",

@@ -105,6 +105,19 @@ ASKED_BEFORE = {
     "tenancy.invitations.close_invitations_to": "by tenancy.members, for a member who is reactivated",
     "tenancy.membership_end.end_promises": "by tenancy.members and tenancy.roles, which end the rights",
     "billing.usage.record": "by services that count what is used",
+    **dict.fromkeys(
+        (
+            f"metering.correction_batches.{name}"
+            for name in ("add_correction", "add_items", "begin", "get", "get_effect", "list_views", "lock")
+        ),
+        "by metering.corrections and backoffice.usage_corrections",
+    ),
+    "metering.correction_batches.close": "a job, and by metering.corrections",
+    "metering.correction_batches.revert": "a job, and by metering.corrections",
+    "metering.checks.find_latest": "by backoffice.tenant_usage",
+    "metering.checks.put_job": "by metering.checks",
+    "metering.checks.put_job_if_due": "by metering.rollups",
+    "metering.checks.run_check": "a job",
     "metering.emissions.emit_closed": "by metering.rollups and metering.history",
     "metering.history.add_history": "by operators' programs, such as the demo's seed",
     "billing.spending.spend_limits.send_alert": "by metering.rollups",
@@ -118,6 +131,7 @@ ASKED_BEFORE = {
     "metering.quotas.list_quotas": "by services that show limits",
     "metering.rollups.get_digest": "by metering.rollups",
     "metering.rollups.recompute": "by metering.rollups and metering.history",
+    "metering.rollups.record_change": "by metering.rollups and metering.correction_batches",
     "metering.rollups.recompute_month": "a job",
     "metering.rollups.roll_up": "a job",
     "metering.usage.record": "by services that count what is used",

@@ -58,6 +58,7 @@ COUNTED = {"decision_count", "decision_record"}  # grow by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
+    "correction_id": ("usage_correction", "id"),
     "customer_id": ("billing_customer", "id"),
     "decision_id": ("decision_record", "id"),
     "delivery_id": ("webhook_delivery", "id"),

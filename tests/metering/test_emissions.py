@@ -1,5 +1,6 @@
 """Closed usage leaves for the sinks once, in whole units, and what remains is carried."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,6 +31,13 @@ class MemorySink:
             if tenant_id == ctx.tenant_id and usage.meter == meter and since <= usage.starts_at < until
         )
         return ReceivedUsage(units=units)
+
+    async def list_received(self, ctx: Ctx, identifiers: Collection[str]) -> Mapping[str, ReceivedUsage]:
+        return {
+            usage.identifier: ReceivedUsage(units=usage.units)
+            for (tenant_id, _), usage in self.received.items()
+            if tenant_id == ctx.tenant_id and usage.identifier in identifiers
+        }
 
 
 @pytest.fixture(params=["memory", "billing"])

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from shared.access.meters import Aggregation
 from shared.audit import audit_log
 from shared.core import db
 from shared.core.context import Ctx
@@ -149,14 +151,14 @@ async def test_checksum_finds_an_aggregate_that_is_not_that_of_its_events(cast: 
     for number in range(3):
         await record(cast.ann, f"k{number}", OLD_HOUR + number * HOUR)
     await roll_up(cast.ann)
-    span = {"since": OLD_HOUR - HOUR, "until": now()}
+    span: dict[str, Any] = {"since": OLD_HOUR - HOUR, "until": now(), "aggregation": Aggregation.SUM}
     async with cast.ann.ctx() as ctx:
-        assert await change_repository.list_differing_hours(ctx, METER, **span) == []
-        (window, *_) = await list_windows(ctx, METER, WindowSize.HOUR, **span)
+        assert await change_repository.list_differing_hours(ctx, METER, **span) == (3, [])
+        (window, *_) = await list_windows(ctx, METER, WindowSize.HOUR, since=OLD_HOUR - HOUR, until=now())
         window.checksum += 1
         ctx.session.add(window)
         await ctx.session.flush()
-        differing = await change_repository.list_differing_hours(ctx, METER, **span)
+        _, differing = await change_repository.list_differing_hours(ctx, METER, **span)
     assert [hour.astimezone(UTC) for hour in differing] == [OLD_HOUR]
 
 
@@ -208,21 +210,23 @@ async def test_tenant_whose_roll_up_fails_stops_no_other_and_is_not_tried_again_
     assert left == 0
 
 
-async def test_windows_of_suspended_tenants_do_not_keep_others_from_closing(cast: Cast) -> None:
+@pytest.mark.parametrize("state", ["suspended", "deleted"])
+async def test_usage_from_before_a_suspension_or_deletion_is_added_up_and_billed(
+    cast: Cast, state: str
+) -> None:
     forget_open_usage()
+    await record(cast.ann, "k", OLD_HOUR, quantity=2_500)
     superuser = database.connect()
-    superuser.execute("update tenant set state = 'suspended' where id = %s", [cast.globex])
-    superuser.execute(
-        "insert into usage_window (tenant_id, id, meter, size, starts_at, ends_at, quantity, event_count, checksum)"
-        " select %s, 'w' || n, 'usage_events', 'hour', now() - interval '9 days', now() - interval '8 days', 1, 1, 1"
-        " from generate_series(1, 150) n",
-        [cast.globex],
-    )
-    await record(cast.ann, "k", OLD_HOUR)
-    await roll_up(cast.ann)
-    superuser.execute("update usage_window set closed_at = null where tenant_id = %s", [cast.acme])
+    superuser.execute("update tenant set state = %s where id = %s", [state, cast.acme])
     async with db.transaction() as session:
-        assert await list_open_tenants(session, now(), 1) == [cast.acme]
+        assert await list_open_tenants(session, now(), 5) == [cast.acme]
+    await rollups.roll_up_all()
+    rows = superuser.execute(
+        "select quantity from billing_usage where tenant_id = %s", [cast.acme]
+    ).fetchall()
+    assert [row[0] for row in rows] == [2]
+    async with db.transaction() as session:
+        assert await list_open_tenants(session, now(), 5) == [], "nothing is left to do"
 
 
 async def test_hour_stays_open_until_all_its_marks_are_taken(

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from admin_app.pages.tenant_usage import comparison_row
+from admin_app.pages.tenant_usage.rows import comparison_row
 from shared.access.meters import METERS
 from shared.core.db import now
 from shared.core.errors import Invalid
@@ -26,7 +26,7 @@ async def test_page_shows_the_numbers_of_the_report_and_what_changed(cast: Cast)
             await rollups.roll_up(ctx)
     page = cast.ann.opens(UsageState, path="usage")
     async with cast.ann.ctx() as ctx:
-        page._show_report(await page._read_report(ctx))
+        page._show_report(*await page._read_report(ctx))
         page._show_changes(await page._read_changes(ctx))
     (panel,) = [meter for meter in page.meters if meter.key == "usage_events"]
     assert panel.total == "1,500 events in total"

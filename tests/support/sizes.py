@@ -44,6 +44,7 @@ SIZES: dict[str, Size] = {
     # Jobs of one tenant that floods the queue, and tenants that flood the connections together
     "jobs.flood": Size(300, 10_000),
     "core.flooding_tenants": Size(20, 100),
+    "metering.dimension_values": Size(30, 10_000),
     # Events while their receiver is killed
     "webhooks.killed_receiver": Size(16, 1_000),
     "webhooks.retries_while_away": Size(3, 6),

@@ -34,6 +34,7 @@ class OverviewState(PageState):
     waiting_resets: int = 0
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
     unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
+    differing_usage: list[tuple[str, str, str]] = []  # tenant, its address, how many hours
     cancellations: list[tuple[str, str]] = []  # why, how many
     deletions: list[tuple[str, str, str]] = []  # tenant, its address, what comes next
     unfinished: list[UnfinishedStepRow] = []
@@ -72,6 +73,14 @@ class OverviewState(PageState):
                 labels.describe_usage_problem(usage.problem, usage.count),
             )
             for usage in platform.unbilled_usage
+        ]
+        self.differing_usage = [
+            (
+                usage.name,
+                addresses.usage_url(usage.tenant_id),
+                labels.plural(usage.count, "hour", "hours"),
+            )
+            for usage in platform.differing_usage
         ]
         self.cancellations = [
             (labels.describe_cancellation(feedback), f"{count:,}")

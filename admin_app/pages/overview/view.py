@@ -99,6 +99,22 @@ def deletions_panel() -> rx.Component:
     return rx.cond(has_items(OverviewState.deletions), panel(content, title="Deletions", body=True))
 
 
+def differing_usage_banner() -> rx.Component:
+    """Shown only while there is some: aggregates that are not those of their events."""
+
+    def line(usage: Any) -> rx.Component:
+        return rx.el.li(link(usage[0], usage[1]), ": ", usage[2])
+
+    content = rx.el.div(
+        rx.el.p("Added-up usage differs from its events. Recompute the month of the tenant."),
+        rx.el.ul(rx.foreach(OverviewState.differing_usage, line)),
+        data_testid="differing-usage",
+    )
+    return rx.cond(
+        has_items(OverviewState.differing_usage), panel(content, title="Usage that differs", body=True)
+    )
+
+
 def cancellations_panel() -> rx.Component:
     """Shown only where customers said why they cancelled."""
 
@@ -198,6 +214,7 @@ def overview_page() -> rx.Component:
         waiting_resets_banner(),
         paying_twice_banner(),
         unbilled_usage_banner(),
+        differing_usage_banner(),
         unfinished_panel(),
         deletions_panel(),
         cancellations_panel(),

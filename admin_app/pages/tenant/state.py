@@ -11,7 +11,7 @@ from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.timeline import TenantTimelineState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
-from admin_app.pages.tenant_usage import TenantUsageState
+from admin_app.pages.tenant_usage.state import TenantUsageState
 from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
@@ -56,7 +56,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     async def load(self) -> Any:
         tenant_id = self._tenant_id()
         await self._apply_address(tenant_id)
-        topics = ("tenant", "members", "invitations", "provisioning", "billing")
+        topics = ("tenant", "members", "invitations", "provisioning", "billing", "usage", "usage_check")
         async with self._open_page(TenantPageState.load, *topics, tenant_id=tenant_id) as octx:
             header_data = await self._read_header(octx)
         self._show_header(*header_data)

@@ -17,7 +17,8 @@ from admin_app.pages.tenant.state import TABS, TenantPageState
 from admin_app.pages.tenant.timeline import timeline_list
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
-from admin_app.pages.tenant_usage import usage_panel
+from admin_app.pages.tenant_usage.dialogs import usage_dialogs
+from admin_app.pages.tenant_usage.view import usage_panel
 from admin_app.shell import guard_control
 from admin_app.tenant_header import ProvisioningStepRow
 from admin_app.visit_state import TenantVisitState
@@ -212,7 +213,7 @@ def billing_tab() -> rx.Component:
 def usage_tab() -> rx.Component:
     return rx.cond(
         TenantVisitState.is_visit_open,
-        rx.el.div(visit_banner(), usage_panel(), class_name="section"),
+        rx.el.div(visit_banner(), usage_panel(), usage_dialogs(), class_name="section"),
         visit_form("its usage"),
     )
 

@@ -77,6 +77,8 @@ def _list_items(demo_usage: DemoUsage, at: datetime) -> Iterator[UsageItem]:
         yield _build_item(
             "stored_gigabytes", day, round(demo_usage.gigabytes * (1 - days_ago / 700)), REGIONS[0]
         )
+        devices = round(demo_usage.users * (2.5 + _get_noise(f"devices {day:%F}") / 2))
+        yield _build_item("connected_devices", day, devices, REGIONS[0])
         for number in range(demo_usage.users):
             if _get_noise(f"user {number} {day:%F}") < 0.75 * scale:
                 yield UsageItem(

@@ -2,33 +2,24 @@
 
 import reflex as rx
 
-from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
+from shared.ui.banners import empty_state, skeleton_block, skeleton_rows
+from shared.ui.breakdown_panel import breakdown_panel
+from shared.ui.change_rows import COLUMNS, change_line
+from shared.ui.controls import select
 from shared.ui.list_state import list_pager
-from shared.ui.panels import panel, small, text_with_note
+from shared.ui.panels import panel
 from shared.ui.shell import page_header
-from shared.ui.tables import data_table, has_items, table_row
+from shared.ui.tables import data_table, has_items
 from shared.ui.usage_panels import as_of_note, meter_box, range_controls
 from tenant_app.exports import export_list, export_menu
 from tenant_app.frame import page
-from tenant_app.pages.usage.rows import COLUMNS, ChangeRow
 from tenant_app.pages.usage.state import UsageState
-
-
-def change_line(change: ChangeRow) -> rx.Component:
-    return table_row(
-        COLUMNS,
-        local_time(change.at, "", "moment"),
-        text_with_note(change.window, small(change.events)),
-        change.before,
-        change.after,
-        change.cause,
-    )
 
 
 def changes_panel() -> rx.Component:
     none = empty_state(
         "Nothing has changed",
-        "Hours close ten minutes after their end. When late events change one, it appears here.",
+        "Hours close ten minutes after their end. When late events or a correction change one, it appears here.",
         glyph="shield-check",
     )
     table = data_table(
@@ -56,12 +47,22 @@ def usage_page() -> rx.Component:
             actions=[export_menu(UsageState)],
         ),
         rx.el.div(
-            range_controls(UsageState),
+            rx.el.div(
+                range_controls(UsageState),
+                select(
+                    "Meter",
+                    UsageState.meter_choices,
+                    value=UsageState.meter,
+                    on_change=UsageState.choose_meter,
+                ),
+                class_name="row wrap",
+            ),
             rx.cond(UsageState.loaded, as_of_note(UsageState.as_of)),
             class_name="section",
         ),
         export_list(UsageState),
         meters,
+        breakdown_panel(UsageState),
         changes_panel(),
         current="Usage",
         load=UsageState.load,

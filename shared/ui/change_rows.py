@@ -1,11 +1,16 @@
-"""Rows of the list of changes on the usage page."""
+"""The list of closed usage that changed: what it was, what it is, and why. Both apps show it."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import reflex as rx
 
 from shared.access.meters import METERS
 from shared.metering.models import ChangeCause, UsageChange, WindowSize
 from shared.metering.usage_reports import Step
-from shared.ui.tables import Column
+from shared.ui.banners import local_time
+from shared.ui.panels import small, text_with_note
+from shared.ui.tables import Column, table_row
 from shared.ui.usage_panels import format_quantity, format_time
 
 COLUMNS = [
@@ -18,6 +23,7 @@ COLUMNS = [
 CAUSE_TEXTS = {
     ChangeCause.LATE_EVENTS: "Late events",
     ChangeCause.RECOMPUTED: "Recomputed from the events",
+    ChangeCause.CORRECTED: "Correction",
 }
 STEP_OF_SIZE = {WindowSize.HOUR: Step.HOUR, WindowSize.MONTH: Step.MONTH}
 SHOWN_KEYS = 3
@@ -32,6 +38,7 @@ class ChangeRow:
     after: str
     cause: str
     events: str
+    correction_id: str
 
 
 def change_row(change: UsageChange) -> ChangeRow:
@@ -45,11 +52,29 @@ def change_row(change: UsageChange) -> ChangeRow:
         after=format_quantity(change.quantity_after),
         cause=CAUSE_TEXTS[change.cause],
         events=describe_events(change),
+        correction_id=change.correction_id or "",
     )
 
 
 def describe_events(change: UsageChange) -> str:
-    """The keys of the first late events, and how many others there are."""
+    """The keys of the first events that caused it, and how many others there are."""
     keys = [event_id[len(change.meter) + 1 :] for event_id in change.event_ids[:SHOWN_KEYS]]
     others = change.event_count - len(keys)
     return ", ".join(keys) + (f" and {others:,} more" if others > 0 else "")
+
+
+def change_line(change: Any) -> rx.Component:
+    """A var of `ChangeRow`."""
+    cause = rx.cond(
+        change.correction_id != "",
+        text_with_note(change.cause, small(change.correction_id, class_name="mono cut-anywhere")),
+        change.cause,
+    )
+    return table_row(
+        COLUMNS,
+        local_time(change.at, "", "moment"),
+        text_with_note(change.window, small(change.events, class_name="cut-anywhere")),
+        change.before,
+        change.after,
+        cause,
+    )
