@@ -1,5 +1,6 @@
 """Addresses of operator pages with query parameters."""
 
+from collections.abc import Mapping
 from urllib.parse import quote, unquote, urlencode
 
 
@@ -26,6 +27,11 @@ def parse_webhook_path(path: str) -> tuple[str, str]:
     """Account and event ids of a webhook's address; unchecked input."""
     account_id, _, event_id = path.strip("/").partition("/")[2].partition("/")
     return unquote(account_id), unquote(event_id)
+
+
+def audit_url(values: Mapping[str, str], *, tab: str = "") -> str:
+    """Address of /audit with this filter."""
+    return _with_query("/audit", **({"tab": tab} if tab else {}), **values)
 
 
 def billing_url(tenant_id: str) -> str:

@@ -229,6 +229,7 @@ def tone_of(label: str) -> str:
 
 
 OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
+    OperatorAuditAction.ACTION_ATTEMPTED: with_name("tried to"),
     OperatorAuditAction.ADDON_CREATED: with_name("created the add-on"),
     OperatorAuditAction.BILLING_RECONCILE_ASKED: AuditText("compared every customer with Stripe"),
     OperatorAuditAction.DRAFT_DISCARDED: with_name("discarded the draft of"),

@@ -11,6 +11,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "backoffice",
     "billing",
     "entitlements",
+    "evidence",
     "fairness",
     "files",
     "identity",

@@ -99,7 +99,7 @@ def export_row(view: ExportView) -> ExportRow:
     status, tone = BADGES[view.state]
     return ExportRow(
         id=view.id,
-        title=FORMAT_LABELS[view.format],
+        title=f"Signed {FORMAT_LABELS[view.format]}" if view.is_signed else FORMAT_LABELS[view.format],
         status=status,
         tone=tone,
         note=_describe(view),

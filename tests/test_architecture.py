@@ -105,6 +105,9 @@ SECURITY_DEFINER = {
         "delete_old_events_of_tenant",
         "next_tenant_with_old_events",
     ),
+    # Return the id of a tenant; numbers and hashes of the operators' chain, never an event.
+    *("next_tenant_to_anchor", "next_tenant_to_stream", "next_tenant_to_verify"),
+    *("check_operator_events", "get_operator_head"),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
     "delete_old_decision_records",  # of all tenants, by age; returns how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
@@ -378,9 +381,14 @@ def test_tenant_tables_have_exactly_both_policies(name: str) -> None:
     for table, command in (("tenant_load", "ALL"), ("tenant_throttle", "SELECT")):
         assert policies[table]["fairness"][:2] == (command, ["bulkhead_owner"]), table
         assert "app.dispatching" in policies[table]["fairness"][2], table
+    evidence_tables = ("audit_anchor", "audit_head", "audit_stream", "tenant")
+    for table in evidence_tables:  # of the functions that find tenants whose chain has something to do
+        assert policies[table]["evidence"][:2] == ("SELECT", ["bulkhead_owner"])
+        assert "app.evidence" in policies[table]["evidence"][2], table
     assert extra == {
         ("tenant_load", "fairness"),
         ("tenant_throttle", "fairness"),
+        *((table, "evidence") for table in evidence_tables),
         *((table, "cleaning") for table in cleaning_tables),
         ("job_failure", "operators"),
         ("job_failure", "worker"),

@@ -16,10 +16,14 @@ from typing import NamedTuple
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.access import decision_counts_repository, decision_records
-from shared.access.actions import Action
+from shared.access.actions import ACTIONS, Action
 from shared.access.decision_records import RefusedPrincipal
 from shared.access.models import DecisionCount, DecisionRecord
+from shared.access.privileged_actions import is_privileged
 from shared.access.refusal_codes import ALLOWED_REASONS
+from shared.audit import attempts
+from shared.audit.attempts import Attempt
+from shared.audit.event_types import AuditResult
 from shared.core import db, log, transaction_retries
 from shared.core.context import Ctx, Surface
 from shared.core.db import now
@@ -64,7 +68,8 @@ async def record_refused(
 ) -> None:
     """Count a refusal, and record it where not too many equal ones were recorded in this minute.
 
-    In a transaction of its own. `refusal` has the id of its record then. Nothing without an action.
+    In a transaction of its own. `refusal` has the id of its record then. Nothing without an action. A privileged action is
+    recorded in the audit log besides.
     """
     if not refusal.action:
         return
@@ -79,6 +84,20 @@ async def record_refused(
     record = decision_records.build_refused(principal, refusal, request_id, surface=surface)
     is_written = await write_counts(principal.tenant_id, record=record)
     refusal.decision_id = record.id if record is not None and is_written else ""
+    if (action := ACTIONS.get(refusal.action)) is not None and is_privileged(action):
+        await attempts.record_member_attempt(
+            Attempt(
+                actor=principal.actor,
+                action=action.name,
+                description=action.description,
+                result=AuditResult.DENIED,
+                cause=str(refusal.reason),
+                request_id=request_id,
+                tenant_id=principal.tenant_id,
+                holder_id=principal.holder_id,
+                details={"decision": refusal.decision_id} if refusal.decision_id else {},
+            )
+        )
 
 
 def count_error(ctx: Ctx) -> None:

@@ -59,6 +59,28 @@ class ExportColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedRows:
+    """What an export has written. `sha256`: of all bytes so far, in hexadecimal. The rows are None where there is none."""
+
+    export_id: str
+    count: int
+    sha256: str
+    first: ExportRow | None
+    last: ExportRow | None
+    anchor: str  # JSON, as read before, "" for none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportProof:
+    """The last line of an export that is signed: a statement about everything before it."""
+
+    statement: str  # JSON
+    signature: str  # of the statement
+    public_key: str
+    anchor: str  # JSON, "" for none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSource:
     """Where the rows come from. Every function requires the action of its kind."""
 
@@ -68,6 +90,16 @@ class ExportSource:
     start: Callable[[Ctx, ExportFilter], Awaitable[int]]
     # The rows after this cursor, "" for the first ones. Raises Refused.
     list_batch: Callable[[Ctx, ExportFilter, str], Awaitable[Page[ExportRow]]]
+    signer: "ExportSigner | None" = None  # None: the export isn't signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSigner:
+    """Makes the last line of a signed export."""
+
+    # The newest anchor of this tenant, "" for none: outside of a transaction. Raises StorageUnavailable.
+    read_anchor: Callable[[str], Awaitable[str]]
+    sign: Callable[[Ctx, ExportedRows], Awaitable[ExportProof]]  # Raises Refused.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

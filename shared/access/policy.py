@@ -58,6 +58,7 @@ def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
         lacks_scope = octx.scopes is not None and action.permission not in octx.scopes
         raise build_refusal(Reason.MISSING_SCOPE if lacks_scope else outcome.reason, action)
     if action.writes:
+        octx.act.action = action.name
         decision_records.note_allowed(octx, action, outcome.reason)
 
 

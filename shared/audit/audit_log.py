@@ -11,7 +11,13 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import audit_log_repository, public_events
-from shared.audit.event_types import AUDIT_TEXTS, REASON_REQUIRED, AuditAction, OperatorAuditAction
+from shared.audit.event_types import (
+    AUDIT_TEXTS,
+    REASON_REQUIRED,
+    AuditAction,
+    AuditResult,
+    OperatorAuditAction,
+)
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.db import now
@@ -31,6 +37,8 @@ class AuditFilter:
     action: str = ""  # exact, or "membership." for all of a noun
     object_id: str = ""
     request_id: str = ""
+    event_id: str = ""
+    result: AuditResult | None = None
     tenant_id: str = ""  # operators reading across tenants
     since: datetime | None = None
     until: datetime | None = None
@@ -39,21 +47,15 @@ class AuditFilter:
     def not_before(self, at: datetime) -> "AuditFilter":
         """A copy that excludes events before `at`."""
         since = max(self.since, at) if self.since else at
-        return AuditFilter(
-            *(self.actor, self.action, self.object_id, self.request_id, self.tenant_id),
-            since=since,
-            until=self.until,
-            hides_accounts=self.hides_accounts,
-        )
+        return self.with_changes(since=since)
 
     def of_request(self, request_id: str) -> "AuditFilter":
         """A copy that asks for another request."""
-        return AuditFilter(
-            *(self.actor, self.action, self.object_id, request_id, self.tenant_id),
-            since=self.since,
-            until=self.until,
-            hides_accounts=self.hides_accounts,
-        )
+        return self.with_changes(request_id=request_id)
+
+    def with_changes(self, **changes: Any) -> "AuditFilter":  # Any: values of several fields
+        """A copy with other values of these fields."""
+        return AuditFilter(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,12 @@ async def count_operator_events_of(
 
 
 async def list_operator_events(
-    octx: OperatorCtx, *, after: int | None = None, limit: int = 50
+    octx: OperatorCtx, criteria: AuditFilter | None = None, *, after: int | None = None, limit: int = 50
 ) -> Sequence[OperatorEvent]:
-    """Up to `limit` events with a number below `after`, newest first."""
-    return await audit_log_repository.list_operator_events(octx.session, after=after, limit=limit)
+    """Up to `limit` events with a number below `after`, newest first. They are of no tenant."""
+    return await audit_log_repository.list_operator_events(
+        octx.session, criteria or AuditFilter(), after=after, limit=limit
+    )
 
 
 async def verify_operator_chain(octx: OperatorCtx) -> ChainVerification:

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.audit.event_types import ACCOUNT_ACTIONS, AuditAction, OperatorAuditAction
+from shared.audit.event_types import (
+    ACCOUNT_ACTIONS,
+    RESULT_KEY,
+    AuditAction,
+    AuditResult,
+    OperatorAuditAction,
+)
 from shared.audit.models import AuditEvent, AuditSeal, OperatorEvent, SecurityEvent
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
@@ -17,33 +23,54 @@ if TYPE_CHECKING:
     from shared.audit.audit_log import AuditFilter
 
 
+HAS_TENANT = text("select exists (select from tenant where id = :tenant_id)")
+
+
 def get_cursor(event: AuditEvent) -> str:
     assert event.at is not None
     return encode_cursor(event.at, event.tenant_id, event.id)
 
 
 def _filter_conditions(criteria: "AuditFilter", tenant_id: str) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    conditions = _common_conditions(criteria, AuditEvent)
     if tenant_id:
-        conditions.append(col(AuditEvent.tenant_id) == tenant_id)
-    if criteria.actor:
-        name = contains_text(col(AuditEvent.actor_name), criteria.actor)
-        conditions.append(or_(col(AuditEvent.actor_id) == criteria.actor, name))
-    if criteria.action.endswith("."):
-        conditions.append(col(AuditEvent.action).startswith(criteria.action, autoescape=True))
-    elif criteria.action:
-        conditions.append(col(AuditEvent.action) == criteria.action)
-    if criteria.object_id:
-        conditions.append(col(AuditEvent.object_id) == criteria.object_id)
-    if criteria.request_id:
-        conditions.append(col(AuditEvent.request_id) == criteria.request_id)
-    if criteria.since:
-        conditions.append(col(AuditEvent.at) >= criteria.since)
-    if criteria.until:
-        conditions.append(col(AuditEvent.at) < criteria.until)
+        conditions.insert(0, col(AuditEvent.tenant_id) == tenant_id)
     if criteria.hides_accounts:
         conditions.append(col(AuditEvent.action).not_in(ACCOUNT_ACTIONS))
     return conditions
+
+
+def _common_conditions(
+    criteria: "AuditFilter", table: type[AuditEvent] | type[OperatorEvent]
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if criteria.actor:
+        name = contains_text(col(table.actor_name), criteria.actor)
+        conditions.append(or_(col(table.actor_id) == criteria.actor, name))
+    if criteria.action.endswith("."):
+        conditions.append(col(table.action).startswith(criteria.action, autoescape=True))
+    elif criteria.action:
+        conditions.append(col(table.action) == criteria.action)
+    if criteria.object_id:
+        conditions.append(col(table.object_id) == criteria.object_id)
+    if criteria.request_id:
+        conditions.append(col(table.request_id) == criteria.request_id)
+    if criteria.event_id:
+        conditions.append(col(table.id) == criteria.event_id)
+    if criteria.result:
+        conditions.append(_has_result(col(table.details), criteria.result))
+    if criteria.since:
+        conditions.append(col(table.at) >= criteria.since)
+    if criteria.until:
+        conditions.append(col(table.at) < criteria.until)
+    return conditions
+
+
+def _has_result(
+    details: Any, result: AuditResult
+) -> ColumnElement[bool]:  # Any: a JSONB column of either table
+    stored: ColumnElement[str] = details[RESULT_KEY].astext
+    return stored.is_(None) if result is AuditResult.DONE else stored == result.value
 
 
 async def list_events(
@@ -73,6 +100,12 @@ async def count_events(ctx: Ctx, criteria: "AuditFilter") -> int:
 
 async def find_event(ctx: Ctx, event_id: str) -> AuditEvent | None:
     return await ctx.session.get(AuditEvent, (ctx.tenant_id, event_id))
+
+
+async def has_tenant(session: AsyncSession, tenant_id: str) -> bool:
+    """For a session of this tenant."""
+    connection = await session.connection()
+    return bool((await connection.execute(HAS_TENANT, {"tenant_id": tenant_id})).scalar_one())
 
 
 async def has_event(session: AsyncSession, tenant_id: str, event_id: str) -> bool:
@@ -115,9 +148,10 @@ async def count_operator_events_of(
 
 
 async def list_operator_events(
-    session: AsyncSession, *, after: int | None, limit: int
+    session: AsyncSession, criteria: "AuditFilter", *, after: int | None, limit: int
 ) -> Sequence[OperatorEvent]:
-    statement = select(OperatorEvent).order_by(col(OperatorEvent.seq).desc()).limit(limit)
+    conditions = and_(True, *_common_conditions(criteria, OperatorEvent))
+    statement = select(OperatorEvent).where(conditions).order_by(col(OperatorEvent.seq).desc()).limit(limit)
     if after is not None:
         statement = statement.where(col(OperatorEvent.seq) < after)
     return (await session.exec(statement)).all()

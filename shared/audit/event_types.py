@@ -6,6 +6,16 @@ from typing import NamedTuple
 from shared.core import registry
 from shared.core.registry import Module
 
+RESULT_KEY = "result"  # in the details of an event
+
+
+class AuditResult(StrEnum):
+    """How an act ended. The stored words; an event without one is about something that was done."""
+
+    DONE = "done"
+    DENIED = "denied"  # by a decision: nothing was changed
+    FAILED = "failed"  # by what was asked for or by the state of things: nothing was changed
+
 
 class AuditObject(Enum):
     """What is shown after the text of an event."""
@@ -46,6 +56,7 @@ def list_nouns() -> list[str]:
 
 
 class AuditAction(StrEnum):
+    ACTION_ATTEMPTED = "action.attempted"
     ADDON_ADDED = "addon.added"
     ADDON_ENDED = "addon.ended"
     API_KEY_CHANGED = "api_key.changed"
@@ -53,6 +64,11 @@ class AuditAction(StrEnum):
     API_KEY_REVOKED = "api_key.revoked"
     API_KEY_ROTATED = "api_key.rotated"
     AUDIT_EXPORTED = "audit.exported"
+    AUDIT_STREAM_CREATED = "audit_stream.created"
+    AUDIT_STREAM_DELETED = "audit_stream.deleted"
+    AUDIT_STREAM_PAUSED = "audit_stream.paused"
+    AUDIT_STREAM_RESUMED = "audit_stream.resumed"
+    AUDIT_STREAM_TESTED = "audit_stream.tested"
     BILLING_ADJUSTED = "billing.adjusted"
     BILLING_ADJUSTMENT_FAILED = "billing.adjustment_failed"
     BILLING_CANCEL_ASKED = "billing.cancel_asked"
@@ -104,6 +120,7 @@ class AuditAction(StrEnum):
     MEMBERSHIP_REACTIVATED = "membership.reactivated"
     MEMBERSHIP_REMOVED = "membership.removed"
     MEMBERSHIP_ROLE_CHANGED = "membership.role_changed"
+    OPERATOR_ATTEMPTED = "operator.attempted"
     OPERATOR_LOOKED = "operator.looked"
     OVERRIDE_ENDED = "override.ended"
     OVERRIDE_SET = "override.set"
@@ -209,6 +226,7 @@ REASON_REQUIRED = frozenset(
 class OperatorAuditAction(StrEnum):
     """Actions of operators outside of tenants."""
 
+    ACTION_ATTEMPTED = "action.attempted"
     ADDON_CREATED = "addon.created"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     DRAFT_DISCARDED = "draft.discarded"

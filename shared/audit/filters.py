@@ -1,13 +1,15 @@
-"""Parse the filter of the audit log from form fields of the page or its export."""
+"""Parse the filter of the audit log from form fields, the page's address or its export, and build that address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 from shared.audit.audit_log import AuditFilter
-from shared.audit.event_types import AUDIT_TEXTS, list_nouns
+from shared.audit.event_types import AUDIT_TEXTS, AuditResult, list_nouns
 from shared.core.errors import Invalid
 
-FIELDS = ("actor", "action", "object", "request", "since", "until")
+FIELDS = ("actor", "action", "object", "request", "result", "since", "until", "event")
 MAX_LENGTH = 120
 
 
@@ -21,6 +23,8 @@ def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
         raise Invalid("This filter is too long.", "Shorten it.")
     if not is_filter_action(values["action"]):
         raise Invalid("There is no such action.", "Choose one from the list.")
+    if values["result"] and values["result"] not in set(AuditResult):
+        raise Invalid("There is no such result.", "Choose one from the list.")
     since, until = _parse_day(values["since"], "From"), _parse_day(values["until"], "Until")
     if since and until and since > until:
         raise Invalid("The start date is after the end date.", "Swap them.")
@@ -29,9 +33,23 @@ def parse_filter(fields: Mapping[str, str]) -> AuditFilter:
         action=values["action"],
         object_id=values["object"],
         request_id=values["request"],
+        event_id=values["event"],
+        result=AuditResult(values["result"]) if values["result"] else None,
         since=since,
         until=until + timedelta(days=1) if until else None,
     )
+
+
+def read_query(query: Mapping[str, Any], names: Sequence[str] = FIELDS) -> dict[str, str]:
+    """The fields of an address that are no longer than a filter may be, without empty ones: untrusted texts."""
+    values = {name: str(query.get(name, "")).strip()[: MAX_LENGTH + 1] for name in names}
+    return {name: value for name, value in values.items() if value}
+
+
+def build_query(values: Mapping[str, str]) -> str:
+    """The query of the address that repeats this filter, with its "?"; "" for no filter."""
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"?{query}" if query else ""
 
 
 def is_filter_action(action: str) -> bool:

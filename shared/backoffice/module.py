@@ -138,6 +138,8 @@ MODULE = Module(
             "prices.pushed",
         ),
         actions.OP_FLAG_WRITE.name: (
+            "flag.set",
+            "trait.set",
             "flag.cleanup_moved",
             "flag.created",
             "flag.killed",

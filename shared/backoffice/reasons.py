@@ -23,6 +23,7 @@ class Reason:
 
 def state_reason(octx: OperatorCtx, text: str, *, tenant_id: str = "") -> Reason:
     """Raises Invalid for a text that explains nothing."""
+    octx.act.tenant_id, octx.act.reason = tenant_id, text
     return Reason(
         text=clean_stated_reason(text), operator_id=octx.actor_id, tenant_id=tenant_id, stated_at=now()
     )
@@ -33,6 +34,7 @@ def use_reason(octx: OperatorCtx, reason: Reason, tenant_id: str = "") -> str:
 
     Raises Invalid where it was stated for another tenant, by another operator or too long ago.
     """
+    octx.act.tenant_id, octx.act.reason = tenant_id, reason.text
     if reason.operator_id != octx.actor_id or not reason.applies_to(tenant_id):
         raise invalid_reason("Your reason no longer applies.", "Reload the page and enter the reason again.")
     return reason.text

@@ -12,7 +12,9 @@ from typing import Any
 from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
+from shared.backoffice import audit_evidence
 from shared.backoffice import tenant_directory_repository as repository
+from shared.backoffice.audit_evidence import ChainAlert
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_directory_rows import (
     DifferingUsage,
@@ -68,6 +70,7 @@ class PlatformOverview:
     paying_twice: Sequence[PayingTwice]  # those whose access changed longest ago first
     unbilled_usage: Sequence[UnbilledUsage]  # by tenant and problem, the oldest first
     differing_usage: Sequence[DifferingUsage]  # whose aggregates differ from their events
+    chain_alerts: Sequence[ChainAlert]
     cancellation_counts: Mapping[str, int]  # by feedback, of CANCELLATION_PERIOD, the most frequent first
 
 
@@ -97,6 +100,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             paying_twice=await repository.list_paying_twice(session, 20),
             unbilled_usage=await repository.list_unbilled_usage(session, 20),
             differing_usage=await repository.list_differing_usage(session, 20),
+            chain_alerts=await audit_evidence.list_alerts(session),
             cancellation_counts=await repository.count_cancellations(session, now() - CANCELLATION_PERIOD),
         )
 
@@ -219,11 +223,19 @@ async def list_all_events(
     return NamedEvents(page, names)
 
 
-async def list_operator_events(octx: OperatorCtx, *, after: str = "", limit: int = 50) -> Page[OperatorEvent]:
+async def list_operator_events(
+    octx: OperatorCtx,
+    event_filter: audit_log.AuditFilter | None = None,
+    *,
+    after: str = "",
+    limit: int = 50,
+) -> Page[OperatorEvent]:
     """What operators did outside of every tenant, newest first. Raises Invalid for a page that does not exist."""
     policy.require_operator(octx, actions.OP_AUDIT_READ_ALL)
     limit = clamp_limit(limit)
-    events = await audit_log.list_operator_events(octx, after=parse_number_cursor(after), limit=limit + 1)
+    events = await audit_log.list_operator_events(
+        octx, event_filter, after=parse_number_cursor(after), limit=limit + 1
+    )
     return build_page(events, limit=limit, cursor_of=lambda event: str(event.seq))
 
 

@@ -31,6 +31,8 @@ stripe_account = typer.Typer(help="Stripe accounts that sell for us.", no_args_i
 app.add_typer(stripe_account, name="stripe-account")
 jobs = typer.Typer(help="Background jobs: list, retry and drop.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+audit = typer.Typer(help="The audit logs: verify them, and print their keys.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 docs = typer.Typer(help="Pages that are generated from the code.", no_args_is_help=True)
 app.add_typer(docs, name="docs")
 
@@ -271,6 +273,27 @@ def jobs_drop(
 
     with database.running_server():
         typer.echo(asyncio.run(queued_jobs.drop_job(job_id, reason)))
+
+
+@audit.command("verify")
+def audit_verify(
+    chain: Annotated[str, typer.Argument(help="The id of a tenant, or operators; all without it")] = "",
+) -> None:
+    """Verify the audit logs from their first event and against their anchors. Exits with 1 where one is wrong."""
+    from shared.cli import audit_chains, database
+
+    with database.running_server():
+        text, is_intact = asyncio.run(audit_chains.verify(chain))
+    typer.echo(text)
+    raise typer.Exit(0 if is_intact else 1)
+
+
+@audit.command("keys")
+def audit_keys() -> None:
+    """Print the public keys that sign exports and anchors, as /.well-known/audit-keys.json has them."""
+    from shared.cli import audit_chains
+
+    typer.echo(audit_chains.list_keys())
 
 
 @app.command("stripe-setup")

@@ -13,6 +13,7 @@ from shared.billing.sync import reconcile
 from shared.cli import login_checks, parent_watch
 from shared.core import db, log
 from shared.core.config import settings
+from shared.evidence import chain_checks, stream_sender
 from shared.fairness import load_recorder, throttle_watch
 from shared.files import retention, storage_registry
 from shared.jobs import worker
@@ -51,6 +52,8 @@ async def _run_tasks() -> None:
         offboarding_tasks.run_deletions(),
         load_recorder.run_writer(),
         throttle_watch.run(),
+        chain_checks.run(),
+        stream_sender.run(),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

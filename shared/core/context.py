@@ -144,6 +144,15 @@ class Ctx:
         return self.holder_id if is_person else ""
 
 
+@dataclass(slots=True)
+class OperatorAct:
+    """What an operator does in a transaction, as far as it is known, for the record of an act that is refused or fails."""
+
+    action: str = ""  # name of the last action that was allowed and writes
+    tenant_id: str = ""  # that the reason was stated for
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorCtx:
     actor: Actor
@@ -157,6 +166,7 @@ class OperatorCtx:
     allowed_actions: dict[str, AllowedDecision] = field(
         default_factory=dict, repr=False, compare=False
     )  # that write, until they are recorded in a tenant
+    act: OperatorAct = field(default_factory=OperatorAct, repr=False, compare=False)
 
     @property
     def actor_id(self) -> str:

@@ -72,7 +72,7 @@ def unwrap_dek(key: WrappedKey) -> bytes:
 
 def unwrap_with(master_key: bytes, wrapped: bytes) -> bytes:
     """The data key in `wrapped`. Raises DecryptionError where another master key wrapped it."""
-    for wrapping_key in (_derive_key(master_key, WRAPPING), master_key):
+    for wrapping_key in (derive_key(master_key, WRAPPING), master_key):
         try:
             return aes_key_unwrap(wrapping_key, wrapped)
         except InvalidUnwrap:
@@ -85,7 +85,7 @@ def needs_rewrap(key: WrappedKey) -> bool:
     if key.kek_id != get_newest_kek_id():
         return True
     try:
-        aes_key_unwrap(_derive_key(settings().load_master_keys()[key.kek_id], WRAPPING), key.wrapped)
+        aes_key_unwrap(derive_key(settings().load_master_keys()[key.kek_id], WRAPPING), key.wrapped)
     except InvalidUnwrap:
         return True
     return False
@@ -98,7 +98,7 @@ def rewrap_dek(key: WrappedKey) -> WrappedKey:
 
 def _wrap_with_newest(dek: bytes) -> WrappedKey:
     kek_id, master_key = next(iter(settings().load_master_keys().items()))
-    return WrappedKey(kek_id, aes_key_wrap(_derive_key(master_key, WRAPPING), dek))
+    return WrappedKey(kek_id, aes_key_wrap(derive_key(master_key, WRAPPING), dek))
 
 
 def _associated_data(*parts: str) -> bytes:
@@ -138,7 +138,7 @@ def _compute_mac(key: bytes, purpose: str, parts: tuple[str, ...]) -> str:
 
 
 @cache
-def _derive_key(master_key: bytes, purpose: str) -> bytes:
+def derive_key(master_key: bytes, purpose: str) -> bytes:
     """A key of its own for each purpose (RFC 5869), so that a signature for one is none for another."""
     info = f"bulkhead {purpose}".encode()
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(master_key)
@@ -147,14 +147,14 @@ def _derive_key(master_key: bytes, purpose: str) -> bytes:
 def compute_signature(purpose: str, message: bytes) -> str:
     """An HMAC by the newest master key. It shows that a process with our keys wrote the message."""
     master_key = next(iter(settings().load_master_keys().values()))
-    return hmac.digest(_derive_key(master_key, purpose), message, "sha256").hex()
+    return hmac.digest(derive_key(master_key, purpose), message, "sha256").hex()
 
 
 def is_signature_valid(purpose: str, message: bytes, signature: str) -> bool:
     """True for a signature by any of our master keys, for this purpose and message."""
     return any(
         hmac.compare_digest(
-            hmac.digest(_derive_key(master_key, purpose), message, "sha256").hex().encode(),
+            hmac.digest(derive_key(master_key, purpose), message, "sha256").hex().encode(),
             signature.encode(),
         )
         for master_key in settings().load_master_keys().values()
@@ -170,7 +170,7 @@ def sign(purpose: str, *parts: str) -> str:
     if any("." in part or "\x00" in part for part in parts):
         raise ValueError("separator in a signed part")
     master_key = next(iter(settings().load_master_keys().values()))
-    return ".".join((*parts, _compute_mac(_derive_key(master_key, LINKS), purpose, parts)))
+    return ".".join((*parts, _compute_mac(derive_key(master_key, LINKS), purpose, parts)))
 
 
 def unsign(purpose: str, text: str, count: int) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def unsign(purpose: str, text: str, count: int) -> tuple[str, ...]:
     *parts, mac = text.split(".")
     if len(parts) == count and text.isascii() and "\x00" not in text:
         for master_key in settings().load_master_keys().values():
-            for key in (_derive_key(master_key, LINKS), master_key):
+            for key in (derive_key(master_key, LINKS), master_key):
                 if hmac.compare_digest(mac, _compute_mac(key, purpose, tuple(parts))):
                     return tuple(parts)
     raise BadSignature(purpose)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from shared.access import decision_counts, policy
-from shared.access.file_kinds import EXPORT_KINDS, ExportKind, ExportRow
+from shared.access.file_kinds import EXPORT_KINDS, ExportedRows, ExportKind, ExportRow
 from shared.access.refusal_codes import Reason
 from shared.access.refusal_messages import build_refusal
 from shared.core import log, rows
@@ -115,15 +115,31 @@ async def _write_rows(
     """Raises ExportEnded, FileTooLarge, StorageUnavailable; Refused when the right is gone, Invalid for too many rows."""
     writer = await asyncio.to_thread(open_writer, export.format, incoming, kind.source.columns)
     after, count, shown_at = "", 0, monotonic()
+    first: ExportRow | None = None
+    last: ExportRow | None = None
     while True:
         is_shown = monotonic() - shown_at >= PROGRESS_SECONDS
         page = await _read_batch(requester, export, kind, after=after, count=count, is_shown=is_shown)
         await asyncio.to_thread(writer.write_rows, page.rows)
+        if page.rows:
+            first, last = first or page.rows[0], page.rows[-1]
         count, after = count + len(page.rows), page.next_cursor
         heavy_reads.check_rows(requester.tenant_id, count)
         shown_at = monotonic() if is_shown else shown_at
         if not after:
             break
+    if (signer := kind.source.signer) is not None:
+        written = ExportedRows(
+            export_id=export.id,
+            count=count,
+            sha256=incoming.compute_sha256(),
+            first=first,
+            last=last,
+            anchor=await signer.read_anchor(requester.tenant_id),
+        )
+        async with _enter(requester) as ctx:
+            proof = await signer.sign(ctx, written)
+        await asyncio.to_thread(writer.write_proof, proof)
     await asyncio.to_thread(writer.finish)
     export.row_count = count
 

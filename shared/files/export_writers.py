@@ -7,10 +7,11 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from shared.access.file_kinds import ColumnType, ExportColumn, ExportRow, ExportValue
+from shared.access.file_kinds import ColumnType, ExportColumn, ExportProof, ExportRow, ExportValue
 from shared.core.errors import Conflict
 from shared.files.csv_cells import BYTE_ORDER_MARK, to_csv
 from shared.files.incoming import IncomingFile
@@ -21,6 +22,7 @@ CONTENT_TYPES = {
     ExportFormat.JSONL: "application/x-ndjson",
     ExportFormat.PARQUET: "application/vnd.apache.parquet",
 }
+PROOF_MARK = "#proof"  # the first cell of the last line of a signed CSV file
 PARQUET_GROUP_ROWS = 10_000
 
 
@@ -28,6 +30,9 @@ class ExportWriter(Protocol):
     """Its methods block. They raise FileTooLarge and StorageUnavailable."""
 
     def write_rows(self, rows: Sequence[ExportRow]) -> None: ...
+
+    def write_proof(self, proof: ExportProof) -> None:
+        """The last line of a signed export."""
 
     def finish(self) -> None:
         """What comes after the last row."""
@@ -40,6 +45,14 @@ def require_format(export_format: ExportFormat) -> None:
             "This installation can’t write Parquet files.",
             "Choose CSV or JSONL. Whoever runs the platform can install its extra “parquet”.",
             reason="format_unavailable",
+        )
+
+
+def require_signable(export_format: ExportFormat) -> None:
+    """Raises Conflict for a format that has no last line."""
+    if export_format is ExportFormat.PARQUET:
+        raise Conflict(
+            "A signed export can't be a Parquet file.", "Choose CSV or JSONL.", reason="format_unavailable"
         )
 
 
@@ -67,6 +80,10 @@ class CsvWriter:
         lines = to_csv([_to_cell(value) for value in row] for row in rows)
         self._target.write(lines.encode(errors="replace"))
 
+    def write_proof(self, proof: ExportProof) -> None:
+        cells = [PROOF_MARK, proof.statement, proof.signature, proof.public_key, proof.anchor]
+        self._target.write(to_csv([cells]).encode())
+
     def finish(self) -> None:
         """The last row is the end."""
 
@@ -81,6 +98,9 @@ class JsonlWriter:
             for row in rows
         ]
         self._target.write("".join(lines).encode(errors="replace"))
+
+    def write_proof(self, proof: ExportProof) -> None:
+        self._target.write((json.dumps({"proof": asdict(proof)}, ensure_ascii=False) + "\n").encode())
 
     def finish(self) -> None:
         """The last line is the end."""
@@ -105,6 +125,10 @@ class ParquetWriter:
         self._waiting += rows
         if len(self._waiting) >= PARQUET_GROUP_ROWS:
             self._write_group()
+
+    def write_proof(self, proof: ExportProof) -> None:
+        """Raises ValueError: `require_signable` comes before."""
+        raise ValueError(f"a Parquet file has no last line for {proof.public_key}")
 
     def finish(self) -> None:
         if self._waiting:

@@ -26,6 +26,7 @@ MAX_VALUE_LENGTH = 200  # characters of one value of a filter
 class ExportView:
     id: str
     kind: str
+    is_signed: bool
     format: ExportFormat
     state: ExportState
     row_count: int
@@ -54,6 +55,8 @@ async def begin(ctx: Ctx, kind_name: str, export_format: str, export_filter: Map
     if not ctx.person_id and not ctx.key_holder_id:
         policy.require_person(ctx)
     export_writers.require_format(chosen_format)
+    if kind.source.signer is not None:
+        export_writers.require_signable(chosen_format)
     clean_filter = _clean_filter(kind, export_filter)
     await export_repository.lock_open_exports(ctx)
     if await export_repository.count_open_exports(ctx) >= MAX_OPEN:
@@ -129,6 +132,7 @@ def _build_view(ctx: Ctx, export: ExportJob, file: StoredFile | None) -> ExportV
     return ExportView(
         id=export.id,
         kind=export.kind,
+        is_signed=_is_signed(export.kind),
         format=export.format,
         state=export.state,
         row_count=export.row_count,
@@ -152,6 +156,11 @@ def _get_kind(name: str) -> ExportKind:
         text = f"There is no export of this kind. Choose one of {', '.join(sorted(EXPORT_KINDS))}."
         raise Invalid(text, "Correct the kind.", fields={"kind": text})
     return kind
+
+
+def _is_signed(kind_name: str) -> bool:
+    kind = EXPORT_KINDS.get(kind_name)
+    return kind is not None and kind.source.signer is not None
 
 
 def _parse_format(text: str) -> ExportFormat:

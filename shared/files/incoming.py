@@ -49,6 +49,10 @@ class IncomingFile:
         self.size += len(data)
         return len(data)
 
+    def compute_sha256(self) -> str:
+        """Of what is written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
     def finish(self) -> str:
         """Writes everything to the disk. Returns the SHA-256 in hex. Raises StorageUnavailable."""
         with _full_disk_refused():

@@ -13,6 +13,7 @@ from shared.core.errors import Unavailable
 from shared.core.ids import is_id
 
 CHUNK_SIZE = 256 * 1024  # bytes
+ANCHORS, OPERATORS = "audit-anchors", "operators"  # the folder of anchors, and the chain of no tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class FilePath:
 
     def __str__(self) -> str:
         return f"{self.tenant_id}/{self.file_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorPath(FilePath):
+    """Where the anchor of one audit chain is. `file_id`: the tenant's id, or the operators' chain."""
+
+    def __post_init__(self) -> None:
+        if self.tenant_id != ANCHORS or not (self.file_id == OPERATORS or is_id("ten", self.file_id)):
+            raise ValueError("the path of an anchor names a tenant, or the operators")
 
 
 class MissingFile(Exception):

@@ -26,7 +26,7 @@ from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.identity.session_proofs import SessionFacts
 from shared.tenancy import entry_repository as repository
-from shared.tenancy import roles, siblings
+from shared.tenancy import operator_attempts, roles, siblings
 from shared.tenancy.admissions import (
     OperatorAdmission,
     Principal,
@@ -236,21 +236,23 @@ async def enter_founder(session: AsyncSession, tenant: Tenant, user: User) -> Ct
 
 @asynccontextmanager
 async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
-    """Raises NotSignedIn."""
-    async with db.transaction("operator") as session:
+    """Raises NotSignedIn. What is refused or fails inside is recorded in the audit log."""
+    async with operator_attempts.recording_attempts() as acts, db.transaction("operator") as session:
         operator_session = await sessions.find(session, realms.OPERATOR, cookies)
         if operator_session is None or operator_session.person.disabled_at is not None:
             raise NotSignedIn
-        yield _build_operator_ctx(
+        acts.octx = _build_operator_ctx(
             session, admit_operator(operator_session.person, operator_session.session_hash)
         )
+        yield acts.octx
 
 
 @asynccontextmanager
 async def enter_admitted_operator(admission: OperatorAdmission) -> AsyncIterator[OperatorCtx]:
     """Enter with what `authenticate_operator` read a moment before, at the beginning of the same event."""
-    async with db.transaction("operator") as session:
-        yield _build_operator_ctx(session, admission)
+    async with operator_attempts.recording_attempts() as acts, db.transaction("operator") as session:
+        acts.octx = _build_operator_ctx(session, admission)
+        yield acts.octx
 
 
 async def enter_operator_account(session: AsyncSession, operator_id: str, session_hash: str) -> OperatorCtx:
@@ -264,14 +266,15 @@ async def enter_operator_account(session: AsyncSession, operator_id: str, sessio
 @asynccontextmanager
 async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
     """For the command line: the database's operator role with every operator permission."""
-    async with db.transaction("operator") as session:
-        yield OperatorCtx(
+    async with operator_attempts.recording_attempts() as acts, db.transaction("operator") as session:
+        acts.octx = OperatorCtx(
             actor=Actor("operator", "opr_platform", name),
             role="owner",
             permissions=OPERATOR_ROLES["owner"].permissions,
             request_id=request_ids.current(),
             session=session,
         )
+        yield acts.octx
 
 
 @asynccontextmanager

@@ -106,6 +106,8 @@ MODULE = Module(
         AuditAction.PROVISIONING_RESUMED: "re-ran setup",
         AuditAction.PROVISIONING_STEP_DONE: with_key("finished setup:"),
         AuditAction.PROVISIONING_STEP_FAILED: with_key("failed setup:"),
+        AuditAction.ACTION_ATTEMPTED: with_name("tried to"),
+        AuditAction.OPERATOR_ATTEMPTED: with_name("tried to"),
         AuditAction.REQUEST_REFUSED: "sent a request that named two organisations",
         AuditAction.ROLE_CHANGED: with_name("changed the role"),
         AuditAction.ROLE_CREATED: with_name("created the role"),

@@ -1,20 +1,33 @@
 """The list of audit events, in both apps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import reflex as rx
+from pydantic import StringConstraints
 
-from shared.audit.event_types import AUDIT_TEXTS, AuditObject, AuditText, list_nouns
+from shared.audit.audit_log import AuditFilter
+from shared.audit.event_types import (
+    AUDIT_TEXTS,
+    RESULT_KEY,
+    AuditObject,
+    AuditResult,
+    AuditText,
+    list_nouns,
+)
+from shared.audit.filters import MAX_LENGTH, build_query, parse_filter
 from shared.audit.models import AuditEvent
 from shared.ui.banners import local_time
-from shared.ui.controls import icon
+from shared.ui.controls import filter_form, form_field, icon, text_input
 from shared.ui.decision_trace import Change, change_list, list_changes
+from shared.ui.forms import Form
 from shared.ui.panels import small, strong
 from shared.ui.shell import link
 from shared.ui.tables import avatar, badge, initials_of
 
+FilterText = Annotated[str, StringConstraints(max_length=MAX_LENGTH)]
+DayText = Annotated[str, StringConstraints(max_length=10)]
 SUBJECT_KEYS = (
     "member",
     "owner",
@@ -22,6 +35,9 @@ SUBJECT_KEYS = (
     "role",
     "name",
 )  # keys under which services leave the name of what they changed
+HIDDEN_KEYS = (*SUBJECT_KEYS, RESULT_KEY)  # shown elsewhere in the line
+RESULT_LABELS = {AuditResult.DENIED.value: "Denied", AuditResult.FAILED.value: "Failed"}
+RESULT_CHOICES = [("", "All results"), (AuditResult.DONE.value, "Done"), *RESULT_LABELS.items()]
 ACTOR_LABELS = {
     "user": "",
     "operator": "Bulkhead support",
@@ -47,6 +63,8 @@ class EventRow:
     changes: list[Change] = field(default_factory=list)
     decision_id: str = ""  # of what allowed it, "" where that isn't recorded
     decision_url: str = ""
+    url: str = ""  # of this event alone, "" where there is no such page
+    result: str = ""  # "Denied" or "Failed", "" for what was done
 
 
 def event_rows(
@@ -55,10 +73,12 @@ def event_rows(
     *,
     decision_ids: Mapping[str, str] | None = None,
     decision_url: Callable[[str], str] = str,
+    list_path: str = "",
 ) -> list[EventRow]:
     """`names`: of tenants by id, where one list shows events of several.
 
-    `decision_ids`: by id of the event. `decision_url`: the address of a decision's page, by its id.
+    `decision_ids`: by id of the event. `decision_url`: the address of a decision's page, by its id. `list_path`: of the
+    page that shows one event by its id; without it, events have no link.
     """
     return [
         _event_row(
@@ -66,13 +86,29 @@ def event_rows(
             names.get(event.tenant_id, event.tenant_id) if names else "",
             decision_id=decision_ids.get(event.id, "") if decision_ids else "",
             decision_url=decision_url,
+            list_path=list_path,
         )
         for event in events
     ]
 
 
+def event_url(list_path: str, event_id: str) -> str:
+    """The permanent address of one event; "" without a page that shows it."""
+    return f"{list_path}{build_query({'event': event_id})}" if list_path else ""
+
+
+def result_label(details: Mapping[str, Any]) -> str:
+    """ "Denied" or "Failed"; "" for what was done."""
+    return RESULT_LABELS.get(str(details.get(RESULT_KEY, "")), "")
+
+
 def _event_row(
-    event: AuditEvent, tenant_name: str, *, decision_id: str, decision_url: Callable[[str], str]
+    event: AuditEvent,
+    tenant_name: str,
+    *,
+    decision_id: str,
+    decision_url: Callable[[str], str],
+    list_path: str,
 ) -> EventRow:
     kind = ACTOR_LABELS.get(event.actor_type, "")
     name = "Bulkhead" if event.actor_type == "job" else event.actor_name or kind
@@ -81,7 +117,7 @@ def _event_row(
     facts = [
         f"{_key_label(key)}: {value}"
         for key, value in event.details.items()
-        if value and key not in SUBJECT_KEYS
+        if value and key not in HIDDEN_KEYS
     ]
     return EventRow(
         event.id,
@@ -97,6 +133,8 @@ def _event_row(
         list_changes(event.before, event.after),
         decision_id,
         decision_url(decision_id) if decision_id else "",
+        event_url(list_path, event.id),
+        result_label(event.details),
     )
 
 
@@ -126,6 +164,60 @@ def _key_label(key: str) -> str:
     return key.replace("_", " ").capitalize()
 
 
+class AuditFilterForm(Form):
+    """An empty field does not filter."""
+
+    actor: FilterText = ""
+    action: FilterText = ""
+    object: FilterText = ""
+    request: FilterText = ""
+    result: FilterText = ""
+    event: FilterText = ""
+    since: DayText = ""
+    until: DayText = ""
+
+    def to_filter(self) -> AuditFilter:
+        """Raises Invalid."""
+        return parse_filter(self.model_dump())
+
+
+def audit_filter_form(
+    values: Any,
+    actions: Sequence[tuple[str, str]],
+    *further_fields: rx.Component,
+    is_filtered: Any,
+    on_apply: Any,
+    on_clear: Any,
+    test_id: str = "audit-filter",
+) -> rx.Component:
+    """The filter of a log. `values`: a var of what the address says, by name. `actions`: values and labels to choose from."""
+
+    def text_field(label: str, name: str, **props: Any) -> rx.Component:
+        return form_field(label, text_input(name, default_value=values[name], **props), id=name)
+
+    def choice(label: str, name: str, options: Sequence[tuple[str, str]]) -> rx.Component:
+        choices = [rx.el.option(text, value=value) for value, text in options]
+        control = rx.el.select(*choices, id=name, name=name, default_value=values[name], class_name="input")
+        return form_field(label, control, id=name)
+
+    return filter_form(
+        text_field("Actor", "actor", placeholder="Name or id", max_length=MAX_LENGTH),
+        choice("Action", "action", actions),
+        text_field("Object", "object", placeholder="mem_…", max_length=MAX_LENGTH),
+        *further_fields,
+        text_field("Request", "request", placeholder="req_…", max_length=MAX_LENGTH),
+        text_field("Event", "event", placeholder="aud_…", max_length=MAX_LENGTH),
+        choice("Result", "result", RESULT_CHOICES),
+        text_field("From", "since", type="date"),
+        text_field("Until", "until", type="date"),
+        is_filtered=is_filtered,
+        on_apply=on_apply,
+        on_clear=on_clear,
+        test_id=test_id,
+        key=values.to_string(),
+    )
+
+
 def event_item(row: Any) -> rx.Component:
     visit = rx.cond(row.is_operator, rx.fragment(" ", badge("Operator", "warn")))
     words = rx.el.span(
@@ -134,7 +226,9 @@ def event_item(row: Any) -> rx.Component:
         row.action_text,
         rx.cond(row.subject != "", rx.fragment(" ", strong(row.subject))),
         visit,
+        rx.cond(row.result != "", rx.fragment(" ", badge(row.result, "bad"))),
     )
+    moment = local_time(row.at, "", "moment")
     decision_code = rx.el.code(row.decision_id, class_name="mono")
     context = small(
         row.context,
@@ -149,7 +243,7 @@ def event_item(row: Any) -> rx.Component:
     return rx.el.li(
         avatar(row.initials),
         words,
-        local_time(row.at, "", "moment"),
+        rx.cond(row.url != "", link(moment, row.url, class_name="plain-link"), moment),
         context,
         rx.cond(row.changes.length() > 0, change_list(row.changes)),
         class_name="event",

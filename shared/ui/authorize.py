@@ -21,8 +21,8 @@ from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
 from shared.core.tenant_limits import TenantOverRate
-from shared.tenancy import entry
-from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
+from shared.tenancy import entry, operator_attempts
+from shared.tenancy.admissions import Authenticator, OperatorAdmission, Principal, TenantAdmission
 from shared.ui import event_requests
 from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates
@@ -30,6 +30,7 @@ from shared.ui.object_state import find_other_object, show_object
 from shared.ui.present_address import open_present_address
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
 
+TENANT_PATH = "/tenants/"  # of the operators' page about one tenant
 STATE_PREFIX = "reflex___state____state."
 PAGE_LOAD_EVENTS = {
     STATE_PREFIX + "hydrate_and_load",
@@ -184,7 +185,7 @@ class AuthorizeMiddleware(rx.Middleware):
             refusal = await find_other_object(state, registered.states[0])
         if refusal is None:
             return None
-        await _record_refusal(event, principal, refusal)
+        await _record_refusal(event, principal, refusal, path=path)
         shown_on_page = getattr(handler, "__page__", False)
         if has_left_tenant:
             await _reset_states(state)  # a former member's page keeps nothing of the tenant
@@ -226,11 +227,20 @@ class AuthorizeMiddleware(rx.Middleware):
         return not is_load and event.name != self._frame_name
 
 
-async def _record_refusal(event: Event, principal: Principal, refusal: DomainError) -> None:
+async def _record_refusal(event: Event, principal: Principal, refusal: DomainError, *, path: str) -> None:
     log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
     admission = principal.admission
     if isinstance(admission, TenantAdmission) and isinstance(refusal, Refused):
         await decision_counts.record_refused(admission, refusal, request_ids.current(), surface="page")
+    elif isinstance(admission, OperatorAdmission):
+        form = event.payload.get("payload")
+        reason = form.get("reason") if isinstance(form, dict) else ""
+        await operator_attempts.record_gate_refusal(
+            admission,
+            refusal,
+            tenant_id=path.removeprefix(TENANT_PATH).partition("/")[0],
+            reason=reason if isinstance(reason, str) else "",
+        )
 
 
 def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:

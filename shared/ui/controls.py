@@ -83,9 +83,12 @@ def form_field(
 
 
 def filter_form(
-    *fields: rx.Component, is_filtered: Any, on_apply: Any, on_clear: Any, test_id: str
+    *fields: rx.Component, is_filtered: Any, on_apply: Any, on_clear: Any, test_id: str, key: Any = ""
 ) -> rx.Component:
-    """The filters of a list, in a form, so that Enter submits it from every field. `is_filtered` is a var."""
+    """The filters of a list, in a form, so that Enter submits it from every field. `is_filtered` is a var.
+
+    `key`: where the fields show values of the address, a var that changes with them.
+    """
     clear = button("Clear filters", kind="quiet", type="reset", on_click=on_clear)
     buttons = rx.el.div(
         button("Filter", type="submit", glyph="list-filter"),
@@ -97,6 +100,7 @@ def filter_form(
         on_submit=on_apply,
         data_asks="true",
         data_testid=test_id,
+        **({} if key == "" else {"key": key}),
     )
 
 

@@ -3,15 +3,17 @@
 from datetime import timedelta
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.core import installation_keys
 from shared.core.config import settings
 from shared.core.db import now
 from shared.core.errors import NotFound
 from shared.web import app_sites, problem_responses
 
 SECURITY_TXT, CHANGE_PASSWORD = "/.well-known/security.txt", "/.well-known/change-password"
+AUDIT_KEYS = "/.well-known/audit-keys.json"
 VALID_FOR = timedelta(days=90)
 
 
@@ -34,4 +36,13 @@ async def change_password(_: Request) -> Response:
     return RedirectResponse("/account", 302)
 
 
-ROUTES = [Route(SECURITY_TXT, show_security_contact), Route(CHANGE_PASSWORD, change_password)]
+async def list_audit_keys(_: Request) -> Response:
+    """The public keys that sign exports and anchors of audit logs: docs/audit.md."""
+    return JSONResponse(installation_keys.describe_keys())
+
+
+ROUTES = [
+    Route(SECURITY_TXT, show_security_contact),
+    Route(CHANGE_PASSWORD, change_password),
+    Route(AUDIT_KEYS, list_audit_keys),
+]

@@ -28,6 +28,7 @@ JOBS_WITHOUT_ACTION = {
     "metering.close_correction": BY_OPERATOR,
     "metering.recompute_month": BY_OPERATOR,
     "metering.revert_correction": BY_OPERATOR,
+    "platform.check_audit_chains": "verifies the chains of all tenants, and returns nothing of them",
     "platform.compare_prices": BY_STATE,
     "platform.complete_factor_reset": OWN_ACCOUNT,
     "platform.disable_user": BY_OPERATOR,

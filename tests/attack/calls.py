@@ -14,7 +14,7 @@ from typing import Any
 import shared
 from shared.access.actions import MEMBER_INVITE
 from shared.access.endpoints import ReceivedFile
-from shared.access.file_kinds import FileType
+from shared.access.file_kinds import ExportedRows, FileType
 from shared.access.meters import Aggregation
 from shared.access.models import DecisionRecord
 from shared.api_keys.idempotency import KeptAnswer
@@ -39,6 +39,7 @@ from shared.entitlements.evaluate import AccessSubject
 from shared.entitlements.models import Plan, PlanVersion, TenantOverride
 from shared.entitlements.plan_content import PlanContent
 from shared.entitlements.subscription_grants import AccessStage
+from shared.evidence.models import AuditStream, StreamPause
 from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
 from shared.metering.allowances import build_month_key
@@ -207,6 +208,27 @@ def _find_upload(world: World, tenant: str, state: str) -> str:
 
 
 SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
+    "evidence.streams.create.kind": lambda *_: "https",
+    "evidence.streams.mark_paused.row": lambda world, tenant: AuditStream(
+        **world.rows("audit_stream", "tenant_id", tenant)[0]
+    ),
+    "evidence.streams.mark_paused.reason": lambda *_: StreamPause.GONE,
+    "evidence.chain_repository.list_links.after": lambda *_: 0,
+    "evidence.chain_repository.count_links.after": lambda *_: 0,
+    "evidence.chain_repository.count_links.last": lambda *_: 10**9,
+    "evidence.chain_repository.find_hash.number": lambda *_: 1,
+    "evidence.signed_exports.sign_export.written": lambda *_: ExportedRows(
+        export_id=new_id("exp"), count=0, sha256="0" * 64, first=None, last=None, anchor=""
+    ),
+    "evidence.stream_repository.lock_due_streams.due": lambda *_: now() + timedelta(days=1),
+    **dict.fromkeys(
+        (
+            "backoffice.invoice_evidence_repository.list_prices.version_ids",
+            "backoffice.invoice_evidence_repository.list_emitted_windows.emission_ids",
+            "backoffice.invoice_evidence_repository.list_window_changes.window_ids",
+        ),
+        lambda *_: ["plv_pro_1"],
+    ),
     "api_keys.idempotency.begin.key": lambda *_: "attack",
     "api_keys.idempotency.begin.request": lambda *_: b"",
     "api_keys.idempotency.keep.key": lambda *_: "attack",

@@ -92,6 +92,8 @@ HONEST: dict[str, Any] = {
     "period": "month",
     "price": "1.00",
     "reason": "Because it is so",
+    "result": "",
+    "token": "0a1b-2c3d",
     "seats": "3",
     "slug": "-",
     "tab": "overview",

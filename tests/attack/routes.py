@@ -51,7 +51,14 @@ BOTH = {
     **dict.fromkeys(("POST /auth/sign-in", "POST /auth/mfa", "POST /auth/sign-out"), ANYBODY),
     **dict.fromkeys((f"GET /{tree}/{{rest:path}}" for tree in ("account", "api", "auth", "files")), ANYBODY),
     "GET /onboarding/{rest:path}": ANYBODY,
-    **dict.fromkeys(("GET /.well-known/security.txt", "GET /.well-known/change-password"), ANYBODY),
+    **dict.fromkeys(
+        (
+            "GET /.well-known/audit-keys.json",
+            "GET /.well-known/security.txt",
+            "GET /.well-known/change-password",
+        ),
+        ANYBODY,
+    ),
     **dict.fromkeys(("GET /account", "GET /account/factor", "POST /account/factor"), PERSON),
     **dict.fromkeys(("POST /account/name", "POST /account/password", "POST /account/codes"), PERSON),
     **dict.fromkeys(("POST /account/factor/enrol", "POST /account/factor/off"), PERSON),

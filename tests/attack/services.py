@@ -12,11 +12,13 @@ from typing import Any
 from shared.access.actions import ACTIONS
 from shared.access.refusal_codes import Reason
 from shared.access.roles import ROLES
+from shared.core import request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.errors import Refused
 from shared.tenancy import entry
 from tests.attack import calls
 from tests.attack.calls import Call
+from tests.attack.evidence import Evidence
 from tests.attack.report import Report
 from tests.attack.variety import some
 from tests.attack.world import World
@@ -40,6 +42,7 @@ ASKED_BEFORE = {
     "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
     "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.count_events": "by tenancy.exports",
+    "evidence.streams.mark_paused": "by evidence.streams.pause and the sender",
     "audit.audit_log.export_events": "by tenancy.exports",
     "files.files.list_ended": "a job",
     "fairness.heavy_reads.limit_read": "by metering.usage_reports; it reads nothing",
@@ -260,6 +263,7 @@ class Undo(Exception):
 
 async def attack(world: World, report: Report) -> None:
     before, service_calls = world.prints(), [call for call in calls.find() if call.is_service]
+    evidence = Evidence(report)
     for name in ASKED_BEFORE.keys() - {call.name for call in service_calls}:
         report.unknown(KIND, f"{name} is no service any more")
     for call in service_calls:
@@ -271,14 +275,18 @@ async def attack(world: World, report: Report) -> None:
         except KeyError as unknown:
             report.unknown(KIND, f"{call.name}: parameter {unknown}")
             continue
+        request_ids.begin()
         async with _able(call, world) as ctx:
-            works = not _is_refusal(await outcome(call, ctx, arguments))
+            answer = await outcome(call, ctx, arguments)
+            works = not _is_refusal(answer)
+            await evidence.examine(call, ctx, answer, world.acme)
         report.control(KIND, f"{call.name} by the owner", works=works)
         async with _unable(call, world) as ctx:
             answer = await outcome(call, ctx, arguments)
         report.attempt(KIND, f"{call.name} without any right", refused=_is_refusal(answer))
         if not call.operators and _is_refusal(answer):
             await _lower_roles(call, arguments, answer, world, report)
+    evidence.finish()
     report.attempt(KIND, "all of these changed nothing", refused=world.prints() == before)
 
 

@@ -30,6 +30,7 @@ from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
 from shared.entitlements import plan_content
+from shared.evidence import anchor_repository
 from shared.fairness import load_recorder
 from shared.files import exports, storage_registry, uploads
 from shared.jobs import worker
@@ -64,6 +65,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "delivery_id": ("webhook_delivery", "id"),
     "endpoint_id": ("webhook_endpoint", "id"),
     "export_id": ("export_job", "id"),
+    "stream_id": ("audit_stream", "id"),
     "file_id": ("stored_file", "id"),
     "grant_id": ("prepaid_grant", "id"),
     "key_id": ("api_key", "id"),
@@ -261,7 +263,12 @@ class World:
 
 
 def _is_counted_call(row: dict[str, Any]) -> bool:
-    """Usage that every call of the API adds, whatever becomes of it. That of the world is hours old."""
+    """Usage that every call of the API adds, whatever becomes of it, and the record of a refusal.
+
+    The usage of the world is hours old.
+    """
+    if row.get("action") in ("action.attempted", "operator.attempted"):
+        return True
     is_counted = str(row.get("id", "")).startswith(f"{call_counts.METER}:cll_")
     is_counter = row.get("meter") == call_counts.METER and ("reserved" in row or "counter_id" in row)
     return (
@@ -356,6 +363,7 @@ async def build() -> World:
                     await module.example(ctx)
             await ctx.session.flush()
             await webhooked.deliver(ctx)
+            await anchor_repository.lock_anchor(ctx)  # makes its row
         await _own_plan(operators[OWNER], tenant.id)
     for tenant in (acme, globex):
         async with entry.enter_tenant(bea.cookie, tenant.slug) as ctx:

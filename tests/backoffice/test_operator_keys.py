@@ -8,6 +8,8 @@ import pytest
 
 from shared.access import actions, policy
 from shared.access.permissions import OperatorPermission
+from shared.audit import audit_log
+from shared.audit.audit_log import AuditFilter
 from shared.backoffice import operator_key_entry, operator_key_repository, operator_keys, operators
 from shared.backoffice.operator_keys import OperatorKeyRequest, OperatorKeyView
 from shared.backoffice.reasons import state_reason
@@ -66,6 +68,10 @@ async def test_operator_creates_a_key_with_a_code_that_works_once(owner: Operati
             await operator_keys.create(octx, request, state_reason(octx, REASON), code=code)
     assert refusal.value.fields.keys() == {"code"}
     assert await get_reason(created.text) == "works"
+    async with owner.octx() as octx:
+        criteria = AuditFilter(actor=octx.actor_id, action="operator_key.created")
+        (event,) = await audit_log.list_operator_events(octx, criteria)
+    assert (event.object_id, event.reason) == (created.key.id, REASON)
 
 
 async def test_wrong_codes_are_counted(owner: Operating) -> None:

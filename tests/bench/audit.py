@@ -22,6 +22,7 @@ from psycopg import sql
 from shared.audit import verification
 from shared.core import db, rate_limits
 from shared.core.ids import new_id
+from shared.evidence import chain_checks
 from shared.tenancy import audit_reader, entry
 from tests.bench import databases
 from tests.bench.broken import Broken
@@ -34,6 +35,7 @@ ROWS = {  # what is measured, what it is compared with, and the same of the cont
     "audit/large-transaction": ("large", "small", "hot-large", "hot-small"),
     "audit/old-snapshot": ("snapshot", "alone", "hot-snapshot", "hot-alone"),
     "audit/verify-new@100x": ("verify-large", "verify-small", "whole-large", "whole-small"),
+    "audit/verify-rate": ("event", "allowed", "event-alone", "allowed"),
 }
 # As migration 0001 made it, in a schema of its own. The names of the columns lead the product's statement there.
 HOT_ROW: LiteralString = """
@@ -92,6 +94,7 @@ class Size:
 FULL = Size(small=1_000, large=8_000, appended=4_000, verified=500, clicks=15)
 TINY = Size(small=10, large=80, appended=40, verified=5, clicks=2)
 GROWTH = 100  # of the verified logs
+ALLOWED_US = 20.0  # of one event in a verification: 50,000 a second
 
 
 @dataclass
@@ -215,14 +218,14 @@ async def _seal_and_verify(name: str, tenant_id: str, count: int) -> None:
     await db.dispose()
 
 
-async def _verify_whole(tenant_id: str, count: int) -> float:
+async def _verify_whole(tenant_id: str, count: int, step_size: int = verification.STEP_SIZE) -> float:
     """Microseconds of all its steps."""
     async with entry.enter_job(tenant_id, "bench", "bench") as ctx:
         checkpoint = await verification.lock(ctx)
         verification.start(checkpoint, from_start=True)
         began = time.perf_counter()
         while verification.describe(checkpoint).is_running:
-            await verification.run_step(ctx, checkpoint)
+            await verification.run_step(ctx, checkpoint, size=step_size)
         took = time.perf_counter() - began
         if (checkpoint.problem, checkpoint.verified_seq) != ("", count):
             raise Broken(f"{checkpoint.verified_seq} of {count} events are verified")
@@ -252,6 +255,10 @@ async def _measure_verifications(size: Size, small_log: str, large_log: str) -> 
         "verify-large": median(clicks[large_log]),
         "whole-small": await _verify_whole(small_log, counts[small_log]),
         "whole-large": await _verify_whole(large_log, counts[large_log]),
+        "event": await _verify_whole(large_log, counts[large_log], chain_checks.STEP_SIZE)
+        / counts[large_log],
+        "event-alone": await _verify_whole(small_log, counts[small_log], 1) / counts[small_log],
+        "allowed": ALLOWED_US,
     }
     await db.dispose()
     return timings

@@ -122,7 +122,7 @@ def sign_as_earlier_version(master_key: bytes, purpose: str, part: str) -> str:
 def test_wrapping_and_links_keep_their_derivation() -> None:
     """Stored keys and links in mails depend on it."""
     digests = [
-        crypto._derive_key(bytes(32), purpose).hex()[:16] for purpose in (crypto.WRAPPING, crypto.LINKS)
+        crypto.derive_key(bytes(32), purpose).hex()[:16] for purpose in (crypto.WRAPPING, crypto.LINKS)
     ]
     assert digests == ["517cd0b50e16b3c1", "6a050fdebd18bc60"]
 

@@ -22,6 +22,7 @@ MEMBERS_PAGES = {
             *("webhooks", "usage", "settings", "notifications"),
         )
     },
+    "audit-streams": f"{ACME}/settings/audit",
     "account": f"{TENANT}/account",
     "organisations": f"{TENANT}/organisations",
     "onboarding-1": f"{TENANT}/onboarding?t=acme",
@@ -33,6 +34,8 @@ OPERATORS_PAGES = {
     "operator-overview": f"{ADMIN}/",
     "operator-tenants": f"{ADMIN}/tenants",
     "operator-audit": f"{ADMIN}/audit",
+    "operator-chains": f"{ADMIN}/audit?tab=chains",
+    "operator-operators-log": f"{ADMIN}/audit?tab=operators",
     "operator-catalog": f"{ADMIN}/catalog",
     "operator-prices": f"{ADMIN}/prices",
     "operator-jobs": f"{ADMIN}/jobs",

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.audit import audit_log
 from shared.backoffice import key_renewal
 from shared.core.db import now
 from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Refused
@@ -153,6 +154,9 @@ async def test_pause_and_resume_change_the_state(cast: Cast) -> None:
         resumed = await endpoints.resume(ctx, issued.endpoint.id)
     assert (paused.state, paused.pause_reason) == (EndpointState.PAUSED, PauseReason.MEMBER)
     assert resumed.state is EndpointState.ACTIVE
+    async with cast.ann.ctx() as ctx:
+        newest, before = (await audit_log.list_events(ctx, limit=2)).rows
+    assert (newest.action, before.action) == ("webhook.resumed", "webhook.paused")
 
 
 async def test_delete_erases_the_secrets(cast: Cast) -> None:

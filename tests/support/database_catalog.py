@@ -9,6 +9,7 @@ from tests.support import database
 APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 # Global on purpose: read before a tenant is known, or about no tenant. Everything else carries tenant_id.
 GLOBAL_TABLES = {
+    "platform_anchor",
     "alembic_version",
     "audit_sealer",
     "bug_report",

@@ -46,6 +46,7 @@ SIZES: dict[str, Size] = {
     "core.flooding_tenants": Size(20, 100),
     "metering.dimension_values": Size(30, 10_000),
     # Events while their receiver is killed
+    "evidence.siem": Size(20, 4_000),
     "webhooks.killed_receiver": Size(16, 1_000),
     "webhooks.retries_while_away": Size(3, 6),
     # Audited changes of one tenant at the same time

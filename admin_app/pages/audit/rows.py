@@ -6,12 +6,12 @@ from admin_app import addresses, labels
 from shared.access import decision_counts
 from shared.access.actions import ACTIONS
 from shared.access.models import DecisionCount, DecisionRecord
-from shared.audit.event_types import AuditObject, AuditText, OperatorAuditAction
+from shared.audit.event_types import RESULT_KEY, AuditObject, AuditText, OperatorAuditAction
 from shared.audit.models import BugReport, OperatorEvent, SecurityEvent
 from shared.backoffice.request_search import RequestFindings
 from shared.billing.models import BillingEvent
 from shared.jobs.queue_status import QueuedJob
-from shared.ui.audit_list import EventRow
+from shared.ui.audit_list import EventRow, result_label
 from shared.ui.decision_trace import list_changes
 from shared.ui.tables import initials_of
 
@@ -24,6 +24,8 @@ def operator_event_row(event: OperatorEvent) -> EventRow:
         else AuditText(event.action)
     )
     details = dict(event.details)
+    result = result_label(details)
+    details.pop(RESULT_KEY, None)
     before, after, impact = (details.pop(name, None) or {} for name in ("before", "after", "effect"))
     subject = details.pop("name", "") or details.get("email", event.object_id)
     facts = [
@@ -43,6 +45,8 @@ def operator_event_row(event: OperatorEvent) -> EventRow:
         event.action,
         event.request_id,
         list_changes(before, after),
+        url=addresses.audit_url({"event": event.id}, tab="operators"),
+        result=result,
     )
 
 

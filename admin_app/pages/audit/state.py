@@ -1,18 +1,21 @@
 """State of /audit."""
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
+from admin_app import addresses
+from admin_app.pages.audit.chains import ChainsState
 from admin_app.pages.audit.rows import FindingRow, finding_rows, operator_event_row
 from admin_app.shell import PageState
 from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
 from shared.access.actions import OperatorAction
+from shared.audit import filters
 from shared.audit.audit_log import AuditFilter
-from shared.audit.filters import is_filter_action
+from shared.audit.event_types import OperatorAuditAction
 from shared.audit.models import OperatorEvent
 from shared.backoffice import request_search, tenant_directory
 from shared.backoffice.reasons import state_reason
@@ -21,34 +24,38 @@ from shared.backoffice.tenant_directory import NamedEvents
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.paging import Page
-from shared.ui.audit_list import EventRow, event_rows
+from shared.evidence import chain_checks
+from shared.ui.audit_list import AuditFilterForm, EventRow, FilterText, event_rows
 from shared.ui.authorize import needs
 from shared.ui.dialogs import ReasonForm
-from shared.ui.forms import Form, parse_choice
+from shared.ui.forms import parse_choice
 from shared.ui.list_state import ListState
 
-ShortText = Annotated[str, StringConstraints(max_length=120)]
-TABS = {"tenants": "Tenants", "operators": "Operators"}
+TABS = {"tenants": "Tenants", "operators": "Operators", "chains": "Chains"}
+TENANT_FIELDS = (*filters.FIELDS, "tenant")
 PAGE_SIZE = 50
 
 
-class AllTenantsFilterForm(Form):
+class AllTenantsFilterForm(AuditFilterForm):
     """Every field may be empty: then it does not filter."""
 
-    actor: ShortText = ""
-    action: ShortText = ""
-    tenant: ShortText = ""
-    request: ShortText = ""
+    tenant: FilterText = ""
 
     def to_filter(self) -> AuditFilter:
-        if not is_filter_action(self.action):
-            raise Invalid("Unknown event type.", "Choose one from the list.")
-        return AuditFilter(
-            actor=self.actor,
-            action=self.action,
-            tenant_id=self.tenant,
-            request_id=request_search.parse_request_id(self.request),
-        )
+        """`request` may be the id of a decision too. Raises Invalid."""
+        request_id = request_search.parse_request_id(self.request)
+        return super().to_filter().with_changes(tenant_id=self.tenant.strip(), request_id=request_id)
+
+
+class OperatorFilterForm(AuditFilterForm):
+    """Every field may be empty: then it does not filter."""
+
+    def to_filter(self) -> AuditFilter:
+        """Raises Invalid."""
+        action = self.action.strip()
+        if action and action not in set(OperatorAuditAction):
+            raise Invalid("There is no such action.", "Choose one from the list.")
+        return filters.parse_filter({**self.model_dump(), "action": ""}).with_changes(action=action)
 
 
 class AuditPageState(VisitState, ListState, PageState):
@@ -61,16 +68,40 @@ class AuditPageState(VisitState, ListState, PageState):
     filtered: bool = False
     request: str = ""  # whose findings are shown, "" while no request is filtered by
     findings: list[FindingRow] = []
+    filter_values: dict[str, str] = dict.fromkeys(TENANT_FIELDS, "")  # as the form shows them
     _filter: AuditFilter = AuditFilter()
+    _last_query: str = ""
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL, page=True)
     async def load(self) -> Any:
-        async with self._open_page(AuditPageState.load) as octx:
+        await self._apply_address()
+        async with self._open_page(AuditPageState.load, chain_checks.TOPIC) as octx:
             findings = await self._find(octx)
             events = await self._read(octx)
         self._show(events, findings)
-        return OperatorEventsState.load if self.tab == "operators" else None
+        return {"operators": OperatorEventsState.load, "chains": ChainsState.load}.get(self.tab)
+
+    async def _apply_address(self) -> None:
+        """Once for each address: `?tab=…` and the filter. Raises Invalid for what is no filter."""
+        if (query := str(self.router.url.query)) == self._last_query:
+            return
+        parameters = dict(self.router.url.query_parameters)
+        tab = parse_choice(str(parameters.get("tab", "")) or "tenants", TABS)
+        operators = await self.get_state(OperatorEventsState)
+        if tab == "operators":
+            operators._apply_values(filters.read_query(parameters))
+            self._show_filter({}, AuditFilter())
+        elif tab == "chains":
+            self._show_filter({}, AuditFilter())
+        else:
+            values = filters.read_query(parameters, TENANT_FIELDS)
+            self._show_filter(values, AllTenantsFilterForm.read(values).to_filter())
+        self.tab, self._last_query, self._cursors = tab, query, []
+
+    def _show_filter(self, values: Mapping[str, str], event_filter: AuditFilter) -> None:
+        self._filter = event_filter
+        self.filter_values = {name: values.get(name, "") for name in TENANT_FIELDS}
 
     async def _read(self, octx: OperatorCtx) -> NamedEvents | None:
         """None without a reason, and while the other tab is shown."""
@@ -93,7 +124,7 @@ class AuditPageState(VisitState, ListState, PageState):
     def _show(self, events: NamedEvents | None, findings: RequestFindings | None) -> None:
         if not self._current_reason():
             self._close_visit()
-        self.rows = event_rows(events.page.rows, events.tenant_names) if events else []
+        self.rows = event_rows(events.page.rows, events.tenant_names, list_path="/audit") if events else []
         self._show_page(events.page if events else Page(rows=()), "event")
         self.filtered = self._filter != AuditFilter()
         self.request = self._filter.request_id
@@ -110,9 +141,7 @@ class AuditPageState(VisitState, ListState, PageState):
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
     async def choose_tab(self, tab: str) -> Any:
-        await self._show_first_page(tab=parse_choice(tab, TABS), _filter=AuditFilter())
-        (await self.get_state(OperatorEventsState))._cursors = []
-        return OperatorEventsState.load if self.tab == "operators" else None
+        return rx.redirect(addresses.audit_url({}, tab=parse_choice(tab, TABS)))
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
@@ -120,7 +149,7 @@ class AuditPageState(VisitState, ListState, PageState):
         form = ReasonForm.read(payload)
         async with self._ctx() as octx:
             reason = state_reason(octx, form.reason)
-        await self._show_first_page(**visit_vars(reason), tab="tenants", _filter=AuditFilter())
+        await self._show_first_page(**visit_vars(reason), tab="tenants")
         return rx.toast.success(
             "You can view all tenants for 30 minutes.", description="Recorded in the operator audit log."
         )
@@ -129,18 +158,21 @@ class AuditPageState(VisitState, ListState, PageState):
     @needs(actions.OP_AUDIT_READ_ALL)
     async def end_visit(self) -> None:
         self._close_visit()
-        await self._show_first_page(tab="tenants", _filter=AuditFilter())
+        await self._show_first_page(tab="tenants")
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
-    async def apply_filter(self, payload: dict[str, Any]) -> None:
-        event_filter = AllTenantsFilterForm.read(payload).to_filter()
-        await self._show_first_page(tab="tenants", _filter=event_filter)
+    async def apply_filter(self, payload: dict[str, Any]) -> Any:
+        """Puts the filter into the address. Raises Invalid."""
+        form = AllTenantsFilterForm.read(payload)
+        if form.to_filter() == self._filter:
+            return AuditPageState.load
+        return rx.redirect(addresses.audit_url(form.model_dump()))
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)
-    async def clear_filter(self) -> None:
-        await self._show_first_page(tab="tenants", _filter=AuditFilter())
+    async def clear_filter(self) -> Any:
+        return rx.redirect(addresses.audit_url({}))
 
 
 class OperatorEventsState(ListState, PageState):
@@ -149,6 +181,28 @@ class OperatorEventsState(ListState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_AUDIT_READ_ALL
     loaded: bool = False
     rows: list[EventRow] = []
+    filtered: bool = False
+    filter_values: dict[str, str] = dict.fromkeys(filters.FIELDS, "")  # as the form shows them
+    _filter: AuditFilter = AuditFilter()
+
+    def _apply_values(self, values: Mapping[str, str]) -> None:
+        """Of an address. Raises Invalid."""
+        self._filter, self._cursors = OperatorFilterForm.read(values).to_filter(), []
+        self.filter_values = {name: values.get(name, "") for name in filters.FIELDS}
+
+    @rx.event
+    @needs(actions.OP_AUDIT_READ_ALL)
+    async def apply_filter(self, payload: dict[str, Any]) -> Any:
+        """Puts the filter into the address. Raises Invalid."""
+        form = OperatorFilterForm.read(payload)
+        if form.to_filter() == self._filter:
+            return OperatorEventsState.load
+        return rx.redirect(addresses.audit_url(form.model_dump(), tab="operators"))
+
+    @rx.event
+    @needs(actions.OP_AUDIT_READ_ALL)
+    async def clear_filter(self) -> Any:
+        return rx.redirect(addresses.audit_url({}, tab="operators"))
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL, page=True)
@@ -161,10 +215,13 @@ class OperatorEventsState(ListState, PageState):
             events = await self._read(octx)
         self.rows = [operator_event_row(event) for event in events.rows]
         self._show_page(events, "event")
+        self.filtered = self._filter != AuditFilter()
         self.loaded = True
 
     async def _read(self, octx: OperatorCtx) -> Page[OperatorEvent]:
-        return await tenant_directory.list_operator_events(octx, after=self._cursor(), limit=PAGE_SIZE)
+        return await tenant_directory.list_operator_events(
+            octx, self._filter, after=self._cursor(), limit=PAGE_SIZE
+        )
 
     @rx.event
     @needs(actions.OP_AUDIT_READ_ALL)

@@ -2,12 +2,14 @@
 
 import reflex as rx
 
+from admin_app import labels
 from admin_app.frame import page
+from admin_app.pages.audit.chains import chains_tab
 from admin_app.pages.audit.rows import FindingRow
 from admin_app.pages.audit.state import TABS, AuditPageState, OperatorEventsState
-from shared.ui.audit_list import action_choices, event_list
+from shared.ui.audit_list import action_choices, audit_filter_form, event_list
 from shared.ui.banners import empty_state, local_time, skeleton_rows
-from shared.ui.controls import button, filter_form, form_field, text_input
+from shared.ui.controls import button, form_field, text_input
 from shared.ui.dialogs import access_banner, access_form
 from shared.ui.list_state import list_pager
 from shared.ui.panels import panel, small, strong, text_with_note
@@ -26,26 +28,30 @@ def reason_form() -> rx.Component:
 
 
 def audit_filter() -> rx.Component:
-    action = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in action_choices()],
-        id="action",
-        name="action",
-        class_name="input",
+    state = AuditPageState
+    tenant = text_input(
+        "tenant", placeholder="ten_…", max_length=120, default_value=state.filter_values["tenant"]
     )
-    fields = [
-        form_field("Actor", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
-        form_field("What", action, id="action"),
-        form_field("Tenant", text_input("tenant", placeholder="ten_…", max_length=120), id="tenant"),
-        form_field(
-            "Request", text_input("request", placeholder="req_… or dcn_…", max_length=120), id="request"
-        ),
-    ]
-    return filter_form(
-        *fields,
-        is_filtered=AuditPageState.filtered,
-        on_apply=AuditPageState.apply_filter,
-        on_clear=AuditPageState.clear_filter,
-        test_id="audit-filter",
+    return audit_filter_form(
+        state.filter_values,
+        action_choices(),
+        form_field("Tenant", tenant, id="tenant"),
+        is_filtered=state.filtered,
+        on_apply=state.apply_filter,
+        on_clear=state.clear_filter,
+    )
+
+
+def operator_filter() -> rx.Component:
+    state = OperatorEventsState
+    texts = sorted((f"… {text.text}", str(action)) for action, text in labels.OPERATOR_AUDIT_TEXTS.items())
+    return audit_filter_form(
+        state.filter_values,
+        [("", "All events"), *((action, text) for text, action in texts)],
+        is_filtered=state.filtered,
+        on_apply=state.apply_filter,
+        on_clear=state.clear_filter,
+        test_id="operator-audit-filter",
     )
 
 
@@ -113,6 +119,7 @@ def operators_tab() -> rx.Component:
     description = small("Operator activity outside tenants.", class_name="grow")
     return rx.el.div(
         rx.el.div(description, check, class_name="row"),
+        operator_filter(),
         events_panel(OperatorEventsState, no_events),
         class_name="section",
     )
@@ -120,7 +127,7 @@ def operators_tab() -> rx.Component:
 
 @rx.page(route="/audit", title="Audit · Operator", on_load=AuditPageState.load)
 def audit_page() -> rx.Component:
-    contents = {"tenants": tenants_tab, "operators": operators_tab}
+    contents = {"tenants": tenants_tab, "operators": operators_tab, "chains": chains_tab}
     panels = rx.tabs.root(
         rx.tabs.list(
             *[rx.tabs.trigger(name, value=key) for key, name in TABS.items()], aria_label="Audit logs"

@@ -14,6 +14,7 @@ from admin_app.pages.overview.rows import (
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.backoffice import tenant_deletions, tenant_directory
+from shared.evidence import chain_checks
 from shared.identity import factor_resets
 from shared.tenancy.models import TenantState
 from shared.ui.authorize import needs
@@ -35,6 +36,7 @@ class OverviewState(PageState):
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
     unbilled_usage: list[tuple[str, str, str]] = []  # tenant, its address, problem
     differing_usage: list[tuple[str, str, str]] = []  # tenant, its address, how many hours
+    chain_alerts: int = 0
     cancellations: list[tuple[str, str]] = []  # why, how many
     deletions: list[tuple[str, str, str]] = []  # tenant, its address, what comes next
     unfinished: list[UnfinishedStepRow] = []
@@ -45,7 +47,13 @@ class OverviewState(PageState):
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(
-            OverviewState.load, "tenant", "provisioning", "jobs", "billing", factor_resets.TOPIC
+            OverviewState.load,
+            "tenant",
+            "provisioning",
+            "jobs",
+            "billing",
+            factor_resets.TOPIC,
+            chain_checks.TOPIC,
         ) as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
@@ -82,6 +90,7 @@ class OverviewState(PageState):
             )
             for usage in platform.differing_usage
         ]
+        self.chain_alerts = len(platform.chain_alerts)
         self.cancellations = [
             (labels.describe_cancellation(feedback), f"{count:,}")
             for feedback, count in platform.cancellation_counts.items()

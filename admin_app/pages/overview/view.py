@@ -115,6 +115,17 @@ def differing_usage_banner() -> rx.Component:
     )
 
 
+def chain_alerts_banner() -> rx.Component:
+    """Shown only while there are some."""
+    sentence = rx.cond(
+        OverviewState.chain_alerts == 1,
+        "1 audit log doesn't match its hash chain or its anchor.",
+        rx.fragment(OverviewState.chain_alerts, " audit logs don't match their hash chains or anchors."),
+    )
+    content = rx.el.p(sentence, " ", link("See which", "/audit?tab=chains"), data_testid="chain-alerts")
+    return rx.cond(OverviewState.chain_alerts > 0, panel(content, title="Audit logs changed", body=True))
+
+
 def cancellations_panel() -> rx.Component:
     """Shown only where customers said why they cancelled."""
 
@@ -211,6 +222,7 @@ def overview_page() -> rx.Component:
         page_header("Overview", description="Updates automatically."),
         state_stats(),
         failed_jobs_banner(),
+        chain_alerts_banner(),
         waiting_resets_banner(),
         paying_twice_banner(),
         unbilled_usage_banner(),

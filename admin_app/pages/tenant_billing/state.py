@@ -7,6 +7,7 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import labels
+from admin_app.pages.tenant_billing.evidence import InvoiceEvidenceState
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
     AdjustmentRow,
@@ -58,7 +59,9 @@ class AdjustForm(ConfirmReasonForm):
     invoice: str = ""
 
 
-class TenantBillingState(UsageBillingState, DialogState, TenantObjectState, TenantHeaderState):
+class TenantBillingState(
+    UsageBillingState, InvoiceEvidenceState, DialogState, TenantObjectState, TenantHeaderState
+):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
     dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "grant", "trial")
     # About an adjustment, a subscription, usage or prepaid credits.

@@ -10,6 +10,7 @@ import reflex as rx
 
 from admin_app.invoice_cells import invoice_cell
 from admin_app.pages.tenant_billing.dialogs import billing_dialogs
+from admin_app.pages.tenant_billing.evidence import evidence_panel, explain_button
 from admin_app.pages.tenant_billing.prepaid import prepaid_dialogs, prepaid_panels
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
@@ -37,6 +38,7 @@ INVOICE_COLUMNS = [
     Column("Due", align_end=True, hidden_on_phone=True),
     Column("Total", align_end=True),
     Column("Date", align_end=True, hidden_on_phone=True),
+    Column("Why", align_end=True),
 ]
 
 
@@ -121,6 +123,7 @@ def invoices_panel() -> rx.Component:
             invoice.due,
             rx.fragment(invoice.total, rx.cond(invoice.tax != "", rx.el.div(small(invoice.tax)))),
             local_time(invoice.at, "", "day"),
+            explain_button(TenantBillingState, invoice.id),
         )
 
     table = data_table(
@@ -230,6 +233,7 @@ def billing_panel() -> rx.Component:
         rx.el.div(customers_panel(), phases_panel(), class_name="split", data_even="true"),
         subscriptions_panel(),
         invoices_panel(),
+        evidence_panel(TenantBillingState),
         unbilled_usage_panel(),
         adjustments_panel(),
         prepaid_panels(),

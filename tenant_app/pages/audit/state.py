@@ -1,10 +1,9 @@
-"""/t/[tenant]/audit: the audit log, with filter, export and verification."""
+"""State of /t/[tenant]/audit. The address has the filter, so that a link repeats what is shown."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import reflex as rx
-from pydantic import StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
@@ -12,28 +11,25 @@ from shared.access.actions import Action
 from shared.access.file_kinds import ExportKind
 from shared.audit import filters
 from shared.audit.audit_log import AuditFilter
+from shared.audit.event_types import AuditAction, AuditResult
 from shared.audit.verification import ChainStatus, LogVerification
 from shared.core.context import Ctx
 from shared.core.plurals import plural
+from shared.evidence.signed_exports import SIGNED_AUDIT_LOG
+from shared.files import exports
+from shared.files.exports import ExportView
+from shared.files.models import ExportFormat
 from shared.tenancy import audit_reader
 from shared.tenancy.audit_reader import AuditLogView
 from shared.tenancy.exports import AUDIT_LOG
-from shared.ui.audit_list import EventRow, action_choices, chain_status, event_list, event_rows
+from shared.ui.audit_list import AuditFilterForm, EventRow, event_rows
 from shared.ui.authorize import needs
-from shared.ui.banners import empty_state, skeleton_rows
-from shared.ui.controls import button, filter_form, form_field, text_input
-from shared.ui.forms import Form
-from shared.ui.list_state import ListState, list_pager
-from shared.ui.panels import panel
-from shared.ui.shell import page_header
-from shared.ui.tables import has_items
-from tenant_app.exports import ExportsState, export_list, export_menu
-from tenant_app.frame import page
+from shared.ui.forms import parse_choice
+from shared.ui.list_state import ListState
+from tenant_app.exports import ExportsState
 from tenant_app.shell import PageState, decision_path
 
-ShortText = Annotated[str, StringConstraints(max_length=120)]
 PAGE_SIZE = 50
-DayText = Annotated[str, StringConstraints(max_length=10)]
 TOPICS = (
     "members",
     "invitations",
@@ -45,18 +41,9 @@ TOPICS = (
 )  # topics whose changes are recorded, and the progress of a verification
 
 
-class AuditFilterForm(Form):
-    """An empty field does not filter."""
-
-    actor: ShortText = ""
-    action: ShortText = ""
-    object: ShortText = ""
-    request: ShortText = ""
-    since: DayText = ""
-    until: DayText = ""
-
-    def to_filter(self) -> AuditFilter:
-        return filters.parse_filter(self.model_dump())
+def audit_path(slug: str, values: Mapping[str, str]) -> str:
+    """The address of the log with this filter."""
+    return f"/t/{slug}/audit{filters.build_query(values)}"
 
 
 class AuditState(ExportsState, ListState, PageState):
@@ -65,7 +52,9 @@ class AuditState(ExportsState, ListState, PageState):
     loaded: bool = False
     rows: list[EventRow] = []
     filtered: bool = False
-    _filter_values: dict[str, str] = {}  # the filter as typed, for the export
+    filter_values: dict[str, str] = dict.fromkeys(filters.FIELDS, "")  # as the form shows them
+    looks_url: str = ""
+    denied_url: str = ""
     chain_text: str = ""
     chain_at: str = ""
     verification_tone: str = ""
@@ -77,13 +66,43 @@ class AuditState(ExportsState, ListState, PageState):
     @rx.event
     @needs(actions.AUDIT_READ, page=True)
     async def load(self) -> None:
+        self._apply_address()
         async with self._open_page(AuditState.load, *TOPICS, own_topics=("exports",)) as ctx:
-            view, exports = await self._read(ctx), await self._read_exports(ctx)
+            view, export_views = await self._read(ctx), await self._read_exports(ctx)
         self._show(view, ctx.slug)
-        self._show_exports(exports)
+        self._show_exports(export_views)
 
     def _export_filter(self) -> Mapping[str, str]:
-        return self._filter_values
+        return {name: value for name, value in self.filter_values.items() if value}
+
+    def _apply_address(self) -> None:
+        """Raises Invalid for an address that isn't a filter. The list begins at its first page where the filter differs."""
+        values = filters.read_query(dict(self.router.url.query_parameters))
+        event_filter = filters.parse_filter(values)
+        if event_filter != self._filter:
+            self._cursors = []
+        self._filter = event_filter
+        self.filter_values = {name: values.get(name, "") for name in filters.FIELDS}
+
+    async def _read_exports(self, ctx: Ctx) -> Sequence[ExportView]:
+        """Signed ones too, the newest first."""
+        signed = await exports.list_recent(ctx, SIGNED_AUDIT_LOG.name)
+        views = [*await super()._read_exports(ctx), *signed]
+        return sorted(views, key=lambda view: view.created_at, reverse=True)
+
+    @rx.event
+    @needs(actions.AUDIT_EXPORT)
+    async def start_signed_export(self, export_format: str) -> EventSpec:
+        """Of all events between the dates of the filter: the chain has no gap, so nothing else filters it."""
+        dates = {name: self.filter_values[name] for name in SIGNED_AUDIT_LOG.source.filter_fields}
+        async with self._quiet_ctx() as ctx:
+            chosen_format = parse_choice(export_format, list(ExportFormat))
+            await exports.begin(ctx, SIGNED_AUDIT_LOG.name, chosen_format, dates)
+            views = await self._read_exports(ctx)
+        self._show_exports(views)
+        return rx.toast.info(
+            "Signed export started", description="It has all events between the dates of your filter."
+        )
 
     async def _read(self, ctx: Ctx) -> AuditLogView:
         return await audit_reader.view_audit_log(ctx, self._filter, after=self._cursor(), limit=PAGE_SIZE)
@@ -93,7 +112,10 @@ class AuditState(ExportsState, ListState, PageState):
             view.events.rows,
             decision_ids=view.decision_ids,
             decision_url=lambda decision_id: decision_path(slug, decision_id),
+            list_path=audit_path(slug, {}),
         )
+        self.looks_url = audit_path(slug, {"action": AuditAction.OPERATOR_LOOKED})
+        self.denied_url = audit_path(slug, {"result": AuditResult.DENIED})
         self._show_page(view.events, "event")
         self._show_chain(view.chain)
         self.filtered = self._filter != AuditFilter()
@@ -129,20 +151,20 @@ class AuditState(ExportsState, ListState, PageState):
             view = await self._read(ctx)
         self._show(view, ctx.slug)
 
-    async def _apply_filter(self, event_filter: AuditFilter, filter_values: dict[str, str]) -> None:
-        await self._show_first_page(_filter=event_filter, _filter_values=filter_values)
-
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def apply_filter(self, payload: dict[str, Any]) -> None:
+    async def apply_filter(self, payload: dict[str, Any]) -> Any:
+        """Puts the filter into the address. Raises Invalid."""
         form = AuditFilterForm.read(payload)
-        filter_values = {name: value for name, value in form.model_dump().items() if value}
-        await self._apply_filter(form.to_filter(), filter_values)
+        event_filter = form.to_filter()
+        if event_filter == self._filter:
+            return AuditState.load
+        return rx.redirect(audit_path(self._slug(), form.model_dump()))
 
     @rx.event
     @needs(actions.AUDIT_READ)
-    async def clear_filter(self) -> None:
-        await self._apply_filter(AuditFilter(), {})
+    async def clear_filter(self) -> Any:
+        return rx.redirect(audit_path(self._slug(), {}))
 
     @rx.event
     @needs(actions.AUDIT_READ)
@@ -188,87 +210,3 @@ def intact_text(verification: LogVerification) -> str:
 def broken_text(verification: LogVerification) -> str:
     place = f"event {verification.broken_at:,}" if verification.broken_at else verification.broken_id
     return f"Verification failed at {place}. {verification.explanation} Contact support."
-
-
-def audit_filter() -> rx.Component:
-    action = rx.el.select(
-        *[rx.el.option(label, value=value) for value, label in action_choices()],
-        id="action",
-        name="action",
-        class_name="input",
-    )
-    fields = [
-        form_field("Actor", text_input("actor", placeholder="Name or id", max_length=120), id="actor"),
-        form_field("Action", action, id="action"),
-        form_field("Object", text_input("object", placeholder="mem_…", max_length=120), id="object"),
-        form_field("Request", text_input("request", placeholder="req_…", max_length=120), id="request"),
-        form_field("From", text_input("since", type="date"), id="since"),
-        form_field("Until", text_input("until", type="date"), id="until"),
-    ]
-    return filter_form(
-        *fields,
-        is_filtered=AuditState.filtered,
-        on_apply=AuditState.apply_filter,
-        on_clear=AuditState.clear_filter,
-        test_id="audit-filter",
-    )
-
-
-def events_panel() -> rx.Component:
-    no_events = rx.cond(
-        AuditState.filtered,
-        empty_state("No events match", "Change the dates or clear a field.", glyph="search-x"),
-        empty_state(
-            "No activity yet",
-            "Changes to invitations, roles and settings appear here.",
-            glyph="scroll-text",
-        ),
-    )
-    event_table = rx.el.div(event_list(AuditState.rows), list_pager(AuditState), class_name="hull-foot")
-    content = rx.cond(has_items(AuditState.rows), event_table, panel(no_events, name="Events"))
-    return rx.cond(AuditState.loaded, content, panel(skeleton_rows(6), name="Events"))
-
-
-@rx.page(route="/t/[tenant]/audit", title="Audit log · Bulkhead", on_load=AuditState.load)
-def audit_page() -> rx.Component:
-    check = button(
-        "Verify audit log",
-        glyph="link",
-        on_click=AuditState.verify_chain,
-        data_once="true",
-        data_testid="verify",
-    )
-    check_all = button(
-        "Verify from the first event",
-        kind="quiet",
-        on_click=AuditState.verify_whole_chain,
-        data_once="true",
-        data_testid="verify-all",
-    )
-    chain = chain_status(
-        chain_text=AuditState.chain_text,
-        chain_at=AuditState.chain_at,
-        tone=AuditState.verification_tone,
-        badge_text=AuditState.verification_badge,
-        text=AuditState.verification_text,
-        verified_at=AuditState.verified_at,
-    )
-    return page(
-        page_header(
-            "Audit log",
-            description="This log can’t be edited or deleted. Dates are in UTC.",
-            actions=[
-                export_menu(AuditState),
-                check,
-            ],
-        ),
-        rx.el.div(
-            audit_filter(),
-            rx.cond(AuditState.loaded, rx.el.div(chain, check_all, class_name="row wrap")),
-            class_name="section",
-        ),
-        export_list(AuditState),
-        events_panel(),
-        current="Audit log",
-        load=AuditState.load,
-    )
