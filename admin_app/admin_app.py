@@ -10,6 +10,7 @@ from admin_app.pages import (  # noqa: F401
     drift,
     flag,
     flags,
+    health,
     invoices,
     jobs,
     operators,
@@ -24,11 +25,13 @@ from admin_app.pages import (  # noqa: F401
 )
 from admin_app.shell import Shell, live
 from shared.audit import bug_reports
-from shared.ui import event_entry
+from shared.backoffice.alerts import evaluation
+from shared.monitoring import traffic_writer
+from shared.ui import event_entry, event_traces
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
 from shared.ui.document import app_wraps, head_components, toaster
 from shared.ui.states import show_refusal
-from shared.web import admin_http
+from shared.web import admin_http, metrics_server
 
 app = rx.App(
     html_lang="en",
@@ -39,6 +42,10 @@ app = rx.App(
     backend_exception_handler=show_refusal,
 )
 event_entry.install(app)
+event_traces.install("admin")
 app.add_middleware(AuthorizeMiddleware(authenticate_operator, live, frame=Shell.refresh))
 app.register_lifespan_task(live.run)
+app.register_lifespan_task(traffic_writer.run, role="operator")
+app.register_lifespan_task(evaluation.run)
+app.register_lifespan_task(metrics_server.run, process="admin")
 app.register_lifespan_task(bug_reports.run_writer, process="admin app", role="operator")

@@ -231,6 +231,8 @@ def tone_of(label: str) -> str:
 OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.ACTION_ATTEMPTED: with_name("tried to"),
     OperatorAuditAction.ADDON_CREATED: with_name("created the add-on"),
+    OperatorAuditAction.ALERTS_SUBSCRIBED: AuditText("asked for mail about alerts"),
+    OperatorAuditAction.ALERTS_UNSUBSCRIBED: AuditText("turned off mail about alerts"),
     OperatorAuditAction.BILLING_RECONCILE_ASKED: AuditText("compared every customer with Stripe"),
     OperatorAuditAction.DRAFT_DISCARDED: with_name("discarded the draft of"),
     OperatorAuditAction.DRAFT_OPENED: with_name("opened a draft of"),

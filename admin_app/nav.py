@@ -23,6 +23,7 @@ NAV = {
         NavLink("Invoices", "/invoices", "receipt-text", visible=is_allowed(actions.OP_BILLING_READ)),
     ],
     "Operations": [
+        NavLink("Health", "/health", "activity", visible=is_allowed(actions.OP_HEALTH_READ)),
         NavLink("Jobs", "/jobs", "list-checks", in_tab_bar=True, visible=is_allowed(actions.OP_JOB_READ)),
         NavLink("Noisy tenants", "/noisy-tenants", "gauge", visible=is_allowed(actions.OP_LOAD_READ)),
     ],

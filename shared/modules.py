@@ -17,6 +17,7 @@ NAMES = (  # alphabetical; each has a manifest in `shared/<name>/module.py`
     "identity",
     "jobs",
     "metering",
+    "monitoring",
     "offboarding",
     "outbound_webhooks",
     "tenancy",

@@ -42,7 +42,7 @@ from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 from shared.access import decision_counts  # noqa: E402
 from shared.billing import provider_registry  # noqa: E402
 from shared.billing.models import PLATFORM  # noqa: E402
-from shared.core import db, rate_limits, request_ids  # noqa: E402
+from shared.core import db, log, rate_limits, request_ids  # noqa: E402
 from shared.core.config import settings  # noqa: E402
 from shared.core.context import Ctx, OperatorCtx  # noqa: E402
 from shared.entitlements import rights_cache  # noqa: E402
@@ -179,7 +179,9 @@ def pytest_configure(config: pytest.Config) -> None:
     sizes.choose(long=config.getoption("--long"))
     # The default draws each traceback with its source in colours, which takes seconds.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+    processors = [log.add_context, *structlog.get_config()["processors"][:-1], plain]
+    structlog.configure(processors=processors)
+    log.require_tenants()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -85,7 +85,7 @@ SECURITY_DEFINER = {
         "record_customer_tenant",
         "record_user_tenant",
     ),
-    *("record_bugs", "record_security_event"),  # add to what operators read
+    *("record_bugs", "record_security_event", "record_traffic"),  # add to what operators read
     *(  # one session by its hash, or the sessions of one person
         f"{verb}_{realm}_{noun}"
         for realm in ("user", "operator")

@@ -125,5 +125,6 @@ async def test_job_and_its_retries_keep_the_id_of_the_request_that_put_it(
         await queue.put(ctx, "tests.fail_once")
     for _ in range(2):
         await workers.run_due_jobs({"tests.fail_once": fail_once})
-    common = {"of the context": ctx.request_id, "request_id": ctx.request_id}
+    common = {"of the context": ctx.request_id, "request_id": ctx.request_id, "action": "tests.fail_once"}
+    common |= {"tenant_id": cast.acme, "actor_type": "job"}
     assert fields == [{**common, "attempt": 1}, {**common, "attempt": 2}]

@@ -218,6 +218,9 @@ OP_ACCOUNT_WRITE = OperatorAction(
     "manage Stripe accounts",
     writes=True,
 )
+OP_ALERT_SUBSCRIBE = OperatorAction(
+    "op:alert:subscribe", OperatorPermission.HEALTH_READ, "get mail about alerts", writes=True
+)
 OP_API_KEY_READ = OperatorAction(
     "op:api_key:read", OperatorPermission.API_KEY_WRITE, "view operators’ API keys"
 )
@@ -251,6 +254,9 @@ OP_CATALOG_WRITE = OperatorAction(
 )
 OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "view flags")
 OP_FLAG_WRITE = OperatorAction("op:flag:write", OperatorPermission.FLAG_WRITE, "change flags", writes=True)
+OP_HEALTH_READ = OperatorAction(
+    "op:health:read", OperatorPermission.HEALTH_READ, "view the health of the platform"
+)
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "view jobs")
 OP_JOB_WRITE = OperatorAction(

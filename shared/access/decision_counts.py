@@ -20,11 +20,11 @@ from shared.access.actions import ACTIONS, Action
 from shared.access.decision_records import RefusedPrincipal
 from shared.access.models import DecisionCount, DecisionRecord
 from shared.access.privileged_actions import is_privileged
-from shared.access.refusal_codes import ALLOWED_REASONS
+from shared.access.refusal_codes import ALLOWED_REASONS, Reason
 from shared.audit import attempts
 from shared.audit.attempts import Attempt
 from shared.audit.event_types import AuditResult
-from shared.core import db, log, transaction_retries
+from shared.core import db, log, metric_catalog, traffic, transaction_retries
 from shared.core.context import Ctx, Surface
 from shared.core.db import now
 from shared.core.errors import DomainError, Refused
@@ -73,6 +73,7 @@ async def record_refused(
     """
     if not refusal.action:
         return
+    metric_catalog.refusals.add(str(refusal.reason))
     _count(
         principal.tenant_id,
         principal.actor.id,
@@ -107,6 +108,9 @@ def count_error(ctx: Ctx) -> None:
 def _count(tenant_id: str, actor_id: str, action: str, reason: str, plan: str, request_id: str) -> None:
     at = now()
     key = DecisionKey(_start_of_hour(at), actor_id, action, str(reason), plan)
+    if reason not in (Reason.ALLOWED, ERROR_REASON):
+        is_about_limit = reason in (Reason.LIMIT_REACHED, Reason.LIMIT_WARNED)
+        traffic.count_decision(tenant_id, str(reason), is_about_limit=is_about_limit)
     count = _pending.setdefault(tenant_id, {}).setdefault(key, PendingCount())
     count.count, count.last_at, count.request_id = count.count + 1, at, request_id
 

@@ -53,6 +53,7 @@ class OperatorPermission(StrEnum):
     CATALOG_WRITE = "operator:catalog:write"
     FLAG_READ = "operator:flag:read"
     FLAG_WRITE = "operator:flag:write"
+    HEALTH_READ = "operator:health:read"
     HOME_READ = "operator:home:read"
     JOB_READ = "operator:job:read"
     JOB_WRITE = "operator:job:write"

@@ -7,6 +7,7 @@ from shared.access.actions import ACTIONS, Action, OperatorAction
 from shared.access.decision import Decision, RightsHolder
 from shared.access.refusal_codes import PAYABLE_REASONS, Reason
 from shared.access.refusal_messages import build_refusal
+from shared.core import request_ids
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Refused
 
@@ -19,6 +20,7 @@ def require(
     `counted`: False for a further step of what was counted before. What is allowed with a warning (grace, above a soft
     limit) is returned, for whoever shows warnings.
     """
+    request_ids.note_action(action.name)
     outcome = decision.decide(ctx, action, used=used, obstacle=obstacle)
     if not outcome.allowed:
         reason = outcome.reason
@@ -53,6 +55,7 @@ def require_unchanged(ctx: Ctx, action: Action, role: str, permissions: frozense
 
 
 def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
+    request_ids.note_action(action.name)
     outcome = decision.decide_operator(octx, action)
     if not outcome.allowed:
         lacks_scope = octx.scopes is not None and action.permission not in octx.scopes

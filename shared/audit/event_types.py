@@ -228,6 +228,8 @@ class OperatorAuditAction(StrEnum):
 
     ACTION_ATTEMPTED = "action.attempted"
     ADDON_CREATED = "addon.created"
+    ALERTS_SUBSCRIBED = "alerts.subscribed"
+    ALERTS_UNSUBSCRIBED = "alerts.unsubscribed"
     BILLING_RECONCILE_ASKED = "billing.reconcile_asked"
     DRAFT_DISCARDED = "draft.discarded"
     DRAFT_OPENED = "draft.opened"

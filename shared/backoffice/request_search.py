@@ -10,6 +10,7 @@ from shared.backoffice import request_search_repository as repository
 from shared.backoffice import tenant_directory_repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing.models import BillingEvent
+from shared.core import trace_ids
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid
 from shared.core.ids import is_id
@@ -36,6 +37,11 @@ class RequestFindings:
     operator_events: Sequence[OperatorEvent]
     security_events: Sequence[SecurityEvent]
     tenant_names: Mapping[str, str]  # by id, of the tenants in these rows
+
+    @property
+    def trace_id(self) -> str:
+        """Of its spans and log lines, whether or not traces were exported."""
+        return trace_ids.derive(self.request_id)
 
 
 def parse_request_id(text: str) -> str:

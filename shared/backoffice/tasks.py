@@ -6,7 +6,10 @@ They run in every state of the tenant, so that a suspended tenant gets its refun
 from collections.abc import Awaitable, Callable
 
 from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing
-from shared.jobs import worker
+from shared.backoffice.alerts import evaluation
+from shared.core.config import settings
+from shared.jobs import mail, worker
+from shared.jobs.mail import Email
 from shared.jobs.worker import ExternalJob
 
 
@@ -28,8 +31,24 @@ async def execute_end(ctx: ExternalJob, *, subscription_id: str, refund_ids: str
     )
 
 
+@worker.mail_job
+async def send_alert(
+    _: ExternalJob, *, email: str, name: str, mail_id: str, alerts: str, urgency: str, alert: str
+) -> None:
+    """The job has name and address, because it can't read operators. `alert`: the only one, "" for several."""
+    message = Email(
+        to=email,
+        template="alert",
+        message_id=f"alert-{mail_id}",
+        link=f"{settings().admin_url}/health" + (f"/{alert}" if alert else ""),
+        values={"name": name, "alerts": alerts, "urgency": urgency},
+    )
+    await mail.send(message)
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     adjustments.TASK: execute_adjustment,
     duplicate_subscriptions.TASK: execute_end,
+    evaluation.MAIL_TASK: send_alert,
     tenant_billing.RECONCILE_TASK: execute_reconcile,
 }

@@ -74,7 +74,7 @@ async def execute_changes(
                 await provider.resume_collection(change.subscription_id, change_key)
         except ProviderRefused as refusal:
             is_done = False
-            log.get_logger(__name__).error(
+            log.get_tenant_logger(__name__).error(
                 "collection_not_changed", subscription_id=change.subscription_id, kind=refusal.kind
             )
     return is_done

@@ -54,7 +54,7 @@ async def translate_provider_errors() -> AsyncIterator[None]:
         yield
     except ProviderRefused as refusal:
         if refusal.kind != "card":
-            log.get_logger(__name__).error(
+            log.get_tenant_logger(__name__).error(
                 "provider_refused", kind=refusal.kind, reason=refusal.code, said=refusal.message
             )
         if refusal.kind == "price":
@@ -72,7 +72,7 @@ async def translate_provider_errors() -> AsyncIterator[None]:
             reason="provider_down",
         ) from problem
     except KeyRefused as problem:
-        log.get_logger(__name__).error("provider_key_refused", account=PLATFORM)
+        log.get_tenant_logger(__name__).error("provider_key_refused", account=PLATFORM)
         raise Conflict(
             "Payments are unavailable because of a problem on our side.",
             "Nothing was changed. Try again later, or contact support.",
@@ -92,6 +92,8 @@ async def try_sync_customer(tenant_id: str, customer_id: str, *, cause: SyncCaus
     try:
         await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause=cause)
     except (ProviderDown, ProviderRefused, KeyRefused) as problem:
-        log.get_logger(__name__).warning("look_failed", tenant_id=tenant_id, problem=type(problem).__name__)
+        log.get_tenant_logger(__name__).warning(
+            "look_failed", tenant_id=tenant_id, problem=type(problem).__name__
+        )
         return False
     return True

@@ -125,7 +125,9 @@ async def execute_end(subscription_id: str) -> None:
     except ProviderRefused as refusal:
         if refusal.kind == "subscription":  # it has ended meanwhile
             return
-        log.get_logger(__name__).warning("trial_not_paid", subscription_id=subscription_id, kind=refusal.kind)
+        log.get_tenant_logger(__name__).warning(
+            "trial_not_paid", subscription_id=subscription_id, kind=refusal.kind
+        )
         if refusal.kind != "card" and refusal.code != NO_PAYMENT_METHOD:
             raise
         await provider.cancel_subscription(

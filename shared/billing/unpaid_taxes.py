@@ -39,4 +39,6 @@ async def execute_undo(account_id: str, subscription_id: str, turned_on_at: str)
             subscription_id, datetime.fromisoformat(turned_on_at), f"untax-{subscription_id}-{turned_on_at}"
         )
     except ProviderRefused as refusal:
-        log.get_logger(__name__).error("tax_not_undone", subscription_id=subscription_id, kind=refusal.kind)
+        log.get_tenant_logger(__name__).error(
+            "tax_not_undone", subscription_id=subscription_id, kind=refusal.kind
+        )

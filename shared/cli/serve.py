@@ -9,7 +9,7 @@ from shared import modules
 from shared.cli import login_checks, parent_watch, ports
 from shared.cli.frontend_build import is_built
 from shared.cli.http_protocol import BoundedHttpProtocol
-from shared.core import db, log
+from shared.core import db, log, tracing
 from shared.core.config import ConfigurationError, settings
 from shared.core.socket_frames import MAX_FRAME
 
@@ -63,6 +63,7 @@ def _serve_app(app_name: str, host: str, port: int) -> None:
             f"the {app_name} app is not built from these sources for this address; run: bulkhead build"
         )
     modules.load()
+    tracing.configure(app_name)
     role: db.DatabaseRole = "app" if app_name == "tenant" else "operator"
     if settings().is_production:
         login_checks.require_member(role, f"{app_name} app")

@@ -11,27 +11,33 @@ from shared.billing.inbound_webhooks import processing
 from shared.billing.pricing import price_sync
 from shared.billing.sync import reconcile
 from shared.cli import login_checks, parent_watch
-from shared.core import db, log
+from shared.core import db, log, tracing
 from shared.core.config import settings
 from shared.evidence import chain_checks, stream_sender
 from shared.fairness import load_recorder, throttle_watch
 from shared.files import retention, storage_registry
 from shared.jobs import worker
 from shared.metering import rollups
+from shared.monitoring import traffic_writer
 from shared.offboarding import tasks as offboarding_tasks
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
+from shared.web import metrics_server
 
 
 def run() -> None:
     log.configure()
     parent_watch.end_with_supervisor()
     modules.load()
+    tracing.configure("worker")
     db.log_in_as_worker()
     if settings().is_production:
         login_checks.require_member("app", "worker")
     login_checks.require_direct_connection("app")
-    asyncio.run(_run_tasks())
+    try:
+        asyncio.run(_run_tasks())
+    finally:
+        tracing.shutdown()
 
 
 async def _run_tasks() -> None:
@@ -54,6 +60,8 @@ async def _run_tasks() -> None:
         throttle_watch.run(),
         chain_checks.run(),
         stream_sender.run(),
+        traffic_writer.run(),
+        metrics_server.run("worker"),
     )
     running_tasks = [asyncio.create_task(coroutine) for coroutine in (queue_run, *background_runs)]
     try:

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
     trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
     metrics_token: SecretStr | None = Field(None, alias="BULKHEAD_METRICS_TOKEN", min_length=16)
+    metrics_address: str = Field("", alias="BULKHEAD_METRICS_ADDRESS")
     security_contact: str | None = Field(None, alias="BULKHEAD_SECURITY_CONTACT")
     factor_reset_wait_hours: int = Field(24, alias="BULKHEAD_FACTOR_RESET_WAIT_HOURS", ge=1, le=720)
     requests_per_second: int = Field(20, alias="BULKHEAD_REQUESTS_PER_SECOND", ge=1, le=1_000_000)
@@ -119,6 +120,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_outbound_allow(cls, value: str) -> str:
         setting_urls.parse_targets(value)
+        return value
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _check_metrics_address(cls, value: str) -> str:
+        if len(setting_urls.parse_targets(value)) > 1:
+            raise ValueError("must be one host:port, such as 127.0.0.1:9464")
         return value
 
     @field_validator("mail_from")
@@ -261,6 +269,11 @@ class Settings(BaseSettings):
     def outbound_allow_targets(self) -> list[tuple[str, int]]:
         """Hosts and ports that webhooks reach although they aren't public, for tests and the demo."""
         return setting_urls.parse_targets(self.outbound_allow)
+
+    @property
+    def metrics_target(self) -> tuple[str, int] | None:
+        """Where `/metrics` is served apart from the apps; None where they answer it themselves."""
+        return next(iter(setting_urls.parse_targets(self.metrics_address)), None)
 
     @property
     def migration_url(self) -> SecretStr | None:

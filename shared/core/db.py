@@ -25,7 +25,7 @@ from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.core import guarded_connection, tenant_load, transaction_retries
+from shared.core import guarded_connection, tenant_load, tenant_scope, transaction_retries
 from shared.core.config import ConfigurationError, settings
 from shared.core.database_logins import (
     LOGIN_KINDS,
@@ -333,6 +333,7 @@ async def transaction(
 ) -> AsyncIterator[AsyncSession]:
     """Commit at the end, roll back on any error. A statement without a tenant is recorded as a security event."""
     info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
+    tenant_before = tenant_scope.change(tenant_id)
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
             yield session
@@ -341,6 +342,8 @@ async def transaction(
     except NoTenant as bug:
         await _record_missing_tenant(role, str(bug))
         raise
+    finally:
+        tenant_scope.change(tenant_before)
 
 
 async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
@@ -384,6 +387,7 @@ async def _change_scope(
 ) -> None:
     await session.flush()  # pending rows belong to the previous tenant
     session.info.update(tenant_id=tenant_id, user_id=user_id, reason=reason)
+    tenant_scope.change(tenant_id)
     session.expunge_all()
     connection = await session.connection()
     await connection.run_sync(lambda sync: _write_scope(session.info, sync))

@@ -19,8 +19,9 @@ from typing import Any
 
 import structlog
 
-from shared.core import request_ids
+from shared.core import request_ids, tenant_scope, trace_ids
 from shared.core.context import Ctx, OperatorCtx
+from shared.core.errors import NoTenant
 from shared.core.ids import new_id
 
 SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|code|dek|seed|api_?key", re.IGNORECASE)
@@ -44,7 +45,15 @@ MAX_TEXT, MAX_EXCEPTION, MAX_LINE = 2_000, 12_000, 20_000  # characters
 MAX_ITEMS = 50  # of a list or an object inside a line
 MAX_NEW_BUGS = 1_000  # in memory of one process, until they are stored
 PROJECT = Path(__file__).parents[2]
-KEPT_NAMES = ("tenant_id", "event", "level", "timestamp", "request_id")  # in a line that is too long
+_requires_tenants = False
+KEPT_NAMES = (
+    "tenant_id",
+    "event",
+    "level",
+    "timestamp",
+    "request_id",
+    "trace_id",
+)  # in a line that is too long
 # Libraries that attach handlers of their own, with levels that keep them quiet but for problems.
 LIBRARY_LEVELS = {
     "engineio.server": "ERROR",
@@ -122,13 +131,31 @@ def _shorten_line(_: Any, __: str, line: Any) -> str:
     return json.dumps(kept | {"line_too_long": len(line)})
 
 
-def _add_context(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Adds the tenant id to every line, "-" outside of tenants, and the id of the request in progress."""
-    return {"tenant_id": "-", **request_ids.log_fields(), **event}
+def require_tenants() -> None:
+    """For tests: from now on a log call raises NoTenant that names no tenant in a transaction of one."""
+    global _requires_tenants
+    _requires_tenants = True
+
+
+def add_context(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Adds tenant, actor type, action, and the ids of the request in progress and its trace to every line.
+
+    The tenant is "-" outside of tenants. A call inside a tenant's transaction has to name it: raises NoTenant after
+    `require_tenants`, and fills it in otherwise.
+    """
+    line = {"tenant_id": "-", **request_ids.log_fields(), **event}
+    tenant_id = tenant_scope.current()
+    if tenant_id and event.get("tenant_id", "") in ("", "-"):
+        if _requires_tenants and event.get("_from_structlog", True):
+            raise NoTenant(f"the log call {event.get('event')} in a tenant's transaction names no tenant")
+        line["tenant_id"] = tenant_id
+    if line.get("request_id"):
+        line["trace_id"] = trace_ids.derive(str(line["request_id"]))
+    return line
 
 
 PROCESSORS: list[Any] = [
-    _add_context,
+    add_context,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
@@ -176,12 +203,22 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 def bind_logger(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogger:
     """A logger that names tenant, actor and request on every line."""
-    tenant_id = ctx.tenant_id if isinstance(ctx, Ctx) else "-"
+    tenant_id = ctx.tenant_id if isinstance(ctx, Ctx) else tenant_scope.current() or "-"
     return get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
+
+
+def get_tenant_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """For code that has no context: names the tenant of the transaction or else of the request in progress."""
+    scope = request_ids.get_scope()
+    tenant_id = tenant_scope.current() or (scope.tenant_id if scope is not None else "") or "-"
+    return get_logger(name).bind(tenant_id=tenant_id)
 
 
 def report_outage(exception: BaseException, **facts: Any) -> None:
     """Logs that something we need is away. Thousands of requests may say so, so there is no traceback."""
+    request_ids.note_failure()
+    if tenant_id := tenant_scope.current():
+        facts = {"tenant_id": tenant_id, **facts}
     get_logger("outage").warning("unavailable", problem=type(exception).__name__, **facts)
 
 
@@ -200,6 +237,9 @@ _new_bugs: deque[Bug] = deque(maxlen=MAX_NEW_BUGS)
 def report_bug(exception: BaseException, **facts: Any) -> str:
     """Logs a bug with its traceback and returns the id of the request, under which operators find it."""
     request_id = str(facts.pop("request_id", "")) or request_ids.current()
+    request_ids.note_failure()
+    if tenant_id := tenant_scope.current():
+        facts = {"tenant_id": tenant_id, **facts}
     get_logger("bug").error("bug", exc_info=exception, request_id=request_id, **facts)
     while isinstance(exception, BaseExceptionGroup):
         exception = exception.exceptions[0]

@@ -109,7 +109,9 @@ async def _count(limit: RateLimit, key: tuple[str, ...]) -> None:
         reset, _ = await limiter.get_window_stats(limit.parsed, limit.name, *key)
         wait_seconds = max(1, math.ceil(reset - time.time()))
     except Exception as problem:
-        log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        log.get_tenant_logger(__name__).error(
+            "limits_unreachable", limit=limit.name, problem=type(problem).__name__
+        )
         raise _unavailable() from problem
     raise _rate_limited(limit, wait_seconds)
 
@@ -126,7 +128,7 @@ class Attempt:
             try:
                 await _give_back(limit.parsed.key_for(limit.name, *key))
             except Exception as problem:
-                log.get_logger(__name__).error(
+                log.get_tenant_logger(__name__).error(
                     "limits_unreachable", limit=limit.name, problem=type(problem).__name__
                 )
 
@@ -204,7 +206,9 @@ async def try_acquire(limit: RateLimit, *key: str) -> bool:
     try:
         return await MovingWindowRateLimiter(get_storage()).hit(limit.parsed, limit.name, *key)
     except Exception as problem:
-        log.get_logger(__name__).error("limits_unreachable", limit=limit.name, problem=type(problem).__name__)
+        log.get_tenant_logger(__name__).error(
+            "limits_unreachable", limit=limit.name, problem=type(problem).__name__
+        )
         return True
 
 

@@ -42,7 +42,7 @@ async def repeat_on_conflict(work: Callable[[], Awaitable[T]]) -> T:
     except Exception as problem:
         if run.has_effect or not is_conflict(problem):
             raise
-        log.get_logger(__name__).warning("transaction_repeated", problem=type(problem).__name__)
+        log.get_tenant_logger(__name__).warning("transaction_repeated", problem=type(problem).__name__)
         return await work()
     finally:
         _current_run.reset(token)

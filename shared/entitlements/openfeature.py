@@ -44,7 +44,7 @@ class OpenFeatureProvider:
             details = self._client.get_boolean_details(flag, False, build_context(flag, target, at))
         except Exception:
             # Third-party code can raise anything. An error turns the flag off.
-            log.get_logger(__name__).exception("flag_not_evaluated", flag=flag)
+            log.get_tenant_logger(__name__).exception("flag_not_evaluated", flag=flag)
             return FlagEvaluation(False, FlagFinding.PROVIDER_FAILED, SOURCE, note="see the log")
         if details.error_code is not None:
             note = str(details.error_code.value)

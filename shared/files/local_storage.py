@@ -41,7 +41,7 @@ class LocalStorage:
             source.replace(target)  # one step: a reader finds the whole file or none
             _sync_folder(target.parent)
         except OSError as problem:
-            log.get_logger(__name__).error("file_not_stored", problem=type(problem).__name__)
+            log.get_tenant_logger(__name__).error("file_not_stored", problem=type(problem).__name__)
             raise (storage_full() if problem.errno in FULL_DISK else storage_unavailable()) from problem
 
     def _locate(self, path: FilePath) -> Path:

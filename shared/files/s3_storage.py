@@ -47,7 +47,7 @@ class S3Storage:
                     self._require(response, 200)
                     return
             except httpx.HTTPError as problem:
-                log.get_logger(__name__).warning("bucket_unreachable", problem=type(problem).__name__)
+                log.get_tenant_logger(__name__).warning("bucket_unreachable", problem=type(problem).__name__)
             await _wait_after(attempt)
         raise storage_unavailable()
 
@@ -83,7 +83,7 @@ class S3Storage:
                     self._build_request(method, path, sha256=EMPTY_SHA256), stream=True
                 )
             except httpx.HTTPError as problem:
-                log.get_logger(__name__).warning("bucket_unreachable", problem=type(problem).__name__)
+                log.get_tenant_logger(__name__).warning("bucket_unreachable", problem=type(problem).__name__)
             else:
                 if response.status_code not in RETRIED_STATUSES:
                     return response
@@ -110,7 +110,7 @@ class S3Storage:
     def _require(self, response: httpx.Response, status: int) -> None:
         """Raises StorageUnavailable for any other status: a wrong key, a bucket that is gone."""
         if response.status_code != status:
-            log.get_logger(__name__).error("bucket_refused", status=response.status_code)
+            log.get_tenant_logger(__name__).error("bucket_refused", status=response.status_code)
             raise StorageUnavailable(
                 "The file storage refused the request. Nothing was stored.",
                 "Contact support.",

@@ -45,7 +45,7 @@ def is_genuine(realm: Realm, facts: SessionFacts, proof: str) -> bool:
 
 async def record_forgery(realm: Realm, subject_id: str) -> None:
     """A security event in its own transaction: `subject_id` is the person whose session was forged."""
-    log.get_logger(__name__).error("session_forged", realm=realm.name, subject_id=subject_id)
+    log.get_tenant_logger(__name__).error("session_forged", realm=realm.name, subject_id=subject_id)
     async with db.transaction(realm.db_role) as session:
         await repository.record_forged_session(session, subject_id)
 

@@ -6,6 +6,7 @@ requeues it after a missing heartbeat. So every task may run twice and must be i
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,17 @@ from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecisio
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job
 
-from shared.core import db, log, registry, request_ids, tenant_load, transaction_retries
+from shared.core import (
+    db,
+    log,
+    metric_catalog,
+    registry,
+    request_ids,
+    tenant_load,
+    tracing,
+    traffic,
+    transaction_retries,
+)
 from shared.core.context import Ctx
 from shared.core.errors import NoTenant, Refused
 from shared.core.ids import is_id
@@ -312,11 +323,25 @@ def _guard(name: str, work: Handler) -> Handler:
     async def run_attempt(context: JobContext, **arguments: Any) -> None:
         request_ids.begin(str(arguments.get("request_id", "")), attempt=context.job.attempts + 1)
         tenant_load.count_job(str(arguments.get("tenant_id", "")))
-        try:
-            await work(**await signatures.check(context.job.id, name, arguments))
-        except Exception as problem:
-            if context.job.id is not None:
-                await failures.record_failure(context.job.id, problem)
-            raise
+        request_ids.note_job(str(arguments.get("tenant_id", "")), name)
+        began, status = time.perf_counter(), "ok"
+        lane = lanes.lane_of_task(name)
+        with tracing.span("job", "consumer", starts_request=True) as span:
+            span.set_attributes({"job.task": name, "job.lane": lane, "job.attempt": context.job.attempts + 1})
+            try:
+                await work(**await signatures.check(context.job.id, name, arguments))
+            except TenantSuspended:
+                status = "suspended"
+                raise
+            except Exception as problem:
+                status = "skipped" if isinstance(problem, JobSkipped) else "failed"
+                if context.job.id is not None:
+                    await failures.record_failure(context.job.id, problem)
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                traffic.count(traffic.Kind.JOB, seconds, failed=status == "failed")
+                metric_catalog.job_runs.add(lane, status)
+                metric_catalog.job_seconds.observe(lane, seconds=seconds)
 
     return run_attempt

@@ -28,6 +28,7 @@ from shared.identity.session_proofs import SessionFacts
 from shared.tenancy import entry_repository as repository
 from shared.tenancy import operator_attempts, roles, siblings
 from shared.tenancy.admissions import (
+    NO_RIGHTS,
     OperatorAdmission,
     Principal,
     TenantAdmission,
@@ -380,6 +381,9 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
                 await _record_cross_tenant_attempt(standing.user_id, slug)
             return Principal(token_hash, standing.user_id)
         if ended is not None:
+            request_ids.note_tenant(
+                tenant.tenant_id, Actor("user", standing.user_id, standing.user_name), NO_RIGHTS
+            )
             return Principal(
                 token_hash,
                 standing.user_id,
@@ -389,6 +393,7 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
             )
         rights = await _get_rights(standing, tenant)
     admission = admit_member(standing, tenant, rights=rights, session_hash=token_hash)
+    request_ids.note_tenant(tenant.tenant_id, admission.actor, rights)
     return Principal(
         token_hash,
         standing.user_id,
@@ -516,6 +521,7 @@ async def _build_ctx(
 def _build_admitted_ctx(
     session: AsyncSession, admission: TenantAdmission, request_id: str = "", *, surface: Surface
 ) -> Ctx:
+    request_ids.note_tenant(admission.tenant_id, admission.actor, admission.rights)
     return Ctx(
         tenant_id=admission.tenant_id,
         slug=admission.slug,
@@ -539,6 +545,7 @@ def _build_admitted_ctx(
 
 def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> OperatorCtx:
     """Reads and checks nothing: whoever made the admission has."""
+    request_ids.note_actor(admission.actor)
     return OperatorCtx(
         actor=admission.actor,
         role=admission.role,

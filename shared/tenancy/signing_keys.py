@@ -88,7 +88,9 @@ async def _refresh(published: _PublishedKeys, issuer_id: str, url: str) -> None:
         published.keys = _read_keys(await signing_key_fetch.fetch(url))
         published.fetched_at = time.monotonic()
     except signing_key_fetch.FetchFailed as problem:
-        log.get_logger(__name__).warning("signing_keys_unreadable", issuer_id=issuer_id, problem=str(problem))
+        log.get_tenant_logger(__name__).warning(
+            "signing_keys_unreadable", issuer_id=issuer_id, problem=str(problem)
+        )
 
 
 def _read_keys(body: bytes) -> list[SigningKey]:

@@ -249,6 +249,8 @@ def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError 
     if slug and not principal.tenant_id:
         return NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
     action = getattr(handler, "__action__", None)
+    if action is not None:
+        request_ids.note_action(action.name)
     if action is None:
         return Refused(
             "This action is not available on this page.", "Reload the page and try again.", reason="unmarked"

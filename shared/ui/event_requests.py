@@ -12,8 +12,11 @@ _ids_by_event: OrderedDict[str, str] = OrderedDict()
 
 
 def begin() -> str:
-    """For the middleware, at the beginning of each event. Returns the request id."""
+    """At the beginning of each event. A second call of the same event changes nothing. Returns the request id."""
     event_id, parent_id = _find_event()
+    scope = request_ids.get_scope()
+    if scope is not None and event_id and _ids_by_event.get(event_id) == scope.id:
+        return scope.id
     request_id = request_ids.begin(_ids_by_event.get(parent_id, ""))
     if event_id:
         _ids_by_event[event_id] = request_id

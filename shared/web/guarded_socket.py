@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.core import socket_frames
+from shared.core import metric_catalog, socket_frames
 from shared.core.socket_frames import Frame, MalformedFrame
 from shared.core.socket_limits import SocketLimits, TooManyFrames
-from shared.web import metrics
 
 MALFORMED, TOO_MANY = 4400, 4429  # close codes
 Report = Callable[[str], Awaitable[None]]
@@ -101,7 +100,7 @@ class GuardedSocket:
     async def _close(self, code: int, kind: str, problem: str) -> None:
         self._close_code = code
         self._end({"type": "websocket.disconnect", "code": code})
-        metrics.count_refused_frame(problem)
+        metric_catalog.refused_frames.add(problem)
         await self._send({"type": "websocket.close", "code": code, "reason": problem})
         await self._report(kind)
 

@@ -24,6 +24,8 @@ def build_app(site: Site, *routes: Route, api_routes: Sequence[BaseRoute] = ()) 
     app = FastAPI(
         docs_url=None,
         openapi_url=None,
+        # Its own records have addresses with their tokens, and a trace that the client names. We trace in `RequestMiddleware`.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         redoc_url=None,
         routes=[
             *map(_repeat_on_conflict, routes),

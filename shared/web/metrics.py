@@ -3,18 +3,21 @@
 import hmac
 from ipaddress import ip_address
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
 from shared.backoffice import webhook_inbox
-from shared.core import db, log
+from shared.core import db, log, metric_catalog, traffic
 from shared.core.config import settings
 from shared.core.errors import NotFound
 from shared.jobs import queue_status
 from shared.web import problem_responses
 
+TRAFFIC_KINDS = {"api": traffic.Kind.API, "webhook": traffic.Kind.WEBHOOK}
+UNCOUNTED_KINDS = frozenset({"asset", "socket"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 FORWARDING_HEADERS = ("x-forwarded-for", "forwarded", "x-real-ip", "via")  # a proxy on this machine adds one
 PATH_KINDS = (  # first match
@@ -26,30 +29,24 @@ PATH_KINDS = (  # first match
     ("/t/", "tenant page"),
     ("/webhooks/stripe", "webhook"),
 )
-request_counter = Counter("bulkhead_requests", "Requests", ("app", "kind", "method", "status"))
-request_seconds = Histogram("bulkhead_request_seconds", "Response time", ("app", "kind"))
-inbox_gauge = Gauge("bulkhead_inbox", "Stored webhooks by status", ("status",))
-inbox_lag_gauge = Gauge("bulkhead_inbox_lag_seconds", "Age of the oldest webhook that is due")
-job_gauge = Gauge("bulkhead_jobs", "Unfinished jobs by status", ("status",))
-
-webhook_counter = Counter("bulkhead_webhooks", "Received webhooks by outcome", ("account", "outcome"))
-
-refused_frame_counter = Counter("bulkhead_refused_frames", "Socket frames that were refused", ("problem",))
-
-
-def count_refused_frame(problem: str) -> None:
-    """`problem`: a constant text of ours."""
-    refused_frame_counter.labels(problem).inc()
 
 
 def count_request(scope: Scope, status: int, seconds: float) -> None:
     app, kind = scope["state"]["site"].app_name, path_kind(scope["path"])
-    method = scope.get("method", "WEBSOCKET")
-    if method not in METHODS:
-        method = "WEBSOCKET" if scope["type"] == "websocket" else "other"
-    request_counter.labels(app, kind, method, f"{status // 100}xx").inc()
+    method = get_method(scope)
+    metric_catalog.requests.add(app, kind, method, f"{status // 100}xx")
     if scope["type"] == "http":
-        request_seconds.labels(app, kind).observe(seconds)
+        metric_catalog.request_seconds.observe(app, kind, seconds=seconds)
+        if kind not in UNCOUNTED_KINDS and scope["path"] not in PROBES:
+            counted = TRAFFIC_KINDS.get(kind, traffic.Kind.PAGE)
+            traffic.count(counted, seconds, failed=status >= 500)
+
+
+def get_method(scope: Scope) -> str:
+    """One of few: clients may send any word."""
+    if scope["type"] == "websocket":
+        return "WEBSOCKET"
+    return scope["method"] if scope["method"] in METHODS else "other"
 
 
 def path_kind(path: str) -> str:
@@ -58,11 +55,16 @@ def path_kind(path: str) -> str:
 
 async def show_metrics(request: Request) -> Response:
     """404 for everyone but the monitoring: by token, or from this machine where none is set."""
-    if not _may_read(request):
+    if settings().metrics_target is not None or not _may_read(request):
         raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
+    await refresh_gauges()
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def refresh_gauges() -> None:
+    """Read the numbers that the database has. Needs the app's role."""
     await _update_inbox_gauges()
     await _update_job_gauge()
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def _may_read(request: Request) -> bool:
@@ -85,11 +87,11 @@ async def _update_inbox_gauges() -> None:
     try:
         async with db.transaction() as session:
             for status, number in (await webhook_inbox.count_by_status(session)).items():
-                inbox_gauge.labels(status).set(number)
-            inbox_lag_gauge.set(await webhook_inbox.get_oldest_wait_s(session))
+                metric_catalog.inbox.set(status, number=number)
+            metric_catalog.inbox_lag.set(number=await webhook_inbox.get_oldest_wait_s(session))
     except Exception as problem:
-        inbox_gauge.clear()
-        inbox_lag_gauge.set(float("nan"))
+        metric_catalog.inbox.clear()
+        metric_catalog.inbox_lag.set(number=float("nan"))
         log.get_logger(__name__).warning("inbox_not_counted", problem=type(problem).__name__)
 
 
@@ -98,7 +100,7 @@ async def _update_job_gauge() -> None:
     try:
         async with db.transaction() as session:
             for status, number in (await queue_status.count_by_status(session)).items():
-                job_gauge.labels(status).set(number)
+                metric_catalog.jobs.set(status, number=number)
     except Exception as problem:
-        job_gauge.clear()
+        metric_catalog.jobs.clear()
         log.get_logger(__name__).warning("jobs_not_counted", problem=type(problem).__name__)

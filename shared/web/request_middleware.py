@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.core import db, log, rate_limits, request_ids
+from shared.core import db, log, rate_limits, request_ids, tracing
 from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound
 from shared.web import content_security, metrics, problem_responses
@@ -57,7 +57,23 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        request_id, began = request_ids.begin(), time.perf_counter()
+        request_id = request_ids.begin()
+        try:
+            if scope["type"] == "websocket":  # it may stay open for hours; its events have spans
+                await self._handle(scope, receive, send, request_id)
+                return None
+            with tracing.span("HTTP request", "server", starts_request=True) as span:
+                span.set_attribute("http.request.method", metrics.get_method(scope))
+                span.set_attribute("path.kind", metrics.path_kind(scope["path"]))
+                status = await self._handle(scope, receive, send, request_id)
+                span.set_attribute("http.response.status_code", status)
+                return None
+        finally:
+            request_ids.end()
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Returns the status of the answer."""
+        began = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
         state.update(request_id=request_id, site=self.site)
         status, is_logged, turn = 0, True, Turn()
@@ -121,11 +137,10 @@ class RequestMiddleware:
                     path=_path_for_log(scope["path"]),  # never the query: links carry tokens
                     status=status,
                     ms=round(seconds * 1000, 1),
-                    tenant_id=state.get("tenant_id", "-"),
                     request_id=request_id,
                     **_client_request_id(scope),
                 )
-            request_ids.end()
+        return status
 
     async def _receive_body(self, receive: Receive, state: dict[str, Any], began: float) -> Message:
         """Raises BodyTimedOut when the client is slower than any honest one."""

@@ -34,7 +34,7 @@ class SameOriginMiddleware:
         if scope["type"] != "http" or self.is_allowed(scope):
             await self.app(scope, receive, send)
             return
-        log.get_logger(__name__).warning(
+        log.get_tenant_logger(__name__).warning(
             "foreign_origin", path=scope["path"], request_id=scope["state"]["request_id"]
         )
         refusal = Refused(

@@ -216,7 +216,6 @@ class SessionGuard:
             return _redirect_to_present_slug(scope, principal.present_slug)
         if not principal.tenant_id:
             return _not_found()
-        scope["state"]["tenant_id"] = principal.tenant_id
         if conflict := await _find_conflict(scope, slug, principal):
             return conflict
         if principal.ended_message:

@@ -15,10 +15,10 @@ from shared.billing import accounts
 from shared.billing.accounts import AccountCredentials
 from shared.billing.inbound_webhooks import ingest, signature_failures
 from shared.billing.inbound_webhooks.signature import InvalidWebhook, WrongSignature, verify_event
-from shared.core import db, log, rate_limits
+from shared.core import db, log, metric_catalog, rate_limits, tracing
 from shared.core.errors import DomainError, NotFound, Refused
 from shared.core.rate_limits import RateLimit
-from shared.web import http_app, metrics, problem_responses, request_middleware
+from shared.web import http_app, problem_responses, request_middleware
 
 MAX_BODY_BYTES = 512 * 1024  # typical events have a few thousand
 BODY_TIMEOUT_S = 10.0
@@ -52,16 +52,19 @@ class WebhookUnavailable(DomainError):
 
 async def receive_webhook(request: Request) -> Response:
     account = await _find_account(request)
-    try:
-        outcome = await _ingest(request, account)
-    except ClientDisconnect:
-        metrics.webhook_counter.labels(account.id, "cut_off").inc()
-        return Response(status_code=400)  # the client has disconnected
-    except DomainError as refusal:
-        metrics.webhook_counter.labels(account.id, refusal.reason).inc()
-        raise
-    metrics.webhook_counter.labels(account.id, outcome).inc()
-    return Response()
+    with tracing.span("webhook intake") as span:
+        span.set_attribute("webhook.account", account.id)
+        try:
+            outcome = await _ingest(request, account)
+        except ClientDisconnect:
+            outcome = "cut_off"
+        except DomainError as refusal:
+            span.set_attribute("webhook.outcome", refusal.reason)
+            metric_catalog.webhooks.add(account.id, refusal.reason)
+            raise
+        span.set_attribute("webhook.outcome", outcome)
+    metric_catalog.webhooks.add(account.id, outcome)
+    return Response(status_code=400 if outcome == "cut_off" else 200)  # nobody reads the former
 
 
 async def _find_account(request: Request) -> AccountCredentials:
@@ -72,7 +75,7 @@ async def _find_account(request: Request) -> AccountCredentials:
     async with db.transaction() as session:
         account = await accounts.find_by_token(session, token)
     if account is None:
-        metrics.webhook_counter.labels("-", "unknown_address").inc()
+        metric_catalog.webhooks.add("-", "unknown_address")
         raise NotFound(problem_responses.NOT_FOUND, problem_responses.NOT_FOUND_STEP)
     return account
 

@@ -43,6 +43,7 @@ JOBS_WITHOUT_ACTION = {
     "platform.send_account_exists": MAIL,
     "platform.send_factor_reset": MAIL,
     "platform.send_new_device": MAIL,
+    "platform.send_alert": MAIL,
     "platform.send_operator_notice": MAIL,
     "platform.send_password_changed": MAIL,
     "platform.send_reset": MAIL,

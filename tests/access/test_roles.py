@@ -38,7 +38,9 @@ EXPECTED = {
 SUPPORT = {
     "op:billing:read",
     "op:catalog:read",
+    "op:alert:subscribe",
     "op:flag:read",
+    "op:health:read",
     "op:home:read",
     "op:job:read",
     "op:load:read",

@@ -404,6 +404,8 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "aggregation": lambda *_: Aggregation.SUM,
+    "alert_name": lambda *_: "error_rate",
+    "is_on": lambda *_: True,
     "batch": lambda *_: [{"meter": "usage_events", "idempotency_key": "attack", "quantity": 1}],
     "batch_ids": lambda world, tenant: [
         row["batch_id"] for row in world.rows("usage_event", "tenant_id", tenant)

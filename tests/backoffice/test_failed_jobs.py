@@ -10,7 +10,7 @@ from shared.audit.models import OperatorEvent
 from shared.backoffice import failed_jobs, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.cli import queued_jobs as command
-from shared.core import db
+from shared.core import db, metric_catalog
 from shared.core.errors import Invalid, NotFound, Refused
 from shared.jobs import queue
 from shared.jobs.queue_status import QueuedJob
@@ -99,7 +99,7 @@ async def test_overview_and_metrics_count_failed_jobs(cast: Cast, failed_job: Qu
     async with cast.olga.octx() as octx:
         assert (await tenant_directory.get_overview(octx)).failed_jobs == 1
     await metrics._update_job_gauge()
-    assert metrics.job_gauge.labels("failed")._value.get() == 1
+    assert metric_catalog.jobs.read("failed") == 1
 
 
 async def test_command_line_lists_retries_and_drops(cast: Cast, schema: str, failed_job: QueuedJob) -> None:

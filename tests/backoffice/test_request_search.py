@@ -16,10 +16,10 @@ from admin_app.pages.audit.rows import finding_rows
 from admin_app.pages.audit.state import AuditPageState
 from shared.access import actions, decision_counts
 from shared.audit import audit_log, bug_report_repository, bug_reports
-from shared.backoffice import request_search
+from shared.backoffice import request_search, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.request_search import RequestFindings
-from shared.core import db, log, request_ids
+from shared.core import db, log, request_ids, trace_ids
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
@@ -311,3 +311,26 @@ async def test_app_can_add_reports_and_read_none(app_login: None, schema: str) -
         with pytest.raises(Exception, match="permission denied"):
             async with db.transaction() as session:
                 await (await session.connection()).exec_driver_sql(statement)
+
+
+async def test_one_reference_finds_decision_audit_row_job_and_trace(schema: str, cast: Cast) -> None:
+    workers.clear_queue(schema)
+    request_id = request_ids.begin()
+    with suppress(Refused):
+        async with cast.max.ctx() as ctx:
+            await members.remove(ctx, cast.adam.user_id)
+    async with cast.ann.ctx() as ctx:
+        audit_log.record(ctx, "tenant.renamed", cast.acme, name="Acme 2")
+        await queue.put(ctx, "tests.anything")
+    request_ids.end()
+    findings = await find(cast, request_id)
+    assert [decision.action for decision in findings.decisions] == ["member:remove"]
+    assert [job.task for job in findings.jobs] == ["tests.anything"]
+    assert findings.trace_id == trace_ids.derive(request_id)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, REASON)
+        events = await tenant_directory.list_all_events(
+            octx, reason, audit_log.AuditFilter(request_id=request_id)
+        )
+    assert [event.action for event in events.page.rows] == ["tenant.renamed"]
+    workers.clear_queue(schema)

@@ -54,6 +54,7 @@ GOALS = [
     *with_control(Goal("api/key", 2.0), "uncompiled"),  # beside the same handler without a key
     *with_control(Goal("api/list", 1.5), "one-by-one"),  # of 50 members, beside its service
     *with_control(Goal("api/idempotent", 1.3), "twice"),  # beside the same request without a key
+    *with_control(Goal("tracing/event", 1.1), "steps"),  # CPU time of an event, beside the same one untraced
     *with_control(Goal("intake/bare", 1.5), "orm"),
     *with_control(Goal("intake/edge-cpu", 2.0), "orm"),
     *with_control(Goal("intake/orm", 15, faster=True), "sdk"),

@@ -18,6 +18,7 @@ from tests.bench import (
     pages,
     quotas,
     storms,
+    traced_events,
     visible,
     webhooks,
 )
@@ -45,6 +46,7 @@ PARTS: Mapping[str, Part] = {
     "visible": Part(("entitlement-visible/",), "p99 in ms", visible.measure),
     "envelopes": Part(("envelope/",), "µs", envelopes.measure),
     "api": Part(("api/",), "CPU µs", api.measure),
+    "tracing": Part(("tracing/",), "CPU µs of an event", traced_events.measure),
     "intake": Part(("intake/", "intake-storm/"), "CPU µs", storms.measure),
     "audit": Part(("audit/",), "µs", audit.measure),
     "usage": Part(("usage/",), "µs of an event", metering.measure),

@@ -11,8 +11,13 @@ import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.core import log, request_ids
+from shared.core import log, request_ids, trace_ids
+from shared.core.context import Ctx
+from shared.core.errors import NoTenant
+from shared.jobs import queue
 from tests.conftest import Cast
+from tests.support import workers
+from tests.support.http_visitor import browser
 
 SECRET = "s3cr3t-value"
 TOKEN = "q7Zt0s3cr3tXw-aP_2bK9vYd4LmN8cRfT1hGjU6eWiQ"  # shaped like a session token
@@ -52,6 +57,45 @@ async def test_log_line_names_tenant_actor_and_request(cast: Cast, lines: list[d
     assert (first["event"], first["name"], first["level"]) == ("renamed", "Acme", "info")
     assert (second["tenant_id"], second["actor_id"]) == ("-", octx.actor_id)
     assert first["timestamp"].endswith("Z")
+
+
+async def test_log_call_without_a_tenant_in_a_tenants_transaction_raises(
+    cast: Cast, lines: list[dict[str, Any]]
+) -> None:
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(NoTenant, match="names no tenant"):
+            log.get_logger("x").info("renamed")
+        with pytest.raises(NoTenant):
+            log.get_logger("x").info("renamed", tenant_id="-")
+        log.bind_logger(ctx, "x").info("renamed")
+        log.get_tenant_logger("x").info("flag_evaluated")
+        logging.getLogger("some.library").warning("slow")
+    log.get_logger("x").info("outside")
+    assert [line["tenant_id"] for line in lines] == [cast.acme, cast.acme, cast.acme, "-"]
+
+
+async def test_every_line_of_a_request_and_its_job_names_tenant_and_trace(
+    schema: str, cast: Cast, lines: list[dict[str, Any]]
+) -> None:
+    workers.clear_queue(schema)
+
+    async def fail(ctx: Ctx) -> None:
+        logging.getLogger("some.library").warning("slow")
+        raise ZeroDivisionError
+
+    async with browser(cookie=cast.ann.cookie) as client:
+        answer = await client.get(f"/t/{cast.ann.slug}/logo")
+    async with cast.ann.ctx() as ctx:
+        await queue.put(ctx, "tests.fail")
+    await workers.run_due_jobs({"tests.fail": fail})
+    workers.clear_queue(schema)
+    request_lines = [line for line in lines if line.get("request_id")]
+    (request,) = [line for line in request_lines if line["event"] == "request"]
+    assert request["trace_id"] == trace_ids.derive(answer.headers["x-request-id"])
+    assert request["actor_type"] == "user"
+    assert {line["event"] for line in request_lines} >= {"request", "slow"}
+    assert {line["tenant_id"] for line in request_lines} == {cast.acme}
+    assert all("tenant_id" in line for line in lines)
 
 
 def test_log_line_without_a_tenant_says_so(lines: list[dict[str, Any]]) -> None:

@@ -32,8 +32,9 @@ from shared.dev.stripe_sandbox.objects import make_object
 from shared.dev.stripe_sandbox.store import Sandbox
 from shared.identity import mfa
 from tests.e2e.looks import HEIGHT, LIGHT, Look
-from tests.support import sizes
+from tests.support import otlp_receiver, sizes
 from tests.support.browser import launch_browser
+from tests.support.otlp_receiver import OtlpReceiver
 
 ROOT = Path(__file__).parents[2]
 EXTERNAL_URL = os.environ.get("DATABASE_URL", "")  # of a server that the shell names; no test has run yet
@@ -83,6 +84,7 @@ class Platform:
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
     more_env: dict[str, str] = field(default_factory=dict)
+    collector: OtlpReceiver | None = None  # of traces and metrics
 
     @property
     def env(self) -> dict[str, str]:
@@ -94,6 +96,7 @@ class Platform:
             "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",
             "BULKHEAD_OUTBOUND_ALLOW": f"127.0.0.1:{RECEIVER_PORT}",
             **({"DATABASE_URL": build_database_url()} if EXTERNAL_URL else {}),
+            **({"OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.address} if self.collector else {}),
             **self.more_env,
         }
 
@@ -166,6 +169,11 @@ class Platform:
         files = [self.log, *(DATA / "logs").glob("*.log")]
         return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
 
+    def read_exported(self) -> str:
+        """Traces and metrics as they were sent: texts are readable in the protocol's encoding."""
+        bodies = self.collector.bodies if self.collector is not None else []
+        return b"\n".join(bodies).decode(errors="replace")
+
     def note_secrets(self, context: BrowserContext) -> None:
         self.secrets |= {cookie["value"] for cookie in context.cookies() if len(cookie["value"]) >= 20}
         for page in context.pages:
@@ -174,11 +182,16 @@ class Platform:
                     self.secrets.add(str(token))
 
     def find_leaks(self) -> list[str]:
-        """Secrets of the browsers and links of the mails that are in a log, and frames of our own pages that were refused."""
-        logs = self.read_logs()
+        """Secrets of the browsers and links of the mails that are in a log, a trace or a metric, and refused frames.
+
+        Mails themselves count as well: a line of their text that is long enough to be told apart.
+        """
+        logs = self.read_logs() + self.read_exported()
         mails = (DATA / "mail.jsonl").read_text() if (DATA / "mail.jsonl").exists() else ""
         secrets = self.secrets | set(re.findall(r"[?&]token=([\w.-]{20,})", mails))
         leaks = [f"a secret of {len(secret)} characters" for secret in secrets if secret in logs]
+        bodies = {line for mail in mails.splitlines() for line in json.loads(mail)["text"].splitlines()}
+        leaks += [f"a line of a mail: {line[:20]}" for line in bodies if len(line) >= 60 and line in logs]
         return leaks + [
             word for word in ("malformed_frame", "event_flood", "too_many_sockets") if word in logs
         ]
@@ -290,13 +303,16 @@ def platform() -> Iterator[Platform]:
     drop_data()
     register_webhook_endpoint()
     made = Platform()
-    try:
-        made.start()
-        yield made
-    finally:
-        status = made.stop() if made.process else 0  # also one that is not up in time: it would be later
+    with otlp_receiver.receiving() as collector:
+        made.collector = collector
+        try:
+            made.start()
+            yield made
+        finally:
+            status = made.stop() if made.process else 0  # also one that is not up in time: it would be later
     assert status in (0, -signal.SIGINT, 130)
     assert not made.secrets or '"event": "request"' in made.read_logs(), "no log was read"
+    assert not made.secrets or any(span.name == "event" for span in collector.spans), "no trace was exported"
     assert made.find_leaks() == []
 
 

@@ -11,6 +11,8 @@ APP_ROLES = ("bulkhead_app", "bulkhead_operator")
 GLOBAL_TABLES = {
     "platform_anchor",
     "alembic_version",
+    "alert_state",
+    "alert_subscription",
     "audit_sealer",
     "bug_report",
     "customer_sync",
@@ -49,6 +51,7 @@ GLOBAL_TABLES = {
     "schema_version",
     "security_event",
     "sign_up",
+    "traffic_minute",
     "trial_claim",
     "unsigned_job",
     "user",

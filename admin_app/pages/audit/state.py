@@ -69,6 +69,7 @@ class AuditPageState(VisitState, ListState, PageState):
     request: str = ""  # whose findings are shown, "" while no request is filtered by
     findings: list[FindingRow] = []
     filter_values: dict[str, str] = dict.fromkeys(TENANT_FIELDS, "")  # as the form shows them
+    trace_id: str = ""  # of that request
     _filter: AuditFilter = AuditFilter()
     _last_query: str = ""
 
@@ -130,6 +131,7 @@ class AuditPageState(VisitState, ListState, PageState):
         self.request = self._filter.request_id
         if not self._cursor() or not self._current_reason():  # a later page keeps what the first one found
             self.findings = finding_rows(findings) if findings else []
+            self.trace_id = findings.trace_id if findings else ""
         self.loaded = True
 
     async def _reload(self) -> None:

@@ -12,7 +12,7 @@ from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button, form_field, text_input
 from shared.ui.dialogs import access_banner, access_form
 from shared.ui.list_state import list_pager
-from shared.ui.panels import panel, small, strong, text_with_note
+from shared.ui.panels import code, panel, small, strong, text_with_note
 from shared.ui.shell import link, page_header
 from shared.ui.tables import has_items
 
@@ -84,6 +84,13 @@ def request_panel() -> rx.Component:
     )
     return panel(
         rx.cond(has_items(AuditPageState.findings), findings, no_findings),
+        rx.el.p(
+            small(
+                "Log lines and spans have this reference and the trace ", code(AuditPageState.trace_id), "."
+            ),
+            class_name="body cut-anywhere",
+            data_testid="trace",
+        ),
         title="Errors, refusals and jobs with this reference",
         name="Reference",
     )

@@ -3,6 +3,7 @@
 import reflex as rx
 
 from admin_app import addresses, labels
+from admin_app.pages.health.rows import AlertRow, alert_row
 from admin_app.pages.overview.rows import (
     AttemptRow,
     UnfinishedStepRow,
@@ -13,7 +14,8 @@ from admin_app.pages.overview.rows import (
 )
 from admin_app.shell import PageState
 from shared.access import actions
-from shared.backoffice import tenant_deletions, tenant_directory
+from shared.backoffice import health, tenant_deletions, tenant_directory
+from shared.backoffice.alerts import evaluation
 from shared.evidence import chain_checks
 from shared.identity import factor_resets
 from shared.tenancy.models import TenantState
@@ -31,6 +33,7 @@ class OverviewState(PageState):
     unverified: str = ""
     suspended: str = ""
     deleted: str = ""
+    alerts: list[AlertRow] = []
     failed_jobs: int = 0
     waiting_resets: int = 0
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
@@ -47,17 +50,13 @@ class OverviewState(PageState):
     @needs(actions.OP_HOME_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(
-            OverviewState.load,
-            "tenant",
-            "provisioning",
-            "jobs",
-            "billing",
-            factor_resets.TOPIC,
-            chain_checks.TOPIC,
+            *(OverviewState.load, "tenant", "provisioning", "jobs", "billing"),
+            *(factor_resets.TOPIC, chain_checks.TOPIC, evaluation.TOPIC),
         ) as octx:
             platform = await tenant_directory.get_overview(octx)
             security = await tenant_directory.get_security_overview(octx)
             deletions = await tenant_deletions.list_unfinished(octx)
+            self.alerts = [alert_row(alert) for alert in await health.list_firing_alerts(octx)]
         self.deletions = [deletion_row(deletion) for deletion in deletions]
         self._show(platform, security)
 

@@ -5,6 +5,7 @@ from typing import Any
 import reflex as rx
 
 from admin_app.frame import page
+from admin_app.pages.health.view import alert_item
 from admin_app.pages.overview.rows import AttemptRow, UnfinishedStepRow
 from admin_app.pages.overview.state import OverviewState
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -37,6 +38,13 @@ def state_stats() -> rx.Component:
         state_stat("Deleted", OverviewState.deleted, "Show them", "deleted"),
     )
     return panel(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Tenants by state")
+
+
+def alerts_panel() -> rx.Component:
+    """Shown only while some fire."""
+    firing = rx.el.ul(rx.foreach(OverviewState.alerts, alert_item), class_name="list", data_testid="alerts")
+    health_link = link("Health", "/health", class_name="link small")
+    return rx.cond(has_items(OverviewState.alerts), panel(firing, title="Alerts", aside=health_link))
 
 
 def failed_jobs_banner() -> rx.Component:
@@ -221,6 +229,7 @@ def overview_page() -> rx.Component:
     return page(
         page_header("Overview", description="Updates automatically."),
         state_stats(),
+        alerts_panel(),
         failed_jobs_banner(),
         chain_alerts_banner(),
         waiting_resets_banner(),

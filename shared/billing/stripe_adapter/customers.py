@@ -148,7 +148,7 @@ async def find_customer_id(client: stripe.StripeClient, object_id: str) -> str:
     elif (noun := OBJECT_NOUNS.get(prefix)) is not None:
         subject = await _fetch_object(client, noun, object_id)
     else:
-        log.get_logger(__name__).warning("stripe_object_unknown", prefix=prefix, object_id=object_id)
+        log.get_tenant_logger(__name__).warning("stripe_object_unknown", prefix=prefix, object_id=object_id)
         return ""
     return stripe_values.get_object_id(subject.get("customer"))
 

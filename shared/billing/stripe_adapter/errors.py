@@ -60,7 +60,9 @@ def _translate(
             raise _to_provider_error(problem, verb.__name__, is_quoted=is_quoted) from None
         except (AttributeError, KeyError, TypeError, ValueError) as problem:
             # A proxy that answers in another format, which raises such errors in the SDK.
-            log.get_logger(__name__).error("stripe_answer_unreadable", verb=verb.__name__, exc_info=problem)
+            log.get_tenant_logger(__name__).error(
+                "stripe_answer_unreadable", verb=verb.__name__, exc_info=problem
+            )
             raise ProviderDown("sent an unreadable answer") from None
 
     return bounded
@@ -94,7 +96,7 @@ def tolerate_missing_right(subject: str) -> Iterator[None]:
     try:
         yield
     except stripe.PermissionError as problem:
-        log.get_logger(__name__).warning(
+        log.get_tenant_logger(__name__).warning(
             "stripe_right_missing",
             subject=subject,
             said=problem.user_message,
@@ -118,7 +120,7 @@ def _to_provider_error(problem: stripe.StripeError, verb: str, *, is_quoted: boo
         message = problem.user_message or "The request was declined."
     else:
         message = f"The request was declined because of {param}." if param else "The request was declined."
-    log.get_logger(__name__).warning(
+    log.get_tenant_logger(__name__).warning(
         "stripe_error",
         verb=verb,
         kind=type(problem).__name__,

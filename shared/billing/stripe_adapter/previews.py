@@ -89,7 +89,7 @@ async def fetch_upcoming_charges(
             if is_about_whole_account(problem):
                 raise
             if not (isinstance(problem, stripe.StripeError) and problem.code == NO_UPCOMING_INVOICE):
-                log.get_logger(__name__).warning("preview_refused", problem=type(problem).__name__)
+                log.get_tenant_logger(__name__).warning("preview_refused", problem=type(problem).__name__)
                 unknown_ids.append(raw["id"])
     if ending_ids:
         items = await _list_pending_items(v1, customer["id"])

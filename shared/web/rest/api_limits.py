@@ -103,7 +103,9 @@ async def count_call(policies: tuple[Policy, ...]) -> ApiQuota:
     except CircuitOpen:
         counts, exceeded, is_local = *await _count(_local_storage(), policies), True
     except Exception as problem:  # whatever a broken store raises, the API answers
-        log.get_logger(__name__).error("limits_unreachable", limit="API", problem=type(problem).__name__)
+        log.get_tenant_logger(__name__).error(
+            "limits_unreachable", limit="API", problem=type(problem).__name__
+        )
         counts, exceeded, is_local = *await _count(_local_storage(), policies), True
     quota = ApiQuota(counts, is_local)
     if exceeded is not None:

@@ -142,6 +142,7 @@ class TenantApi(ApiRealm):
         if not tenant_limits.find_tenant_of_key(key_hash):
             self._count_for(tenant_id)
         tenant_limits.note_key(key_hash, tenant_id)
+        request_ids.note_tenant(admission.tenant.tenant_id, admission.tenant.actor, admission.rights)
         refusal = None
         if refused := admission.rights.verdicts.get(API_USE.name):
             refusal = build_refusal(refused, API_USE, admission)

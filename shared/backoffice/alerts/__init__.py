@@ -1,0 +1,1 @@
+"""Alerts: each has a name, an owner, a condition and a runbook in `docs/runbooks`."""
