@@ -13,6 +13,7 @@ from admin_app.pages import (  # noqa: F401
     health,
     invoices,
     jobs,
+    mail,
     operators,
     overview,
     prices,

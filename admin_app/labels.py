@@ -250,6 +250,7 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.JOB_DROPPED: with_name("dropped the job"),
     OperatorAuditAction.JOB_RETRIED: with_name("retried the job"),
     OperatorAuditAction.KEYS_ROTATED: AuditText("rotated the keys of tenants"),
+    OperatorAuditAction.MAIL_SUPPRESSION_LIFTED: AuditText("allowed mail to an address again"),
     OperatorAuditAction.OPERATOR_ACCESS_RESET: with_name("reset the access of the operator"),
     OperatorAuditAction.OPERATOR_CREATED: with_name("created the operator"),
     OperatorAuditAction.OPERATOR_DISABLED: with_name("disabled the operator"),

@@ -26,6 +26,7 @@ NAV = {
         NavLink("Health", "/health", "activity", visible=is_allowed(actions.OP_HEALTH_READ)),
         NavLink("Jobs", "/jobs", "list-checks", in_tab_bar=True, visible=is_allowed(actions.OP_JOB_READ)),
         NavLink("Noisy tenants", "/noisy-tenants", "gauge", visible=is_allowed(actions.OP_LOAD_READ)),
+        NavLink("Mail", "/mail", "mail-x", visible=is_allowed(actions.OP_MAIL_READ)),
     ],
     "Control": [
         NavLink("Why?", "/access", "circle-help", visible=is_allowed(actions.OP_RIGHTS_EXPLAIN)),

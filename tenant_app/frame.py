@@ -68,6 +68,22 @@ def deletion_banner(current: str) -> rx.Component:
     )
 
 
+def mail_problem_notice() -> rx.Component:
+    """For a person whose address gets no more mail, on every page."""
+    text = rx.cond(
+        Shell.mail_problem == "hard_bounce",
+        rx.fragment(
+            rx.el.b("We can’t email you. "), "An email to your address came back, so we send no more."
+        ),
+        rx.fragment(
+            rx.el.b("Most emails to you are off. "),
+            "One was reported as spam, so we send only what is essential.",
+        ),
+    )
+    action = rx.el.a("Confirm your address", href="/account", class_name="btn")
+    return rx.cond(Shell.mail_problem != "", banner(text, action=action, tone="warn", glyph="mail-warning"))
+
+
 def upsell_action() -> rx.Component:
     """The link beside what another plan would include."""
     return rx.cond(
@@ -103,6 +119,7 @@ def page(
                 Shell.throttle != "",
                 banner(Shell.throttle, tone="warn", glyph="gauge", test_id="throttle"),
             ),
+            mail_problem_notice(),
             plan_notice(current),
         ),
         admission=Admission,

@@ -26,9 +26,9 @@ from shared.ui.tables import initials_of
 
 live = LiveUpdates("app")
 NO_NOTICE = plan_notice.PlanNotice("accent", "")
-FrameData = tuple[
-    tenants.FrameSettings, int, plan_notice.PlanNotice
-]  # what the frame reads besides the context
+NO_INBOX = notifications.InboxStatus(0, "")
+# What the frame reads besides the context.
+FrameData = tuple[tenants.FrameSettings, notifications.InboxStatus, plan_notice.PlanNotice]
 
 
 class Shell(TenantState):
@@ -52,6 +52,7 @@ class Shell(TenantState):
     live_tenant: str = ""  # id, while a test tenant is open
     deletion_at: str = ""  # of the organisation, while one is scheduled
     unread: str = ""
+    mail_problem: str = ""  # why this person's address gets no more mail
     organisations: list[OrganisationLink] = []
 
     @rx.event
@@ -64,7 +65,7 @@ class Shell(TenantState):
 
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
         """`places`: None leaves the list of organisations as it is."""
-        frame, unread, self.notice = frame_data
+        frame, inbox, self.notice = frame_data
         self.deletion_at = frame.deletion_at.isoformat() if frame.deletion_at else ""
         throttle = tenant_limits.find_throttle(ctx.tenant_id)
         self.throttle = throttle.describe() if throttle is not None else ""
@@ -80,7 +81,7 @@ class Shell(TenantState):
             sorted(policy.locked_by_plan(ctx)),
         )
         self.hidden_actions = sorted(policy.hidden_actions(ctx))
-        self.unread = str(unread) if unread else ""
+        self.unread, self.mail_problem = str(inbox.unread) if inbox.unread else "", inbox.mail_problem
         if places is None:
             return
         self.organisations = [
@@ -123,7 +124,9 @@ class PageState(TenantState):
 async def _read_frame(ctx: Ctx) -> FrameData:
     return (
         await tenants.get_frame_settings(ctx),
-        await notifications.count_unread(ctx) if decide(ctx, actions.NOTIFICATION_READ).allowed else 0,
+        await notifications.get_inbox_status(ctx)
+        if decide(ctx, actions.NOTIFICATION_READ).allowed
+        else NO_INBOX,
         await plan_notice.get_notice(ctx) or NO_NOTICE,
     )
 

@@ -120,6 +120,8 @@ SECURITY_DEFINER = {
     "refuse_kept_slug",  # sees addresses that other tenants have left, one at a time
     *("name_member", "rename_member"),  # triggers, which copy a person's name to their own memberships
     *("drop_job", "retry_job"),  # operators change failed jobs, and nothing else of the queue
+    # One address at a time: whether a mail may be sent, and what a signed event or a proven link says about it.
+    *("end_mail_suppression", "find_mail_problem", "take_mail_event", "withhold_mail"),
     "delete_test_rows",  # of a test tenant, from tables whose rows the app may not delete
 }
 

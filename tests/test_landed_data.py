@@ -22,6 +22,7 @@ from shared.billing import tasks as billing_tasks
 from shared.cli import database as migrations
 from shared.core import db
 from shared.core.config import DEMO_PASSWORD
+from shared.core.notification_kinds import NOTIFICATION_KINDS
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.features import FEATURES
 from shared.entitlements.limits import LIMITS
@@ -29,7 +30,7 @@ from shared.entitlements.models import FlagVersion
 from shared.identity import mfa, sign_in, users
 from shared.identity import tasks as identity_tasks
 from shared.identity.realms import USER
-from shared.tenancy import entry, mail_preferences, onboarding_checklist, provisioning, tenants
+from shared.tenancy import entry, onboarding_checklist, provisioning, tenants
 from shared.tenancy import tasks as tenancy_tasks
 from tests.support import audit_chains, database, database_catalog, landed_data
 
@@ -63,7 +64,7 @@ STORED_WORDS: dict[str, tuple[LiteralString, Collection[str]]] = {
     ),
     "provisioning steps": ("select key from {provisioning_step}", {step.key for step in provisioning.STEPS}),
     "checklist items": ("select key from {checklist_item}", set(onboarding_checklist.ITEM_KEYS)),
-    "mail choices": ("select kind from {mail_choice}", set(mail_preferences.KINDS)),
+    "mail choices": ("select kind from {mail_choice}", set(NOTIFICATION_KINDS)),
     "meters of prices": ("select meter from {price} where kind = 'metered'", set(METERS)),
     "recorded meters": ("select meter from {billing_usage}", set(METERS)),
     "reasons of adjustments": ("select reason_code from {billing_adjustment}", set(adjustments.REASON_CODES)),

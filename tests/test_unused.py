@@ -9,6 +9,7 @@ from tests.support import source
 
 CALLED_BY_LIBRARIES = {  # by their name
     "ThemePlugin": "by rxconfig.py",
+    "fold": "by email",
     "get_static_assets": "by Reflex",
     "get_stylesheet_paths": "by Reflex",
     "_getaddr": "by aiosmtpd",

@@ -266,6 +266,10 @@ OP_KEY_ROTATE = OperatorAction(
     "op:key:rotate", OperatorPermission.KEY_ROTATE, "rotate tenant keys", writes=True
 )
 OP_LOAD_READ = OperatorAction("op:load:read", OperatorPermission.JOB_READ, "view what tenants cost")
+OP_MAIL_LIFT = OperatorAction(
+    "op:mail:lift", OperatorPermission.MAIL_LIFT, "send mail to suppressed addresses again", writes=True
+)
+OP_MAIL_READ = OperatorAction("op:mail:read", OperatorPermission.MAIL_READ, "view suppressed addresses")
 OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )

@@ -58,6 +58,8 @@ class OperatorPermission(StrEnum):
     JOB_READ = "operator:job:read"
     JOB_WRITE = "operator:job:write"
     KEY_ROTATE = "operator:key:rotate"
+    MAIL_LIFT = "operator:mail:lift"
+    MAIL_READ = "operator:mail:read"
     OPERATOR_READ = "operator:operator:read"
     OPERATOR_WRITE = "operator:operator:write"
     RIGHTS_EXPLAIN = "operator:rights:explain"

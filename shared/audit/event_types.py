@@ -247,6 +247,7 @@ class OperatorAuditAction(StrEnum):
     JOB_DROPPED = "job.dropped"
     JOB_RETRIED = "job.retried"
     KEYS_ROTATED = "keys.rotated"
+    MAIL_SUPPRESSION_LIFTED = "mail.suppression_lifted"
     OPERATOR_ACCESS_RESET = "operator.access_reset"
     OPERATOR_CREATED = "operator.created"
     OPERATOR_DISABLED = "operator.disabled"

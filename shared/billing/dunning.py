@@ -20,7 +20,14 @@ from shared.core.db import now
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import billing_contacts, links, mail_preferences, notifications, tenants
+from shared.tenancy import (
+    billing_contacts,
+    links,
+    mail_branding,
+    mail_preferences,
+    notifications,
+    tenants,
+)
 
 TASK, MAIL_TASK = "billing.dun", "billing.mail"
 KIND_PREFIX = "billing."  # prefix of notification kinds
@@ -29,7 +36,9 @@ MAX_NOTICE_AGE = timedelta(days=5)  # no message about older failures
 PAYMENT_FAILED, ACCESS_READ_ONLY, RETRIES_EXHAUSTED = "payment_failed", "access_read_only", "tries_used_up"
 PAYMENT_RECOVERED = "payment_recovered"
 FIRST_PAYMENT_OPEN, SUBSCRIPTION_ENDS = "first_payment_open", "subscription_ends"
-SUBSCRIPTION_PAUSED = "subscription_paused"
+SUBSCRIPTION_PAUSED, SUBSCRIPTION_RESUMED = "subscription_paused", "subscription_resumed"
+SUBSCRIPTION_ENDED = "subscription_ended"
+TOP_UP_FAILED, TRIAL_REFUSED = "top_up_failed", "trial_refused"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
 UNPAID_KINDS = (
     PAYMENT_FAILED,
@@ -147,14 +156,14 @@ def _list_messages(
             and at - subscription.ended_at < MAX_NOTICE_AGE
         ):
             yield DunningMessage(
-                *("subscription_ended", subscription.id, "Your subscription has ended"),
+                *(SUBSCRIPTION_ENDED, subscription.id, "Your subscription has ended"),
                 "You’ve moved to Free; your data is kept.",
             )
         if subscription.status == "active":
             for kind, about in sent_keys:
                 if kind == SUBSCRIPTION_PAUSED and about.startswith(f"{subscription.id}:"):
                     yield DunningMessage(
-                        *("subscription_resumed", about, "Your subscription continues"),
+                        *(SUBSCRIPTION_RESUMED, about, "Your subscription continues"),
                         "It was resumed, and everything works as before.",
                     )
         if (
@@ -242,9 +251,12 @@ async def _notify(ctx: Ctx, person: User, message: DunningMessage) -> None:
         href="billing",
         dedupe=f"{message.kind}:{message.about}",
     )
-    mail_kind = mail_preferences.REMINDERS if message.kind in OPTIONAL_KINDS else mail_preferences.PAYMENTS
-    if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, mail_kind):
+    if notification_id and await mail_preferences.is_mail_enabled(ctx, person.id, _mail_kind(message.kind)):
         await queue.put(ctx, MAIL_TASK, notification_id=notification_id)
+
+
+def _mail_kind(kind: str) -> str:
+    return mail_preferences.REMINDERS if kind in OPTIONAL_KINDS else mail_preferences.PAYMENTS
 
 
 async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
@@ -271,6 +283,8 @@ async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
     )
     if person is None:
         return None
+    if await mail_preferences.is_mail_declined(ctx, person.id, _mail_kind(kind)):
+        return None
     return Email(
         to=person.email,
         template="billing",
@@ -282,6 +296,7 @@ async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
             "title": title,
             "body": body,
         },
+        frame=await mail_branding.build_frame(ctx, _mail_kind(kind), person.id),
     )
 
 

@@ -3,7 +3,7 @@
 from shared.access import actions
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction, with_key
-from shared.billing import events, models, tasks
+from shared.billing import events, models, notification_kinds, tasks
 from shared.billing.spending.spend_limits import SPEND_SOURCE
 from shared.billing.subscriptions.invoice_export import INVOICES
 from shared.billing.usage_sink import BILLING_SINK
@@ -92,6 +92,7 @@ MODULE = Module(
     events=events.EVENTS,
     usage_sinks=[BILLING_SINK],
     budget_sources=[SPEND_SOURCE],
+    notifications=notification_kinds.KINDS,
     tasks={**tasks.TASKS, **tasks.PLATFORM_TASKS},
     tables={
         models.BillingAdjustment: TableContract(

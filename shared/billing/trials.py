@@ -106,7 +106,7 @@ async def check_new_trials(ctx: Ctx, rows: Sequence[BillingSubscription], state:
             await dunning.notify_contacts(
                 ctx,
                 DunningMessage(
-                    *("trial_refused", row.id, "Your subscription starts without a trial"),
+                    *(dunning.TRIAL_REFUSED, row.id, "Your subscription starts without a trial"),
                     "A free trial is for each person and each payment card once, so the first period is charged now. "
                     "You can cancel on the billing page, or contact support.",
                 ),

@@ -25,6 +25,7 @@ TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 DEVELOPMENT_KEY_FILE = "master.keys"
 # Schemes of SMTP_URL: TLS by STARTTLS (required), TLS from the first byte, and none.
 SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN = "smtp", "smtps", "smtp+plain"
+MAILGUN, MAILGUN_PLAIN = "mailgun", "mailgun+plain"  # its HTTP API, by https and, for tests, by http
 # Read by others before this module exists, or by one tool only: known, but not fields here.
 NON_FIELD_SETTINGS = {"BULKHEAD_APP", "BULKHEAD_PG_BIN", "BULKHEAD_SUPERVISOR"}
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     customers_can_pause: bool = Field(False, alias="BULKHEAD_CUSTOMERS_CAN_PAUSE")
     smtp_url: SecretStr | None = Field(None, alias="SMTP_URL")
     mail_from: str = Field("no-reply@bulkhead.test", alias="BULKHEAD_MAIL_FROM")
+    mail_webhook_keys: SecretStr | None = Field(None, alias="BULKHEAD_MAIL_WEBHOOK_KEYS")
     master_keys: SecretStr | None = Field(None, alias="BULKHEAD_MASTER_KEYS")
     demo_password: SecretStr = Field(SecretStr(DEMO_PASSWORD), alias="BULKHEAD_DEMO_PASSWORD")
     trusted_proxy_hops: int = Field(0, alias="TRUSTED_PROXY_HOPS", ge=0, le=5)
@@ -149,6 +151,7 @@ class Settings(BaseSettings):
             "database_direct_url",
             "redis_url",
             "smtp_url",
+            "mail_webhook_keys",
             "master_keys",
             "metrics_token",
             "security_contact",
@@ -173,12 +176,25 @@ class Settings(BaseSettings):
             _ = url.port  # raises ValueError for an invalid port
         except ValueError:
             raise ValueError("must be an address such as smtp://user:password@host:587") from None
-        if url.scheme not in (SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN) or not url.hostname:
+        if url.scheme in (MAILGUN, MAILGUN_PLAIN) and not (
+            url.password and re.fullmatch(r"/[\w.-]+", url.path)
+        ):
+            raise ValueError("must be like mailgun://api:KEY@api.mailgun.net/mg.example.com")
+        schemes = (SMTP_STARTTLS, SMTP_TLS, SMTP_PLAIN, MAILGUN, MAILGUN_PLAIN)
+        if url.scheme not in schemes or not url.hostname:
             raise ValueError(
-                "must begin with smtp:// (STARTTLS is required), smtps:// (TLS)"
-                " or smtp+plain:// (no encryption), followed by a host"
+                "must begin with smtp:// (STARTTLS is required), smtps:// (TLS),"
+                " smtp+plain:// (no encryption) or mailgun:// (its HTTP API), followed by a host"
             )
         return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("mail_webhook_keys")
+    @classmethod
+    def _check_mail_webhook_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        keys = [] if value is None else value.get_secret_value().split(",")
+        if any(key.strip() and not re.fullmatch(r"[\x21-\x7e]{16,200}", key.strip()) for key in keys):
+            raise ValueError("must be signing keys of at least 16 characters, separated by commas")
+        return value
 
     @field_validator("security_contact")
     @classmethod
@@ -301,6 +317,12 @@ class Settings(BaseSettings):
         return self.files_dir.resolve() if self.files_dir is not None else self.absolute_data_dir / "files"
 
     @property
+    def mail_webhook_signing_keys(self) -> tuple[str, ...]:
+        """Of the mail provider's webhooks, newest first. Empty closes the endpoint."""
+        keys = "" if self.mail_webhook_keys is None else self.mail_webhook_keys.get_secret_value()
+        return tuple(key.strip() for key in keys.split(",") if key.strip())
+
+    @property
     def mailbox_port(self) -> int:
         """The SMTP port of the mailbox stand-in: 23 above the port of its pages, by default 3025."""
         return (urlsplit(self.sandbox_url).port or 3002) + 23
@@ -391,10 +413,10 @@ class Settings(BaseSettings):
             problems.append(
                 "SMTP_URL is missing: mail would go to the mailbox stand-in. Set smtp://user:password@host:587."
             )
-        elif smtp_url.scheme == SMTP_PLAIN:
+        elif smtp_url.scheme in (SMTP_PLAIN, MAILGUN_PLAIN):
             problems.append(
-                "SMTP_URL is smtp+plain://: passwords and links would travel unencrypted."
-                " Use smtp:// (STARTTLS) or smtps://."
+                f"SMTP_URL is {smtp_url.scheme}://: passwords and links would travel unencrypted."
+                " Use smtp:// (STARTTLS), smtps:// or mailgun://."
             )
         elif setting_urls.is_this_machine(smtp_url.hostname or "") and smtp_url.port == self.mailbox_port:
             problems.append(

@@ -67,7 +67,7 @@ class Module:
     meters: Sequence[Any] = ()  # access.meters.Meter
     usage_sinks: Sequence[Any] = ()  # metering.sinks.UsageSink: where closed usage goes to be billed
     budget_sources: Sequence[Any] = ()  # metering.allowances.BudgetSource: what may be spent on metered use
-    notifications: Sequence[Any] = ()
+    notifications: Sequence[Any] = ()  # core.notification_kinds.NotificationKind
     # ctx, user_ids, the permissions that they still have: none after the end, fewer after another role. Ends invitations,
     # links and keys that they may no longer give, in the same transaction.
     on_membership_end: Callable[..., Awaitable[None]] | None = None

@@ -7,7 +7,7 @@ are refused, so that a failing delivery can be seen in development; a test sets 
 import asyncio
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -29,6 +29,7 @@ REPLIES_BY_DOMAIN = {
     "undeliverable.test": "550 5.1.1 No such user here",
     "busy.test": "451 4.7.1 Try again later",
 }
+SHOWN_HEADERS = ("From", "List-Unsubscribe", "List-Unsubscribe-Post")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _MAILBOX_PATTERN = re.compile(rf"<({_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*)>(.*)")
@@ -43,6 +44,7 @@ class Mail:
     subject: str
     text: str
     html: str
+    headers: dict[str, str] = field(default_factory=dict)  # those that mail programs act on
 
 
 class Mailbox:
@@ -85,7 +87,8 @@ class Mailbox:
             sender=str(message["From"] or ""),
             subject=str(message["Subject"] or ""),
             text=_get_body(message, "plain"),
-            html=_get_body(message, "html"),
+            html=_show_logo(message, _get_body(message, "html")),
+            headers={name: str(message[name]) for name in SHOWN_HEADERS if message[name]},
         )
         self.mails = [*self.mails, mail][-MAX_MAILS:]
         with self._path.open("a") as file:
@@ -108,6 +111,15 @@ class StrictController(UnthreadedController):
         return StrictSmtp(self.handler, **self.SMTP_kwargs)
 
 
+def _show_logo(message: EmailMessage, html: str) -> str:
+    """The HTML with its attached images in it, as a mail program shows it."""
+    for part in message.walk():
+        if part.get_content_maintype() == "image" and part["Content-ID"]:
+            address = f"data:{part.get_content_type()};base64,{''.join(str(part.get_payload()).split())}"
+            html = html.replace(f"cid:{str(part['Content-ID']).strip('<>')}", address)
+    return html
+
+
 def _get_body(message: EmailMessage, kind: str) -> str:
     body = message.get_body((kind,))
     return str(body.get_content()) if body is not None else ""
@@ -124,7 +136,11 @@ PAGE_TEMPLATE = Environment(autoescape=True).from_string("""<!doctype html>
 <h1>Mailbox</h1><p class="muted">A stand-in that keeps every email Bulkhead sends in development.</p>
 {% if mail %}
  <p><a href="/mail">All mail</a></p><h2>{{ mail.subject }}</h2><p class="muted">To {{ mail.to }}, {{ mail.at }}</p>
+{% for name, value in mail.headers.items() %} <p class="muted">{{ name }}: {{ value }}</p>
+{% endfor %} <h3>Text</h3>
  <pre>{{ mail.text | urlize }}</pre>
+ <h3>HTML</h3>
+ <iframe sandbox srcdoc="{{ mail.html }}" title="HTML part"></iframe>
 {% elif mails %}<ul>{% for one in mails %}
  <li><a href="/mail/{{ one.id | urlencode }}">{{ one.subject }}</a><br><span class="muted">{{ one.to }}, {{ one.at }}</span></li>
 {% endfor %}</ul>{% else %}<p>No mail yet.</p>{% endif %}</body></html>""")

@@ -89,6 +89,12 @@ _ALL = (
         use=FeatureUse.PLANNED,
     ),
     Feature(
+        "white_label",
+        "White label",
+        "Your emails carry your brand alone.",
+        ("Emails without our name",),
+    ),
+    Feature(
         "workspaces",
         "Workspaces",
         "Separate departments or clients within one organisation.",

@@ -30,6 +30,7 @@ from shared.files.storage import FilePath
 from shared.jobs.worker import ExternalJob
 from shared.tenancy import entry, notifications
 
+READY_EVENT = "export_ready"  # stored kind of the notification
 PROGRESS_SECONDS = 1.0  # between two times that open pages load the progress
 
 
@@ -205,7 +206,7 @@ async def _notify_ready(ctx: Ctx, export: ExportJob, file: StoredFile) -> None:
     await notifications.add(
         ctx,
         ctx.person_id,
-        "export_ready",
+        READY_EVENT,
         f"Your export is ready: {kind.title}",
         f"{file.name}, {plural(export.row_count, 'row')}. It is deleted on {expires_at:%-d %B %Y}.",
         href=files.build_reference(file),

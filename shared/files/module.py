@@ -2,8 +2,9 @@
 
 from shared.access.roles import ADMINS, EVERYBODY
 from shared.audit.event_types import AuditAction, with_name
+from shared.core.notification_kinds import NOTICE_TEMPLATE, MailChoice, NotificationKind
 from shared.core.registry import Module, TableContract
-from shared.files import actions, api, models, tasks, uploads
+from shared.files import actions, api, export_runs, models, tasks, uploads
 
 MODULE = Module(
     name="files",
@@ -31,6 +32,16 @@ MODULE = Module(
     },
     endpoints=api.ENDPOINTS,
     files=[uploads.UPLOADS],
+    notifications=[
+        NotificationKind(
+            key="exports",
+            title="Exports",
+            description="When an export that you asked for is ready.",
+            events=(export_runs.READY_EVENT,),
+            templates=(NOTICE_TEMPLATE,),
+            mail_default=MailChoice.OFF,
+        )
+    ],
     tasks=tasks.TASKS,
     tables={
         models.ExportJob: TableContract(

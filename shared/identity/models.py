@@ -25,6 +25,7 @@ class User(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     disabled_at: datetime | None = Field(default=None, sa_type=timestamptz())
     sign_up_id: str = ""  # the sign-up that chose the password; "" once the address is verified
+    time_zone: str = ""  # IANA name; "" until the person chose one
 
 
 class Operator(Versioned, table=True):

@@ -1,6 +1,7 @@
 """The manifest of identity: people, operators and their sessions. None of its tables belongs to one tenant."""
 
 from shared.audit.event_types import AuditAction
+from shared.core.notification_kinds import Audience, NotificationKind
 from shared.core.registry import Module
 from shared.identity import models, tasks
 
@@ -42,5 +43,31 @@ MODULE = Module(
         AuditAction.SESSION_FAILED: "had a failed sign-in",
         AuditAction.SESSION_STARTED: "signed in",
     },
+    notifications=[
+        NotificationKind(
+            key=tasks.ACCOUNT_KIND,
+            title="Your account",
+            description="When you sign up, confirm your email or choose a new password.",
+            audience=Audience.ACCOUNT,
+            templates=("account_exists", "reset", "verify"),
+            is_essential=True,
+        ),
+        NotificationKind(
+            key=tasks.SECURITY_KIND,
+            title="Security",
+            description="When your password, your second factor or the devices you sign in with change.",
+            audience=Audience.ACCOUNT,
+            templates=("account_changed", "factor_reset", "new_device", "password_changed"),
+            is_essential=True,
+        ),
+        NotificationKind(
+            key=tasks.OPERATOR_KIND,
+            title="Your operator account",
+            description="When your access to the admin app changes.",
+            audience=Audience.OPERATOR,
+            templates=("operator_notice",),
+            is_essential=True,
+        ),
+    ],
     tasks=tasks.PLATFORM_TASKS,
 )

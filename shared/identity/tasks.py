@@ -24,12 +24,19 @@ from shared.identity.models import User
 from shared.identity.realms import USER
 from shared.jobs import mail, queue, worker
 from shared.jobs.mail import Email
+from shared.jobs.mail_frames import MailFrame
 from shared.jobs.worker import ExternalJob
+
+ACCOUNT_KIND, SECURITY_KIND, OPERATOR_KIND = "account", "security", "operator_account"
+ACCOUNT_FRAME = MailFrame(kind=ACCOUNT_KIND)
+SECURITY_FRAME = MailFrame(kind=SECURITY_KIND)
+OPERATOR_FRAME = MailFrame(kind=OPERATOR_KIND)
 
 
 @worker.mail_job
-async def send_verification(_: ExternalJob, *, token_id: str) -> None:
-    await _send_link(token_id, "verify")
+async def send_verification(_: ExternalJob, *, token_id: str, ignores_suppression: str = "") -> None:
+    """`ignores_suppression`: "yes" where the signed-in person asked, to prove that the address works again."""
+    await _send_link(token_id, "verify", ignores_suppression=bool(ignores_suppression))
 
 
 @worker.mail_job
@@ -69,6 +76,7 @@ async def send_account_exists(_: ExternalJob, *, user_id: str) -> None:
         message_id=f"account-exists-{user.id}-{now():%Y%m%d%H}",
         link=f"{settings().tenant_url}/sign-in",
         values={"name": user.name},
+        frame=ACCOUNT_FRAME,
     )
     await mail.send(email)
 
@@ -86,6 +94,7 @@ async def send_password_changed(_: ExternalJob, *, user_id: str) -> None:
         message_id=f"password-changed-{user.id}-{credential.changed_at:%Y%m%d%H%M%S}",
         link=f"{settings().tenant_url}/forgot",
         values={"name": user.name},
+        frame=SECURITY_FRAME,
     )
     await mail.send(email)
 
@@ -103,6 +112,7 @@ async def send_account_changed(_: ExternalJob, *, user_id: str, event_id: str, a
         message_id=f"account-changed-{event_id}",
         link=f"{settings().tenant_url}/account",
         values={"name": user.name, "title": text.title, "body": text.body},
+        frame=SECURITY_FRAME,
     )
     await mail.send(email)
 
@@ -121,6 +131,7 @@ async def send_new_device(
         message_id=f"new-device-{event_id}",
         link=f"{settings().tenant_url}/account",
         values={"name": user.name, "device": device, "address": address, "time": time},
+        frame=SECURITY_FRAME,
     )
     await mail.send(email)
 
@@ -137,6 +148,7 @@ async def send_operator_notice(
         message_id=f"operator-notice-{event_id}",
         link=f"{settings().admin_url}/account",
         values={"name": name, "title": text.title, "body": text.body.format(detail=detail)},
+        frame=OPERATOR_FRAME,
     )
     await mail.send(message)
 
@@ -157,6 +169,7 @@ async def send_factor_reset(_: ExternalJob, *, reset_id: str, action: str) -> No
         message_id=f"{action.replace('.', '-')}-{reset.id}",
         link=factor_resets.build_link(reset),
         values={"name": user.name, **factor_resets.build_mail_text(reset, action)},
+        frame=SECURITY_FRAME,
     )
     await mail.send(email)
 
@@ -173,7 +186,7 @@ async def enable_user(session: AsyncSession, *, user_id: str) -> None:
     await users.restore_access(session, user_id)
 
 
-async def _send_link(token_id: str, template: str) -> None:
+async def _send_link(token_id: str, template: str, *, ignores_suppression: bool = False) -> None:
     """Skip a link that was used, replaced or has expired."""
     async with db.transaction() as session:
         token = await repository.get_token(session, token_id)
@@ -188,6 +201,7 @@ async def _send_link(token_id: str, template: str) -> None:
         message_id=token.id,
         link=tokens.build_link(token),
         values={"name": user.name},
+        frame=MailFrame(kind=ACCOUNT_KIND, ignores_suppression=ignores_suppression),
     )
     await mail.send(email)
     async with db.transaction() as session:
@@ -211,5 +225,5 @@ PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     operator_notices.MAIL_TASK: send_operator_notice,
     "platform.send_password_changed": send_password_changed,
     "platform.send_reset": send_reset,
-    "platform.send_verification": send_verification,
+    users.SEND_VERIFICATION_TASK: send_verification,
 }

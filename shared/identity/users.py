@@ -13,12 +13,14 @@ from shared.core.db import now
 from shared.core.displayed_text import clean_line
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
+from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.identity import account_events, email_addresses, mfa, passwords, repository, sessions, tokens
 from shared.identity.models import User
 from shared.identity.realms import USER, Realm
-from shared.jobs import queue
+from shared.jobs import mail_suppressions, queue
 
 MAX_NAME_LENGTH = 80
+SEND_VERIFICATION_TASK = "platform.send_verification"
 LINK_MARKS = ("://", "www.")
 LINK_PROBLEM = "Names can’t contain web addresses."
 
@@ -146,6 +148,7 @@ async def verify_email(session: AsyncSession, link: str, sign_up_id: str) -> Ema
     user = await repository.lock_user(session, await tokens.get_owner_id(session, "verify", link))
     await tokens.use(session, "verify", link)
     assert user is not None  # by the foreign key of the link
+    await mail_suppressions.end(session, user.id)  # the address works
     if user.email_verified_at is not None:
         return EmailVerification(user)
     is_same_sign_up = user.sign_up_id in ("", sign_up_id)
@@ -164,7 +167,26 @@ async def verify_email(session: AsyncSession, link: str, sign_up_id: str) -> Ema
 async def send_verification(session: AsyncSession, user_id: str) -> None:
     """Enqueue an email with a new link. Earlier links stop working."""
     token = await tokens.issue(session, user_id, "verify")
-    await queue.put_platform_job(session, "platform.send_verification", token_id=token.id)
+    await queue.put_platform_job(session, SEND_VERIFICATION_TASK, token_id=token.id)
+
+
+async def send_proof_request(session: AsyncSession, user_id: str) -> None:
+    """As `send_verification`, to an address that gets no more mail: using the link ends that.
+
+    Raises Refused after too many. The caller has checked that this person is signed in.
+    """
+    await enforce_rate_limit(RateLimit.RESEND_ACCOUNT, user_id)
+    token = await tokens.issue(session, user_id, "verify")
+    await queue.put_platform_job(
+        session, SEND_VERIFICATION_TASK, token_id=token.id, ignores_suppression="yes"
+    )
+
+
+async def set_time_zone(session: AsyncSession, user_id: str, time_zone: str) -> None:
+    """`time_zone`: an IANA name, or "" for none. The caller has checked it."""
+    user = await session.get_one(User, user_id)
+    user.time_zone = time_zone
+    session.add(user)
 
 
 async def send_account_exists(session: AsyncSession, user_id: str) -> None:

@@ -25,7 +25,8 @@ DEFER_JOB = text("""
     ]) is null end
     where cast(:at as timestamptz) is null or not exists (
         select from procrastinate_jobs where task_name = :task and status = 'todo' and scheduled_at = :at
-            and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id')
+            and args ->> 'tenant_id' = cast(:args as jsonb) ->> 'tenant_id'
+            and args - array['request_id', 'signature'] = cast(:args as jsonb) - array['request_id', 'signature'])
 """)
 
 # Jobs in the tenant's sequence, and others that were tried before: those of a suspended tenant. A job with a time keeps it.
@@ -55,7 +56,7 @@ async def put(
 
     Ordered jobs of one tenant run one after another, and a retried job delays the jobs behind it. Jobs with `at` or
     without `ordered` run independently, and so do all jobs that wait for an outside service: those of every lane but
-    the first. A job with `at` runs at that time or later, once per tenant and time. Jobs of this tenant with the same
+    the first. A job with `at` runs at that time or later, once per tenant, time and `ids`. Jobs of this tenant with the same
     `sequence` run one after another in every lane. Raises NoTenant, QueueFull.
     """
     if not ctx.tenant_id:

@@ -2,8 +2,9 @@
 
 from shared.access.roles import ADMINS
 from shared.audit.event_types import AuditAction, with_name
+from shared.core.notification_kinds import NotificationKind
 from shared.core.registry import Module, OperatorIndex, TableContract
-from shared.outbound_webhooks import actions, api, endpoints, models, tasks
+from shared.outbound_webhooks import actions, api, endpoints, models, pause_notices, tasks
 
 MODULE = Module(
     name="outbound_webhooks",
@@ -42,6 +43,16 @@ MODULE = Module(
         actions.WEBHOOK_TEST.name: (AuditAction.WEBHOOK_TESTED,),
     },
     endpoints=api.ENDPOINTS,
+    notifications=[
+        NotificationKind(
+            key=pause_notices.WEBHOOKS,
+            title="Paused webhooks",
+            description="When we pause a webhook because it takes no events.",
+            permission=actions.WRITE,
+            events=(pause_notices.KIND,),
+            templates=("webhook_paused",),
+        )
+    ],
     tasks=tasks.TASKS,
     tables={
         models.WebhookAttempt: TableContract(export=True, retention="events", personal=("response_body",)),

@@ -26,7 +26,9 @@ from shared.jobs.mail import Email
 from shared.tenancy import (
     entry,
     invitation_repository,
+    mail_branding,
     member_repository,
+    notification_kinds,
     onboarding_checklist,
     role_repository,
     roles,
@@ -237,6 +239,7 @@ async def build_mail(ctx: Ctx, invitation_id: str) -> tuple[int, Email] | None:
             "tenant": ctx.tenant_name,
             "role": await roles.get_name(ctx, invitation.role),
         },
+        frame=await mail_branding.build_frame(ctx, notification_kinds.INVITATIONS),
     )
     return invitation.nonce, email
 

@@ -19,7 +19,16 @@ from shared.core.versions import advance_version, require_version
 from shared.identity.models import User
 from shared.jobs import queue
 from shared.jobs.mail import Email
-from shared.tenancy import invitations, member_repository, membership_end, notifications, roles, seats
+from shared.tenancy import (
+    invitations,
+    mail_branding,
+    member_repository,
+    membership_end,
+    notification_kinds,
+    notifications,
+    roles,
+    seats,
+)
 from shared.tenancy.models import Membership, MembershipState, TenantState
 
 ACCESS_ENDED_TASK = "tenancy.send_access_ended"
@@ -287,6 +296,7 @@ async def build_access_ended_mail(ctx: Ctx, membership_id: str) -> Email | None:
         template="left" if membership.ended_by_self else "access_ended",
         message_id=f"ended-{membership.id}-{membership.ended_at:%Y%m%d%H%M%S}",
         values={"name": person.name, "tenant": ctx.tenant_name, "by": membership.ended_by},
+        frame=await mail_branding.build_frame(ctx, notification_kinds.ACCESS),
     )
 
 

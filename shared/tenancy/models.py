@@ -222,17 +222,34 @@ class Notification(TenantRow, table=True):
     dedupe: str
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     read_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    in_app: bool = True  # False: the person has turned it off there; a mail may still go with it
+    digest_id: str = ""  # of the digest that mails it; "" for none
+
+
+class NotificationDigest(TenantRow, table=True):
+    """The mail that tells a member once a day what has happened. Nothing is added to it after `closed_at`."""
+
+    __tablename__ = "notification_digest"
+
+    id: str = Field(default_factory=lambda: new_id("dig"), primary_key=True)
+    user_id: str = Field(foreign_key="user.id")
+    due_at: datetime = Field(sa_type=timestamptz())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    closed_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    sent_at: datetime | None = Field(default=None, sa_type=timestamptz())
 
 
 class MailPreference(TenantRow, table=True):
-    """Whether a member receives one kind of email. Without a row they do."""
+    """What a member chose for one kind of notification. Without a row, the kind's defaults hold."""
 
     __tablename__ = "mail_preference"
 
     id: str = Field(default_factory=lambda: new_id("mch"), primary_key=True)
     user_id: str = Field(foreign_key="user.id")
     kind: str
-    enabled: bool
+    enabled: bool  # by mail, at once or in the digest
+    digest: bool = False
+    in_app: bool = True
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 

@@ -6,7 +6,7 @@ from shared.access.roles import ADMINS, EVERYBODY
 from shared.audit.event_types import AuditAction, with_key, with_name
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind
-from shared.tenancy import events, exports, invitations, limit_usage, models, tasks
+from shared.tenancy import events, exports, invitations, limit_usage, models, notification_kinds, tasks
 from shared.tenancy.api.endpoints import ENDPOINTS
 from shared.tenancy.seats import SEAT_LIMIT
 
@@ -19,6 +19,7 @@ MODULE = Module(
         models.MailPreference,
         models.Membership,
         models.Notification,
+        models.NotificationDigest,
         models.ProvisioningStep,
         models.RoleRow,
         models.ServiceAccount,
@@ -82,6 +83,7 @@ MODULE = Module(
         "/t/[tenant]/decisions": actions.DECISION_READ,
         "/t/[tenant]/home": actions.HOME_READ,
         "/t/[tenant]/members": actions.MEMBER_READ,
+        "/t/[tenant]/notification-settings": actions.NOTIFICATION_READ,
         "/t/[tenant]/notifications": actions.NOTIFICATION_READ,
         "/t/[tenant]/reports": actions.REPORT_READ,
         "/t/[tenant]/roles": actions.ROLE_READ,
@@ -176,6 +178,7 @@ MODULE = Module(
             usage=limit_usage.ROLE_USAGE,
         ),
     ],
+    notifications=notification_kinds.KINDS,
     endpoints=ENDPOINTS,
     files=[exports.AUDIT_LOG, exports.MEMBERS],
     on_membership_end=invitations.end_promises,
@@ -211,6 +214,7 @@ MODULE = Module(
             ),
         ),
         models.Notification: TableContract(export=False, personal=("user_id", "title", "body")),
+        models.NotificationDigest: TableContract(export=False, personal=("user_id",)),
         models.ProvisioningStep: TableContract(export=False),
         models.RoleRow: TableContract(
             export=True, erase_after=("invitation", "jwt_issuer", "membership", "service_account")

@@ -11,9 +11,7 @@ from shared.core.db import now
 from shared.core.ids import new_id
 from shared.core.paging import after_cursor, encode_cursor
 from shared.core.rows import insert_missing
-from shared.tenancy.models import (
-    Notification,
-)
+from shared.tenancy.models import Notification
 
 NEWEST = (col(Notification.created_at), col(Notification.id))
 
@@ -21,11 +19,12 @@ NEWEST = (col(Notification.created_at), col(Notification.id))
 async def list_notifications(
     ctx: Ctx, user_id: str, limit: int, *, after: str = ""
 ) -> Sequence[Notification]:
-    """Newest first. Raises Invalid for an unknown page."""
+    """Those that are shown in the app, newest first. Raises Invalid for an unknown page."""
     statement = (
         select(Notification)
         .where(Notification.tenant_id == ctx.tenant_id)
         .where(Notification.user_id == user_id)
+        .where(col(Notification.in_app).is_(True))
         .where(*after_cursor(NEWEST, after, descending=True))
         .order_by(*(column.desc() for column in NEWEST))
         .limit(limit)
@@ -37,15 +36,28 @@ def get_cursor(notification: Notification) -> str:
     return encode_cursor(notification.created_at, notification.id)
 
 
-async def count_unread(ctx: Ctx, user_id: str) -> int:
+async def get_inbox_status(ctx: Ctx, user_id: str) -> tuple[int, str]:
+    """How many are unread in the app, and why this person's address gets no more mail."""
     statement = (
-        select(func.count())
+        select(func.count(), func.find_mail_problem(user_id))
         .select_from(Notification)
         .where(Notification.tenant_id == ctx.tenant_id)
         .where(Notification.user_id == user_id)
         .where(col(Notification.read_at).is_(None))
+        .where(col(Notification.in_app).is_(True))
     )
-    return (await ctx.session.exec(statement)).one()
+    unread, mail_problem = (await ctx.session.exec(statement)).one()
+    return unread, mail_problem
+
+
+async def mark_all_read(ctx: Ctx, user_id: str) -> None:
+    await ctx.session.exec(
+        update(Notification)
+        .where(col(Notification.tenant_id) == ctx.tenant_id)
+        .where(col(Notification.user_id) == user_id)
+        .where(col(Notification.read_at).is_(None))
+        .values(read_at=now())
+    )
 
 
 async def mark_read(ctx: Ctx, user_id: str, notification_id: str) -> bool:

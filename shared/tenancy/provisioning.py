@@ -20,7 +20,9 @@ from shared.jobs import queue
 from shared.jobs.mail import Email
 from shared.tenancy import (
     links,
+    mail_branding,
     member_repository,
+    notification_kinds,
     notifications,
     onboarding_checklist,
     provisioning_repository,
@@ -111,6 +113,7 @@ async def build_welcome_mail(ctx: Ctx, user_id: str) -> Email | None:
         message_id=f"welcome-{ctx.tenant_id}",
         link=links.build_link(ctx.tenant_id, "home"),
         values={"name": person.name, "tenant": ctx.tenant_name},
+        frame=await mail_branding.build_frame(ctx, notification_kinds.SETUP),
     )
 
 

@@ -13,9 +13,11 @@ from shared.jobs.worker import ExternalJob
 from shared.tenancy import (
     account_events,
     audit_reader,
+    digests,
     entry,
     invitations,
     members,
+    notifications,
     provisioning,
     signups,
 )
@@ -45,7 +47,8 @@ async def send_invitation(job: ExternalJob, *, invitation_id: str) -> None:
     nonce, email = delivery
     problem = ""
     try:
-        await mail.send(email)
+        if await mail.send(email):
+            problem = "This address doesn't accept our email. Ask for another one."
     except (
         MailRejected
     ) as rejection:  # shown to the inviter, who can correct the address; sending again can't help
@@ -70,6 +73,25 @@ async def send_welcome(job: ExternalJob, *, user_id: str) -> None:
         await mail.send(email)
 
 
+@worker.mail_job
+async def send_notice(job: ExternalJob, *, notification_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, notifications.MAIL_TASK, job.request_id) as ctx:
+        email = await notifications.build_mail(ctx, notification_id)
+    if email is not None:
+        await mail.send(email)
+
+
+@worker.mail_job
+async def send_digest(job: ExternalJob, *, digest_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, digests.TASK, job.request_id) as ctx:
+        email = await digests.build_mail(ctx, digest_id)
+    if email is None:
+        return
+    await mail.send(email)
+    async with entry.enter_job(job.tenant_id, digests.TASK, job.request_id) as ctx:
+        await digests.record_sent(ctx, digest_id)
+
+
 @worker.bulk_job
 async def verify_audit_log(ctx: Ctx, *, checked: str) -> None:
     await audit_reader.continue_verification(ctx, checked)
@@ -84,7 +106,9 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     members.ACCESS_ENDED_TASK: send_access_ended,
     account_events.RECORD_TASK: account_events.record,
     audit_reader.VERIFY_TASK: verify_audit_log,
+    digests.TASK: send_digest,
     invitations.MAIL_TASK: send_invitation,
+    notifications.MAIL_TASK: send_notice,
     provisioning.WELCOME_MAIL_TASK: send_welcome,
 }
 PLATFORM_TASKS: dict[str, Callable[..., Awaitable[None]]] = {

@@ -19,6 +19,7 @@ from shared.core.rate_limits import RateLimit, begin_attempt
 from shared.identity import factor_resets, mfa, operator_notices, passwords, sessions, sign_in, users
 from shared.identity.realms import OPERATOR, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser
+from shared.jobs import mail_suppressions
 from shared.tenancy import entry
 from shared.web import app_sites, forms, public_pages, qr, request_identity, sign_in_records, user_agent
 from shared.web.request_identity import SignedInVisitor
@@ -30,6 +31,7 @@ DONE_NOTICES = {
     "factor-kept": "Two-step sign-in stays on.",
     "factor-off": "Two-step sign-in is off.",
     "factor-on": "Two-step sign-in is on. Your other devices were signed out.",
+    "mail": "We've sent you an email. Open the link in it within 24 hours.",
     "name": "Your name was changed.",
     "others": "Your other devices were signed out.",
     "password": "Your password was changed. Your other devices were signed out.",
@@ -54,12 +56,16 @@ async def _render_account(
         on = await mfa.is_enabled(session, realm, visitor.person.id)
         left = await mfa.count_recovery_codes(session, realm, visitor.person.id)
         reset = None if realm is OPERATOR else await factor_resets.get_open(session, visitor.person.id)
+        mail_problem = (
+            "" if realm is OPERATOR else await mail_suppressions.find_problem(session, visitor.person.id)
+        )
     values: dict[str, Any] = {
         "person": visitor.person,
         "devices": [(device, user_agent.describe(device.agent)) for device in devices],
         "factor_on": on,
         "codes_left": left,
         "reset": reset,
+        "mail_problem": mail_problem,
     }
     if problem is not None:
         return public_pages.render_form_again(request, "account.html", problem, typed or {}, **values)

@@ -33,6 +33,11 @@ class Site:
         """
         return ("/api/",) if self.is_operator_app else ("/api/", "/webhooks/")
 
+    @property
+    def signed_prefixes(self) -> tuple[str, ...]:
+        """Path prefixes whose signed part is the permission. Other sites may post to them; no cookie is read."""
+        return () if self.is_operator_app else ("/unsubscribe/",)
+
     @cached_property
     def socket_limits(self) -> SocketLimits:
         """Of all sockets of this app in this process."""

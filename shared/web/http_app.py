@@ -32,7 +32,7 @@ def build_app(site: Site, *routes: Route, api_routes: Sequence[BaseRoute] = ()) 
             *api_routes,
             *(
                 Route(tree + "{rest:path}", show_not_found, methods=None)
-                for tree in (*FORM_PREFIXES, *site.api_prefixes)
+                for tree in (*FORM_PREFIXES, *site.api_prefixes, *site.signed_prefixes)
             ),
         ],
         middleware=[

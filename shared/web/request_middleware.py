@@ -31,7 +31,8 @@ SECURITY_HEADERS = {
 }
 BODY_SECONDS = 30.0  # for the whole body of a request
 MAX_CLIENT_ID_LENGTH = 100  # characters
-WEBHOOK_PREFIX, FILE_PREFIX = "/webhooks/stripe/", "/files/"
+# What follows is secret or signed, and stays out of logs.
+SECRET_PREFIXES = ("/webhooks/stripe/", "/files/", "/unsubscribe/")
 API_PREFIX = "/api/"
 MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 MAX_PATH_BYTES = 2_000
@@ -212,8 +213,8 @@ def _decode_api_path(scope: Scope) -> None:
 
 
 def _path_for_log(path: str) -> str:
-    """The path for logs. Hides the secret part of a webhook's address and the signed part of a file's."""
-    for prefix in (WEBHOOK_PREFIX, FILE_PREFIX):
+    """The path for logs, without what is secret or signed."""
+    for prefix in SECRET_PREFIXES:
         start, _, token = path.partition(prefix)
         if token and not start:
             return f"{prefix}{log.HIDDEN}"

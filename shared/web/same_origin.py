@@ -1,6 +1,6 @@
 """Accept changing requests only from our own origin (CSRF protection).
 
-APIs with bearer tokens and signed webhooks are exempt, because they use no cookie.
+APIs with bearer tokens, signed webhooks and signed links of mails are exempt, because they use no cookie.
 """
 
 from collections.abc import Mapping
@@ -45,6 +45,7 @@ class SameOriginMiddleware:
         await problem_responses.send_refusal(scope, receive, send, refusal)
 
     def is_allowed(self, scope: Scope) -> bool:
-        if scope["method"] in SAFE_METHODS or scope["path"].startswith(self.site.api_prefixes):
+        exempt_prefixes = (*self.site.api_prefixes, *self.site.signed_prefixes)
+        if scope["method"] in SAFE_METHODS or scope["path"].startswith(exempt_prefixes):
             return True
         return has_same_origin(Headers(scope=scope), self.site.origin)

@@ -136,7 +136,8 @@ class SessionGuard:
 
     def is_public(self, path: str) -> bool:
         """True for public pages, which authorise themselves, and for static files."""
-        if path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, *self.site.api_prefixes)):
+        prefixes = (*PUBLIC_PREFIXES, *self.site.api_prefixes, *self.site.signed_prefixes)
+        if path in PUBLIC_PATHS or path.startswith(prefixes):
             return True
         return is_static_file(path)
 

@@ -4,7 +4,6 @@ Events are stored unchanged and acknowledged after the commit; processing fetche
 Checks in order: address, length, signature, timestamp, live or test mode, rate. No cookie and no session is used.
 """
 
-import asyncio
 import time
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,10 +17,9 @@ from shared.billing.inbound_webhooks.signature import InvalidWebhook, WrongSigna
 from shared.core import db, log, metric_catalog, rate_limits, tracing
 from shared.core.errors import DomainError, NotFound, Refused
 from shared.core.rate_limits import RateLimit
-from shared.web import http_app, problem_responses, request_middleware
+from shared.web import http_app, problem_responses, request_middleware, webhook_bodies
 
 MAX_BODY_BYTES = 512 * 1024  # typical events have a few thousand
-BODY_TIMEOUT_S = 10.0
 
 
 class WebhooksClosed(DomainError):
@@ -29,16 +27,6 @@ class WebhooksClosed(DomainError):
 
     status = 503
     default_reason = "webhooks_closed"
-
-
-class WebhookTooLarge(DomainError):
-    status = 413
-    default_reason = "too_large"
-
-
-class WebhookTooSlow(DomainError):
-    status = 408
-    default_reason = "too_slow"
 
 
 class WebhookRejected(DomainError):
@@ -87,7 +75,7 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
             "This endpoint is closed: no webhook signing secret is configured.",
             "Set STRIPE_WEBHOOK_SECRETS. Stripe retries events that were not accepted.",
         )
-    body = await _read_body(request)
+    body = await webhook_bodies.read_body(request, MAX_BODY_BYTES)
     try:
         event = verify_event(body, request.headers.get("stripe-signature"), account.secrets, time.time())
     except InvalidWebhook as problem:
@@ -116,29 +104,6 @@ async def _ingest(request: Request, account: AccountCredentials) -> str:
     except ingest.WebhookNotStored:
         raise WebhookUnavailable("The event couldn’t be stored.", "Send it again.") from None
     return "stored" if new else "duplicate"
-
-
-async def _read_body(request: Request) -> bytes:
-    """Raises WebhookTooLarge, WebhookTooSlow, ClientDisconnect."""
-    too_large = WebhookTooLarge(
-        f"Webhooks can have at most {MAX_BODY_BYTES // 1024} KiB.", "Send a smaller body."
-    )
-    content_length = request.headers.get("content-length", "")
-    if content_length.isdigit() and int(content_length) > MAX_BODY_BYTES:
-        raise too_large
-    parts, size = list[bytes](), 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > MAX_BODY_BYTES:
-                    raise too_large
-    except TimeoutError:
-        raise WebhookTooSlow(
-            f"The body did not arrive within {BODY_TIMEOUT_S:g} seconds.", "Send it again."
-        ) from None
-    return b"".join(parts)
 
 
 def _log_refusal(request: Request, account: AccountCredentials, reason: str) -> None:

@@ -9,18 +9,22 @@ from shared.web import (
     http_app,
     invitations,
     logo,
+    mail_problems,
+    mail_webhooks,
     onboarding,
     organisations,
     reset_password,
     sign_in,
     sign_up,
     stripe_webhooks,
+    unsubscribe,
     well_known,
 )
 from shared.web.rest import api
 
 app = http_app.build_app(
     app_sites.TENANT,
+    *mail_webhooks.ROUTES,
     *stripe_webhooks.ROUTES,  # first, because they are the most frequent requests and routes are matched in order
     *health.ROUTES,
     health.METRICS_ROUTE,
@@ -30,10 +34,12 @@ app = http_app.build_app(
     *reset_password.ROUTES,
     *invitations.ROUTES,
     *account.ROUTES,
+    *mail_problems.ROUTES,
     *onboarding.ROUTES,
     *organisations.ROUTES,
     *logo.ROUTES,
     *files.ROUTES,
+    *unsubscribe.ROUTES,
     *well_known.ROUTES,
     api_routes=api.build_routes(),
 )

@@ -8,17 +8,18 @@ import reflex as rx
 from shared.access import actions
 from shared.core.context import Ctx
 from shared.files import files
-from shared.tenancy import links, mail_preferences, notifications
+from shared.tenancy import links, notifications
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
-from shared.ui.forms import parse_flag, parse_id
+from shared.ui.forms import parse_id
 from shared.ui.panels import panel, small
 from shared.ui.shell import link, page_header
 from shared.ui.tables import badge, has_items
 from tenant_app.exports import download_form
 from tenant_app.frame import page
-from tenant_app.shell import PageState
+from tenant_app.nav import page_href
+from tenant_app.shell import PageState, Shell
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,12 @@ def notification_row(ctx: Ctx, notification: Any) -> NotificationRow:
 class NotificationsState(PageState):
     loaded: bool = False
     rows: list[NotificationRow] = []
-    has_payment_mails: bool = False  # whether this person receives payment mails at all
-    payment_mails_on: bool = True
-    payment_mails_lock_text: str = ""  # why they can't be turned off
-    reminder_mails_on: bool = True  # of renewals and cards that expire
 
     @rx.event
     @needs(actions.NOTIFICATION_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(NotificationsState.load, "notifications") as ctx:
-            rows, choices = await self._read(ctx), await mail_preferences.list_my_preferences(ctx)
-        choice, reminder_choice = (
-            choices.get(mail_preferences.PAYMENTS),
-            choices.get(mail_preferences.REMINDERS),
-        )
-        self.has_payment_mails = choice is not None
-        self.payment_mails_on = choice is None or choice.enabled
-        self.payment_mails_lock_text = choice.locked_reason if choice else ""
-        self.reminder_mails_on = reminder_choice is None or reminder_choice.enabled
+            rows = await self._read(ctx)
         self.rows, self.loaded = rows, True
 
     async def _read(self, ctx: Ctx) -> list[NotificationRow]:
@@ -83,50 +72,10 @@ class NotificationsState(PageState):
 
     @rx.event
     @needs(actions.NOTIFICATION_READ)
-    async def choose_payment_mails(self, enabled: bool) -> Any:
+    async def mark_all_read(self) -> Any:
         async with self._quiet_ctx() as ctx:
-            await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, parse_flag(enabled))
+            await notifications.mark_all_read(ctx)
         return NotificationsState.load
-
-    @rx.event
-    @needs(actions.NOTIFICATION_READ)
-    async def choose_reminder_mails(self, enabled: bool) -> Any:
-        async with self._quiet_ctx() as ctx:
-            await mail_preferences.set_preference(ctx, mail_preferences.REMINDERS, parse_flag(enabled))
-        return NotificationsState.load
-
-
-def mail_settings() -> rx.Component:
-    """Shown to people who receive payment mails."""
-    state = NotificationsState
-    payment_mails = mail_setting(
-        "Payment emails",
-        state.payment_mails_on,
-        state.choose_payment_mails,
-        lock_text=state.payment_mails_lock_text,
-    )
-    reminder_mails = mail_setting(
-        "Reminders of renewals and expiring cards",
-        state.reminder_mails_on,
-        state.choose_reminder_mails,
-    )
-    return rx.el.ul(payment_mails, reminder_mails, class_name="list")
-
-
-def mail_setting(title: str, is_on: Any, choose: Any, *, lock_text: Any = "") -> rx.Component:
-    """`choose`: the handler that takes whether they are sent. `lock_text`: why they can't be turned off."""
-    choice = rx.cond(
-        is_on,
-        button("Turn off emails", kind="quiet", on_click=choose(False), data_once="true"),
-        button("Turn on emails", kind="quiet", on_click=choose(True), data_once="true"),
-    )
-    words = rx.el.div(
-        rx.el.h2(title),
-        small(rx.cond(is_on, "On", "Off; you’ll still see them here.")),
-        class_name="two",
-    )
-    control = rx.cond(lock_text != "", small(lock_text), choice)
-    return rx.el.li(words, control, class_name="wrap")
 
 
 def notification_item(notification: NotificationRow) -> rx.Component:
@@ -157,6 +106,14 @@ def notification_item(notification: NotificationRow) -> rx.Component:
     )
 
 
+def header_actions() -> list[rx.Component]:
+    mark_all_button = button(
+        "Mark all as read", on_click=NotificationsState.mark_all_read, data_once="true", kind="quiet"
+    )
+    settings_link = link("Settings", page_href("notification-settings"), class_name="btn")
+    return [rx.cond(Shell.unread != "", mark_all_button), settings_link]
+
+
 @rx.page(route="/t/[tenant]/notifications", title="Notifications · Bulkhead", on_load=NotificationsState.load)
 def notifications_page() -> rx.Component:
     no_notifications = empty_state(
@@ -169,9 +126,12 @@ def notifications_page() -> rx.Component:
     )
     content = rx.cond(has_items(NotificationsState.rows), notification_list, no_notifications)
     return page(
-        page_header("Notifications", description="Your notifications in this organisation."),
+        page_header(
+            "Notifications",
+            description="Your notifications in this organisation.",
+            actions=header_actions(),
+        ),
         panel(rx.cond(NotificationsState.loaded, content, skeleton_rows(3)), name="Notifications"),
-        rx.cond(NotificationsState.has_payment_mails, panel(mail_settings(), name="Emails")),
         current="Notifications",
         load=NotificationsState.load,
     )

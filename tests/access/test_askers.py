@@ -53,6 +53,8 @@ JOBS_WITHOUT_ACTION = {
     "tenancy.record_account_event": "adds a line to the audit log, which nobody may refuse",
     "tenancy.send_access_ended": MAIL,
     "tenancy.send_invitation": "an invitation ends with the right of whoever gave it, so the job finds it revoked",
+    "tenancy.send_digest": MAIL,
+    "tenancy.send_notice": MAIL,
     "tenancy.send_welcome": MAIL,
     "tenancy.verify_audit_log": BY_MEMBER,
     "tenant.send_deletion_notice": MAIL,

@@ -44,6 +44,8 @@ SUPPORT = {
     "op:home:read",
     "op:job:read",
     "op:load:read",
+    "op:mail:lift",
+    "op:mail:read",
     "op:rights:explain",
     "op:security:read",
     "op:tenant:list",

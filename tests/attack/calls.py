@@ -33,6 +33,7 @@ from shared.billing.subscriptions.pausing import PauseQuote, PauseTarget
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.ids import new_id
+from shared.core.notification_kinds import NOTIFICATION_KINDS, MailChoice
 from shared.core.paging import encode_cursor
 from shared.entitlements.catalog import Catalog, build_offer
 from shared.entitlements.evaluate import AccessSubject
@@ -53,7 +54,7 @@ from shared.offboarding.models import TenantDeletion
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
-from shared.tenancy.models import Notification
+from shared.tenancy.models import Notification, NotificationDigest
 from tests.attack import billed, metered, webhooked
 from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
 from tests.support import token_issuer
@@ -313,11 +314,22 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     ),  # the disputed one
     "tenancy.tenant_repository.release_slug.slug": lambda *_: LEFT_BY_BOTH,
     "tenancy.invitations.record_delivery.problem": lambda *_: "550 No such user",
-    "tenancy.mail_preferences.set_preference.kind": lambda *_: "payments",
+    "tenancy.mail_branding.build_frame.kind": lambda *_: "reminders",
+    **dict.fromkeys(
+        (
+            f"tenancy.mail_preferences.{name}.kind"
+            for name in ("choose", "get_my_preference", "set_preference")
+        ),
+        lambda *_: "payments",
+    ),
+    "tenancy.mail_preferences.choose.mail": lambda *_: MailChoice.NOW,
+    "tenancy.mail_preferences.get_preference.kind": lambda *_: NOTIFICATION_KINDS["payments"],
     "tenancy.mail_preferences.set_preference.enabled": lambda *_: True,
     "tenancy.role_repository.get_role.key": lambda world, tenant: world.own_role(tenant),
     "tenancy.role_repository.is_role_name_taken.name": lambda world, tenant: OWN_ROLES[world.names[tenant]],
     "tenancy.role_repository.list_user_ids_with_role.role": lambda *_: "admin",
+    "tenancy.mail_preference_repository.find_mail_preference.kind": lambda *_: "payments",
+    "tenancy.mail_preference_repository.save_mail_preference.digest": lambda *_: False,
     "tenancy.mail_preference_repository.save_mail_preference.kind": lambda *_: "payments",
     "tenancy.mail_preference_repository.save_mail_preference.enabled": lambda *_: True,
     "tenancy.past_state_repository.get_role_at.key": lambda world, tenant: world.own_role(tenant),
@@ -417,7 +429,11 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "check": lambda _, tenant: UsageCheck(tenant_id=tenant),
     "correction_ids": lambda world, tenant: world.claims("correction_id", tenant),
     "dimension": lambda *_: "",
+    "digest": lambda world, tenant: _digest(world, tenant),
+    "due_at": lambda world, tenant: world.rows("notification_digest", "tenant_id", tenant)[0]["due_at"],
     "ended_before": lambda *_: now(),
+    "in_app": lambda *_: True,
+    "time_zone": lambda *_: "Europe/Berlin",
     "history_items": lambda *_: [_usage_item()],
     "identifiers": lambda world, tenant: [
         row["identifier"] for row in world.rows("billing_usage", "tenant_id", tenant)
@@ -676,6 +692,11 @@ def _endpoint(world: World, tenant: str) -> WebhookEndpoint:
 def _deletion(world: World, tenant: str) -> TenantDeletion:
     """As it is stored, in no session."""
     return TenantDeletion.model_construct(**world.rows("tenant_deletion", "tenant_id", tenant)[0])
+
+
+def _digest(world: World, tenant: str) -> NotificationDigest:
+    """As it is stored, in no session."""
+    return NotificationDigest.model_construct(**world.rows("notification_digest", "tenant_id", tenant)[0])
 
 
 def _notification(world: World, tenant: str) -> Notification:

@@ -33,8 +33,16 @@ from shared.core.errors import NoTenant, NotFound
 from shared.core.ids import new_id
 from shared.entitlements import rights_cache
 from shared.identity.models import User
-from shared.tenancy import entry, entry_repository, members
+from shared.tenancy import (
+    digest_repository,
+    entry,
+    entry_repository,
+    mail_preference_repository,
+    members,
+    notification_repository,
+)
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
+from shared.tenancy.models import MailPreference, Notification, NotificationDigest
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
 from tests.attack.mutants import Mutants
@@ -122,6 +130,7 @@ async def attack_own_filters(
         ("key renewal", partial(attack_key_renewal, world, report)),
         ("sorted members", partial(attack_sorted_members, world, report)),
         ("requesters of jobs", partial(attack_requesters, world, report)),
+        ("notifications", partial(attack_notifications, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
     ]
     for name, probe in probes:
@@ -183,6 +192,43 @@ async def attack_requesters(world: World, report: Report) -> None:
             scopes[tenant] = requester.scopes if requester is not None else None
     report.attempt(KIND, "a job of Acme with a key of Globex", refused=scopes[world.globex] is None)
     report.control(KIND, "a job of Acme with its key", works=scopes[world.acme] is not None)
+
+
+async def attack_notifications(world: World, report: Report) -> None:
+    """What one person chose, is told and stops is that of one organisation, and of nobody else there."""
+    person_id, due_at, digest_id = world.bea.user.id, now(), new_id("dig")
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        session, connection = ctx.session, await ctx.session.connection()
+        for tenant_id, user_id in ((world.globex, person_id), (world.acme, world.ann.user.id)):
+            shared = {"tenant_id": tenant_id, "user_id": user_id}
+            preference = {"id": new_id("mch"), "kind": "members", "enabled": True, "digest": True}
+            notification = {"id": new_id("ntf"), "kind": "x", "title": "x", "body": "", "dedupe": digest_id}
+            await connection.execute(sa.insert(MailPreference).values(**shared, **preference))
+            await connection.execute(
+                sa.insert(Notification).values(**shared, **notification, digest_id=digest_id)
+            )
+            digest = {"id": digest_id, "due_at": due_at}
+            await connection.execute(sa.insert(NotificationDigest).values(**shared, **digest))
+        before = await _digest(session, world)
+        chosen = await mail_preference_repository.find_mail_preference(ctx, person_id, "members")
+        report.attempt(KIND, "a choice in Globex holds in Acme", refused=chosen is None)
+        choices = await mail_preference_repository.list_mail_preferences(ctx, person_id)
+        report.attempt(KIND, "choices in Globex among those in Acme", refused="members" not in choices)
+        await mail_preference_repository.set_digest_enabled(session, world.acme, person_id, enabled=False)
+        await notification_repository.mark_all_read(ctx, person_id)
+        report.attempt(
+            KIND, "mails of Globex stopped in Acme", refused=before == await _digest(session, world)
+        )
+        own_choice = await mail_preference_repository.find_mail_preference(ctx, world.ann.user.id, "members")
+        report.attempt(
+            KIND, "mails of a colleague stopped", refused=own_choice is not None and own_choice.enabled
+        )
+        own = NotificationDigest(tenant_id=world.acme, id=digest_id, user_id=person_id, due_at=due_at)
+        listed = await digest_repository.list_notifications(ctx, own, 10)
+        report.attempt(KIND, "what Globex and a colleague are told, in a digest of Acme", refused=not listed)
+        await digest_repository.add_digest(ctx, person_id, due_at)
+        shared_digest = await digest_repository.share_digest(ctx, person_id, due_at)
+        report.attempt(KIND, "a digest of Globex in Acme", refused=shared_digest.tenant_id == world.acme)
 
 
 async def attack_sorted_members(world: World, report: Report) -> None:

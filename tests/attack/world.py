@@ -29,6 +29,7 @@ from shared.core import db, rate_limits, registry, tenant_load
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.core.ids import new_id
+from shared.core.notification_kinds import MailChoice
 from shared.entitlements import plan_content
 from shared.evidence import anchor_repository
 from shared.fairness import load_recorder
@@ -73,6 +74,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "invitation_id": ("invitation", "id"),
     "invoice_id": ("billing_invoice", "id"),
     "membership_id": ("membership", "id"),
+    "digest_id": ("notification_digest", "id"),
     "notification_id": ("notification", "id"),
     "record_id": ("decision_record", "id"),
     "row_id": ("tenant_override", "id"),
@@ -346,6 +348,8 @@ async def build() -> World:
             only = f"Only for {owner.user.email}"
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
+            await mail_preferences.choose(ctx, "usage_limits", in_app=True, mail=MailChoice.DIGEST)
+            await notifications.add(ctx, owner.user.id, "limit_near", only, only, dedupe=new_id("ntf"))
             await role_services.create(ctx, OWN_ROLES[tenant.name], "", ["home:read"])
             account = await service_accounts.create(ctx, f"Robot of {tenant.name}", "member")
             await keys.create(

@@ -293,7 +293,7 @@ async def test_mail_preference_cannot_be_changed_by_owners_and_non_payers(cast: 
         with pytest.raises(Invalid):
             await mail_preferences.set_preference(ctx, "weather", False)
     async with cast.max.ctx() as ctx:
-        assert await mail_preferences.list_my_preferences(ctx) == {}
+        assert not {"payments", "reminders"} & (await mail_preferences.list_my_preferences(ctx)).keys()
 
 
 async def test_reminder_is_a_scheduled_job_that_blocks_no_other(cast: Cast, schema: str) -> None:

@@ -35,7 +35,9 @@ MAIL_TASKS = {
     "platform.send_reset",
     "platform.send_verification",
     "tenancy.send_access_ended",
+    "tenancy.send_digest",
     "tenancy.send_invitation",
+    "tenancy.send_notice",
     "tenancy.send_welcome",
     "webhook.send_pause_notice",
 }

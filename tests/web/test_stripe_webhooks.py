@@ -29,7 +29,7 @@ from shared.core import db, rate_limits
 from shared.core.config import DEMO_STRIPE_SECRET, settings
 from shared.core.ids import new_id
 from shared.tenancy import entry
-from shared.web import stripe_webhooks, tenant_http
+from shared.web import stripe_webhooks, tenant_http, webhook_bodies
 from tests.support import database
 from tests.support.billing.webhooks import build_body, build_body_about, build_signature
 
@@ -442,7 +442,7 @@ async def test_webhook_with_an_invalid_length_is_refused(webhook_client: Webhook
 async def test_slow_webhook_body_times_out(
     webhook_client: WebhookClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_webhooks, "BODY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(webhook_bodies, "BODY_TIMEOUT_S", 0.5)
     head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n".encode()
     status_line = await webhook_client.writes(head, b"{", b" ", wait=0.2)
     assert status_line.startswith(b"HTTP/1.1 408 ")

@@ -206,7 +206,7 @@ async def _fail(ctx: Ctx, top_up_id: str, failure: Failure) -> None:
         f"{amount_text} for prepaid credits wasn’t charged: {reason}. Automatic top-ups have stopped, and usage is billed. "
         f"{next_step} them on again on the billing page."
     )
-    await dunning.send_message(ctx, DunningMessage("top_up_failed", top_up.id, DECLINED_TITLE, body))
+    await dunning.send_message(ctx, DunningMessage(dunning.TOP_UP_FAILED, top_up.id, DECLINED_TITLE, body))
 
 
 async def _mark_failed(ctx: Ctx, top_up: TopUp, error: str) -> None:
