@@ -8,7 +8,7 @@ from shared.access import actions
 from shared.offboarding.actions import DELETION_READ
 from shared.ui import shell
 from shared.ui.admission import Admission
-from shared.ui.banners import banner, local_time, test_data_banner, test_mode_banner
+from shared.ui.banners import banner, local_time, support_banner, test_data_banner, test_mode_banner
 from shared.ui.menus import MenuContext
 from shared.ui.shell import link
 from tenant_app.nav import NAV, page_href
@@ -109,6 +109,7 @@ def page(
         current=current,
         menu_context=MENU_CONTEXT,
         banner=rx.fragment(
+            support_banner(Shell.support_person, Shell.support_ends_at, Shell.support_can_write),
             test_data_banner(
                 Shell.live_tenant != "",
                 link("Leave test mode", f"/t/{Shell.live_tenant}/home", class_name="btn"),

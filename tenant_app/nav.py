@@ -46,6 +46,12 @@ NAV = {
             visible=is_visible(actions.AUDIT_READ),
             locked=is_locked(actions.AUDIT_READ),
         ),
+        NavLink(
+            "Support access",
+            page_href("support"),
+            "life-buoy",
+            visible=is_allowed(actions.SUPPORT_ACCESS_READ),
+        ),
         NavLink("Why?", page_href("decisions"), "circle-help", visible=is_allowed(actions.DECISION_READ)),
         NavLink(
             "Reports",

@@ -53,6 +53,9 @@ class Shell(TenantState):
     deletion_at: str = ""  # of the organisation, while one is scheduled
     unread: str = ""
     mail_problem: str = ""  # why this person's address gets no more mail
+    support_person: str = ""  # for whom an operator acts; "" outside of a support session
+    support_ends_at: str = ""
+    support_can_write: bool = False
     organisations: list[OrganisationLink] = []
 
     @rx.event
@@ -74,7 +77,12 @@ class Shell(TenantState):
         self.logo_url = f"/t/{ctx.slug}/logo?v={frame.logo_digest[:12]}" if frame.logo_digest else ""
         self.brand_css = theme.brand_css(frame.colour)
         self.plan = ctx.rights.plan_name
-        self.user, self.initials = ctx.actor.name, initials_of(ctx.actor.name)
+        shown_person = ctx.on_behalf_of or ctx.actor
+        self.user, self.initials = shown_person.name, initials_of(shown_person.name)
+        support = ctx.impersonation
+        self.support_person = support.person.name if support else ""
+        self.support_ends_at = support.expires_at.isoformat() if support else ""
+        self.support_can_write = support is not None and support.can_write
         self.role = ctx.role_name
         self.refusals, self.locked_actions = (
             refusal_messages.refusal_texts(ctx),

@@ -109,6 +109,7 @@ SECURITY_DEFINER = {
     *("next_tenant_to_anchor", "next_tenant_to_stream", "next_tenant_to_verify"),
     *("check_operator_events", "get_operator_head"),
     *("seal_audit_log", "seal_audit_logs"),  # give events their places in the chain, and return how many
+    "find_impersonating_role",  # of one signed-in operator, whose session's hash the caller has
     "delete_old_decision_records",  # of all tenants, by age; returns how many
     "find_claimed_tenant",  # the id of a tenant, by a slug or a host that a request names
     *(

@@ -38,6 +38,7 @@ KINDS = {
     "gate",
     "handlers",
     "hooks",
+    "impersonated",
     "jobs",
     "logins",
     "people",

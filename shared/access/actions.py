@@ -31,6 +31,9 @@ class Action:
     allowed_when_unverified: bool = False  # possible before the organisation's address is verified
     allowed_when_suspended: bool = False  # possible while operators have suspended the organisation
     live_only: bool = False  # not in test mode: members, roles, plan and bill belong to the live tenant
+    open_to_support: bool = (
+        False  # possible for an operator who acts for a member; never secrets, keys or payments
+    )
     requirements: Requirements = field(init=False, repr=False, compare=False)  # of the fields above
 
     def __post_init__(self) -> None:
@@ -46,9 +49,21 @@ class OperatorAction:
     writes: bool = False
 
 
-ACCESS_READ = Action("access:read", Permission.ACCESS_READ, "view plan and usage", live_only=True)
+ACCESS_READ = Action(
+    "access:read",
+    Permission.ACCESS_READ,
+    "view plan and usage",
+    live_only=True,
+    open_to_support=True,
+)
 AUDIT_EXPORT = Action("audit:export", Permission.AUDIT_READ, "export the audit log", feature="exports.csv")
-AUDIT_READ = Action("audit:read", Permission.AUDIT_READ, "view the audit log", feature="audit_log")
+AUDIT_READ = Action(
+    "audit:read",
+    Permission.AUDIT_READ,
+    "view the audit log",
+    feature="audit_log",
+    open_to_support=True,
+)
 BILLING_CHANGE = Action(  # paying and giving up are possible whatever the plan and the bill
     "billing:change",
     Permission.BILLING_WRITE,
@@ -64,13 +79,40 @@ BILLING_EXPORT = Action(
     feature="exports.csv",
     live_only=True,
 )
-BILLING_READ = Action("billing:read", Permission.BILLING_READ, "view billing", live_only=True)
-CHECKLIST_WRITE = Action(
-    "checklist:write", Permission.SETTINGS_WRITE, "update the checklist", writes=True, live_only=True
+BILLING_READ = Action(
+    "billing:read",
+    Permission.BILLING_READ,
+    "view billing",
+    live_only=True,
+    open_to_support=True,
 )
-DECISION_READ = Action("decision:read", Permission.AUDIT_READ, "view decisions")
-HOME_READ = Action("home:read", Permission.HOME_READ, "open this organisation")
-INVITATION_READ = Action("invitation:read", Permission.MEMBER_READ, "view invitations", live_only=True)
+CHECKLIST_WRITE = Action(
+    "checklist:write",
+    Permission.SETTINGS_WRITE,
+    "update the checklist",
+    writes=True,
+    live_only=True,
+    open_to_support=True,
+)
+DECISION_READ = Action(
+    "decision:read",
+    Permission.AUDIT_READ,
+    "view decisions",
+    open_to_support=True,
+)
+HOME_READ = Action(
+    "home:read",
+    Permission.HOME_READ,
+    "open this organisation",
+    open_to_support=True,
+)
+INVITATION_READ = Action(
+    "invitation:read",
+    Permission.MEMBER_READ,
+    "view invitations",
+    live_only=True,
+    open_to_support=True,
+)
 INVITATION_REVOKE = Action(
     "invitation:revoke",
     Permission.MEMBER_INVITE,
@@ -112,7 +154,13 @@ MEMBER_LEAVE = Action(  # for oneself, so it needs no more than being a member
     allowed_when_suspended=True,
     live_only=True,
 )
-MEMBER_READ = Action("member:read", Permission.MEMBER_READ, "view members", live_only=True)
+MEMBER_READ = Action(
+    "member:read",
+    Permission.MEMBER_READ,
+    "view members",
+    live_only=True,
+    open_to_support=True,
+)
 MEMBER_REMOVE = Action(
     "member:remove",
     Permission.MEMBER_WRITE,
@@ -141,6 +189,7 @@ REPORT_READ = Action(
     "view advanced reports",
     feature="advanced_reports",
     live_only=True,
+    open_to_support=True,
 )
 ROLE_CHANGE = Action(
     "role:change",
@@ -169,7 +218,13 @@ ROLE_DELETE = Action(
     allowed_when_unpaid=True,
     live_only=True,
 )
-ROLE_READ = Action("role:read", Permission.ROLE_READ, "view roles", live_only=True)
+ROLE_READ = Action(
+    "role:read",
+    Permission.ROLE_READ,
+    "view roles",
+    live_only=True,
+    open_to_support=True,
+)
 SERVICE_ACCOUNT_END = Action(
     "service_account:end",
     Permission.SERVICE_ACCOUNT_WRITE,
@@ -199,7 +254,13 @@ SERVICE_ACCOUNT_WRITE = Action(
     feature="api_access",
     live_only=True,
 )
-SETTINGS_READ = Action("settings:read", Permission.SETTINGS_READ, "view settings", live_only=True)
+SETTINGS_READ = Action(
+    "settings:read",
+    Permission.SETTINGS_READ,
+    "view settings",
+    live_only=True,
+    open_to_support=True,
+)
 SETTINGS_SETUP = Action(
     "settings:setup",
     Permission.SETTINGS_WRITE,
@@ -209,7 +270,23 @@ SETTINGS_SETUP = Action(
     live_only=True,
 )
 SETTINGS_WRITE = Action(
-    "settings:write", Permission.SETTINGS_WRITE, "change settings", writes=True, live_only=True
+    "settings:write",
+    Permission.SETTINGS_WRITE,
+    "change settings",
+    writes=True,
+    live_only=True,
+    open_to_support=True,
+)
+SUPPORT_ACCESS_DECIDE = Action(
+    "support_access:decide",
+    Permission.SUPPORT_ACCESS_DECIDE,
+    "decide about support access",
+    writes=True,
+    allowed_when_unpaid=True,
+    live_only=True,
+)
+SUPPORT_ACCESS_READ = Action(
+    "support_access:read", Permission.SUPPORT_ACCESS_READ, "view support access", live_only=True
 )
 
 OP_ACCOUNT_WRITE = OperatorAction(
@@ -258,6 +335,15 @@ OP_HEALTH_READ = OperatorAction(
     "op:health:read", OperatorPermission.HEALTH_READ, "view the health of the platform"
 )
 OP_HOME_READ = OperatorAction("op:home:read", OperatorPermission.HOME_READ, "open the admin app")
+OP_IMPERSONATE = OperatorAction(
+    "op:impersonate", OperatorPermission.IMPERSONATE, "act for members of tenants", writes=True
+)
+OP_IMPERSONATE_WRITE = OperatorAction(
+    "op:impersonate:write",
+    OperatorPermission.IMPERSONATE_WRITE,
+    "change something for members of tenants",
+    writes=True,
+)
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "view jobs")
 OP_JOB_WRITE = OperatorAction(
     "op:job:write", OperatorPermission.JOB_WRITE, "retry and drop jobs", writes=True
@@ -326,6 +412,25 @@ OP_WEBHOOK_REPLAY = OperatorAction(
 # Every action by its name, alphabetical: the ones of all manifests.
 ACTIONS: dict[str, Action] = {}
 OPERATOR_ACTIONS: dict[str, OperatorAction] = {}
+
+
+def list_support_reasons(*, can_write: bool) -> dict[str, str]:
+    """The actions that are refused to an operator who acts for a member, by name, with the reason."""
+    reasons = {
+        name: Reason.SUPPORT_CLOSED.value for name, action in ACTIONS.items() if not action.open_to_support
+    }
+    if not can_write:
+        reasons |= {
+            name: Reason.SUPPORT_READ_ONLY.value
+            for name, action in ACTIONS.items()
+            if action.open_to_support and action.writes
+        }
+    return reasons
+
+
+def list_support_permissions() -> frozenset[str]:
+    """The fixed set of permissions that an operator who acts for a member can have at most."""
+    return frozenset(action.permission for action in ACTIONS.values() if action.open_to_support)
 
 
 def list_live_only_reasons() -> dict[str, str]:

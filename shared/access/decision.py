@@ -37,6 +37,7 @@ REFUSED_BY_REASON = {
     reason: decision for reason, decision in DECISION_BY_REASON.items() if not decision.allowed
 }
 MISSING_PERMISSION = DECISION_BY_REASON[Reason.MISSING_PERMISSION]
+SUPPORT_CLOSED = DECISION_BY_REASON[Reason.SUPPORT_CLOSED]
 
 
 def decide(
@@ -47,7 +48,8 @@ def decide(
     `obstacle`: why the object is in no state for this, "" when it is.
     """
     if action.permission not in principal.permissions:
-        return MISSING_PERMISSION
+        closed = principal.rights.verdicts.get(action.name) == Reason.SUPPORT_CLOSED
+        return SUPPORT_CLOSED if closed else MISSING_PERMISSION
     rights = principal.rights
     decision = ALLOWED
     if (reason := rights.verdicts.get(action.name)) is not None:

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     MISSING_SCOPE = "missing_scope"  # of an API key whose holder has the permission
     NOT_IN_PLAN = "not_in_plan"
     OBJECT_STATE = "object_state"
+    SUPPORT_CLOSED = "support_closed"  # to an operator who acts for a member
+    SUPPORT_READ_ONLY = "support_read_only"  # of an operator who acts for a member
     TENANT_DELETED = "tenant_deleted"
     TENANT_SUSPENDED = "tenant_suspended"
     TENANT_UNVERIFIED = "tenant_unverified"
@@ -35,6 +37,8 @@ LAYER_BY_REASON = {
     Reason.MISSING_SCOPE: "permission",
     Reason.NOT_IN_PLAN: "plan",
     Reason.OBJECT_STATE: "object",
+    Reason.SUPPORT_CLOSED: "permission",
+    Reason.SUPPORT_READ_ONLY: "permission",
     Reason.TENANT_DELETED: "tenant",
     Reason.TENANT_SUSPENDED: "tenant",
     Reason.TENANT_UNVERIFIED: "tenant",

@@ -28,7 +28,7 @@ REQUIRED_PERMISSIONS = frozenset(
     {Permission.HOME_READ, Permission.NOTIFICATION_READ}
 )  # or its holder could not even enter
 OWNER_ONLY_PERMISSIONS = frozenset(
-    {Permission.OWNER_TRANSFER, Permission.TEST_DATA_DELETE}
+    {Permission.OWNER_TRANSFER, Permission.SUPPORT_ACCESS_DECIDE, Permission.TEST_DATA_DELETE}
 )  # in no role that a tenant makes itself, and in no key
 # From the most to the least. The permissions come from the manifests.
 ROLES = {

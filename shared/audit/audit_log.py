@@ -103,6 +103,13 @@ def record(
     actor = actor or ctx.actor
     if ctx.operator_key_id:
         details["operator_key"] = ctx.operator_key_id
+    if ctx.impersonation is not None:
+        person = ctx.impersonation.person
+        details |= {
+            "impersonation": ctx.impersonation.id,
+            "on_behalf_of": person.id,
+            "on_behalf_of_name": person.name,
+        }
     event = AuditEvent(
         id=event_id or new_id("aud"),
         tenant_id=ctx.tenant_id,

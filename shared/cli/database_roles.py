@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from shared.core import database_logins, db
 from shared.core.config import ConfigurationError
-from shared.core.database_logins import LOGIN_KINDS, ROLE_OF_LOGIN, ROLES, LoginKind
+from shared.core.database_logins import ASIDE_ROLE, LOGIN_KINDS, ROLE_OF_LOGIN, ROLES, LoginKind
 
 MAINTENANCE_DATABASE = "postgres"  # every server has it
 # What a second starter meets that makes the same roles at the same moment. No lock would do: advisory locks of this
@@ -50,7 +50,7 @@ def make_roles_and_database(admin_url: str, *, reset_passwords: bool) -> None:
 def _make_roles_and_database(admin_url: str, *, reset_passwords: bool) -> None:
     database = make_url(admin_url).database or db.DATABASE
     with _connect_to_make(admin_url) as connection:
-        for group in GROUPS:
+        for group in (*GROUPS, ASIDE_ROLE):
             _make_group(connection, group)
         make_logins(connection, admin_url, reset_passwords=reset_passwords)
         _make_database(connection, database)
@@ -175,6 +175,8 @@ def _make_login(
         statement = sql.SQL("alter role {} set {} = {}")
         connection.execute(statement.format(identifier, sql.Identifier(name), sql.Literal(value)))
     _join_group(connection, login, database_logins.role_name(ROLE_OF_LOGIN[kind]))
+    if ROLE_OF_LOGIN[kind] == "app":
+        _join_group(connection, login, ASIDE_ROLE)
 
 
 def _join_group(connection: psycopg.Connection[Any], login: str, group: str) -> None:
@@ -186,7 +188,7 @@ def _join_group(connection: psycopg.Connection[Any], login: str, group: str) -> 
         user = connection.info.user
         raise ConfigurationError(
             f"the user {user} can't add members to {group}, which another user created. Have an administrator run:"
-            f" grant {', '.join(GROUPS)} to {user} with admin option"
+            f" grant {', '.join((*GROUPS, ASIDE_ROLE))} to {user} with admin option"
         ) from None
 
 

@@ -31,6 +31,17 @@ class Actor:
     name: str  # as the audit log shows it, also after the account is deleted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impersonation:
+    """An operator acts for a member. The actor of the context is the operator."""
+
+    id: str
+    person: Actor  # for whom
+    operator_session_hash: str = field(repr=False)
+    can_write: bool
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class AllowedDecision:
     """What a transaction was allowed. `id`: of its record, "" for what isn't recorded. `at`: when it first asked."""
@@ -114,7 +125,7 @@ class Ctx:
     request_id: str
     session: AsyncSession = field(repr=False)  # the open transaction
     session_hash: str = field(default="", repr=False)  # "" for jobs
-    impersonator_id: str = ""
+    impersonation: Impersonation | None = None
     key_holder_id: str = ""  # person or service account whose key it is; "" without a key
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
@@ -131,6 +142,16 @@ class Ctx:
     @property
     def actor_id(self) -> str:
         return self.actor.id
+
+    @property
+    def on_behalf_of(self) -> Actor | None:
+        """The person for whom an operator acts. None outside of an impersonation."""
+        return self.impersonation.person if self.impersonation is not None else None
+
+    @property
+    def impersonator_id(self) -> str:
+        """The operator who acts for a person; "" outside of an impersonation."""
+        return self.actor.id if self.impersonation is not None else ""
 
     @property
     def holder_id(self) -> str:

@@ -18,6 +18,9 @@ ROLE_OF_LOGIN: dict[LoginKind, DatabaseRole] = {
     "worker": "app",
     "owner": "owner",
 }
+# May add rows to three tables and do nothing else: what is recorded of a read-only impersonation. The app's logins are
+# members, and take the role for one transaction.
+ASIDE_ROLE = "bulkhead_aside"
 # Seconds that one statement may take. Migrations run as the owner and have no limit.
 STATEMENT_TIMEOUTS_S: dict[LoginKind, int | None] = {"app": 5, "operator": 15, "worker": 60, "owner": None}
 LOCK_TIMEOUT_S = 5

@@ -53,6 +53,7 @@ RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
 SESSION_INFO, WRITE_COUNT, STATEMENT_BEGAN = "session_info", "write_count", "statement_began"
+READ_ONLY = "read_only"
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
 
@@ -307,6 +308,11 @@ def is_cancelled(error: BaseException) -> bool:
     return isinstance(getattr(error, "orig", None) or error, psycopg.errors.QueryCanceled)
 
 
+def is_read_only_error(error: BaseException) -> bool:
+    """True when a transaction that may only read has tried to write, or to lock a row."""
+    return isinstance(getattr(error, "orig", None) or error, psycopg.errors.ReadOnlySqlTransaction)
+
+
 def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
     """What to tell the person when the database is away or has ended what they did; None for other errors."""
     if transaction_retries.is_conflict(error):
@@ -329,10 +335,18 @@ def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
 
 @asynccontextmanager
 async def transaction(
-    role: DatabaseRole = "app", *, tenant_id: str = "", user_id: str = "", reason: str = ""
+    role: DatabaseRole = "app",
+    *,
+    tenant_id: str = "",
+    user_id: str = "",
+    reason: str = "",
+    read_only: bool = False,
 ) -> AsyncIterator[AsyncSession]:
-    """Commit at the end, roll back on any error. A statement without a tenant is recorded as a security event."""
-    info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason}
+    """Commit at the end, roll back on any error. A statement without a tenant is recorded as a security event.
+
+    `read_only`: the database refuses every write of the transaction, including those of functions (`is_read_only_error`).
+    """
+    info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason, READ_ONLY: read_only}
     tenant_before = tenant_scope.change(tenant_id)
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
@@ -401,9 +415,16 @@ def _write_scope(info: dict[Any, Any], connection: sa.Connection) -> None:
     )
 
 
+def begin_reading(connection: sa.Connection) -> None:
+    """First in a transaction: after a query it can't be made writable again."""
+    connection.exec_driver_sql("set transaction read only")
+
+
 @event.listens_for(Session, "after_begin")
 def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Connection) -> None:
     connection.info[SESSION_INFO] = session.info
+    if session.info.get(READ_ONLY):
+        begin_reading(connection)
     if any(session.info.get(key) for key in ("tenant_id", "user_id", "reason")):
         _write_scope(session.info, connection)
 

@@ -202,9 +202,11 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def bind_logger(ctx: Ctx | OperatorCtx, name: str) -> structlog.stdlib.BoundLogger:
-    """A logger that names tenant, actor and request on every line."""
+    """A logger that names tenant, actor and request on every line, and the person for whom an operator acts."""
     tenant_id = ctx.tenant_id if isinstance(ctx, Ctx) else tenant_scope.current() or "-"
-    return get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
+    logger = get_logger(name).bind(tenant_id=tenant_id, actor_id=ctx.actor_id, request_id=ctx.request_id)
+    person = ctx.on_behalf_of if isinstance(ctx, Ctx) else None
+    return logger.bind(on_behalf_of=person.id) if person is not None else logger
 
 
 def get_tenant_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -8,7 +8,12 @@ WEBHOOK_CHANGE = Action("webhook:change", WRITE, "change webhooks", writes=True)
 WEBHOOK_CREATE = Action("webhook:create", WRITE, "add webhooks", writes=True)
 WEBHOOK_DELETE = Action("webhook:delete", WRITE, "delete webhooks", writes=True, allowed_when_unpaid=True)
 WEBHOOK_PAUSE = Action("webhook:pause", WRITE, "pause webhooks", writes=True, allowed_when_unpaid=True)
-WEBHOOK_READ = Action("webhook:read", READ, "view webhooks")
+WEBHOOK_READ = Action(
+    "webhook:read",
+    READ,
+    "view webhooks",
+    open_to_support=True,
+)
 WEBHOOK_REPLAY = Action("webhook:replay", WRITE, "send webhooks again", writes=True)
 WEBHOOK_RESUME = Action("webhook:resume", WRITE, "resume webhooks", writes=True)
 WEBHOOK_ROTATE = Action(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.access.roles import OPERATOR_ROLES, Role
-from shared.core.context import Actor, Rights
+from shared.core.context import Actor, Impersonation, Rights
 from shared.core.errors import Refused
 from shared.identity.models import Operator
 from shared.tenancy import roles
@@ -31,6 +31,7 @@ class TenantAdmission:
     scopes: frozenset[str] | None = None  # of the key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
     operator_key_id: str = ""  # with which an operator visits
+    impersonation: Impersonation | None = None  # in which an operator acts for a member
 
     @property
     def holder_id(self) -> str:
@@ -70,6 +71,7 @@ class Principal:
     ended_step: str = ""  # what a former member can do
     present_slug: str = ""  # for a member who asked by a former slug, or by the id of the tenant
     admission: TenantAdmission | OperatorAdmission | None = field(default=None, repr=False)
+    impersonation: Impersonation | None = None  # also without a tenant
 
     @property
     def actor_id(self) -> str:

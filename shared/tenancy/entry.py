@@ -6,18 +6,19 @@ what `authenticate` read at the beginning of the same event. An unknown and a fo
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access import decision_counts, decision_records
+from shared.access import actions, decision_counts, decision_records
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids, tenant_weights
-from shared.core.context import Actor, Ctx, OperatorCtx, Rights, Surface, get_key_actor_type
+from shared.core.context import Actor, Ctx, Impersonation, OperatorCtx, Rights, Surface, get_key_actor_type
 from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import REASON_DURATION, clean_reason
@@ -26,7 +27,7 @@ from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
 from shared.identity.session_proofs import SessionFacts
 from shared.tenancy import entry_repository as repository
-from shared.tenancy import operator_attempts, roles, siblings
+from shared.tenancy import impersonation_sessions, operator_attempts, roles, siblings, support_transcript
 from shared.tenancy.admissions import (
     NO_RIGHTS,
     OperatorAdmission,
@@ -45,10 +46,13 @@ from shared.tenancy.entry_repository import (
     Standing,
     TenantStanding,
 )
+from shared.tenancy.impersonation_repository import ImpersonationStanding
 from shared.tenancy.models import Membership, Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
 NOT_FOUND_STEP = "Check the address or choose one of your organisations."
+READ_ONLY_MESSAGE = "Nothing can be changed in a read-only support session."
+READ_ONLY_STEP = "End it and start one that allows changes, or ask the customer."
 SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
 # Operators may only read inside a tenant. Their changes are separate operator actions.
 VISITOR_PERMISSIONS = {
@@ -82,7 +86,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 
     Raises NotSignedIn, NotFound, Refused (membership_ended).
     """
-    async with connection_shares.hold_session_share(sessions.get_token_hash(realms.USER, cookies)):
+    async with connection_shares.hold_session_share(_get_claimed_hash(cookies)):
         principal = await authenticate(cookies, slug, touches=False)
         if principal is None:
             raise NotSignedIn
@@ -102,6 +106,10 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 @asynccontextmanager
 async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
     """Enter with what `authenticate` read a moment before, at the beginning of the same event."""
+    if admission.impersonation is not None:
+        async with _enter_impersonated(admission, admission.impersonation) as ctx:
+            yield ctx
+        return
     async with (
         connection_shares.hold_tenant_share(admission.tenant_id),
         decision_counts.counting_decisions() as decisions,
@@ -111,6 +119,49 @@ async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
         decisions.set_context(ctx)
         yield ctx
         decision_records.add_allowed(ctx)
+
+
+@asynccontextmanager
+async def _enter_impersonated(admission: TenantAdmission, impersonation: Impersonation) -> AsyncIterator[Ctx]:
+    """For an operator who acts for a member. The visit is recorded before anything is read, aside.
+
+    Raises Refused (support_read_only) where the database has refused a write.
+    """
+    async with connection_shares.hold_tenant_share(admission.tenant_id):
+        await support_transcript.record_visit(admission)
+        try:
+            async with db.transaction(
+                tenant_id=admission.tenant_id, read_only=not impersonation.can_write
+            ) as session:
+                ctx = _build_admitted_ctx(session, admission, surface="page")
+                yield ctx
+                if impersonation.can_write:
+                    decision_records.add_allowed(ctx)
+        except Refused as refusal:
+            await support_transcript.record_refusal(admission, refusal, surface="page")
+            raise
+        except DBAPIError as problem:
+            if not db.is_read_only_error(problem):
+                raise
+            read_only = Refused(READ_ONLY_MESSAGE, READ_ONLY_STEP, reason=Reason.SUPPORT_READ_ONLY)
+            await support_transcript.record_refusal(admission, read_only, surface="page")
+            raise read_only from problem
+
+
+@asynccontextmanager
+async def enter_impersonator(
+    tenant_id: str, operator: Actor, impersonation: Impersonation
+) -> AsyncIterator[Ctx]:
+    """To begin or end an impersonation: a context without role and permissions, in any state of the tenant.
+
+    Raises NotFound.
+    """
+    async with db.transaction(tenant_id=tenant_id) as session:
+        tenant = await repository.get_tenant(session, tenant_id)
+        if tenant is None:
+            raise NotFound("This tenant doesn't exist.", "")
+        ctx = await _build_ctx(session, tenant, operator, NO_ROLE)
+        yield replace(ctx, impersonation=impersonation)
 
 
 @asynccontextmanager
@@ -360,8 +411,13 @@ async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: st
 async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
     """The principal of a session at `slug`; None without a live session. For the HTTP guard and before every event.
 
-    One statement reads it. `touches`: a user action, which extends the idle timeout.
+    One statement reads it. `touches`: a user action, which extends the idle timeout. A valid impersonation wins.
     """
+    if support_hash := impersonation_sessions.get_session_hash(cookies):
+        async with connection_shares.hold_session_share(support_hash):
+            impersonated = await impersonation_sessions.find(support_hash)
+        if impersonated is not None:
+            return await _authenticate_impersonator(impersonated, slug, session_hash=support_hash)
     token_hash = sessions.get_token_hash(realms.USER, cookies)
     if not token_hash:
         return None
@@ -401,6 +457,55 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
         tenant.tenant_id,
         rights,
         admission=admission,
+    )
+
+
+def _get_claimed_hash(cookies: str) -> str:
+    return impersonation_sessions.get_session_hash(cookies) or sessions.get_token_hash(realms.USER, cookies)
+
+
+async def is_session_live(session_hash: str) -> bool:
+    """Whether this session of a member, or of an operator who acts for one, is valid now."""
+    if impersonation_sessions.is_session_hash(session_hash):
+        return await impersonation_sessions.find(session_hash) is not None
+    async with db.transaction() as session:
+        return await sessions.is_live(session, realms.USER, session_hash)
+
+
+async def _authenticate_impersonator(
+    standing: ImpersonationStanding, slug: str, *, session_hash: str
+) -> Principal:
+    """The rights are the member's that support may use too. There is no other tenant in an impersonation."""
+    impersonation, tenant = impersonation_sessions.build_impersonation(standing), standing.tenant
+    outside = Principal(session_hash, standing.operator_id, impersonation=impersonation)
+    if slug not in (tenant.slug, tenant.tenant_id):
+        if slug:
+            await _record_cross_tenant_attempt(standing.operator_id, slug)
+        return outside
+    if slug != tenant.slug:
+        return replace(outside, present_slug=tenant.slug)
+    rights = await get_rights(tenant, verified=standing.user_verified)
+    rights = rights.with_verdicts(actions.list_support_reasons(can_write=standing.can_write))
+    role = roles.build_role(tenant.role)
+    admission = TenantAdmission(
+        tenant.tenant_id,
+        tenant.slug,
+        tenant.tenant_name,
+        get_effective_state(tenant.tenant_state, verified=standing.user_verified),
+        Actor("operator", standing.operator_id, standing.operator_name),
+        Role(role.key, role.name, role.sentence, role.permissions & actions.list_support_permissions()),
+        rights,
+        session_hash,
+        impersonation=impersonation,
+    )
+    return Principal(
+        session_hash,
+        standing.operator_id,
+        admission.role.permissions,
+        tenant.tenant_id,
+        rights,
+        admission=admission,
+        impersonation=impersonation,
     )
 
 
@@ -539,6 +644,7 @@ def _build_admitted_ctx(
         scopes=admission.scopes,
         live_tenant_id=admission.live_tenant_id,
         operator_key_id=admission.operator_key_id,
+        impersonation=admission.impersonation,
         surface=surface,
     )
 

@@ -182,6 +182,7 @@ class TenantSettings(Versioned, TenantRow, table=True):
     logo: bytes | None = Field(default=None, sa_type=LargeBinary)  # PNG, re-encoded by us
     logo_digest: str = ""  # sha256 of `logo`; part of its URL, so that browsers may cache it
     onboarded_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    support_consent: bool = False  # an owner has to agree before an operator acts for a member
     changed_at: datetime = Field(default_factory=now, sa_type=timestamptz())
 
 
@@ -262,3 +263,63 @@ class TenantKey(TenantRow, table=True):
     kek_id: int
     wrapped: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+
+
+class Consent(StrEnum):
+    NOT_NEEDED = "not_needed"
+    PENDING = "pending"
+    GIVEN = "given"
+    DECLINED = "declined"
+
+
+class ImpersonationEnd(StrEnum):
+    OPERATOR = "operator"  # who has ended it
+    OWNER = "owner"
+    EXPIRED = "expired"  # also when the operator lost the right to it
+    UNUSED = "unused"  # it never began
+
+
+class ImpersonationRow(TenantRow, table=True):
+    """An operator who acts for a member, or asks to. What was stated is never changed; a trigger refuses it."""
+
+    __tablename__ = "impersonation"
+
+    id: str = Field(default_factory=lambda: new_id("imp"), primary_key=True)
+    operator_id: str
+    operator_name: str
+    user_id: str = Field(foreign_key="user.id")
+    user_name: str
+    reason: str
+    ticket: str
+    minutes: int
+    can_write: bool = False
+    write_reason: str = ""  # why it may change something
+    consent: Consent = Field(sa_type=text_enum(Consent))
+    decided_by: str = ""
+    decided_by_name: str = ""
+    decided_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    operator_session_hash: str = Field(default="", repr=False)  # it ends with this session of the operator
+    code_hash: str = Field(default="", repr=False)
+    code_expires_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    token_hash: str = Field(default="", repr=False)  # of the cookie; "" until the code was used
+    proof: str = Field(default="", repr=False)  # see `impersonation_sessions`
+    started_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    expires_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    ended_at: datetime | None = Field(default=None, sa_type=timestamptz())
+    ended_by: str = ""  # ImpersonationEnd
+
+
+class ImpersonationEvent(TenantRow, table=True):
+    """A page that an operator saw for a member, an action, or a refusal. Rows are only added, by the role bulkhead_aside."""
+
+    __tablename__ = "impersonation_event"
+
+    id: str = Field(default_factory=lambda: new_id("imv"), primary_key=True)
+    impersonation_id: str
+    at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    kind: str  # "page", "action" or "refused"
+    page: str  # below the tenant's address
+    action: str  # name of the handler or of the refused action
+    reason: str = ""  # of a refusal
+    request_id: str

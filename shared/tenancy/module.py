@@ -15,6 +15,8 @@ MODULE = Module(
     models=[
         models.ChecklistItem,
         models.FormerSlug,
+        models.ImpersonationEvent,
+        models.ImpersonationRow,
         models.Invitation,
         models.MailPreference,
         models.Membership,
@@ -45,6 +47,8 @@ MODULE = Module(
         Permission.SERVICE_ACCOUNT_WRITE: ADMINS,
         Permission.SETTINGS_READ: ("admin", "billing", "member"),
         Permission.SETTINGS_WRITE: ADMINS,
+        Permission.SUPPORT_ACCESS_DECIDE: (),
+        Permission.SUPPORT_ACCESS_READ: ADMINS,
     },
     actions=[
         actions.ACCESS_READ,
@@ -76,6 +80,8 @@ MODULE = Module(
         actions.SETTINGS_READ,
         actions.SETTINGS_SETUP,
         actions.SETTINGS_WRITE,
+        actions.SUPPORT_ACCESS_DECIDE,
+        actions.SUPPORT_ACCESS_READ,
     ],
     surfaces={
         "/t/[tenant]/access": actions.ACCESS_READ,
@@ -88,10 +94,17 @@ MODULE = Module(
         "/t/[tenant]/reports": actions.REPORT_READ,
         "/t/[tenant]/roles": actions.ROLE_READ,
         "/t/[tenant]/settings": actions.SETTINGS_READ,
+        "/t/[tenant]/support": actions.SUPPORT_ACCESS_READ,
     },
     audit={
         AuditAction.AUDIT_EXPORTED: "exported the audit log",
         AuditAction.CHECKLIST_COMPLETED: with_key("completed"),
+        AuditAction.IMPERSONATION_APPROVED: with_name("agreed that support acts for"),
+        AuditAction.IMPERSONATION_CONSENT_SET: "changed who decides about support access",
+        AuditAction.IMPERSONATION_DECLINED: with_name("declined that support acts for"),
+        AuditAction.IMPERSONATION_ENDED: with_name("ended support access for"),
+        AuditAction.IMPERSONATION_REQUESTED: with_name("asked to act for"),
+        AuditAction.IMPERSONATION_STARTED: with_name("began to act for"),
         AuditAction.INVITATION_ACCEPTED: "accepted an invitation",
         AuditAction.INVITATION_CREATED: with_name("invited"),
         AuditAction.INVITATION_RESENT: with_name("sent a new invitation link to"),
@@ -158,6 +171,12 @@ MODULE = Module(
             "tenant.renamed",
             "tenant.slug_changed",
         ),
+        actions.SUPPORT_ACCESS_DECIDE.name: (
+            "impersonation.approved",
+            "impersonation.consent_set",
+            "impersonation.declined",
+            "impersonation.ended",
+        ),
     },
     limits=[
         LimitKind(
@@ -197,6 +216,12 @@ MODULE = Module(
                     query="tenancy.resolution_repository.find_claimed_tenant",
                 ),
             ),
+        ),
+        models.ImpersonationEvent: TableContract(export=True),
+        models.ImpersonationRow: TableContract(
+            export=True,
+            erase_after=("impersonation_event",),
+            personal=("user_id", "user_name", "decided_by", "decided_by_name"),
         ),
         models.Invitation: TableContract(export=True, personal=("email", "invited_by", "invited_by_name")),
         models.MailPreference: TableContract(export=True, personal=("user_id",)),

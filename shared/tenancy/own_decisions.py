@@ -86,6 +86,9 @@ def _decide_in_test_mode(ctx: Ctx, action: Action, at: datetime | None) -> OwnDe
 
 async def _get_subject(ctx: Ctx, at: datetime) -> AccessSubject:
     """Raises NotFound."""
+    if ctx.on_behalf_of is not None:
+        subject = await decision_history.get_subject_at(ctx, ctx.on_behalf_of.id, at)
+        return subject.limit_permissions(ctx.permissions)
     if ctx.person_id:
         return await decision_history.get_subject_at(ctx, ctx.person_id, at)
     return await decision_history.get_account_subject_at(ctx, ctx.holder_id, at)

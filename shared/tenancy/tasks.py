@@ -15,6 +15,7 @@ from shared.tenancy import (
     audit_reader,
     digests,
     entry,
+    impersonations,
     invitations,
     members,
     notifications,
@@ -82,6 +83,14 @@ async def send_notice(job: ExternalJob, *, notification_id: str) -> None:
 
 
 @worker.mail_job
+async def send_support_notice(job: ExternalJob, *, notification_id: str, impersonation_id: str) -> None:
+    async with entry.enter_job(job.tenant_id, impersonations.MAIL_TASK, job.request_id) as ctx:
+        email = await impersonations.build_mail(ctx, notification_id, impersonation_id)
+    if email is not None:
+        await mail.send(email)
+
+
+@worker.mail_job
 async def send_digest(job: ExternalJob, *, digest_id: str) -> None:
     async with entry.enter_job(job.tenant_id, digests.TASK, job.request_id) as ctx:
         email = await digests.build_mail(ctx, digest_id)
@@ -90,6 +99,10 @@ async def send_digest(job: ExternalJob, *, digest_id: str) -> None:
     await mail.send(email)
     async with entry.enter_job(job.tenant_id, digests.TASK, job.request_id) as ctx:
         await digests.record_sent(ctx, digest_id)
+
+
+async def close_impersonation(ctx: Ctx, *, impersonation_id: str) -> None:
+    await impersonations.close(ctx, impersonation_id)
 
 
 @worker.bulk_job
@@ -107,6 +120,8 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     account_events.RECORD_TASK: account_events.record,
     audit_reader.VERIFY_TASK: verify_audit_log,
     digests.TASK: send_digest,
+    impersonations.CLOSE_TASK: close_impersonation,
+    impersonations.MAIL_TASK: send_support_notice,
     invitations.MAIL_TASK: send_invitation,
     notifications.MAIL_TASK: send_notice,
     provisioning.WELCOME_MAIL_TASK: send_welcome,

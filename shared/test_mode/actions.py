@@ -11,7 +11,13 @@ TEST_DATA_DELETE = Action(
     allowed_when_unpaid=True,
     live_only=True,
 )
-TEST_MODE_READ = Action("test_mode:read", Permission.HOME_READ, "view test mode", live_only=True)
+TEST_MODE_READ = Action(
+    "test_mode:read",
+    Permission.HOME_READ,
+    "view test mode",
+    live_only=True,
+    open_to_support=True,
+)
 TEST_MODE_TURN_ON = Action(
     "test_mode:turn_on", Permission.SETTINGS_WRITE, "turn on test mode", writes=True, live_only=True
 )

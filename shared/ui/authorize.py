@@ -21,7 +21,7 @@ from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
 from shared.core.tenant_limits import TenantOverRate
-from shared.tenancy import entry, operator_attempts
+from shared.tenancy import entry, operator_attempts, support_transcript
 from shared.tenancy.admissions import Authenticator, OperatorAdmission, Principal, TenantAdmission
 from shared.ui import event_requests
 from shared.ui.admission import Admission
@@ -159,13 +159,7 @@ class AuthorizeMiddleware(rx.Middleware):
             return await _state_update(state, open_present_address(admission, slug, principal.present_slug))
         if self._socket_limits is not None and principal.tenant_id:
             self._socket_limits.note_tenant(principal.session_hash, slug, principal.tenant_id)
-        self._live.register_tab(
-            admission,
-            principal.session_hash,
-            principal.user_id,
-            navigates=event.name in PAGE_LOAD_EVENTS,
-            event_started_at=event_started_at,
-        )
+        self._register_tab(admission, event.name, principal, event_started_at=event_started_at)
         if event.name in PAGE_LOAD_EVENTS:
             admission._set_message()
         has_left_tenant = slug != "" and not principal.permissions
@@ -201,6 +195,27 @@ class AuthorizeMiddleware(rx.Middleware):
         needs_frame = self._frame is not None and isinstance(refusal, Refused) and refusal.action != ""
         return await _state_update(state, *([self._frame] if needs_frame else []))
 
+    def _register_tab(
+        self, admission: Admission, event_name: str, principal: Principal, *, event_started_at: float
+    ) -> None:
+        person, navigates = (principal.session_hash, principal.user_id), event_name in PAGE_LOAD_EVENTS
+        self._live.register_tab(admission, *person, navigates=navigates, event_started_at=event_started_at)
+        if principal.impersonation is not None:
+            self._follow_support_session(admission, event_name, principal)
+
+    def _follow_support_session(self, admission: Admission, event_name: str, principal: Principal) -> None:
+        """Notes for its transcript what the event is, and closes the tab when the session is over."""
+        registered = RegistrationContext.get().event_handlers.get(event_name)
+        is_page = registered is not None and getattr(registered.handler.fn, "__page__", False)
+        support_transcript.note_request(admission._path, event_name.rpartition(".")[2], is_page=is_page)
+        cookies = admission.router.headers.cookie
+
+        async def is_live() -> bool:
+            present = await self._authenticate(cookies, "", touches=False)
+            return present is not None and present.session_hash == principal.session_hash
+
+        self._live.end_with_session(admission, is_live)
+
     async def _load_page(self, app: rx.App, admission: Admission, principal: Principal, slug: str) -> None:
         """Runs the loads of the page whose state is new, as after a restart: a click that waited needs what was shown.
 
@@ -231,6 +246,9 @@ async def _record_refusal(event: Event, principal: Principal, refusal: DomainErr
     log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
     admission = principal.admission
     if isinstance(admission, TenantAdmission) and isinstance(refusal, Refused):
+        if admission.impersonation is not None:
+            await support_transcript.record_refusal(admission, refusal, surface="page")
+            return
         await decision_counts.record_refused(admission, refusal, request_ids.current(), surface="page")
     elif isinstance(admission, OperatorAdmission):
         form = event.payload.get("payload")

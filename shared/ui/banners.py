@@ -4,7 +4,8 @@ from typing import Any
 
 import reflex as rx
 
-from shared.ui.controls import icon, icon_button
+from shared.ui.controls import button, icon, icon_button
+from shared.ui.native_form import NativeForm
 
 
 class LocalTime(rx.el.Span):
@@ -12,7 +13,7 @@ class LocalTime(rx.el.Span):
 
     tag, alias = "bktime", "bk-time"  # a memo is named after the tag, and a hyphen is no part of a name
     datetime: rx.Var[str]
-    shape: rx.Var[str]  # "day", "clock", "moment" or "ago"
+    shape: rx.Var[str]  # "day", "clock", "moment", "ago" or "left", which counts down
 
 
 def local_time(iso: str | rx.Var[str], text: str | rx.Var[str], shape: str = "day") -> rx.Component:
@@ -61,6 +62,24 @@ def test_data_banner(is_shown: Any, live_link: rx.Component) -> rx.Component:
     """Shown on every page of a test tenant."""
     text = rx.fragment(rx.el.b("Test data. "), "Nothing here is billed or counted.")
     return rx.cond(is_shown, banner(text, action=live_link, tone="warn", glyph="flask-conical"))
+
+
+def support_banner(person: Any, ends_at: Any, can_write: Any) -> rx.Component:
+    """Shown to an operator who acts for a member, with the time that is left and the way out."""
+    text = rx.fragment(
+        rx.el.b("Support session. "),
+        "You act as ",
+        person,
+        rx.cond(can_write, ". Changes are allowed. ", ", read only. "),
+        local_time(ends_at, "", "left"),
+        " left.",
+    )
+    end = NativeForm.create(
+        button("End", type="submit", data_testid="end-support-session"),
+        method="post",
+        action="/auth/support/end",
+    )
+    return rx.cond(person != "", banner(text, action=end, tone="warn", glyph="life-buoy"))
 
 
 def empty_state(

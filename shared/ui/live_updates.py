@@ -9,7 +9,7 @@ import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ MIN_SECONDS_BETWEEN_LOADS = 0.3  # seconds between two loads of one tab
 MAX_LOADS_PER_SECOND = 200  # loads a second and process
 MAX_RECENT_NOTICES = 500  # kept for tabs that do not watch yet
 HEARTBEAT_SECONDS = 20.0  # seconds of silence after which the connection is tried and closed tabs are swept
+SESSION_CHECK_SECONDS = 2.0  # seconds between two looks at a support session, whose tabs close within five
 ALL_TENANTS = "*"  # what operators watch
 RELOAD_EVENT = Event.from_event_type(rx.call_script("window.location.reload()"))[
     0
@@ -59,6 +60,7 @@ class Tab:
     event_started_at: float = 0.0  # of the latest event
     last_load_at: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    session_check: asyncio.Task[None] | None = field(default=None, repr=False)  # of a support session
 
 
 class LiveUpdates:
@@ -89,6 +91,27 @@ class LiveUpdates:
         tab.event_started_at = event_started_at
         if navigates:
             tab.topics, tab.load = frozenset(), None
+
+    def end_with_session(self, state: BaseState, is_live: Callable[[], Awaitable[bool]]) -> None:
+        """Closes the socket when this session is over, whatever ends it: a timer for each socket asks.
+
+        Other sessions end by a notice. This one ends also by time, and by what happens to the operator.
+        """
+        sid = state.router.session.session_id
+        tab = self._tabs[sid]
+        if tab.session_check is None:
+            tab.session_check = self._start_task(self._check_session(sid, tab, is_live))
+
+    async def _check_session(self, sid: str, tab: Tab, is_live: Callable[[], Awaitable[bool]]) -> None:
+        while self._tabs.get(sid) is tab:
+            await asyncio.sleep(SESSION_CHECK_SECONDS)
+            try:
+                has_ended = not await is_live()
+            except Exception as problem:  # without the database nothing is shown either
+                log.get_logger(__name__).warning("support_session_unchecked", problem=type(problem).__name__)
+                continue
+            if has_ended and self._tabs.get(sid) is tab:
+                await self._close_tab(sid)
 
     def watch(self, state: BaseState, handler: Any, tenant_id: str, *topics: str) -> None:
         """First line of a page's `load`, before it reads: a commit in between must not be missed.
@@ -194,7 +217,8 @@ class LiveUpdates:
     def _event_namespace(self) -> Any:
         return self._app.event_namespace
 
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -38,6 +38,11 @@ class Site:
         """Path prefixes whose signed part is the permission. Other sites may post to them; no cookie is read."""
         return () if self.is_operator_app else ("/unsubscribe/",)
 
+    @property
+    def form_target(self) -> str:
+        """The other origin to which its pages post: the admin app hands codes of support sessions to the tenant app."""
+        return settings().tenant_url if self.is_operator_app else ""
+
     @cached_property
     def socket_limits(self) -> SocketLimits:
         """Of all sockets of this app in this process."""

@@ -14,14 +14,18 @@ INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOT
 APP_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval'{hashes}; script-src-attr 'none';"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
-    " connect-src 'self' {sockets}; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+    " connect-src 'self' {sockets}; object-src 'none'; base-uri 'self'; form-action 'self'{targets}; frame-ancestors 'none'"
 )
 
 
-def build_policy(build_folder: Path, socket_origin: str) -> str:
-    """The policy of an app whose frontend is in `build_folder`; without a build no inline script is allowed."""
+def build_policy(build_folder: Path, socket_origin: str, *, form_target: str = "") -> str:
+    """The policy of an app whose frontend is in `build_folder`; without a build no inline script is allowed.
+
+    `form_target`: another origin to which its pages post a form.
+    """
     hashes = "".join(f" '{script_hash}'" for script_hash in list_script_hashes(build_folder))
-    return APP_POLICY.format(hashes=hashes, sockets=socket_origin)
+    targets = f" {form_target}" if form_target else ""
+    return APP_POLICY.format(hashes=hashes, sockets=socket_origin, targets=targets)
 
 
 @cache

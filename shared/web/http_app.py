@@ -72,6 +72,7 @@ PAGE_BY_PREFIX = {
     "/auth/sign-in": "/sign-in",
     "/auth/sign-out": "/sign-in",
     "/auth/sign-up": "/sign-up",
+    "/auth/support": "/sign-in",
     "/auth/verify": "/verify",
     "/onboarding/": "/onboarding",
 }

@@ -36,6 +36,7 @@ NOTICES = {
     "reset": "Your password was changed. Sign in with the new one.",
     "sent": "If this address needs an email from us, it’s on its way.",
     "signed-out": "You’re signed out.",
+    "support-ended": "The support session has ended. You can close this tab.",
     "verified": "Your email is confirmed. Sign in to continue.",
 }
 

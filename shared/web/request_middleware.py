@@ -53,7 +53,9 @@ class RequestMiddleware:
         self.app, self.site = app, site
         self.limits = RequestLimits(site)
         app_folder = settings().frontends_dir / ("admin" if site.is_operator_app else "tenant")
-        self.policy = content_security.build_policy(app_folder / "build" / "client", site.socket_origin)
+        self.policy = content_security.build_policy(
+            app_folder / "build" / "client", site.socket_origin, form_target=site.form_target
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

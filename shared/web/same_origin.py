@@ -1,6 +1,7 @@
 """Accept changing requests only from our own origin (CSRF protection).
 
-APIs with bearer tokens, signed webhooks and signed links of mails are exempt, because they use no cookie.
+A code of the admin app comes from that app's origin only. APIs with bearer tokens, signed webhooks and signed links of mails are
+exempt, because they use no cookie.
 """
 
 from collections.abc import Mapping
@@ -9,10 +10,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.core import log
+from shared.core.config import settings
 from shared.core.errors import Refused
 from shared.web import problem_responses
 from shared.web.app_sites import Site
 
+# The one form that the admin app posts here: the code of a support session.
+SUPPORT_PATH = "/auth/support"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -48,4 +52,6 @@ class SameOriginMiddleware:
         exempt_prefixes = (*self.site.api_prefixes, *self.site.signed_prefixes)
         if scope["method"] in SAFE_METHODS or scope["path"].startswith(exempt_prefixes):
             return True
+        if scope["path"] == SUPPORT_PATH and not self.site.is_operator_app:
+            return Headers(scope=scope).get("origin") == settings().admin_url
         return has_same_origin(Headers(scope=scope), self.site.origin)

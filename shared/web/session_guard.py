@@ -21,7 +21,7 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_limits import TooManySockets
 from shared.identity import sessions
-from shared.tenancy import entry, resolution
+from shared.tenancy import entry, resolution, support_transcript
 from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
 from shared.tenancy.resolution import Sources, TenantConflict
 from shared.web import problem_responses, public_pages, request_identity
@@ -130,6 +130,8 @@ class SessionGuard:
     async def _find_principal(
         self, scope: Scope, cookies: str, slug: str, *, touches: bool
     ) -> Principal | None:
+        if scope["type"] == "http":
+            support_transcript.note_request(scope["path"])
         principal = await self._authenticate(cookies, slug, touches=touches)
         request_identity.note_session(scope, principal.session_hash if principal else "")
         return principal
@@ -227,6 +229,8 @@ class SessionGuard:
         return refusal_messages.build_refusal(closed, actions.HOME_READ, principal) if closed else None
 
     async def _is_live(self, session_hash: str) -> bool:
+        if not self.site.is_operator_app:
+            return await entry.is_session_live(session_hash)
         async with db.transaction(self.site.realm.db_role) as session:
             return await sessions.is_live(session, self.site.realm, session_hash)
 

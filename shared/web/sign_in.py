@@ -28,7 +28,7 @@ from shared.identity import (
 )
 from shared.identity.realms import OPERATOR, USER, Realm
 from shared.identity.sign_in import PASSWORD_AND_TOTP, Browser, SignInResult
-from shared.tenancy import entry
+from shared.tenancy import entry, impersonation_entry, impersonation_sessions
 from shared.web import app_sites, forms, public_pages, qr, request_identity, sign_in_records
 
 WRONG_PASSWORD_TEXT = "Incorrect email or password."
@@ -240,6 +240,8 @@ async def sign_out(request: Request) -> Response:
     """Delete the session row, so that copies of the cookie are invalid too. May be called twice."""
     realm, header = app_sites.get_site(request).realm, request_identity.get_cookie_header(request)
     await forms.read(request)
+    if realm is USER:
+        await impersonation_entry.end(header)
     if realm is OPERATOR and await request_identity.find_visitor(request) is not None:
         async with entry.enter_operator(header) as octx:
             audit_log.record_operator(octx, "session.ended", octx.actor_id, reason="Signed out")
@@ -253,6 +255,8 @@ async def sign_out(request: Request) -> Response:
     response = redirect_to("/sign-in?notice=signed-out")
     sessions.clear_cookie(response, realm)
     cookies.clear(response, realm.challenge_cookie)
+    if realm is USER:
+        cookies.clear(response, impersonation_sessions.COOKIE)
     return response
 
 

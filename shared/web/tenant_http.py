@@ -17,6 +17,7 @@ from shared.web import (
     sign_in,
     sign_up,
     stripe_webhooks,
+    support_sessions,
     unsubscribe,
     well_known,
 )
@@ -29,6 +30,7 @@ app = http_app.build_app(
     *health.ROUTES,
     health.METRICS_ROUTE,
     *sign_in.ROUTES,
+    *support_sessions.ROUTES,
     *factor_resets.ROUTES,
     *sign_up.ROUTES,
     *reset_password.ROUTES,

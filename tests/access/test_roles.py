@@ -27,9 +27,13 @@ ADMIN = {
 }
 ADMIN |= {"settings:read", "settings:setup", "settings:write", "access:read", "audit:export"}
 ADMIN |= {"service_account:end", "service_account:read", "service_account:take_seat", "service_account:write"}
+ADMIN |= {"support_access:read"}
 ADMIN |= {"invitation:revoke", "report:read", "role:change", "role:create", "role:delete"}
 EXPECTED = {
-    "owner": EVERYBODY | ADMIN | {"billing:change", "billing:export", "billing:read", "owner:transfer"},
+    "owner": EVERYBODY
+    | ADMIN
+    | {"billing:change", "billing:export", "billing:read", "owner:transfer"}
+    | {"support_access:decide"},
     "admin": EVERYBODY | ADMIN,
     "billing": EVERYBODY | {"billing:change", "billing:export", "billing:read", "settings:read"},
     "member": EVERYBODY | {"settings:read"},
@@ -42,6 +46,7 @@ SUPPORT = {
     "op:flag:read",
     "op:health:read",
     "op:home:read",
+    "op:impersonate",
     "op:job:read",
     "op:load:read",
     "op:mail:lift",
@@ -62,6 +67,7 @@ ENGINEER = SUPPORT | {
     "op:tenant:throttle",
 }
 ENGINEER |= {"op:billing:reconcile", "op:job:write", "op:user:disable", "op:webhook:replay"}
+ENGINEER |= {"op:impersonate:write"}
 ENGINEER |= {"op:user:read_resets", "op:user:reset_factor"}
 BILLING = SUPPORT | {"op:usage:correct", "op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}

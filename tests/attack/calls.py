@@ -22,6 +22,7 @@ from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditEvent, AuditVerification, VerificationState
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.impersonations import ImpersonationRequest
 from shared.backoffice.operator_keys import OperatorKeyRequest
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_creation import TenantOrder
@@ -83,6 +84,7 @@ NOT_CALLED = {
     "files.files.build_referenced_path": "signs an id that opens nothing by itself",
     "jobs.queue": "attacked as jobs",
     "tenancy.entry": "the door itself",
+    "tenancy.impersonations.record": "adds a line in words of its caller",
     "tenancy.siblings": "the door to test mode; attacked as siblings",
     "tenancy.tenant_repository.set_slug": "changes the row that it is handed",
 }
@@ -239,6 +241,9 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     **dict.fromkeys(
         ("backoffice.operator_keys.create.request", "backoffice.operator_keys.create_for.request"),
         lambda *_: OperatorKeyRequest(name="Another key", scopes=["operator:tenant:read"]),
+    ),
+    "backoffice.impersonations.request.order": lambda world, tenant: ImpersonationRequest(
+        membership_id=world.claims("membership_id", tenant)[0], ticket="4471", minutes=30
     ),
     "tenancy.tenant_secrets.unseal.key": lambda *_: b"k" * 32,
     "api_keys.idempotency_repository.delete_expired.before": lambda *_: now() + timedelta(days=1),
@@ -415,6 +420,8 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     ),
 }
 _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
+    "impersonation_ids": lambda world, tenant: world.claims("impersonation_id", tenant),
+    "is_needed": lambda *_: True,
     "aggregation": lambda *_: Aggregation.SUM,
     "alert_name": lambda *_: "error_rate",
     "is_on": lambda *_: True,

@@ -37,12 +37,13 @@ from shared.tenancy import (
     digest_repository,
     entry,
     entry_repository,
+    impersonation_repository,
     mail_preference_repository,
     members,
     notification_repository,
 )
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
-from shared.tenancy.models import MailPreference, Notification, NotificationDigest
+from shared.tenancy.models import ImpersonationRow, MailPreference, Notification, NotificationDigest
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
 from tests.attack.mutants import Mutants
@@ -131,6 +132,7 @@ async def attack_own_filters(
         ("sorted members", partial(attack_sorted_members, world, report)),
         ("requesters of jobs", partial(attack_requesters, world, report)),
         ("notifications", partial(attack_notifications, world, report)),
+        ("support sessions", partial(attack_support_sessions, world, report)),
         *await _comparisons(deployed, seen, world, report, ALONE, doubts),
     ]
     for name, probe in probes:
@@ -229,6 +231,22 @@ async def attack_notifications(world: World, report: Report) -> None:
         await digest_repository.add_digest(ctx, person_id, due_at)
         shared_digest = await digest_repository.share_digest(ctx, person_id, due_at)
         report.attempt(KIND, "a digest of Globex in Acme", refused=shared_digest.tenant_id == world.acme)
+
+
+async def attack_support_sessions(world: World, report: Report) -> None:
+    """Codes, cookies and numbers of support sessions are those of one tenant."""
+    others = world.rows("impersonation", "tenant_id", world.globex)
+    token_hash = next(row["token_hash"] for row in others if row["token_hash"])
+    async with undone(entry.enter_tenant(world.ann.cookie, world.acme_slug)) as ctx:
+        is_other = col(ImpersonationRow.tenant_id) == world.globex
+        await ctx.session.exec(sa.update(ImpersonationRow).where(is_other).values(code_hash="attack"))
+        by_token = await impersonation_repository.find_by_token(ctx.session, world.acme, token_hash)
+        by_code = await impersonation_repository.find_by_code(ctx.session, world.acme, "attack")
+        report.attempt(KIND, "a support session of Globex in Acme", refused=by_token is by_code is None)
+        waiting = await impersonation_repository.count_pending(ctx, others[0]["operator_id"], now() - DAY)
+        report.attempt(KIND, "requests of support to Globex among those to Acme", refused=waiting == 1)
+        counts = await impersonation_repository.count_events(ctx, [row["id"] for row in others])
+        report.attempt(KIND, "what support saw of Globex, in Acme", refused=counts == {})
 
 
 async def attack_sorted_members(world: World, report: Report) -> None:

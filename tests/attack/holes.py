@@ -587,10 +587,27 @@ def _key_without_tenant() -> Any:
     return _replaced(CacheKey, "__str__", lambda self: f"t:{self.kind}:{self.parts}")
 
 
+def _support_is_allowed_to_write() -> Any:
+    from shared.access import actions
+
+    def nothing(*, can_write: bool) -> dict[str, str]:
+        return {}
+
+    return _replaced(actions, "list_support_reasons", nothing)
+
+
+def _support_writes_in_the_database() -> Any:
+    from shared.core import db
+
+    return _replaced(db, "begin_reading", lambda connection: None)
+
+
 IN_PROCESS: dict[str, tuple[str, Callable[[], Any]]] = {  # the part of the suite that must notice
     "the session's filter": ("filters", lambda: _without("do_orm_execute")),
     "the session's check of new rows": ("filters", lambda: _without("before_flush")),
     "services ask nobody": ("services", _services_ask_nobody),
+    "the decision of read-only support": ("impersonated", _support_is_allowed_to_write),
+    "read-only transactions of support": ("impersonated", _support_writes_in_the_database),
     "live actions in test mode": ("siblings", _live_actions_in_test_mode),
     "a cache key without tenant": ("caches", _key_without_tenant),
 }

@@ -77,6 +77,7 @@ HARMLESS = {
     "fetch_fair_job": "only the login of the worker may call it",
     "list_throttles": "the reason that members of the tenant read, and until when",
     "record_tenant_load": "adds to numbers, and reads nothing",
+    "find_impersonating_role": "needs the hash of an operator's live session, and gives the key of a role",
     "delete_old_events_of_tenant": "deletes what is old, whoever asks, and says how much",
     "delete_old_decision_records": "deletes what is old in any case, and says how much",
     "delete_old_trial_claims": "deletes claims that are past their time, whoever asks",

@@ -83,6 +83,9 @@ HONEST: dict[str, Any] = {
     "networks": "",
     "origins": "",
     "message": "Payments are disputed.",
+    "minutes": "30",
+    "ticket": "4471",
+    "write_reason": "",
     "moves": "stay",
     "name": ACME,  # as it is: everybody else looks for this word
     "open": False,

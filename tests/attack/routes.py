@@ -42,6 +42,7 @@ class Use:
     query: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
     file: str = ""  # name of its field
+    from_other_app: bool = False  # its pages post here, and those of this app don't
 
 
 ANYBODY, PERSON, MEMBER = Use("anybody"), Use("person"), Use("member")
@@ -81,6 +82,8 @@ USES = {
         **dict.fromkeys(("GET /factor-reset", "GET /mfa/lost", "POST /auth/factor-reset"), ANYBODY),
         **dict.fromkeys(("POST /auth/mfa/lost",), ANYBODY),
         "POST /account/factor/keep": PERSON,
+        "POST /auth/support": Use("anybody", from_other_app=True),
+        "POST /auth/support/end": ANYBODY,
         "GET /organisations/leave": Use("member", query={"t": "{slug}"}),
         "POST /organisations/leave": Use("member", fields={"t": "{slug}", "membership": "mem_x"}),
         "GET /t/{slug}/logo": MEMBER,
@@ -186,7 +189,8 @@ class _Run:
         works = not refused(answer)
         # A wrong password or link is refused too, but not for where it comes from.
         if use.audience == "anybody":
-            answer = await self._ask(name, use, "", world.acme)
+            origin = self.app.others_url if use.from_other_app else ""
+            answer = await self._ask(name, use, "", world.acme, origin=origin)
             works = FOREIGN not in answer.text and answer.status_code < 500
         if use.audience == "signed":  # by the platform's secret, which no other address believes
             body = webhooks.build_body()
@@ -206,7 +210,7 @@ class _Run:
             )
         if method in CHANGING:
             foreign: list[dict[str, Any]] = [
-                *({"origin": origin} for origin in foreign_origins(self.app)),
+                *({"origin": origin} for origin in self._foreign_origins(use)),
                 *({"origin": None, "headers": {"sec-fetch-site": site}} for site in FOREIGN_SITES),
             ]
             for how in some(foreign, 6, of=f"origins for {name}", always=3):
@@ -236,6 +240,12 @@ class _Run:
         for role, account in world.roles.items():
             if use.permission is not None and use.permission not in ROLES[role].permissions:
                 yield self._refused(f"{name}: a {role}", name, use, account.cookie, world.acme)
+
+    def _foreign_origins(self, use: Use) -> list[str | None]:
+        origins = foreign_origins(self.app)
+        if not use.from_other_app:
+            return origins
+        return [self.app.url if origin == self.app.others_url else origin for origin in origins]
 
     def _attempts_unsigned(self, name: str, use: Use) -> Iterator[Any]:
         people = {"the owner": own_cookie(self.app, self.world), **self.strangers}

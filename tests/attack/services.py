@@ -145,6 +145,18 @@ ASKED_BEFORE = {
     "outbound_webhooks.event_catalog.require_readable": "by the services of webhooks; reads nothing",
     "outbound_webhooks.pause_notices.build_mail": "a job",
     "outbound_webhooks.pause_notices.notify_managers": "by outbound_webhooks.results",
+    **dict.fromkeys(
+        (
+            f"tenancy.impersonations.{name}"
+            for name in (
+                *("build_transcript", "build_views", "count_waiting", "end", "find_member"),
+                *("is_consent_needed", "list_page", "lock", "notify_owners", "publish_change"),
+            )
+        ),
+        "by tenancy.support_access, tenancy.impersonation_entry and backoffice.impersonations",
+    ),
+    "tenancy.impersonations.build_mail": "a job",
+    "tenancy.impersonations.close": "a job",
     "tenancy.permission_holders.list_users": "by tenancy.billing_contacts and outbound_webhooks.pause_notices",
     **dict.fromkeys(
         (f"tenancy.tenant_secrets.{name}" for name in ("read_key", "seal", "unseal")),

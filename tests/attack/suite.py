@@ -20,6 +20,7 @@ from tests.attack import (
     filters,
     handlers,
     hooks,
+    impersonated,
     jobs,
     logins,
     malformed,
@@ -42,6 +43,7 @@ PARTS = (
     "jobs",
     "logins",
     "services",
+    "impersonated",
     "filters",
     "siblings",
     "inventory",
@@ -52,6 +54,7 @@ PARTS = (
     "files",
     "hooks",
     "handlers",
+    "support",
     "people",
     "frames",
     "envelopes",
@@ -68,6 +71,7 @@ IN_APPS = {
         "files",
         "hooks",
         "handlers",
+        "support",
         "people",
         "frames",
         "envelopes",
@@ -171,6 +175,8 @@ async def _at_home(made: World, parts: Collection[str], report: Report) -> None:
         await logins.attack(made, report)
     if "services" in parts:
         await services.attack(made, report)
+    if "impersonated" in parts:
+        await impersonated.attack(made, report)
 
 
 async def _of_apps(
@@ -210,6 +216,8 @@ async def _attack_served(
         await hooks.attack(app, made, report)
     if "handlers" in parts:
         await handlers.Attack(app, listings, made, report).run()
+    if "support" in parts:
+        await impersonated.attack_app(app, listings, made, report)
     if "people" in parts:
         await people.attack(app, made, report)
     if "frames" in parts:

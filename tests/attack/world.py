@@ -44,11 +44,14 @@ from shared.tenancy import (
     mail_preferences,
     notifications,
     service_accounts,
+    support_access,
 )
 from shared.tenancy import roles as role_services
+from shared.tenancy.models import Tenant
 from tests.attack import billed, metered, webhooked
-from tests.support import audit_chains, database, factories, token_issuer
+from tests.support import audit_chains, database, factories, support_sessions, token_issuer
 from tests.support.stand_in_mail import run_mailbox
+from tests.support.support_sessions import SupportSession
 
 ACME, GLOBEX = "Acme Xylophone", "Globex Zanzibar"
 COLOURS = {ACME: "navy", GLOBEX: "olive"}  # of their logos
@@ -56,7 +59,7 @@ OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LEFT_BY_BOTH = "left-by-both"  # an address that each had once, too long ago
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"last_used_address", "last_used_at", "seen_at"}  # changes by looking
-COUNTED = {"decision_count", "decision_record"}  # grow by being refused
+COUNTED = {"decision_count", "decision_record", "impersonation_event"}  # grow by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),
@@ -122,6 +125,7 @@ class World:
     secrets: dict[str, tuple[str, str, str]]  # tenant: its id, and addresses of its people
     billed: dict[str, tuple[str, ...]]  # tenant: its names at the provider, and the number of an invoice
     former_slugs: dict[str, str]  # tenant: an address that it had before
+    support: SupportSession  # a read-only one for the owner of Acme
     shop: str  # the token of a further account through which we sell
     flags: tuple[
         str, str
@@ -407,9 +411,28 @@ async def build() -> World:
         },
         billed=billed_words,
         former_slugs=await _former_slugs(acme.id, globex.id),
+        support=await _supported(operators[OWNER], ann, acme, gil, globex),
         shop=await billed.add_shop(operators[OWNER]),
         flags=(await _make_flag(operators[OWNER]), await _make_flag(operators[OWNER])),
     )
+
+
+async def _supported(
+    operator: str, ann: factories.SignedInUser, acme: Tenant, gil: factories.SignedInUser, globex: Tenant
+) -> SupportSession:
+    """An operator has acted for both owners. Returns the session for Acme's."""
+    sessions = []
+    for owner, tenant in ((gil, globex), (ann, acme)):
+        membership = await support_sessions.find_membership(owner.cookie, tenant.slug, owner.user.id)
+        sessions.append(await support_sessions.start(operator, tenant.id, membership))
+        async with sessions[-1].ctx():
+            pass  # the visit is recorded
+        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
+            await support_access.set_consent_needed(ctx, True)
+        await support_sessions.request(operator, tenant.id, membership)
+        async with entry.enter_tenant(owner.cookie, tenant.slug) as ctx:
+            await support_access.set_consent_needed(ctx, False)
+    return sessions[-1]
 
 
 async def _given(cookie: str, tenant_id: str, number: int) -> None:

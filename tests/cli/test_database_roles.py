@@ -12,7 +12,7 @@ from shared.cli import database as cli_database
 from shared.cli import database_roles, login_checks
 from shared.core import database_logins, db
 from shared.core.config import ConfigurationError, Settings, settings
-from shared.core.database_logins import LOGIN_KINDS, ROLE_OF_LOGIN, LoginKind
+from shared.core.database_logins import ASIDE_ROLE, LOGIN_KINDS, ROLE_OF_LOGIN, LoginKind
 from shared.dev.postgres import EmbeddedPostgres
 from tests.support import database
 from tests.support.postgres_server import run_own_server
@@ -123,7 +123,8 @@ def test_second_installation_with_its_own_administrator_leaves_the_first_alone(
     server: EmbeddedPostgres, first_url: str
 ) -> None:
     run(server.url(), "create role mgd login createrole createdb password 'another'")
-    run(server.url(), "grant bulkhead_owner, bulkhead_app, bulkhead_operator to mgd with admin option")
+    groups = ", ".join((*database_roles.GROUPS, ASIDE_ROLE))
+    run(server.url(), f"grant {groups} to mgd with admin option")
     second_url = make_url(server.url(database="second")).set(username="mgd", password="another")
     try:
         database_roles.make_roles_and_database(

@@ -5,13 +5,16 @@ import asyncio
 import pytest
 from reflex.event import Event
 
-from shared.tenancy import entry
+from shared.core import crypto
+from shared.tenancy import entry, support_access
 from shared.tenancy.admissions import Principal
+from shared.ui import live_updates
 from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.live_updates import LiveUpdates, Tab, get_tab_key
 from tenant_app import shell
 from tenant_app.pages.members.state import MembersState
-from tests.conftest import Cast
+from tests.conftest import Cast, opens
+from tests.support import database, factories, support_sessions
 
 TOPIC = ("ten_acme", "members")
 
@@ -107,3 +110,35 @@ async def test_page_that_is_being_opened_does_not_load_again_for_an_earlier_chan
 ) -> None:
     opening._handle_notice("page", cast.acme, "tenant")
     assert await load_members(cast, opening, "page", cast.globex, "tenant") == set()
+
+
+async def test_open_tab_of_a_support_session_closes_when_the_operator_is_signed_out_without_a_notice(
+    cast: Cast, opening: LiveUpdates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live_updates.SESSION_CHECK_SECONDS <= 2  # a tab closes within five seconds
+    monkeypatch.setattr(live_updates, "SESSION_CHECK_SECONDS", 0.02)
+    closed = asyncio.Event()
+
+    async def close(sid: str) -> None:
+        opening._tabs.pop(sid)
+        closed.set()
+
+    monkeypatch.setattr(opening, "_close_tab", close)
+    operator = await factories.create_operator("Ora")
+    membership = await support_sessions.find_membership(cast.ann.cookie, cast.ann.slug, cast.ann.user_id)
+    session = await support_sessions.start(operator, cast.acme, membership)
+    page = opens(MembersState, session.cookie, f"/t/{session.slug}/members")
+    event = Event.from_event_type(MembersState.load)[0]
+    middleware = AuthorizeMiddleware(entry.authenticate, opening)
+    assert await middleware.preprocess(None, page._get_root_state(), event) is None  # type: ignore[arg-type]
+    await MembersState.event_handlers["load"].fn(page)
+    assert page.rows
+    await asyncio.sleep(0.1)
+    assert not closed.is_set()
+    database.connect().execute(
+        "delete from operator_session where token_hash = %s", [crypto.hash_token(operator.partition("=")[2])]
+    )
+    await asyncio.wait_for(closed.wait(), 1)
+    async with cast.ann.ctx() as ctx:
+        seen = (await support_access.get_transcript(ctx, session.id)).events
+    assert [(event.kind, event.page, event.action) for event in seen] == [("page", "members", "load")]

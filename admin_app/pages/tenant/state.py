@@ -11,6 +11,7 @@ from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.timeline import TenantTimelineState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
+from admin_app.pages.tenant_support.state import TenantSupportState
 from admin_app.pages.tenant_usage.state import TenantUsageState
 from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
@@ -32,6 +33,7 @@ TABS = {
     "usage": "Usage",
     "members": "Members",
     "provisioning": "Provisioning",
+    "support": "Support",
     "audit": "Audit",
 }
 
@@ -73,6 +75,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
             "billing": TenantBillingState.load,
             "usage": TenantUsageState.load,
             "members": TenantMembersState.load,
+            "support": TenantSupportState.load,
             "audit": TenantEventsState.load,
         }
         return loads.get(self.tab)
@@ -97,6 +100,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         (await self.get_state(TenantVisitState)).reset()
         (await self.get_state(TenantMembersState)).reset()
         (await self.get_state(TenantTimelineState)).reset()
+        (await self.get_state(TenantSupportState)).reset()
         events = await self.get_state(TenantEventsState)
         request = events.request
         events.reset()
@@ -106,7 +110,12 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
     @needs(actions.OP_TENANT_READ)
     async def choose_tab(self, tab: str) -> Any:
         self.tab = parse_choice(tab, TABS)
-        for tenant_list in (TenantMembersState, TenantEventsState, TenantTimelineState):
+        for tenant_list in (
+            TenantMembersState,
+            TenantSupportState,
+            TenantEventsState,
+            TenantTimelineState,
+        ):
             (await self.get_state(tenant_list))._cursors = []
         return await self._tab_event()
 

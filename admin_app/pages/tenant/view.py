@@ -17,6 +17,7 @@ from admin_app.pages.tenant.state import TABS, TenantPageState
 from admin_app.pages.tenant.timeline import timeline_list
 from admin_app.pages.tenant_billing.view import billing_panel
 from admin_app.pages.tenant_rights.view import rights_panel
+from admin_app.pages.tenant_support.view import impersonate_button, support_dialogs, support_tab
 from admin_app.pages.tenant_usage.dialogs import usage_dialogs
 from admin_app.pages.tenant_usage.view import usage_panel
 from admin_app.shell import guard_control
@@ -38,6 +39,7 @@ MEMBER_COLUMNS = [
     Column("Status"),
     Column("Last active", align_end=True, hidden_on_phone=True),
     Column("Joined", align_end=True, hidden_on_phone=True),
+    Column("Act", align_end=True, label_hidden=True),
 ]
 
 
@@ -116,6 +118,7 @@ def members_tab() -> rx.Component:
             status,
             seen_at,
             local_time(member.joined_at, "", "day"),
+            impersonate_button(member),
         )
 
     table = data_table(
@@ -260,6 +263,7 @@ def tenant_page() -> rx.Component:
         "usage": usage_tab,
         "members": members_tab,
         "provisioning": provisioning_tab,
+        "support": lambda: support_tab(visit_banner(), visit_form("its support sessions")),
         "audit": audit_tab,
     }
     panels = rx.tabs.root(
@@ -272,6 +276,7 @@ def tenant_page() -> rx.Component:
         tenant_page_header(),
         panels,
         tenant_dialogs(),
+        support_dialogs(),
         current="Tenants",
         load=TenantPageState.load,
         banner=tenant_banners(),

@@ -16,7 +16,10 @@ class CheckoutReturn:
 
 
 async def prepare(ctx: Ctx) -> CheckoutReturn:
+    """Without a customer in a support session: a sync writes, in transactions of its own."""
     policy.require(ctx, actions.BILLING_READ)
+    if ctx.impersonation is not None:
+        return CheckoutReturn(ctx.tenant_id, "")
     await rate_limits.enforce_rate_limit(RateLimit.BILLING_TENANT, ctx.tenant_id)
     return CheckoutReturn(ctx.tenant_id, await customers.find_id(ctx))
 
