@@ -114,11 +114,11 @@ def _refusal_sentences(
         Reason.MISSING_SCOPE: _scope_refusal_text(action),
         Reason.OBJECT_STATE: (obstacle, "Change that first, then try again."),
         Reason.SUPPORT_CLOSED: (
-            f"Support can't {action.description} for a customer.",
+            f"Support can’t {action.description} for a customer.",
             "Ask the customer to do it.",
         ),
         Reason.SUPPORT_READ_ONLY: (
-            f"You can't {action.description} in a read-only support session.",
+            f"You can’t {action.description} in a read-only support session.",
             "End it and start one that allows changes, or ask the customer.",
         ),
         Reason.TENANT_DELETED: ("This organisation has been deleted.", "Open another organisation."),

@@ -31,6 +31,7 @@ SHOWN_PERIOD = timedelta(hours=1)
 LONG_PERIOD = timedelta(hours=24)  # of refusals, usage warnings and operators' actions
 SHOWN_TENANTS = 10
 DAILY_DIMENSIONS = (Dimension.REASON, Dimension.LIMIT)
+SUBSCRIPTION_REASON = "Own mail about alerts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +150,10 @@ async def subscribe(octx: OperatorCtx, *, is_on: bool) -> None:
     """Whether the operator gets a mail when an alert begins to fire. Recorded in the operator audit log."""
     policy.require_operator(octx, actions.OP_ALERT_SUBSCRIBE)
     if await repository.set_subscribed(octx.session, octx.actor_id, is_on=is_on):
-        event_type = "alerts.subscribed" if is_on else "alerts.unsubscribed"
-        audit_log.record_operator(octx, event_type, octx.actor_id, reason="Own mail about alerts")
+        if is_on:
+            audit_log.record_operator(octx, "alerts.subscribed", octx.actor_id, reason=SUBSCRIPTION_REASON)
+        else:
+            audit_log.record_operator(octx, "alerts.unsubscribed", octx.actor_id, reason=SUBSCRIPTION_REASON)
 
 
 def _list_tenant_ids(traffic: Traffic, day: Traffic, states: Sequence[AlertState]) -> set[str]:

@@ -99,7 +99,7 @@ async def begin(octx: OperatorCtx, tenant_id: str, impersonation_id: str) -> Req
             policy.require_operator(octx, actions.OP_IMPERSONATE_WRITE)
         _require_open(ctx)
         if impersonations.find_phase(row) is not Phase.READY:
-            raise Conflict("This support session can't begin now.", "Start a new one.")
+            raise Conflict("This support session can’t begin now.", "Start a new one.")
         code = _issue_code(octx, row)
         ctx.session.add(row)
         return RequestedImpersonation(id=row.id, code=code)
@@ -148,7 +148,7 @@ def _check_order(order: ImpersonationRequest) -> tuple[str, str]:
     try:
         return ticket, clean_stated_reason(order.write_reason)
     except Invalid as problem:
-        step = f"Explain why reading isn't enough. {problem.detail}"
+        step = f"Explain why reading isn’t enough. {problem.detail}"
         raise Invalid("Changes need a reason of their own.", step, fields={"write_reason": step}) from problem
 
 
@@ -178,7 +178,7 @@ async def _require_person(octx: OperatorCtx, ctx: Ctx, membership_id: str) -> Us
     """Raises NotFound, Refused for oneself, for other operators and for people who can't sign in here."""
     record = await impersonations.find_member(ctx, membership_id)
     if record is None:
-        raise NotFound("This member doesn't exist.", "Choose one from the list of members.")
+        raise NotFound("This member doesn’t exist.", "Choose one from the list of members.")
     membership, user = record
     if (operator := await operators.find_by_email(octx.session, user.email)) is not None:
         raise _refuse_person(
@@ -187,7 +187,7 @@ async def _require_person(octx: OperatorCtx, ctx: Ctx, membership_id: str) -> Us
             else f"{user.name} is an operator as well."
         )
     if membership.state is not MembershipState.ACTIVE or user.disabled_at is not None:
-        raise _refuse_person(f"{user.name} can't sign in to this organisation now.")
+        raise _refuse_person(f"{user.name} can’t sign in to this organisation now.")
     return user
 
 

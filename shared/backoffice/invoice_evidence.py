@@ -67,7 +67,7 @@ async def get_evidence(octx: OperatorCtx, tenant_id: str, invoice_id: str, reaso
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         invoice = await repository.get_invoice(ctx, invoice_id)
         if invoice is None:
-            raise NotFound("This invoice doesn't exist.", "Choose one from the list.")
+            raise NotFound("This invoice doesn’t exist.", "Choose one from the list.")
         lines = [_build_line(line) for line in invoice.lines]
         since, until = _find_span(invoice, lines)
         version_ids = await _list_versions(ctx, (since, until, invoice.created_at))

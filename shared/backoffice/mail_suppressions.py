@@ -31,7 +31,7 @@ async def lift(octx: OperatorCtx, address: str, reason: Reason) -> None:
     reason_text = use_reason(octx, reason)
     suppression = await mail_suppression_repository.delete_suppression(octx.session, address)
     if suppression is None:
-        raise NotFound("This address isn't suppressed.", "Reload the page.")
+        raise NotFound("This address isn’t suppressed.", "Reload the page.")
     audit_log.record_operator(
         octx,
         "mail.suppression_lifted",

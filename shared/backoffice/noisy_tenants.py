@@ -29,7 +29,7 @@ async def list_noisy(octx: OperatorCtx, *, hours: int, order: str) -> Sequence[N
     """The fifty with the largest number in the last hour or day. Recorded as a read across tenants. Raises Invalid."""
     policy.require_operator(octx, actions.OP_LOAD_READ)
     if hours not in HOURS or order not in [*NoisyOrder]:
-        raise Invalid("This list doesn't exist.", "Choose an hour or a day, and an order from the list.")
+        raise Invalid("This list doesn’t exist.", "Choose an hour or a day, and an order from the list.")
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         since = now() - timedelta(hours=hours)
         return await repository.list_noisy(session, since, NoisyOrder(order), limit=MAX_TENANTS)
@@ -43,7 +43,7 @@ async def throttle(octx: OperatorCtx, tenant_id: str, reason: Reason, *, percent
     policy.require_operator(octx, actions.OP_TENANT_THROTTLE)
     reason_text = use_reason(octx, reason, tenant_id)
     if percent not in PERCENTS or minutes not in MINUTES:
-        raise Invalid("This limit doesn't exist.", "Choose a rate and a time from the lists.")
+        raise Invalid("This limit doesn’t exist.", "Choose a rate and a time from the lists.")
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
         if (earlier := await repository.lock_open_throttle(ctx)) is not None:

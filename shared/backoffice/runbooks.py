@@ -26,7 +26,7 @@ def get_runbook(octx: OperatorCtx, alert_name: str) -> list[RunbookPart]:
     """Raises NotFound for an alert that does not exist."""
     policy.require_operator(octx, actions.OP_HEALTH_READ)
     if alert_name not in ALERTS:
-        raise NotFound("This alert doesn't exist.", "Choose one from the list.")
+        raise NotFound("This alert doesn’t exist.", "Choose one from the list.")
     return read_runbook(alert_name)
 
 

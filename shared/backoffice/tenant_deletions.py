@@ -35,7 +35,7 @@ async def schedule(octx: OperatorCtx, tenant_id: str, reason: Reason, *, grace_d
     reason_text = use_reason(octx, reason, tenant_id)
     if not MIN_GRACE_DAYS <= grace_days <= MAX_GRACE_DAYS:
         problem = f"Enter {MIN_GRACE_DAYS} to {MAX_GRACE_DAYS} days."
-        raise Invalid("This grace period isn't possible.", problem, fields={"grace_days": problem})
+        raise Invalid("This grace period isn’t possible.", problem, fields={"grace_days": problem})
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await deletions.add(ctx, reason_text, delete_at=now() + timedelta(days=grace_days), by_operator=True)
 

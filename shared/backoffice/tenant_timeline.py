@@ -61,7 +61,7 @@ async def list_timeline(
     policy.require_operator(octx, actions.OP_TENANT_READ)
     reason_text = use_reason(octx, reason, tenant_id)
     if stage and stage not in set(Stage):
-        raise Invalid("This stage doesn't exist.", "Choose one from the list.")
+        raise Invalid("This stage doesn’t exist.", "Choose one from the list.")
     limit = clamp_limit(limit)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         entries = [

@@ -2,6 +2,7 @@
 
 from shared.access.permissions import Permission
 from shared.billing import dunning, reminders
+from shared.billing.spending.spend_limits import ALERT_PERCENTS
 from shared.core.notification_kinds import NotificationKind
 from shared.tenancy.mail_preferences import PAYMENTS, REMINDERS
 
@@ -15,6 +16,7 @@ PAYMENT_MESSAGES = (
     dunning.SUBSCRIPTION_RESUMED,
     dunning.TOP_UP_FAILED,
     dunning.TRIAL_REFUSED,
+    *(f"spend_alert_{percent}" for percent in ALERT_PERCENTS),
     reminders.TRIAL_ENDED,
     reminders.TRIAL_ENDS,
 )

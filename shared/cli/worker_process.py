@@ -19,7 +19,7 @@ from shared.files import retention, storage_registry
 from shared.jobs import worker
 from shared.metering import rollups
 from shared.monitoring import traffic_writer
-from shared.offboarding import tasks as offboarding_tasks
+from shared.offboarding import rounds as offboarding_rounds
 from shared.outbound_webhooks import dispatcher
 from shared.tenancy import entry
 from shared.web import metrics_server
@@ -55,7 +55,7 @@ async def _run_tasks() -> None:
         answer_retention.run(),
         retention.run(),
         rollups.run(),
-        offboarding_tasks.run_deletions(),
+        offboarding_rounds.run_deletions(),
         load_recorder.run_writer(),
         throttle_watch.run(),
         chain_checks.run(),

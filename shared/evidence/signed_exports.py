@@ -144,7 +144,7 @@ def _parse_cursor(cursor: str) -> tuple[int, int]:
     """Raises Invalid."""
     after, _, last = cursor.partition("-")
     if not (after.isdecimal() and last.isdecimal() and len(cursor) < 40):
-        raise Invalid("This page of the export doesn't exist.", "Start the export again.")
+        raise Invalid("This page of the export doesn’t exist.", "Start the export again.")
     return int(after), int(last)
 
 

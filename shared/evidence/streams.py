@@ -29,7 +29,7 @@ MAX_URL_LENGTH, MAX_TOKEN_LENGTH = 500, 200
 SECRET_FIELD = "audit_stream.secret"
 FIRST_HASH = b"\x00"  # before the first event of a chain
 URL_TEXTS = {
-    OutboundProblem.HOST_UNUSABLE: "This host can't be used: it wasn't found on the public internet.",
+    OutboundProblem.HOST_UNUSABLE: "This host can’t be used: it wasn’t found on the public internet.",
     OutboundProblem.INVALID_URL: "Only https:// addresses on port 443, without a user name or a #fragment, are possible.",
 }
 
@@ -95,7 +95,7 @@ async def create(ctx: Ctx, kind: str, url: str, *, token: str = "") -> IssuedStr
     secret = _clean_token(token) if stream_kind is StreamKind.SPLUNK else signing.create_secret()
     await repository.lock_new_streams(ctx)
     if len(await repository.list_streams(ctx)) >= MAX_STREAMS:
-        raise Conflict(f"An organisation has at most {MAX_STREAMS} streams.", "Delete one that isn't needed.")
+        raise Conflict(f"An organisation has at most {MAX_STREAMS} streams.", "Delete one that isn’t needed.")
     stream_id = new_id("ast")
     row = AuditStream(
         tenant_id=ctx.tenant_id,
@@ -174,7 +174,7 @@ async def _lock(ctx: Ctx, stream_id: str) -> AuditStream:
     """Raises NotFound."""
     row = await repository.lock_stream(ctx, stream_id)
     if row is None:
-        raise NotFound("This stream doesn't exist.", "Reload the page.")
+        raise NotFound("This stream doesn’t exist.", "Reload the page.")
     return row
 
 

@@ -52,7 +52,7 @@ def require_signable(export_format: ExportFormat) -> None:
     """Raises Conflict for a format that has no last line."""
     if export_format is ExportFormat.PARQUET:
         raise Conflict(
-            "A signed export can't be a Parquet file.", "Choose CSV or JSONL.", reason="format_unavailable"
+            "A signed export can’t be a Parquet file.", "Choose CSV or JSONL.", reason="format_unavailable"
         )
 
 

@@ -105,8 +105,8 @@ class UsageBreakdown(ApiOutput):
     meter: str = Field(examples=["usage_events"])
     by: str = Field(examples=["region"])
     parts: list[BreakdownPart] = Field(description="The largest first")
-    other_values: int = Field(description="Values that aren't among the parts", examples=[0])
-    other_quantity: str | None = Field(description="Null where parts don't add up", examples=["0"])
+    other_values: int = Field(description="Values that aren’t among the parts", examples=[0])
+    other_quantity: str | None = Field(description="Null where parts don’t add up", examples=["0"])
 
 
 class UsageTotals(ApiOutput):

@@ -7,19 +7,27 @@ from collections.abc import Collection
 from decimal import Decimal
 
 from shared.access.meters import METERS
+from shared.access.permissions import Permission
 from shared.audit import audit_log
 from shared.audit.event_types import AuditAction
 from shared.core.context import Ctx, Limit
 from shared.core.db import now
-from shared.jobs import queue
-from shared.jobs.mail import Email
+from shared.core.notification_kinds import NOTICE_TEMPLATE, NotificationKind
 from shared.metering import allowances, counter_repository
 from shared.metering.counter_keys import CounterKey
 from shared.metering.models import UsageCounter
-from shared.tenancy import billing_contacts, links, mail_preferences, notifications
+from shared.tenancy import billing_contacts, notifications
 
-MAIL_TASK, KIND, PAGE = "metering.send_limit_warning", "usage.limit_warning", "usage"
+KIND, PAGE = "usage.limit_warning", "usage"
 NEARLY_USED, ALL_USED = 80, 100  # percent
+USAGE_LIMITS = NotificationKind(
+    key="usage_limits",
+    title="Usage limits",
+    description="When 80 % or all of a monthly limit of your plan is used.",
+    permission=Permission.BILLING_WRITE,
+    events=(KIND,),
+    templates=(NOTICE_TEMPLATE,),
+)
 
 
 async def warn_members(ctx: Ctx, counted: Collection[CounterKey]) -> None:
@@ -81,18 +89,15 @@ async def _warn(ctx: Ctx, counter: UsageCounter, percent: int) -> None:
     what = f"{used} of {limit.amount:,} {meter.plural} are used."
     share = "All" if percent == ALL_USED else f"{percent} %"
     for person in await billing_contacts.list_contacts(ctx):
-        notification_id = await notifications.add(
+        await notifications.add(
             ctx,
             person.id,
             KIND,
-            f"{share} of this month's {meter.plural} are used",
+            f"{share} of this month’s {meter.plural} are used",
             f"{what} {_describe_effect(counter, limit, percent)}",
             href=PAGE,
             dedupe=f"{KIND}:{counter.id}:{percent}:{limit.amount}",
         )
-        is_mailed = await mail_preferences.is_mail_enabled(ctx, person.id, mail_preferences.REMINDERS)
-        if notification_id and is_mailed:
-            await queue.put(ctx, MAIL_TASK, notification_id=notification_id)
 
 
 def _describe_effect(counter: UsageCounter, limit: Limit, percent: int) -> str:
@@ -102,26 +107,3 @@ def _describe_effect(counter: UsageCounter, limit: Limit, percent: int) -> str:
     if percent == ALL_USED:
         return f"More are refused until {until}, or until you choose a larger plan in Billing."
     return f"When all are used, more are refused until {until}. You can choose a larger plan in Billing."
-
-
-async def build_mail(ctx: Ctx, notification_id: str) -> Email | None:
-    """None when the person manages billing no more."""
-    notification = await notifications.get_notification(ctx, notification_id)
-    if notification is None or notification.kind != KIND:
-        return None
-    contacts = await billing_contacts.list_contacts(ctx)
-    person = next((contact for contact in contacts if contact.id == notification.user_id), None)
-    if person is None:
-        return None
-    return Email(
-        to=person.email,
-        template="usage_limit",
-        message_id=notification.id,
-        link=links.build_link(ctx.tenant_id, PAGE),
-        values={
-            "name": person.name,
-            "tenant": ctx.tenant_name,
-            "title": notification.title,
-            "body": notification.body,
-        },
-    )

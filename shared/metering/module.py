@@ -9,7 +9,7 @@ from shared.audit.event_types import AuditAction, with_key
 from shared.audit.public_events import EventType
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind, LimitPeriod
-from shared.metering import actions, api, correction_api, models, quotas, tasks
+from shared.metering import actions, api, correction_api, limit_warnings, models, quotas, tasks
 from shared.metering.events_export import USAGE_EVENTS
 from shared.metering.usage_export import USAGE
 
@@ -139,6 +139,7 @@ MODULE = Module(
     ],
     endpoints=[*api.ENDPOINTS, *correction_api.ENDPOINTS],
     files=[USAGE, USAGE_EVENTS],
+    notifications=[limit_warnings.USAGE_LIMITS],
     tasks=tasks.TASKS,
     tables={
         models.UsageChange: TableContract(export=True, retention="accounting"),

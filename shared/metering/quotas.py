@@ -212,7 +212,7 @@ def describe_limit(facts: QuotaFacts) -> str:
             f"The spend limit is reached: more {meter.plural} would cost more than your organisation allows."
         )
     if not facts.allowed:
-        return f"Your plan doesn't include {meter.plural}."
+        return f"Your plan doesn’t include {meter.plural}."
     return f"{_show(facts.used)} of {_show(facts.allowed)} {meter.plural} of this month are used."
 
 

@@ -6,10 +6,8 @@ from datetime import datetime
 from shared.access.meters import METERS
 from shared.core.context import Ctx
 from shared.core.errors import Invalid
-from shared.jobs import mail, worker
-from shared.jobs.worker import ExternalJob
-from shared.metering import checks, correction_batches, limit_warnings, months, rollups
-from shared.tenancy import entry
+from shared.jobs import worker
+from shared.metering import checks, correction_batches, months, rollups
 
 
 @worker.bulk_job
@@ -22,14 +20,6 @@ async def recompute_month(ctx: Ctx, *, meter: str, month: str) -> None:
     if meter not in METERS:
         raise Invalid("There is no such meter.", "Choose another one.")
     await rollups.recompute_month(ctx, meter, months.get_month(moment))
-
-
-@worker.mail_job
-async def send_limit_warning(job: ExternalJob, *, notification_id: str) -> None:
-    async with entry.enter_job(job.tenant_id, limit_warnings.MAIL_TASK, job.request_id) as ctx:
-        email = await limit_warnings.build_mail(ctx, notification_id)
-    if email is not None:
-        await mail.send(email)
 
 
 async def check_usage(ctx: Ctx) -> None:
@@ -51,5 +41,4 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "metering.close_correction": close_correction,
     "metering.recompute_month": recompute_month,
     "metering.revert_correction": revert_correction,
-    limit_warnings.MAIL_TASK: send_limit_warning,
 }

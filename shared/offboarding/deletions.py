@@ -56,7 +56,7 @@ async def schedule(ctx: Ctx, reason: str, confirm: str) -> DeletionView:
     policy.require(ctx, DELETION_WRITE)
     if confirm.strip() != ctx.tenant_name:
         problem = f"Enter “{ctx.tenant_name}” to confirm."
-        raise Invalid("The name doesn't match.", problem, fields={"confirm": problem})
+        raise Invalid("The name doesn’t match.", problem, fields={"confirm": problem})
     reason = clean_stated_reason(reason)
     return build_view(await add(ctx, reason, delete_at=now() + timedelta(days=GRACE_DAYS), by_operator=False))
 
@@ -125,7 +125,7 @@ async def require_scheduled(ctx: Ctx) -> TenantDeletion:
     if deletion is None:
         raise Conflict("No deletion is scheduled.", "Reload the page.")
     if deletion.deleted_at is not None:
-        raise Conflict(f"{ctx.tenant_name} is already deleted.", "Its data can't be restored here.")
+        raise Conflict(f"{ctx.tenant_name} is already deleted.", "Its data can’t be restored here.")
     return deletion
 
 

@@ -3,7 +3,7 @@
 from shared.access.permissions import Permission
 from shared.audit.event_types import AuditAction
 from shared.core.registry import Module, OperatorIndex, TableContract
-from shared.offboarding import actions, models, tasks
+from shared.offboarding import actions, deletion_notices, models
 
 MODULE = Module(
     name="offboarding",
@@ -22,7 +22,7 @@ MODULE = Module(
             AuditAction.TENANT_DELETION_SCHEDULED,
         ),
     },
-    tasks=tasks.TASKS,
+    notifications=[deletion_notices.DELETION],
     tables={
         models.TenantDeletion: TableContract(
             export=True,

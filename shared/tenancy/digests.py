@@ -55,7 +55,7 @@ async def choose_my_time_zone(ctx: Ctx, time_zone: str) -> None:
     person_id = policy.require_person(ctx)
     if time_zone and time_zone not in list_time_zones():
         raise Invalid(
-            "We don't know this time zone.",
+            "We don’t know this time zone.",
             "Enter a name such as Europe/Berlin.",
             fields={"time_zone": "Not a time zone"},
         )

@@ -159,7 +159,7 @@ async def enter_impersonator(
     async with db.transaction(tenant_id=tenant_id) as session:
         tenant = await repository.get_tenant(session, tenant_id)
         if tenant is None:
-            raise NotFound("This tenant doesn't exist.", "")
+            raise NotFound("This tenant doesn’t exist.", "")
         ctx = await _build_ctx(session, tenant, operator, NO_ROLE)
         yield replace(ctx, impersonation=impersonation)
 

@@ -24,6 +24,7 @@ from shared.tenancy import impersonation_repository as repository
 from shared.tenancy import (
     impersonation_sessions,
     links,
+    mail_branding,
     notifications,
     permission_holders,
     tenant_repository,
@@ -35,6 +36,7 @@ from shared.tenancy.models import (
     ImpersonationRow,
     Membership,
 )
+from shared.tenancy.notification_kinds import SUPPORT
 
 MAX_MINUTES = 30
 CODE_LIFETIME = timedelta(seconds=60)
@@ -173,7 +175,7 @@ async def lock(ctx: Ctx, impersonation_id: str) -> ImpersonationRow:
 
 
 def build_not_found() -> NotFound:
-    return NotFound("This support session doesn't exist.", "Choose one from the list.")
+    return NotFound("This support session doesn’t exist.", "Choose one from the list.")
 
 
 async def end(ctx: Ctx, row: ImpersonationRow, cause: ImpersonationEnd) -> None:
@@ -264,6 +266,7 @@ async def build_mail(ctx: Ctx, notification_id: str, impersonation_id: str) -> E
             "ticket": row.ticket,
             "scope": describe_scope(row),
         },
+        frame=await mail_branding.build_frame(ctx, SUPPORT, owner.id),
     )
 
 

@@ -4,13 +4,7 @@ from shared.access.permissions import Permission
 from shared.core.notification_kinds import NOTICE_TEMPLATE, Audience, MailChoice, NotificationKind
 from shared.tenancy.unsubscribe_links import DIGEST_KIND
 
-ACCESS, INVITATIONS, MEMBERS, SETUP, USAGE_LIMITS = (
-    "access",
-    "invitations",
-    "members",
-    "setup",
-    "usage_limits",
-)
+ACCESS, INVITATIONS, MEMBERS, SETUP, SUPPORT = "access", "invitations", "members", "setup", "support"
 
 KINDS = (
     NotificationKind(
@@ -43,6 +37,15 @@ KINDS = (
         mail_default=MailChoice.OFF,
     ),
     NotificationKind(
+        key=SUPPORT,
+        title="Support access",
+        description="When support asks to act for a member, and when it begins.",
+        permission=Permission.SUPPORT_ACCESS_DECIDE,
+        events=("support.requested", "support.started"),
+        templates=("support_access",),
+        is_essential=True,
+    ),
+    NotificationKind(
         key=SETUP,
         title="Your new organisation",
         description="When an organisation that you created is ready.",
@@ -50,13 +53,5 @@ KINDS = (
         events=("welcome",),
         templates=("welcome",),
         is_essential=True,
-    ),
-    NotificationKind(
-        key=USAGE_LIMITS,
-        title="Usage limits",
-        description="When your organisation comes close to a limit of its plan, or reaches one.",
-        permission=Permission.BILLING_WRITE,
-        events=("limit_near", "limit_reached"),
-        templates=(NOTICE_TEMPLATE,),
     ),
 )

@@ -49,7 +49,7 @@ async def send_invitation(job: ExternalJob, *, invitation_id: str) -> None:
     problem = ""
     try:
         if await mail.send(email):
-            problem = "This address doesn't accept our email. Ask for another one."
+            problem = "This address doesn’t accept our email. Ask for another one."
     except (
         MailRejected
     ) as rejection:  # shown to the inviter, who can correct the address; sending again can't help

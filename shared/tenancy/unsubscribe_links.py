@@ -50,7 +50,7 @@ def parse_token(token: str) -> UnsubscribeLink:
         tenant_id, user_id, kind = crypto.unsign(SIGNING_PURPOSE, token, PART_COUNT)
     except crypto.BadSignature:
         raise BadUnsubscribeLink(
-            "This link isn't valid.", "Use the link in the email, or sign in and open Notification settings."
+            "This link isn’t valid.", "Use the link in the email, or sign in and open Notification settings."
         ) from None
     return UnsubscribeLink(tenant_id=tenant_id, user_id=user_id, kind=kind)
 

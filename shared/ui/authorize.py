@@ -14,23 +14,20 @@ from reflex.event import Event
 from reflex.state import BaseState, State, StateUpdate
 from reflex_base.registry import RegistrationContext
 
-from shared.access import decision, decision_counts, refusal_messages
 from shared.access.actions import Action, OperatorAction
-from shared.core import db, log, request_ids, tenant_limits, tenant_load, transaction_retries
-from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
+from shared.core import db, log, transaction_retries
+from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
-from shared.core.tenant_limits import TenantOverRate
-from shared.tenancy import entry, operator_attempts, support_transcript
-from shared.tenancy.admissions import Authenticator, OperatorAdmission, Principal, TenantAdmission
-from shared.ui import event_requests
+from shared.tenancy import entry
+from shared.tenancy.admissions import Authenticator, Principal
+from shared.ui import event_refusals, event_requests, support_tabs
 from shared.ui.admission import Admission
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.object_state import find_other_object, show_object
 from shared.ui.present_address import open_present_address
 from shared.ui.states import EventAdmission, refusal_toast, set_event_admission
 
-TENANT_PATH = "/tenants/"  # of the operators' page about one tenant
 STATE_PREFIX = "reflex___state____state."
 PAGE_LOAD_EVENTS = {
     STATE_PREFIX + "hydrate_and_load",
@@ -170,7 +167,9 @@ class AuthorizeMiddleware(rx.Middleware):
             return None
         registered = RegistrationContext.get().event_handlers[event.name]
         handler = registered.handler.fn
-        refusal = _find_refusal(handler, principal, slug) or _find_excess(principal)
+        refusal = event_refusals.find_refusal(handler, principal, slug) or event_refusals.find_excess(
+            principal
+        )
         if getattr(handler, "__loads__", False):
             admission._has_loaded = True
         elif refusal is None:
@@ -179,7 +178,7 @@ class AuthorizeMiddleware(rx.Middleware):
             refusal = await find_other_object(state, registered.states[0])
         if refusal is None:
             return None
-        await _record_refusal(event, principal, refusal, path=path)
+        await event_refusals.record_refusal(event, principal, refusal, path=path)
         shown_on_page = getattr(handler, "__page__", False)
         if has_left_tenant:
             await _reset_states(state)  # a former member's page keeps nothing of the tenant
@@ -201,20 +200,9 @@ class AuthorizeMiddleware(rx.Middleware):
         person, navigates = (principal.session_hash, principal.user_id), event_name in PAGE_LOAD_EVENTS
         self._live.register_tab(admission, *person, navigates=navigates, event_started_at=event_started_at)
         if principal.impersonation is not None:
-            self._follow_support_session(admission, event_name, principal)
-
-    def _follow_support_session(self, admission: Admission, event_name: str, principal: Principal) -> None:
-        """Notes for its transcript what the event is, and closes the tab when the session is over."""
-        registered = RegistrationContext.get().event_handlers.get(event_name)
-        is_page = registered is not None and getattr(registered.handler.fn, "__page__", False)
-        support_transcript.note_request(admission._path, event_name.rpartition(".")[2], is_page=is_page)
-        cookies = admission.router.headers.cookie
-
-        async def is_live() -> bool:
-            present = await self._authenticate(cookies, "", touches=False)
-            return present is not None and present.session_hash == principal.session_hash
-
-        self._live.end_with_session(admission, is_live)
+            support_tabs.follow_session(
+                self._live, self._authenticate, admission, event_name=event_name, principal=principal
+            )
 
     async def _load_page(self, app: rx.App, admission: Admission, principal: Principal, slug: str) -> None:
         """Runs the loads of the page whose state is new, as after a restart: a click that waited needs what was shown.
@@ -224,7 +212,7 @@ class AuthorizeMiddleware(rx.Middleware):
         admission._has_loaded = True
         for load in app.get_load_events(admission._path):
             registered = RegistrationContext.get().event_handlers[Event.from_event_type(load)[0].name]
-            if _find_refusal(registered.handler.fn, principal, slug) is None:
+            if event_refusals.find_refusal(registered.handler.fn, principal, slug) is None:
                 page = await admission.get_state(registered.states[0])
                 await registered.handler.fn(page)
 
@@ -240,56 +228,6 @@ class AuthorizeMiddleware(rx.Middleware):
         registered = RegistrationContext.get().event_handlers.get(event.name)
         is_load = registered is None or getattr(registered.handler.fn, "__page__", False)
         return not is_load and event.name != self._frame_name
-
-
-async def _record_refusal(event: Event, principal: Principal, refusal: DomainError, *, path: str) -> None:
-    log.get_logger(__name__).info("event_refused", handler=event.name, reason=refusal.reason)
-    admission = principal.admission
-    if isinstance(admission, TenantAdmission) and isinstance(refusal, Refused):
-        if admission.impersonation is not None:
-            await support_transcript.record_refusal(admission, refusal, surface="page")
-            return
-        await decision_counts.record_refused(admission, refusal, request_ids.current(), surface="page")
-    elif isinstance(admission, OperatorAdmission):
-        form = event.payload.get("payload")
-        reason = form.get("reason") if isinstance(form, dict) else ""
-        await operator_attempts.record_gate_refusal(
-            admission,
-            refusal,
-            tenant_id=path.removeprefix(TENANT_PATH).partition("/")[0],
-            reason=reason if isinstance(reason, str) else "",
-        )
-
-
-def _find_refusal(handler: Any, principal: Principal, slug: str) -> DomainError | None:
-    if principal.ended_message:
-        return Refused(principal.ended_message, principal.ended_step, reason="membership_ended")
-    if slug and not principal.tenant_id:
-        return NotFound(entry.NOT_FOUND_MESSAGE, entry.NOT_FOUND_STEP)
-    action = getattr(handler, "__action__", None)
-    if action is not None:
-        request_ids.note_action(action.name)
-    if action is None:
-        return Refused(
-            "This action is not available on this page.", "Reload the page and try again.", reason="unmarked"
-        )
-    if isinstance(action, OperatorAction):
-        verdict = decision.decide_operator(principal, action)
-        return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action)
-    verdict = decision.decide(principal, action)
-    return None if verdict.allowed else refusal_messages.build_refusal(verdict.reason, action, principal)
-
-
-def _find_excess(principal: Principal) -> DomainError | None:
-    """Why an event of a tenant that sends too many is refused; None for others."""
-    if not isinstance(principal.admission, TenantAdmission):
-        return None
-    tenant_load.count_event(principal.tenant_id)
-    try:
-        tenant_limits.check_event(principal.tenant_id)
-    except TenantOverRate as refusal:
-        return refusal
-    return None
 
 
 async def _bind_owner(admission: Admission, owner: str) -> bool:

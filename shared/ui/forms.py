@@ -189,6 +189,13 @@ def parse_choice(value: object, allowed: Any) -> str:
     return value
 
 
+def parse_flag(value: object) -> bool:
+    """The yes or no in a handler's argument. Raises Invalid for anything else, which must not count as no."""
+    if not isinstance(value, bool):
+        raise Invalid("This isn’t one of the choices.", "Reload and try again.")
+    return value
+
+
 def parse_line(value: object, max_length: int = MAX_SEARCH_LENGTH) -> str:
     """The search text in a handler's argument. Raises Invalid."""
     return clean_search_text(value, max_length)

@@ -31,7 +31,7 @@ DONE_NOTICES = {
     "factor-kept": "Two-step sign-in stays on.",
     "factor-off": "Two-step sign-in is off.",
     "factor-on": "Two-step sign-in is on. Your other devices were signed out.",
-    "mail": "We've sent you an email. Open the link in it within 24 hours.",
+    "mail": "We’ve sent you an email. Open the link in it within 24 hours.",
     "name": "Your name was changed.",
     "others": "Your other devices were signed out.",
     "password": "Your password was changed. Your other devices were signed out.",

@@ -49,7 +49,7 @@ async def receive_mail_event(request: Request) -> Response:
     except InvalidMailEvent as problem:
         logger.warning("mail_event_refused", why=str(problem))
         raise MailWebhookRejected(
-            "The signature doesn't match this endpoint, its timestamp is too old, or this isn't an event.",
+            "The signature doesn’t match this endpoint, its timestamp is too old, or this isn’t an event.",
             "Check the signing key and the clock, and send the body unchanged.",
         ) from None
     rate_limits.enforce_local_rate_limit(RateLimit.WEBHOOK_ACCOUNT, "mail")

@@ -48,7 +48,6 @@ JOBS_WITHOUT_ACTION = {
     "platform.send_password_changed": MAIL,
     "platform.send_reset": MAIL,
     "platform.send_verification": MAIL,
-    "metering.send_limit_warning": MAIL,
     "tenancy.close_impersonation": BY_STATE,
     "tenancy.provision": BY_STATE,
     "tenancy.record_account_event": "adds a line to the audit log, which nobody may refuse",
@@ -59,7 +58,6 @@ JOBS_WITHOUT_ACTION = {
     "tenancy.send_support_notice": MAIL,
     "tenancy.send_welcome": MAIL,
     "tenancy.verify_audit_log": BY_MEMBER,
-    "tenant.send_deletion_notice": MAIL,
     "webhook.send_pause_notice": MAIL,
 }
 ENDPOINTS_WITHOUT_ACTION = {

@@ -83,7 +83,7 @@ async def test_support_session_is_refused_for_a_disabled_account(cast: Cast) -> 
     database.connect().execute('update "user" set disabled_at = now() where id = %s', [cast.adam.user_id])
     with pytest.raises(Refused) as refused:
         await support_sessions.request(cast.olga.cookie, cast.acme, adam)
-    assert "can't sign in" in refused.value.detail
+    assert "can’t sign in" in refused.value.detail
 
 
 async def test_support_session_is_refused_for_oneself_and_for_other_operators(cast: Cast) -> None:

@@ -138,7 +138,7 @@ async def test_events_outside_of_the_dates_are_represented_by_their_hash(cast: C
 
 
 async def test_signed_export_is_no_parquet_file(cast: Cast) -> None:
-    with pytest.raises(Conflict, match="can't be a Parquet file"):
+    with pytest.raises(Conflict, match="can’t be a Parquet file"):
         await start(cast.ann, "audit_signed", "parquet")
 
 

@@ -24,7 +24,6 @@ from tests.support.database import admin_url
 from tests.support.stand_in_mail import run_mailbox
 
 MAIL_TASKS = {
-    "metering.send_limit_warning",
     "platform.send_account_changed",
     dunning.MAIL_TASK,
     "platform.send_account_exists",

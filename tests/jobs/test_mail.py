@@ -30,8 +30,6 @@ VALUES = {
     "operator_notice": ("name", "title", "body"),
     "password_changed": ("name",),
     "reset": ("name",),
-    "tenant_deletion": ("body", "name", "tenant", "title"),
-    "usage_limit": ("body", "name", "tenant", "title"),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
     "webhook_paused": ("cause", "name", "tenant", "url"),

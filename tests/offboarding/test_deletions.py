@@ -13,7 +13,7 @@ from shared.billing.subscriptions import cancellation, checkout
 from shared.core import db, registry
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
-from shared.offboarding import deletion_notices, deletion_repository, deletions, tasks
+from shared.offboarding import deletion_repository, deletions, rounds
 from shared.offboarding.models import TenantDeletion
 from shared.tenancy import audit_reader, entry, members, notifications, tenants
 from shared.tenancy.key_entry import authenticate_key, enter_key
@@ -51,7 +51,7 @@ async def end_grace_period(person: Person) -> None:
         deletion.delete_at = now() - timedelta(seconds=1)
         ctx.session.add(deletion)
         tenant_id = ctx.tenant_id
-    await tasks.delete_due(tenant_id)
+    await rounds.delete_due(tenant_id)
 
 
 async def find_deletion(tenant_id: str) -> TenantDeletion | None:
@@ -98,10 +98,9 @@ async def test_notice_is_mailed_to_its_owner(cast: Cast) -> None:
     await schedule(cast.ann)
     async with cast.ann.ctx() as ctx:
         (notice, *_) = await notifications.list_my_notifications(ctx)
-        mail = await deletion_notices.build_mail(ctx, notice.id)
+        mail = await notifications.build_mail(ctx, notice.id)
         assert mail is not None
         assert (mail.to, mail.values["title"]) == (cast.ann.email, notice.title)
-        assert await deletion_notices.build_mail(ctx, "ntf_unknown") is None
 
 
 @pytest.mark.parametrize("name", ["", "acme", "Acme Ltd"])
@@ -159,7 +158,7 @@ async def test_deletion_is_refused_to_support(cast: Cast) -> None:
 
 async def test_tenant_stays_until_the_grace_period_is_over(cast: Cast) -> None:
     await schedule(cast.ann)
-    await tasks.delete_due(cast.acme)
+    await rounds.delete_due(cast.acme)
     async with cast.adam.ctx() as ctx:
         assert ctx.tenant_state == TenantState.ACTIVE
 
@@ -210,9 +209,9 @@ async def test_due_tenants_are_found_in_turn(cast: Cast) -> None:
             deletion.delete_at = now() - timedelta(seconds=1)
             ctx.session.add(deletion)
     async with db.transaction() as session:
-        first = await tasks.find_next(session, "")
-        second = await tasks.find_next(session, first)
-        assert await tasks.find_next(session, second) == ""
+        first = await rounds.find_next(session, "")
+        second = await rounds.find_next(session, first)
+        assert await rounds.find_next(session, second) == ""
     assert {first, second} == {cast.acme, cast.globex}
 
 

@@ -119,7 +119,7 @@ async def test_person_is_told_and_gets_mail_again_after_proving_the_address(cast
     async with cast.max.ctx() as ctx:
         assert (await notifications.get_inbox_status(ctx)).mail_problem == ""
     async with browser(cookie=cast.ann.cookie) as person:
-        assert "We can't email you" in (await person.get("/account")).text.replace("&#39;", "'")
+        assert "We can’t email you" in (await person.get("/account")).text.replace("&#39;", "'")
         assert (await person.post("/account/mail/prove")).headers["location"] == "/account?done=mail"
         token = await send_proof(cast.ann)
         await person.post("/auth/verify", data={"token": token})

@@ -127,8 +127,8 @@ def chain_alerts_banner() -> rx.Component:
     """Shown only while there are some."""
     sentence = rx.cond(
         OverviewState.chain_alerts == 1,
-        "1 audit log doesn't match its hash chain or its anchor.",
-        rx.fragment(OverviewState.chain_alerts, " audit logs don't match their hash chains or anchors."),
+        "1 audit log doesn’t match its hash chain or its anchor.",
+        rx.fragment(OverviewState.chain_alerts, " audit logs don’t match their hash chains or anchors."),
     )
     content = rx.el.p(sentence, " ", link("See which", "/audit?tab=chains"), data_testid="chain-alerts")
     return rx.cond(OverviewState.chain_alerts > 0, panel(content, title="Audit logs changed", body=True))

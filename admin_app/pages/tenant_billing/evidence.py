@@ -90,7 +90,7 @@ class InvoiceEvidenceState(TenantObjectState, TenantHeaderState, mixin=True):
         visit = await self.get_state(TenantVisitState)
         reason = visit._reason_for(self._tenant_id())
         if not reason:
-            raise Conflict("Your access to this tenant's billing has ended.", "Enter the reason again.")
+            raise Conflict("Your access to this tenant’s billing has ended.", "Enter the reason again.")
         async with self._ctx() as octx:
             evidence = await invoice_evidence.get_evidence(
                 octx, self._tenant_id(), str(invoice_id)[:MAX_ID_LENGTH], reason

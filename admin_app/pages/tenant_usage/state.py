@@ -90,7 +90,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
         visit = await self.get_state(TenantVisitState)
         reason = visit._reason_for(self._tenant_id())
         if not reason:
-            raise Conflict("Your access to this tenant's usage has ended.", "Enter the reason again.")
+            raise Conflict("Your access to this tenant’s usage has ended.", "Enter the reason again.")
         return reason
 
     async def _read(self, octx: OperatorCtx, range_key: str, step: str, *, month: str) -> TenantUsage:

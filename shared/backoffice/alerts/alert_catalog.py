@@ -52,12 +52,12 @@ def _list_alerts() -> Sequence[Alert]:
         (
             *("tenant_errors", "One tenant fails", "platform", page, SubjectKind.TENANT),
             conditions.check_tenant_errors,
-            "20 % of a tenant's requests of 5 minutes fail, three times the share of all others",
+            "20 % of a tenant’s requests of 5 minutes fail, three times the share of all others",
         ),
         (
             *("plan_errors", "One plan fails", "platform", page, SubjectKind.PLAN),
             conditions.check_plan_errors,
-            "5 % of the requests of a plan's tenants fail, three times the share of all others",
+            "5 % of the requests of a plan’s tenants fail, three times the share of all others",
         ),
         (
             *("flag_errors", "The cohort of a flag fails", "platform", page, SubjectKind.FLAG),
@@ -67,7 +67,7 @@ def _list_alerts() -> Sequence[Alert]:
         (
             *("limits", "A tenant meets its limits", "customers", ticket, SubjectKind.TENANT),
             conditions.check_limits,
-            "a decision of the last 5 minutes met a limit of the tenant's plan",
+            "a decision of the last 5 minutes met a limit of the tenant’s plan",
         ),
         (
             *("failed_jobs", "Jobs are out of retries", "platform", ticket, SubjectKind.OTHER),
@@ -97,22 +97,22 @@ def _list_alerts() -> Sequence[Alert]:
         (
             *("payment_accounts", "A payment account has a problem", "billing", page, SubjectKind.OTHER),
             conditions.check_accounts,
-            "an account is paused or silent, its prices differ, or signatures don't match its secret",
+            "an account is paused or silent, its prices differ, or signatures don’t match its secret",
         ),
         (
             *("late_deliveries", "Deliveries to customers wait", "platform", ticket, SubjectKind.TENANT),
             conditions.check_late_deliveries,
-            "a public event or an endpoint's turn has waited for 5 minutes",
+            "a public event or an endpoint’s turn has waited for 5 minutes",
         ),
         (
             *("paused_endpoints", "Endpoints take nothing", "customers", ticket, SubjectKind.TENANT),
             conditions.check_paused_endpoints,
-            "we paused a tenant's endpoint, because it took nothing for a day or is gone",
+            "we paused a tenant’s endpoint, because it took nothing for a day or is gone",
         ),
         (
             *("provisioning", "Provisioning failed", "platform", ticket, SubjectKind.TENANT),
             conditions.check_provisioning,
-            "a step of a tenant's provisioning failed",
+            "a step of a tenant’s provisioning failed",
         ),
         (
             *("double_payments", "A customer pays twice", "billing", ticket, SubjectKind.TENANT),
@@ -120,9 +120,9 @@ def _list_alerts() -> Sequence[Alert]:
             "a tenant is charged for more than one subscription",
         ),
         (
-            *("unbilled_usage", "Usage isn't billed", "billing", ticket, SubjectKind.TENANT),
+            *("unbilled_usage", "Usage isn’t billed", "billing", ticket, SubjectKind.TENANT),
             conditions.check_unbilled_usage,
-            "recorded usage of a tenant can't be billed",
+            "recorded usage of a tenant can’t be billed",
         ),
         (
             *("billing_review", "Billing needs a review", "billing", ticket, SubjectKind.TENANT),
@@ -132,12 +132,12 @@ def _list_alerts() -> Sequence[Alert]:
         (
             *("audit_logs", "An audit log is broken", "security", page, SubjectKind.TENANT),
             conditions.check_audit_logs,
-            "the verification of a tenant's audit log found a broken chain",
+            "the verification of a tenant’s audit log found a broken chain",
         ),
         (
             *("isolation", "A statement had no tenant", "security", page, SubjectKind.PLATFORM),
             conditions.check_isolation,
-            "a database statement of the last hour asked for tenants' rows without a tenant",
+            "a database statement of the last hour asked for tenants’ rows without a tenant",
         ),
         (
             *("attempts", "Many refused attempts", "security", page, SubjectKind.OTHER),

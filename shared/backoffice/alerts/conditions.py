@@ -129,9 +129,9 @@ async def check_accounts(facts: Facts) -> Sequence[Finding]:
     )
     texts = {
         "paused": "It is paused: {}.",
-        "silent": "Stripe doesn't answer.",
+        "silent": "Stripe doesn’t answer.",
         "prices": "{} of its prices differ from ours.",
-        "signatures": "Signatures of webhooks don't match its secret.",
+        "signatures": "Signatures of webhooks don’t match its secret.",
     }
     return [
         Finding(f"{problem.account_name}: {problem.kind}", texts[problem.kind].format(problem.detail))
@@ -172,7 +172,7 @@ async def check_unbilled_usage(facts: Facts) -> Sequence[Finding]:
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.tenant_id] = counts.get(row.tenant_id, 0) + row.count
-    return [Finding(tenant_id, f"{count:,} records can't be billed.") for tenant_id, count in counts.items()]
+    return [Finding(tenant_id, f"{count:,} records can’t be billed.") for tenant_id, count in counts.items()]
 
 
 async def check_billing(facts: Facts) -> Sequence[Finding]:

@@ -1,25 +1,13 @@
-"""Jobs of offboarding, and what runs beside the queue."""
-
-from collections.abc import Awaitable, Callable
+"""What runs beside the queue."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import request_ids
-from shared.jobs import mail, worker
-from shared.jobs.worker import ExternalJob
-from shared.offboarding import deletion_notices, deletion_repository, deletions
+from shared.offboarding import deletion_repository, deletions
 from shared.tenancy import cleaning, entry
 
 DELETE_TASK = "tenant.delete_due"
 INTERVAL_S = 60.0
-
-
-@worker.mail_job
-async def send_deletion_notice(job: ExternalJob, *, notification_id: str) -> None:
-    async with entry.enter_job(job.tenant_id, deletion_notices.MAIL_TASK, job.request_id) as ctx:
-        email = await deletion_notices.build_mail(ctx, notification_id)
-    if email is not None:
-        await mail.send(email)
 
 
 async def run_deletions() -> None:
@@ -36,6 +24,3 @@ async def delete_due(tenant_id: str) -> bool:
     async with entry.enter_cleaning(tenant_id, DELETE_TASK, request_ids.current()) as ctx:
         await deletions.finish(ctx)
     return False
-
-
-TASKS: dict[str, Callable[..., Awaitable[None]]] = {deletion_notices.MAIL_TASK: send_deletion_notice}
