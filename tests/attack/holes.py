@@ -204,15 +204,15 @@ def _not_yours() -> None:
 
 def _gate() -> None:
     """No permission is asked before an event; the services are the second wall."""
-    from shared.ui import authorize
+    from shared.ui import event_refusals
 
-    original = authorize._find_refusal
+    original = event_refusals.find_refusal
 
     def ask(handler: Any, principal: Any, slug: str) -> Any:
         refusal = original(handler, principal, slug)
         return refusal if refusal is not None and refusal.reason != "missing_permission" else None
 
-    _replace(authorize, "_find_refusal", ask)
+    _replace(event_refusals, "find_refusal", ask)
 
 
 def _service() -> None:
