@@ -133,7 +133,7 @@ ADD_DRAWN = text("""
     update usage_counter c set used = c.used + d.quantity,
         reserved = c.reserved - (select coalesce(sum(quantity), 0) from reserved where counter_id = c.id)
     from (select counter_id, sum(quantity) as quantity from drawn group by 1) d
-    where tenant_id = :tenant_id and c.id = d.counter_id
+    where tenant_id = :tenant_id and c.id = d.counter_id returning c.id, c.used, c.reserved
 """)
 SUM_USED = text("""
     select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + coalesce(d.quantity, 0) as used

@@ -353,7 +353,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         CounterShare(
             event_id=_usage_item().id,
             key=build_month_key(metered.METER, now()),
-            reservation_id=world.rows("usage_reservation", "tenant_id", tenant)[0]["id"],
+            reservation_id=min(row["id"] for row in world.rows("usage_reservation", "tenant_id", tenant)),
         )
     ],
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),

@@ -12,7 +12,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.metering import checks, correction_batches, counter_repository, rollups, usage
 from shared.metering.allowances import build_month_key
-from shared.metering.models import CorrectionState, UsageCorrection, UsageReservation, UsageWindow, WindowSize
+from shared.metering.models import CorrectionState, UsageCorrection, UsageCounter, UsageDraw, UsageReservation, UsageWindow, WindowSize
 
 METER, KEY = "api_calls", "example-1"
 HOUR = timedelta(hours=1)
@@ -55,15 +55,7 @@ async def use(ctx: Ctx, number: int) -> None:
         )
         ctx.session.add(row)
     await counter_repository.create_counter(ctx, build_month_key(METER, now()))
-    ctx.session.add(
-        UsageReservation(
-            tenant_id=ctx.tenant_id,
-            id=f"urs_{number}",
-            counter_id=build_month_key(METER, now()).id,
-            quantity=Decimal(number),
-            expires_at=now() + HOUR,
-        )
-    )
+    await _reserve(ctx, number)
     ctx.session.add(SpendLimit(tenant_id=ctx.tenant_id, amount=1_000 * number, currency="usd", is_cap=False))
     await usage.record(ctx, METER, "waiting", quantity=number, occurred_at=own_hour - HOUR)
     if number == 2:
@@ -114,3 +106,30 @@ async def correct(ctx: Ctx, number: int, common_hour: datetime) -> None:
         if correction_id not in (own_correction, OPEN_CORRECTION):
             await correction_batches.begin(ctx, correction_id, CorrectionState.CLOSING)
             await correction_batches.close(ctx, correction_id)
+
+
+async def _reserve(ctx: Ctx, number: int) -> None:
+    """One reservation that both tenants have, with a draw, and one of each."""
+    key = build_month_key(METER, now())
+    for reservation_id in (f"urs_{number}", "urs_common"):
+        reservation = UsageReservation(
+            tenant_id=ctx.tenant_id,
+            id=reservation_id,
+            counter_id=key.id,
+            quantity=Decimal(10 * number),
+            expires_at=now() + HOUR,
+        )
+        ctx.session.add(reservation)
+    draw = UsageDraw(
+        tenant_id=ctx.tenant_id,
+        id="draw_common",
+        counter_id=key.id,
+        meter=METER,
+        starts_at=key.starts_at,
+        ends_at=key.ends_at,
+        reservation_id="urs_common",
+        quantity=Decimal(number),
+    )
+    ctx.session.add(draw)
+    is_own = sa.and_(col(UsageCounter.tenant_id) == ctx.tenant_id, col(UsageCounter.id) == key.id)
+    await ctx.session.exec(sa.update(UsageCounter).where(is_own).values(reserved=20 * number))
