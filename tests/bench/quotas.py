@@ -33,7 +33,7 @@ from tests.support import database
 
 METER, CALLS = "usage_events", call_counts.METER
 CLIENTS = 16
-RECORD_INTERVAL_S = 0.05
+RECORD_INTERVAL_S = 0.02
 AMOUNT = 1_000_000_000
 ROWS = {  # what is measured, what it is compared with, and the control
     "quota/record": ("record", "insert", "recount"),
