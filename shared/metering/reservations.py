@@ -20,7 +20,7 @@ from shared.metering.counter_repository import CounterConnection, CounterState
 LEASE_USE_SECONDS = 20.0  # less than `RESERVATION_SECONDS`, which leaves time for a slow transaction
 NO_LEASE_SECONDS = 0.02  # before the next try, where there was none
 HOT_CALLS = 8  # in a second, of one process
-MAX_BLOCK = Decimal(10_000)
+MAX_BLOCK = Decimal(100_000)
 LEASED_SHARE = Decimal("0.05")  # of what is left; and the part at the end of a limit without leases
 LAST_UNITS = Decimal(100)
 MAX_COUNTERS = 10_000  # in the memory of one process

@@ -220,8 +220,8 @@ async def try_reserve(tenant_id: str, allowance: Allowance) -> bool:
 @pytest.mark.parametrize(
     ("used", "reserved", "allowed", "size"),
     [
-        (0, 0, 1_000_000, 5_000),
-        (0, 5_000, 1_000_000, 2_500),  # another process has half of the block
+        (0, 0, 1_000_000, 25_000),
+        (0, 25_000, 1_000_000, 11_875),  # another process has half of the block
         (0, 0, 10_000, 250),
         (9_400, 0, 10_000, 15),  # shrinks with what remains
         (9_500, 0, 10_000, 0),  # the last 5 %
