@@ -24,7 +24,7 @@ ANCHOR_INTERVAL_S = 900.0  # between two rounds: so much of a chain's end may be
 VERIFY_EVERY = timedelta(days=1)  # each chain, from its first event
 STEP_SIZE = 10_000  # events in one transaction
 TOPIC = "audit_evidence"  # of operators' pages that show problems
-PROBLEMS = {  # of a verification that has anchored_hash the chain broken
+PROBLEMS = {  # of a verification that has found the chain broken
     ChainProblem.END: AnchorProblem.CUT,
 }
 
@@ -230,7 +230,7 @@ def _note_verified(row: AuditAnchor | PlatformAnchor, finding: ChainFinding) -> 
 
 
 def _note_problem(row: AuditAnchor | PlatformAnchor, finding: ChainFinding) -> None:
-    """The time is that of the first look that anchored_hash it."""
+    """The time is that of the first look that found it."""
     if row.problem != finding.problem:
         row.problem_at = now()
         log.get_logger(__name__).error(
