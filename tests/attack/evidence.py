@@ -88,7 +88,7 @@ class Evidence:
             return
         await ctx.session.flush()
         if not db.has_written(ctx.session):
-            return  # it reads claim another service changes
+            return  # it reads what another service changes
         events = await _list_events(ctx, tenant_id)
         matching = [event for event in events if event["action"] in self._event_types[action]]
         self._carried_out.add(action)
