@@ -18,6 +18,7 @@ from admin_app.pages import (  # noqa: F401
     overview,
     prices,
     recovery,
+    runbook,
     tenant,
     tenants,
     usage,

@@ -221,6 +221,7 @@ class World:
         objects = {
             "/tenants/[tenant]": (self.acme, self.globex),
             "/flags/[flag]": self.flags,
+            "/health/[alert]": ("error_rate", "latency"),
             "/webhooks/[seller]/[received]": (webhooks[0], webhooks[1]),
         }
         return {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from admin_app.pages.health.runbook import RunbookState
 from admin_app.pages.health.state import HealthState
 from admin_app.pages.overview.state import OverviewState
+from admin_app.pages.runbook import RunbookState
 from shared.backoffice import runbooks
 from shared.core import db
 from shared.core.db import now
