@@ -29,6 +29,7 @@ MAIL_TASKS = {
     "platform.send_account_exists",
     "platform.send_factor_reset",
     "platform.send_new_device",
+    "platform.send_alert",
     "platform.send_operator_notice",
     "platform.send_password_changed",
     "platform.send_reset",

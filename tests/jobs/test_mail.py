@@ -20,6 +20,7 @@ VALUES = {
     "access_ended": ("by", "name", "tenant"),
     "account_changed": ("name", "title", "body"),
     "account_exists": ("name",),
+    "alert": ("alerts", "name", "urgency"),
     "billing": ("body", "name", "tenant", "title"),
     "digest": ("name", "tenant"),
     "factor_reset": ("name", "title", "body"),
