@@ -53,8 +53,9 @@ def traffic_panel() -> rx.Component:
     stats = stat_grid(
         stat("Requests", HealthState.requests, "Last hour"),
         stat("Errors", HealthState.errors, "Unexpected ones"),
-        stat("Slowest 5 %", HealthState.latency, "Up to the 95th percentile"),
+        stat("95th percentile", HealthState.latency, "Of the response time"),
         columns=3,
+        columns_on_phone=1,
     )
     shown = rx.fragment(stats, rx.el.div(bar_chart(HealthState.chart), class_name="body"))
     return panel(
@@ -67,7 +68,7 @@ def cohort_panel(title: str, column: str, rows: Any, *, test_id: str, empty: str
         Column(column),
         Column("Requests", align_end=True),
         Column("Errors", align_end=True),
-        Column("Slowest 5 %", align_end=True, hidden_on_phone=True),
+        Column("95th percentile", align_end=True, hidden_on_phone=True),
     ]
 
     def line(cohort: CohortRow) -> rx.Component:
