@@ -40,6 +40,7 @@ async def attack(world: World, report: Report) -> None:
     """What needs no app: decisions, services and jobs."""
     before = world.prints()
     await _decisions(world, report)
+    await _jobs(world, report)  # first: where a guard is gone, a service may end the session
     for call in calls.find():
         if call.operators or not call.is_service:
             continue
@@ -56,7 +57,6 @@ async def attack(world: World, report: Report) -> None:
             )
         if call.name in ASKED_BEFORE or _is_refused(answer):
             await _call(world.support, call, arguments, is_allowed=True)
-    await _jobs(world, report)
     changes = list_changes(before, world.prints())
     report.attempt(KIND, f"services and jobs wrote nothing{changes}", refused=not changes)
 
