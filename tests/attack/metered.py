@@ -12,7 +12,15 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.metering import checks, correction_batches, counter_repository, rollups, usage
 from shared.metering.allowances import build_month_key
-from shared.metering.models import CorrectionState, UsageCorrection, UsageCounter, UsageDraw, UsageReservation, UsageWindow, WindowSize
+from shared.metering.models import (
+    CorrectionState,
+    UsageCorrection,
+    UsageCounter,
+    UsageDraw,
+    UsageReservation,
+    UsageWindow,
+    WindowSize,
+)
 
 METER, KEY = "api_calls", "example-1"
 HOUR = timedelta(hours=1)
