@@ -147,7 +147,7 @@ def add_context(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     tenant_id = tenant_scope.current()
     if tenant_id and event.get("tenant_id", "") in ("", "-"):
         if _requires_tenants and event.get("_from_structlog", True):
-            raise NoTenant(f"the log call {event.get('event')} in a tenant's transaction names no tenant")
+            raise NoTenant(f"the log call {event.get('event')} in the transaction of a tenant names none")
         line["tenant_id"] = tenant_id
     if line.get("request_id"):
         line["trace_id"] = trace_ids.derive(str(line["request_id"]))

@@ -83,7 +83,7 @@ def form_field(
 
 
 def filter_form(
-    *fields: rx.Component, is_filtered: Any, on_apply: Any, on_clear: Any, test_id: str, key: Any = ""
+    *fields: rx.Component, is_filtered: Any, on_apply: Any, on_clear: Any, test_id: str, key: Any = None
 ) -> rx.Component:
     """The filters of a list, in a form, so that Enter submits it from every field. `is_filtered` is a var.
 
@@ -100,7 +100,7 @@ def filter_form(
         on_submit=on_apply,
         data_asks="true",
         data_testid=test_id,
-        **({} if key == "" else {"key": key}),
+        **({} if key is None else {"key": key}),
     )
 
 
