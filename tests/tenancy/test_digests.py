@@ -64,14 +64,15 @@ async def test_digest_holds_what_happened_once_and_in_order(cast: Cast) -> None:
 async def test_members_with_the_same_time_each_get_their_digest(cast: Cast) -> None:
     """The queue keeps one job of a tenant and a time, unless it is about something else."""
     for person in (cast.ann, cast.adam):
-        await choose_digest(person)
-        await notify(person, "First")
-    async with cast.ann.ctx() as ctx:  # in one transaction
+        async with person.ctx() as ctx:
+            await mail_preferences.choose(ctx, "webhooks", in_app=True, mail=MailChoice.DIGEST)
+    async with cast.ann.ctx() as ctx:
         for person in (cast.ann, cast.adam):
-            await notifications.add(ctx, person.user_id, EVENT, "Second", "", dedupe="Second")
-    recipients = [digest.to for digest in await send_mails(cast.ann)]
-    assert sorted(recipients) == sorted([cast.ann.email])  # Adam may not see limits of plans
-    assert len(list_digest_ids(cast.acme)) == 2
+            for title in ("First", "Second"):
+                await notifications.add(ctx, person.user_id, "webhook.paused", title, "", dedupe=title)
+    digests_sent = await send_mails(cast.ann)
+    assert sorted(digest.to for digest in digests_sent) == sorted([cast.ann.email, cast.adam.email])
+    assert all("First" in digest.text and "Second" in digest.text for digest in digests_sent)
 
 
 async def test_job_that_dies_after_closing_the_digest_loses_nothing(
@@ -106,8 +107,8 @@ async def test_notification_added_while_the_digest_is_sent_is_in_the_next_one(ca
     async with entry.enter_job(cast.acme, digests.TASK, "") as ctx:
         email = await digests.build_mail(ctx, digest_id)
         late_notice = asyncio.create_task(notify(cast.ann, "Late"))
-        await asyncio.sleep(0.05)
-        assert not late_notice.done()
+        _, waiting = await asyncio.wait({late_notice}, timeout=0.2)
+        assert waiting == {late_notice}
     await late_notice
     assert email is not None
     assert list(email.items) == ["First. Body."]
@@ -116,6 +117,24 @@ async def test_notification_added_while_the_digest_is_sent_is_in_the_next_one(ca
         next_email = await digests.build_mail(ctx, next_id)
     assert next_email is not None
     assert list(next_email.items) == ["Late. Body."]
+
+
+async def test_digest_waits_for_a_notification_that_has_joined_it(cast: Cast) -> None:
+    await choose_digest(cast.ann)
+    await notify(cast.ann, "First")
+    (digest_id,) = list_digest_ids(cast.acme)
+
+    async def build() -> list[str]:
+        async with entry.enter_job(cast.acme, digests.TASK, "") as ctx:
+            email = await digests.build_mail(ctx, digest_id)
+            return list(email.items) if email else []
+
+    async with cast.ann.ctx() as ctx:
+        await notifications.add(ctx, cast.ann.user_id, EVENT, "Late", "Body.", dedupe="Late")
+        closing = asyncio.create_task(build())
+        _, waiting = await asyncio.wait({closing}, timeout=0.3)
+        assert waiting == {closing}
+    assert await closing == ["First. Body.", "Late. Body."]
 
 
 async def test_digest_leaves_out_what_was_turned_off_since(cast: Cast) -> None:

@@ -11,6 +11,7 @@ from shared.tenancy import mail_branding, mail_preferences, notifications, unsub
 from shared.tenancy.unsubscribe_links import UnsubscribeLink
 from shared.web import tenant_http
 from tests.conftest import Cast, Person
+from tests.support import database
 from tests.support.http_visitor import browser
 from tests.support.mail_jobs import send_mails
 
@@ -138,6 +139,8 @@ async def test_essential_mails_are_not_stopped(cast: Cast, kind: str) -> None:
         answer = await person.post(build_path(cast, cast.ann, kind))
     assert answer.status_code == 200
     assert "always send them" in answer.text
+    statement = "select count(*) from mail_preference where user_id = %s"
+    assert database.connect().execute(statement, [cast.ann.user_id]).fetchone() == (0,)
     async with cast.ann.ctx() as ctx:
         assert (await mail_preferences.list_my_preferences(ctx))["security"].enabled
 
