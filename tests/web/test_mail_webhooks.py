@@ -31,8 +31,8 @@ def signing_key(environment: SetVariable) -> None:
     environment("BULKHEAD_MAIL_WEBHOOK_KEYS", KEY)
 
 
-async def report(address: str, *, token: str = "", **data: Any) -> int:
-    signature = sign(str(int(time.time())), token or new_token())
+async def report(address: str, **data: Any) -> int:
+    signature = sign(str(int(time.time())), new_token())
     return await post(build_body(signature, recipient=address, **data))
 
 
