@@ -17,6 +17,8 @@ KINDS = list(NOTIFICATION_KINDS.values())
 TESTS = {
     "access": "tests/tenancy/test_members.py::test_departure_is_announced_once_by_mail",
     "account": "tests/web/test_sign_up.py::test_sign_up_answers_alike_for_known_and_unknown_addresses_with_different_mails",
+    "alerts": "tests/backoffice/test_alerts.py::test_new_alert_is_mailed_once_to_operators_who_want_it",
+    "deletion": "tests/offboarding/test_deletions.py::test_notice_is_mailed_to_its_owner",
     "digest": "tests/tenancy/test_digests.py::test_digest_holds_what_happened_once_and_in_order",
     "exports": "tests/files/test_exports.py::test_person_is_notified_with_the_link_and_only_their_pages_load",
     "invitations": "tests/tenancy/test_member_mails.py::test_invitation_has_the_look_of_its_organisation",
@@ -26,12 +28,14 @@ TESTS = {
     "reminders": "tests/billing/test_reminders.py::test_owner_turns_off_reminders_and_keeps_payment_mails",
     "security": "tests/web/test_sign_in_records.py::test_account_event_is_recorded_in_the_organisation_and_mailed",
     "setup": "tests/tenancy/test_provisioning.py::test_welcome_mail_waits_for_the_verified_address",
+    "support": "tests/backoffice/test_impersonations.py::test_owners_are_told_in_the_app_and_by_mail",
     "usage_limits": "tests/tenancy/test_mail_preferences.py::test_notification_goes_where_the_member_wants_it",
     "webhooks": "tests/outbound_webhooks/test_dispatcher.py::test_endpoint_is_paused_with_a_mail_when_it_takes_nothing",
 }
 OWN_PARAMETERS = {
-    ("shared/billing/dunning.py", "f'{KIND_PREFIX}{message.kind}'")
-}  # checked by the tests of dunning
+    ("shared/billing/dunning.py", "f'{KIND_PREFIX}{message.kind}'"),
+    ("shared/tenancy/impersonations.py", "kind"),
+}  # checked by the tests of dunning and of support sessions
 
 
 def test_every_kind_has_a_test_that_exists() -> None:
@@ -59,7 +63,9 @@ def test_every_template_of_a_mail_belongs_to_a_kind() -> None:
 
 def test_security_and_access_are_essential_and_marketing_would_not_be() -> None:
     essential = {kind.key for kind in KINDS if kind.is_essential}
-    assert essential == {"access", "account", "operator_account", "security", "setup"}
+    assert essential == {
+        *("access", "account", "deletion", "operator_account", "security", "setup", "support")
+    }
     with pytest.raises(ValueError, match="essential"):
         NotificationKind(key="x", title="X", description="X.", is_essential=True, mail_default=MailChoice.OFF)
 

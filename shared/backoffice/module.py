@@ -5,6 +5,7 @@ from shared.access.permissions import OperatorPermission
 from shared.access.roles import ENGINEERS, SUPPORT
 from shared.backoffice import tasks
 from shared.backoffice.api.endpoints import ENDPOINTS
+from shared.core.notification_kinds import Audience, NotificationKind
 from shared.core.registry import Module
 
 ACCOUNTANTS = ("billing",)
@@ -216,6 +217,15 @@ MODULE = Module(
             "webhooks.replayed",
         ),
     },
+    notifications=[
+        NotificationKind(
+            key="alerts",
+            title="Alerts",
+            description="When an alert begins to fire, for operators who asked for it.",
+            audience=Audience.OPERATOR,
+            templates=("alert",),
+        ),
+    ],
     tasks=tasks.TASKS,
     endpoints=ENDPOINTS,
 )

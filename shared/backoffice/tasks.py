@@ -10,6 +10,7 @@ from shared.backoffice.alerts import evaluation
 from shared.core.config import settings
 from shared.jobs import mail, worker
 from shared.jobs.mail import Email
+from shared.jobs.mail_frames import MailFrame
 from shared.jobs.worker import ExternalJob
 
 
@@ -42,6 +43,7 @@ async def send_alert(
         message_id=f"alert-{mail_id}",
         link=f"{settings().admin_url}/health" + (f"/{alert}" if alert else ""),
         values={"name": name, "alerts": alerts, "urgency": urgency},
+        frame=MailFrame(kind="alerts"),
     )
     await mail.send(message)
 

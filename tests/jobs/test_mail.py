@@ -31,6 +31,7 @@ VALUES = {
     "operator_notice": ("name", "title", "body"),
     "password_changed": ("name",),
     "reset": ("name",),
+    "support_access": ("name", "reason", "scope", "subject", "tenant", "ticket", "what"),
     "verify": ("name",),
     "welcome": ("name", "tenant"),
     "webhook_paused": ("cause", "name", "tenant", "url"),

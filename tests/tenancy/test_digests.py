@@ -14,7 +14,7 @@ from tests.support import database
 from tests.support.mail_jobs import send_mails
 from tests.support.stand_in_mail import run_mailbox
 
-KIND, EVENT = "usage_limits", "limit_near"
+KIND, EVENT = "usage_limits", "usage.limit_warning"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from shared.tenancy import mail_preferences, notifications
 from tests.conftest import Cast, Person
 from tests.support.mail_jobs import send_mails
 
-EVENT, KIND = "limit_near", "usage_limits"
+EVENT, KIND = "usage.limit_warning", "usage_limits"
 
 
 async def choose(person: Person, kind: str = KIND, *, in_app: bool = True, mail: MailChoice) -> None:
