@@ -10,7 +10,7 @@ import pytest
 from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
 from shared.audit.event_types import AuditAction
-from shared.billing.models import PLATFORM, BillingCustomer
+from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
 from shared.billing.pricing.prices import Tier
 from shared.billing.provider import CustomerState, Subscription, SubscriptionItem
 from shared.billing.spending import budgets, spend_limits
@@ -53,6 +53,7 @@ async def subscribed(cast: Cast) -> datetime:
     async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
         customer = BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM)
         ctx.session.add(customer)
+        ctx.session.add(BillingSnapshot(tenant_id=cast.acme, status="active", ticket=1))
         await ctx.session.flush()
         subscription = Subscription(new_id("sub"), "active", starts_at, items)
         state = CustomerState(customer.id, subscriptions=(subscription,))

@@ -118,7 +118,8 @@ class BillingState(
         billing = await overview.get_overview(ctx, self.currency)
         invoice_page = await invoices.list_invoices(ctx, after=self._cursor(), limit=PAGE_SIZE)
         prepaid = await read_prepaid(ctx, has_been_customer=billing.has_been_customer)
-        return ctx, billing, invoice_page, prepaid, await spend_limits.get_view(ctx)
+        spending = await spend_limits.get_view(ctx) if billing.has_been_customer else None
+        return ctx, billing, invoice_page, prepaid, spending
 
     async def _reload(self) -> None:
         async with self._ctx() as ctx:
