@@ -163,10 +163,14 @@ async def release(tenant_id: str, hold: Hold) -> None:
 
 
 def _get_counter(tenant_id: str, counter_id: str) -> _Counter:
-    counter = _counters.setdefault((tenant_id, counter_id), _Counter())
-    _counters.move_to_end((tenant_id, counter_id))
-    if len(_counters) > MAX_COUNTERS:
-        _counters.popitem(last=False)
+    counter_key = tenant_id, counter_id
+    counter = _counters.get(counter_key)
+    if counter is None:
+        counter = _counters[counter_key] = _Counter()
+        if len(_counters) > MAX_COUNTERS:
+            _counters.popitem(last=False)
+    else:
+        _counters.move_to_end(counter_key)
     return counter
 
 

@@ -53,7 +53,7 @@ async def subscribed(cast: Cast) -> datetime:
     async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
         customer = BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM)
         ctx.session.add(customer)
-        ctx.session.add(BillingSnapshot(tenant_id=cast.acme, status="active", ticket=1))
+        ctx.session.add(BillingSnapshot(tenant_id=cast.acme, schedule={}, status="active", ticket=1))
         await ctx.session.flush()
         subscription = Subscription(new_id("sub"), "active", starts_at, items)
         state = CustomerState(customer.id, subscriptions=(subscription,))
