@@ -51,16 +51,16 @@ async def test_members_are_told_once_at_each_share_of_a_hard_limit(cast: Cast, s
     for _ in range(2):
         await send_many(cast.ann, 8)
         await roll_up(cast.acme)
-    assert await list_warnings(cast.ann) == Warnings(["80 % of this month's events are used"], [80], 1)
+    assert await list_warnings(cast.ann) == Warnings(["80 % of this month’s events are used"], [80], 1)
     async with run_mailbox() as mailbox:
         await workers.run_due_jobs()
     assert {mail.to for mail in mailbox.mails} == {cast.ann.email}
-    assert "80 % of this month's events are used" in mailbox.mails[0].subject
+    assert "80 % of this month’s events are used" in mailbox.mails[0].subject
     assert await send_many(cast.ann, 3, "last") == [*[ItemStatus.ACCEPTED] * 2, ItemStatus.REJECTED]
     for _ in range(2):
         await roll_up(cast.acme)
     warnings = await list_warnings(cast.ann)
-    assert (warnings.titles[1:], warnings.percents) == (["All of this month's events are used"], [80, 100])
+    assert (warnings.titles[1:], warnings.percents) == (["All of this month’s events are used"], [80, 100])
     await set_limit(cast, METER, 20)
     assert await send_many(cast.ann, 6, "larger") == [ItemStatus.ACCEPTED] * 6
     await roll_up(cast.acme)
