@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.audit.event_types import AuditText, OperatorAuditAction, with_name
 from shared.backoffice.flag_admin import FlagSummary
+from shared.backoffice.models import ApprovalState
 from shared.billing.subscriptions.cancellation import CANCELLATION_REASONS
 from shared.core import money
 from shared.core.plurals import plural as plural
@@ -16,6 +17,13 @@ from shared.tenancy.models import MembershipState, StepState, TenantState
 from shared.ui.decision_trace import Change
 from shared.ui.tables import TONE_BY_LABEL
 
+APPROVAL_LABELS = {  # label, tone
+    ApprovalState.WAITING: ("Waiting", "wait"),
+    ApprovalState.APPROVED: ("Approved", "ok"),
+    ApprovalState.DECLINED: ("Declined", "bad"),
+    ApprovalState.WITHDRAWN: ("Withdrawn", "idle"),
+    ApprovalState.EXPIRED: ("Expired", "idle"),
+}
 WEBHOOK_STATUS_LABELS = {  # label, tone, explanation
     "pending": ("Waiting", "wait", "In the queue."),
     "working": ("Working", "accent", "Its customer is being synced."),
@@ -233,6 +241,10 @@ OPERATOR_AUDIT_TEXTS: dict[OperatorAuditAction, AuditText] = {
     OperatorAuditAction.ADDON_CREATED: with_name("created the add-on"),
     OperatorAuditAction.ALERTS_SUBSCRIBED: AuditText("asked for mail about alerts"),
     OperatorAuditAction.ALERTS_UNSUBSCRIBED: AuditText("turned off mail about alerts"),
+    OperatorAuditAction.APPROVAL_APPROVED: with_name("approved the request about"),
+    OperatorAuditAction.APPROVAL_DECLINED: with_name("declined the request about"),
+    OperatorAuditAction.APPROVAL_REQUESTED: with_name("asked for approval of a change to"),
+    OperatorAuditAction.APPROVAL_WITHDRAWN: with_name("withdrew the request about"),
     OperatorAuditAction.BILLING_RECONCILE_ASKED: AuditText("compared every customer with Stripe"),
     OperatorAuditAction.DRAFT_DISCARDED: with_name("discarded the draft of"),
     OperatorAuditAction.DRAFT_OPENED: with_name("opened a draft of"),

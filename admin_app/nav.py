@@ -33,6 +33,7 @@ NAV = {
         NavLink(
             "Audit", "/audit", "scroll-text", in_tab_bar=True, visible=is_allowed(actions.OP_AUDIT_READ_ALL)
         ),
+        NavLink("Approvals", "/approvals", "user-check", visible=is_allowed(actions.OP_APPROVAL_READ)),
         NavLink("Recovery", "/recovery", "key-round", visible=is_allowed(actions.OP_USER_READ_RESETS)),
         NavLink("API keys", "/api-keys", "key", visible=is_allowed(actions.OP_API_KEY_READ)),
         NavLink("Operators", "/operators", "shield", visible=is_allowed(actions.OP_OPERATOR_READ)),

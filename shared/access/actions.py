@@ -47,6 +47,8 @@ class OperatorAction:
     permission: str
     description: str
     writes: bool = False
+    # Carried out only when a second operator has approved it; a manifest's `approvals` say how (`backoffice.approvals`).
+    needs_approval: bool = False
 
 
 ACCESS_READ = Action(
@@ -304,6 +306,12 @@ OP_API_KEY_READ = OperatorAction(
 OP_API_KEY_WRITE = OperatorAction(
     "op:api_key:write", OperatorPermission.API_KEY_WRITE, "manage operators’ API keys", writes=True
 )
+OP_APPROVAL_DECIDE = OperatorAction(
+    "op:approval:decide", OperatorPermission.APPROVAL_DECIDE, "decide about requests", writes=True
+)
+OP_APPROVAL_READ = OperatorAction(
+    "op:approval:read", OperatorPermission.APPROVAL_READ, "view requests for approval"
+)
 OP_AUDIT_READ_ALL = OperatorAction(
     "op:audit:read_all", OperatorPermission.AUDIT_READ_ALL, "view the audit logs of all tenants"
 )
@@ -325,11 +333,25 @@ OP_BILLING_RECONCILE = OperatorAction(
     "compare billing with Stripe",
     writes=True,
 )
+OP_CATALOG_PUBLISH = OperatorAction(
+    "op:catalog:publish",
+    OperatorPermission.CATALOG_WRITE,
+    "publish plans and add-ons",
+    writes=True,
+    needs_approval=True,
+)
 OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_READ, "view plans and add-ons")
 OP_CATALOG_WRITE = OperatorAction(
     "op:catalog:write", OperatorPermission.CATALOG_WRITE, "change plans and add-ons", writes=True
 )
 OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "view flags")
+OP_FLAG_RELEASE = OperatorAction(
+    "op:flag:release",
+    OperatorPermission.FLAG_WRITE,
+    "turn flags on for everyone",
+    writes=True,
+    needs_approval=True,
+)
 OP_FLAG_WRITE = OperatorAction("op:flag:write", OperatorPermission.FLAG_WRITE, "change flags", writes=True)
 OP_HEALTH_READ = OperatorAction(
     "op:health:read", OperatorPermission.HEALTH_READ, "view the health of the platform"
@@ -360,6 +382,9 @@ OP_OPERATOR_MANAGE = OperatorAction(
     "op:operator:manage", OperatorPermission.OPERATOR_WRITE, "manage operators", writes=True
 )
 OP_OPERATOR_READ = OperatorAction("op:operator:read", OperatorPermission.OPERATOR_READ, "view operators")
+OP_PRICE_SET = OperatorAction(
+    "op:price:set", OperatorPermission.CATALOG_WRITE, "set prices", writes=True, needs_approval=True
+)
 OP_RIGHTS_EXPLAIN = OperatorAction(
     "op:rights:explain", OperatorPermission.RIGHTS_EXPLAIN, "explain permission decisions"
 )
@@ -376,7 +401,14 @@ OP_TENANT_CREATE = OperatorAction(
     "op:tenant:create", OperatorPermission.TENANT_CREATE, "create tenants", writes=True
 )
 OP_TENANT_DELETE = OperatorAction(
-    "op:tenant:delete", OperatorPermission.TENANT_DELETE, "delete tenants", writes=True
+    "op:tenant:delete",
+    OperatorPermission.TENANT_DELETE,
+    "delete tenants",
+    writes=True,
+    needs_approval=True,
+)
+OP_TENANT_KEEP = OperatorAction(
+    "op:tenant:keep", OperatorPermission.TENANT_DELETE, "cancel the deletion of tenants", writes=True
 )
 OP_TENANT_LIST = OperatorAction("op:tenant:list", OperatorPermission.TENANT_READ, "list tenants")
 OP_TENANT_READ = OperatorAction("op:tenant:read", OperatorPermission.TENANT_READ, "open a tenant")

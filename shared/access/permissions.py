@@ -46,6 +46,8 @@ class OperatorPermission(StrEnum):
 
     ACCOUNT_WRITE = "operator:account:write"
     API_KEY_WRITE = "operator:api_key:write"
+    APPROVAL_DECIDE = "operator:approval:decide"
+    APPROVAL_READ = "operator:approval:read"
     AUDIT_READ_ALL = "operator:audit:read_all"
     BILLING_ADJUST = "operator:billing:adjust"
     BILLING_ADJUST_ANY = "operator:billing:adjust_any"

@@ -8,6 +8,7 @@ from shared.access.decision import Decision, RightsHolder
 from shared.access.refusal_codes import PAYABLE_REASONS, Reason
 from shared.access.refusal_messages import build_refusal
 from shared.core import request_ids
+from shared.core.config import settings
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Refused
 
@@ -54,7 +55,8 @@ def require_unchanged(ctx: Ctx, action: Action, role: str, permissions: frozense
         raise build_refusal(Reason.MISSING_PERMISSION, action)
 
 
-def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
+def require_operator(octx: OperatorCtx, action: OperatorAction, *, is_request: bool = False) -> None:
+    """Raises Refused. `is_request`: a second operator is asked, or decides; the action isn’t carried out here."""
     request_ids.note_action(action.name)
     outcome = decision.decide_operator(octx, action)
     if not outcome.allowed:
@@ -62,7 +64,20 @@ def require_operator(octx: OperatorCtx, action: OperatorAction) -> None:
         raise build_refusal(Reason.MISSING_SCOPE if lacks_scope else outcome.reason, action)
     if action.writes:
         octx.act.action = action.name
+    if action.needs_approval and not is_request and not _is_approved(octx, action):
+        raise Refused(
+            f"A second operator has to approve it when you {action.description}.",
+            "Ask for approval in the admin app.",
+            reason="approval_needed",
+            action=action.name,
+        )
+    if action.writes and not is_request:
         decision_records.note_allowed(octx, action, outcome.reason)
+
+
+def _is_approved(octx: OperatorCtx, action: OperatorAction) -> bool:
+    has_approval = octx.approval is not None and octx.approval.action == action.name
+    return has_approval or settings().approval_mode == "off"
 
 
 def require_grantable(ctx: Ctx, permissions: Iterable[str] | None) -> None:

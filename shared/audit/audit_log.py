@@ -19,7 +19,7 @@ from shared.audit.event_types import (
     OperatorAuditAction,
 )
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
-from shared.core.context import Actor, Ctx, OperatorCtx
+from shared.core.context import Actor, Approval, Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Invalid
 from shared.core.ids import new_id
@@ -110,6 +110,7 @@ def record(
             "on_behalf_of": person.id,
             "on_behalf_of_name": person.name,
         }
+    details.update(_approval_details(ctx.approval))
     event = AuditEvent(
         id=event_id or new_id("aud"),
         tenant_id=ctx.tenant_id,
@@ -138,6 +139,7 @@ def record_operator(
         raise Invalid("Enter a reason.", "Write one sentence.", fields={"reason": "Missing"})
     if octx.key_id:
         details["operator_key"] = octx.key_id
+    details.update(_approval_details(octx.approval))
     octx.session.add(
         OperatorEvent(
             actor_id=octx.actor.id,
@@ -149,6 +151,13 @@ def record_operator(
             request_id=octx.request_id,
         )
     )
+
+
+def _approval_details(approval: Approval | None) -> dict[str, str]:
+    """Who approved it, for the details of an event; {} where nobody had to."""
+    if approval is None or not approval.id:
+        return {}
+    return {"approval": approval.id, "approved_by": approval.approved_by}
 
 
 async def find_event(ctx: Ctx, event_id: str) -> AuditEvent | None:

@@ -87,6 +87,23 @@ async def get_draft(octx: OperatorCtx, version_id: str) -> tuple[Plan, PlanVersi
     return plan, version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftDescription:
+    title: str  # as in "Pro, version 3"
+    changes: Sequence[
+        tuple[str, str, str]
+    ]  # (title, before, after) against the version before; "" for nothing
+
+
+async def describe_draft(octx: OperatorCtx, version_id: str) -> DraftDescription:
+    """Raises NotFound."""
+    policy.require_operator(octx, actions.OP_CATALOG_READ)
+    plan, draft = await get_draft(octx, version_id)
+    versions = await repository.list_versions_of_plan(octx.session, plan.id)
+    changes = plan_content.compare(_get_content_before(plan, versions), plan_content.from_version(draft))
+    return DraftDescription(title=f"{plan.name}, version {draft.number}", changes=changes)
+
+
 async def create_plan(
     octx: OperatorCtx, kind: str, key: str, name: str, sentence: str, *, for_tenant: str | None = None
 ) -> PlanVersion:
@@ -220,11 +237,11 @@ async def simulate_draft(
 
 
 async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> PlanVersion:
-    """Publish the draft, with its impact computed now and recorded in the operator audit log.
+    """Publish the draft, with its impact computed now and recorded in the operator audit log. It needs approval.
 
-    Raises Invalid, NotFound, and Conflict where the impact is no longer the one that was confirmed.
+    Raises Refused, Invalid, NotFound, and Conflict where the impact is no longer the one that was confirmed.
     """
-    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+    policy.require_operator(octx, actions.OP_CATALOG_PUBLISH)
     reason, effective_at = clean_stated_reason(request.reason), require_future_date(request.effective_at)
     moves = request.moves
     # Before the lock, so that no kill switch waits for the simulation. The digest is compared under the lock.
@@ -245,9 +262,7 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
             "The catalog or its tenants changed since you previewed the impact.", "Preview the impact again."
         )
     versions = await repository.list_versions_of_plan(octx.session, plan.id)
-    before = (
-        plan_content.from_version(versions[1]) if len(versions) > 1 else plan_content.build_empty(plan.kind)
-    )
+    before = _get_content_before(plan, versions)
     draft.status, draft.moves, draft.reason = "published", moves, reason
     draft.published_at, draft.published_by = now(), octx.actor.name
     draft.effective_at = effective_at or draft.published_at
@@ -267,6 +282,13 @@ async def publish(octx: OperatorCtx, draft_id: str, request: PublishRequest) -> 
     )
     await _publish_change(octx)
     return draft
+
+
+def _get_content_before(plan: Plan, versions: Sequence[PlanVersion]) -> PlanContent:
+    """`versions`: newest first; the first one is the draft."""
+    return (
+        plan_content.from_version(versions[1]) if len(versions) > 1 else plan_content.build_empty(plan.kind)
+    )
 
 
 def require_future_date(effective_at: datetime | None) -> datetime | None:

@@ -125,9 +125,9 @@ async def create_flag(
 async def change_rules(
     octx: OperatorCtx, flag: str, number: int, new_rules: object, reason: Reason
 ) -> FlagVersion:
-    """`number`: of the version that was read. A killed flag stays killed.
+    """`number`: of the version that was read. A killed flag stays killed. Turning it on for everyone needs approval.
 
-    Raises Invalid, NotFound, Conflict, ChangedMeanwhile with both rules.
+    Raises Invalid, NotFound, Refused, Conflict, ChangedMeanwhile with both rules.
     """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason)
@@ -135,7 +135,9 @@ async def change_rules(
     row, latest = await _lock_flag(octx, flag)
     if checked_rules == latest.rules:
         raise Conflict("These are already the current rules.", "Change a rule, or cancel.")
-    _require_number(row, latest, number, flag_rules.describe_rules(checked_rules))
+    require_number(row, latest, number, flag_rules.describe_rules(checked_rules))
+    if is_release(latest, checked_rules):
+        policy.require_operator(octx, actions.OP_FLAG_RELEASE)
     new_version = await _add_version(octx, row, latest.number + 1, checked_rules, latest.killed, reason_text)
     audit_log.record_operator(
         octx, "flag.rules_changed", flag, reason=reason_text, **_audit_change(latest, new_version)
@@ -163,9 +165,9 @@ async def kill_flag(octx: OperatorCtx, flag: str, reason: Reason) -> FlagVersion
 
 
 async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason) -> FlagVersion:
-    """Revives a killed flag with its rules. `number`: of the version that was read.
+    """Revives a killed flag with its rules. `number`: of the version that was read. One for everyone needs approval.
 
-    Raises NotFound, Conflict, ChangedMeanwhile with the rules that were read.
+    Raises NotFound, Refused, Conflict, ChangedMeanwhile with the rules that were read.
     """
     policy.require_operator(octx, actions.OP_FLAG_WRITE)
     reason_text = use_reason(octx, reason)
@@ -175,7 +177,9 @@ async def revive_flag(octx: OperatorCtx, flag: str, number: int, reason: Reason)
     if latest.number != number:
         versions = await repository.list_flag_versions(octx.session, row.id)
         rules = next((version.rules for version in versions if version.number == number), [])
-        _require_number(row, latest, number, flag_rules.describe_rules(rules))
+        require_number(row, latest, number, flag_rules.describe_rules(rules))
+    if is_release(latest, latest.rules):
+        policy.require_operator(octx, actions.OP_FLAG_RELEASE)
     new_version = await _add_version(octx, row, latest.number + 1, latest.rules, False, reason_text)
     audit_log.record_operator(
         octx, "flag.revived", flag, reason=reason_text, **_audit_change(latest, new_version)
@@ -225,6 +229,12 @@ async def retire_flag(octx: OperatorCtx, flag: str, reason: Reason) -> FlagRow:
     return row
 
 
+def is_release(current: FlagVersion, rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these rules turn the flag on for everyone, and it isn't already."""
+    is_released = flag_rules.is_for_everyone(current.rules) and not current.killed
+    return flag_rules.is_for_everyone(rules) and not is_released
+
+
 async def parse_rules(octx: OperatorCtx, new_rules: object) -> list[dict[str, Any]]:
     """The rules as they would be stored. The caller checks the permission. Raises Invalid."""
     return flag_rules.parse_rules(new_rules, await repository.list_plans(octx.session))
@@ -240,7 +250,7 @@ async def _lock_flag(octx: OperatorCtx, flag: str) -> tuple[FlagRow, FlagVersion
     return row, (await repository.list_flag_versions(octx.session, row.id))[0]
 
 
-def _require_number(row: FlagRow, latest: FlagVersion, number: int, rules: str) -> None:
+def require_number(row: FlagRow, latest: FlagVersion, number: int, rules: str) -> None:
     """`rules`: those of the stale form, as text. Raises ChangedMeanwhile."""
     if latest.number != number:
         raise ChangedMeanwhile(

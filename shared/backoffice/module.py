@@ -3,7 +3,7 @@
 from shared.access import actions
 from shared.access.permissions import OperatorPermission
 from shared.access.roles import ENGINEERS, SUPPORT
-from shared.backoffice import tasks
+from shared.backoffice import approved_changes, models, tasks
 from shared.backoffice.api.endpoints import ENDPOINTS
 from shared.core.notification_kinds import Audience, NotificationKind
 from shared.core.registry import Module
@@ -13,9 +13,12 @@ ENGINEERS_AND_BILLING = (*ENGINEERS, *ACCOUNTANTS)
 
 MODULE = Module(
     name="backoffice",
+    models=[models.OperatorApproval],
     permissions={
         OperatorPermission.ACCOUNT_WRITE: (),
         OperatorPermission.API_KEY_WRITE: ENGINEERS_AND_BILLING,
+        OperatorPermission.APPROVAL_DECIDE: ENGINEERS_AND_BILLING,
+        OperatorPermission.APPROVAL_READ: SUPPORT,
         OperatorPermission.AUDIT_READ_ALL: ENGINEERS,
         OperatorPermission.BILLING_ADJUST: ACCOUNTANTS,
         OperatorPermission.BILLING_ADJUST_ANY: (),
@@ -56,14 +59,18 @@ MODULE = Module(
         actions.OP_ALERT_SUBSCRIBE,
         actions.OP_API_KEY_READ,
         actions.OP_API_KEY_WRITE,
+        actions.OP_APPROVAL_DECIDE,
+        actions.OP_APPROVAL_READ,
         actions.OP_AUDIT_READ_ALL,
         actions.OP_BILLING_ADJUST,
         actions.OP_BILLING_ADJUST_ANY,
         actions.OP_BILLING_READ,
         actions.OP_BILLING_RECONCILE,
+        actions.OP_CATALOG_PUBLISH,
         actions.OP_CATALOG_READ,
         actions.OP_CATALOG_WRITE,
         actions.OP_FLAG_READ,
+        actions.OP_FLAG_RELEASE,
         actions.OP_FLAG_WRITE,
         actions.OP_HEALTH_READ,
         actions.OP_HOME_READ,
@@ -77,11 +84,13 @@ MODULE = Module(
         actions.OP_MAIL_READ,
         actions.OP_OPERATOR_MANAGE,
         actions.OP_OPERATOR_READ,
+        actions.OP_PRICE_SET,
         actions.OP_RIGHTS_EXPLAIN,
         actions.OP_RIGHTS_WRITE,
         actions.OP_SECURITY_READ,
         actions.OP_TENANT_CREATE,
         actions.OP_TENANT_DELETE,
+        actions.OP_TENANT_KEEP,
         actions.OP_TENANT_LIST,
         actions.OP_TENANT_READ,
         actions.OP_TENANT_RESUME,
@@ -98,6 +107,8 @@ MODULE = Module(
         "/": actions.OP_HOME_READ,
         "/access": actions.OP_RIGHTS_EXPLAIN,
         "/api-keys": actions.OP_API_KEY_READ,
+        "/approvals": actions.OP_APPROVAL_READ,
+        "/approvals/[approval]": actions.OP_APPROVAL_READ,
         "/audit": actions.OP_AUDIT_READ_ALL,
         "/catalog": actions.OP_CATALOG_READ,
         "/drift": actions.OP_BILLING_READ,
@@ -130,6 +141,7 @@ MODULE = Module(
             "operator_key.revoked",
             "operator_key.rotated",
         ),
+        actions.OP_APPROVAL_DECIDE.name: ("approval.approved", "approval.declined"),
         actions.OP_AUDIT_READ_ALL.name: ("tenants.read_across",),
         actions.OP_BILLING_ADJUST.name: (
             "billing.adjusted",
@@ -141,17 +153,22 @@ MODULE = Module(
         ),
         actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted", "billing.prepaid_granted"),
         actions.OP_BILLING_RECONCILE.name: ("billing.reconcile_asked",),
+        actions.OP_CATALOG_PUBLISH.name: ("approval.requested", "approval.withdrawn", "draft.published"),
         actions.OP_CATALOG_WRITE.name: (
             "addon.created",
             "draft.discarded",
             "draft.opened",
-            "draft.published",
             "draft.saved",
             "plan.created",
             "plan.retired",
-            "price.set",
             "prices.compared",
             "prices.pushed",
+        ),
+        actions.OP_FLAG_RELEASE.name: (
+            "approval.requested",
+            "approval.withdrawn",
+            "flag.revived",
+            "flag.rules_changed",
         ),
         actions.OP_FLAG_WRITE.name: (
             "flag.set",
@@ -176,6 +193,7 @@ MODULE = Module(
             "operator.renamed",
             "operator.role_changed",
         ),
+        actions.OP_PRICE_SET.name: ("approval.requested", "approval.withdrawn", "price.set"),
         actions.OP_RIGHTS_WRITE.name: (
             "addon.added",
             "addon.ended",
@@ -187,7 +205,12 @@ MODULE = Module(
             "trait.set",
         ),
         actions.OP_TENANT_CREATE.name: ("tenant.created",),
-        actions.OP_TENANT_DELETE.name: ("tenant.deletion_canceled", "tenant.deletion_scheduled"),
+        actions.OP_TENANT_DELETE.name: (
+            "approval.requested",
+            "approval.withdrawn",
+            "tenant.deletion_scheduled",
+        ),
+        actions.OP_TENANT_KEEP.name: ("tenant.deletion_canceled",),
         actions.OP_TENANT_READ.name: ("operator.looked",),
         actions.OP_TENANT_RESUME.name: ("provisioning.resumed",),
         actions.OP_TENANT_SUSPEND.name: (
@@ -226,6 +249,7 @@ MODULE = Module(
             templates=("alert",),
         ),
     ],
+    approvals=approved_changes.KINDS,
     tasks=tasks.TASKS,
     endpoints=ENDPOINTS,
 )

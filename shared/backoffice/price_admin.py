@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from shared.access import actions, meters, policy
 from shared.audit import audit_log
@@ -65,63 +66,68 @@ async def list_price_history(octx: OperatorCtx) -> PriceHistory:
     return PriceHistory(versions, provider_prices)
 
 
-async def set_price(
-    octx: OperatorCtx,
-    version_id: str,
-    period: str,
-    kind: str,
-    *,
-    currency: str = "usd",
-    amount: int = 0,
-    tiers: Sequence[Tier] = (),
-    meter: str = "",
-    tax_behavior: str = "",
-    effective_at: datetime | None = None,
-    reason: Reason,
-    known_prices: int | None = None,
-) -> Price:
-    """Sets the price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units
-    within it. `tax_behavior`: one of `prices.TAX_BEHAVIORS`. `known_prices`: how many prices of the version the form knew; None where it was read in this transaction.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRequest:
+    """The price of one part from `effective_at` on; None for now. `tiers` replace `amount`, each for the units within it.
 
-    Raises Invalid, NotFound, Conflict for a draft or a retired plan, or a time that is taken, and ChangedMeanwhile where
-    this part has a price that the form did not know.
+    `tax_behavior`: one of `prices.TAX_BEHAVIORS`. `known_prices`: how many prices of the version the form knew; None
+    where it was read in this transaction.
     """
-    policy.require_operator(octx, actions.OP_CATALOG_WRITE)
+
+    version_id: str
+    period: str
+    kind: str
+    currency: str = "usd"
+    amount: int = 0
+    tiers: Sequence[Tier] = ()
+    meter: str = ""
+    tax_behavior: str = ""
+    effective_at: datetime | None = None
+    known_prices: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPrice:
+    """A price that can be set now. `before`: the price that it replaces."""
+
+    plan: Plan
+    version: PlanVersion
+    price: Price
+    before: Price | None
+
+    @property
+    def title(self) -> str:
+        return prices.format_title(self.price)
+
+    @property
+    def before_text(self) -> str:
+        return prices.format_price_with_tax(self.before) if self.before else "not asked for"
+
+    @property
+    def after_text(self) -> str:
+        return prices.format_price_with_tax(self.price)
+
+
+async def plan_price(octx: OperatorCtx, request: PriceRequest) -> PlannedPrice:
+    """What `set_price` would do now; the version is locked. Raises as `set_price` does, apart from the approval."""
+    policy.require_operator(octx, actions.OP_CATALOG_READ)
+    return await _plan_price(octx, request)
+
+
+async def set_price(
+    octx: OperatorCtx, version_id: str, period: str, kind: str, *, reason: Reason, **more: Any
+) -> Price:
+    """Sets a price. It needs approval. `more`: the other fields of `PriceRequest`.
+
+    Raises Invalid, NotFound, Refused, Conflict for a draft or a retired plan, or a time that is taken, and
+    ChangedMeanwhile where this part has a price that the form did not know.
+    """
+    policy.require_operator(octx, actions.OP_PRICE_SET)
     reason_text = use_reason(octx, reason)
-    asked_at = now()
-    _check_fields(period, kind, currency, amount, tiers, meter, tax_behavior)
-    if effective_at is not None and (effective_at.tzinfo is None or effective_at <= asked_at):
-        raise Invalid(
-            "A price can’t start in the past.",
-            "Choose a later time, or leave it empty to start now.",
-            fields={"effective_at": "Must be in the future"},
-        )
-    locked = await prices.lock_version(octx.session, version_id)
-    if locked is None:
-        raise NotFound("This version doesn’t exist.", "Reload the page.")
-    version, plan = locked
-    version_prices = await prices.list_version_prices(octx.session, version.id)
-    _check_sellable(plan, version, kind)
-    price = Price(
-        plan_version_id=version.id,
-        for_tenant=version.for_tenant,
-        period=period,
-        kind=kind,
-        currency=currency,
-        amount=amount,
-        tiers=[tier._asdict() for tier in tiers],
-        tiers_mode="graduated" if tiers else "",
-        meter=meter,
-        tax_behavior=tax_behavior,
-        effective_at=effective_at or asked_at,
-        created_by=octx.actor.name,
-        reason=reason_text,
-    )
-    before = prices.select_current_prices(version_prices, price.effective_at).get(prices.get_price_key(price))
-    if before is not None and _has_same_amount(before, price):
-        raise Conflict(f"{plan.name} already has this price.", "Nothing was changed.")
-    if known_prices is not None:
-        _require_known_prices(version_prices, known_prices, price)
+    request = PriceRequest(version_id=version_id, period=period, kind=kind, **more)
+    planned = await _plan_price(octx, request)
+    plan, version, price = planned.plan, planned.version, planned.price
+    price.reason = reason_text
     if not await prices.add(octx.session, price):
         raise Conflict(f"Another price of {plan.name} starts at the same time.", "Choose another time.")
     audit_log.record_operator(
@@ -132,14 +138,53 @@ async def set_price(
         name=plan.name,
         version=version.number,
         **({"for_tenant": version.for_tenant} if version.for_tenant else {}),
-        before={
-            prices.format_title(price): prices.format_price_with_tax(before) if before else "not asked for"
-        },
-        after={prices.format_title(price): prices.format_price_with_tax(price)},
+        before={planned.title: planned.before_text},
+        after={planned.title: planned.after_text},
         in_force_from=f"{price.effective_at:%-d %B %Y, %H:%M} UTC",
     )
     await live_events.refresh_pages(octx.session, prices.ALL_PAGES, prices.TOPIC)
     return price
+
+
+async def _plan_price(octx: OperatorCtx, request: PriceRequest) -> PlannedPrice:
+    asked_at = now()
+    _check_fields(request)
+    if request.effective_at is not None and (
+        request.effective_at.tzinfo is None or request.effective_at <= asked_at
+    ):
+        raise Invalid(
+            "A price can’t start in the past.",
+            "Choose a later time, or leave it empty to start now.",
+            fields={"effective_at": "Must be in the future"},
+        )
+    locked = await prices.lock_version(octx.session, request.version_id)
+    if locked is None:
+        raise NotFound("This version doesn’t exist.", "Reload the page.")
+    version, plan = locked
+    version_prices = await prices.list_version_prices(octx.session, version.id)
+    _check_sellable(plan, version, request.kind)
+    price = Price(
+        plan_version_id=version.id,
+        for_tenant=version.for_tenant,
+        period=request.period,
+        kind=request.kind,
+        currency=request.currency,
+        amount=request.amount,
+        tiers=[tier._asdict() for tier in request.tiers],
+        tiers_mode="graduated" if request.tiers else "",
+        meter=request.meter,
+        tax_behavior=request.tax_behavior,
+        effective_at=request.effective_at or asked_at,
+        created_by=octx.actor.name,
+        reason="",
+    )
+    current_prices = prices.select_current_prices(version_prices, price.effective_at)
+    before = current_prices.get(prices.get_price_key(price))
+    if before is not None and _has_same_amount(before, price):
+        raise Conflict(f"{plan.name} already has this price.", "Nothing was changed.")
+    if request.known_prices is not None:
+        _require_known_prices(version_prices, request.known_prices, price)
+    return PlannedPrice(plan=plan, version=version, price=price, before=before)
 
 
 def _require_known_prices(version_prices: Sequence[Price], known_prices: int, price: Price) -> None:
@@ -157,12 +202,12 @@ def _require_known_prices(version_prices: Sequence[Price], known_prices: int, pr
         )
 
 
-def _check_fields(
-    period: str, kind: str, currency: str, amount: int, tiers: Sequence[Tier], meter: str, tax_behavior: str
-) -> None:
+def _check_fields(request: PriceRequest) -> None:
     problems = {}
+    kind, currency, amount = request.kind, request.currency, request.amount
+    tiers, meter = request.tiers, request.meter
     step = money.require_currency(currency).step
-    if period not in prices.PERIODS:
+    if request.period not in prices.PERIODS:
         problems["period"] = "A price is either monthly or yearly."
     if kind not in prices.KINDS:
         problems["kind"] = "A price is either flat, per seat or metered."
@@ -177,7 +222,7 @@ def _check_fields(
         problems["amount"] = (
             f"Amounts in {currency.upper()} are multiples of {money.format_amount(step, currency)}."
         )
-    if tax_behavior not in prices.TAX_BEHAVIORS:
+    if request.tax_behavior not in prices.TAX_BEHAVIORS:
         problems["tax_behavior"] = "A price either includes tax or doesn’t."
     if tiers and (kind != "metered" or amount):
         problems["tiers"] = "Only metered prices have tiers, and no amount besides them."

@@ -27,22 +27,20 @@ class ListedDeletion:
 
 
 async def schedule(octx: OperatorCtx, tenant_id: str, reason: Reason, *, grace_days: int) -> None:
-    """`grace_days`: in which operators can cancel it. The tenant reads the reason.
+    """`grace_days`: in which operators can cancel it. The tenant reads the reason. It needs approval.
 
-    Raises Invalid, NotFound, Refused for a test tenant, Conflict while a subscription is charged beyond it.
+    Raises Invalid, NotFound, Refused, also for a test tenant, Conflict while a subscription is charged beyond it.
     """
     policy.require_operator(octx, actions.OP_TENANT_DELETE)
     reason_text = use_reason(octx, reason, tenant_id)
-    if not MIN_GRACE_DAYS <= grace_days <= MAX_GRACE_DAYS:
-        problem = f"Enter {MIN_GRACE_DAYS} to {MAX_GRACE_DAYS} days."
-        raise Invalid("This grace period isn’t possible.", problem, fields={"grace_days": problem})
+    require_grace_days(grace_days)
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await deletions.add(ctx, reason_text, delete_at=now() + timedelta(days=grace_days), by_operator=True)
 
 
 async def cancel(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
     """Whoever scheduled it. Raises Invalid, NotFound, Conflict without one or after the grace period."""
-    policy.require_operator(octx, actions.OP_TENANT_DELETE)
+    policy.require_operator(octx, actions.OP_TENANT_KEEP)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         await tenants.lock(ctx)
@@ -55,6 +53,13 @@ async def list_unfinished(octx: OperatorCtx) -> Sequence[ListedDeletion]:
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
         rows = await deletions.list_unfinished(session, MAX_LISTED)
     return [_build_row(deletion, tenant.name) for deletion, tenant in rows]
+
+
+def require_grace_days(grace_days: int) -> None:
+    """Raises Invalid."""
+    if not MIN_GRACE_DAYS <= grace_days <= MAX_GRACE_DAYS:
+        problem = f"Enter {MIN_GRACE_DAYS} to {MAX_GRACE_DAYS} days."
+        raise Invalid("This grace period isn’t possible.", problem, fields={"grace_days": problem})
 
 
 def _build_row(deletion: TenantDeletion, tenant_name: str) -> ListedDeletion:

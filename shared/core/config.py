@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     metrics_address: str = Field("", alias="BULKHEAD_METRICS_ADDRESS")
     security_contact: str | None = Field(None, alias="BULKHEAD_SECURITY_CONTACT")
     factor_reset_wait_hours: int = Field(24, alias="BULKHEAD_FACTOR_RESET_WAIT_HOURS", ge=1, le=720)
+    approvals: Literal["required", "one_operator", "off"] | None = Field(None, alias="BULKHEAD_APPROVALS")
     requests_per_second: int = Field(20, alias="BULKHEAD_REQUESTS_PER_SECOND", ge=1, le=1_000_000)
     api_key_requests_per_minute: int = Field(
         600, alias="BULKHEAD_API_KEY_REQUESTS_PER_MINUTE", ge=1, le=100_000_000
@@ -282,6 +283,11 @@ class Settings(BaseSettings):
         return self.env == "prod"
 
     @property
+    def approval_mode(self) -> Literal["required", "one_operator", "off"]:
+        """Whether a second operator approves what needs it."""
+        return self.approvals or ("required" if self.is_production else "off")
+
+    @property
     def outbound_allow_targets(self) -> list[tuple[str, int]]:
         """Hosts and ports that webhooks reach although they aren't public, for tests and the demo."""
         return setting_urls.parse_targets(self.outbound_allow)
@@ -375,6 +381,15 @@ class Settings(BaseSettings):
             *self._find_origin_problems(),
             *self._find_stripe_problems(),
             *self._find_file_problems(),
+            *self._find_approval_problems(),
+        ]
+
+    def _find_approval_problems(self) -> list[str]:
+        if self.approval_mode != "off":
+            return []
+        return [
+            "BULKHEAD_APPROVALS is off: one operator alone could change prices and delete tenants."
+            " Remove the setting, or set one_operator while you have a single operator."
         ]
 
     def _find_key_problems(self) -> list[str]:

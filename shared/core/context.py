@@ -52,6 +52,15 @@ class AllowedDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """A second operator has approved this action, for the transaction that carries it out."""
+
+    id: str  # of the request; "" where the settings require no second operator
+    action: str  # name
+    approved_by: str = ""  # name of the operator
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     amount: int | None  # None: unlimited
     hard: bool = True  # a soft one warns and allows
@@ -130,6 +139,7 @@ class Ctx:
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
     live_tenant_id: str = ""  # of a test tenant: whose members and plan it has
     operator_key_id: str = ""  # with which an operator visits; "" without one
+    approval: Approval | None = None  # for which an operator visits
     surface: Surface = "page"
     allowed_actions: dict[str, AllowedDecision] = field(
         default_factory=dict, repr=False, compare=False
@@ -184,6 +194,7 @@ class OperatorCtx:
     session_hash: str = field(default="", repr=False)
     key_id: str = ""  # of the operator's key that acts; "" without one
     scopes: frozenset[str] | None = None  # permissions that the key was given; None without a key
+    approval: Approval | None = None
     allowed_actions: dict[str, AllowedDecision] = field(
         default_factory=dict, repr=False, compare=False
     )  # that write, until they are recorded in a tenant

@@ -65,6 +65,9 @@ class Module:
     endpoints: Sequence[Any] = ()
     files: Sequence[Any] = ()
     meters: Sequence[Any] = ()  # access.meters.Meter
+    approvals: Sequence[
+        Any
+    ] = ()  # backoffice.approval_kinds.ApprovalKind, one for each action that needs approval
     usage_sinks: Sequence[Any] = ()  # metering.sinks.UsageSink: where closed usage goes to be billed
     budget_sources: Sequence[Any] = ()  # metering.allowances.BudgetSource: what may be spent on metered use
     notifications: Sequence[Any] = ()  # core.notification_kinds.NotificationKind

@@ -21,6 +21,7 @@ from shared.core.errors import Invalid
 from shared.entitlements.assignments import TRAITS
 from shared.entitlements.flag_evaluation import describe_condition
 
+FULL_PERCENT = 100
 MAX_RULES = 50  # of one flag; use the kind "allowed" for lists of tenants
 WRONG_RULE = "wrong_rule"  # type of our own errors, whose message completes "Rule 1 …"
 NOT_A_CHOICE = "has a value that isn’t in the list"
@@ -127,6 +128,11 @@ def merge_rules(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         merged_rule = merged_rules.setdefault(key, {**rule, "values": []})
         merged_rule["values"] = sorted({*merged_rule["values"], *rule["values"]})
     return list(merged_rules.values())
+
+
+def is_for_everyone(rules: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether some rule turns the flag on for every tenant, now or at a time that it names."""
+    return any(rule["kind"] == "everyone" or rule.get("percent") == FULL_PERCENT for rule in rules)
 
 
 def describe_rule(rule: Mapping[str, Any]) -> str:

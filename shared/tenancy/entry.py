@@ -13,12 +13,22 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access import actions, decision_counts, decision_records
+from shared.access.actions import OperatorAction
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
 from shared.core import connection_shares, db, log, request_ids, tenant_weights
-from shared.core.context import Actor, Ctx, Impersonation, OperatorCtx, Rights, Surface, get_key_actor_type
+from shared.core.context import (
+    Actor,
+    Approval,
+    Ctx,
+    Impersonation,
+    OperatorCtx,
+    Rights,
+    Surface,
+    get_key_actor_type,
+)
 from shared.core.db import now
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import REASON_DURATION, clean_reason
@@ -315,6 +325,21 @@ async def enter_operator_account(session: AsyncSession, operator_id: str, sessio
     return _build_operator_ctx(session, admit_operator(operator, session_hash))
 
 
+def act_for_requester(octx: OperatorCtx, requester: Operator, approval: Approval) -> OperatorCtx:
+    """The requester, in the transaction of the operator who approves: they may do what both may."""
+    admission = admit_operator(requester, "")
+    return replace(
+        _build_operator_ctx(octx.session, admission),
+        permissions=admission.permissions & octx.permissions,
+        approval=approval,
+    )
+
+
+def act_without_second(octx: OperatorCtx, action: OperatorAction) -> OperatorCtx:
+    """The same operator, where the settings require no second one."""
+    return replace(octx, approval=Approval("", action.name))
+
+
 @asynccontextmanager
 async def enter_platform(name: str) -> AsyncIterator[OperatorCtx]:
     """For the command line: the database's operator role with every operator permission."""
@@ -358,6 +383,7 @@ async def enter_as_operator(octx: OperatorCtx, tenant_id: str, reason: str) -> A
             session_hash=octx.session_hash,
             operator_key_id=octx.key_id,
         )
+        ctx = replace(ctx, approval=octx.approval)
         already_recorded = await repository.has_recent_visit(
             octx.session, tenant_id, octx.actor_id, reason, REASON_DURATION
         )

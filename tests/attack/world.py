@@ -354,7 +354,9 @@ async def build() -> World:
             await notifications.add(ctx, owner.user.id, "attack", only, only, dedupe=new_id("ntf"))
             await mail_preferences.set_preference(ctx, mail_preferences.PAYMENTS, enabled=True)
             await mail_preferences.choose(ctx, "usage_limits", in_app=True, mail=MailChoice.DIGEST)
-            await notifications.add(ctx, owner.user.id, "usage.limit_warning", only, only, dedupe=new_id("ntf"))
+            await notifications.add(
+                ctx, owner.user.id, "usage.limit_warning", only, only, dedupe=new_id("ntf")
+            )
             await role_services.create(ctx, OWN_ROLES[tenant.name], "", ["home:read"])
             account = await service_accounts.create(ctx, f"Robot of {tenant.name}", "member")
             await keys.create(

@@ -28,6 +28,7 @@ GLOBAL_TABLES = {
     "mail_suppression",
     "mail_webhook_token",
     "operator",
+    "operator_approval",
     "operator_chain_lock",
     "operator_challenge",
     "operator_credential",

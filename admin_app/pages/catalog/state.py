@@ -12,10 +12,12 @@ from admin_app.pages.catalog.forms import CreatePlanForm, DraftFields
 from admin_app.pages.catalog.impact_rows import ImpactView
 from admin_app.pages.catalog.rows import CatalogItemRow, CompareRow, PlanVersionRow
 from admin_app.shell import PageState
+from admin_app.submissions import describe_outcome
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import catalog_drafts, impact
-from shared.backoffice.catalog_drafts import OperatorCatalog, PublishRequest
+from shared.backoffice import approvals, catalog_drafts, impact
+from shared.backoffice.approved_changes import DraftPublication
+from shared.backoffice.catalog_drafts import OperatorCatalog
 from shared.backoffice.impact import DraftImpact, VersionUsage
 from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
@@ -263,23 +265,22 @@ class CatalogState(DialogState, PageState):
         form = ReasonForm.read(payload)
         try:
             async with self._change_page() as octx:
-                await catalog_drafts.publish(
-                    octx,
-                    self._draft_id,
-                    PublishRequest(
-                        revision=self._revision,
-                        reason=form.reason,
-                        effective_at=self._effective_at,
-                        moves=self.moves == "move",
-                        confirmed_digest=self._impact_digest,
-                    ),
+                payload = DraftPublication(
+                    draft_id=self._draft_id,
+                    revision=self._revision,
+                    effective_at=self._effective_at,
+                    moves=self.moves == "move",
+                    confirmed_digest=self._impact_digest,
                 )
+                reason = state_reason(octx, form.reason)
+                submission = await approvals.submit(octx, actions.OP_CATALOG_PUBLISH, payload, reason)
                 await self._read(octx)
         except Conflict as conflict:
             self._close_dialog()
             self.stale_text = conflict.detail
             return None
-        return self._finish(f"Published {self._version_title}.", f"In force {self.impact.effective_text}.")
+        outcome = f"Published {self._version_title}.", f"In force {self.impact.effective_text}."
+        return self._finish(*describe_outcome(submission, *outcome))
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)

@@ -24,9 +24,10 @@ from admin_app.pages.flag.rows import (
 )
 from admin_app.pages.flags import parse_day
 from admin_app.shell import PageState
+from admin_app.submissions import describe_outcome
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import flag_admin, flag_exposure
+from shared.backoffice import approved_changes, flag_admin, flag_exposure
 from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
 from shared.core.errors import Invalid, NotFound
@@ -187,18 +188,16 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = SaveRulesForm.read(payload), self._shown_key()
         async with self._change_page() as octx:
             new_rules = flag_rules.merge_rules(json.loads(self._draft_json))
-            await flag_admin.change_rules(
-                octx, key, form.row_version, new_rules, state_reason(octx, form.reason)
+            submission = await approved_changes.change_flag(
+                octx, key, form.row_version, new_rules, reason=state_reason(octx, form.reason)
             )
             self._cursors = []
             page_data = await self._read(octx, key)
         self._stop_editing()
         killed_note = "It stays killed until you revive it."
-        return self._finish(
-            page_data,
-            "Rules saved.",
-            killed_note if page_data[0].flag.version.killed else "Takes effect immediately.",
-        )
+        is_killed = page_data[0].flag.version.killed
+        detail = killed_note if is_killed else "Takes effect immediately."
+        return self._finish(page_data, *describe_outcome(submission, "Rules saved.", detail))
 
     # switches
 
@@ -223,10 +222,13 @@ class FlagPageState(DialogState, ListState, ObjectState, PageState):
         form, key = ReviveForm.read(payload), self._shown_key()
         form.check(key)
         async with self._change_page() as octx:
-            await flag_admin.revive_flag(octx, key, form.row_version, state_reason(octx, form.reason))
+            submission = await approved_changes.change_flag(
+                octx, key, form.row_version, None, reason=state_reason(octx, form.reason)
+            )
             self._cursors = []
             page_data = await self._read(octx, key)
-        return self._finish(page_data, f"Revived {key}.", "Its rules apply again.")
+        outcome = describe_outcome(submission, f"Revived {key}.", "Its rules apply again.")
+        return self._finish(page_data, *outcome)
 
     @rx.event
     @needs(actions.OP_FLAG_WRITE)

@@ -12,9 +12,11 @@ from admin_app.pages.prices import forms, rows
 from admin_app.pages.prices.forms import PriceForm
 from admin_app.pages.prices.rows import PricedVersionRow, PriceListSummary
 from admin_app.shell import PageState
+from admin_app.submissions import describe_outcome
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import price_admin
+from shared.backoffice import approvals, price_admin
+from shared.backoffice.approved_changes import PriceChange, build_price_request
 from shared.backoffice.reasons import state_reason
 from shared.billing.pricing import price_sync, prices
 from shared.billing.pricing.price_sync import PriceSyncResult
@@ -59,16 +61,19 @@ class PricesState(DialogState, PageState):
         arguments = forms.parse_price_form(form)
         async with self._change_page() as octx:
             version_id, reason = parse_id("plv", self.selected_version.id), state_reason(octx, form.reason)
-            price = await price_admin.set_price(
-                octx, version_id, reason=reason, known_prices=form.row_version - 1, **arguments
-            )
+            change = PriceChange(version_id=version_id, known_prices=form.row_version - 1, **arguments)
+            planned = await price_admin.plan_price(octx, build_price_request(change))
+            submission = await approvals.submit(octx, actions.OP_PRICE_SET, change, reason)
             await self._read(octx)
         self._close_dialog()
-        message = f"{self.selected_version.name}: {prices.format_price_with_tax(price)}."
-        start_text = "at once" if arguments["effective_at"] is None else f"on {price.effective_at:%-d %B %Y}"
-        return rx.toast.success(
-            message, description=f"In force {start_text}. Current subscriptions change at their next renewal."
+        start = change.effective_at
+        start_text = "at once" if start is None else f"on {start:%-d %B %Y}"
+        title, detail = describe_outcome(
+            submission,
+            f"{self.selected_version.name}: {planned.after_text}.",
+            f"In force {start_text}. Current subscriptions change at their next renewal.",
         )
+        return rx.toast.success(title, description=detail)
 
     @rx.event
     @needs(actions.OP_CATALOG_WRITE)

@@ -40,7 +40,7 @@ def _deletion_banner() -> rx.Component:
         rx.el.b("Will be deleted on ", local_time(header.deletion_at, "", "day"), ". "),
         "Its owners can cancel it unless an operator scheduled it.",
     )
-    action = guard_control(actions.OP_TENANT_DELETE, keep, "Cancel deletion")
+    action = guard_control(actions.OP_TENANT_KEEP, keep, "Cancel deletion")
     is_deleted = header.state == labels.TENANT_STATE_LABELS[TenantState.DELETED]
     scheduled = banner(text, action=action, tone="bad", glyph="calendar-x")
     deleted = banner(

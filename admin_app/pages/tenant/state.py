@@ -13,11 +13,13 @@ from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
 from admin_app.pages.tenant_support.state import TenantSupportState
 from admin_app.pages.tenant_usage.state import TenantUsageState
+from admin_app.submissions import describe_outcome
 from admin_app.tenant_header import TenantHeader, TenantHeaderState, TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import tenant_deletions, tenant_directory
+from shared.backoffice import approvals, tenant_deletions, tenant_directory
+from shared.backoffice.approved_changes import TenantDeletionOrder
 from shared.core.ids import is_id
 from shared.offboarding.deletions import MAX_GRACE_DAYS, MIN_GRACE_DAYS
 from shared.ui.authorize import needs
@@ -171,18 +173,16 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         form = DeletionForm.read(payload)
         form.check(self.header.name)
         async with self._change_page() as octx:
-            await tenant_deletions.schedule(
-                octx,
-                self._tenant_id(),
-                self._state_reason(octx, form.reason),
-                grace_days=form.grace_days,
-            )
+            order = TenantDeletionOrder(tenant_id=self._tenant_id(), grace_days=form.grace_days)
+            reason = self._state_reason(octx, form.reason)
+            submission = await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)
+        title = f"Scheduled the deletion of {self.header.name}."
         return await self._finish(
-            f"Scheduled the deletion of {self.header.name}.", "Its owners get an email with the day."
+            *describe_outcome(submission, title, "Its owners get an email with the day.")
         )
 
     @rx.event
-    @needs(actions.OP_TENANT_DELETE)
+    @needs(actions.OP_TENANT_KEEP)
     async def keep_tenant(self, payload: dict[str, Any]) -> list[EventSpec]:
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:

@@ -1,0 +1,333 @@
+"""A second operator approves plans, prices, flags for everyone and deletions of tenants. The first one can't."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlmodel import col, select
+
+from shared.access import actions
+from shared.audit.models import AuditEvent, OperatorEvent
+from shared.backoffice import (
+    approvals,
+    approved_changes,
+    catalog_drafts,
+    flag_admin,
+    price_admin,
+    tenant_deletions,
+)
+from shared.backoffice.approved_changes import DraftPublication, PriceChange, TenantDeletionOrder
+from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.models import ApprovalState, OperatorApproval
+from shared.backoffice.reasons import state_reason
+from shared.core import db
+from shared.core.config import ConfigurationError, settings
+from shared.core.db import now
+from shared.core.errors import Conflict, Refused
+from shared.identity.models import Operator
+from shared.offboarding import deletions
+from shared.tenancy import entry
+from tests.backoffice.test_catalog_drafts import create_draft, save_draft
+from tests.conftest import Cast, Operating
+from tests.support import factories
+from tests.support.billing import sold_plans
+from tests.support.entitlements import flag_fixtures
+
+WHY, ANSWER = "As agreed in ticket 4471", "Compared with the contract"
+EVERYONE = [{"kind": "everyone"}]
+SetVariable = Callable[[str, str], None]
+
+
+@pytest.fixture
+def required(environment: SetVariable) -> None:
+    environment("BULKHEAD_APPROVALS", "required")
+
+
+async def operating(role: str = "owner") -> Operating:
+    return Operating(await factories.create_operator("Nora", role))
+
+
+async def ask_for_deletion(cast: Cast, tenant_id: str = "") -> str:
+    tenant_id = tenant_id or cast.acme
+    async with cast.olga.octx() as octx:
+        order = TenantDeletionOrder(tenant_id=tenant_id, grace_days=30)
+        reason = state_reason(octx, WHY, tenant_id=tenant_id)
+        return (await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)).approval_id
+
+
+async def approve(operator: Operating, approval_id: str) -> None:
+    async with operator.octx() as octx:
+        await approvals.approve(octx, approval_id, ANSWER)
+
+
+async def state_of(cast: Cast, approval_id: str) -> ApprovalState:
+    async with cast.olga.octx() as octx:
+        return (await approvals.get_approval(octx, approval_id)).view.state
+
+
+async def is_scheduled(cast: Cast) -> bool:
+    async with cast.ann.ctx() as ctx:
+        return await deletions.get(ctx) is not None
+
+
+async def count_events(action: str, object_id: str) -> int:
+    async with db.transaction("operator") as session:
+        found = select(OperatorEvent).where(
+            col(OperatorEvent.action) == action, col(OperatorEvent.object_id) == object_id
+        )
+        return len((await session.exec(found)).all())
+
+
+async def test_deletion_happens_when_another_owner_approves_and_both_are_recorded(
+    cast: Cast, required: None
+) -> None:
+    approval_id = await ask_for_deletion(cast)
+    assert not await is_scheduled(cast)
+    second = await operating()
+    await approve(second, approval_id)
+    assert await is_scheduled(cast)
+    async with cast.olga.octx() as octx:
+        detail = await approvals.get_approval(octx, approval_id)
+        requester = octx.actor
+    assert (detail.view.state, detail.view.decided_by_name) == (ApprovalState.APPROVED, "Nora")
+    async with cast.ann.ctx() as ctx:
+        found = select(AuditEvent).where(
+            col(AuditEvent.tenant_id) == ctx.tenant_id,
+            col(AuditEvent.action) == "tenant.deletion_scheduled",
+        )
+        event = (await ctx.session.exec(found)).one()
+    assert (event.actor_id, event.reason) == (requester.id, WHY)
+    assert event.details == {"approval": approval_id, "approved_by": "Nora"}
+    for action in ("approval.requested", "approval.approved"):
+        assert await count_events(action, approval_id) == 1
+
+
+async def test_own_request_is_refused_and_can_be_withdrawn(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    for decide in (approvals.approve, approvals.decline):
+        with pytest.raises(Refused, match="own request"):
+            async with cast.olga.octx() as octx:
+                await decide(octx, approval_id, ANSWER)
+    second = await operating()
+    with pytest.raises(Refused):
+        async with second.octx() as octx:
+            await approvals.withdraw(octx, approval_id, ANSWER)
+    async with cast.olga.octx() as octx:
+        await approvals.withdraw(octx, approval_id, ANSWER)
+    with pytest.raises(Conflict, match="withdrawn"):
+        await approve(second, approval_id)
+    assert not await is_scheduled(cast)
+    assert await ask_for_deletion(cast)  # again
+
+
+async def test_database_refuses_a_request_that_its_requester_approves(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    own = {"decided_by": OperatorApproval.requested_by, "decided_at": now()}
+    decision = update(OperatorApproval).where(col(OperatorApproval.id) == approval_id)
+    with pytest.raises(IntegrityError, match="operator_approval_check"):
+        async with db.transaction("operator") as session:
+            await session.exec(decision.values(state=ApprovalState.APPROVED, **own))
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        async with db.transaction("operator") as session:
+            await session.exec(update(OperatorApproval).values(payload={}))
+
+
+@pytest.mark.parametrize("role", ["support", "billing", "engineer"])
+async def test_role_without_the_permission_of_the_action_is_refused(
+    cast: Cast, required: None, role: str
+) -> None:
+    approval_id = await ask_for_deletion(cast)
+    lower = await operating(role)
+    with pytest.raises(Refused):
+        await approve(lower, approval_id)
+    async with lower.octx() as octx:
+        assert "permission" in (await approvals.get_approval(octx, approval_id)).obstacle
+    assert await state_of(cast, approval_id) is ApprovalState.WAITING
+
+
+async def test_two_approvals_at_once_carry_it_out_once(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    operators = [await operating(), await operating()]
+    outcomes = await asyncio.gather(
+        *(approve(operator, approval_id) for operator in operators), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "NoneType"]
+    assert await count_events("approval.approved", approval_id) == 1
+
+
+async def test_expired_request_is_refused_and_can_be_asked_for_again(
+    cast: Cast, required: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(approvals, "LIFETIME", timedelta(milliseconds=1))
+        approval_id = await ask_for_deletion(cast)
+    with pytest.raises(Conflict, match="expired"):
+        await approve(await operating(), approval_id)
+    assert not await is_scheduled(cast)
+    assert await state_of(cast, approval_id) is ApprovalState.EXPIRED
+    assert await ask_for_deletion(cast)  # again
+
+
+async def test_object_that_has_changed_is_a_conflict_and_the_request_stays(
+    cast: Cast, required: None
+) -> None:
+    async with cast.olga.octx() as octx:
+        key = await _create_flag(cast)
+        number = (await flag_admin.get_flag(octx, key)).versions[0].number
+        submission = await approved_changes.change_flag(
+            octx, key, number, EVERYONE, reason=state_reason(octx, WHY)
+        )
+    assert submission.is_waiting
+    async with cast.olga.octx() as octx:
+        await flag_admin.change_rules(octx, key, number, [{"kind": "beta"}], state_reason(octx, WHY))
+    second = await operating()
+    with pytest.raises(Conflict):
+        await approve(second, submission.approval_id)
+    async with second.octx() as octx:
+        detail = await approvals.get_approval(octx, submission.approval_id)
+        rules = (await flag_admin.get_flag(octx, key)).versions[0].rules
+        assert (detail.view.state, rules) == (ApprovalState.WAITING, [{"kind": "beta"}])
+        assert "changed" in detail.obstacle
+        await approvals.decline(octx, submission.approval_id, ANSWER)
+
+
+async def _create_flag(cast: Cast) -> str:
+    return await flag_fixtures.create_flag(cast, {"kind": "internal"})
+
+
+async def test_requester_who_lost_the_permission_is_a_conflict(cast: Cast, required: None) -> None:
+    asker = await operating()
+    async with asker.octx() as octx:
+        order = TenantDeletionOrder(tenant_id=cast.acme, grace_days=30)
+        reason = state_reason(octx, WHY, tenant_id=cast.acme)
+        approval_id = (await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)).approval_id
+        asker_id = octx.actor_id
+    async with db.transaction("operator") as session:
+        await session.exec(update(Operator).where(col(Operator.id) == asker_id).values(role="support"))
+    with pytest.raises(Conflict, match="no longer has permission"):
+        await approve(cast.olga, approval_id)
+    assert not await is_scheduled(cast)
+
+
+async def test_services_refuse_without_an_approval(cast: Cast, required: None) -> None:
+    key = await _create_flag(cast)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, WHY)
+        with pytest.raises(Refused, match="second operator"):
+            await flag_admin.change_rules(octx, key, 2, EVERYONE, reason)
+        with pytest.raises(Refused, match="second operator"):
+            await price_admin.set_price(octx, "plv_pro_1", "month", "flat", amount=100, reason=reason)
+        tenant_reason = state_reason(octx, WHY, tenant_id=cast.acme)
+        with pytest.raises(Refused, match="second operator"):
+            await tenant_deletions.schedule(octx, cast.acme, tenant_reason, grace_days=30)
+        request = PublishRequest(revision=1, reason=WHY, moves=False, confirmed_digest="")
+        with pytest.raises(Refused, match="second operator"):
+            await catalog_drafts.publish(octx, "plv_pro_1", request)
+
+
+async def test_flag_for_some_needs_no_approval_and_a_revived_one_for_everyone_does(
+    cast: Cast, environment: SetVariable
+) -> None:
+    key = await flag_fixtures.create_flag(cast, {"kind": "percentage", "percent": 100})
+    async with cast.olga.octx() as octx:
+        await flag_admin.kill_flag(octx, key, state_reason(octx, WHY))
+    environment("BULKHEAD_APPROVALS", "required")
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, WHY)
+        revival = await approved_changes.change_flag(octx, key, 3, None, reason=reason)
+        narrower = await approved_changes.change_flag(octx, key, 3, [{"kind": "beta"}], reason=reason)
+    assert (revival.is_waiting, narrower.is_waiting) == (True, False)
+
+
+async def test_price_and_draft_are_carried_out_as_they_were_asked_for(
+    cast: Cast, environment: SetVariable
+) -> None:
+    version = await sold_plans.publish_with_prices(cast)
+    draft = await save_draft(cast.olga, await create_draft(cast.olga))
+    environment("BULKHEAD_APPROVALS", "required")
+    second = await operating("billing")
+    start = now() + timedelta(days=30)
+    async with cast.olga.octx() as octx:
+        change = PriceChange(
+            version_id=version.id,
+            period="year",
+            kind="flat",
+            currency="eur",
+            amount=4_900,
+            effective_at=start,
+        )
+        price = await approvals.submit(octx, actions.OP_PRICE_SET, change, state_reason(octx, WHY))
+        publication = DraftPublication(
+            draft_id=draft.id, revision=draft.revision, moves=False, confirmed_digest=""
+        )
+        published = await approvals.submit(
+            octx, actions.OP_CATALOG_PUBLISH, publication, state_reason(octx, WHY)
+        )
+        requester = octx.actor.name
+    for submission in (price, published):
+        await approve(second, submission.approval_id)
+    async with second.octx() as octx:
+        _, after = await catalog_drafts.get_draft(octx, draft.id)
+        history = await price_admin.list_price_history(octx)
+    prices = next(each.prices for each in history.versions if each.version.id == version.id)
+    new = next(each for each in prices if each.currency == "eur")
+    assert (new.amount, new.effective_at, new.created_by, new.reason) == (4_900, start, requester, WHY)
+    assert (after.status, after.published_by, after.reason) == ("published", requester, WHY)
+
+
+async def test_same_object_has_one_waiting_request(cast: Cast, required: None) -> None:
+    await ask_for_deletion(cast)
+    with pytest.raises(Conflict, match="already waiting"):
+        await ask_for_deletion(cast)
+    assert await ask_for_deletion(cast, cast.globex)
+
+
+async def test_single_operator_carries_it_out_until_there_is_a_second(
+    cast: Cast, environment: SetVariable
+) -> None:
+    environment("BULKHEAD_APPROVALS", "one_operator")
+    async with cast.olga.octx() as octx:
+        order = TenantDeletionOrder(tenant_id=cast.acme, grace_days=30)
+        reason = state_reason(octx, WHY, tenant_id=cast.acme)
+        async with octx.session.begin_nested() as alone:
+            others = update(Operator).where(col(Operator.id) != octx.actor_id)
+            await octx.session.exec(others.values(disabled_at=now()))
+            done = await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)
+            await alone.rollback()
+    assert not done.is_waiting
+    await operating()
+    assert await ask_for_deletion(cast)
+
+
+def test_production_requires_approval_and_refuses_to_turn_it_off(environment: SetVariable) -> None:
+    environment("BULKHEAD_ENV", "prod")
+    with pytest.raises(ConfigurationError) as default:
+        settings()
+    assert "BULKHEAD_APPROVALS" not in str(default.value)
+    environment("BULKHEAD_APPROVALS", "off")
+    with pytest.raises(ConfigurationError, match="BULKHEAD_APPROVALS is off"):
+        settings()
+
+
+async def test_list_shows_what_waits_and_what_was_decided(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    async with cast.sam.octx() as octx:
+        waiting = await approvals.list_approvals(octx, waiting=True, limit=100)
+        decided = await approvals.list_approvals(octx, waiting=False, limit=100)
+    assert approval_id in {row.id for row in waiting.rows}
+    assert approval_id not in {row.id for row in decided.rows}
+
+
+async def test_command_line_asks_for_nothing(cast: Cast, required: None) -> None:
+    async with entry.enter_platform("test") as octx:
+        order = TenantDeletionOrder(tenant_id=cast.acme, grace_days=30)
+        with pytest.raises(Refused, match="signed in"):
+            await approvals.submit(
+                octx, actions.OP_TENANT_DELETE, order, state_reason(octx, WHY, tenant_id=cast.acme)
+            )
+    async with db.transaction("operator") as session:
+        found = select(OperatorApproval).where(col(OperatorApproval.object_id) == cast.acme)
+        assert (await session.exec(found)).all() == []
