@@ -54,7 +54,14 @@ FileType = Literal[
 
 
 ItemReason = Literal[
-    "invalid", "unknown_meter", "too_old", "in_the_future", "limit_reached", "unknown_event", "already_voided", "key_used"
+    "invalid",
+    "unknown_meter",
+    "too_old",
+    "in_the_future",
+    "limit_reached",
+    "unknown_event",
+    "already_voided",
+    "key_used",
 ]
 
 

@@ -34,7 +34,8 @@ def use_reason(octx: OperatorCtx, reason: Reason, tenant_id: str = "") -> str:
 
     Raises Invalid where it was stated for another tenant, by another operator or too long ago.
     """
-    octx.act.tenant_id, octx.act.reason = tenant_id, reason.text
+    octx.act.tenant_id = tenant_id
     if reason.operator_id != octx.actor_id or not reason.applies_to(tenant_id):
         raise invalid_reason("Your reason no longer applies.", "Reload the page and enter the reason again.")
+    octx.act.reason = reason.text
     return reason.text

@@ -9,6 +9,7 @@ class FeatureUse(Enum):
 
     ACTION = auto()
     COUNT = auto()  # how something is counted depends on it
+    LOOK = auto()  # how mails look depends on it
     SERVICE = auto()  # people do it, so nothing in the product asks
     PLANNED = auto()  # plans name it, and no module has built it yet
 
@@ -93,6 +94,7 @@ _ALL = (
         "White label",
         "Your emails carry your brand alone.",
         ("Emails without our name",),
+        use=FeatureUse.LOOK,
     ),
     Feature(
         "workspaces",

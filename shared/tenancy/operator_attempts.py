@@ -7,7 +7,7 @@ from shared.access.actions import OPERATOR_ACTIONS, OperatorAction
 from shared.audit import attempts
 from shared.audit.attempts import Attempt
 from shared.audit.event_types import AuditResult
-from shared.core import request_ids, transaction_retries
+from shared.core import db, request_ids, transaction_retries
 from shared.core.context import OperatorCtx
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.ids import is_id
@@ -31,7 +31,8 @@ async def recording_attempts() -> AsyncIterator[OperatorTransaction]:
     except NotSignedIn:
         raise
     except Exception as problem:
-        if (octx := transaction.octx) is not None and not transaction_retries.is_conflict(problem):
+        is_lost = db.is_connection_error(problem) or transaction_retries.is_conflict(problem)
+        if (octx := transaction.octx) is not None and not is_lost:  # without a database there is no record
             await _record(problem, octx)
         raise
 

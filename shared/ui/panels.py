@@ -27,7 +27,7 @@ def panel(
     *children: rx.Component, title: str = "", aside: Any = None, name: str = "", body: bool = False
 ) -> rx.Component:
     """With a title it has a bar; without one it needs a name for screen readers."""
-    bar = [rx.el.div(rx.el.h2(title), aside, class_name="bar")] if title else []
+    bar = [rx.el.div(rx.el.h2(title), aside, class_name="bar")] if isinstance(title, rx.Var) or title else []
     inside = [rx.el.div(*children, class_name="body")] if body else children
     return rx.el.section(*bar, *inside, class_name="hull", aria_label=name or title)
 

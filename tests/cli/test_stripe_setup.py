@@ -55,7 +55,7 @@ async def test_automatic_tax_without_an_origin_address_is_named_with_the_next_st
 async def test_stripe_that_does_not_answer_is_named(environment: SetVariable) -> None:
     environment("STRIPE_API_BASE", "http://localhost:1")
     (result,) = await check_stripe()
-    assert "doesn’t answer" in result.detail
+    assert "doesn't answer" in result.detail
     assert KEY not in result.detail
     with pytest.raises(ConfigurationError):
         await stripe_accounts.set_up()

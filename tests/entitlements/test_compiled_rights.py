@@ -10,7 +10,8 @@ from shared.entitlements.compiled_rights import _get_requirements
 
 # Looked at before the tenant layers (permission), after them (limit), or never.
 # `live_only`: `tenancy.siblings` refuses it in test mode, whatever the compiled rights of the live tenant say.
-NOT_OF_TENANT_LAYERS = {"name", "permission", "description", "limit", "live_only"}
+# `open_to_support`: the decision refuses it in a support session, whatever the tenant has.
+NOT_OF_TENANT_LAYERS = {"name", "permission", "description", "limit", "live_only", "open_to_support"}
 FIELDS = {field.name for field in fields(Action) if field.init}  # the others follow from these
 OTHER_VALUES: dict[str, Any] = {"str": "other", "bool": True}
 

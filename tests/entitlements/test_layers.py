@@ -321,8 +321,10 @@ def test_decision_and_trace_agree_for_every_combination() -> None:
         Reason.MISSING_SCOPE,
         Reason.TENANT_DELETED,
         Reason.OBJECT_STATE,
+        Reason.SUPPORT_CLOSED,
+        Reason.SUPPORT_READ_ONLY,
         Reason.TEST_MODE,
-    }  # of keys, of rows, or of test tenants
+    }  # of keys, of rows, of support sessions, or of test tenants
 
 
 def test_kept_lines_of_one_action_are_not_given_to_another() -> None:

@@ -38,6 +38,7 @@ MAIL_TASKS = {
     "tenancy.send_digest",
     "tenancy.send_invitation",
     "tenancy.send_notice",
+    "tenancy.send_support_notice",
     "tenancy.send_welcome",
     "webhook.send_pause_notice",
 }
