@@ -317,6 +317,12 @@ def _wrap_platform_handler(name: str, handler: Handler) -> Handler:
     return work
 
 
+def _name_end(problem: Exception) -> str:
+    if isinstance(problem, TenantSuspended):
+        return "suspended"
+    return "skipped" if isinstance(problem, JobSkipped) else "failed"
+
+
 def _guard(name: str, work: Handler) -> Handler:
     """The handler as the queue calls it: runs jobs that we signed, and records why an attempt failed or was skipped."""
 
@@ -330,11 +336,8 @@ def _guard(name: str, work: Handler) -> Handler:
             span.set_attributes({"job.task": name, "job.lane": lane, "job.attempt": context.job.attempts + 1})
             try:
                 await work(**await signatures.check(context.job.id, name, arguments))
-            except TenantSuspended:
-                status = "suspended"
-                raise
             except Exception as problem:
-                status = "skipped" if isinstance(problem, JobSkipped) else "failed"
+                status = _name_end(problem)
                 if context.job.id is not None:
                     await failures.record_failure(context.job.id, problem)
                 raise
