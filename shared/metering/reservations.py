@@ -70,20 +70,20 @@ class _Counter:
     fetch: "asyncio.Task[None] | None" = None
     next_fetch: float = 0.0  # of the monotonic clock
 
-    def note_call(self) -> bool:
+    def note_call(self, clock: float) -> bool:
         """Whether this process often asks for it."""
-        second = int(time.monotonic())
+        second = int(clock)
         if second != self.second:
             was_hot = second == self.second + 1 and self.calls >= HOT_CALLS
             self.second, self.calls = second, HOT_CALLS if was_hot else 0
         self.calls += 1
         return self.calls > HOT_CALLS
 
-    def take(self, quantity: Decimal) -> Lease | None:
+    def take(self, quantity: Decimal, clock: float) -> Lease | None:
         lease = self.lease
         if lease is None:
             return None
-        is_old = time.monotonic() >= lease.usable_until
+        is_old = clock >= lease.usable_until
         if is_old or lease.left < quantity:
             if is_old or lease.left <= 0:
                 self.spent.append(lease)
@@ -110,12 +110,12 @@ def forget_all() -> None:
 
 async def reserve_leased(tenant_id: str, allowance: Allowance, quantity: Decimal) -> Hold | None:
     """From a lease of this process; None where it has none and gets none."""
-    counter = _get_counter(tenant_id, allowance.key.id)
-    is_hot = counter.note_call()
-    lease = counter.take(quantity)
-    if lease is None and is_hot and time.monotonic() >= counter.next_fetch:
+    counter, clock = _get_counter(tenant_id, allowance.key.id), time.monotonic()
+    is_hot = counter.note_call(clock)
+    lease = counter.take(quantity, clock)
+    if lease is None and is_hot and clock >= counter.next_fetch:
         await _share_fetch(tenant_id, allowance, counter)
-        lease = counter.take(quantity)
+        lease = counter.take(quantity, time.monotonic())
     return Hold(allowance.key.id, lease.id, lease) if lease is not None else None
 
 
