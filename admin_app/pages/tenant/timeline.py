@@ -131,7 +131,7 @@ def timeline_list() -> rx.Component:
         return table_row(
             COLUMNS,
             local_time(row.at, "", "moment"),
-            badge(row.stage),
+            badge(row.stage, "idle"),
             text,
             link(row.evidence, row.href),
         )
