@@ -72,13 +72,13 @@ class ApprovalsState(ListState, PageState):
     @needs(actions.OP_APPROVAL_READ, page=True)
     async def load(self) -> None:
         async with self._open_page(ApprovalsState.load, TOPIC) as octx:
-            found = await self._read(octx)
-        self._show(found)
+            approval_page = await self._read(octx)
+        self._show(approval_page)
 
     async def _reload(self) -> None:
         async with self._ctx() as octx:
-            found = await self._read(octx)
-        self._show(found)
+            approval_page = await self._read(octx)
+        self._show(approval_page)
 
     async def _read(self, octx: OperatorCtx) -> Page[ApprovalView]:
         return await approvals.list_approvals(

@@ -154,7 +154,7 @@ def record_operator(
 
 
 def _approval_details(approval: Approval | None) -> dict[str, str]:
-    """Who approved it, for the details of an event; {} where nobody had to."""
+    """Who approved it, for the details of an event; {} where none was needed."""
     if approval is None or not approval.id:
         return {}
     return {"approval": approval.id, "approved_by": approval.approved_by}

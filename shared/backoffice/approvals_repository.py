@@ -17,7 +17,7 @@ NEWEST = (col(OperatorApproval.requested_at), col(OperatorApproval.id))
 
 
 async def expire_old(session: AsyncSession) -> None:
-    """Nobody has decided about them in time, so that others can ask for the same again."""
+    """Their time is over, so that others can ask for the same again."""
     await session.exec(
         update(OperatorApproval)
         .where(col(OperatorApproval.state) == ApprovalState.WAITING)
@@ -56,7 +56,7 @@ async def lock_operator(session: AsyncSession, operator_id: str) -> Operator | N
 async def list_approvals(
     session: AsyncSession, *, waiting: bool, at: datetime, after: str, limit: int
 ) -> Sequence[OperatorApproval]:
-    """Newest first: those that somebody can decide about, or the others. Raises Invalid for an unknown page."""
+    """Newest first: those that wait, or the others. Raises Invalid for an unknown page."""
     is_open = (col(OperatorApproval.state) == ApprovalState.WAITING) & (col(OperatorApproval.expires_at) > at)
     statement = (
         select(OperatorApproval)

@@ -139,11 +139,7 @@ async def _preview_price(octx: OperatorCtx, payload: PriceChange) -> ApprovalPre
 
 
 async def _set_price(octx: OperatorCtx, payload: PriceChange, reason: Reason) -> None:
-    fields = payload.model_dump(exclude={"tenant_id", "tiers", "version_id", "period", "kind"})
-    tiers = tuple(Tier(*tier) for tier in payload.tiers)
-    await price_admin.set_price(
-        octx, payload.version_id, payload.period, payload.kind, reason=reason, tiers=tiers, **fields
-    )
+    await price_admin.set_price(octx, build_price_request(payload), reason)
 
 
 async def _preview_release(octx: OperatorCtx, payload: FlagRelease) -> ApprovalPreview:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from shared.access import actions, meters, policy
 from shared.audit import audit_log
@@ -114,17 +113,14 @@ async def plan_price(octx: OperatorCtx, request: PriceRequest) -> PlannedPrice:
     return await _plan_price(octx, request)
 
 
-async def set_price(
-    octx: OperatorCtx, version_id: str, period: str, kind: str, *, reason: Reason, **more: Any
-) -> Price:
-    """Sets a price. It needs approval. `more`: the other fields of `PriceRequest`.
+async def set_price(octx: OperatorCtx, request: PriceRequest, reason: Reason) -> Price:
+    """Sets a price. It needs approval.
 
     Raises Invalid, NotFound, Refused, Conflict for a draft or a retired plan, or a time that is taken, and
     ChangedMeanwhile where this part has a price that the form did not know.
     """
     policy.require_operator(octx, actions.OP_PRICE_SET)
     reason_text = use_reason(octx, reason)
-    request = PriceRequest(version_id=version_id, period=period, kind=kind, **more)
     planned = await _plan_price(octx, request)
     plan, version, price = planned.plan, planned.version, planned.price
     price.reason = reason_text
@@ -146,6 +142,28 @@ async def set_price(
     return price
 
 
+def describe_price(request: PriceRequest) -> str:
+    """As in "$29.00, plus tax"."""
+    return prices.format_price_with_tax(_build_price(request, now()))
+
+
+def _build_price(request: PriceRequest, asked_at: datetime) -> Price:
+    return Price(
+        plan_version_id=request.version_id,
+        period=request.period,
+        kind=request.kind,
+        currency=request.currency,
+        amount=request.amount,
+        tiers=[tier._asdict() for tier in request.tiers],
+        tiers_mode="graduated" if request.tiers else "",
+        meter=request.meter,
+        tax_behavior=request.tax_behavior,
+        effective_at=request.effective_at or asked_at,
+        created_by="",
+        reason="",
+    )
+
+
 async def _plan_price(octx: OperatorCtx, request: PriceRequest) -> PlannedPrice:
     asked_at = now()
     _check_fields(request)
@@ -163,21 +181,8 @@ async def _plan_price(octx: OperatorCtx, request: PriceRequest) -> PlannedPrice:
     version, plan = locked
     version_prices = await prices.list_version_prices(octx.session, version.id)
     _check_sellable(plan, version, request.kind)
-    price = Price(
-        plan_version_id=version.id,
-        for_tenant=version.for_tenant,
-        period=request.period,
-        kind=request.kind,
-        currency=request.currency,
-        amount=request.amount,
-        tiers=[tier._asdict() for tier in request.tiers],
-        tiers_mode="graduated" if request.tiers else "",
-        meter=request.meter,
-        tax_behavior=request.tax_behavior,
-        effective_at=request.effective_at or asked_at,
-        created_by=octx.actor.name,
-        reason="",
-    )
+    price = _build_price(request, asked_at)
+    price.for_tenant, price.created_by = version.for_tenant, octx.actor.name
     current_prices = prices.select_current_prices(version_prices, price.effective_at)
     before = current_prices.get(prices.get_price_key(price))
     if before is not None and _has_same_amount(before, price):

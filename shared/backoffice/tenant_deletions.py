@@ -29,7 +29,7 @@ class ListedDeletion:
 async def schedule(octx: OperatorCtx, tenant_id: str, reason: Reason, *, grace_days: int) -> None:
     """`grace_days`: in which operators can cancel it. The tenant reads the reason. It needs approval.
 
-    Raises Invalid, NotFound, Refused, also for a test tenant, Conflict while a subscription is charged beyond it.
+    Raises Invalid, NotFound, Refused (including for a test tenant), Conflict while a subscription is charged beyond it.
     """
     policy.require_operator(octx, actions.OP_TENANT_DELETE)
     reason_text = use_reason(octx, reason, tenant_id)

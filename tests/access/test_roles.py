@@ -40,6 +40,7 @@ EXPECTED = {
     "viewer": EVERYBODY,
 }
 SUPPORT = {
+    "op:approval:read",
     "op:billing:read",
     "op:catalog:read",
     "op:alert:subscribe",
@@ -72,8 +73,8 @@ ENGINEER |= {"op:user:read_resets", "op:user:reset_factor"}
 BILLING = SUPPORT | {"op:usage:correct", "op:catalog:write", "op:rights:write", "op:tenant:suspend"}
 BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 PROVISIONING = {"op:api_key:read", "op:api_key:write", "op:tenant:create"}
-ENGINEER |= PROVISIONING
-BILLING |= PROVISIONING
+ENGINEER |= PROVISIONING | {"op:approval:decide", "op:flag:release"}
+BILLING |= PROVISIONING | {"op:approval:decide", "op:catalog:publish", "op:price:set"}
 EXPECTED_OPERATORS = {
     "owner": ENGINEER
     | BILLING
@@ -83,6 +84,7 @@ EXPECTED_OPERATORS = {
         "op:operator:manage",
         "op:key:rotate",
         "op:tenant:delete",
+        "op:tenant:keep",
     },
     "engineer": ENGINEER,
     "billing": BILLING,

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import shared
+from shared.access import actions
 from shared.access.actions import MEMBER_INVITE
 from shared.access.endpoints import ReceivedFile
 from shared.access.file_kinds import ExportedRows, FileType
@@ -21,9 +22,11 @@ from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_log import AuditFilter
 from shared.audit.models import AuditEvent, AuditVerification, VerificationState
+from shared.backoffice.approved_changes import TenantDeletionOrder
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.impersonations import ImpersonationRequest
 from shared.backoffice.operator_keys import OperatorKeyRequest
+from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_creation import TenantOrder
 from shared.billing.dunning_messages import DunningMessage
@@ -313,7 +316,15 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "audit.verification_repository.check_chain.after": lambda *_: 0,
     "backoffice.key_renewal.is_realm_renewed.realm": lambda *_: "user",
     "backoffice.key_renewal.record_realm.realm": lambda *_: "user",
-    "backoffice.price_admin.set_price.kind": lambda *_: "flat",
+    **dict.fromkeys(
+        ("backoffice.price_admin.plan_price.request", "backoffice.price_admin.set_price.request"),
+        lambda *_: PriceRequest(version_id="plv_pro_1", period="month", kind="flat", amount=4_900),
+    ),
+    "backoffice.approvals.submit.action": lambda *_: actions.OP_TENANT_DELETE,
+    "backoffice.approvals.submit.payload": lambda world, tenant: TenantDeletionOrder(
+        tenant_id=tenant, grace_days=30
+    ),
+    "backoffice.approved_changes.change_flag.rules": lambda *_: [{"kind": "beta"}],
     "backoffice.adjustments_repository.find_blocking_dispute.invoice_id": lambda world, tenant: max(
         world.claims("invoice_id", tenant), key=len
     ),  # the disputed one
@@ -589,6 +600,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "results": lambda world, tenant: webhooked.build_results(
         world.rows("webhook_delivery", "tenant_id", tenant)
     ),
+    "approval_id": lambda *_: new_id("apr"),
+    "waiting": lambda *_: True,
     "reset_id": lambda *_: new_id("frs"),
     "revision": lambda *_: 1,
     "request": lambda *_: PublishRequest(revision=1, reason="Ticket 4471", moves=False, confirmed_digest=""),

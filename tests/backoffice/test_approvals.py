@@ -22,6 +22,7 @@ from shared.backoffice import (
 from shared.backoffice.approved_changes import DraftPublication, PriceChange, TenantDeletionOrder
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.models import ApprovalState, OperatorApproval
+from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
@@ -75,10 +76,10 @@ async def is_scheduled(cast: Cast) -> bool:
 
 async def count_events(action: str, object_id: str) -> int:
     async with db.transaction("operator") as session:
-        found = select(OperatorEvent).where(
+        statement = select(OperatorEvent).where(
             col(OperatorEvent.action) == action, col(OperatorEvent.object_id) == object_id
         )
-        return len((await session.exec(found)).all())
+        return len((await session.exec(statement)).all())
 
 
 async def test_deletion_happens_when_another_owner_approves_and_both_are_recorded(
@@ -94,11 +95,11 @@ async def test_deletion_happens_when_another_owner_approves_and_both_are_recorde
         requester = octx.actor
     assert (detail.view.state, detail.view.decided_by_name) == (ApprovalState.APPROVED, "Nora")
     async with cast.ann.ctx() as ctx:
-        found = select(AuditEvent).where(
+        statement = select(AuditEvent).where(
             col(AuditEvent.tenant_id) == ctx.tenant_id,
             col(AuditEvent.action) == "tenant.deletion_scheduled",
         )
-        event = (await ctx.session.exec(found)).one()
+        event = (await ctx.session.exec(statement)).one()
     assert (event.actor_id, event.reason) == (requester.id, WHY)
     assert event.details == {"approval": approval_id, "approved_by": "Nora"}
     for action in ("approval.requested", "approval.approved"):
@@ -125,11 +126,11 @@ async def test_own_request_is_refused_and_can_be_withdrawn(cast: Cast, required:
 
 async def test_database_refuses_a_request_that_its_requester_approves(cast: Cast, required: None) -> None:
     approval_id = await ask_for_deletion(cast)
-    own = {"decided_by": OperatorApproval.requested_by, "decided_at": now()}
+    values = {"decided_by": OperatorApproval.requested_by, "decided_at": now()}
     decision = update(OperatorApproval).where(col(OperatorApproval.id) == approval_id)
     with pytest.raises(IntegrityError, match="operator_approval_check"):
         async with db.transaction("operator") as session:
-            await session.exec(decision.values(state=ApprovalState.APPROVED, **own))
+            await session.exec(decision.values(state=ApprovalState.APPROVED, **values))
     with pytest.raises(ProgrammingError, match="permission denied"):
         async with db.transaction("operator") as session:
             await session.exec(update(OperatorApproval).values(payload={}))
@@ -218,8 +219,9 @@ async def test_services_refuse_without_an_approval(cast: Cast, required: None) -
         reason = state_reason(octx, WHY)
         with pytest.raises(Refused, match="second operator"):
             await flag_admin.change_rules(octx, key, 2, EVERYONE, reason)
+        price = PriceRequest(version_id="plv_pro_1", period="month", kind="flat", amount=100)
         with pytest.raises(Refused, match="second operator"):
-            await price_admin.set_price(octx, "plv_pro_1", "month", "flat", amount=100, reason=reason)
+            await price_admin.set_price(octx, price, reason)
         tenant_reason = state_reason(octx, WHY, tenant_id=cast.acme)
         with pytest.raises(Refused, match="second operator"):
             await tenant_deletions.schedule(octx, cast.acme, tenant_reason, grace_days=30)
@@ -295,9 +297,9 @@ async def test_single_operator_carries_it_out_until_there_is_a_second(
         async with octx.session.begin_nested() as alone:
             others = update(Operator).where(col(Operator.id) != octx.actor_id)
             await octx.session.exec(others.values(disabled_at=now()))
-            done = await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)
+            submission = await approvals.submit(octx, actions.OP_TENANT_DELETE, order, reason)
             await alone.rollback()
-    assert not done.is_waiting
+    assert not submission.is_waiting
     await operating()
     assert await ask_for_deletion(cast)
 
@@ -329,5 +331,5 @@ async def test_command_line_asks_for_nothing(cast: Cast, required: None) -> None
                 octx, actions.OP_TENANT_DELETE, order, state_reason(octx, WHY, tenant_id=cast.acme)
             )
     async with db.transaction("operator") as session:
-        found = select(OperatorApproval).where(col(OperatorApproval.object_id) == cast.acme)
-        assert (await session.exec(found)).all() == []
+        statement = select(OperatorApproval).where(col(OperatorApproval.object_id) == cast.acme)
+        assert (await session.exec(statement)).all() == []

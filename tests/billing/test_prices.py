@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from shared.audit import audit_log
 from shared.backoffice import catalog_drafts, price_admin
+from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
@@ -222,16 +223,11 @@ async def test_concurrent_prices_for_the_same_time_succeed_once(cast: Cast) -> N
 
 
 async def test_price_change_is_refused_without_permission(cast: Cast) -> None:
-    with pytest.raises(Refused, match="change plans"):
-        async with cast.sam.octx() as octx:
-            await price_admin.set_price(
-                octx,
-                "plv_starter_1",
-                "month",
-                "flat",
-                amount=1,
-                reason=state_reason(octx, "Cheap, ticket 4471"),
-            )
+    request = PriceRequest(version_id="plv_starter_1", period="month", kind="flat", amount=1)
+    async with cast.sam.octx() as octx:
+        reason = state_reason(octx, "Cheap, ticket 4471")
+        with pytest.raises(Refused, match="set prices"):
+            await price_admin.set_price(octx, request, reason)
     assert len(await _list_price_ids("plv_starter_1")) == 2
 
 

@@ -178,7 +178,7 @@ async def test_prices_page_is_read_only_for_support(cast: Cast, provider: Record
     page = await open_prices_page(cast.sam)
     page.selected_version = find_version(page, version.id)
     for name, args in (("set_price", (FORM,)), ("push_prices", ()), ("compare_prices", ())):
-        with pytest.raises(Refused, match="change plans"):
+        with pytest.raises(Refused, match=r"set prices|change plans"):
             await send_event(page, name, *args)
     assert provider.call_count == 0
 

@@ -101,23 +101,23 @@ class ApprovalPageState(DialogState, ObjectState, PageState):
     @rx.event
     @needs(actions.OP_APPROVAL_DECIDE)
     async def approve_request(self, payload: dict[str, Any]) -> EventSpec:
-        await self._decide(payload, approvals.approve)
+        await self._decide(ReasonForm.read(payload), approvals.approve)
         return rx.toast.success("Approved.", description="The change was carried out.")
 
     @rx.event
     @needs(actions.OP_APPROVAL_DECIDE)
     async def decline_request(self, payload: dict[str, Any]) -> EventSpec:
-        await self._decide(payload, approvals.decline)
+        await self._decide(ReasonForm.read(payload), approvals.decline)
         return rx.toast.success("Declined.", description="Nothing was changed.")
 
     @rx.event
     @needs(actions.OP_APPROVAL_READ)
     async def withdraw_request(self, payload: dict[str, Any]) -> EventSpec:
-        await self._decide(payload, approvals.withdraw)
+        await self._decide(ReasonForm.read(payload), approvals.withdraw)
         return rx.toast.success("Withdrawn.", description="Nothing was changed.")
 
-    async def _decide(self, payload: dict[str, Any], decide: Decide) -> None:
-        form, approval_id = ReasonForm.read(payload), self._shown_id()
+    async def _decide(self, form: ReasonForm, decide: Decide) -> None:
+        approval_id = self._shown_id()
         async with self._change_page() as octx:
             await decide(octx, approval_id, form.reason)
         async with self._ctx() as octx:

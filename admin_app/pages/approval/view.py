@@ -98,7 +98,7 @@ def approval_dialogs() -> rx.Component:
         state,
         "decline",
         "Decline this request",
-        "Nothing is changed. It can be asked for again.",
+        "Nothing is changed. It can be requested again.",
         reason_field("decline", OPERATOR_AUDIT_HINT),
         confirm="Decline",
         submit=state.decline_request,

@@ -62,7 +62,6 @@ class PricesState(DialogState, PageState):
         async with self._change_page() as octx:
             version_id, reason = parse_id("plv", self.selected_version.id), state_reason(octx, form.reason)
             change = PriceChange(version_id=version_id, known_prices=form.row_version - 1, **arguments)
-            planned = await price_admin.plan_price(octx, build_price_request(change))
             submission = await approvals.submit(octx, actions.OP_PRICE_SET, change, reason)
             await self._read(octx)
         self._close_dialog()
@@ -70,7 +69,7 @@ class PricesState(DialogState, PageState):
         start_text = "at once" if start is None else f"on {start:%-d %B %Y}"
         title, detail = describe_outcome(
             submission,
-            f"{self.selected_version.name}: {planned.after_text}.",
+            f"{self.selected_version.name}: {price_admin.describe_price(build_price_request(change))}.",
             f"In force {start_text}. Current subscriptions change at their next renewal.",
         )
         return rx.toast.success(title, description=detail)

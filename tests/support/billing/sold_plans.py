@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.backoffice import price_admin
+from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.billing.models import Price, ProviderAccount
 from shared.billing.pricing import prices_repository as repository
@@ -29,7 +30,8 @@ async def set_price(
 ) -> Price:
     async with cast.olga.octx() as octx:
         reason = state_reason(octx, more.pop("reason", "As agreed"))
-        return await price_admin.set_price(octx, version_id, period, kind, reason=reason, **more)
+        request = PriceRequest(version_id=version_id, period=period, kind=kind, **more)
+        return await price_admin.set_price(octx, request, reason)
 
 
 async def add_account(cast: Cast, name: str = "Second shop") -> str:
