@@ -24,7 +24,7 @@ MAX_SLUG_ATTEMPTS = 5
 KEPT_TABLES = frozenset(
     {
         *("api_key", "tenant_key", "tenant_settings", "tenant_state_change", "stored_file"),
-        *("audit_event", "audit_head", "audit_seal", "audit_verification"),
+        *("audit_anchor", "audit_event", "audit_head", "audit_seal", "audit_stream", "audit_verification"),
     }
 )
 

@@ -23,6 +23,7 @@ LANE_TITLES = {
     Lane.MAIL: "Mail",
     Lane.PROVIDER: "Payment provider",
     Lane.FILES: "Files",
+    Lane.BULK: "Bulk work",
 }
 
 

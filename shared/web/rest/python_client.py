@@ -110,10 +110,12 @@ def render_client(document: dict[str, Json]) -> str:
 
 
 def _render_choices(name: str, schema: dict[str, Json]) -> str:
-    """On one line, or on three where one would be too long."""
+    """On one line, on three where one would be too long, or with a line for each choice."""
     line = f"{name} = {_render_type(schema)}"
     if len(line) > LINE_LENGTH:
         line = line.replace("Literal[", "Literal[\n    ").replace("]", "\n]")
+    if max(map(len, line.splitlines())) > LINE_LENGTH:
+        line = line.replace(", ", ",\n    ").replace("\n]", ",\n]")
     return f"\n{line}\n"
 
 
