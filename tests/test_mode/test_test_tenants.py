@@ -248,7 +248,7 @@ async def test_delete_data_empties_the_test_tenant_and_keeps_it_usable(cast: Cas
     async with cast.ann.ctx() as ctx:
         await test_tenants.delete_data(ctx)
         events = [event.action for event in (await audit_log.list_events(ctx, audit_log.AuditFilter())).rows]
-    assert events[:2] == ["test_data.deleted", "test_mode.turned_on"]
+    assert events[:3] == ["test_data.deleted", "action.attempted", "test_mode.turned_on"]
     for table in ("notification", "export_job", "event_outbox", "idempotency_key"):
         counts = run_as_superuser(f"select count(*) from {table} where tenant_id = %s", test_mode.tenant_id)
         assert counts == [(0,)], table

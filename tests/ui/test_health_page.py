@@ -28,7 +28,9 @@ async def test_alert_is_shown_with_its_tenant_and_runbook(cast: Cast, firing_ale
     await page.load()
     (row,) = [row for row in page.alerts if row.href == f"/tenants/{firing_alert}"]
     assert (row.title, row.subject, row.urgency) == ("One tenant fails", "Acme", "Now")
-    assert [lane.title for lane in page.lanes] == ["Our own work", "Mail", "Payment provider", "Files"]
+    assert [lane.title for lane in page.lanes] == [
+        *("Our own work", "Mail", "Payment provider", "Files", "Bulk work")
+    ]
     overview = cast.olga.opens(OverviewState)
     await overview.load()
     assert row in overview.alerts

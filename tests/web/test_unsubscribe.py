@@ -15,7 +15,7 @@ from tests.support import database
 from tests.support.http_visitor import browser
 from tests.support.mail_jobs import send_mails
 
-KIND, EVENT = "usage_limits", "limit_near"
+KIND, EVENT = "usage_limits", "usage.limit_warning"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
