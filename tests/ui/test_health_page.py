@@ -37,7 +37,7 @@ async def test_alert_is_shown_with_its_tenant_and_runbook(cast: Cast, firing_ale
     runbook = cast.olga.opens(RunbookState, path=f"/health/{row.name}")
     await runbook.load()
     assert [part.title for part in runbook.parts] == list(runbooks.PARTS)
-    assert "20 % of a tenant's requests" in runbook.description
+    assert "20 % of a tenant’s requests" in runbook.description
 
 
 async def test_operator_turns_mail_about_alerts_on_and_off(cast: Cast) -> None:
