@@ -20,6 +20,7 @@ NAV = {
     "Billing": [
         NavLink("Webhooks", "/webhooks", "webhook", visible=is_allowed(actions.OP_WEBHOOK_READ)),
         NavLink("Drift", "/drift", "git-compare-arrows", visible=is_allowed(actions.OP_BILLING_READ)),
+        NavLink("Finance", "/finance", "chart-line", visible=is_allowed(actions.OP_FINANCE_READ)),
         NavLink("Invoices", "/invoices", "receipt-text", visible=is_allowed(actions.OP_BILLING_READ)),
     ],
     "Operations": [

@@ -1,7 +1,10 @@
-"""Requests for a second operator's approval.
+"""Requests for a second operator's approval, and the recurring revenue of tenants by month.
 
-A new table only. Operators can change nothing of a request but its decision, and nobody decides about an own one.
+New tables only. Operators can change nothing of a request but its decision, and nobody decides about an own one.
 """
+
+import runpy
+from pathlib import Path
 
 from alembic import op
 
@@ -10,6 +13,8 @@ down_revision = "0041"
 branch_labels = None
 depends_on = None
 works_with = "0004"
+
+protect = runpy.run_path(str(Path(__file__).parents[1] / "frozen/row_security.py"))["protect"]
 
 ID = 'text collate "C"'
 MOMENT = "timestamptz not null default clock_timestamp()"
@@ -34,9 +39,23 @@ grant select, insert, update (state, decided_by, decided_by_name, decided_at, de
 """
 
 
+REVENUE = f"""
+create table recurring_revenue (
+    tenant_id {ID} not null references tenant, id {ID} not null, month date not null, currency text not null,
+    annual bigint not null check (annual >= 0), previous_annual bigint not null check (previous_annual >= 0),
+    has_paid_before boolean not null, by_plan jsonb not null,
+    change text not null check (change in ('', 'new', 'expansion', 'contraction', 'churn', 'reactivation')),
+    primary key (tenant_id, id), unique (tenant_id, currency, month)
+);
+create index recurring_revenue_of_all_tenants on recurring_revenue (month, tenant_id);
+"""
+
+
 def upgrade() -> None:
     op.execute(TABLE)
+    op.execute(REVENUE)
+    op.execute(protect("recurring_revenue", app="select, insert, update"))
 
 
 def downgrade() -> None:
-    op.execute("drop table operator_approval")
+    op.execute("drop table recurring_revenue, operator_approval")

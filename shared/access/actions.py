@@ -344,6 +344,7 @@ OP_CATALOG_READ = OperatorAction("op:catalog:read", OperatorPermission.CATALOG_R
 OP_CATALOG_WRITE = OperatorAction(
     "op:catalog:write", OperatorPermission.CATALOG_WRITE, "change plans and add-ons", writes=True
 )
+OP_FINANCE_READ = OperatorAction("op:finance:read", OperatorPermission.FINANCE_READ, "view revenue")
 OP_FLAG_READ = OperatorAction("op:flag:read", OperatorPermission.FLAG_READ, "view flags")
 OP_FLAG_RELEASE = OperatorAction(
     "op:flag:release",

@@ -55,6 +55,7 @@ class OperatorPermission(StrEnum):
     BILLING_RECONCILE = "operator:billing:reconcile"
     CATALOG_READ = "operator:catalog:read"
     CATALOG_WRITE = "operator:catalog:write"
+    FINANCE_READ = "operator:finance:read"
     FLAG_READ = "operator:flag:read"
     FLAG_WRITE = "operator:flag:write"
     HEALTH_READ = "operator:health:read"

@@ -4,14 +4,15 @@
 unit of their currency. `ticket` is the order in which syncs with the provider began.
 """
 
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, BigInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from shared.core.db import TenantRow, now, timestamptz
+from shared.core.db import TenantRow, now, text_enum, timestamptz
 from shared.core.ids import new_id
 
 PLATFORM = "platform"
@@ -202,6 +203,36 @@ class BillingInvoice(TenantRow, table=True):
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
+
+
+class RevenueChange(StrEnum):
+    """How a tenant's recurring revenue changed in a month."""
+
+    NONE = ""
+    NEW = "new"
+    EXPANSION = "expansion"
+    CONTRACTION = "contraction"
+    CHURN = "churn"
+    REACTIVATION = "reactivation"
+
+
+class RecurringRevenue(TenantRow, table=True):
+    """A tenant's recurring revenue at the end of a month in which it changed, in one currency.
+
+    Amounts are for twelve months, so that monthly and yearly prices add up without rounding: list prices of running
+    subscriptions, without discounts, taxes and usage. `by_plan`: the same by plan id. A month without a row is as before.
+    """
+
+    __tablename__ = "recurring_revenue"
+
+    id: str = Field(primary_key=True)  # month and currency, as in "2027-01-usd"
+    month: date  # its first day, in UTC
+    currency: str
+    annual: int = Field(sa_type=BigInteger)
+    previous_annual: int = Field(default=0, sa_type=BigInteger)  # at the end of the month before
+    has_paid_before: bool = False  # in an earlier month
+    change: RevenueChange = Field(sa_type=cast(Any, text_enum(RevenueChange)))
+    by_plan: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
 
 
 class BillingRefund(TenantRow, table=True):

@@ -34,6 +34,7 @@ MODULE = Module(
         models.ProviderPrice,
         models.ReconcileRun,
         models.SpendLimit,
+        models.RecurringRevenue,
         models.TopUp,
         models.TopUpSetting,
         models.TrialGrant,
@@ -196,6 +197,18 @@ MODULE = Module(
         ),
         models.DunningNotice: TableContract(export=False),
         models.SpendLimit: TableContract(export=True),
+        models.RecurringRevenue: TableContract(
+            export=False,
+            retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="recurring_revenue_of_all_tenants",
+                    columns=("month", "tenant_id"),
+                    reason="Operators see how recurring revenue changed from month to month",
+                    query="backoffice.finance.get_report",
+                ),
+            ),
+        ),
         models.TopUp: TableContract(export=True, retention="accounting"),
         models.TopUpSetting: TableContract(export=True),
         models.PrepaidEntry: TableContract(

@@ -161,6 +161,7 @@ class InvoiceLine:
     proration: bool
     from_item: bool = False  # a separate item, such as a proration, that is charged even without a renewal
     item_id: str = field(default="", compare=False)  # of that item, "" where the provider names none
+    external_price_id: str = field(default="", compare=False)  # the provider's, "" for a line without a price
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ BILLING |= {"op:billing:adjust", "op:billing:reconcile", "op:webhook:replay"}
 PROVISIONING = {"op:api_key:read", "op:api_key:write", "op:tenant:create"}
 ENGINEER |= PROVISIONING | {"op:approval:decide", "op:flag:release"}
 BILLING |= PROVISIONING | {"op:approval:decide", "op:catalog:publish", "op:price:set"}
+BILLING |= {"op:finance:read"}
 EXPECTED_OPERATORS = {
     "owner": ENGINEER
     | BILLING

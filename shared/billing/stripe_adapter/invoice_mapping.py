@@ -116,6 +116,9 @@ def to_invoice_line(raw: Raw) -> InvoiceLine:
         proration=bool(detail.get("proration")),
         from_item=bool(detail.get("invoice_item") or detail.get("proration")),
         item_id=get_object_id(detail.get("invoice_item")),
+        external_price_id=get_object_id(
+            get_path(raw, "pricing", "price_details", "price") or raw.get("price")
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from shared.billing import dispute_pauses, repository, trials, unpaid_taxes
+from shared.billing import dispute_pauses, recurring_revenue, repository, trials, unpaid_taxes
 from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
 from shared.billing.prepaid import balance, top_up_charges
@@ -88,7 +88,9 @@ async def apply_customer_state(
     previous_status = cast(
         AccessStatus | None, await subscription_grants.get_granted_status(ctx)
     )  # the database checks its values
-    catalog_prices = await prices.get_catalog_prices(ctx.session)
+    priced_versions = await prices.list_with_versions(ctx.session)
+    catalog_prices = prices.map_catalog_prices(priced_versions)
+    await recurring_revenue.record(ctx, subscriptions, priced_versions, at=at)
     schedule = access_schedule.schedule_for(
         subscriptions, catalog_prices, at, previous_status=previous_status
     )

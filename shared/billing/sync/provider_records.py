@@ -38,6 +38,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 
 CANCELED = "canceled"
+EXTERNAL_PRICE_ID = "external_price_id"  # key of a stored invoice line
 INCLUDED_TAXES = "included_taxes"  # key of the stored upcoming charges
 
 
@@ -283,6 +284,9 @@ def to_subscription(row: BillingSubscription) -> Subscription:
 def upcoming_to_json(upcoming: UpcomingCharges) -> dict[str, Any]:
     """`included_tax` beside the invoices, where the version before it was kept doesn't read it."""
     values = _to_json(upcoming)
+    for invoice in values["invoices"]:
+        for line in invoice["lines"]:
+            del line[EXTERNAL_PRICE_ID]  # the version before this one doesn't know it
     return {**values, INCLUDED_TAXES: [invoice.pop("included_tax") for invoice in values["invoices"]]}
 
 
