@@ -4,7 +4,11 @@ from shared.access.actions import Action
 from shared.access.permissions import Permission
 
 DELETION_READ = Action(
-    "tenant_deletion:read", Permission.SETTINGS_READ, "view the deletion of the organisation", live_only=True
+    "tenant_deletion:read",
+    Permission.SETTINGS_READ,
+    "view the deletion of the organisation",
+    live_only=True,
+    open_to_support=True,
 )
 DELETION_WRITE = Action(
     "tenant_deletion:write",

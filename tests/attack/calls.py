@@ -534,6 +534,8 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     "deletion": lambda world, tenant: _deletion(world, tenant),
     "delete_at": lambda *_: now() + timedelta(days=30),
     "grace_days": lambda *_: 30,
+    "prefixes": lambda *_: ("tenant.",),
+    "excluded": lambda *_: False,
     "description": lambda *_: "Another description",
     "endpoint": lambda world, tenant: _endpoint(world, tenant),
     "event_types": lambda *_: ["member.removed"],

@@ -7,7 +7,7 @@ from tests.e2e.conftest import NewVisitor
 
 def start_export(person: NewVisitor, label: str) -> None:
     """Of the list that the page shows. Waits until it is ready."""
-    person.page.get_by_role("button", name="Export").click()
+    person.page.get_by_role("button", name="Export", exact=True).click()
     person.page.get_by_role("menuitem", name=label).click()
     expect(person.page.get_by_test_id("exports").get_by_text("Ready").first).to_be_visible(timeout=30_000)
 

@@ -44,7 +44,7 @@ OPEN_TO_SUPPORT = {
         "invitation:read",
     ),
     *("member:read", "report:read", "role:read", "settings:read", "test_mode:read", "usage:read"),
-    "webhook:read",
+    *("tenant_deletion:read", "webhook:read"),
     *("checklist:write", "settings:write"),
 }
 
