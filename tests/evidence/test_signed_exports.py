@@ -57,6 +57,11 @@ def change_record(lines: list[str]) -> None:
     lines[2] = json.dumps(row)
 
 
+def respace(lines: list[str]) -> None:
+    """The same JSON in other bytes."""
+    lines[2] = lines[2].replace(": ", ":", 1)
+
+
 def remove_row(lines: list[str]) -> None:
     del lines[2]
 
@@ -84,6 +89,7 @@ def forge_seal(lines: list[str]) -> None:
     [
         pytest.param(change_byte, "event 13: action differs from its record", id="byte"),
         pytest.param(change_record, "event 3: its record was changed", id="record"),
+        pytest.param(respace, "the bytes of the file are not those that were signed", id="space"),
         pytest.param(remove_row, "event 3: missing", id="row"),
         pytest.param(swap_rows, "event 3: missing", id="order"),
         pytest.param(cut_rows, "events up to 16 were signed", id="rows-at-the-end"),
