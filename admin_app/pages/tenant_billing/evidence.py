@@ -155,7 +155,7 @@ def evidence_panel(state: type[InvoiceEvidenceState]) -> rx.Component:
         small("Plan, prices and bill were not changed in this time."),
     )
     content = rx.el.div(
-        rx.el.p(state.invoice_total, data_testid="invoice-total"),
+        rx.el.p(strong(state.invoice_title), " · ", state.invoice_total, data_testid="invoice-total"),
         evidence_list("Lines", state.invoice_lines, "This invoice has no lines.", "invoice-lines"),
         evidence_list("Usage", state.invoice_usage, "No usage was reported for this time.", "invoice-usage"),
         evidence_list(
@@ -166,4 +166,4 @@ def evidence_panel(state: type[InvoiceEvidenceState]) -> rx.Component:
         class_name="stack",
     )
     close = button("Close", kind="quiet", on_click=state.close_evidence)
-    return rx.cond(state.invoice_id != "", panel(content, title=state.invoice_title, aside=close, body=True))
+    return rx.cond(state.invoice_id != "", panel(content, title="Why this total", aside=close, body=True))
