@@ -227,14 +227,13 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         export_id=new_id("exp"), count=0, sha256="0" * 64, first=None, last=None, anchor=""
     ),
     "evidence.stream_repository.lock_due_streams.due": lambda *_: now() + timedelta(days=1),
-    **dict.fromkeys(
-        (
-            "backoffice.invoice_evidence_repository.list_prices.version_ids",
-            "backoffice.invoice_evidence_repository.list_emitted_windows.emission_ids",
-            "backoffice.invoice_evidence_repository.list_window_changes.window_ids",
-        ),
-        lambda *_: ["plv_pro_1"],
-    ),
+    "backoffice.invoice_evidence_repository.list_prices.version_ids": lambda *_: ["plv_pro_1"],
+    "backoffice.invoice_evidence_repository.list_emitted_windows.emission_ids": lambda world, tenant: [
+        row["id"] for row in world.rows("usage_emission", "tenant_id", tenant)
+    ],
+    "backoffice.invoice_evidence_repository.list_window_changes.window_ids": lambda world, tenant: [
+        row["window_id"] for row in world.rows("usage_change", "tenant_id", tenant)
+    ],
     "api_keys.idempotency.begin.key": lambda *_: "attack",
     "api_keys.idempotency.begin.request": lambda *_: b"",
     "api_keys.idempotency.keep.key": lambda *_: "attack",

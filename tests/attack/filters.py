@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlmodel import col, select
 
 from shared.access import decision_counts, decision_counts_repository, decision_records
+from shared.audit import attempts
 from shared.backoffice import adjustments_repository, key_renewal_repository, unbilled_usage_repository
 from shared.billing import usage_periods, usage_repository
 from shared.billing.models import PLATFORM, BillingDispute, BillingRefund, BillingUsage, PrepaidGrant, TopUp
@@ -71,13 +72,15 @@ async def attack(world: World, report: Report) -> dict[str, set[str]]:
 def without_decision_counts() -> Iterator[None]:
     """What is refused here is not written beside what is compared."""
     every, decision_counts.WRITE_INTERVAL = decision_counts.WRITE_INTERVAL, math.inf
-    build_refused = decision_records.build_refused
+    build_refused, may_record = decision_records.build_refused, attempts._may_record
     decision_records.build_refused = lambda *_, **__: None  # type: ignore[assignment]
+    attempts._may_record = lambda _: False
     try:
         yield
     finally:
         decision_counts.WRITE_INTERVAL = every
         decision_records.build_refused = build_refused
+        attempts._may_record = may_record
 
 
 async def _attack(world: World, report: Report) -> dict[str, set[str]]:
