@@ -1,7 +1,7 @@
 """/finance: recurring revenue, its changes by month, invoiced revenue by plan and usage, growth, and who needs a look."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import reflex as rx
 from reflex.event import EventSpec
@@ -13,7 +13,7 @@ from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import finance
 from shared.backoffice.finance import CurrencyReport, FinanceReport
-from shared.backoffice.finance_repository import DueTenant
+from shared.backoffice.finance_rows import DueTenant
 from shared.core import money
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -132,8 +132,8 @@ class FinanceState(PageState):
         return rx.download(data=data, filename="finance.csv")
 
 
-def numbers_table(name: str, columns: list[Column], rows: rx.Var[list[list[str]]], id: str) -> rx.Component:
-    def line(cells: rx.Var[list[str]]) -> rx.Component:
+def numbers_table(name: str, columns: list[Column], rows: Any, id: str) -> rx.Component:
+    def line(cells: Any) -> rx.Component:
         return table_row(columns, *(cells[index] for index in range(len(columns))))
 
     return data_table(name, columns, rx.foreach(rows, line), test_id=id)
@@ -164,7 +164,7 @@ def currency_section(shown: CurrencyPanel) -> rx.Component:
     )
 
 
-def due_panel(title: str, rows: rx.Var[list[DueRow]], nothing: str) -> rx.Component:
+def due_panel(title: str, rows: Any, nothing: str) -> rx.Component:
     def line(row: DueRow) -> rx.Component:
         return rx.el.li(
             link(row.name, row.href, class_name="plain-link strong"), small(local_time(row.at, "", "moment"))

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.backoffice.finance_rows import DueTenant
+
 # What a customer owes or has paid. Drafts aren't issued yet, and void invoices never were owed.
 ISSUED = "('open', 'paid', 'uncollectible')"
 MOVEMENTS = text("""
@@ -111,12 +113,6 @@ class TenantGrowth(NamedTuple):
     month: date
     created: int
     deleted: int
-
-
-class DueTenant(NamedTuple):
-    tenant_id: str
-    name: str
-    at: datetime
 
 
 async def list_movements(session: AsyncSession, since: date) -> Sequence[Movement]:

@@ -265,7 +265,7 @@ class CatalogState(DialogState, PageState):
         form = ReasonForm.read(payload)
         try:
             async with self._change_page() as octx:
-                payload = DraftPublication(
+                publication = DraftPublication(
                     draft_id=self._draft_id,
                     revision=self._revision,
                     effective_at=self._effective_at,
@@ -273,7 +273,7 @@ class CatalogState(DialogState, PageState):
                     confirmed_digest=self._impact_digest,
                 )
                 reason = state_reason(octx, form.reason)
-                submission = await approvals.submit(octx, actions.OP_CATALOG_PUBLISH, payload, reason)
+                submission = await approvals.submit(octx, actions.OP_CATALOG_PUBLISH, publication, reason)
                 await self._read(octx)
         except Conflict as conflict:
             self._close_dialog()
