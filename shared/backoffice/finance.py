@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from shared.access import actions, policy
 from shared.backoffice import finance_repository as repository
-from shared.backoffice.finance_repository import InvoiceSum, LineSum, PlanRevenue, TenantGrowth
-from shared.backoffice.finance_rows import DueTenant
+from shared.backoffice.finance_rows import DueTenant, InvoiceSum, LineSum, PlanRevenue, TenantGrowth
 from shared.billing.models import RevenueChange
 from shared.core import money
 from shared.core.context import OperatorCtx

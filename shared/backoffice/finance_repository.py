@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.backoffice.finance_rows import DueTenant
+from shared.backoffice.finance_rows import (
+    DueTenant,
+    InvoiceSum,
+    LineSum,
+    Movement,
+    PlanRevenue,
+    TenantGrowth,
+)
 
 # What a customer owes or has paid. Drafts aren't issued yet, and void invoices never were owed.
 ISSUED = "('open', 'paid', 'uncollectible')"
@@ -70,49 +77,6 @@ PAST_DUE = text("""
     from billing_snapshot snapshot join tenant on tenant.id = snapshot.tenant_id
     where snapshot.status in ('past_due', 'unpaid') order by at, tenant_id limit :most
 """)
-
-
-class Movement(NamedTuple):
-    currency: str
-    month: date
-    change: str
-    annual: int
-    tenants: int
-
-
-class PlanRevenue(NamedTuple):
-    currency: str
-    name: str
-    annual: int
-    tenants: int
-
-
-class InvoiceSum(NamedTuple):
-    currency: str
-    month: date
-    invoices: int
-    total: int
-    tax: int
-    included_tax: int
-    discount: int
-    paid: int
-    credited: int
-
-
-class LineSum(NamedTuple):
-    """`name`: of the plan, "" for lines without a price of ours. Before discounts, and taxes that are added."""
-
-    currency: str
-    month: date
-    name: str
-    is_usage: bool
-    amount: int
-
-
-class TenantGrowth(NamedTuple):
-    month: date
-    created: int
-    deleted: int
 
 
 async def list_movements(session: AsyncSession, since: date) -> Sequence[Movement]:

@@ -319,6 +319,8 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("backoffice.price_admin.plan_price.request", "backoffice.price_admin.set_price.request"),
         lambda *_: PriceRequest(version_id="plv_pro_1", period="month", kind="flat", amount=4_900),
     ),
+    "billing.recurring_revenue.record.subscriptions": lambda *_: (),
+    "billing.recurring_revenue.record.priced_versions": lambda *_: (),
     "backoffice.approvals.submit.action": lambda *_: actions.OP_TENANT_DELETE,
     "backoffice.approvals.submit.payload": lambda world, tenant: TenantDeletionOrder(
         tenant_id=tenant, grace_days=30

@@ -167,6 +167,7 @@ ASKED_BEFORE = {
     },
     "backoffice.impact.simulate_publication": "by backoffice.catalog_drafts, for a draft that it has read",
     "billing.sync.apply_state.apply_customer_state": "by billing.sync.customer_sync: what is true at the provider asks nobody",
+    "billing.recurring_revenue.record": "by billing.sync.apply_state",
     "billing.trials.find_obstacle": "by billing.subscriptions.overview",
     "billing.trials.has_open_grant": "by backoffice.trial_grants",
     "billing.trials.reserve": "by billing.subscriptions.checkout",

@@ -18,6 +18,7 @@ from shared.backoffice import (
     flag_admin,
     price_admin,
     tenant_deletions,
+    tenant_directory,
 )
 from shared.backoffice.approved_changes import DraftPublication, PriceChange, TenantDeletionOrder
 from shared.backoffice.catalog_drafts import PublishRequest
@@ -155,7 +156,9 @@ async def test_two_approvals_at_once_carry_it_out_once(cast: Cast, required: Non
     outcomes = await asyncio.gather(
         *(approve(operator, approval_id) for operator in operators), return_exceptions=True
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "NoneType"]
+    (refusal,) = [str(outcome) for outcome in outcomes if isinstance(outcome, Conflict)]
+    assert "Nora has approved this request" in refusal
+    assert outcomes.count(None) == 1
     assert await count_events("approval.approved", approval_id) == 1
 
 
@@ -193,6 +196,16 @@ async def test_object_that_has_changed_is_a_conflict_and_the_request_stays(
         assert (detail.view.state, rules) == (ApprovalState.WAITING, [{"kind": "beta"}])
         assert "changed" in detail.obstacle
         await approvals.decline(octx, submission.approval_id, ANSWER)
+
+
+async def test_tenant_that_was_suspended_meanwhile_is_not_deleted(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    async with cast.olga.octx() as octx:
+        reason = state_reason(octx, WHY, tenant_id=cast.acme)
+        await tenant_directory.suspend_tenant(octx, cast.acme, reason, message="Please call us.")
+    with pytest.raises(Conflict, match="has changed since"):
+        await approve(await operating(), approval_id)
+    assert await state_of(cast, approval_id) is ApprovalState.WAITING
 
 
 async def _create_flag(cast: Cast) -> str:
@@ -239,6 +252,8 @@ async def test_flag_for_some_needs_no_approval_and_a_revived_one_for_everyone_do
     environment("BULKHEAD_APPROVALS", "required")
     async with cast.olga.octx() as octx:
         reason = state_reason(octx, WHY)
+        with pytest.raises(Refused, match="second operator"):
+            await flag_admin.revive_flag(octx, key, 3, reason)
         revival = await approved_changes.change_flag(octx, key, 3, None, reason=reason)
         narrower = await approved_changes.change_flag(octx, key, 3, [{"kind": "beta"}], reason=reason)
     assert (revival.is_waiting, narrower.is_waiting) == (True, False)
