@@ -84,6 +84,25 @@ def test_surfaces_are_the_pages_of_both_apps() -> None:
     assert surfaces.keys() == routes
 
 
+def test_every_page_of_the_admin_app_is_loaded() -> None:
+    """A page that no one imports answers 404."""
+    (imported,) = [
+        {alias.name for alias in node.names}
+        for node in source.list_nodes(source.load_trees()["admin_app/admin_app.py"])
+        if isinstance(node, ast.ImportFrom) and node.module == "admin_app.pages"
+    ]
+    routes = {
+        path.removeprefix("admin_app/pages/").partition("/")[0].removesuffix(".py")
+        for path, tree in source.load_trees().items()
+        if path.startswith("admin_app/pages/")
+        and any(
+            isinstance(node, ast.Call) and ast.unparse(node.func) == "rx.page"
+            for node in source.list_nodes(tree)
+        )
+    }
+    assert imported == routes
+
+
 def test_every_writing_action_names_its_audit_events() -> None:
     recorded = {name: events for module in MODULES for name, events in module.recorded.items()}
     writing = {action.name for action in (*ACTIONS.values(), *OPERATOR_ACTIONS.values()) if action.writes}
