@@ -52,6 +52,9 @@ GROWTH_COLUMNS = [
 class CurrencyPanel:
     currency: str
     recurring: str
+    annual: str
+    invoiced: str  # in the newest month that has invoices
+    invoiced_month: str
     movements: list[list[str]] = field(default_factory=list)  # the newest month first
     plans: list[list[str]] = field(default_factory=list)
     invoices: list[list[str]] = field(default_factory=list)
@@ -90,6 +93,9 @@ def currency_panel(report: CurrencyReport) -> CurrencyPanel:
     return CurrencyPanel(
         currency=code.upper(),
         recurring=money.format_amount(report.recurring, code),
+        annual=money.format_amount(report.annual, code),
+        invoiced=invoices[0][-1] if invoices else "–",
+        invoiced_month=invoices[0][0] if invoices else "No invoice yet",
         movements=movements,
         plans=plans,
         invoices=invoices,
@@ -146,6 +152,8 @@ def currency_section(shown: CurrencyPanel) -> rx.Component:
                 stat(
                     "Monthly recurring revenue", shown.recurring, "List prices, before discounts and taxes."
                 ),
+                stat("Annual recurring revenue", shown.annual, "Twelve months of it."),
+                stat("Invoiced", shown.invoiced, shown.invoiced_month),
                 stat("Currency", shown.currency, "Currencies are never added up."),
             ),
             name="Recurring revenue",
@@ -171,7 +179,9 @@ def due_panel(title: str, rows: Any, nothing: str) -> rx.Component:
         )
 
     due_list = rx.el.ul(rx.foreach(rows, line), class_name="list")
-    return panel(rx.cond(has_items(rows), due_list, empty_state(title, nothing, glyph="check")), title=title)
+    return panel(
+        rx.cond(has_items(rows), due_list, rx.el.div(small(nothing), class_name="body")), title=title
+    )
 
 
 def finance_content() -> rx.Component:

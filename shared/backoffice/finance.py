@@ -44,6 +44,7 @@ class MonthMovement:
 class CurrencyReport:
     currency: str
     recurring: int  # a month, now
+    annual: int  # the same in twelve months
     movements: Sequence[MonthMovement]
     plans: Sequence[PlanRevenue]  # recurring, of twelve months
     invoices: Sequence[InvoiceSum] = ()
@@ -89,6 +90,7 @@ async def get_report(octx: OperatorCtx) -> FinanceReport:
             CurrencyReport(
                 currency=code,
                 recurring=to_monthly(closing),
+                annual=closing,
                 movements=month_movements,
                 plans=[row for row in plans if row.currency == code and row.annual],
                 invoices=[row for row in invoices if row.currency == code],
