@@ -56,7 +56,8 @@ def request_panel() -> rx.Component:
     )
     grid = stat_grid(
         stat("Asked by", facts.requested_by, local_time(facts.requested_at, "", "moment")),
-        stat("Reason", rx.el.span(facts.reason, class_name="cut-anywhere"), facts.id),
+        stat("Reason", rx.el.span(facts.reason, class_name="cut-anywhere"), "As they wrote it."),
+        stat("Action", facts.action, "Needs two operators."),
         decided,
     )
     obstacle = rx.cond(
