@@ -381,7 +381,6 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "backoffice.noisy_tenants.list_noisy.order": lambda *_: "database",
     "backoffice.noisy_tenants.throttle.percent": lambda *_: 50,
     "backoffice.noisy_tenants.throttle.minutes": lambda *_: 15,
-    "billing.recurring_revenue.record.subscriptions": lambda *_: [],
     "metering.breakdowns.get_breakdown.by": lambda *_: "sender",
     "metering.breakdowns.get_breakdown.meter": lambda *_: metered.METER,
     "metering.report_repository.list_parts.meter": lambda *_: metered.METER,

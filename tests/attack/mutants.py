@@ -20,7 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.attack.apps import ROOT
 
-RAW = "tenant_id = :tenant_id"
+RAW = re.compile(
+    r"(?:\b[a-z]+\.)?\btenant_id = :tenant_id"
+)  # in SQL text, with the name of its table or without
 COLUMNS = ("tenant_id", "user_id")
 OF_NO_TENANT = ("identity.repository", "identity.factor_reset_repository")  # people belong to nobody
 MARK = re.compile(r"'([^']+)' = 'kept'")
@@ -176,9 +178,8 @@ class _Marker(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, str):
-            first, *parts = node.value.split(RAW)
-            marked = (f"({RAW} or '{self._name()}' = 'kept'){part}" for part in parts)
-            return ast.Constant("".join([first, *marked]))
+            marked = RAW.sub(lambda found: f"({found[0]} or '{self._name()}' = 'kept')", node.value)
+            return ast.Constant(marked)
         return node
 
     def _name(self) -> str:

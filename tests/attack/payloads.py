@@ -31,6 +31,8 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     "range_key": "month",
+    "grace_days": "30",
+    "stage": "billing",
     "by": "sender",
     "meter": "api_calls",
     "month": "2026-11",

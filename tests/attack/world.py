@@ -391,7 +391,7 @@ async def build() -> World:
     states[hooli.id] = "active"
     for tenant_id, state in states.items():
         await _suspended_once(operators[OWNER], tenant_id, state)
-        _kept_after_all(tenant_id)
+        _add_deletions(tenant_id, is_scheduled=tenant_id == globex.id)
     await _verified(((ann, acme.slug, acme.id), (gil, globex.slug, globex.id)))
     for owner, tenant in ((ann, acme), (gil, globex)):
         await _export(owner.cookie, tenant.slug)
@@ -555,14 +555,15 @@ async def _suspended_once(cookie: str, tenant_id: str, state: str) -> None:
         superuser.execute("update tenant set state = 'active' where id = %s", [tenant_id])
 
 
-def _kept_after_all(tenant_id: str) -> None:
-    """A deletion that was cancelled. Its subscription would refuse a real one."""
+def _add_deletions(tenant_id: str, *, is_scheduled: bool) -> None:
+    """One that was cancelled, and one that is to come. Their subscriptions would refuse real ones."""
     with World.superuser() as superuser:
-        superuser.execute(
-            "insert into tenant_deletion (tenant_id, id, reason, requested_by, by_operator, delete_at, canceled_at)"
-            " values (%s, %s, 'A reason', 'Olga', true, now() + interval '30 days', now())",
-            [tenant_id, new_id("tdl")],
-        )
+        for canceled_at in (now(), None) if is_scheduled else (now(),):
+            superuser.execute(
+                "insert into tenant_deletion (tenant_id, id, reason, requested_by, by_operator, delete_at, canceled_at)"
+                " values (%s, %s, 'A reason', 'Olga', true, now() + interval '30 days', %s)",
+                [tenant_id, new_id("tdl"), canceled_at],
+            )
 
 
 async def _throttled_once(cookie: str, tenant_id: str, number: int) -> None:
