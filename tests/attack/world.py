@@ -218,7 +218,15 @@ class World:
                     "select account_id, event_id from inbound_webhook order by event_id limit 2"
                 )
             ]
+            approvals = [
+                row["id"]
+                for tenant in (self.acme, self.globex)
+                for row in superuser.execute(
+                    "select id from operator_approval where object_id = %s limit 1", [tenant]
+                )
+            ]
         objects = {
+            "/approvals/[approval]": (approvals[0], approvals[1]),
             "/tenants/[tenant]": (self.acme, self.globex),
             "/flags/[flag]": self.flags,
             "/health/[alert]": ("error_rate", "latency"),
@@ -325,6 +333,7 @@ async def build() -> World:
         async with entry.enter_job(tenant.id, "attack", "") as ctx:
             await metered.use(ctx, number)
         await _throttled_once(operators[OWNER], tenant.id, number)
+        _ask_for_deletion(tenant.id, tenant.name)
         await billed.recover(shop, tenant, number)
         await billed.refund(shop, operators[OWNER], tenant, number)
     invited = {acme.id: "xanthippe@acme.test", globex.id: "quetzal@globex.test"}
@@ -564,6 +573,17 @@ def _add_deletions(tenant_id: str, *, is_scheduled: bool) -> None:
                 " values (%s, %s, 'A reason', 'Olga', true, now() + interval '30 days', %s)",
                 [tenant_id, new_id("tdl"), canceled_at],
             )
+
+
+def _ask_for_deletion(tenant_id: str, name: str) -> None:
+    """A request that waits for a second operator. In development none is asked for."""
+    with World.superuser() as superuser:
+        superuser.execute(
+            "insert into operator_approval (id, action, object_id, subject, payload, shown, digest, reason, requested_by,"
+            " requested_by_name, expires_at) select %s, 'op:tenant:delete', %s, %s, '{\"grace_days\": 30}', '[]',"
+            " repeat('0', 64), 'Ticket 4477', id, name, now() + interval '1 day' from operator order by id limit 1",
+            [new_id("apr"), tenant_id, name],
+        )
 
 
 async def _throttled_once(cookie: str, tenant_id: str, number: int) -> None:
