@@ -57,6 +57,7 @@ READABLE: dict[LoginKind, dict[str, str]] = {
         ),
         **dict.fromkeys(("operator_event", "security_event", "operator_chain_lock"), "operators' own log"),
         "bug_report": "operators find references",
+        "operator_approval": "operators decide about requests of others",
         **dict.fromkeys(("mail_suppression", "unsent_mail"), "operators find why a mail wasn't sent"),
         "renewed_key": "operators renew keys",
         "user": "operators find people by their address",

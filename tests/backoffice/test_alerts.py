@@ -255,7 +255,8 @@ OF_ERRORS = {"error_rate", "latency", "tenant_errors", "plan_errors", "flag_erro
 
 
 def find_account_subject() -> str:
-    row = database.connect().execute("select name from provider_account").fetchone()
+    with database.connect() as connection:
+        row = connection.execute("select name from provider_account").fetchone()
     assert row is not None
     return f"{row[0]}: paused"
 

@@ -63,7 +63,7 @@ async def test_log_call_without_a_tenant_in_a_tenants_transaction_raises(
     cast: Cast, lines: list[dict[str, Any]]
 ) -> None:
     async with cast.ann.ctx() as ctx:
-        with pytest.raises(NoTenant, match="names no tenant"):
+        with pytest.raises(NoTenant, match="names none"):
             log.get_logger("x").info("renamed")
         with pytest.raises(NoTenant):
             log.get_logger("x").info("renamed", tenant_id="-")

@@ -15,7 +15,7 @@ from tests.support.database import admin_url
 
 NUMBERED = """
     select coalesce(e.seq, s.seq) as number, e.at from audit_event e
-    left join audit_seal s on s.tenant_id = e.tenant_id and s.id = e.id where e.tenant_id = %s order by e.at
+    left join audit_seal s on s.tenant_id = e.tenant_id and s.id = e.id where e.tenant_id = %s and coalesce(e.seq, s.seq) is not null order by e.at
 """
 
 
