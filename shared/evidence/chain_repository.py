@@ -20,7 +20,7 @@ LIST_LINKS = text("""
         (select e.seq, e.prev as previous_hash, e.hash as event_hash, e.hash as chain_hash, e.format,
             audit_event_text(e) as record, e.id, e.at, e.actor_type, e.actor_id, e.actor_name, e.action, e.object_id,
             e.reason, e.before, e.after, e.details, e.request_id
-         from audit_event e where e.tenant_id = :tenant_id and e.seq > :after and e.seq <= :last
+         from audit_event e where tenant_id = :tenant_id and seq > :after and seq <= :last
          order by e.seq limit :limit)
         union all
         (select s.seq, s.previous_hash, coalesce(e.hash, '\\x'), s.hash, e.format,
@@ -33,16 +33,22 @@ LIST_LINKS = text("""
 """)
 # Of the events near one end of a time: their first or last number.
 FIND_FIRST = text("""
-    select min(coalesce(e.seq, s.seq)) from audit_event e
-    left join audit_seal s on s.tenant_id = e.tenant_id and s.id = e.id
-    where e.tenant_id = :tenant_id and e.at >= cast(:since as timestamptz) and e.at < cast(:since as timestamptz) + cast(:overlap as interval) + (
-        select coalesce(min(f.at), cast(:since as timestamptz)) - cast(:since as timestamptz) from audit_event f where f.tenant_id = :tenant_id and f.at >= cast(:since as timestamptz))
+    with later as (
+        select id, seq, at, tenant_id from audit_event
+        where tenant_id = :tenant_id and at >= cast(:since as timestamptz)
+    )
+    select min(coalesce(l.seq, s.seq)) from later l
+    left join audit_seal s on s.tenant_id = l.tenant_id and s.id = l.id
+    where l.at < (select min(at) from later) + cast(:overlap as interval)
 """)
 FIND_LAST = text("""
-    select max(coalesce(e.seq, s.seq)) from audit_event e
-    left join audit_seal s on s.tenant_id = e.tenant_id and s.id = e.id
-    where e.tenant_id = :tenant_id and e.at < cast(:until as timestamptz) and e.at >= (
-        select max(f.at) from audit_event f where f.tenant_id = :tenant_id and f.at < cast(:until as timestamptz)) - cast(:overlap as interval)
+    with earlier as (
+        select id, seq, at, tenant_id from audit_event
+        where tenant_id = :tenant_id and at < cast(:until as timestamptz)
+    )
+    select max(coalesce(f.seq, s.seq)) from earlier f
+    left join audit_seal s on s.tenant_id = f.tenant_id and s.id = f.id
+    where f.at >= (select max(at) from earlier) - cast(:overlap as interval)
 """)
 GET_HEAD = text("select seq, hash from audit_head where tenant_id = :tenant_id")
 FIND_HASH = text("""

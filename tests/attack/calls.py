@@ -222,7 +222,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "evidence.chain_repository.list_links.after": lambda *_: 0,
     "evidence.chain_repository.count_links.after": lambda *_: 0,
     "evidence.chain_repository.count_links.last": lambda *_: 10**9,
-    "evidence.chain_repository.find_hash.number": lambda *_: 1,
+    # An event of the former format, and one that has a seal.
+    "evidence.chain_repository.find_hash.number": lambda world, tenant: 1 if tenant == world.acme else 4,
+    "evidence.chain_repository.find_first_number.since": lambda *_: now() - timedelta(days=1),
+    "evidence.chain_repository.find_last_number.until": lambda *_: now() + timedelta(days=1),
     "evidence.signed_exports.sign_export.written": lambda *_: ExportedRows(
         export_id=new_id("exp"), count=0, sha256="0" * 64, first=None, last=None, anchor=""
     ),
