@@ -40,6 +40,7 @@ FIND_FIRST = text("""
     select min(coalesce(l.seq, s.seq)) from later l
     left join audit_seal s on s.tenant_id = l.tenant_id and s.id = l.id
     where l.at < (select min(at) from later) + cast(:overlap as interval)
+    group by l.tenant_id
 """)
 FIND_LAST = text("""
     with earlier as (
@@ -49,6 +50,7 @@ FIND_LAST = text("""
     select max(coalesce(f.seq, s.seq)) from earlier f
     left join audit_seal s on s.tenant_id = f.tenant_id and s.id = f.id
     where f.at >= (select max(at) from earlier) - cast(:overlap as interval)
+    group by f.tenant_id
 """)
 GET_HEAD = text("select seq, hash from audit_head where tenant_id = :tenant_id")
 FIND_HASH = text("""
@@ -119,7 +121,7 @@ async def find_first_number(ctx: Ctx, since: datetime) -> int | None:
     """Of the events at that time or later; None without one that is sealed."""
     connection = await ctx.session.connection()
     values = {"tenant_id": ctx.tenant_id, "since": since, "overlap": OVERLAP}
-    number: int | None = (await connection.execute(FIND_FIRST, values)).scalar_one()
+    number: int | None = (await connection.execute(FIND_FIRST, values)).scalar_one_or_none()
     return number
 
 
@@ -127,7 +129,7 @@ async def find_last_number(ctx: Ctx, until: datetime) -> int | None:
     """Of the events before that time; None without one that is sealed."""
     connection = await ctx.session.connection()
     values = {"tenant_id": ctx.tenant_id, "until": until, "overlap": OVERLAP}
-    number: int | None = (await connection.execute(FIND_LAST, values)).scalar_one()
+    number: int | None = (await connection.execute(FIND_LAST, values)).scalar_one_or_none()
     return number
 
 
