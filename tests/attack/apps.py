@@ -32,6 +32,7 @@ OVER = f'42{NAMESPACE},["{DONE}"]'
 RELOAD = "window.location.reload"
 START = 90  # seconds for an app to come up
 TOKEN_LENGTH = 36  # of a UUID, in characters
+MAIL_WEBHOOK_KEY = "a-key-of-the-attacked-apps"
 PATIENCE = 60  # seconds for an answer; a busy machine is no refusal
 
 
@@ -234,6 +235,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
         "BULKHEAD_ADMIN_URL": addresses["admin"],
         # Attempts don't wait for each other.
         "BULKHEAD_CUSTOMERS_CAN_PAUSE": "1",  # or pausing is refused before any guard
+        "BULKHEAD_MAIL_WEBHOOK_KEYS": MAIL_WEBHOOK_KEY,  # or its address is closed
         "BULKHEAD_API_KEY_REQUESTS_PER_MINUTE": "100000000",
         "BULKHEAD_API_TENANT_REQUESTS_PER_MINUTE": "100000000",
         "BULKHEAD_TENANT_REQUESTS_PER_SECOND": "1000000",

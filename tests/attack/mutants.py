@@ -25,15 +25,6 @@ RAW = re.compile(
 )  # in SQL text, with the name of its table or without
 COLUMNS = ("tenant_id", "user_id")
 OF_NO_TENANT = ("identity.repository", "identity.factor_reset_repository")  # people belong to nobody
-# Numbers of two chains that begin alike: whether a foreign one is the lowest or the highest is chance.
-COMPARED_ELSEWHERE = dict.fromkeys(
-    (
-        "evidence.chain_repository.FIND_FIRST",
-        "evidence.chain_repository.FIND_LAST",
-        "evidence.chain_repository.FIND_HASH",
-    ),
-    "tests/evidence/test_chain_numbers.py",
-)
 MARK = re.compile(r"'([^']+)' = 'kept'")
 ADD_MARK = "_add_mark"  # name of the function in a marked repository
 
@@ -75,7 +66,7 @@ class Mutants:
         return {
             name: WITHOUT_ROWS if name in self.executed_by else NOT_EXECUTED
             for name in self.names
-            if name not in self.decisive and name.partition(",")[0] not in COMPARED_ELSEWHERE
+            if name not in self.decisive
         }
 
     def before_execute(

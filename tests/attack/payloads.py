@@ -124,6 +124,12 @@ HONEST: dict[str, Any] = {
     "version": "plv_pro_1",
     "enabled": True,
     "which": "",
+    "answer": "hidden",
+    "mail": "off",
+    "time_zone": "UTC",
+    "shown": "waiting",
+    "hours": "24",
+    "order": "database",
     "why": "other",
     "trial_days": "0",
 }

@@ -6,6 +6,7 @@ line without a route, turns the report red: nobody has said who may use it.
 
 import asyncio
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,12 +17,15 @@ from PIL import Image
 from shared.access.permissions import Permission
 from shared.access.roles import ROLES
 from shared.billing.accounts import WEBHOOK_PATH
+from shared.core.ids import new_id
 from shared.tenancy import entry
-from tests.attack.apps import App
+from shared.web import mail_webhooks
+from tests.attack.apps import MAIL_WEBHOOK_KEY, App
 from tests.attack.report import Report
 from tests.attack.sockets import ended_session, foreign_origins, fresh_session, own_cookie, strangers
 from tests.attack.variety import some
 from tests.attack.world import World
+from tests.jobs import test_mailgun_events as mailgun
 from tests.support import factories
 from tests.support.billing import webhooks
 
@@ -43,9 +47,11 @@ class Use:
     fields: dict[str, str] = field(default_factory=dict)
     file: str = ""  # name of its field
     from_other_app: bool = False  # its pages post here, and those of this app don't
+    from_anywhere: bool = False  # mail programs post here too: what it may do is in the signed address
 
 
 ANYBODY, PERSON, MEMBER = Use("anybody"), Use("person"), Use("member")
+ANYBODY_BY_LINK = Use("anybody", from_anywhere=True)
 SIGNED = Use("signed")  # carries its own proof, from wherever it comes; no cookie helps
 BOTH = {
     **dict.fromkeys(("GET /healthz", "GET /readyz", "GET /sign-in", "GET /mfa"), ANYBODY),
@@ -81,6 +87,10 @@ USES = {
         "POST /webhooks/{rest:path}": SIGNED,
         **dict.fromkeys(("GET /factor-reset", "GET /mfa/lost", "POST /auth/factor-reset"), ANYBODY),
         **dict.fromkeys(("POST /auth/mfa/lost",), ANYBODY),
+        f"POST {mail_webhooks.PATH}": SIGNED,
+        **dict.fromkeys(("GET /unsubscribe/{token}", "POST /unsubscribe/{token}"), ANYBODY_BY_LINK),
+        "GET /unsubscribe/{rest:path}": ANYBODY,
+        "POST /account/mail/prove": PERSON,
         "POST /account/factor/keep": PERSON,
         "POST /auth/support": Use("anybody", from_other_app=True),
         "POST /auth/support/end": ANYBODY,
@@ -101,6 +111,7 @@ USES = {
     },
     "admin": {**BOTH, "GET /api/operator/v1/openapi.json": ANYBODY},
 }
+Signed = tuple[bytes, dict[str, str]]  # a body, and the headers that prove it
 CLOSED = ("/_all_routes", "/_event", "/_health", "/_upload", "/auth-codespace", "/ping")  # of Reflex
 
 
@@ -193,10 +204,10 @@ class _Run:
             answer = await self._ask(name, use, "", world.acme, origin=origin)
             works = FOREIGN not in answer.text and answer.status_code < 500
         if use.audience == "signed":  # by the platform's secret, which no other address believes
-            body = webhooks.build_body()
-            signed = {"stripe-signature": webhooks.build_signature(body)}
+            body, signed = _build_genuine(name)
             answer = await self._ask(name, use, "", world.acme, origin=None, content=body, headers=signed)
-            works = answer.status_code == (200 if name.endswith(WEBHOOK_PATH) else 404)
+            is_ours = name.endswith((WEBHOOK_PATH, mail_webhooks.PATH))
+            works = answer.status_code == (200 if is_ours else 404)
         self.report.control(KIND, f"{self.app.name} {name}: {answer.status_code}", works=works)
 
     def attempts(self, name: str, use: Use) -> Iterator[Any]:
@@ -208,7 +219,7 @@ class _Run:
             yield self._refused(
                 f"{name}: {person}", name, use, cookie, world.acme, open=use.audience == "anybody"
             )
-        if method in CHANGING:
+        if method in CHANGING and not use.from_anywhere:
             foreign: list[dict[str, Any]] = [
                 *({"origin": origin} for origin in self._foreign_origins(use)),
                 *({"origin": None, "headers": {"sec-fetch-site": site}} for site in FOREIGN_SITES),
@@ -250,21 +261,14 @@ class _Run:
     def _attempts_unsigned(self, name: str, use: Use) -> Iterator[Any]:
         people = {"the owner": own_cookie(self.app, self.world), **self.strangers}
         for person, cookie in people.items():
-            yield self._unsigned(f"{name}: unsigned by {person}", name, use, cookie, "")
-        body = webhooks.build_body()
-        for description, signed in {
-            "by another secret": webhooks.build_signature(body, "whsec_of_somebody_else"),
-            "a day ago": webhooks.build_signature(body, ago=86_400),
-            "for another body": webhooks.build_signature(b"{}"),
-        }.items():
-            yield self._unsigned(f"{name}: signed {description}", name, use, "", signed, body)
+            yield self._unsigned(f"{name}: unsigned by {person}", name, use, cookie, (b"{}", {}))
+        for description, forged in _build_forged(name).items():
+            yield self._unsigned(f"{name}: signed {description}", name, use, "", forged)
         for other in set(CHANGING) - {"POST"}:
             yield self._refused(f"{other} instead of {name}", name, use, "", self.world.acme, method=other)
 
-    async def _unsigned(
-        self, description: str, name: str, use: Use, cookie: str, signed: str, body: bytes = b"{}"
-    ) -> None:
-        headers = {"stripe-signature": signed}
+    async def _unsigned(self, description: str, name: str, use: Use, cookie: str, sent: Signed) -> None:
+        body, headers = sent
         answer = await self._ask(name, use, cookie, self.world.acme, content=body, headers=headers)
         ok = answer.status_code in (400, 404) and not self._tells(answer)
         self.report.attempt(KIND, f"{self.app.name} {description}: {answer.status_code}", refused=ok)
@@ -346,7 +350,7 @@ class _Run:
         slug = slug or self._slug(tenant)
         values = {"slug": slug, "name": self.world.names[tenant] if own_name else "Taken over"}
         path = path.replace("{slug}", slug).replace("[tenant]", slug if self.app.name == "tenant" else tenant)
-        path = path.replace("{rest:path}", "elsewhere")
+        path = path.replace("{rest:path}", "elsewhere/else")
         sent: dict[str, Any] = {}
         if use.query:
             sent["params"] = {key: value.format(**values) for key, value in use.query.items()}
@@ -362,6 +366,39 @@ class _Run:
     def _tells(self, answer: httpx.Response) -> bool:
         words = self.world.words(self.world.acme, self.world.globex)
         return any(word in answer.text for word in words)
+
+
+def _build_genuine(name: str) -> Signed:
+    """What the provider sends to this address, about nobody of ours."""
+    if name.endswith(mail_webhooks.PATH):
+        return _build_mail_event(), {}
+    body = webhooks.build_body()
+    return body, {"stripe-signature": webhooks.build_signature(body)}
+
+
+def _build_forged(name: str) -> dict[str, Signed]:
+    """By how it is wrong."""
+    if name.endswith(mail_webhooks.PATH):
+        return {
+            "by another secret": (_build_mail_event(key="of-somebody-else"), {}),
+            "a day ago": (_build_mail_event(ago=86_400), {}),
+        }
+    body = webhooks.build_body()
+    return {
+        "by another secret": (
+            body,
+            {"stripe-signature": webhooks.build_signature(body, "whsec_of_somebody_else")},
+        ),
+        "a day ago": (body, {"stripe-signature": webhooks.build_signature(body, ago=86_400)}),
+        "for another body": (body, {"stripe-signature": webhooks.build_signature(b"{}")}),
+    }
+
+
+def _build_mail_event(*, key: str = MAIL_WEBHOOK_KEY, ago: int = 0) -> bytes:
+    """A mail that arrived, which changes nothing. `ago`: seconds."""
+    token = new_id("tok").replace("_", "").ljust(40, "0")
+    signature = mailgun.sign(str(int(time.time()) - ago), token, key=key)
+    return mailgun.build_body(signature, event="delivered", recipient="")
 
 
 async def _operator_id(cookie: str) -> str:

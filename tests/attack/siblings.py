@@ -21,7 +21,7 @@ from shared.files import exports, files, storage_registry
 from shared.files.models import ExportJob
 from shared.tenancy import entry
 from shared.test_mode import test_tenants
-from tests.attack import calls, webhooked
+from tests.attack import calls, metered, webhooked
 from tests.attack.calls import Call
 from tests.attack.report import Report
 from tests.attack.services import undone
@@ -29,9 +29,11 @@ from tests.attack.world import World, run_jobs
 
 KIND = "siblings"
 MARK = "Quokka of the test tenant"
+EXPORT_FILTERS = {"usage_events": {"meter": metered.METER}}
 MIN_LENGTH = 16  # of an id that is in no other text
 SHOWN = {  # services that name single rows of any tenant to operators; the names of test tenants say "(test)"
     "backoffice.key_renewal.list_due_tenants": "every key is renewed",
+    "backoffice.noisy_tenants.list_noisy": "the load of every tenant",
     "backoffice.request_search.find_request": "what happened in one request",
     "backoffice.tenant_directory.list_all_events": "what happened anywhere",
     "backoffice.tenant_directory.list_jobs": "the queue of the worker",
@@ -42,6 +44,7 @@ NAMED = {  # services that say which one the test tenant is, and nothing of what
         (
             *("audit.audit_log.export_events", "audit.audit_log.list_events"),
             *("backoffice.tenant_directory.list_events", "tenancy.audit_reader.list_events"),
+            "backoffice.tenant_timeline.list_timeline",
             *("tenancy.audit_reader.view_audit_log", "tenancy.exports.list_event_batch"),
         ),
         "turning test mode on is recorded",
@@ -182,7 +185,7 @@ async def _list_keys(world: World, slug: str) -> Any:
 async def _look_in_exports(world: World, test_tenant: TestTenant, report: Report) -> None:
     for kind in EXPORT_KINDS:
         async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
-            export_id = (await exports.begin(ctx, kind, "jsonl", {})).id
+            export_id = (await exports.begin(ctx, kind, "jsonl", EXPORT_FILTERS.get(kind, {}))).id
         await run_jobs()
         async with entry.enter_tenant(world.ann.cookie, world.acme_slug) as ctx:
             export = await ctx.session.get_one(ExportJob, (ctx.tenant_id, export_id))

@@ -59,7 +59,7 @@ OWN_ROLES = {ACME: "Xylophone tuner", GLOBEX: "Zanzibar guide"}
 LEFT_BY_BOTH = "left-by-both"  # an address that each had once, too long ago
 LAPSED = {ACME: "lapsed@acme.test", GLOBEX: "lapsed@globex.test"}  # invited, too long ago
 MOVING = {"last_used_address", "last_used_at", "seen_at"}  # changes by looking
-COUNTED = {"decision_count", "decision_record", "impersonation_event"}  # grow by being refused
+COUNTED = {"decision_count", "decision_record", "impersonation_event", "tenant_load"}  # grow by being refused
 CLAIMED = {  # parameters that name a row: what of it
     "actor_id": ("membership", "user_id"),
     "adjustment_id": ("billing_adjustment", "id"),

@@ -1,7 +1,7 @@
 """Alerts: each fires by its fault and is silent without it, for the subject alone, with a runbook that opens."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,11 +28,11 @@ FLAG, PLAN = "beta_reports", "team"
 
 
 @pytest.fixture(scope="module")
-def alerts_database(schema: str) -> Iterator[str]:
+async def alerts_database(schema: str) -> AsyncIterator[str]:
     """The platform's alerts judge what other tests leave behind, so these tests have a database of their own."""
     name = f"{schema}_alerts"
-    database.do_not_wait_for_disk(database.build(name))
-    database.use(schema)
+    await _moved(lambda: database.do_not_wait_for_disk(database.build(name)))
+    await _moved(lambda: database.use(schema))
     yield name
     database.drop(name)
 

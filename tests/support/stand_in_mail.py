@@ -18,14 +18,14 @@ async def run_mailbox() -> AsyncIterator[Mailbox]:
     """Every mail that is sent meanwhile. What failed before it was opened is forgotten."""
     mail.breaker.reset()
     before = os.environ.get("BULKHEAD_SANDBOX_URL")
-    os.environ["BULKHEAD_SANDBOX_URL"] = f"http://localhost:{_free_port() - 23}"
+    # Bound once and kept: a port that is asked for, given back and bound again may be taken by then.
+    listener = socket.create_server(("127.0.0.1", 0))
+    os.environ["BULKHEAD_SANDBOX_URL"] = f"http://localhost:{listener.getsockname()[1] - 23}"
     settings.cache_clear()
     with tempfile.TemporaryDirectory() as folder:
         box = Mailbox(Path(folder) / "mail.jsonl")
         controller = build_smtp_controller(box)
-        server = await asyncio.get_running_loop().create_server(
-            controller._factory_invoker, host="127.0.0.1", port=settings().mailbox_port
-        )
+        server = await asyncio.get_running_loop().create_server(controller._factory_invoker, sock=listener)
         try:
             yield box
         finally:
@@ -35,9 +35,3 @@ async def run_mailbox() -> AsyncIterator[Mailbox]:
             if before is not None:
                 os.environ["BULKHEAD_SANDBOX_URL"] = before
             settings.cache_clear()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
