@@ -350,7 +350,7 @@ class _Run:
         slug = slug or self._slug(tenant)
         values = {"slug": slug, "name": self.world.names[tenant] if own_name else "Taken over"}
         path = path.replace("{slug}", slug).replace("[tenant]", slug if self.app.name == "tenant" else tenant)
-        path = path.replace("{rest:path}", "elsewhere/else")
+        path = path.replace("{rest:path}", "nothing/is/here")
         sent: dict[str, Any] = {}
         if use.query:
             sent["params"] = {key: value.format(**values) for key, value in use.query.items()}
