@@ -39,7 +39,7 @@ from shared.core.database_logins import (
 )
 from shared.core.database_logins import DatabaseRole as DatabaseRole  # callers write db.DatabaseRole
 from shared.core.errors import Invalid, NoTenant, TookTooLong, Unavailable
-from shared.core.ids import new_id
+from shared.core.ids import is_id, new_id
 
 DATABASE = "bulkhead"
 POOL_SIZE, MAX_OVERFLOW = 10, 10  # of one role in one process
@@ -484,10 +484,10 @@ def _note_write(
 
 @event.listens_for(sa.Engine, "after_cursor_execute")
 def _count_seconds(connection: sa.Connection, *_: object) -> None:
-    """As load of the tenant whose transaction it is."""
+    """As load of the tenant whose transaction it is. An id that isn't one may come from a request: it counts for nobody."""
     began = connection.info.pop(STATEMENT_BEGAN, None)
     tenant_id = connection.info.get(SESSION_INFO, {}).get("tenant_id")
-    if tenant_id and began is not None:
+    if tenant_id and began is not None and is_id("ten", tenant_id):
         tenant_load.add_database_seconds(tenant_id, time.perf_counter() - began)
 
 

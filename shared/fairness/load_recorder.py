@@ -21,7 +21,7 @@ async def record() -> None:
             await repository.record_loads(session, loads)
     except Exception as problem:  # counting must not break what was counted
         tenant_load.put_back(loads)
-        log.get_logger(__name__).error("loads_not_recorded", problem=type(problem).__name__)
+        log.get_logger(__name__).exception("loads_not_recorded", problem=type(problem).__name__)
 
 
 async def run_writer() -> None:

@@ -20,6 +20,7 @@ KIND = "frames"
 TOO_LARGE = 1009  # close code of the server itself
 CUT = 1006  # no close code arrived
 CLOSING = 15  # seconds
+LINE_LENGTH = 600  # of a line of the log in the report
 EVENT, CONNECT = "42/_event,", "40/_event,"
 KNOWN = "reflex___state____state.hydrate"
 PLACE = {"pathname": "/", "asPath": "/", "query": {}}
@@ -152,7 +153,10 @@ async def attack(app: App, world: World, report: Report) -> None:
     await _open_many(app, report, await fresh_own_session(app, world), MAX_SOCKETS, "sockets", same_tab=True)
     log_text = app.read_log()
     for word in ("Traceback", '"event": "bug"', '"level": "error"', '\n{"event": "forged"'):
-        report.attempt(KIND, f"{app.name}: {word} in the log", refused=word not in log_text)
+        found = next((line for line in log_text.splitlines() if word.strip() in line), "")
+        report.attempt(
+            KIND, f"{app.name}: {word} in the log {found[:LINE_LENGTH]}", refused=word not in log_text
+        )
     report.control(KIND, f"{app.name}: its log was read", works="malformed_frame" in log_text)
     report.control(KIND, f"{app.name}: it is alive", works=await app.answers())
 

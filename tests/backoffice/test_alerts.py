@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from shared.backoffice import health, runbooks
-from shared.backoffice.alerts import evaluation
+from shared.backoffice.alerts import alert_repository, evaluation
 from shared.backoffice.alerts.alert_catalog import ALERTS
 from shared.backoffice.alerts.conditions import Finding
 from shared.core import db, request_ids, traffic
@@ -328,6 +328,15 @@ async def test_quota_alert_fires_for_the_tenant_that_met_its_limit_only(
     healthy(cast)
     reach_limit(cast)
     assert await evaluate() == {"limits": {cast.acme}}
+
+
+async def test_one_process_takes_the_turn_while_it_evaluates(separate_database: str) -> None:
+    async with db.transaction("operator", reason="test") as first:
+        assert await alert_repository.take_turn(first)
+        async with db.transaction("operator", reason="test") as second:
+            assert not await alert_repository.take_turn(second)
+    async with db.transaction("operator", reason="test") as third:
+        assert await alert_repository.take_turn(third)
 
 
 async def test_new_alert_is_mailed_once_to_operators_who_want_it(

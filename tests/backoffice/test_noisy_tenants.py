@@ -8,7 +8,7 @@ from sqlmodel import col, select
 from shared.audit.models import AuditEvent
 from shared.backoffice import noisy_tenants
 from shared.backoffice.reasons import state_reason
-from shared.core import tenant_limits, tenant_load
+from shared.core import db, tenant_limits, tenant_load
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.tenant_limits import Use
@@ -64,6 +64,15 @@ async def test_statements_of_a_tenant_count_as_its_database_time(cast: Cast) -> 
     loads = tenant_load.take_loads()
     assert 0 < loads[cast.globex].database_seconds < 5
     assert cast.acme not in loads
+
+
+async def test_database_time_of_an_id_that_is_none_hinders_no_record(cast: Cast) -> None:
+    """A scope may hold what a request named. One such id kept the loads of all tenants from being recorded."""
+    with pytest.raises(Invalid):
+        async with db.transaction(tenant_id="ten_\0") as session:
+            await session.exec(select(AuditEvent.id))
+    tenant_load.count_request(cast.acme)
+    assert set(tenant_load.take_loads()) == {cast.acme}
 
 
 async def test_throttled_tenant_is_refused_with_the_reason_and_others_are_not(

@@ -17,6 +17,7 @@ WORDS = "Your importer sends every row in a request of its own."
 @pytest.fixture(autouse=True)
 def fresh_limits() -> None:
     tenant_limits.clear()
+    tenant_load.take_loads()
 
 
 def handler(name: str) -> Any:

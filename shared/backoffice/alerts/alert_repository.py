@@ -19,7 +19,7 @@ from shared.outbound_webhooks.models import EndpointState, PauseReason, WebhookE
 from shared.tenancy.models import ProvisioningStep, StepState, Tenant, TenantState
 
 # One at a time in all processes of the admin app; the others skip the round.
-TAKE_TURN = text("select pg_try_advisory_xact_lock(hashtextextended('alerts’, 0))")
+TAKE_TURN = text("select pg_try_advisory_xact_lock(hashtextextended('alerts', 0))")
 SUM_TRAFFIC = text("""
     with counted as (
         select dimension, value, requests, errors, total_ms, latency from traffic_minute

@@ -37,7 +37,7 @@ async def run() -> None:
                 if await repository.take_turn(session):
                     await evaluate_all(session, now())
         except Exception as problem:  # the loop has to survive until the database is back
-            log.get_logger(__name__).error("alerts_not_evaluated", problem=type(problem).__name__)
+            log.get_logger(__name__).exception("alerts_not_evaluated", problem=type(problem).__name__)
 
 
 async def evaluate_all(session: AsyncSession, at: datetime) -> Sequence[AlertState]:
