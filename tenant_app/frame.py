@@ -73,7 +73,7 @@ def mail_problem_notice() -> rx.Component:
     text = rx.cond(
         Shell.mail_problem == "hard_bounce",
         rx.fragment(
-            rx.el.b("We can’t email you. "), "An email to your address came back, so we send no more."
+            rx.el.b("We can’t email you. "), "An email to your address bounced, so we’ve stopped sending."
         ),
         rx.fragment(
             rx.el.b("Most emails to you are off. "),

@@ -14,8 +14,8 @@ from shared.access.decision import decide
 from shared.core import tenant_limits
 from shared.core.config import settings
 from shared.core.context import Ctx
-from shared.tenancy import entry, notifications, plan_notice, tenants
-from shared.tenancy.entry import UserTenant
+from shared.tenancy import notifications, plan_notice, tenants, user_tenants
+from shared.tenancy.user_tenants import UserTenant
 from shared.ui import theme
 from shared.ui.authorize import needs
 from shared.ui.controls import disabled_button, disabled_menu_item
@@ -63,7 +63,7 @@ class Shell(TenantState):
     async def refresh(self) -> None:
         """Fills the frame of a page that this role can't open."""
         async with self._ctx() as ctx:
-            frame_data, places = await _read_frame(ctx), await entry.list_actor_tenants(ctx)
+            frame_data, places = await _read_frame(ctx), await user_tenants.list_actor_tenants(ctx)
         self._fill(ctx, frame_data, places)
 
     def _fill(self, ctx: Ctx, frame_data: FrameData, places: Sequence[UserTenant] | None = None) -> None:
@@ -116,7 +116,7 @@ class PageState(TenantState):
         async with self._ctx() as ctx:
             personal_topics = (f"{topic}:{ctx.actor_id}" for topic in ("person", *own_topics))
             live.watch(self, load, ctx.tenant_id, "tenant", *personal_topics, *topics)
-            frame_data, places = await _read_frame(ctx), await entry.list_actor_tenants(ctx)
+            frame_data, places = await _read_frame(ctx), await user_tenants.list_actor_tenants(ctx)
             yield ctx
         shell = await self.get_state(Shell)
         shell._fill(ctx, frame_data, places)

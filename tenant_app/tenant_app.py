@@ -7,7 +7,7 @@ from shared.audit import bug_reports
 from shared.fairness import load_recorder, throttle_watch
 from shared.metering import call_counts
 from shared.monitoring import traffic_writer
-from shared.tenancy import entry
+from shared.tenancy import authentication
 from shared.ui import event_entry, event_traces
 from shared.ui.authorize import AuthorizeMiddleware
 from shared.ui.document import app_wraps, head_components, toaster
@@ -29,7 +29,7 @@ event_entry.install(app)
 event_traces.install("tenant")
 app.add_middleware(
     AuthorizeMiddleware(
-        entry.authenticate, live, frame=Shell.refresh, socket_limits=app_sites.TENANT.socket_limits
+        authentication.authenticate, live, frame=Shell.refresh, socket_limits=app_sites.TENANT.socket_limits
     )
 )
 app.register_lifespan_task(live.run)

@@ -23,6 +23,7 @@ from shared.identity import email_addresses, passwords, sign_in, users
 from shared.identity.realms import OPERATOR, USER
 from shared.tenancy import (
     audit_reader,
+    authentication,
     entry,
     invitations,
     members,
@@ -31,6 +32,7 @@ from shared.tenancy import (
     provisioning,
     signups,
     tenants,
+    user_tenants,
 )
 from shared.web import forms
 from tests.conftest import Cast
@@ -187,10 +189,14 @@ OUTSIDE: dict[str, Callable[[Cast, str], Awaitable[Any]]] = {
     ),
     "enter": lambda cast, text: _enter(cast.ann.cookie, text),
     "enter with": lambda cast, text: _enter(text, cast.ann.slug),
-    "peek": lambda cast, text: entry.authenticate(cast.ann.cookie, text),
-    "peek with": lambda cast, text: entry.authenticate(f"{USER.session_cookie}={text}", cast.ann.slug),
-    "peek as operator": lambda cast, text: entry.authenticate_operator(f"{OPERATOR.session_cookie}={text}"),
-    "places": lambda cast, text: entry.list_user_tenants(text),
+    "peek": lambda cast, text: authentication.authenticate(cast.ann.cookie, text),
+    "peek with": lambda cast, text: authentication.authenticate(
+        f"{USER.session_cookie}={text}", cast.ann.slug
+    ),
+    "peek as operator": lambda cast, text: authentication.authenticate_operator(
+        f"{OPERATOR.session_cookie}={text}"
+    ),
+    "places": lambda cast, text: user_tenants.list_user_tenants(text),
     "forgot": lambda cast, text: _request_reset(text),
 }
 

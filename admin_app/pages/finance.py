@@ -152,9 +152,9 @@ def currency_section(shown: CurrencyPanel) -> rx.Component:
                 stat(
                     "Monthly recurring revenue", shown.recurring, "List prices, before discounts and taxes."
                 ),
-                stat("Annual recurring revenue", shown.annual, "Twelve months of it."),
+                stat("Annual recurring revenue", shown.annual, "Monthly recurring revenue × 12."),
                 stat("Invoiced", shown.invoiced, shown.invoiced_month),
-                stat("Currency", shown.currency, "Currencies are never added up."),
+                stat("Currency", shown.currency, "Currencies aren’t added together."),
             ),
             name="Recurring revenue",
         ),

@@ -164,7 +164,7 @@ def mail_page() -> rx.Component:
         submit=MailState.lift_suppression,
     )
     return page(
-        page_header("Mail", description="Addresses that get no more mail, or essential mail alone."),
+        page_header("Mail", description="Addresses that get no email, or only essential email."),
         rx.el.div(search, class_name="filters", data_few="true"),
         panel(rx.cond(MailState.loaded, content, skeleton_rows(3)), name="Suppressed addresses"),
         dialog,

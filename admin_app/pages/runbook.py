@@ -37,7 +37,7 @@ class RunbookState(ObjectState, PageState):
         async with self._open_page(RunbookState.load) as octx:
             parts = runbooks.get_runbook(octx, name)
         alert = ALERTS[name]
-        urgency = "Look now." if alert.severity is Severity.PAGE else "Look within the day."
+        urgency = "Look now." if alert.severity is Severity.PAGE else "Check it within a day."
         self.title = alert.title
         self.description = f"Fires when {alert.condition}. Owner: {alert.owner}. {urgency}"
         self.parts = [

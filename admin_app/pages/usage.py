@@ -125,7 +125,7 @@ def usage_overview_page() -> rx.Component:
     meter = select("Meter", state.meters, value=state.meter, on_change=state.choose_meter)
     as_of = rx.cond(state.loaded, small("As of ", local_time(state.as_of, "", "moment"), "."))
     return page(
-        page_header("Usage", description="The 20 tenants that use most of a meter."),
+        page_header("Usage", description="The 20 tenants with the most usage of a meter."),
         rx.el.div(meter, as_of, class_name="row wrap"),
         top_tenants_panel(),
         current="Usage",

@@ -107,9 +107,9 @@ def build_refused(
     """The record of a refusal; None where enough of them were recorded in this minute, or of one person in a day."""
     tenant_id, actor_id = principal.tenant_id, principal.actor.id
     if not (
-        _may_record(f"{tenant_id}/{actor_id}/{refusal.action}", MAX_EQUAL, seconds=MINUTE_S)
-        and _may_record(f"{tenant_id}/{principal.holder_id or actor_id}", MAX_OF_HOLDER_A_DAY, seconds=DAY_S)
-        and _may_record(tenant_id, MAX_OF_TENANT, seconds=MINUTE_S)
+        _take_token(f"{tenant_id}/{actor_id}/{refusal.action}", MAX_EQUAL, seconds=MINUTE_S)
+        and _take_token(f"{tenant_id}/{principal.holder_id or actor_id}", MAX_OF_HOLDER_A_DAY, seconds=DAY_S)
+        and _take_token(tenant_id, MAX_OF_TENANT, seconds=MINUTE_S)
     ):
         return None
     return _build_record(
@@ -123,8 +123,8 @@ def build_refused(
     )
 
 
-def _may_record(name: str, count: int, *, seconds: int) -> bool:
-    """At most `count` at once, and as many in `seconds`."""
+def _take_token(name: str, count: int, *, seconds: int) -> bool:
+    """Take one of `count` tokens, which come back within `seconds`. False where none is left."""
     bucket = _buckets.get(name, count / seconds, count)
     if bucket.take(1) == 0:
         return True

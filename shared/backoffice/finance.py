@@ -1,6 +1,6 @@
 """The finance report: recurring revenue and its changes, invoiced revenue by plan and usage, growth, and what needs a look.
 
-It reads sums, never a list of all tenants. Currencies are never added up. Recurring revenue is kept for twelve months of
+It reads sums, never a list of all tenants. Currencies aren’t added together. Recurring revenue is kept for twelve months of
 prices (`billing.recurring_revenue`); a twelfth of a sum is rounded once.
 """
 

@@ -29,7 +29,7 @@ from shared.tenancy.models import (
 )
 
 MIN_TICKET_LENGTH, MAX_TICKET_LENGTH = 2, 60
-OWN_SESSION_REASON = "Go on with a support session"
+OWN_SESSION_REASON = "Continue a support session"
 MAX_WAITING = 5  # requests of one operator that wait for consent in one tenant
 
 
@@ -126,7 +126,7 @@ async def list_impersonations(
 async def get_transcript(
     octx: OperatorCtx, tenant_id: str, impersonation_id: str, reason: Reason
 ) -> impersonations.Transcript:
-    """Raises Invalid, NotFound."""
+    """What was seen and done in a support session. The tenant's audit log has a line for it. Raises Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
     async with entry.enter_as_operator(octx, tenant_id, use_reason(octx, reason, tenant_id)) as ctx:
         return await impersonations.build_transcript(ctx, impersonation_id)

@@ -45,7 +45,7 @@ async def open_correction(octx: OperatorCtx, tenant_id: str, lines: str, reason:
     values = parse_lines(lines)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         correction = await correction_batches.add_correction(ctx, reason_text)
-        await _add_values(ctx, correction.id, values)
+        await _add_lines(ctx, correction.id, values)
     return correction.id
 
 
@@ -57,7 +57,7 @@ async def add_items(
     reason_text = use_reason(octx, reason, tenant_id)
     values = parse_lines(lines)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
-        await _add_values(ctx, correction_id, values)
+        await _add_lines(ctx, correction_id, values)
         audit_log.record(
             ctx,
             "usage.correction_asked",
@@ -95,8 +95,8 @@ def _invalid_lines(detail: str) -> Invalid:
     return Invalid(detail, "Nothing was changed.", fields={"lines": detail})
 
 
-async def _add_values(ctx: Ctx, correction_id: str, values: Sequence[Any]) -> None:
-    """Raises NotFound, Conflict, Invalid."""
+async def _add_lines(ctx: Ctx, correction_id: str, values: Sequence[Any]) -> None:
+    """Add the lines of a file or form to a correction. Raises NotFound, Conflict, Invalid for lines that can't be added."""
     results = await correction_batches.add_items(ctx, correction_id, values, is_program=False)
     rejected = [result for result in results if result.status is ItemStatus.REJECTED]
     if rejected:
@@ -160,8 +160,8 @@ async def recompute_month(
         await queue.put(ctx, RECOMPUTE_TASK, meter=meter, month=start.isoformat())
 
 
-async def check_usage(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
-    """A job compares the aggregates with their events. Raises Refused, Invalid, NotFound."""
+async def start_usage_check(octx: OperatorCtx, tenant_id: str, reason: Reason) -> None:
+    """Enqueue the job that compares the tenant's aggregates with its events. Raises Refused, Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_USAGE_CORRECT)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:

@@ -329,7 +329,7 @@ def to_refusal(error: BaseException) -> Unavailable | TookTooLong | None:
     if not is_connection_error(error):
         return None
     return Unavailable(
-        "We’re back in a moment. Nothing is lost.", "Try again in a few seconds.", retry_after=5
+        "We’ll be back in a moment. Nothing is lost.", "Try again in a few seconds.", retry_after=5
     )
 
 

@@ -52,7 +52,7 @@ class LookUps:
             if key in self._by_host:  # somebody has begun it meanwhile
                 self._give_back_slot(holder)
             else:
-                self._begin(key, holder)
+                self._begin_look_up(key, holder)
         try:
             async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
                 return await asyncio.shield(self._by_host[key])
@@ -85,7 +85,8 @@ class LookUps:
         share = max(1, min(MAX_PER_HOLDER, free // FREE_PARTS))
         return free > 0 and self._by_holder[holder] < share
 
-    def _begin(self, key: tuple[str, int], holder: str) -> None:
+    def _begin_look_up(self, key: tuple[str, int], holder: str) -> None:
+        """Ask the system in a thread of its own. All that wait for this host share the future."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Address]] = loop.create_future()
         answer.add_done_callback(lambda done: self._end(key, holder, done))

@@ -131,7 +131,7 @@ def _bound_minute(minute: Minute) -> Minute:
     bounded: Minute = {}
     for dimension in Dimension:
         tallies = {value: tally for (kind, value), tally in minute.items() if kind is dimension}
-        kept = _choose_values(tallies, limits.get(dimension, len(tallies)))
+        kept = _choose_largest(tallies, limits.get(dimension, len(tallies)))
         for value, tally in tallies.items():
             name = value if value in kept else OTHER
             bounded.setdefault((dimension, name), Tally()).add(tally)
@@ -140,7 +140,8 @@ def _bound_minute(minute: Minute) -> Minute:
     return bounded
 
 
-def _choose_values(tallies: dict[str, Tally], limit: int) -> set[str]:
+def _choose_largest(tallies: dict[str, Tally], limit: int) -> set[str]:
+    """At most `limit` values: half of them by errors, the others by requests."""
     if len(tallies) <= limit:
         return set(tallies)
     by_errors = sorted(tallies, key=lambda value: tallies[value].errors, reverse=True)[: limit // 2]

@@ -53,7 +53,7 @@ def build_anchor(chain: str, number: int, chain_hash: bytes, *, at: datetime) ->
 
 
 async def write_anchor(anchor: Anchor) -> None:
-    """In the place of the former one. Raises StorageUnavailable."""
+    """Store the anchor of its chain, in the place of the former one. Raises StorageUnavailable."""
     path = _get_path(anchor.chain)
     with open_incoming(MAX_BYTES) as incoming:
         await asyncio.to_thread(incoming.write, anchor.text.encode())

@@ -45,7 +45,7 @@ MODULE = Module(
                 OperatorIndex(
                     name="audit_anchor_problems_of_all_tenants",
                     columns=("problem_at", "tenant_id"),
-                    reason="Operators see the chains that are wrong",
+                    reason="Operators list the broken chains",
                     query="backoffice.audit_evidence_repository.list_problems",
                 ),
             ),

@@ -146,7 +146,7 @@ async def resume(ctx: Ctx, stream_id: str) -> None:
 
 
 async def delete(ctx: Ctx, stream_id: str) -> None:
-    """Nothing is sent any more, and its secret is erased. Raises NotFound, Refused."""
+    """Nothing more is sent, and its secret is erased. Raises NotFound, Refused."""
     policy.require(ctx, actions.AUDIT_STREAM_DELETE)
     row = await _lock(ctx, stream_id)
     row.deleted_at, row.secret = now(), None

@@ -197,8 +197,8 @@ def _clean_name(text: str) -> str:
         text, noun="name", missing="Enter a name.", max_length=MAX_NAME_LENGTH, fields=("name",)
     )
     if "/" in name or "\\" in name or name in (".", ".."):
-        problem = "The name of a file is no path."
-        raise Invalid(problem, "Send its last part alone.", fields={"name": problem})
+        problem = "A file name can’t be a path."
+        raise Invalid(problem, "Send only its last part.", fields={"name": problem})
     return name
 
 

@@ -311,7 +311,7 @@ async def _find_obstacle(ctx: Ctx, items: Sequence[UsageCorrectionItem]) -> str:
 
 
 async def _recompute(ctx: Ctx, items: Sequence[UsageCorrectionItem], correction_id: str = "") -> None:
-    """The hours and months of these items. With a correction, it is the cause of what changes; else late events are."""
+    """Recompute the hours and months of these items. What changes is recorded as caused by the correction, or by late events without one."""
     hours = {(item.meter, item.occurred_at.replace(minute=0, second=0, microsecond=0)) for item in items}
     for window in await rollups.recompute(ctx, rollups.build_windows(sorted(hours))):
         if not rollups.was_closed(window):

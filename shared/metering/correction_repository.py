@@ -137,7 +137,7 @@ async def list_items(ctx: Ctx, correction_id: str) -> Sequence[UsageCorrectionIt
 
 
 async def find_events(ctx: Ctx, event_ids: Collection[str]) -> dict[str, UsageEvent]:
-    """By id. Their keys say when they occurred."""
+    """By id; unknown ids are left out. The key of an event says in which partition it is."""
     statement = (
         select(UsageEvent)
         .join(
@@ -196,7 +196,7 @@ async def find_later_correction(ctx: Ctx, correction_id: str) -> str:
 async def list_effects(
     ctx: Ctx, correction_id: str, windows: Collection[WindowKey], aggregation: Aggregation
 ) -> list[WindowEffect]:
-    """Of windows of meters that add up this way."""
+    """What the correction would make of each of these windows, of meters that add up in this way."""
     connection = await ctx.session.connection()
     values = {
         "tenant_id": ctx.tenant_id,

@@ -154,7 +154,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
 
 
 async def release(tenant_id: str, hold: Hold) -> None:
-    """Give back what isn't drawn. What was used at once stays used."""
+    """Give back what isn't drawn. A hold that was counted as used when it was taken stays used."""
     if hold.lease is not None:
         hold.close()  # the rest of its lease is given back when that ends
     elif hold.reservation_id:

@@ -172,7 +172,7 @@ async def recompute(ctx: Ctx, windows: Iterable[WindowKey]) -> list[ChangedWindo
 
 
 def was_closed(window: ChangedWindow) -> bool:
-    """Before it changed. An hour without events has no row: it is closed once its time has passed, as the others."""
+    """Whether the window was closed before it changed. An hour without events has no row: it is closed once its time has passed, as the others."""
     if window.is_stored:
         return window.closed_at is not None
     first = window.first_recorded_at
@@ -249,7 +249,10 @@ async def roll_up_all() -> int:
 
 
 async def _roll_up_tenant(tenant_id: str) -> bool:
-    """In whatever state it is: what was used before a suspension or deletion is billed. Raises NotFound."""
+    """In whatever state it is: what was used before a suspension or deletion is billed. True where more is left to do.
+
+    Raises NotFound.
+    """
     try:
         async with entry.enter_job(tenant_id, TASK, request_ids.current()) as ctx:
             return await roll_up(ctx)

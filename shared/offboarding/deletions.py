@@ -67,7 +67,7 @@ async def cancel(ctx: Ctx) -> None:
     await tenants.lock(ctx)
     deletion = await require_scheduled(ctx)
     if deletion.by_operator:
-        raise Conflict("Our support has scheduled this deletion.", "Contact support to cancel it.")
+        raise Conflict("Our support team scheduled this deletion.", "Contact support to cancel it.")
     await end(ctx, deletion)
 
 

@@ -47,7 +47,7 @@ MODULE = Module(
         NotificationKind(
             key=pause_notices.WEBHOOKS,
             title="Paused webhooks",
-            description="When we pause a webhook because it takes no events.",
+            description="When we pause a webhook because it accepts no events.",
             permission=actions.WRITE,
             events=(pause_notices.KIND,),
             templates=("webhook_paused",),

@@ -14,7 +14,7 @@ from shared.core import db
 from shared.core.context import Actor, Ctx
 from shared.identity import users
 from shared.jobs import queue
-from shared.tenancy import entry, member_repository
+from shared.tenancy import member_repository, user_tenants
 from shared.tenancy.models import MembershipState, TenantState
 
 RECORD_TASK = "tenancy.record_account_event"
@@ -34,7 +34,7 @@ async def fan_out(
 ) -> None:
     """Enqueue `RECORD_TASK` for every organisation of which this person is an active member."""
     await db.set_user(session, user_id)
-    for membership, tenant in await entry.list_memberships(session, user_id):
+    for membership, tenant in await user_tenants.list_memberships(session, user_id):
         if membership.state is MembershipState.ACTIVE and tenant.state is not TenantState.DELETED:
             await queue.put_tenant_job(
                 session,

@@ -97,7 +97,7 @@ async def build_mail(ctx: Ctx, digest_id: str) -> Email | None:
     if not items:
         return None
     if len(notifications) > MAX_ITEMS:
-        items.append("There is more: open Notifications to see all of it.")
+        items.append("There’s more. Open Notifications to see everything.")
     return Email(
         to=person.email,
         template="digest",

@@ -1,69 +1,46 @@
 """Enter a tenant: from a session, an invitation, a job or an operator's visit to a `Ctx`. There is no other way in.
 
-The slug in a URL is untrusted. Session, user, membership and tenant are read at every entry; `enter_admitted` enters with
-what `authenticate` read at the beginning of the same event. An unknown and a foreign slug get the same response.
+The slug in a URL is untrusted: `enter_tenant` and the others read session, user, membership and tenant each time, and
+`enter_admitted` enters with what `authentication` read at the beginning of the same event. An unknown and a foreign slug
+get the same response.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.access import actions, decision_counts, decision_records
+from shared.access import decision_counts, decision_records
 from shared.access.actions import OperatorAction
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.access.roles import OPERATOR_ROLES, OWNER, ROLES, Role
 from shared.audit import audit_log
-from shared.core import connection_shares, db, log, request_ids, tenant_weights
-from shared.core.context import (
-    Actor,
-    Approval,
-    Ctx,
-    Impersonation,
-    OperatorCtx,
-    Rights,
-    Surface,
-    get_key_actor_type,
-)
-from shared.core.db import now
+from shared.core import connection_shares, db, request_ids, tenant_weights
+from shared.core.context import Actor, Approval, Ctx, Impersonation, OperatorCtx, Surface, get_key_actor_type
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.core.stated_reason import REASON_DURATION, clean_reason
 from shared.entitlements import rights_cache
 from shared.identity import realms, sessions
 from shared.identity.models import Operator, User
-from shared.identity.session_proofs import SessionFacts
+from shared.tenancy import authentication, operator_attempts, roles, siblings, support_transcript
 from shared.tenancy import entry_repository as repository
-from shared.tenancy import impersonation_sessions, operator_attempts, roles, siblings, support_transcript
 from shared.tenancy.admissions import (
-    NO_RIGHTS,
     OperatorAdmission,
-    Principal,
     TenantAdmission,
     add_suspension,
-    admit_member,
     admit_operator,
-    find_ended_refusal,
     get_effective_state,
 )
-from shared.tenancy.entry_repository import (
-    EnteredTenant,
-    IssuerStanding,
-    KeyStanding,
-    Standing,
-    TenantStanding,
-)
-from shared.tenancy.impersonation_repository import ImpersonationStanding
-from shared.tenancy.models import Membership, Tenant, TenantState
+from shared.tenancy.entry_repository import EnteredTenant
+from shared.tenancy.models import Tenant, TenantState
 
 NOT_FOUND_MESSAGE = "Page not found."
 NOT_FOUND_STEP = "Check the address or choose one of your organisations."
 READ_ONLY_MESSAGE = "Nothing can be changed in a read-only support session."
 READ_ONLY_STEP = "End it and start one that allows changes, or ask the customer."
-SEEN_UPDATE_INTERVAL = timedelta(minutes=5)
 # Operators may only read inside a tenant. Their changes are separate operator actions.
 VISITOR_PERMISSIONS = {
     OperatorPermission.TENANT_READ: frozenset(
@@ -82,22 +59,14 @@ VISITOR_PERMISSIONS = {
 NO_ROLE = Role("", "", "", frozenset())
 
 
-@dataclass(frozen=True, slots=True)
-class UserTenant:
-    slug: str
-    name: str
-    role: Role
-    state: str  # of the tenant
-
-
 @asynccontextmanager
 async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
     """`cookies`: the Cookie header. `slug`: also a former one, or the tenant's id.
 
     Raises NotSignedIn, NotFound, Refused (membership_ended).
     """
-    async with connection_shares.hold_session_share(_get_claimed_hash(cookies)):
-        principal = await authenticate(cookies, slug, touches=False)
+    async with connection_shares.hold_session_share(authentication.get_claimed_hash(cookies)):
+        principal = await authentication.authenticate(cookies, slug, touches=False)
         if principal is None:
             raise NotSignedIn
         if principal.ended_message:
@@ -115,7 +84,7 @@ async def enter_tenant(cookies: str, slug: str) -> AsyncIterator[Ctx]:
 
 @asynccontextmanager
 async def enter_admitted(admission: TenantAdmission) -> AsyncIterator[Ctx]:
-    """Enter with what `authenticate` read a moment before, at the beginning of the same event."""
+    """Enter with what `authentication.authenticate` read a moment before, at the beginning of the same event."""
     if admission.impersonation is not None:
         async with _enter_impersonated(admission, admission.impersonation) as ctx:
             yield ctx
@@ -311,7 +280,7 @@ async def enter_operator(cookies: str) -> AsyncIterator[OperatorCtx]:
 
 @asynccontextmanager
 async def enter_admitted_operator(admission: OperatorAdmission) -> AsyncIterator[OperatorCtx]:
-    """Enter with what `authenticate_operator` read a moment before, at the beginning of the same event."""
+    """Enter with what `authentication.authenticate_operator` read a moment before, at the beginning of the same event."""
     async with operator_attempts.recording_attempts() as acts, db.transaction("operator") as session:
         acts.octx = _build_operator_ctx(session, admission)
         yield acts.octx
@@ -434,187 +403,6 @@ async def record_cross_tenant_read(octx: OperatorCtx, reason: str, **details: st
         audit_log.record_operator(octx, "tenants.read_across", "*", reason=reason, **details)
 
 
-async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Principal | None:
-    """The principal of a session at `slug`; None without a live session. For the HTTP guard and before every event.
-
-    One statement reads it. `touches`: a user action, which extends the idle timeout. A valid impersonation wins.
-    """
-    if support_hash := impersonation_sessions.get_session_hash(cookies):
-        async with connection_shares.hold_session_share(support_hash):
-            impersonated = await impersonation_sessions.find(support_hash)
-        if impersonated is not None:
-            return await _authenticate_impersonator(impersonated, slug, session_hash=support_hash)
-    token_hash = sessions.get_token_hash(realms.USER, cookies)
-    if not token_hash:
-        return None
-    async with connection_shares.hold_session_share(token_hash):
-        async with db.statement_connection() as connection:
-            standing = await repository.find_standing(connection, token_hash, slug)
-        if standing is None or not await _is_genuine(standing, token_hash):
-            return None
-        tenant = standing.tenant
-        ended = find_ended_refusal(tenant) if tenant is not None else None
-        if touches:
-            await _touch(standing, tenant if ended is None else None, token_hash)
-        if tenant is None:
-            if standing.present_slug:
-                return Principal(token_hash, standing.user_id, present_slug=standing.present_slug)
-            if slug:
-                await _record_cross_tenant_attempt(standing.user_id, slug)
-            return Principal(token_hash, standing.user_id)
-        if ended is not None:
-            request_ids.note_tenant(
-                tenant.tenant_id, Actor("user", standing.user_id, standing.user_name), NO_RIGHTS
-            )
-            return Principal(
-                token_hash,
-                standing.user_id,
-                tenant_id=tenant.tenant_id,
-                ended_message=ended.detail,
-                ended_step=ended.next_step,
-            )
-        rights = await _get_rights(standing, tenant)
-    admission = admit_member(standing, tenant, rights=rights, session_hash=token_hash)
-    request_ids.note_tenant(tenant.tenant_id, admission.actor, rights)
-    return Principal(
-        token_hash,
-        standing.user_id,
-        admission.role.permissions,
-        tenant.tenant_id,
-        rights,
-        admission=admission,
-    )
-
-
-def _get_claimed_hash(cookies: str) -> str:
-    return impersonation_sessions.get_session_hash(cookies) or sessions.get_token_hash(realms.USER, cookies)
-
-
-async def is_session_live(session_hash: str) -> bool:
-    """Whether this session of a member, or of an operator who acts for one, is valid now."""
-    if impersonation_sessions.is_session_hash(session_hash):
-        return await impersonation_sessions.find(session_hash) is not None
-    async with db.transaction() as session:
-        return await sessions.is_live(session, realms.USER, session_hash)
-
-
-async def _authenticate_impersonator(
-    standing: ImpersonationStanding, slug: str, *, session_hash: str
-) -> Principal:
-    """The rights are the member's that support may use too. There is no other tenant in an impersonation."""
-    impersonation, tenant = impersonation_sessions.build_impersonation(standing), standing.tenant
-    outside = Principal(session_hash, standing.operator_id, impersonation=impersonation)
-    if slug not in (tenant.slug, tenant.tenant_id):
-        if slug:
-            await _record_cross_tenant_attempt(standing.operator_id, slug)
-        return outside
-    if slug != tenant.slug:
-        return replace(outside, present_slug=tenant.slug)
-    rights = await get_rights(tenant, verified=standing.user_verified)
-    rights = rights.with_verdicts(actions.list_support_reasons(can_write=standing.can_write))
-    role = roles.build_role(tenant.role)
-    admission = TenantAdmission(
-        tenant.tenant_id,
-        tenant.slug,
-        tenant.tenant_name,
-        get_effective_state(tenant.tenant_state, verified=standing.user_verified),
-        Actor("operator", standing.operator_id, standing.operator_name),
-        Role(role.key, role.name, role.sentence, role.permissions & actions.list_support_permissions()),
-        rights,
-        session_hash,
-        impersonation=impersonation,
-    )
-    return Principal(
-        session_hash,
-        standing.operator_id,
-        admission.role.permissions,
-        tenant.tenant_id,
-        rights,
-        admission=admission,
-        impersonation=impersonation,
-    )
-
-
-async def _get_rights(standing: Standing, tenant: TenantStanding) -> Rights:
-    return await get_rights(tenant, verified=standing.user_verified)
-
-
-async def get_rights(tenant: TenantStanding | KeyStanding | IssuerStanding, *, verified: bool) -> Rights:
-    """What the tenant may use. `verified`: whether the person's address is."""
-    state = get_effective_state(tenant.tenant_state, verified=verified)
-    live_tenant_id = "" if isinstance(tenant, IssuerStanding) else tenant.live_tenant_id
-    facts = live_tenant_id or tenant.tenant_id, tenant.rights_version, tenant.epoch, state
-    rights = rights_cache.find_rights(*facts)
-    if rights is None:
-        async with db.transaction(tenant_id=facts[0]) as session:
-            rights = await rights_cache.get_rights(session, *facts)
-    rights = siblings.limit_to_test_mode(rights) if live_tenant_id else rights
-    if not live_tenant_id:  # a test tenant has the smallest weight
-        tenant_weights.note_plan(tenant.tenant_id, rights.plan)
-    return add_suspension(rights, tenant.suspension_message)
-
-
-async def _is_genuine(standing: Standing, token_hash: str) -> bool:
-    facts = SessionFacts(standing.session_id, token_hash, standing.user_id, standing.session_factors)
-    return await sessions.is_genuine(realms.USER, facts, standing.session_proof)
-
-
-async def _touch(standing: Standing, tenant: TenantStanding | None, token_hash: str) -> None:
-    """Note that the session and the active member were seen, where that was long ago."""
-    touches_session = sessions.is_touch_due(standing.session_seen_at)
-    touches_membership = tenant is not None and _is_seen_outdated(tenant.seen_at)
-    if not touches_session and not touches_membership:
-        return
-    tenant_id = (tenant.live_tenant_id or tenant.tenant_id) if tenant is not None else ""
-    async with db.transaction(tenant_id=tenant_id) as session:
-        if touches_session:
-            await sessions.touch_by_hash(session, realms.USER, token_hash)
-        if tenant is not None and touches_membership:
-            await repository.touch_membership(session, tenant_id, standing.user_id, SEEN_UPDATE_INTERVAL)
-
-
-async def authenticate_operator(cookies: str, *, touches: bool = True) -> Principal | None:
-    async with db.transaction("operator") as session:
-        operator_session = await sessions.find(session, realms.OPERATOR, cookies)
-        if operator_session is None or operator_session.person.disabled_at is not None:
-            return None
-        operator: Operator = operator_session.person
-        if touches:
-            await sessions.touch(session, realms.OPERATOR, operator_session)
-        return Principal(
-            operator_session.session_hash,
-            operator.id,
-            OPERATOR_ROLES[operator.role].permissions,
-            admission=admit_operator(operator, operator_session.session_hash),
-        )
-
-
-async def list_memberships(session: AsyncSession, user_id: str) -> Sequence[tuple[Membership, Tenant]]:
-    """All memberships of this user, including ended ones. Needs `db.set_user` in the transaction."""
-    return await repository.list_memberships(session, user_id)
-
-
-async def list_user_tenants(cookies: str) -> list[UserTenant]:
-    """The tenants of the signed-in person, by name. Raises NotSignedIn."""
-    async with db.transaction() as session:
-        user_session = await sessions.find(session, realms.USER, cookies)
-        if user_session is None:
-            raise NotSignedIn
-        return await _list_user_tenants(session, user_session.subject_id)
-
-
-async def list_actor_tenants(ctx: Ctx) -> list[UserTenant]:
-    """As `list_user_tenants`, for the person of a context."""
-    return await _list_user_tenants(ctx.session, ctx.actor_id)
-
-
-async def _list_user_tenants(session: AsyncSession, user_id: str) -> list[UserTenant]:
-    return [
-        UserTenant(slug, name, roles.build_role(role), state)
-        for slug, name, state, role in await repository.list_tenants_with_roles(session, user_id)
-    ]
-
-
 async def _build_ctx(
     session: AsyncSession,
     tenant: EnteredTenant,
@@ -690,20 +478,5 @@ def _build_operator_ctx(session: AsyncSession, admission: OperatorAdmission) -> 
     )
 
 
-def _is_seen_outdated(seen_at: datetime | None) -> bool:
-    return seen_at is None or seen_at < now() - SEEN_UPDATE_INTERVAL
-
-
 def _is_verified(user: User) -> bool:
     return user.email_verified_at is not None
-
-
-async def _record_cross_tenant_attempt(user_id: str, slug: str) -> None:
-    """Record the attempt in its own transaction, because the caller raises and rolls back."""
-    request_id = request_ids.current()
-    log.get_logger(__name__).warning(
-        "cross_tenant_attempt", tenant_id="-", actor_id=user_id, request_id=request_id
-    )
-    async with db.transaction() as session:
-        subject = slug if slug.isascii() and slug.isprintable() else "unprintable"
-        await audit_log.record_security_event(session, "cross_tenant_attempt", user_id, subject, request_id)

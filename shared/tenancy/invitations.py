@@ -150,7 +150,7 @@ def _require_lasting_inviter(ctx: Ctx) -> None:
     """Raises Refused for a token of a customer's issuer: its holder's rights can't be looked up when it is accepted."""
     if ctx.actor.type == "external":
         raise Refused(
-            "A token can’t invite people, because its holder is no member.",
+            "A token can’t invite people, because its holder isn’t a member.",
             "Use the API key of a member or of a service account.",
             reason="missing_permission",
         )

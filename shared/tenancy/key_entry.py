@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from shared.access.roles import Role
 from shared.core import db
 from shared.core.context import Actor, Ctx, Rights
-from shared.tenancy import entry, key_checks, roles
+from shared.tenancy import authentication, entry, key_checks, roles
 from shared.tenancy import entry_repository as repository
 from shared.tenancy.admissions import TenantAdmission, get_effective_state
 from shared.tenancy.entry_repository import KeyStanding
@@ -52,7 +52,7 @@ async def authenticate_key(text: str, *, address: str) -> KeyAdmission:
     await _note_use(standing, address)
     # The statement says no for a service account, which has no address to verify.
     verified = standing.holder_verified or bool(standing.service_account_id)
-    rights = await entry.get_rights(standing, verified=verified)
+    rights = await authentication.get_rights(standing, verified=verified)
     admission = TenantAdmission(
         standing.tenant_id,
         standing.slug,

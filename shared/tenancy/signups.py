@@ -17,7 +17,7 @@ from shared.core.rate_limits import RateLimit, enforce_rate_limit
 from shared.identity import email_addresses, passwords, users
 from shared.identity.models import User
 from shared.jobs import queue
-from shared.tenancy import entry, naming, provisioning, sign_up_repository, tenant_repository
+from shared.tenancy import entry, naming, provisioning, sign_up_repository, tenant_repository, user_tenants
 from shared.tenancy.models import Membership, MembershipState, SignUp, Tenant, TenantState
 
 MAX_SLUG_ATTEMPTS = 5
@@ -139,7 +139,7 @@ async def open_waiting_tenants(session: AsyncSession, user: User) -> list[str]:
     Returns their slugs, or the slugs of all tenants of the user when none waited. Leaves the tenant entered before.
     """
     await db.set_user(session, user.id)
-    memberships = await entry.list_memberships(session, user.id)
+    memberships = await user_tenants.list_memberships(session, user.id)
     opened_slugs = []
     for _, tenant in [pair for pair in memberships if _can_be_waiting(*pair)]:
         await db.set_tenant(session, tenant.id)
@@ -166,7 +166,7 @@ def _can_be_waiting(membership: Membership, tenant: Tenant) -> bool:
 async def _has_tenant_named(session: AsyncSession, user: User, organisation: str) -> bool:
     """True when a repeated sign-up has already created this organisation. Leaves no tenant entered."""
     await db.set_user(session, user.id)
-    memberships = await entry.list_memberships(session, user.id)
+    memberships = await user_tenants.list_memberships(session, user.id)
     await db.clear_scope(session)
     return any(tenant.name == organisation for _, tenant in memberships)
 

@@ -84,7 +84,7 @@ async def _lock_waiting(ctx: Ctx, impersonation_id: str) -> ImpersonationRow:
     """Raises NotFound, Conflict."""
     row = await impersonations.lock(ctx, impersonation_id)
     if impersonations.find_phase(row) is not Phase.WAITING:
-        raise Conflict("This request waits for no answer any more.", "Reload the page.")
+        raise Conflict("This request was already answered, or has expired.", "Reload the page.")
     return row
 
 

@@ -15,7 +15,7 @@ from shared.access.roles import OWNER, OWNER_ONLY_PERMISSIONS, Role
 from shared.core import db
 from shared.core.context import Actor
 from shared.core.errors import Refused
-from shared.tenancy import entry, roles, signing_keys
+from shared.tenancy import authentication, roles, signing_keys
 from shared.tenancy import entry_repository as repository
 from shared.tenancy.admissions import TenantAdmission, get_effective_state
 from shared.tenancy.entry_repository import IssuerStanding
@@ -138,7 +138,7 @@ async def _admit(issuer: IssuerStanding, subject: str, role: Role) -> KeyAdmissi
         get_effective_state(issuer.tenant_state, verified=True),
         Actor("external", actor_id, f"{subject} ({issuer.name})"),
         role,
-        await entry.get_rights(issuer, verified=True),
+        await authentication.get_rights(issuer, verified=True),
         session_hash="",
     )
     return KeyAdmission(actor_id, admission)

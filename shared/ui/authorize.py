@@ -19,7 +19,7 @@ from shared.core import db, log, transaction_retries
 from shared.core.errors import DomainError, NotSignedIn, Refused
 from shared.core.socket_frames import slug_from_path
 from shared.core.socket_limits import SocketLimits
-from shared.tenancy import entry
+from shared.tenancy import authentication
 from shared.tenancy.admissions import Authenticator, Principal
 from shared.ui import event_refusals, event_requests, support_tabs
 from shared.ui.admission import Admission
@@ -46,7 +46,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 async def authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001  no tenant here
-    return await entry.authenticate_operator(cookies, touches=touches)
+    return await authentication.authenticate_operator(cookies, touches=touches)
 
 
 def needs(

@@ -93,9 +93,9 @@ class LiveUpdates:
             tab.topics, tab.load = frozenset(), None
 
     def end_with_session(self, state: BaseState, is_live: Callable[[], Awaitable[bool]]) -> None:
-        """Closes the socket when this session is over, whatever ends it: a timer for each socket asks.
+        """Starts a timer that asks `is_live`, and closes the tab's socket when the support session is over.
 
-        Other sessions end by a notice. This one ends also by time, and by what happens to the operator.
+        A notice ends other sessions. A support session also ends by time, and with the access of its operator.
         """
         sid = state.router.session.session_id
         tab = self._tabs[sid]

@@ -23,7 +23,7 @@ PHASE_LABELS = {
     Phase.LAPSED: ("Never began", "idle"),
 }
 END_TEXTS = {
-    ImpersonationEnd.EXPIRED.value: "its time was over",
+    ImpersonationEnd.EXPIRED.value: "its time ran out",
     ImpersonationEnd.OPERATOR.value: "the operator ended it",
     ImpersonationEnd.OWNER.value: "an owner ended it",
     ImpersonationEnd.UNUSED.value: "the operator gave it up",

@@ -170,8 +170,8 @@ def describe_change(total: Decimal, before: Decimal) -> str:
         return "nothing before" if total else ""
     percent = round((total - before) / before * 100)
     if percent > MAX_PERCENT:
-        return f"more than {MAX_PERCENT} % on the same time before"
-    return f"{percent:+d} % on the same time before" if percent else "as in the same time before"
+        return f"more than {MAX_PERCENT} % on the previous period"
+    return f"{percent:+d} % on the previous period" if percent else "the same as in the previous period"
 
 
 def format_time(at: datetime, step: Step) -> str:
@@ -256,5 +256,5 @@ def as_of_note(as_of: Any) -> rx.Component:
     return small(
         "As of ",
         local_time(as_of, "", "moment"),
-        ". Days and months begin at midnight UTC. A line across a bar is the same time before.",
+        ". Days and months begin at midnight UTC. A line across a bar shows the previous period.",
     )

@@ -17,7 +17,7 @@ from shared.access.refusal_codes import Reason
 from shared.access.roles import OWNER, can_grant
 from shared.core.context import Ctx
 from shared.core.errors import DomainError, Invalid
-from shared.tenancy import entry, invitations, logos, roles, tenants
+from shared.tenancy import entry, invitations, logos, roles, tenants, user_tenants
 from shared.web import forms, public_pages, request_identity
 from shared.web.sign_in import redirect_to
 
@@ -41,7 +41,7 @@ async def show_step(request: Request) -> Response:
 
 async def _find_slug_to_set_up(request: Request) -> str:
     """The slug of the first organisation that this person may set up, or ""."""
-    places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
+    places = await user_tenants.list_user_tenants(request_identity.get_cookie_header(request))
     slugs = (place.slug for place in places if actions.SETTINGS_SETUP.permission in place.role.permissions)
     return next(slugs, "")
 

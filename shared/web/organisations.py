@@ -9,7 +9,7 @@ from starlette.routing import Route
 from shared.core import db
 from shared.core.errors import Conflict, DomainError, Invalid
 from shared.core.rate_limits import RateLimit, enforce_rate_limit
-from shared.tenancy import entry, members, signups
+from shared.tenancy import entry, members, signups, user_tenants
 from shared.web import forms, public_pages, request_identity
 from shared.web.sign_in import redirect_to
 
@@ -17,7 +17,7 @@ from shared.web.sign_in import redirect_to
 async def show_start(request: Request) -> Response:
     """`/`: redirect to the only organisation, otherwise to the list."""
     await request_identity.require_visitor(request)
-    places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
+    places = await user_tenants.list_user_tenants(request_identity.get_cookie_header(request))
     return redirect_to(f"/t/{places[0].slug}/home" if len(places) == 1 else "/organisations")
 
 
@@ -29,7 +29,7 @@ async def show_organisations(request: Request) -> Response:
 async def _render_organisations(
     request: Request, problem: DomainError | None = None, typed: dict[str, str] | None = None
 ) -> Response:
-    places = await entry.list_user_tenants(request_identity.get_cookie_header(request))
+    places = await user_tenants.list_user_tenants(request_identity.get_cookie_header(request))
     listed = [(place, place.role.name) for place in places]
     if problem is not None:
         return public_pages.render_form_again(

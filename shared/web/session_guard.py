@@ -21,7 +21,7 @@ from shared.core.config import settings
 from shared.core.errors import DomainError, NotFound, NotSignedIn, Refused
 from shared.core.socket_limits import TooManySockets
 from shared.identity import sessions
-from shared.tenancy import entry, resolution, support_transcript
+from shared.tenancy import authentication, entry, resolution, support_transcript
 from shared.tenancy.admissions import Authenticator, Principal, TenantAdmission
 from shared.tenancy.resolution import Sources, TenantConflict
 from shared.web import problem_responses, public_pages, request_identity
@@ -71,14 +71,14 @@ def is_static_file(path: str) -> bool:
 
 
 async def _authenticate_operator(cookies: str, slug: str, *, touches: bool) -> Principal | None:  # noqa: ARG001
-    return await entry.authenticate_operator(cookies, touches=touches)
+    return await authentication.authenticate_operator(cookies, touches=touches)
 
 
 class SessionGuard:
     def __init__(self, app: ASGIApp, *, site: Site, token_store: ClientTokenStore | None = None) -> None:
         self.app, self.site, self._configured_store = app, site, token_store
         self._authenticate: Authenticator = (
-            _authenticate_operator if site.is_operator_app else entry.authenticate
+            _authenticate_operator if site.is_operator_app else authentication.authenticate
         )
 
     @cached_property
@@ -230,7 +230,7 @@ class SessionGuard:
 
     async def _is_live(self, session_hash: str) -> bool:
         if not self.site.is_operator_app:
-            return await entry.is_session_live(session_hash)
+            return await authentication.is_session_live(session_hash)
         async with db.transaction(self.site.realm.db_role) as session:
             return await sessions.is_live(session, self.site.realm, session_hash)
 

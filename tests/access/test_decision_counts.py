@@ -19,7 +19,7 @@ from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.tenancy import entry, invitations, members
+from shared.tenancy import authentication, invitations, members
 from shared.ui.authorize import AuthorizeMiddleware, needs
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.states import SessionState
@@ -64,7 +64,7 @@ async def test_refusal_is_counted_with_actor_action_reason_plan_and_request(cast
 
 async def test_refusal_by_the_page_middleware_is_counted(cast: Cast) -> None:
     state = cast.max.opens(EvidenceState)
-    gate = AuthorizeMiddleware(entry.authenticate, LiveUpdates("app"))
+    gate = AuthorizeMiddleware(authentication.authenticate, LiveUpdates("app"))
     tree: Any = state._get_root_state()
     name = Event.from_event_type(EvidenceState.invite)[0].name
     assert await gate.preprocess(app=None, state=tree, event=Event(name=name)) is not None  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ from shared.core.ids import new_id
 from shared.entitlements import rights_cache
 from shared.identity.models import User
 from shared.tenancy import (
+    authentication,
     digest_repository,
     entry,
     entry_repository,
@@ -42,6 +43,7 @@ from shared.tenancy import (
     mail_preference_repository,
     members,
     notification_repository,
+    user_tenants,
 )
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from shared.tenancy.models import ImpersonationRow, MailPreference, Notification, NotificationDigest
@@ -161,7 +163,7 @@ async def _run(name: str, probe: Callable[[], Awaitable[None]], report: Report, 
 async def attack_memberships_of_a_person(world: World, report: Report) -> None:
     """What signing up and verifying ask: where somebody belongs, by a list that names other people's places too."""
     async with undone(db.transaction(user_id=world.bea.user.id)) as session:
-        standings = await entry.list_memberships(session, world.bea.user.id)
+        standings = await user_tenants.list_memberships(session, world.bea.user.id)
         memberships = sorted((membership.user_id, tenant.id) for membership, tenant in standings)
     expected = sorted((world.bea.user.id, tenant) for tenant in (world.acme, world.globex))
     report.attempt(KIND, "somebody else's membership among one's own", refused=memberships == expected)
@@ -540,9 +542,9 @@ Admission = TenantAdmission | OperatorAdmission
 async def _authenticate(call: Call, world: World) -> Admission:
     """Of the owner of Acme, or of an operator for what takes one. As the apps do it once before every event."""
     if call.operators:
-        principal = await entry.authenticate_operator(world.olga, touches=False)
+        principal = await authentication.authenticate_operator(world.olga, touches=False)
     else:
-        principal = await entry.authenticate(world.ann.cookie, world.acme_slug, touches=False)
+        principal = await authentication.authenticate(world.ann.cookie, world.acme_slug, touches=False)
     if principal is None or principal.admission is None:
         raise AssertionError("the owner is not let in")
     return principal.admission
@@ -679,19 +681,19 @@ async def attack_entry(world: World, report: Report, how: str) -> None:
         except NotFound:
             entered = False
         report.attempt(KIND, f"door {how}: {person}", refused=not entered)
-        peeked = await entry.authenticate(account.cookie, slug)
+        peeked = await authentication.authenticate(account.cookie, slug)
         report.attempt(KIND, f"door {how}: {person} peeks", refused=peeked is None or not peeked.tenant_id)
         tenant_id = world.globex if slug == world.globex_slug else world.acme
         for alias in (world.former_slugs[tenant_id], tenant_id):
-            peeked = await entry.authenticate(account.cookie, alias)
+            peeked = await authentication.authenticate(account.cookie, alias)
             refused = peeked is None or not peeked.present_slug
             report.attempt(KIND, f"door {how}: {person} at another address", refused=refused)
-        listed = await entry.list_user_tenants(account.cookie)
+        listed = await user_tenants.list_user_tenants(account.cookie)
         refused = all(place.slug != slug for place in listed)
         report.attempt(KIND, f"door {how}: {person} lists", refused=refused)
     with world.superuser() as superuser:
         superuser.execute("update membership set seen_at = null")
-        await entry.authenticate(world.bea.cookie, world.acme_slug)
+        await authentication.authenticate(world.bea.cookie, world.acme_slug)
         rows = superuser.execute(
             "select tenant_id, user_id from membership where seen_at is not null"
         ).fetchall()
@@ -699,10 +701,10 @@ async def attack_entry(world: World, report: Report, how: str) -> None:
     seen, own_visit = {tuple(row.values()) for row in rows}, (world.acme, world.bea.user.id)
     report.attempt(KIND, f"door {how}: somebody else was seen too", refused=not seen - {own_visit})
     report.control(KIND, f"door {how}: who came was seen", works=own_visit in seen)
-    moved = await entry.authenticate(world.ann.cookie, world.former_slugs[world.acme])
+    moved = await authentication.authenticate(world.ann.cookie, world.former_slugs[world.acme])
     works = moved is not None and moved.present_slug == world.acme_slug
     report.control(KIND, f"door {how}: a member at a former address", works=works)
-    works = len(await entry.list_user_tenants(world.bea.cookie)) == 2
+    works = len(await user_tenants.list_user_tenants(world.bea.cookie)) == 2
     report.control(KIND, f"door {how}: somebody in both", works=works)
 
 

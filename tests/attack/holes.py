@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from shared.tenancy import authentication
 from tests.attack import slow
 
 
@@ -285,11 +286,10 @@ def _signature() -> None:
 
 def _realm() -> None:
     """The operators' app takes the people's sessions."""
-    from shared.tenancy import entry
     from shared.web import session_guard
 
     async def anybody(cookies: str, slug: str = "", **_: bool) -> Any:
-        return await entry.authenticate(cookies, "")
+        return await authentication.authenticate(cookies, "")
 
     _replace(session_guard, "_authenticate_operator", anybody)
     build = session_guard.SessionGuard.__init__

@@ -17,7 +17,7 @@ from shared.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Re
 from shared.core.ids import new_id
 from shared.identity import mfa, sessions, sign_in
 from shared.identity.realms import OPERATOR
-from shared.tenancy import entry
+from shared.tenancy import authentication, entry
 from tests.conftest import Cast, Operating
 from tests.support import factories
 
@@ -91,7 +91,7 @@ async def test_access_reset_replaces_the_password_and_removes_the_second_factor(
     assert again.password not in str(event.details)
     assert await sign_in.check_password(OPERATOR, made.operator.email, made.password) is None
     assert await sign_in.check_password(OPERATOR, made.operator.email, again.password) is not None
-    assert await entry.authenticate_operator(cookie) is None
+    assert await authentication.authenticate_operator(cookie) is None
     async with db.transaction("operator") as session:
         assert await mfa.get_challenged_subject(session, OPERATOR, challenge) == ""
         assert not await mfa.is_enabled(session, OPERATOR, made.operator.id)
@@ -118,13 +118,13 @@ async def test_access_reset_is_refused_for_oneself_and_without_permission_or_rea
             await operators.reset_access(
                 octx, made.operator.id, reason=state_reason(octx, "why not, ticket 4471")
             )
-    assert await entry.authenticate_operator(cookie) is not None
+    assert await authentication.authenticate_operator(cookie) is not None
 
 
 async def test_access_reset_works_from_the_command_line(cast: Cast) -> None:
     made, cookie, _ = await create_operator_with_factor(cast)
     output = await command.reset_access(made.operator.email.upper())
-    assert await entry.authenticate_operator(cookie) is None
+    assert await authentication.authenticate_operator(cookie) is None
     password = output.rpartition(" ")[2]
     assert await sign_in.check_password(OPERATOR, made.operator.email, password) is not None
     with pytest.raises(NotFound, match="No operator"):

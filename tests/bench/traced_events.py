@@ -17,7 +17,7 @@ import psycopg
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from shared.core import db, request_ids, tracing
-from shared.tenancy import entry, members
+from shared.tenancy import authentication, entry, members
 from shared.tenancy.admissions import TenantAdmission
 from shared.ui.event_traces import EventTracerProvider
 from tests.bench import databases
@@ -86,7 +86,7 @@ async def _measure(name: str, address: str, options: Options, count: int) -> lis
         async def run_event() -> None:
             request_ids.begin()
             with tracer.start_as_current_span("reflex___state____state.members_state.search"):
-                principal = await entry.authenticate(owner.cookie, tenant.slug)
+                principal = await authentication.authenticate(owner.cookie, tenant.slug)
                 if principal is None or not isinstance(principal.admission, TenantAdmission):
                     raise Broken("the session is not admitted")
                 async with entry.enter_admitted(principal.admission) as ctx:

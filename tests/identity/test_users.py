@@ -13,7 +13,7 @@ from shared.core import db
 from shared.core.errors import Invalid, NotFound, Refused
 from shared.identity import mfa, sign_in, tokens, users
 from shared.identity.realms import USER
-from shared.tenancy import entry, members, naming
+from shared.tenancy import authentication, entry, members, naming
 from tests.conftest import Cast, Person
 from tests.support import factories, workers
 
@@ -42,7 +42,7 @@ async def test_disabled_account_is_signed_out_and_cannot_sign_in_by_any_way(
     assert cast.max.email in output
     await workers.run_until_done(empty_queue)
 
-    assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
+    assert await authentication.authenticate(cast.max.cookie, cast.max.slug) is None
     assert not await knows_password(cast.max)
     async with db.transaction() as session:
         assert await mfa.get_challenged_subject(session, USER, challenge) == ""
@@ -60,7 +60,7 @@ async def test_enabled_account_has_its_password_and_roles_but_no_session(
     await command.disable(cast.max.email, "stolen, ticket 4471")
     await command.enable(cast.max.email, "it is theirs again")
     await workers.run_until_done(empty_queue)
-    assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None
+    assert await authentication.authenticate(cast.max.cookie, cast.max.slug) is None
     assert await knows_password(cast.max)
     async with entry.enter_tenant(await factories.sign_in(cast.max.account.user), cast.max.slug) as ctx:
         assert ctx.role == "member"

@@ -70,6 +70,6 @@ async def test_roll_up_asks_for_a_check_once_a_day(cast: Cast) -> None:
 async def test_check_by_an_operator_needs_the_right_for_it(cast: Cast) -> None:
     async with cast.sam.octx() as octx:
         with pytest.raises(Refused):
-            await usage_corrections.check_usage(
+            await usage_corrections.start_usage_check(
                 octx, cast.acme, state_reason(octx, "Ticket 4471, as agreed", tenant_id=cast.acme)
             )

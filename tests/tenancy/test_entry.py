@@ -12,7 +12,7 @@ from shared.backoffice import tenant_directory
 from shared.core import db
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import DomainError, Invalid, NotFound, NotSignedIn, Refused
-from shared.tenancy import audit_reader, entry, members
+from shared.tenancy import audit_reader, authentication, entry, members, user_tenants
 from shared.tenancy.models import Tenant, TenantState
 from tests.conftest import Cast
 from tests.support import factories, session_rows
@@ -59,7 +59,7 @@ async def test_entry_of_a_recently_seen_member_takes_few_statements(cast: Cast) 
             await ctx.session.connection()
 
     async def authenticate() -> None:
-        assert await entry.authenticate(cast.adam.cookie, cast.adam.slug) is not None
+        assert await authentication.authenticate(cast.adam.cookie, cast.adam.slug) is not None
 
     async with recorded_round_trips() as round_trips:
         await authenticate()  # writes when the member was seen, and fills the rights cache
@@ -102,7 +102,7 @@ async def test_unknown_tenant_and_foreign_tenant_get_the_same_answer(cast: Cast,
 
 @pytest.mark.parametrize("slug", SIDEWAYS)
 async def test_authentication_for_a_foreign_tenant_grants_no_permission(cast: Cast, slug: str) -> None:
-    principal = await entry.authenticate(cast.gil.cookie, slug)
+    principal = await authentication.authenticate(cast.gil.cookie, slug)
     assert principal is not None
     assert (principal.user_id, principal.tenant_id, principal.permissions) == (
         cast.gil.user_id,
@@ -114,12 +114,12 @@ async def test_authentication_for_a_foreign_tenant_grants_no_permission(cast: Ca
 async def test_entry_is_refused_without_a_live_session(cast: Cast) -> None:
     name = cast.ann.cookie.partition("=")[0]
     for cookie in ("", "theme=dark", f"{name}=", f"{name}=made-up", cast.ann.cookie[:-1]):
-        assert await entry.authenticate(cookie, cast.ann.slug) is None
+        assert await authentication.authenticate(cookie, cast.ann.slug) is None
         with pytest.raises(NotSignedIn):
             async with entry.enter_tenant(cookie, cast.ann.slug):
                 pytest.fail("got in")
         with pytest.raises(NotSignedIn):
-            await entry.list_user_tenants(cookie)
+            await user_tenants.list_user_tenants(cookie)
 
 
 async def test_former_member_reads_who_ended_the_membership_and_when(cast: Cast) -> None:
@@ -132,10 +132,10 @@ async def test_former_member_reads_who_ended_the_membership_and_when(cast: Cast)
         async with cast.max.ctx():
             pytest.fail("got in")
     assert "owner of Acme" in caught.value.next_step
-    principal = await entry.authenticate(cast.max.cookie, cast.max.slug)
+    principal = await authentication.authenticate(cast.max.cookie, cast.max.slug)
     assert principal is not None
     assert (principal.permissions, principal.ended_message) == (frozenset(), caught.value.detail)
-    assert await entry.list_user_tenants(cast.max.cookie) == []
+    assert await user_tenants.list_user_tenants(cast.max.cookie) == []
     assert await count_attempts(cast.max.user_id) == 0  # they know the place: this is no attempt
 
 
@@ -174,11 +174,11 @@ async def test_owner_is_refused_by_the_state_of_the_tenant(
 
 
 async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
-    assert await entry.authenticate(cast.olga.cookie, cast.ann.slug) is None
+    assert await authentication.authenticate(cast.olga.cookie, cast.ann.slug) is None
     with pytest.raises(NotSignedIn):
         async with entry.enter_tenant(cast.olga.cookie, cast.ann.slug):
             pytest.fail("got in")
-    assert await entry.authenticate_operator(cast.ann.cookie) is None
+    assert await authentication.authenticate_operator(cast.ann.cookie) is None
     with pytest.raises(NotSignedIn):
         async with entry.enter_operator(cast.ann.cookie):
             pytest.fail("got in")
@@ -187,9 +187,9 @@ async def test_session_of_one_realm_is_refused_in_the_other(cast: Cast) -> None:
 async def test_token_of_one_realm_is_refused_under_the_others_cookie_name(cast: Cast) -> None:
     user, operator = cast.ann.cookie, cast.olga.cookie
     swapped = user.partition("=")[0] + "=" + operator.partition("=")[2]
-    assert await entry.authenticate(swapped, cast.ann.slug) is None
+    assert await authentication.authenticate(swapped, cast.ann.slug) is None
     swapped = operator.partition("=")[0] + "=" + user.partition("=")[2]
-    assert await entry.authenticate_operator(swapped) is None
+    assert await authentication.authenticate_operator(swapped) is None
 
 
 @pytest.mark.parametrize("role", OPERATOR_ROLES)
@@ -200,7 +200,7 @@ async def test_operator_enters_with_the_permissions_of_their_role_and_no_tenant(
     async with entry.enter_operator(cookie) as octx:
         assert (octx.role, octx.permissions) == (role, OPERATOR_ROLES[role].permissions)
         assert not hasattr(octx, "tenant_id")
-    assert (await entry.authenticate_operator(cookie)) is not None
+    assert (await authentication.authenticate_operator(cookie)) is not None
 
 
 # ── the idle clock ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,9 +212,9 @@ async def test_authentication_without_touch_leaves_the_idle_time(cast: Cast, rea
 
     async def authenticate_again(*, touches: bool) -> None:
         if realm == "user":
-            assert await entry.authenticate(cookie, cast.ann.slug, touches=touches)
+            assert await authentication.authenticate(cookie, cast.ann.slug, touches=touches)
         else:
-            assert await entry.authenticate_operator(cookie, touches=touches)
+            assert await authentication.authenticate_operator(cookie, touches=touches)
 
     long_ago = session_rows.age_session(cookie, "last_seen_at", timedelta(minutes=5))
     await authenticate_again(touches=False)

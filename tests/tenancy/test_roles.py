@@ -11,7 +11,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused
 from shared.entitlements import assignments
-from shared.tenancy import audit_reader, entry, invitations, members, role_repository, roles
+from shared.tenancy import audit_reader, invitations, members, role_repository, roles, user_tenants
 from tests.conftest import Cast, Person
 from tests.support import factories
 
@@ -64,9 +64,9 @@ async def test_custom_role_grants_exactly_its_permissions(cast: Cast) -> None:
         await get_refusal_reason(cast.max, lambda ctx: audit_reader.list_events(ctx)) == "missing_permission"
     )
     async with cast.max.ctx() as ctx:
-        assert [user_tenant.role.name for user_tenant in await entry.list_user_tenants(cast.max.cookie)] == [
-            "Recruiter"
-        ]
+        assert [
+            user_tenant.role.name for user_tenant in await user_tenants.list_user_tenants(cast.max.cookie)
+        ] == ["Recruiter"]
         rows = (await members.list_members(ctx, role=role)).rows
     assert [row.name for row in rows] == ["Max"]
 

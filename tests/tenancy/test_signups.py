@@ -14,7 +14,7 @@ from shared.core.ids import new_id
 from shared.identity import sign_in, tokens, users
 from shared.identity.models import User
 from shared.identity.realms import USER
-from shared.tenancy import audit_reader, entry, members, signups
+from shared.tenancy import audit_reader, members, signups, user_tenants
 from shared.tenancy.models import SignUp, Tenant, TenantState
 from tests.conftest import Cast, Person
 from tests.support import factories
@@ -36,7 +36,7 @@ async def load_account(email: str) -> User:
 
 async def list_tenants(user_id: str) -> list[Tenant]:
     async with db.transaction(user_id=user_id) as session:
-        return [tenant for _, tenant in await entry.list_memberships(session, user_id)]
+        return [tenant for _, tenant in await user_tenants.list_memberships(session, user_id)]
 
 
 async def create_verification_token(user_id: str) -> str:
@@ -263,7 +263,7 @@ async def test_sign_up_names_every_invalid_field() -> None:
 
 async def test_person_is_listed_in_every_tenant_with_their_role(cast: Cast) -> None:
     await factories.join_tenant(cast.gil.account, cast.gil.slug, cast.ann.account, "viewer")
-    places = await entry.list_user_tenants(cast.ann.cookie)
+    places = await user_tenants.list_user_tenants(cast.ann.cookie)
     assert {(place.name, place.role.key) for place in places} == {("Acme", "owner"), ("Globex", "viewer")}
 
 

@@ -12,7 +12,7 @@ from shared.core import db
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.tenancy import (
     audit_reader,
-    entry,
+    authentication,
     links,
     logos,
     members,
@@ -20,6 +20,7 @@ from shared.tenancy import (
     onboarding_checklist,
     tenant_repository,
     tenants,
+    user_tenants,
 )
 from shared.tenancy.models import FormerSlug, Tenant
 from tests.conftest import Cast, Person
@@ -54,7 +55,7 @@ async def test_rename_is_refused_for_an_invalid_name(cast: Cast, name: str) -> N
 async def test_rename_accepts_any_script(cast: Cast, name: str) -> None:
     async with cast.adam.ctx() as ctx:
         await tenants.rename(ctx, name, version=None)
-    assert [place.name for place in await entry.list_user_tenants(cast.adam.cookie)] == [name]
+    assert [place.name for place in await user_tenants.list_user_tenants(cast.adam.cookie)] == [name]
 
 
 async def test_slug_change_is_recorded_and_leads_to_the_tenant(cast: Cast) -> None:
@@ -106,7 +107,7 @@ async def age_former_slugs(cast: Cast, by: timedelta) -> None:
 
 
 async def present_slug(person: Person, alias: str) -> str:
-    principal = await entry.authenticate(person.cookie, alias)
+    principal = await authentication.authenticate(person.cookie, alias)
     assert principal is not None
     assert (principal.tenant_id, principal.admission) == ("", None)  # not let in: only told where to go
     return principal.present_slug

@@ -22,7 +22,7 @@ from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.files import exports, files, retention, uploads
 from shared.metering import call_counts, reconciliation
-from shared.tenancy import entry, members, notifications, siblings, tenants
+from shared.tenancy import entry, members, notifications, siblings, tenants, user_tenants
 from shared.tenancy.key_entry import InvalidKey, authenticate_key, enter_key
 from shared.tenancy.models import TenantMode
 from shared.test_mode import test_tenants
@@ -357,5 +357,5 @@ async def test_slug_of_test_tenants_is_reserved(cast: Cast) -> None:
 
 async def test_test_tenant_is_in_no_list_of_organisations(cast: Cast) -> None:
     await turn_on(cast.ann)
-    places = await entry.list_user_tenants(cast.ann.cookie)
+    places = await user_tenants.list_user_tenants(cast.ann.cookie)
     assert [place.slug for place in places if place.slug.endswith("-test")] == []

@@ -13,7 +13,7 @@ from sqlmodel import select
 from admin_app.pages.operators import OperatorsState
 from shared.core.context import Ctx
 from shared.core.errors import NotFound, Refused
-from shared.tenancy import entry, members
+from shared.tenancy import authentication, members
 from shared.tenancy.admissions import Authenticator
 from shared.tenancy.models import Membership
 from shared.ui.authorize import AuthorizeMiddleware, authenticate_operator
@@ -39,7 +39,7 @@ def recorded_statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", record_statement)
 
 
-async def authorize(page: SessionState, authenticate: Authenticator = entry.authenticate) -> None:
+async def authorize(page: SessionState, authenticate: Authenticator = authentication.authenticate) -> None:
     """As Reflex does before the handler runs, in the task of the event."""
     tree: Any = page._get_root_state()
     name = Event.from_event_type(type(page).load)[0].name  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import pytest
 from reflex.event import Event
 
 from shared.core import crypto
-from shared.tenancy import entry, support_access
+from shared.tenancy import authentication, support_access
 from shared.tenancy.admissions import Principal
 from shared.ui import live_updates
 from shared.ui.authorize import AuthorizeMiddleware
@@ -63,7 +63,7 @@ async def load_members(cast: Cast, live: LiveUpdates, *notice: str) -> set[str]:
     live._emit = emit  # type: ignore[method-assign]
 
     async def authenticate(cookies: str, slug: str, *, touches: bool) -> Principal | None:
-        principal = await entry.authenticate(cookies, slug, touches=touches)
+        principal = await authentication.authenticate(cookies, slug, touches=touches)
         live._handle_notice(*notice)
         return principal
 
@@ -129,7 +129,7 @@ async def test_open_tab_of_a_support_session_closes_when_the_operator_is_signed_
     session = await support_sessions.start(operator, cast.acme, membership)
     page = opens(MembersState, session.cookie, f"/t/{session.slug}/members")
     event = Event.from_event_type(MembersState.load)[0]
-    middleware = AuthorizeMiddleware(entry.authenticate, opening)
+    middleware = AuthorizeMiddleware(authentication.authenticate, opening)
     assert await middleware.preprocess(None, page._get_root_state(), event) is None  # type: ignore[arg-type]
     await MembersState.event_handlers["load"].fn(page)
     assert page.rows

@@ -10,7 +10,7 @@ from reflex.event import Event
 from starlette.datastructures import Headers
 
 from shared.access import decision_counts
-from shared.tenancy import entry, invitations
+from shared.tenancy import authentication, invitations
 from shared.ui.authorize import STATE_PREFIX, AuthorizeMiddleware
 from shared.ui.live_updates import LiveUpdates
 from shared.ui.states import SessionState
@@ -55,7 +55,7 @@ async def send(page: SessionState, name: str, *payload: Any) -> None:
     """As Reflex runs an event: in a task of its own, after the middleware."""
     handler = type(page).event_handlers.get(name)
     tree: Any = page._get_root_state()
-    middleware = AuthorizeMiddleware(entry.authenticate, LiveUpdates("app"), frame=Shell.refresh)
+    middleware = AuthorizeMiddleware(authentication.authenticate, LiveUpdates("app"), frame=Shell.refresh)
     full_name = f"{type(page).get_full_name()}.{name}" if handler else name
 
     async def run() -> None:

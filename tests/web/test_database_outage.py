@@ -21,7 +21,7 @@ from tests.support import factories
 from tests.support.http_visitor import browser
 from tests.support.postgres_server import run_own_server, stopped
 
-WORDS = "We’re back in a moment. Nothing is lost."
+WORDS = "We’ll be back in a moment. Nothing is lost."
 LONGEST_WAIT_S = STATEMENT_TIMEOUTS_S["app"] or 0  # twice: for the statement, and for what comes around it
 
 

@@ -22,7 +22,7 @@ from shared.dev.mailbox import Mailbox
 from shared.identity import factor_reset_repository, factor_resets, mfa
 from shared.identity.models import FactorReset
 from shared.identity.realms import USER
-from shared.tenancy import entry
+from shared.tenancy import authentication
 from tests.conftest import Cast, Operating, Person
 from tests.support import factories, workers
 from tests.support.http_visitor import alerts, browser
@@ -125,7 +125,7 @@ async def test_lost_factor_is_removed_after_the_waiting_time_and_every_step_is_m
     await let_time_pass(reset_id)
     assert await complete(reset_id)
     assert not await is_on(cast.max)
-    assert await entry.authenticate(cast.max.cookie, cast.max.slug) is None  # signed out
+    assert await authentication.authenticate(cast.max.cookie, cast.max.slug) is None  # signed out
     assert subjects(await run_jobs(schema)) == ["Two-step sign-in was removed"]
     assert not await complete(reset_id)  # once
     answer = await browser().post(

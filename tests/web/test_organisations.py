@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.identity.models import User
-from shared.tenancy import entry, signups
+from shared.tenancy import signups, user_tenants
 from shared.tenancy.models import Tenant
 from tests.conftest import Cast
 from tests.support.http_visitor import alerts, browser
@@ -35,7 +35,7 @@ async def test_leaving_asks_and_then_ends_the_membership(cast: Cast) -> None:
     left = await client.post("/organisations/leave", data=await read_leave_form(client, cast.max.slug))
     assert left.headers["location"] == "/organisations?notice=left"
     assert (await client.get(f"/t/{cast.max.slug}/home")).status_code == 403
-    assert await entry.list_user_tenants(cast.max.cookie) == []
+    assert await user_tenants.list_user_tenants(cast.max.cookie) == []
 
 
 async def test_suspended_organisation_can_be_left(cast: Cast) -> None:
@@ -46,7 +46,7 @@ async def test_suspended_organisation_can_be_left(cast: Cast) -> None:
     assert f"/organisations/leave?t={cast.max.slug}" in listed.text
     left = await client.post("/organisations/leave", data=await read_leave_form(client, cast.max.slug))
     assert left.headers["location"] == "/organisations?notice=left"
-    assert await entry.list_user_tenants(cast.max.cookie) == []
+    assert await user_tenants.list_user_tenants(cast.max.cookie) == []
 
 
 async def test_last_owner_of_a_suspended_organisation_is_sent_to_support(cast: Cast) -> None:
@@ -63,7 +63,7 @@ async def test_leaving_without_the_confirmed_membership_is_refused(cast: Cast) -
     answer = await client.post("/organisations/leave", data={"t": cast.max.slug})
     assert answer.status_code == 422
     assert "Reload the page and confirm again." in alerts(answer)
-    assert len(await entry.list_user_tenants(cast.max.cookie)) == 1
+    assert len(await user_tenants.list_user_tenants(cast.max.cookie)) == 1
 
 
 async def test_leaving_tells_the_last_owner_what_to_do_first(cast: Cast) -> None:
@@ -105,7 +105,7 @@ async def test_form_whose_transaction_met_another_one_is_handled_again(
     created = await browser(cookie=cast.carl.cookie).post("/organisations", data={"organisation": "Harbour"})
     assert created.headers["location"].startswith("/onboarding?t=harbour")
     assert creation.count == 2
-    assert [tenant.name for tenant in await entry.list_user_tenants(cast.carl.cookie)] == ["Harbour"]
+    assert [tenant.name for tenant in await user_tenants.list_user_tenants(cast.carl.cookie)] == ["Harbour"]
 
 
 async def test_form_that_meets_others_twice_says_what_to_do(
@@ -116,4 +116,4 @@ async def test_form_that_meets_others_twice_says_what_to_do(
     assert answer.status_code == 503
     assert "Another change of the same data was made at the same moment" in answer.text
     assert "then try again" in answer.text
-    assert await entry.list_user_tenants(cast.carl.cookie) == []
+    assert await user_tenants.list_user_tenants(cast.carl.cookie) == []

@@ -7,7 +7,7 @@ import pytest
 
 from shared.core import config
 from shared.identity.realms import OPERATOR, USER
-from shared.tenancy import entry, impersonation_sessions
+from shared.tenancy import authentication, entry, impersonation_sessions
 from shared.web.same_origin import SUPPORT_PATH
 from tests.conftest import Cast
 from tests.support import support_sessions
@@ -88,6 +88,6 @@ async def test_cookies_of_one_realm_are_nobody_in_the_other(cast: Cast) -> None:
     names = {OPERATOR.session_cookie, USER.session_cookie, impersonation_sessions.COOKIE}
     assert len(names) == 3
     for name in names - {OPERATOR.session_cookie}:
-        assert await entry.authenticate(f"{name}={operator_token}", cast.ann.slug) is None
-    assert await entry.authenticate_operator(support) is None
-    assert await entry.authenticate_operator(cast.adam.cookie) is None
+        assert await authentication.authenticate(f"{name}={operator_token}", cast.ann.slug) is None
+    assert await authentication.authenticate_operator(support) is None
+    assert await authentication.authenticate_operator(cast.adam.cookie) is None

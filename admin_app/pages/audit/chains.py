@@ -143,6 +143,6 @@ def alerts_panel() -> rx.Component:
 
     alerts = rx.el.ul(rx.foreach(ChainsState.alerts, line), class_name="list", data_testid="chain-alerts")
     nothing = empty_state(
-        "No chain is wrong", "Changed, deleted and replaced events appear here.", glyph="circle-check"
+        "All chains are intact", "Changed, deleted and replaced events appear here.", glyph="circle-check"
     )
     return panel(rx.cond(has_items(ChainsState.alerts), alerts, nothing), title="Problems")

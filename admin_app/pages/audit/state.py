@@ -84,7 +84,7 @@ class AuditPageState(VisitState, ListState, PageState):
         return {"operators": OperatorEventsState.load, "chains": ChainsState.load}.get(self.tab)
 
     async def _apply_address(self) -> None:
-        """Once for each address: `?tab=…` and the filter. Raises Invalid for what is no filter."""
+        """Take tab and filter from the query, unless they were taken already. Raises Invalid for an unknown tab or filter."""
         if (query := str(self.router.url.query)) == self._last_query:
             return
         parameters = dict(self.router.url.query_parameters)

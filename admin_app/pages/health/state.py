@@ -96,7 +96,5 @@ class HealthState(PageState):
             await health.subscribe(octx, is_on=is_on)
         self.is_subscribed = is_on
         if is_on:
-            return rx.toast.success(
-                "You get mail about alerts.", description="One mail when an alert begins."
-            )
-        return rx.toast.success("You get no more mail about alerts.")
+            return rx.toast.success("You’ll get alert emails.", description="One email when an alert begins.")
+        return rx.toast.success("You won’t get alert emails.")

@@ -109,7 +109,7 @@ def webhooks_panel() -> rx.Component:
     )
     return panel(
         rx.cond(HealthState.loaded, rx.el.div(stats, data_testid="webhook-lag"), skeleton_rows(1)),
-        title="Webhooks that wait",
+        title="Waiting webhooks",
     )
 
 
@@ -127,7 +127,7 @@ def lanes_panel() -> rx.Component:
 
 
 def mail_button() -> rx.Component:
-    label = rx.cond(HealthState.is_subscribed, "Stop mail about alerts", "Mail me about alerts")
+    label = rx.cond(HealthState.is_subscribed, "Stop alert emails", "Email me about alerts")
     return rx.cond(HealthState.loaded, button(label, on_click=HealthState.toggle_mails))
 
 
@@ -146,7 +146,7 @@ def health_page() -> rx.Component:
             HealthState.warnings,
             test_id="usage-warnings",
             period="24 hours",
-            empty="No tenant met a limit.",
+            empty="No tenant reached a limit.",
         ),
         class_name="split",
         data_even="true",
@@ -164,7 +164,7 @@ def health_page() -> rx.Component:
             "Flag",
             rows.flags,
             test_id="flags",
-            empty="No request of a tenant that has a flag.",
+            empty="No requests from tenants with a flag.",
         ),
         lists,
         webhooks_panel(),

@@ -66,7 +66,7 @@ def deletion_row(listed: ListedDeletion) -> tuple[str, str, str]:
     """Tenant, its address, what comes next."""
     next_step = f"on {listed.deletion.delete_at:%-d %B %Y}"
     if listed.is_deleted:
-        next_step = "deleted, its data waits for erasure"
+        next_step = "deleted; its data will be erased"
     elif listed.deletion.is_held:
         next_step = "delayed, because a subscription is still charged"
     return listed.tenant_name, f"/tenants/{listed.tenant_id}", next_step

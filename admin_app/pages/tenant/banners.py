@@ -44,7 +44,7 @@ def _deletion_banner() -> rx.Component:
     is_deleted = header.state == labels.TENANT_STATE_LABELS[TenantState.DELETED]
     scheduled = banner(text, action=action, tone="bad", glyph="calendar-x")
     deleted = banner(
-        rx.fragment(rx.el.b("Deleted. "), "Its members can’t open it. Its data waits for erasure."),
+        rx.fragment(rx.el.b("Deleted. "), "Its members can’t open it. Its data will be erased."),
         tone="bad",
         glyph="trash-2",
     )

@@ -143,7 +143,7 @@ def timeline_list() -> rx.Component:
         footer=list_pager(TenantTimelineState, ("Newer", "Older")),
         test_id="timeline",
     )
-    nothing = empty_state("Nothing of this stage yet", "Choose another stage.", glyph="history")
+    nothing = empty_state("Nothing at this stage yet", "Choose another stage.", glyph="history")
     stages = [("", "All stages"), *((stage.value, label) for stage, label in STAGE_LABELS.items())]
     stage_select = select(
         "Stage", stages, value=TenantTimelineState.stage, on_change=TenantTimelineState.choose_stage

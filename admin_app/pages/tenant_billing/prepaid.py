@@ -97,7 +97,7 @@ def _grant_dialog() -> rx.Component:
         state,
         "grant",
         rx.fragment("Grant prepaid credits to ", state.name),
-        "They pay for usage above what the plan includes. Stripe isn’t told; it only gets the usage that is left.",
+        "They pay for usage above what the plan includes. Stripe only receives the usage that is left.",
         dialog_field("Amount", amount_input, id="grant-amount", name="amount"),
         select_field(
             "grant-currency", "Currency", "currency", CURRENCY_CHOICES, default_value=state.currency

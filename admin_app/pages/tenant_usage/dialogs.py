@@ -55,7 +55,7 @@ def usage_dialogs() -> rx.Component:
         state,
         "correct",
         "Correct usage",
-        "Nothing counts until you have seen the preview and closed the correction. Original events are kept.",
+        "Takes effect when you close the correction after its preview. Original events are kept.",
         lines_field("correct"),
         reason_field("correct", example="Orders of 1 July were sent twice"),
         confirm="Open correction",

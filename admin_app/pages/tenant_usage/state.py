@@ -158,7 +158,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
             reason = self._state_reason(octx, form.reason)
             await usage_corrections.open_correction(octx, self._tenant_id(), form.lines, reason)
             usage = await self._read(octx, self.range_key, self.step, month=self.month)
-        return self._finish(usage, "Correction opened.", "It counts when you close it.")
+        return self._finish(usage, "Correction opened.", "It takes effect when you close it.")
 
     @rx.event
     @needs(actions.OP_USAGE_CORRECT)
@@ -170,7 +170,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
                 octx, self._tenant_id(), self._correction_id, form.lines, reason
             )
             usage = await self._read(octx, self.range_key, self.step, month=self.month)
-        return self._finish(usage, "Items added.", "They count when you close the correction.")
+        return self._finish(usage, "Items added.", "They take effect when you close the correction.")
 
     @rx.event
     @needs(actions.OP_USAGE_CORRECT)
@@ -211,7 +211,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
         form = ReasonForm.read(payload)
         async with self._change_page() as octx:
             reason = self._state_reason(octx, form.reason)
-            await usage_corrections.check_usage(octx, self._tenant_id(), reason)
+            await usage_corrections.start_usage_check(octx, self._tenant_id(), reason)
             usage = await self._read(octx, self.range_key, self.step, month=self.month)
         return self._finish(usage, "The comparison has begun.", "Its result appears here.")
 

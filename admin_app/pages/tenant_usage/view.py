@@ -138,7 +138,7 @@ def corrections_panel() -> rx.Component:
     )
     none = empty_state(
         "No corrections",
-        "A correction adds, replaces or voids events. It says what it changes before it counts.",
+        "A correction adds, replaces or voids events. You see its effect before you close it.",
         glyph="shield-check",
     )
     new = guard_control(

@@ -107,7 +107,7 @@ def _list_alerts() -> Sequence[Alert]:
         (
             *("paused_endpoints", "Endpoints take nothing", "customers", ticket, SubjectKind.TENANT),
             conditions.check_paused_endpoints,
-            "we paused a tenant’s endpoint, because it took nothing for a day or is gone",
+            "we paused a tenant’s endpoint, because it accepted nothing for a day or is gone",
         ),
         (
             *("provisioning", "Provisioning failed", "platform", ticket, SubjectKind.TENANT),

@@ -25,7 +25,7 @@ from shared.metering.allowances import Budget
 
 ALERT_PERCENTS = (50, 80, 100)
 MAX_AMOUNT = 1_000_000  # whole units of the currency
-NOTHING_METERED = ("Your plan has no use that is billed.", "Choose a plan with metered prices first.")
+NOTHING_METERED = ("Your plan has no metered prices.", "Choose a plan with metered prices first.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +148,9 @@ def _build_message(limit: SpendLimit, budget: SpendBudget, *, percent: int, spen
     if limit.is_cap:
         is_stopped = percent == ALERT_PERCENTS[-1]
         what = (
-            "Use that would cost more is refused"
+            "Usage that would cost more is refused"
             if is_stopped
-            else "At the limit, use that costs more is refused"
+            else "At the limit, usage that costs more is refused"
         )
         effect = f"{what} until {until}, or until you raise the limit."
     return DunningMessage(

@@ -61,7 +61,7 @@ def has_refunds(charge: Raw) -> bool:
 def to_refunds(
     charges: Iterable[Raw], credit_notes: Iterable[Raw], invoices: Iterable[Raw]
 ) -> tuple[Refund, ...]:
-    """Of all charges. A credit note names the request of its refund; one without a note names it itself."""
+    """The refunds of these charges. `Refund.key` is in the metadata of the credit note, or of the refund where it has no note."""
     invoice_ids = _get_invoice_ids(invoices)
     notes_by_refund = {
         get_object_id(part.get("refund")): note for note in credit_notes for part in note.get("refunds") or ()

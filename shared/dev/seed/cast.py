@@ -17,7 +17,7 @@ from shared.entitlements import assignments
 from shared.identity import mfa, passwords, users
 from shared.identity.models import User
 from shared.identity.realms import OPERATOR
-from shared.tenancy import entry, invitations, provisioning, signups, tenants
+from shared.tenancy import entry, invitations, provisioning, signups, tenants, user_tenants
 from shared.tenancy.models import Tenant
 
 GRACE_PERIOD = timedelta(days=7)
@@ -100,7 +100,7 @@ async def _was_ever_member(person: User, name: str) -> bool:
 
 
 async def _find_tenant(session: AsyncSession, person: User, name: str) -> Tenant | None:
-    for _, tenant in await entry.list_memberships(session, person.id):
+    for _, tenant in await user_tenants.list_memberships(session, person.id):
         if tenant.name == name:
             return tenant
     return None

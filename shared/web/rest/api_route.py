@@ -119,7 +119,7 @@ class ApiRoute(APIRoute):
             raise _to_invalid(problem) from None
 
     async def _prepare(self, parsed: "JsonRequest", caller: Caller) -> None:
-        """What the endpoint does before its transaction."""
+        """Call `Endpoint.prepare`, and wait for what it returns outside of any transaction."""
         if self.declared.prepare is None:
             return
         async with self.realm.enter(caller.admission) as ctx:

@@ -29,8 +29,8 @@ KIND_LABELS = {StreamKind.HTTPS: "HTTPS", StreamKind.SPLUNK: "Splunk"}
 PAUSE_TEXTS = {
     StreamPause.NONE: "",
     StreamPause.MEMBER: "Paused by a member. Its events wait.",
-    StreamPause.FAILURES: "Paused, because it took nothing for two weeks. Its events wait.",
-    StreamPause.GONE: "Paused, because it answered that it is gone (410). Its events wait.",
+    StreamPause.FAILURES: "Paused because it accepted nothing for two weeks. Its events wait.",
+    StreamPause.GONE: "Paused because it answered that it’s gone (410). Its events wait.",
 }
 ShortUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_LENGTH)]
 ShortToken = Annotated[str, StringConstraints(max_length=MAX_TOKEN_LENGTH)]
@@ -140,7 +140,7 @@ class AuditStreamsState(DialogState, PageState):
             await streams.resume(ctx, parse_id("ast", stream_id))
             await ctx.session.flush()
             await self._read(ctx)
-        return rx.toast.success("Resumed the stream.", description="What has waited is sent now.")
+        return rx.toast.success("Resumed the stream.", description="Waiting events are being sent.")
 
     @rx.event
     @needs(actions.AUDIT_STREAM_TEST)
@@ -161,4 +161,4 @@ class AuditStreamsState(DialogState, PageState):
             await ctx.session.flush()
             await self._read(ctx)
         self._close_dialog()
-        return rx.toast.success("Deleted the stream.", description="Nothing is sent any more.")
+        return rx.toast.success("Deleted the stream.", description="Nothing more is sent.")

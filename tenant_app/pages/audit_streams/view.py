@@ -64,7 +64,7 @@ def delete_dialog() -> rx.Component:
         AuditStreamsState,
         "delete",
         "Delete the stream",
-        "Nothing is sent any more, and its secret is erased. The audit log stays.",
+        "Nothing more is sent, and its secret is erased. The audit log stays.",
         confirm_field("delete-stream", subject.url),
         confirm="Delete stream",
         submit=AuditStreamsState.delete_stream,
@@ -75,9 +75,9 @@ def delete_dialog() -> rx.Component:
 def stream_item(row: StreamRow) -> rx.Component:
     state = AuditStreamsState
     delivered = rx.cond(
-        row.delivered_at != "", rx.fragment(" · last taken ", local_time(row.delivered_at, "", "ago"))
+        row.delivered_at != "", rx.fragment(" · last delivered ", local_time(row.delivered_at, "", "ago"))
     )
-    words = text_with_note(
+    description = text_with_note(
         rx.el.span(strong(row.kind), " ", badge(row.status, row.tone), class_name="row"),
         small(rx.el.code(row.url, class_name="mono cut-anywhere"), " · ", row.note, delivered),
     )
@@ -97,7 +97,7 @@ def stream_item(row: StreamRow) -> rx.Component:
         guard_control(actions.AUDIT_STREAM_DELETE, delete, "Delete"),
         class_name="row wrap",
     )
-    return rx.el.li(words, controls, class_name="wrap", data_testid="stream")
+    return rx.el.li(description, controls, class_name="wrap", data_testid="stream")
 
 
 @rx.page(

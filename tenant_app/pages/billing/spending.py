@@ -77,7 +77,7 @@ def invoice_usage_list() -> rx.Component:
     """What of each meter an invoice bills, with the export of its events."""
     state: Any = BillingState
 
-    def line(row: InvoiceUsageRow) -> rx.Component:
+    def usage_line(row: InvoiceUsageRow) -> rx.Component:
         export = guard_control(
             USAGE_EXPORT,
             button("Export events", kind="quiet", on_click=state.export_events(row.key), data_once="true"),
@@ -88,5 +88,5 @@ def invoice_usage_list() -> rx.Component:
         )
         return rx.el.li(text_with_note(row.text, period), export, class_name="wrap")
 
-    lines = rx.el.ul(rx.foreach(state.usage_rows, line), class_name="list", data_testid="invoice-usage")
+    lines = rx.el.ul(rx.foreach(state.usage_rows, usage_line), class_name="list", data_testid="invoice-usage")
     return rx.cond(has_items(state.usage_rows), lines)

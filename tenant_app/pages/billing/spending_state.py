@@ -21,7 +21,7 @@ from shared.ui.dialog_state import DialogState
 from shared.ui.forms import Form, parse_choice
 from tenant_app.shell import PageState
 
-EFFECTS = [("alert", "Only send alerts"), ("cap", "Send alerts, and stop use that would cost more")]
+EFFECTS = [("alert", "Only send alerts"), ("cap", "Send alerts, and stop usage that would cost more")]
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ class SpendingState(DialogState, PageState, mixin=True):
         self.has_spend_limit = limit is not None
         if limit is None:
             self.spend_text = f"{spent} in this billing period, without a limit."
-            self.spend_note = "Set a limit to be told at 50, 80 and 100 %, or to stop at it."
+            self.spend_note = "Set a limit to be notified at 50, 80 and 100 %, or to stop there."
             self.spend_amount, self.spend_effect = "", "alert"
             return
         amount = money.format_amount(limit.amount, limit.currency)
         self.spend_text = f"{spent} of {amount} in this billing period ({view.percent} %)."
-        stop = "Use that would cost more is refused." if limit.is_cap else "Nothing is stopped at the limit."
-        self.spend_note = f"We tell owners and billing contacts at 50, 80 and 100 %. {stop}"
+        stop = (
+            "Usage that would cost more is refused." if limit.is_cap else "Nothing is stopped at the limit."
+        )
+        self.spend_note = f"We notify owners and billing contacts at 50, 80 and 100 %. {stop}"
         digits = money.require_currency(limit.currency).digits
         self.spend_amount = f"{limit.amount / 10**digits:.{digits}f}"
         self.spend_effect = "cap" if limit.is_cap else "alert"
@@ -98,7 +100,7 @@ class SpendingState(DialogState, PageState, mixin=True):
                 {"meter": row.meter, "since": row.starts_at, "until": row.ends_at},
             )
         return rx.toast.success(
-            "The export has started.", description="A notification with the file follows when it is ready."
+            "The export has started.", description="We’ll notify you when the file is ready."
         )
 
     @rx.event
@@ -122,7 +124,7 @@ class SpendingState(DialogState, PageState, mixin=True):
         async with self._ctx() as ctx:
             await spend_limits.remove(ctx)
         await self._show_change()
-        return rx.toast.success("The spend limit is removed.", description="Use is billed without a limit.")
+        return rx.toast.success("The spend limit is removed.", description="Usage is billed without a limit.")
 
 
 def _describe_usage(usage: InvoiceUsage) -> str:

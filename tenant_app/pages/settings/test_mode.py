@@ -54,7 +54,7 @@ def test_data_dialog() -> rx.Component:
         SettingsState,
         "delete_test_data",
         "Delete the test data",
-        "Deletes webhooks, exports and everything that programs have made in test mode. Test API keys and the audit log of"
+        "Deletes webhooks, exports and everything that programs have created in test mode. Test API keys and the audit log of"
         " test mode stay. This can’t be undone.",
         confirm_field("delete-test-data", SettingsState.test_slug),
         confirm="Delete test data",

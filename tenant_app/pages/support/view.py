@@ -77,7 +77,9 @@ def sessions_panel() -> rx.Component:
         list_pager(state),
     )
     nothing = empty_state(
-        "No support access yet", "Sessions of support appear here, with what was seen.", glyph="life-buoy"
+        "No support access yet",
+        "Support sessions appear here, with the pages that were viewed.",
+        glyph="life-buoy",
     )
     return panel(
         rx.cond(state.loaded, rx.cond(has_items(state.rows), sessions, nothing), skeleton_rows(3)),
@@ -101,7 +103,7 @@ def transcript_dialog() -> rx.Component:
 def support_page() -> rx.Component:
     header = page_header(
         "Support access",
-        description="When people of our support saw your organisation as one of its members.",
+        description="When our support team viewed your organisation as one of its members.",
     )
     return page(
         header,
