@@ -40,17 +40,17 @@ def list_steps() -> Iterator[tuple[str, str, str]]:
 def expand_files(cell: str) -> Iterator[str]:
     """`billing/{signature,ingest}.py` names two files; the folder `shared/` may be left out."""
     for name in re.findall(r"`([^`]+)`", cell):
-        start, _, rest = name.partition("{")
-        choices, _, end = rest.partition("}")
+        start, _, remainder = name.partition("{")
+        choices, _, end = remainder.partition("}")
         yield from (f"{start}{choice}{end}" for choice in choices.split(","))
 
 
 def list_source_files(name: str) -> list[str]:
     """The text of the file, or of every file of the package."""
     paths = [path for root in (ROOT, ROOT / "shared") for path in (root / name, root / f"{name}.py")]
-    found = next((path for path in paths if path.exists()), None)
-    assert found is not None, f"there is no {name}"
-    return [path.read_text() for path in ([found] if found.is_file() else sorted(found.rglob("*.py")))]
+    source = next((path for path in paths if path.exists()), None)
+    assert source is not None, f"there is no {name}"
+    return [path.read_text() for path in ([source] if source.is_file() else sorted(source.rglob("*.py")))]
 
 
 def list_definitions(source: str) -> Iterator[str]:

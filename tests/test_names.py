@@ -14,7 +14,7 @@ VAGUE_NAMES = frozenset(
 )
 PACKAGES = {"product": source.PACKAGES, "tests": ("tests",)}
 # Vague names per 10,000. A ceiling is only ever lowered, and never set above its limit.
-CEILINGS = {"product": 4, "tests": 6}
+CEILINGS = {"product": 2, "tests": 4}
 CEILING_LIMITS = {"product": 40, "tests": 80}
 SLACK = 5  # a measurement further below its ceiling than this asks for a lower ceiling
 

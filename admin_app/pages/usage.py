@@ -88,7 +88,7 @@ class UsageOverviewState(PageState):
     @rx.event
     @needs(actions.OP_TENANT_LIST)
     async def choose_meter(self, meter: str) -> EventSpec:
-        chosen = parse_choice(meter, [known.key for known in usage_overview.list_meters()])
+        chosen = parse_choice(meter, [declared_meter.key for declared_meter in usage_overview.list_meters()])
         async with self._ctx() as octx:
             overview = await usage_overview.get_usage_overview(octx, chosen)
         self._show(overview)

@@ -96,9 +96,9 @@ def find_recorded_id(ctx: Ctx, action: Action | None) -> str:
     """
     if not db.has_written(ctx.session):
         return ""
-    own = ctx.allowed_actions.get(action.name) if action is not None else None
+    own_record = ctx.allowed_actions.get(action.name) if action is not None else None
     ids = [decision.id for decision in ctx.allowed_actions.values() if decision.id]
-    return own.id if own is not None and own.id else ids[-1] if ids else ""
+    return own_record.id if own_record is not None and own_record.id else ids[-1] if ids else ""
 
 
 def build_refused(

@@ -54,7 +54,7 @@ def list_meters() -> list[Meter]:
 async def get_usage_overview(octx: OperatorCtx, meter: str) -> UsageOverview:
     """Raises Refused, NotFound for a meter that isn't one of `list_meters`."""
     policy.require_operator(octx, actions.OP_TENANT_LIST)
-    chosen = next((known for known in list_meters() if known.key == meter), None)
+    chosen = next((declared_meter for declared_meter in list_meters() if declared_meter.key == meter), None)
     if chosen is None:
         raise NotFound("There is no such meter.", "Choose another one.")
     until = now()

@@ -26,7 +26,7 @@ NAME_PATTERN = re.compile(r"[a-z]{3,20}s")
 MODULE_LINE = re.compile(r'    "[a-z_]+",$')
 IMPORT_LINE = re.compile(r"from shared\.")
 LAYERS_MARK = '"ui | web", "backoffice", '
-CONTRACT_MARK = '"shared.tenancy", "shared.billing", '
+CONTRACT_MARK = '"shared.tenancy", "shared.metering", '
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ def _require_free_noun(noun: str) -> None:
 def _require_free_paths(paths: list[str], root: Path) -> None:
     """Raises ConfigurationError for a file that exists, and for a page that is a package."""
     for path in paths:
-        for taken in (root / path, (root / path).with_suffix("")):
-            if taken.exists():
-                raise ConfigurationError(f"{taken.relative_to(root)} exists. Choose another name.")
+        for existing_path in (root / path, (root / path).with_suffix("")):
+            if existing_path.exists():
+                raise ConfigurationError(f"{existing_path.relative_to(root)} exists. Choose another name.")
 
 
 def _parse_template(content: str) -> TemplateFile:
@@ -130,7 +130,7 @@ def _add_to_modules(lines: list[str], name: str) -> list[str]:
 
 def _add_sorted(lines: list[str], line: str, *, like: re.Pattern[str]) -> list[str]:
     """Into the alphabetical lines that match `like`."""
-    places = [place for place, known in enumerate(lines) if like.match(known)]
+    places = [place for place, line_before in enumerate(lines) if like.match(line_before)]
     place = next((place for place in places if lines[place] > line), places[-1] + 1)
     return [*lines[:place], line, *lines[place:]]
 

@@ -59,8 +59,8 @@ class ProgressLine:
 
 def format_duration(seconds: float) -> str:
     """ "45 s", or "1 min 20 s" from a minute on."""
-    minutes, rest = divmod(max(1, round(seconds)), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    minutes, remainder = divmod(max(1, round(seconds)), 60)
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def _write_to_stdout(text: str) -> None:

@@ -40,11 +40,11 @@ def install(lock_file: Path) -> int:
         fetched_count += bool(FETCHED.match(line))
         ignored_count += line.startswith("Ignoring ")
         is_installing = is_installing or line.startswith("Installing collected packages")
-        wanted = max(1, total - ignored_count)
+        total_wanted = max(1, total - ignored_count)
         installed_count = _count_installed() if is_installing else 0
         count, step = (installed_count, "installed") if is_installing else (fetched_count, "downloaded")
-        share = min(0.99, (fetched_count + installed_count) / (2 * wanted))
-        progress.show(step, share, detail=f"{min(count, wanted)} of {wanted} ")
+        share = min(0.99, (fetched_count + installed_count) / (2 * total_wanted))
+        progress.show(step, share, detail=f"{min(count, total_wanted)} of {total_wanted} ")
     status = process.wait()
     if status:
         progress.clear()

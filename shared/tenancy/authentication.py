@@ -3,7 +3,6 @@
 The slug in a URL is untrusted. Session, user, membership and tenant are read at every request and event.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.access import actions
@@ -97,7 +96,9 @@ async def _authenticate_impersonator(
             await _record_cross_tenant_attempt(standing.operator_id, slug)
         return outside
     if slug != tenant.slug:
-        return replace(outside, present_slug=tenant.slug)
+        return Principal(
+            session_hash, standing.operator_id, present_slug=tenant.slug, impersonation=impersonation
+        )
     rights = await get_rights(tenant, verified=standing.user_verified)
     rights = rights.with_verdicts(actions.list_support_reasons(can_write=standing.can_write))
     role = roles.build_role(tenant.role)

@@ -118,13 +118,13 @@ async def record_sent(ctx: Ctx, digest_id: str) -> None:
 
 async def _list_wanted(ctx: Ctx, digest: NotificationDigest) -> list[Notification]:
     """Without those that this person has turned off since, or may no longer see."""
-    wanted: dict[str, bool] = {}
+    is_wanted_by_kind: dict[str, bool] = {}
     notifications = await digest_repository.list_notifications(ctx, digest, 2 * MAX_ITEMS)
     for notification in notifications:
-        if notification.kind not in wanted:
+        if notification.kind not in is_wanted_by_kind:
             kind = find_by_event(notification.kind)
-            wanted[notification.kind] = kind is None or await _is_wanted(ctx, digest.user_id, kind)
-    return [notification for notification in notifications if wanted[notification.kind]]
+            is_wanted_by_kind[notification.kind] = kind is None or await _is_wanted(ctx, digest.user_id, kind)
+    return [notification for notification in notifications if is_wanted_by_kind[notification.kind]]
 
 
 async def _is_wanted(ctx: Ctx, user_id: str, kind: NotificationKind) -> bool:

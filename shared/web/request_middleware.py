@@ -167,8 +167,8 @@ class RequestMiddleware:
 
 def _client_request_id(scope: Scope) -> dict[str, str]:
     """What the client calls the request. It is logged beside our own id and used for nothing else."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return {"client_request_id": given[:MAX_CLIENT_ID_LENGTH]} if given else {}
+    client_id = Headers(scope=scope).get("x-request-id", "")
+    return {"client_request_id": client_id[:MAX_CLIENT_ID_LENGTH]} if client_id else {}
 
 
 def _report_problem(problem: Exception, request_id: str, path: str) -> None:

@@ -219,11 +219,11 @@ async def test_request_with_many_records_hides_none_of_another_request(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decision_records, "MAX_OF_REQUEST", 2)
-    many, one = new_id("req"), new_id("req")
-    many_ids, one_ids = await add_records(cast.acme, many, 5), await add_records(cast.acme, one, 1)
+    many, single = new_id("req"), new_id("req")
+    many_ids, single_ids = await add_records(cast.acme, many, 5), await add_records(cast.acme, single, 1)
     async with cast.ann.ctx() as ctx:
-        records = await decision_records.list_of_requests(ctx, [many, one])
-    assert [record.id for record in records] == [*many_ids[-2:], *one_ids]
+        records = await decision_records.list_of_requests(ctx, [many, single])
+    assert [record.id for record in records] == [*many_ids[-2:], *single_ids]
 
 
 async def test_operator_who_only_visits_has_no_record_of_a_write(cast: Cast) -> None:

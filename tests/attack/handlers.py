@@ -353,12 +353,12 @@ class Attack:
         routes = {route: paths for route, paths in self.object_paths.items() if path in paths}
         loads = [self.pages[route] for route in routes]
         state = name.rpartition(".")[0]
-        own = [
+        own_loads = [
             load
             for load, handler in self.handlers.items()
             if handler["loads"] and load.rpartition(".")[0] == state
         ]
-        return list(dict.fromkeys([*loads, *own]))
+        return list(dict.fromkeys([*loads, *own_loads]))
 
     async def inherited_tabs(self) -> None:
         """A token whose session has ended may be claimed by the next one; what the tab held is not for them."""
@@ -490,8 +490,10 @@ class Attack:
     def _loads_of(self, name: str) -> list[str]:
         """The load of its own page, and one that shows people."""
         state = name.rpartition(".")[0]
-        own = [load for load in self.pages.values() if load.rpartition(".")[0] == state]
-        return own + [load for load in self.pages.values() if "members_state" in load and load not in own]
+        own_loads = [load for load in self.pages.values() if load.rpartition(".")[0] == state]
+        return own_loads + [
+            load for load in self.pages.values() if "members_state" in load and load not in own_loads
+        ]
 
     def _path(self, tenant: str, name: str = "", slug: str = "") -> str:
         """Of the page that has this handler; of any page for a handler of all."""

@@ -153,9 +153,9 @@ async def attack(app: App, world: World, report: Report) -> None:
     await _open_many(app, report, await fresh_own_session(app, world), MAX_SOCKETS, "sockets", same_tab=True)
     log_text = app.read_log()
     for word in ("Traceback", '"event": "bug"', '"level": "error"', '\n{"event": "forged"'):
-        found = next((line for line in log_text.splitlines() if word.strip() in line), "")
+        logged_line = next((line for line in log_text.splitlines() if word.strip() in line), "")
         report.attempt(
-            KIND, f"{app.name}: {word} in the log {found[:LINE_LENGTH]}", refused=word not in log_text
+            KIND, f"{app.name}: {word} in the log {logged_line[:LINE_LENGTH]}", refused=word not in log_text
         )
     report.control(KIND, f"{app.name}: its log was read", works="malformed_frame" in log_text)
     report.control(KIND, f"{app.name}: it is alive", works=await app.answers())

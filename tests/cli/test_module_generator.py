@@ -110,6 +110,9 @@ def test_new_module_edits_three_files_and_passes_the_linters(source_tree: Path, 
         str(path.relative_to(source_tree)) for path, content in before.items() if path.read_bytes() != content
     }
     assert edited == {"shared/modules.py", "tenant_app/nav.py", "pyproject.toml"}
+    contracts = (source_tree / "pyproject.toml").read_text()
+    assert contracts.count(f'"{name}", ') == 1, "the layers"
+    assert contracts.count(f'"shared.{name}", ') == 3, "the contracts that list every module"
     run(source_tree, "ruff", "check", "--no-cache", ".")
     run(source_tree, "ruff", "format", "--no-cache", "--check", ".")
     run(source_tree, "lint-imports", "--no-cache")

@@ -153,8 +153,8 @@ async def test_job_that_a_decision_refuses_is_skipped_with_the_reason_and_the_de
     async with cast.olga.octx() as octx:
         (job,) = (await tenant_directory.list_jobs(octx, "failed")).page.rows
     async with cast.ann.ctx() as reader:
-        found = await recorded_decisions.search(reader, ctx.request_id)
-    decision = found.decision
+        result = await recorded_decisions.search(reader, ctx.request_id)
+    decision = result.decision
     assert (decision.actor_type, decision.actor_id, decision.surface) == ("job", "tests.refuse", "job")
     assert job.error.startswith(f"JobSkipped: decision {decision.id}, role:create object_state: ")
 

@@ -71,10 +71,10 @@ async def test_request_finds_its_refusal_first_and_the_others_beside_it(cast: Ca
         async with cast.ann.ctx() as ctx:
             policy.require(ctx, actions.ROLE_DELETE, obstacle="It is in use.")
     async with cast.ann.ctx() as ctx:
-        found = await recorded_decisions.search(ctx, f" {request_id} ")
-    assert (found.decision.action, found.decision.reason) == ("role:delete", "object_state")
-    assert [(record.action, record.allowed) for record in found.others] == [("member:invite", True)]
-    assert found.decision.detail == "", "the layers of that time do not know the object"
+        result = await recorded_decisions.search(ctx, f" {request_id} ")
+    assert (result.decision.action, result.decision.reason) == ("role:delete", "object_state")
+    assert [(record.action, record.allowed) for record in result.others] == [("member:invite", True)]
+    assert result.decision.detail == "", "the layers of that time do not know the object"
 
 
 async def test_decision_of_another_tenant_is_as_unknown_as_one_that_never_was(cast: Cast) -> None:

@@ -66,10 +66,10 @@ async def test_tenants_are_searched_in_pages_and_read_with_a_reason(
     first = (await client.get(f"{API}/tenants", params={"limit": 1})).json()
     second = (await client.get(f"{API}/tenants", params={"limit": 1, "after": first["next"]})).json()
     assert first["items"][0]["id"] != second["items"][0]["id"]
-    found = (await client.get(f"{API}/tenants", params={"search": cast.acme})).json()
-    assert [item["id"] for item in found["items"]] == [cast.acme]
+    tenant_list = (await client.get(f"{API}/tenants", params={"search": cast.acme})).json()
+    assert [item["id"] for item in tenant_list["items"]] == [cast.acme]
     read = await client.get(f"{API}/tenants/{cast.acme}", params=WHY)
-    assert read.json() == found["items"][0]
+    assert read.json() == tenant_list["items"][0]
     refused = await client.get(f"{API}/tenants/{cast.acme}")
     assert (refused.status_code, refused.json()["fields"].keys()) == (422, {"reason"})
     short = await client.get(f"{API}/tenants/{cast.acme}", params={"reason": "because"})
@@ -159,8 +159,8 @@ async def test_verified_owner_has_the_tenant_at_once_with_slug_and_plan(
     async with entry.enter_tenant(cast.carl.cookie, slug) as ctx:
         assert (ctx.role, ctx.rights.plan) == ("owner", "business")
     second = build_order(slug=slug)
-    taken = await client.post(f"{API}/tenants", json=second)
-    assert (taken.status_code, taken.json()["reason"]) == (409, "slug_taken")
+    refused = await client.post(f"{API}/tenants", json=second)
+    assert (refused.status_code, refused.json()["reason"]) == (409, "slug_taken")
     async with db.transaction() as session:  # nothing is half done
         assert await users.get_by_email(session, second["owner_email"]) is None
 
@@ -199,8 +199,8 @@ async def test_repeated_order_has_one_effect_and_one_answer(client: httpx.AsyncC
     )
     assert [answer.status_code for answer in answers] == [201] * 4
     assert len({answer.text for answer in answers}) == 1
-    found = (await client.get(f"{API}/tenants", params={"search": order["name"]})).json()
-    assert len(found["items"]) == 1
+    tenant_list = (await client.get(f"{API}/tenants", params={"search": order["name"]})).json()
+    assert len(tenant_list["items"]) == 1
     other = await client.post(f"{API}/tenants", json=build_order(), headers=headers)
     assert (other.status_code, other.json()["reason"]) == (422, "idempotency_key_reused")
 

@@ -15,10 +15,10 @@ WEBHOOK = {"url": "https://hooks.example.com/acme", "event_types": ["member.remo
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of every host: tests have no name server."""
-    found = ["93.184.216.34"]
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (found[0], 443))])
+    addresses = ["93.184.216.34"]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (addresses[0], 443))])
     monkeypatch.setattr("shared.core.outbound.REFUSAL_TIME_S", 0.05)
-    return found
+    return addresses
 
 
 @pytest.fixture
