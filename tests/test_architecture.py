@@ -1,6 +1,7 @@
 """Rules about imports, contexts, SQL, tables and database roles that no single module can keep."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -125,6 +126,21 @@ SECURITY_DEFINER = {
     *("end_mail_suppression", "find_mail_problem", "take_mail_event", "withhold_mail"),
     "delete_test_rows",  # of a test tenant, from tables whose rows the app may not delete
 }
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    trees = source.load_trees()
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
+    imports = {
+        module: {
+            imported
+            for _, origin, name in source.list_imports(trees[path])
+            for imported in [f"{origin}.{name}" if f"{origin}.{name}" in modules else origin]
+            if imported in modules and imported != module
+        }
+        for module, path in modules.items()
+    }
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 def test_import_contracts_hold() -> None:

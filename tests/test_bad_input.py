@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core import crypto, rate_limits
@@ -86,13 +86,11 @@ MEMBER: dict[str, Callable[[Ctx, str], Awaitable[Any]]] = {
     "colour": lambda ctx, text: tenants.set_colour(ctx, text, version=None),
     "tick": onboarding_checklist.complete_item,
     "read": notifications.mark_read,
-    "actor": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(actor=text)),
-    "action": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(action=text)),
-    "all of a noun": lambda ctx, text: audit_reader.list_events(
-        ctx, audit_log.AuditFilter(action=text + ".")
-    ),
-    "object": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(object_id=text)),
-    "request": lambda ctx, text: audit_reader.list_events(ctx, audit_log.AuditFilter(request_id=text)),
+    "actor": lambda ctx, text: audit_reader.list_events(ctx, AuditFilter(actor=text)),
+    "action": lambda ctx, text: audit_reader.list_events(ctx, AuditFilter(action=text)),
+    "all of a noun": lambda ctx, text: audit_reader.list_events(ctx, AuditFilter(action=text + ".")),
+    "object": lambda ctx, text: audit_reader.list_events(ctx, AuditFilter(object_id=text)),
+    "request": lambda ctx, text: audit_reader.list_events(ctx, AuditFilter(request_id=text)),
     "page of events": lambda ctx, text: audit_reader.list_events(ctx, after=text),
 }
 OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
@@ -115,10 +113,10 @@ OPERATORS: dict[str, Callable[[OperatorCtx, Cast, str], Awaitable[Any]]] = {
         octx, cast.acme, state_reason(octx, text, tenant_id=cast.acme)
     ),
     "everything because": lambda octx, cast, text: tenant_directory.list_all_events(
-        octx, state_reason(octx, text), audit_log.AuditFilter()
+        octx, state_reason(octx, text), AuditFilter()
     ),
     "everything of": lambda octx, cast, text: tenant_directory.list_all_events(
-        octx, state_reason(octx, "a reason"), audit_log.AuditFilter(tenant_id=text)
+        octx, state_reason(octx, "a reason"), AuditFilter(tenant_id=text)
     ),
     "suspend": lambda octx, cast, text: tenant_directory.suspend_tenant(
         octx, text, state_reason(octx, "a reason", tenant_id=text)

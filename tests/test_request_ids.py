@@ -9,7 +9,7 @@ from PIL import Image
 from procrastinate import RetryStrategy
 from reflex_base.event.context import EventContext
 
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.core import request_ids
 from shared.jobs import queue, worker
 from shared.tenancy import audit_reader, entry

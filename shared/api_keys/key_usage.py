@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.api_keys import key_repository
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.entitlements.limits import LimitUsage
@@ -22,7 +23,7 @@ async def _count(ctx: Ctx) -> int:
 async def _list_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
     changes = list[RightsChange]()
     for action, text in CHANGE_TEXTS.items():
-        event_filter = audit_log.AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
+        event_filter = AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
         page = await audit_log.list_events(ctx, event_filter, limit=MAX_CHANGES)
         changes += [
             RightsChange(

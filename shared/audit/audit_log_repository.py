@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import (
     ACCOUNT_ACTIONS,
     RESULT_KEY,
@@ -18,10 +19,6 @@ from shared.audit.event_types import (
 from shared.audit.models import AuditEvent, AuditSeal, OperatorEvent, SecurityEvent
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor, contains_text, encode_cursor
-
-if TYPE_CHECKING:
-    from shared.audit.audit_log import AuditFilter
-
 
 HAS_TENANT = text("select exists (select from tenant where id = :tenant_id)")
 

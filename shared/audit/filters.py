@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AUDIT_TEXTS, AuditResult, list_nouns
 from shared.core.errors import Invalid
 

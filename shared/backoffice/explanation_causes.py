@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from shared.access.actions import Action
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent
 from shared.backoffice import history_repository as repository
 from shared.core.context import Ctx
@@ -284,7 +285,7 @@ class ChangeWindow:
 
     async def _find_audit_event(self, change: RightsChange) -> AuditEvent | None:
         """The audit event that belongs to the change: of the same object, nearest in time."""
-        event_filter = audit_log.AuditFilter(
+        event_filter = AuditFilter(
             object_id=change.object_id, since=change.at - AUDIT_TOLERANCE, until=change.at + AUDIT_TOLERANCE
         )
         page = await audit_log.list_events(self.ctx, event_filter, limit=MAX_CAUSES)

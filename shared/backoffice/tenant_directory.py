@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.access import actions, policy
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import audit_evidence
 from shared.backoffice import tenant_directory_repository as repository
@@ -202,14 +203,14 @@ async def list_events(
     policy.require_operator(octx, actions.OP_TENANT_READ)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
-        event_filter = audit_log.AuditFilter(request_id=request_id)
+        event_filter = AuditFilter(request_id=request_id)
         return await audit_log.list_events(ctx, event_filter, after=after, limit=limit)
 
 
 async def list_all_events(
     octx: OperatorCtx,
     reason: Reason,
-    event_filter: audit_log.AuditFilter,
+    event_filter: AuditFilter,
     *,
     after: str = "",
     limit: int = 50,
@@ -225,7 +226,7 @@ async def list_all_events(
 
 async def list_operator_events(
     octx: OperatorCtx,
-    event_filter: audit_log.AuditFilter | None = None,
+    event_filter: AuditFilter | None = None,
     *,
     after: str = "",
     limit: int = 50,

@@ -1,19 +1,13 @@
 """The customer of a tenant at the provider. One that was deleted there is followed by another one."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
 from shared.audit import audit_log
 from shared.billing import provider_registry, repository
 from shared.billing.models import PLATFORM, BillingCustomer
-from shared.billing.provider import ProviderRefused
-from shared.billing.sync import customer_sync
 from shared.core import log
 from shared.core.context import Ctx
 from shared.tenancy import billing_contacts, entry, tenants
 
 CREATE_TASK = "billing.create_customer"
-T = TypeVar("T")
 
 
 async def find_id(ctx: Ctx, account_id: str = PLATFORM) -> str:
@@ -50,24 +44,6 @@ async def ensure(tenant_id: str, account_id: str = PLATFORM, request_id: str = "
     if generation:
         log.get_logger(__name__).error("customer_replaced", tenant_id=tenant_id, customer_id=customer_id)
     return customer_id
-
-
-async def call_with_customer(tenant_id: str, call: Callable[[str], Awaitable[T]]) -> T:
-    """The result of `call` with the tenant's customer, or with a new one where the provider deleted it unnoticed.
-
-    Outside of any transaction. Raises the provider's errors.
-    """
-    customer_id = await ensure(tenant_id)
-    try:
-        return await call(customer_id)
-    except ProviderRefused as refusal:
-        if refusal.kind != "customer":
-            raise
-        await customer_sync.sync_customer(PLATFORM, customer_id, tenant_id, cause="member")
-        new_customer_id = await ensure(tenant_id)
-        if new_customer_id == customer_id:  # it exists, so that the refusal is about something else
-            raise
-    return await call(new_customer_id)
 
 
 def build_key(tenant_id: str, generation: int) -> str:

@@ -24,7 +24,7 @@ from shared.access.file_kinds import (
     ExportSource,
 )
 from shared.audit import audit_log, filters, sealing
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.core import installation_keys
 from shared.core.context import Ctx
 from shared.core.db import now

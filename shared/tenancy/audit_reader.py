@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from shared.access import actions, policy
 from shared.audit import audit_log, sealing, verification
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent, AuditVerification
 from shared.audit.verification import ChainStatus, LogVerification
 from shared.core import live_events
@@ -32,12 +33,12 @@ class AuditLogView:
 
 
 async def list_events(
-    ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
+    ctx: Ctx, event_filter: AuditFilter | None = None, *, after: str = "", limit: int = 50
 ) -> Page[AuditEvent]:
     """This tenant's events, newest first, limited to the plan's retention. Older events are kept but not shown."""
     policy.require(ctx, actions.AUDIT_READ)
     return await audit_log.list_events(
-        ctx, limit_to_retention(ctx, event_filter or audit_log.AuditFilter()), after=after, limit=limit
+        ctx, limit_to_retention(ctx, event_filter or AuditFilter()), after=after, limit=limit
     )
 
 
@@ -45,14 +46,14 @@ async def get_event(ctx: Ctx, event_id: str) -> AuditEvent:
     """Raises NotFound, including for an event that is older than the plan's retention."""
     policy.require(ctx, actions.AUDIT_READ)
     event = await audit_log.find_event(ctx, event_id)
-    since = limit_to_retention(ctx, audit_log.AuditFilter()).since
+    since = limit_to_retention(ctx, AuditFilter()).since
     if event is None or (since is not None and event.at is not None and event.at < since):
         raise NotFound("This event doesn’t exist.", "Search the audit log for it.")
     return event
 
 
 async def view_audit_log(
-    ctx: Ctx, event_filter: audit_log.AuditFilter | None = None, *, after: str = "", limit: int = 50
+    ctx: Ctx, event_filter: AuditFilter | None = None, *, after: str = "", limit: int = 50
 ) -> AuditLogView:
     """The same, with the state of the hash chain, for the page."""
     events = await list_events(ctx, event_filter, after=after, limit=limit)
@@ -69,7 +70,7 @@ async def get_chain_status(ctx: Ctx) -> ChainStatus:
     return await verification.get_status(ctx)
 
 
-def limit_to_retention(ctx: Ctx, event_filter: audit_log.AuditFilter) -> audit_log.AuditFilter:
+def limit_to_retention(ctx: Ctx, event_filter: AuditFilter) -> AuditFilter:
     """The filter, limited to the plan's retention."""
     days = ctx.rights.limits["retention_days"].amount
     if days is None or days > MAX_RETENTION_DAYS:

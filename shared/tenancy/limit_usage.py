@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 from shared.entitlements import assignments, rights_cache
@@ -52,7 +53,7 @@ async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequ
     changes: list[RightsChange] = []
     texts = SEAT_CHANGE_TEXTS | (ACCOUNT_CHANGE_TEXTS if seats.has_account_seats(ctx) else {})
     for action, text in texts.items():
-        event_filter = audit_log.AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
+        event_filter = AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
         page = await audit_log.list_events(ctx, event_filter, limit=MAX_CHANGES)
         changes += [
             RightsChange(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import reflex as rx
 from pydantic import StringConstraints
 
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import (
     AUDIT_TEXTS,
     RESULT_KEY,

@@ -8,7 +8,7 @@ from reflex.event import EventSpec
 
 from shared.access import actions, refusal_messages
 from shared.access.decision import decide
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.core.context import Ctx
 from shared.tenancy import audit_reader, invitations, members, onboarding_checklist, provisioning, roles
 from shared.ui.audit_list import EventRow, event_rows, short_event_item

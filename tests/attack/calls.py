@@ -20,7 +20,7 @@ from shared.access.meters import Aggregation
 from shared.access.models import DecisionRecord
 from shared.api_keys.idempotency import KeptAnswer
 from shared.api_keys.keys import KeyRequest
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent, AuditVerification, VerificationState
 from shared.backoffice.approved_changes import TenantDeletionOrder
 from shared.backoffice.catalog_drafts import PublishRequest

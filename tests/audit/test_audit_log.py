@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from admin_app import labels
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import REASON_REQUIRED, AuditAction, OperatorAuditAction
 from shared.audit.verification import LogVerification
 from shared.backoffice import operators
@@ -231,7 +232,7 @@ async def create_events(cast: Cast) -> str:
 
 async def search_events(cast: Cast, **criteria: Any) -> list[tuple[str, str]]:
     async with cast.ann.ctx() as ctx:
-        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(**criteria), limit=100)
+        page = await audit_reader.list_events(ctx, AuditFilter(**criteria), limit=100)
     return [(event.action, event.actor_name) for event in page.rows]
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from shared.audit import audit_log, sealing
+from shared.audit.audit_filter import AuditFilter
 from shared.core import db
 from shared.core.ids import new_id
 from shared.tenancy import audit_reader, tenants
@@ -240,7 +241,7 @@ async def test_export_numbers_every_event_before_it(cast: Cast) -> None:
     await tenants_renamed(cast.ann)
     await audit_chains.seal(cast.ann)
     async with cast.ann.ctx() as ctx:
-        page = await audit_log.export_events(ctx, audit_log.AuditFilter())
+        page = await audit_log.export_events(ctx, AuditFilter())
         chain = await audit_reader.get_chain_status(ctx)
     numbers = [numbered.number for numbered in page.rows]
     assert numbers == list(range(len(numbers), 0, -1))

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import adjustments, tasks, tenant_billing
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
@@ -99,7 +100,7 @@ async def list_adjustments(cast: Cast, tenant: str = "") -> list[BillingAdjustme
 
 async def list_adjustment_events(cast: Cast, action: str = "billing.adjusted") -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows)
+        return list((await audit_log.list_events(ctx, AuditFilter(action=action))).rows)
 
 
 async def execute_adjustment(cast: Cast, adjustment_id: str) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import adjustments, duplicate_subscriptions, tasks, tenant_billing, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
@@ -82,7 +83,7 @@ async def test_younger_subscription_is_ended_and_refunded(
         assert details.duplicate_ids == []
         async with entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
             (refund,) = await adjustments.list_adjustments(ctx, 9)
-            events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.duplicate_ended"))
+            events = await audit_log.list_events(ctx, AuditFilter(action="billing.duplicate_ended"))
     assert (refund.kind, refund.amount, refund.reason_code) == ("refund", 20_000, "duplicate_charge")
     assert [(event.object_id, event.reason) for event in events.rows] == [(younger, REASON)]
     with pytest.raises(Conflict, match="only subscription"):
@@ -118,7 +119,7 @@ async def test_subscription_is_neither_ended_nor_refunded_when_no_other_is_left(
     assert stripe.canceled_ids == [older]
     assert await list_refunds(cast) == [("failed", duplicate_subscriptions.KEPT_REASON)]
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.duplicate_kept"))
+        events = await audit_log.list_events(ctx, AuditFilter(action="billing.duplicate_kept"))
     assert [event.object_id for event in events.rows] == [younger]
 
 

@@ -12,6 +12,7 @@ from shared.access import actions, decision_counts, policy
 from shared.access.permissions import OperatorPermission, Permission
 from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import explanations, recent_refusals, tenant_access, tenant_directory
 from shared.backoffice.explanations import ExplanationComparison
 from shared.backoffice.reasons import state_reason
@@ -381,7 +382,7 @@ async def test_explanation_for_an_impossible_question_is_refused(cast: Cast) -> 
 async def test_explanation_is_recorded_in_the_audit_log_of_the_tenant(cast: Cast) -> None:
     await explain_access(cast, cast.ann.user_id, "home:read")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looked = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
+        looked = (await audit_log.list_events(ctx, AuditFilter(action="operator.looked"))).rows
     assert explanations.VISIT_REASON in {event.reason for event in looked}
 
 

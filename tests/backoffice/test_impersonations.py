@@ -3,7 +3,7 @@
 import pytest
 
 from shared.audit import audit_log
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import impersonations, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core.errors import Conflict, DomainError, Invalid, NotFound, Refused

@@ -9,7 +9,7 @@ import pytest
 from shared.access import actions, policy
 from shared.access.permissions import OperatorPermission
 from shared.audit import audit_log
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import operator_key_entry, operator_key_repository, operator_keys, operators
 from shared.backoffice.operator_keys import OperatorKeyRequest, OperatorKeyView
 from shared.backoffice.reasons import state_reason

@@ -16,6 +16,7 @@ from admin_app.pages.audit.rows import finding_rows
 from admin_app.pages.audit.state import AuditPageState
 from shared.access import actions, decision_counts
 from shared.audit import audit_log, bug_report_repository, bug_reports
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import request_search, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.request_search import RequestFindings
@@ -329,8 +330,6 @@ async def test_one_reference_finds_decision_audit_row_job_and_trace(schema: str,
     assert findings.trace_id == trace_ids.derive(request_id)
     async with cast.olga.octx() as octx:
         reason = state_reason(octx, REASON)
-        events = await tenant_directory.list_all_events(
-            octx, reason, audit_log.AuditFilter(request_id=request_id)
-        )
+        events = await tenant_directory.list_all_events(octx, reason, AuditFilter(request_id=request_id))
     assert [event.action for event in events.page.rows] == ["tenant.renamed"]
     workers.clear_queue(schema)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import tenant_access
 from shared.backoffice.reasons import state_reason
 from shared.core.context import OperatorCtx
@@ -79,7 +80,7 @@ async def load_facts(cast: Cast, tenant: str = "", at: datetime | None = None) -
 
 async def list_events(cast: Cast, action: str, tenant: str = "") -> list[Any]:
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, tenant or cast.acme, "Looking") as ctx:
-        return list((await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows)
+        return list((await audit_log.list_events(ctx, AuditFilter(action=action))).rows)
 
 
 # ── every verb ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from admin_app import labels
 from admin_app.pages.overview.state import OverviewState
 from admin_app.pages.tenant_billing.rows import subscription_row
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import tasks, tenant_billing, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
@@ -114,7 +115,7 @@ async def test_billing_details_show_customer_access_and_invoices(
     (event,) = details.events
     assert (event.cause, event.recalculated, event.next["status"]) == ("return", True, "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
+        looks = (await audit_log.list_events(ctx, AuditFilter(action="operator.looked"))).rows
     assert (REASON, "Sam") in [(look.reason, look.actor_name) for look in looks]
 
 
@@ -181,9 +182,7 @@ async def test_reconciliation_finds_and_repairs_a_missed_change(
     assert run.finished_at is not None
     assert (drift.id, "Acme") in [(row.drift.id, row.tenant_name) for row in listed.rows]
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        asked = (
-            await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.reconcile_asked"))
-        ).rows
+        asked = (await audit_log.list_events(ctx, AuditFilter(action="billing.reconcile_asked"))).rows
     assert [(event.reason, event.object_id) for event in asked] == [(REASON, customer)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from shared.access.roles import OPERATOR_ROLES
 from shared.api_keys import keys
 from shared.api_keys.keys import KeyRequest
-from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice
@@ -369,7 +369,7 @@ ACTS: dict[str, Callable[[OperatorCtx, str], Awaitable[Any]]] = {
         octx, tenant, state_reason(octx, REASON, tenant_id=tenant)
     ),
     "read everything": lambda octx, tenant: tenant_directory.list_all_events(
-        octx, state_reason(octx, REASON), audit_log.AuditFilter()
+        octx, state_reason(octx, REASON), AuditFilter()
     ),
     "read the operators' trail": lambda octx, tenant: tenant_directory.list_operator_events(octx),
     "prove the operators' trail": lambda octx, tenant: tenant_directory.verify_operator_log(octx),

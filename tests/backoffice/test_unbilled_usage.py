@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import col
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import unbilled_usage
 from shared.backoffice.reasons import state_reason
 from shared.billing import usage
@@ -53,9 +54,7 @@ async def test_settled_usage_leaves_the_list_and_is_audited(cast: Cast) -> None:
     assert settled == 1
     assert await read_reported(cast) == {"old": True, "new": False}, "only what was shown"
     async with cast.ann.ctx() as ctx:
-        events = (
-            await audit_log.list_events(ctx, audit_log.AuditFilter(action="billing.usage_settled"))
-        ).rows
+        events = (await audit_log.list_events(ctx, AuditFilter(action="billing.usage_settled"))).rows
     assert [(event.reason, event.after["usage"]) for event in events] == [(REASON, "3,000 calls")]
 
 

@@ -10,6 +10,7 @@ from admin_app.pages.tenant_usage.state import TenantUsageState
 from admin_app.pages.tenant_usage.view import usage_panel
 from admin_app.visit_state import TenantVisitState
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import usage_corrections
 from shared.backoffice.reasons import state_reason
 from shared.core.db import now
@@ -83,9 +84,7 @@ async def test_correction_is_opened_previewed_closed_and_reverted_on_the_tab(cas
     await run_job(cast, tasks.revert_correction, correction_id=row.id)
     assert await get_total(cast) == 1_900
     async with cast.ann.ctx() as ctx:
-        events = (
-            await audit_log.list_events(ctx, audit_log.AuditFilter(action="usage.correction_asked"))
-        ).rows
+        events = (await audit_log.list_events(ctx, AuditFilter(action="usage.correction_asked"))).rows
     assert [event.reason for event in events] == [REASON] * 2
 
 
@@ -110,7 +109,7 @@ async def test_month_is_recomputed_by_a_job_with_a_reason(cast: Cast) -> None:
     await run_job(cast, tasks.recompute_month, meter=METER, month=f"{month}-01T00:00:00+00:00")
     async with cast.ann.ctx() as ctx:
         asked, done = [
-            (await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows
+            (await audit_log.list_events(ctx, AuditFilter(action=action))).rows
             for action in ("usage.recompute_asked", "usage.recomputed")
         ]
         digest = await rollups.get_digest(ctx, METER, months.get_month(OLD_HOUR))

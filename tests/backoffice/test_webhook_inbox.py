@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import webhook_inbox
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.webhook_inbox_repository import WebhookFilter
@@ -151,7 +152,7 @@ async def test_webhook_content_shows_redacted_payload_and_effects(
     assert (effect.cause, effect.event_ids, effect.recalculated) == ("webhook", [event], True)
     assert (effect.previous["status"], effect.next["status"]) == ("", "active")
     async with cast.olga.octx() as octx, entry.enter_as_operator(octx, cast.acme, "Looking") as ctx:
-        looks = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="operator.looked"))).rows
+        looks = (await audit_log.list_events(ctx, AuditFilter(action="operator.looked"))).rows
     assert REASON in [look.reason for look in looks]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import event
 
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core import db

@@ -9,6 +9,7 @@ import pytest
 
 from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
 from shared.billing.pricing.prices import Tier
@@ -91,7 +92,7 @@ async def get_spent(person: Person) -> int:
 async def list_alerts(person: Person) -> list[int]:
     """Percents of the audit log, the oldest first; each was a notification too."""
     async with person.ctx() as ctx:
-        criteria = audit_log.AuditFilter(action=AuditAction.SPEND_LIMIT_ALERTED)
+        criteria = AuditFilter(action=AuditAction.SPEND_LIMIT_ALERTED)
         events = (await audit_log.list_events(ctx, criteria)).rows
         titles = [row.title for row in await notifications.list_my_notifications(ctx)]
     percents = [event.after["percent"] for event in events][::-1]

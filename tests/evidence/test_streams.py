@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
@@ -140,7 +141,7 @@ async def test_paused_stream_keeps_its_place_and_goes_on(
     async with cast.ann.ctx() as ctx:
         await streams.resume(ctx, issued.stream.id)
     async with cast.ann.ctx() as ctx:
-        events = (await audit_log.list_events(ctx, audit_log.AuditFilter(action="audit_stream.resumed"))).rows
+        events = (await audit_log.list_events(ctx, AuditFilter(action="audit_stream.resumed"))).rows
     assert [event.object_id for event in events] == [issued.stream.id]
     await audit_chains.seal(cast.ann)
     await sender.drain()

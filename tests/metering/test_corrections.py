@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.metering import corrections, months, reconciliation, rollups, usage, usage_reports
@@ -111,7 +112,7 @@ async def test_reverted_correction_leaves_the_numbers_of_before(cast: Cast) -> N
         assert await rollups.get_digest(ctx, METER, month) != before
         await corrections.revert(ctx, correction_id)
         assert await rollups.recompute_month(ctx, METER, month) == await rollups.get_digest(ctx, METER, month)
-        events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="usage.correction_reverted"))
+        events = await audit_log.list_events(ctx, AuditFilter(action="usage.correction_reverted"))
         comparisons = await reconciliation.compare_month(ctx, OLD_HOUR)
     assert await get_total(cast.ann) == 400
     assert len(events.rows) == 1

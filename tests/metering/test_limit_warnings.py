@@ -6,6 +6,7 @@ import pytest
 from sqlmodel import select
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction
 from shared.audit.models import EventOutbox
 from shared.metering import reservations
@@ -38,7 +39,7 @@ async def list_warnings(person: Person) -> Warnings:
             for row in await notifications.list_my_notifications(ctx)
             if row.kind == "usage.limit_warning"
         ]
-        criteria = audit_log.AuditFilter(action=AuditAction.USAGE_LIMIT_WARNING)
+        criteria = AuditFilter(action=AuditAction.USAGE_LIMIT_WARNING)
         rows = (await audit_log.list_events(ctx, criteria)).rows
         events = await ctx.session.exec(select(EventOutbox).where(EventOutbox.type == "usage.limit_warning"))
         return Warnings(titles[::-1], [row.after["percent"] for row in rows][::-1], len(events.all()))

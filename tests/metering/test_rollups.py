@@ -10,6 +10,7 @@ import pytest
 
 from shared.access.meters import Aggregation
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.core import db
 from shared.core.context import Ctx
 from shared.core.db import now
@@ -128,7 +129,7 @@ async def test_late_event_of_a_closed_hour_leaves_a_change_that_explains_itself(
     assert (change.count_before, change.count_after) == (1, 2)
     assert (change.event_count, change.event_ids) == (1, [f"{METER}:late"])
     async with cast.ann.ctx() as ctx:
-        events = await audit_log.list_events(ctx, audit_log.AuditFilter(action="usage.changed"), limit=5)
+        events = await audit_log.list_events(ctx, AuditFilter(action="usage.changed"), limit=5)
     assert [event.before["quantity"] for event in events.rows] == ["40", "0"]
 
 

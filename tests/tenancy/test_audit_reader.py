@@ -6,6 +6,7 @@ import pytest
 
 from shared.access.roles import OPERATOR_ROLES, ROLES
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import tenant_access, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.core.db import now
@@ -32,7 +33,7 @@ async def test_audit_log_never_shows_another_tenant(cast: Cast) -> None:
     async with cast.adam.ctx() as ctx:
         await tenants.rename(ctx, "Acme Works", version=None)
     async with cast.gil.ctx() as ctx:
-        page = await audit_reader.list_events(ctx, audit_log.AuditFilter(tenant_id=cast.acme), limit=100)
+        page = await audit_reader.list_events(ctx, AuditFilter(tenant_id=cast.acme), limit=100)
         assert {event.tenant_id for event in page.rows} == {cast.globex}
 
 
@@ -77,24 +78,22 @@ async def test_events_of_all_tenants_require_an_operator_role_and_a_reason(role:
         with pytest.raises(Refused, match="missing_permission"):
             async with somebody.octx() as octx:
                 await tenant_directory.list_all_events(
-                    octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter()
+                    octx, state_reason(octx, "looking for a pattern"), AuditFilter()
                 )
         return
     async with somebody.octx() as octx:
         for reason in ("", " \n ", "x" * 301):
             with pytest.raises(Invalid):
-                await tenant_directory.list_all_events(
-                    octx, state_reason(octx, reason), audit_log.AuditFilter()
-                )
+                await tenant_directory.list_all_events(octx, state_reason(octx, reason), AuditFilter())
     for owner in (cast.ann, cast.gil):  # something new in both tenants: the list begins with the newest
         await owner.gets("pro")
     async with somebody.octx() as octx:
         listing = await tenant_directory.list_all_events(
-            octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter(), limit=100
+            octx, state_reason(octx, "looking for a pattern"), AuditFilter(), limit=100
         )
         assert {cast.acme, cast.globex} <= {event.tenant_id for event in listing.page.rows}
         globex_listing = await tenant_directory.list_all_events(
-            octx, state_reason(octx, "looking for a pattern"), audit_log.AuditFilter(tenant_id=cast.globex)
+            octx, state_reason(octx, "looking for a pattern"), AuditFilter(tenant_id=cast.globex)
         )
         assert {event.tenant_id for event in globex_listing.page.rows} == {cast.globex}
     async with somebody.octx() as octx:

@@ -13,7 +13,7 @@ from shared.access.actions import ACTIONS, list_support_permissions
 from shared.access.decision import decide
 from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.backoffice import operators as operator_services
 from shared.backoffice.reasons import state_reason
 from shared.core import db, log

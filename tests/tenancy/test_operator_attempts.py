@@ -7,7 +7,7 @@ import pytest
 from shared.access.actions import OP_TENANT_SUSPEND
 from shared.access.refusal_messages import build_refusal
 from shared.audit import attempts, audit_log
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditResult
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.backoffice import operators, tenant_directory

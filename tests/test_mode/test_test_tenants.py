@@ -15,6 +15,7 @@ from shared.api_keys import keys
 from shared.api_keys.actions import API_KEY_CREATE
 from shared.api_keys.keys import KeyRequest
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.billing import usage
 from shared.core import db
 from shared.core.context import Ctx
@@ -247,7 +248,7 @@ async def test_delete_data_empties_the_test_tenant_and_keeps_it_usable(cast: Cas
             await test_tenants.delete_data(ctx)
     async with cast.ann.ctx() as ctx:
         await test_tenants.delete_data(ctx)
-        events = [event.action for event in (await audit_log.list_events(ctx, audit_log.AuditFilter())).rows]
+        events = [event.action for event in (await audit_log.list_events(ctx, AuditFilter())).rows]
     assert events[:3] == ["test_data.deleted", "action.attempted", "test_mode.turned_on"]
     for table in ("notification", "export_job", "event_outbox", "idempotency_key"):
         counts = run_as_superuser(f"select count(*) from {table} where tenant_id = %s", test_mode.tenant_id)
@@ -314,7 +315,7 @@ async def test_test_keys_of_a_former_member_do_not_return_with_them(cast: Cast) 
         await authenticate_key(created.text, address=ADDRESS)
     assert refusal.value.reason == "key_revoked"
     async with cast.ann.ctx(test_mode.slug) as ctx:
-        (event, *_) = (await audit_log.list_events(ctx, audit_log.AuditFilter())).rows
+        (event, *_) = (await audit_log.list_events(ctx, AuditFilter())).rows
     assert (event.action, event.object_id) == ("api_key.revoked", created.key.id)
 
 

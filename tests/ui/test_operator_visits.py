@@ -10,7 +10,7 @@ from admin_app.pages.tenant.state import TenantPageState
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.pages.tenant_rights.state import TenantRightsState
 from admin_app.visit_state import TenantVisitState
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.core.errors import Invalid
 from shared.tenancy import audit_reader
 from tests.conftest import Cast

@@ -8,6 +8,7 @@ import pyotp
 import pytest
 
 from shared.audit import audit_log
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import ACCOUNT_ACTIONS
 from shared.audit.models import AuditEvent, OperatorEvent
 from shared.backoffice import operators
@@ -48,7 +49,7 @@ async def install_factor(person: Person) -> tuple[str, list[str]]:
 async def list_account_events(reader: Person, subject: Person) -> list[AuditEvent]:
     """Of the subject, in the organisation of the reader, oldest first."""
     async with reader.ctx() as ctx:
-        events = (await audit_reader.list_events(ctx, audit_log.AuditFilter(actor=subject.user_id))).rows
+        events = (await audit_reader.list_events(ctx, AuditFilter(actor=subject.user_id))).rows
     return [event for event in reversed(events) if event.action in ACCOUNT_ACTIONS]
 
 

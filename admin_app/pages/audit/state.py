@@ -14,7 +14,7 @@ from admin_app.visit_state import VisitState, visit_vars
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.audit import filters
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import OperatorAuditAction
 from shared.audit.models import OperatorEvent
 from shared.backoffice import request_search, tenant_directory

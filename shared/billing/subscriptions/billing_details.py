@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import customers, provider_errors, provider_registry
+from shared.billing import customer_calls, customers, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.provider import BillingDetails, Provider, ProviderRefused, TaxId
 from shared.core import rate_limits
@@ -90,7 +90,7 @@ async def submit(change: BillingDetailsChange) -> None:
     """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        await customers.call_with_customer(
+        await customer_calls.call_with_customer(
             change.tenant_id, lambda customer_id: _update(provider, customer_id, change)
         )
 

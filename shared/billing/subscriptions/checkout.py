@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import customers, provider_errors, provider_registry, repository, trials
+from shared.billing import customer_calls, provider_errors, provider_registry, repository, trials
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
 from shared.billing.provider import (
@@ -123,7 +123,7 @@ async def submit(order: CheckoutRequest) -> str:
     """
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        page = await customers.call_with_customer(
+        page = await customer_calls.call_with_customer(
             order.tenant_id, lambda customer_id: _open_page(provider, order, customer_id)
         )
     return page.url

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared.access import actions, policy
 from shared.audit import audit_log
-from shared.billing import customers, provider_errors, provider_registry
+from shared.billing import customer_calls, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
 from shared.core import rate_limits
 from shared.core.context import Ctx
@@ -29,6 +29,6 @@ async def submit(visit: PortalRequest) -> str:
     """Returns the address of the provider's page. Outside of any transaction. Raises Conflict."""
     async with provider_errors.translate_provider_errors():
         provider = await provider_registry.get(PLATFORM)
-        return await customers.call_with_customer(
+        return await customer_calls.call_with_customer(
             visit.tenant_id, lambda customer_id: provider.create_portal(customer_id, visit.return_url)
         )

@@ -147,23 +147,14 @@ async def _write_refunds(
     if not state.refunds:
         return []
     rows_by_id = {row.id: row for row in await repository.list_customer_refunds(ctx, customer_id)}
-    differences, at = list[Difference](), now()
+    owner = _build_owner(ctx, account_id, customer_id)
+    differences = list[Difference]()
     for refund in state.refunds:
-        values = _to_columns(refund)
-        values["adjustment_id"] = values.pop("key")
         row = rows_by_id.get(refund.id)
         differences += _compare_status(refund.id, row, refund.status)
-        if row is None:
-            row = BillingRefund(
-                tenant_id=ctx.tenant_id,
-                account_id=account_id,
-                customer_id=customer_id,
-                ticket=ticket,
-                **values,
-            )
-        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
-            setattr(row, name, value)
-        ctx.session.add(row)
+        values = _to_columns(refund)
+        values["adjustment_id"] = values.pop("key")
+        _store(ctx, row or BillingRefund(**owner, **values, ticket=ticket), values, ticket)
     return differences
 
 
@@ -174,21 +165,12 @@ async def _write_disputes(
     if not state.disputes:
         return []
     rows_by_id = {row.id: row for row in await repository.list_customer_disputes(ctx, customer_id)}
-    differences, at = list[Difference](), now()
+    owner = _build_owner(ctx, account_id, customer_id)
+    differences = list[Difference]()
     for dispute in state.disputes:
-        values, row = _to_columns(dispute), rows_by_id.get(dispute.id)
+        row, values = rows_by_id.get(dispute.id), _to_columns(dispute)
         differences += _compare_status(dispute.id, row, dispute.status)
-        if row is None:
-            row = BillingDispute(
-                tenant_id=ctx.tenant_id,
-                account_id=account_id,
-                customer_id=customer_id,
-                ticket=ticket,
-                **values,
-            )
-        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
-            setattr(row, name, value)
-        ctx.session.add(row)
+        _store(ctx, row or BillingDispute(**owner, **values, ticket=ticket), values, ticket)
     return differences
 
 
@@ -199,24 +181,28 @@ async def _write_fraud_warnings(
     if not state.fraud_warnings:
         return []
     rows_by_id = {row.id: row for row in await repository.list_customer_fraud_warnings(ctx, customer_id)}
-    differences, at = list[Difference](), now()
+    owner = _build_owner(ctx, account_id, customer_id)
+    differences = list[Difference]()
     for warning in state.fraud_warnings:
-        values, row = _to_columns(warning), rows_by_id.get(warning.id)
+        row, values = rows_by_id.get(warning.id), _to_columns(warning)
         if row is None or row.is_actionable != warning.is_actionable:
             former = row.is_actionable if row else None
             differences.append(Difference(f"{warning.id}.is_actionable", former, warning.is_actionable))
-        if row is None:
-            row = BillingFraudWarning(
-                tenant_id=ctx.tenant_id,
-                account_id=account_id,
-                customer_id=customer_id,
-                ticket=ticket,
-                **values,
-            )
-        for name, value in {**values, "ticket": ticket, "seen_at": at}.items():
-            setattr(row, name, value)
-        ctx.session.add(row)
+        _store(ctx, row or BillingFraudWarning(**owner, **values, ticket=ticket), values, ticket)
     return differences
+
+
+def _build_owner(ctx: Ctx, account_id: str, customer_id: str) -> dict[str, Any]:
+    """The columns that say whose record a row is."""
+    return {"tenant_id": ctx.tenant_id, "account_id": account_id, "customer_id": customer_id}
+
+
+def _store(
+    ctx: Ctx, row: BillingRefund | BillingDispute | BillingFraudWarning, values: dict[str, Any], ticket: int
+) -> None:
+    for name, value in {**values, "ticket": ticket, "seen_at": now()}.items():
+        setattr(row, name, value)
+    ctx.session.add(row)
 
 
 def _to_columns(record: Refund | Dispute | FraudWarning) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from shared.access import actions
 from shared.access.actions import Action
 from shared.access.file_kinds import ExportKind
 from shared.audit import filters
-from shared.audit.audit_log import AuditFilter
+from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction, AuditResult
 from shared.audit.verification import ChainStatus, LogVerification
 from shared.core.context import Ctx
