@@ -63,9 +63,8 @@ def deletion_banner(current: str) -> rx.Component:
             is_visible(DELETION_READ), link("Open settings", page_href("settings"), class_name="btn")
         )
     )
-    return rx.cond(
-        Shell.deletion_at != "", banner(text, action=settings_link, tone="bad", glyph="calendar-x")
-    )
+    is_shown = (Shell.deletion_at != "") & (Admission.refusal == "")  # which may say that it has been deleted
+    return rx.cond(is_shown, banner(text, action=settings_link, tone="bad", glyph="calendar-x"))
 
 
 def mail_problem_notice() -> rx.Component:

@@ -28,11 +28,11 @@ from shared.ui.tables import Column, badge, data_table, has_items, table_row
 
 COLUMNS = [
     Column("Tenant"),
-    Column("Database", align_end=True),
+    Column("Database time", align_end=True),
     Column("Requests", align_end=True, hidden_on_phone=True),
     Column("Page events", align_end=True, hidden_on_phone=True),
     Column("Jobs", align_end=True, hidden_on_phone=True),
-    Column("Waiting", align_end=True),
+    Column("Waiting jobs", align_end=True),
     Column("Refused", align_end=True, hidden_on_phone=True),
     Column("Actions", align_end=True, label_hidden=True),
 ]

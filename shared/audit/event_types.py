@@ -23,6 +23,7 @@ class AuditObject(Enum):
     NONE = auto()
     NAME = auto()  # the name of the changed object, as the service recorded it
     KEY = auto()  # its id, which is a word
+    USAGE = auto()  # its id names a meter and an hour or a month
 
 
 class AuditText(NamedTuple):
@@ -38,6 +39,11 @@ def with_name(text: str) -> AuditText:
 def with_key(text: str) -> AuditText:
     """`text` with the id of the changed object after it: "finished setup:" and "roles"."""
     return AuditText(text, AuditObject.KEY)
+
+
+def with_usage(text: str) -> AuditText:
+    """`text` with a meter and its time after it: "changed closed usage:" and "API calls, November 2026"."""
+    return AuditText(text, AuditObject.USAGE)
 
 
 # Every event type that a tenant's audit log can contain: the ones of all manifests.

@@ -112,7 +112,7 @@ async def get_health(octx: OperatorCtx) -> HealthOverview:
         )
         minutes = await repository.list_minutes(session, at - SHOWN_PERIOD)
         operator_actions = await repository.count_operator_actions(session, at - LONG_PERIOD)
-    plan_names = {key: plan.name for key, plan in catalog.plans.items()}
+    plan_names = {plan.key: plan.name for plan in catalog.plans.values()}
     return HealthOverview(
         at=at,
         alerts=[_describe_state(state, names) for state in states],

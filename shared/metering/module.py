@@ -5,7 +5,7 @@ from datetime import timedelta
 from shared.access.meters import Aggregation, Meter
 from shared.access.permissions import Permission
 from shared.access.roles import ADMINS, EVERYBODY, MEMBERS
-from shared.audit.event_types import AuditAction, with_key
+from shared.audit.event_types import AuditAction, with_key, with_usage
 from shared.audit.public_events import EventType
 from shared.core.registry import Module, OperatorIndex, TableContract
 from shared.entitlements.limits import LimitKind, LimitPeriod
@@ -81,16 +81,16 @@ MODULE = Module(
         ),
     ],
     audit={
-        AuditAction.USAGE_CHANGED: with_key("changed closed usage:"),
+        AuditAction.USAGE_CHANGED: with_usage("changed closed usage:"),
         AuditAction.USAGE_CHECK_ASKED: "compared usage with its events",
         AuditAction.USAGE_CORRECTION_ASKED: with_key("asked for a correction of usage:"),
         AuditAction.USAGE_CORRECTION_CLOSED: with_key("closed the correction of usage"),
         AuditAction.USAGE_CORRECTION_OPENED: with_key("opened the correction of usage"),
         AuditAction.USAGE_CORRECTION_REVERTED: with_key("reverted the correction of usage"),
         AuditAction.USAGE_EXPORTED: "exported usage",
-        AuditAction.USAGE_LIMIT_WARNING: with_key("reached a share of a monthly limit:"),
-        AuditAction.USAGE_RECOMPUTE_ASKED: with_key("asked to recompute usage of"),
-        AuditAction.USAGE_RECOMPUTED: with_key("recomputed usage of"),
+        AuditAction.USAGE_LIMIT_WARNING: with_usage("warned about a monthly limit:"),
+        AuditAction.USAGE_RECOMPUTE_ASKED: with_usage("asked to recompute"),
+        AuditAction.USAGE_RECOMPUTED: with_usage("recomputed"),
     },
     recorded={
         actions.USAGE_CORRECT.name: (

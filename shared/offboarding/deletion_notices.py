@@ -47,4 +47,4 @@ def _write_body(deletion: TenantDeletion) -> str:
     way_back = (
         "Contact support to cancel it." if deletion.by_operator else "Until then, an owner can cancel it."
     )
-    return f"{requester} scheduled it: {deletion.reason} {way_back}"
+    return f"{requester} scheduled it. {way_back} Reason: {deletion.reason}"

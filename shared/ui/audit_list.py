@@ -1,12 +1,15 @@
 """The list of audit events, in both apps."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import reflex as rx
 from pydantic import StringConstraints
 
+from shared.access.meters import METERS
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import (
     AUDIT_TEXTS,
@@ -31,11 +34,14 @@ DayText = Annotated[str, StringConstraints(max_length=10)]
 SUBJECT_KEYS = (
     "member",
     "owner",
+    "account",
     "email",
     "role",
     "name",
 )  # keys under which services leave the name of what they changed
-HIDDEN_KEYS = (*SUBJECT_KEYS, RESULT_KEY)  # shown elsewhere in the line
+# Shown elsewhere in the line, or ids of people whose names are.
+HIDDEN_KEYS = (*SUBJECT_KEYS, RESULT_KEY, "operator", "operator_name", "on_behalf_of")
+KEY_LABELS = {"impersonation": "Support session", "on_behalf_of_name": "On behalf of"}
 RESULT_LABELS = {AuditResult.DENIED.value: "Denied", AuditResult.FAILED.value: "Failed"}
 RESULT_CHOICES = [("", "All results"), (AuditResult.DONE.value, "Done"), *RESULT_LABELS.items()]
 ACTOR_LABELS = {
@@ -145,9 +151,22 @@ def _action_text(event: AuditEvent) -> tuple[str, str]:
         return text, ""
     if shown_object is AuditObject.KEY:
         return text, _key_label(event.object_id).lower()
+    if shown_object is AuditObject.USAGE:
+        return text, describe_usage_key(event.object_id)
     sources = (event.details, event.after, event.before)
     names = (str(source[key]) for source in sources for key in SUBJECT_KEYS if source.get(key))
     return text, next(names, "")
+
+
+def describe_usage_key(key: str) -> str:
+    """A meter and its hour or month, from the id of a window or a counter: "Usage events, 29 Nov 02:00 UTC"."""
+    meter_key, _, time = key.partition(":")
+    title = METERS[meter_key].title if meter_key in METERS else meter_key
+    day_and_hour = time.rpartition(":")[2]
+    for stored, shown in (("%Y-%m-%dT%H", "%-d %b %H:00 UTC"), ("%Y-%m", "%B %Y")):
+        with suppress(ValueError):
+            return f"{title}, {datetime.strptime(day_and_hour, stored).replace(tzinfo=UTC):{shown}}"
+    return f"{title} {time}".strip()
 
 
 def action_choices() -> list[tuple[str, str]]:
@@ -161,7 +180,7 @@ def action_choices() -> list[tuple[str, str]]:
 
 
 def _key_label(key: str) -> str:
-    return key.replace("_", " ").capitalize()
+    return KEY_LABELS.get(key) or key.replace("_", " ").capitalize()
 
 
 class AuditFilterForm(Form):

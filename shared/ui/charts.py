@@ -83,7 +83,8 @@ def draw_bars(
         for at in range(0, chart_top + 1, step)
     ]
     last = len(values) - 1
-    previous_shares = [f"{value / chart_top * 100:.1f}%" for value in previous_values] or [""] * len(values)
+    previous_shares = [f"{value / chart_top * 100:.1f}%" if value else "" for value in previous_values]
+    previous_shares = previous_shares or [""] * len(values)
     bars = [
         Bar(label, f"{value / chart_top * 100:.1f}%", tip, is_last_partial and index == last, previous_share)
         for index, (value, label, tip, previous_share) in enumerate(
@@ -99,7 +100,7 @@ def _format_tick(at: int, chart_top: int) -> str:
     for size, unit in ((1_000_000_000_000, "T"), (1_000_000_000, "B"), (1_000_000, "M")):
         if chart_top >= size:
             return f"{at / size:g}{unit}" if at else "0"
-    return f"{at // 1_000}k" if at and chart_top >= 100_000 else f"{at:,}"
+    return f"{at // 1_000}k" if at and chart_top >= 10_000 else f"{at:,}"
 
 
 def _grid_step(maximum: float) -> int:

@@ -28,6 +28,8 @@ END_TEXTS = {
     ImpersonationEnd.OWNER.value: "an owner ended it",
     ImpersonationEnd.UNUSED.value: "the operator gave it up",
 }
+# Of a page that was refused, the frame alone is shown.
+HANDLER_TEXTS = {"refresh": "Navigation shown"}
 KIND_LABELS = {"page": ("Seen", "idle"), "action": ("Action", "accent"), "refused": ("Refused", "warn")}
 
 
@@ -121,7 +123,7 @@ def _describe_action(event: ImpersonationEvent) -> str:
     if event.kind == "page":
         return ""
     action = ACTIONS.get(event.action)
-    text = action.description if action else event.action.replace("_", " ")
+    text = action.description if action else HANDLER_TEXTS.get(event.action, event.action.replace("_", " "))
     return text[:1].upper() + text[1:]
 
 

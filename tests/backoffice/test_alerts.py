@@ -371,6 +371,13 @@ async def test_failing_check_keeps_its_alerts_and_silences_no_other(
     assert await evaluate() == {"flag_errors": {FLAG}, "limits": {cast.acme}}
 
 
+async def test_round_is_evaluated_by_one_process_at_a_time(separate_database: str) -> None:
+    assert await evaluation.evaluate_in_turn()
+    async with db.transaction("operator", reason="test") as session:
+        assert await alert_repository.take_turn(session)
+        assert not await evaluation.evaluate_in_turn()
+
+
 async def test_runbook_of_an_unknown_alert_is_refused(cast: Cast) -> None:
     async with cast.olga.octx() as octx:
         with pytest.raises(NotFound):

@@ -78,7 +78,12 @@ class ChainsState(PageState):
         self.alerts = [alert_row(alert) for alert in overview.alerts]
         self.is_late = overview.late_count > 0
         verified = overview.tenant_count - overview.late_count
-        self.tenants_text = f"{verified:,} of {plural(overview.tenant_count, 'tenant')} verified within a day"
+        tenants = plural(overview.tenant_count, "tenant")
+        self.tenants_text = (
+            f"{verified:,} of {tenants} verified within a day"
+            if overview.tenant_count
+            else "None verified yet"
+        )
         self.operators_text = plural(overview.operator_events, "event")
         self.verified_at = _to_text(overview.operators_verified_at)
         self.anchored_at = _to_text(overview.anchored_at)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from admin_app import labels
 from shared.audit.event_types import OperatorAuditAction
@@ -127,14 +127,23 @@ def describe_ms(milliseconds: int | None) -> str:
     return f"≤ {milliseconds} ms" if milliseconds < 1_000 else f"≤ {milliseconds / 1000:g} s"
 
 
+def describe_inbound(p95_s: float | None, failed: int) -> str:
+    """How long webhooks of the last hour took. `p95_s`: None where none came."""
+    took = "None came in the last hour" if p95_s is None else f"95 % done within {p95_s:,.1f} s"
+    return f"{took}, {failed:,} failed"
+
+
 def describe_wait(seconds: float) -> str:
     if seconds < 1:
         return "Nothing waits"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
 
 
-def traffic_chart(minutes: Sequence[tuple[datetime, int, int]]) -> BarChart:
-    """Requests of each minute; each bar says how many failed."""
+def traffic_chart(minutes: Sequence[tuple[datetime, int, int]], last_minute: datetime) -> BarChart:
+    """Requests of each minute of the last hour; each bar says how many failed."""
+    counts = {at: (requests, errors) for at, requests, errors in minutes}
+    times = [last_minute - timedelta(minutes=ago) for ago in reversed(range(60))]
+    minutes = [(at, *counts.get(at, (0, 0))) for at in times]
     labels_shown = [f"{at:%H:%M}" if at.minute % 15 == 0 else "" for at, _, _ in minutes]
     tips = [f"{at:%H:%M} UTC: {requests:,} requests, {errors:,} failed" for at, requests, errors in minutes]
     total, failed = sum(row[1] for row in minutes), sum(row[2] for row in minutes)

@@ -14,7 +14,7 @@ from admin_app.pages.health.rows import (
     action_row,
     alert_row,
     cohort_row,
-    describe_ms,
+    describe_inbound,
     describe_wait,
     lane_row,
     reason_row,
@@ -66,7 +66,7 @@ class HealthState(PageState):
         self.alerts = [alert_row(alert) for alert in overview.alerts]
         total = cohort_row(overview.total)
         self.requests, self.errors, self.latency = total.requests, total.errors, total.latency
-        self.chart = traffic_chart(overview.minutes)
+        self.chart = traffic_chart(overview.minutes, overview.at.replace(second=0, microsecond=0))
         self.kinds = [cohort_row(kind, name=KIND_TITLES.get(kind.value, "")) for kind in overview.kinds]
         self.tenants = [cohort_row(tenant, href=f"/tenants/{tenant.value}") for tenant in overview.tenants]
         self.plans = [cohort_row(plan) for plan in overview.plans]
@@ -81,9 +81,8 @@ class HealthState(PageState):
             action_row(event_type, count) for event_type, count in overview.operator_actions
         ]
         lag = overview.webhooks
-        p95 = describe_ms(round(lag.inbound_p95_s * 1000)) if lag.inbound_p95_s is not None else "none"
         self.inbound = describe_wait(lag.inbound_s)
-        self.inbound_note = f"95 % done within {p95}, {lag.inbound_failed:,} failed"
+        self.inbound_note = describe_inbound(lag.inbound_p95_s, lag.inbound_failed)
         self.outbound = describe_wait(lag.outbound_s)
         self.outbound_note = f"{lag.late_endpoints:,} endpoints late, {lag.paused_endpoints:,} paused"
         self.loaded = True

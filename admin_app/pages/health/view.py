@@ -93,7 +93,7 @@ def cohort_panel(title: str, column: str, rows: Any, *, test_id: str, empty: str
 def count_panel(title: str, rows: Any, *, test_id: str, period: str, empty: str) -> rx.Component:
     def line(row: CountRow) -> rx.Component:
         name = rx.cond(row.href != "", link(row.title, row.href, class_name="plain-link"), row.title)
-        return rx.el.li(rx.el.span(name), rx.el.span(row.count, class_name="num strong"))
+        return rx.el.li(rx.el.span(name, class_name="grow"), rx.el.span(row.count, class_name="num strong"))
 
     counts = rx.el.ul(rx.foreach(rows, line), class_name="list", data_testid=test_id)
     content = rx.cond(has_items(rows), counts, empty_state("None", empty, glyph="circle-check"))

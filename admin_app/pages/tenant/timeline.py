@@ -31,7 +31,12 @@ from shared.ui.tables import Column, badge, data_table, has_items, table_row
 from shared.ui.usage_panels import format_quantity
 
 PAGE_SIZE = 50
-COLUMNS = [Column("When"), Column("Stage"), Column("What happened"), Column("Evidence", align_end=True)]
+COLUMNS = [
+    Column("When"),
+    Column("Stage", hidden_on_phone=True),
+    Column("What happened"),
+    Column("Evidence", align_end=True),
+]
 STAGE_LABELS = {
     Stage.SIGN_UP: "Sign-up",
     Stage.PROVISIONING: "Provisioning",

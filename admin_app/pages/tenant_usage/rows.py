@@ -181,10 +181,10 @@ def describe_check(check: UsageCheck | None) -> tuple[str, str]:
         return "Not compared yet. This happens once a day.", "idle"
     if check.differing_count:
         first = ", ".join(check.differing_hours[:3])
-        hours = labels.plural(check.differing_count, "hour differs", "hours differ")
+        hours = labels.plural(check.differing_count, "hourly sum differs", "hourly sums differ")
         return f"{hours} from the events: {first}. Recompute the month.", "bad"
-    hours = labels.plural(check.hour_count, "hour", "hours")
-    return f"{hours} of the last 35 days are equal to their events.", "ok"
+    sums = labels.plural(check.hour_count, "hourly sum", "hourly sums")
+    return f"{sums} of the last 35 days compared with their events: no difference.", "ok"
 
 
 def month_choices(at: datetime) -> list[tuple[str, str]]:

@@ -75,7 +75,7 @@ def comparison_panel() -> rx.Component:
     )
     month = select("Month", state.months, value=state.month, on_change=state.choose_month)
     content = rx.el.div(table, rx.foreach(state.comparisons, windows))
-    return panel(content, title="Here and in billing", aside=month)
+    return panel(content, title="Compared with billing", aside=month)
 
 
 def check_panel() -> rx.Component:

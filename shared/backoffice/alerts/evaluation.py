@@ -33,11 +33,18 @@ async def run() -> None:
     while True:
         await asyncio.sleep(INTERVAL_S)
         try:
-            async with db.transaction("operator", reason=READ_REASON) as session:
-                if await repository.take_turn(session):
-                    await evaluate_all(session, now())
+            await evaluate_in_turn()
         except Exception as problem:  # the loop has to survive until the database is back
             log.get_logger(__name__).exception("alerts_not_evaluated", problem=type(problem).__name__)
+
+
+async def evaluate_in_turn() -> bool:
+    """One round. False where another process is at it."""
+    async with db.transaction("operator", reason=READ_REASON) as session:
+        if not await repository.take_turn(session):
+            return False
+        await evaluate_all(session, now())
+    return True
 
 
 async def evaluate_all(session: AsyncSession, at: datetime) -> Sequence[AlertState]:

@@ -31,7 +31,7 @@ def consent_panel() -> rx.Component:
         rx.cond(
             state.needs_consent,
             "An owner has to agree before support acts for a member.",
-            "Support may act for a member when there is a reason and a ticket. Owners are told each time.",
+            "Support can act for a member with a reason and a ticket. Owners are told each time.",
         ),
         class_name="grow",
     )
