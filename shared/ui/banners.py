@@ -157,15 +157,16 @@ def refusal_notice(
 
 
 def decision_reference(decision_id: Any, request_id: Any) -> rx.Component:
-    """The ids of a refusal, with a button that copies the first. Nothing where it was not recorded."""
-    words = rx.el.span(
-        "Decision ",
-        rx.el.code(decision_id, class_name="mono"),
-        " · Reference ",
-        rx.el.code(request_id, class_name="mono"),
-        class_name="small muted cut-anywhere",
+    """The ids of a refusal, each with a button that copies it. Nothing where it was not recorded."""
+
+    def part(text: str, id: Any, label: str) -> rx.Component:
+        words = rx.el.span(text, rx.el.code(id, class_name="mono"), class_name="small muted cut-anywhere")
+        return rx.el.span(words, icon_button(label, "copy", on_click=rx.set_clipboard(id)), class_name="row")
+
+    parts = (
+        part("Decision ", decision_id, "Copy decision ID"),
+        part(" · Reference ", request_id, "Copy reference"),
     )
-    copy = icon_button("Copy decision ID", "copy", on_click=rx.set_clipboard(decision_id))
     return rx.cond(
-        decision_id != "", rx.el.div(words, copy, class_name="row", data_testid="decision-reference")
+        decision_id != "", rx.el.div(*parts, class_name="row wrap", data_testid="decision-reference")
     )

@@ -24,7 +24,8 @@ class Till:
     customer: str
 
     @classmethod
-    def of(cls, email: str) -> "Till":
+    def of(cls, email: str, *, seconds_ago: int = 0) -> "Till":
+        """`seconds_ago`: what the customer's clock is behind."""
         request = urllib.request.Request(
             f"{SANDBOX}/stripe/v1/customers?email={email}",
             headers={"Authorization": f"Bearer {DEMO_STRIPE_KEY}"},
@@ -34,7 +35,7 @@ class Till:
             with urllib.request.urlopen(request, timeout=10) as response:
                 if customers := json.load(response)["data"]:
                     made = cls(customers[0]["id"])
-                    made.pull("own-clock")
+                    made.pull("own-clock", seconds_ago=seconds_ago)
                     return made
             time.sleep(0.3)
         raise AssertionError(f"nobody at the stand-in has the address {email}")

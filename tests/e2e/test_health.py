@@ -12,22 +12,20 @@ ADD_TRAFFIC = """
         as counted(dimension, value, requests, errors)
     on conflict do nothing
 """
-ADD_ALERT = """
-    insert into alert_state (name, subject, detail, since, seen_at)
-    values ('flag_errors', 'beta_reports', '20 of 100 requests failed (20.0%).', now(), now() + interval '1 hour')
-    on conflict do nothing
-"""
 
 
 def test_operator_sees_a_failing_cohort_and_opens_its_runbook(new_visitor: type[NewVisitor]) -> None:
     with connect_to_database() as connection:
         connection.execute(ADD_TRAFFIC)
-        connection.execute(ADD_ALERT)
     olga = new_visitor()
+    olga.platform.run_now("shared.backoffice.alerts.evaluation", "evaluate_in_turn")
     olga.sign_in_as_operator("olga@bulkhead.test")
     olga.page.goto(f"{ADMIN}/health")
     alert = olga.page.get_by_test_id("alert").filter(has_text="beta_reports")
     expect(alert).to_contain_text("The cohort of a flag fails")
+    expect(alert).to_contain_text("requests failed (20.0%)")
+    # All requests together are healthy.
+    expect(olga.page.get_by_test_id("alerts")).not_to_contain_text("Requests fail")
     expect(olga.page.get_by_test_id("flags")).to_contain_text("Failing")
     expect(olga.page.get_by_test_id("lanes")).to_contain_text("Payment provider")
     assert list_problems(olga, "operator-health") == []

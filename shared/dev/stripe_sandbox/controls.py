@@ -60,12 +60,16 @@ class AdvanceClock(Control):
 
 
 class AssignOwnClock(Control):
-    """Gives a customer without a test clock its own one, so that advancing it affects no other customer."""
+    """Gives a customer without a test clock its own one, so that advancing it affects no other customer.
+
+    `seconds_ago`: what the clock is behind, for a past that has passed here as well.
+    """
 
     customer: str
+    seconds_ago: int = Field(0, ge=0, le=60 * DAY)
 
     async def apply(self, account: Account, deliveries: DeliveryQueue) -> Object:  # noqa: ARG002
-        customer, now = get_customer(account, self.customer), account.now()
+        customer, now = get_customer(account, self.customer), account.now() - self.seconds_ago
         if customer.get("test_clock"):
             return {"clock": customer["test_clock"]}
         clock = make_object(
