@@ -1,9 +1,7 @@
 """The list of audit events, in both apps."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import reflex as rx
@@ -22,6 +20,7 @@ from shared.audit.event_types import (
 from shared.audit.filters import MAX_LENGTH, build_query, parse_filter
 from shared.audit.models import AuditEvent
 from shared.ui.banners import local_time
+from shared.ui.change_rows import describe_usage_key
 from shared.ui.controls import filter_form, form_field, icon, text_input
 from shared.ui.decision_trace import Change, change_list, list_changes
 from shared.ui.forms import Form
@@ -39,8 +38,7 @@ SUBJECT_KEYS = (
     "role",
     "name",
 )  # keys under which services leave the name of what they changed
-# Shown elsewhere in the line, or ids of people whose names are.
-HIDDEN_KEYS = (*SUBJECT_KEYS, RESULT_KEY, "operator", "operator_name", "on_behalf_of")
+HIDDEN_KEYS = (*SUBJECT_KEYS, RESULT_KEY, "operator", "operator_name", "on_behalf_of")  # shown elsewhere
 KEY_LABELS = {"impersonation": "Support session", "on_behalf_of_name": "On behalf of"}
 RESULT_LABELS = {AuditResult.DENIED.value: "Denied", AuditResult.FAILED.value: "Failed"}
 RESULT_CHOICES = [("", "All results"), (AuditResult.DONE.value, "Done"), *RESULT_LABELS.items()]
@@ -156,17 +154,6 @@ def _action_text(event: AuditEvent) -> tuple[str, str]:
     sources = (event.details, event.after, event.before)
     names = (str(source[key]) for source in sources for key in SUBJECT_KEYS if source.get(key))
     return text, next(names, "")
-
-
-def describe_usage_key(key: str) -> str:
-    """A meter and its hour or month, from the id of a window or a counter: "Usage events, 29 Nov 02:00 UTC"."""
-    meter_key, _, time = key.partition(":")
-    title = METERS[meter_key].title if meter_key in METERS else meter_key
-    day_and_hour = time.rpartition(":")[2]
-    for stored, shown in (("%Y-%m-%dT%H", "%-d %b %H:00 UTC"), ("%Y-%m", "%B %Y")):
-        with suppress(ValueError):
-            return f"{title}, {datetime.strptime(day_and_hour, stored).replace(tzinfo=UTC):{shown}}"
-    return f"{title} {time}".strip()
 
 
 def action_choices() -> list[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """The list of closed usage that changed: what it was, what it is, and why. Both apps show it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import reflex as rx
@@ -78,3 +80,15 @@ def change_line(change: Any) -> rx.Component:
         change.after,
         cause,
     )
+
+
+def describe_usage_key(key: str) -> str:
+    """A meter and its hour or month, from the id of a window or a counter: "Usage events, 29 Nov 02:00 UTC"."""
+    meter_key, _, time = key.partition(":")
+    title = METERS[meter_key].title if meter_key in METERS else meter_key
+    for stored, shown in (("%Y-%m-%dT%H", "%-d %b %H:00 UTC"), ("%Y-%m", "%B %Y")):
+        with suppress(ValueError):
+            return (
+                f"{title}, {datetime.strptime(time.rpartition(':')[2], stored).replace(tzinfo=UTC):{shown}}"
+            )
+    return f"{title} {time}".strip()

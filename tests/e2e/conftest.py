@@ -46,7 +46,9 @@ EXTERNAL_DATABASE = "bulkhead_e2e"
 RUN_NOW = """
 import asyncio, importlib, sys
 from shared.cli import database
+from shared.core import db
 database.use_embedded_server()
+db.log_in_as_worker()
 with database.running_server():
     asyncio.run(getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:]))
 """

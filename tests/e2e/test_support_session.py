@@ -87,7 +87,7 @@ def test_support_day_leaves_everything_for_the_owner_to_see(new_visitor: type[Ne
     problems += list_problems(dora, "support-transcript")
     owner.goto(f"{home}/audit")
     events = owner.get_by_test_id("events")
-    for text in ("overrode the feature", "began to act for Dora Lund", "ended support access for Dora Lund"):
+    for text in ("set an override", "began to act for Dora Lund", "ended support access for Dora Lund"):
         expect(events).to_contain_text(text)
     expect(events).not_to_contain_text("renamed")
     assert dora.platform.wait_for_link(EMAIL, "/support")

@@ -58,7 +58,7 @@ def order_dialog() -> rx.Component:
     return billing_dialog(
         "order",
         plan.action_label,
-        rx.fragment(plan.price_text, " ", plan.price_unit, ". ", plan.price_note),
+        rx.fragment(plan.price_text, " ", plan.price_unit, " ", plan.price_note),
         seats_field(),
         small("Members and pending invitations use a seat. You can change the number at any time."),
         confirm="Continue to payment",
