@@ -43,14 +43,20 @@ SHOTS = ROOT / ".artifacts" / "shots"
 TENANT, ADMIN, SANDBOX = (f"http://localhost:{port}" for port in (3100, 3101, 3102))
 RECEIVER_PORT = 3109  # of a customer's webhooks
 EXTERNAL_DATABASE = "bulkhead_e2e"
-RUN_NOW = """
+# Runs async functions of the platform, each named on a line with its arguments.
+RUNNER = """
 import asyncio, importlib, sys
 from shared.cli import database
 from shared.core import db
 database.use_embedded_server()
 db.log_in_as_worker()
+async def run(module, function, *arguments):
+    await getattr(importlib.import_module(module), function)(*arguments)
+    await db.dispose()
 with database.running_server():
-    asyncio.run(getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:]))
+    for line in sys.stdin:
+        asyncio.run(run(*line.split()))
+        print("done", flush=True)
 """
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
@@ -92,6 +98,7 @@ class Platform:
     people: dict[str, Any] = field(default_factory=dict)  # cookies of the demo cast
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
+    runner: subprocess.Popen[str] | None = None
     more_env: dict[str, str] = field(default_factory=dict)
     collector: OtlpReceiver | None = None  # of traces and metrics
 
@@ -151,6 +158,9 @@ class Platform:
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         """As Ctrl-C does. How the command ended."""
         assert self.process is not None
+        if self.runner is not None:
+            self.runner.communicate()  # it ends with its input
+            self.runner = None
         self.process.send_signal(how)
         return self.process.wait(40)
 
@@ -241,15 +251,24 @@ class Platform:
         return pyotp.TOTP(base64.b32encode(seed).decode()).generate_otp(step)
 
     def run_now(self, module: str, function: str, *arguments: str) -> None:
-        """What a process of the platform does once a minute: an async function, in a process of its own."""
-        self._run("-c", RUN_NOW, module, function, *arguments)
+        """What a process of the platform does once in a while, done now in a process that waits for the next."""
+        if self.runner is None:
+            self.runner = subprocess.Popen(
+                [sys.executable, "-c", RUNNER],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self.runner.stdin is not None
+        assert self.runner.stdout is not None
+        print(module, function, *arguments, file=self.runner.stdin, flush=True)
+        assert self.runner.stdout.readline() == "done\n"
 
     def run_command(self, *words: str) -> str:
-        return self._run("-m", "shared.cli", *words)
-
-    def _run(self, *words: str) -> str:
         return subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, "-m", "shared.cli", *words],
             cwd=ROOT,
             env=self.env,
             check=True,
