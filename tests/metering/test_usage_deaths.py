@@ -11,6 +11,7 @@ from shared.metering.usage_reports import Step, UsageQuery
 from tests.conftest import Cast
 from tests.support import forked
 from tests.support.sizes import size
+from tests.support.usage_kills import run_kills
 from tests.support.usage_senders import (
     BATCH_SIZE,
     METER,
@@ -52,6 +53,15 @@ async def test_acknowledged_events_are_added_up_once_when_their_sender_is_killed
         assert differing_hours == []
         comparisons = await reconciliation.compare_month(ctx, FIRST_HOUR)
     assert all(comparison.is_equal for comparison in comparisons)
+
+
+async def test_acknowledged_events_are_billed_once_when_app_worker_and_server_are_killed() -> None:
+    kills = size("metering.kills_of_all")
+    result = await asyncio.to_thread(
+        forked.run, run_kills, str(kills), environment={"DATABASE_URL": ""}, timeout_s=900.0
+    )
+    assert result.returncode == 0, result.output[-3000:]
+    assert result.output.startswith(f"{kills} kills, "), result.output
 
 
 async def test_replayed_and_shifted_events_add_nothing(cast: Cast) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,25 @@ def stopped(server: EmbeddedPostgres) -> Iterator[None]:
         for each in reversed(stopped_pids):
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGCONT)
+
+
+def kill_server(server: EmbeddedPostgres) -> None:
+    """kill -9 of the server and of all its processes, which are gone when this returns. `server.start()` recovers it."""
+    pid = int((server.pgdata_dir / "postmaster.pid").read_text().split()[0])
+    killed_pids = [pid, *_list_children(pid)]
+    for each in killed_pids:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    while server.is_running() or any(_is_alive(each) for each in killed_pids):
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    """A process that has ended and isn't waited for yet is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _list_children(pid: int) -> list[int]:

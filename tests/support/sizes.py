@@ -40,6 +40,7 @@ SIZES: dict[str, Size] = {
     "metering.last_unit_races": Size(2, 200),
     "metering.spend_races": Size(1, 20),
     "metering.kills": Size(1, 100),
+    "metering.kills_of_all": Size(3, 100),  # app, worker and server by turns
     "metering.replays": Size(60, 15_000),
     # Jobs of one tenant that floods the queue, and tenants that flood the connections together
     "jobs.flood": Size(300, 10_000),

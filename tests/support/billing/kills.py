@@ -285,11 +285,10 @@ class CrashRun:
         return admin_url(self.name)
 
     def kill_server(self) -> None:
-        pid = self.server._pid()
-        os.kill(pid, signal.SIGKILL)
+        from tests.support.postgres_server import kill_server
+
+        kill_server(self.server)
         self.counts.servers += 1
-        while self.server._pid() == pid:
-            time.sleep(0.02)
         self.server.start()
 
     def start_worker(self, *, healthy: bool) -> None:
