@@ -85,11 +85,13 @@ GOALS = [
     *with_control(Goal("audit/verify-rate", 1.0), "alone"),
     # Megabytes by which a process grows while it exports a million rows.
     *with_control(Goal("export/memory", 50), "kept"),
-    # A page of a list in a database with 100 times the tenants.
+    *with_control(Goal("export/signed-memory", 50), "kept"),  # of an audit log, with the proof of its chain
+    # p95 of a page in a database with 100 times the tenants.
     *(
         goal
         for name in (
             *("tenants", "newest-tenants", "tenants-of-user", "audit-all-tenants", "request-events"),
+            *("overview", "timeline", "visitors-audit"),
             *("members", "member-search", "audit", "audit-search"),
         )
         for goal in with_control(Goal(f"growth/{name}", 1.5), "scan")

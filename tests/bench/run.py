@@ -54,7 +54,7 @@ PARTS: Mapping[str, Part] = {
     "quotas": Part(("quota/",), "µs of an event or a call", quotas.measure),
     "webhooks": Part(("webhooks/",), "deliveries a second, and p95 in ms", webhooks.measure),
     "exports": Part(("export/",), "MB", exports.measure),
-    "growth": Part(("growth/",), "median in ms", growth.measure),
+    "growth": Part(("growth/",), "p95 in ms", growth.measure),
     "lists": Part(("list/",), "p95 in ms", lists.measure),
     "pages": Part(("page/", "filter/", "event/"), "ms and bytes", pages.measure),
 }
