@@ -77,13 +77,14 @@ class PreconditionMissing(DomainError):
     default_reason = "precondition_missing"
 
 
-def get_ctx(request: Request) -> Ctx:
+# Coroutines: FastAPI runs other dependencies in threads, which takes longer than all of these.
+async def get_ctx(request: Request) -> Ctx:
     """The context that the route has entered."""
     ctx: Ctx = request.state.ctx
     return ctx
 
 
-def get_operator_ctx(request: Request) -> OperatorCtx:
+async def get_operator_ctx(request: Request) -> OperatorCtx:
     """The context of an operator that the route has entered."""
     octx: OperatorCtx = request.state.ctx
     return octx
@@ -99,13 +100,13 @@ class ReceivedFile:
     sha256: str  # in hex
 
 
-def get_received_file(request: Request) -> ReceivedFile:
+async def get_received_file(request: Request) -> ReceivedFile:
     """What the route has received before it entered."""
     file: ReceivedFile = request.state.received_file
     return file
 
 
-def parse_if_match(request: Request) -> int:
+async def parse_if_match(request: Request) -> int:
     """The version in `If-Match: "3"`. Raises PreconditionMissing."""
     text = request.headers.get("if-match", "").strip()
     number = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else ""

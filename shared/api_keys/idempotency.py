@@ -56,6 +56,7 @@ class AnswerStore(Protocol):
         """False where the row exists and has not expired. Waits for a transaction that is adding it."""
 
     async def get(self, row_id: str) -> KeptRow: ...
+    async def set_answer(self, row_id: str, answer: KeptAnswer, sealed_body: bytes) -> None: ...
     async def seal(self, text: str, row_id: str) -> bytes: ...
     async def unseal(self, sealed: bytes, row_id: str) -> str: ...
 
@@ -75,6 +76,11 @@ class TenantAnswers:
 
     async def get(self, row_id: str) -> KeptRow:
         return await repository.get(self.ctx, row_id)
+
+    async def set_answer(self, row_id: str, answer: KeptAnswer, sealed_body: bytes) -> None:
+        await repository.set_answer(
+            self.ctx, row_id, status=answer.status, headers=answer.headers, body=sealed_body
+        )
 
     async def seal(self, text: str, row_id: str) -> bytes:
         return await tenant_secrets.seal(self.ctx, text, SEALED_FIELD, row_id)
@@ -132,9 +138,7 @@ async def begin_answer(store: AnswerStore, *, key: str, operation: str, request:
 async def keep_answer(store: AnswerStore, *, key: str, operation: str, answer: KeptAnswer) -> None:
     """Store the answer in the row that `begin_answer` has added, in the transaction of the request."""
     row_id = _hash(store.actor_id, key, operation)
-    body = await store.seal(answer.body, row_id)
-    row = await store.get(row_id)
-    row.status, row.headers, row.body = answer.status, dict(answer.headers), body
+    await store.set_answer(row_id, answer, await store.seal(answer.body, row_id))
 
 
 def _hash(actor_id: str, key: str, operation: str) -> str:

@@ -1,15 +1,17 @@
 """SQL of kept answers."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, text, tuple_
-from sqlalchemy.orm import make_transient_to_detached
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.api_keys.models import IdempotencyKey
 from shared.core import rows
 from shared.core.context import Ctx
+from shared.core.db import now
 
 RETENTION = timedelta(hours=24)
 # As text: building it for each request would cost more than running it.
@@ -19,32 +21,35 @@ ADD = text("""
         headers = excluded.headers, body = null, created_at = excluded.created_at
     where k.created_at < :expired_before returning k.id
 """)
+SET_ANSWER = text("""
+    update idempotency_key set status = :status, headers = cast(:headers as jsonb), body = :body
+    where tenant_id = :tenant_id and id = :id
+""")
 FIND_NEXT = text("select next_tenant_with_old_answers(:former)")
 
 
 async def add(ctx: Ctx, row_id: str, request_digest: str) -> bool:
-    """False where the row exists, unless it has expired: then it is begun again. Waits for a transaction that is adding it.
-
-    The added row is in the session, so that `get` reads nothing again.
-    """
-    row = IdempotencyKey(tenant_id=ctx.tenant_id, id=row_id, request_digest=request_digest)
-    connection = await ctx.session.connection()
+    """False where the row exists, unless it has expired: then it is begun again. Waits for a transaction that is adding it."""
+    at, connection = now(), await ctx.session.connection()
     values = {
         "tenant_id": ctx.tenant_id,
         "id": row_id,
         "digest": request_digest,
-        "at": row.created_at,
-        "expired_before": row.created_at - RETENTION,
+        "at": at,
+        "expired_before": at - RETENTION,
     }
-    if (await connection.execute(ADD, values)).first() is None:
-        return False
-    make_transient_to_detached(row)
-    ctx.session.add(row)
-    return True
+    return (await connection.execute(ADD, values)).first() is not None
 
 
 async def get(ctx: Ctx, row_id: str) -> IdempotencyKey:
     return await ctx.session.get_one(IdempotencyKey, (ctx.tenant_id, row_id))
+
+
+async def set_answer(ctx: Ctx, row_id: str, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Of a row that this transaction has added."""
+    connection = await ctx.session.connection()
+    values = {"tenant_id": ctx.tenant_id, "id": row_id, "status": status, "body": body}
+    await connection.execute(SET_ANSWER, values | {"headers": json.dumps(dict(headers))})
 
 
 async def find_next_with_old_answers(session: AsyncSession, former_tenant_id: str) -> str:

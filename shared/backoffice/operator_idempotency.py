@@ -33,6 +33,10 @@ class OperatorAnswers:
     async def get(self, row_id: str) -> KeptRow:
         return await repository.get_answer(self.octx.session, row_id)
 
+    async def set_answer(self, row_id: str, answer: KeptAnswer, sealed_body: bytes) -> None:
+        row = await repository.get_answer(self.octx.session, row_id)
+        row.status, row.headers, row.body = answer.status, dict(answer.headers), sealed_body
+
     async def seal(self, text: str, row_id: str) -> bytes:
         return await realm_secrets.seal(self.octx.session, OPERATOR, text, field=ANSWER_FIELD, row_id=row_id)
 

@@ -118,6 +118,8 @@ _assigned_plan_name = (
     .correlate(Tenant)
     .scalar_subquery()
 )
+# As text: a plan for any value of a parameter could not use the index of the open steps.
+_IS_OPEN = text(f"provisioning_step.state <> '{StepState.DONE.value}'")
 _other_tenant = aliased(Tenant)
 _live_name = (
     columns(col(_other_tenant.name))
@@ -327,7 +329,7 @@ async def list_unfinished_provisioning(session: AsyncSession, limit: int) -> Seq
         )
         .ext(distinct_on(col(Tenant.id)))
         .join(ProvisioningStep, col(ProvisioningStep.tenant_id) == col(Tenant.id))
-        .where(col(ProvisioningStep.state) != StepState.DONE)
+        .where(_IS_OPEN)
         .where(col(Tenant.state) != TenantState.DELETED)
         .order_by(col(Tenant.id), failed, col(ProvisioningStep.position))
         .subquery("first")

@@ -6,7 +6,7 @@ The table in docs/settings.md is written from this file; a test compares the two
 import base64
 import os
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -362,6 +362,11 @@ class Settings(BaseSettings):
 
     def load_master_keys(self) -> dict[int, bytes]:
         """Master keys by id, newest first. `1:base64,0:base64`; development makes its own once."""
+        return dict(self._master_keys_by_id)
+
+    @cached_property
+    def _master_keys_by_id(self) -> dict[int, bytes]:
+        """Of a file that is read once: each signature and each sealed value needs them."""
         if self.master_keys is not None:
             return parse_master_keys(self.master_keys.get_secret_value())
         try:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.orm import LoaderCriteriaOption, ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import visitors
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -429,6 +429,17 @@ def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Con
         _write_scope(session.info, connection)
 
 
+@lru_cache(maxsize=1_000)
+def _build_criteria(tenant_id: str) -> LoaderCriteriaOption:
+    """Kept, because building it takes longer than running many a statement."""
+    return with_loader_criteria(
+        TenantRow,
+        lambda cls: getattr(cls, "tenant_id", TENANT_ID) == tenant_id,
+        include_aliases=True,
+        track_closure_variables=True,
+    )
+
+
 @event.listens_for(Session, "do_orm_execute")
 def _filter_by_tenant(state: ORMExecuteState) -> None:
     """Inspect the statement, not its mappers: a count, a join or a subquery may use a table without a mapper in it."""
@@ -437,14 +448,7 @@ def _filter_by_tenant(state: ORMExecuteState) -> None:
     info = state.session.info
     if tenant_id := info.get("tenant_id"):
         if state.is_select or state.is_update or state.is_delete:
-            state.statement = state.statement.options(
-                with_loader_criteria(
-                    TenantRow,
-                    lambda cls: getattr(cls, "tenant_id", TENANT_ID) == tenant_id,
-                    include_aliases=True,
-                    track_closure_variables=True,
-                )
-            )
+            state.statement = state.statement.options(_build_criteria(tenant_id))
     elif not (info.get("user_id") or info.get("reason")):
         statement: Any = state.statement
         for part in visitors.iterate(statement):

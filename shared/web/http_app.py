@@ -14,6 +14,7 @@ from shared.core import rate_limits, transaction_retries
 from shared.core.errors import DomainError, NotFound
 from shared.web import problem_responses, public_pages
 from shared.web.app_sites import Site
+from shared.web.literal_routes import LiteralFirst
 from shared.web.request_middleware import RequestMiddleware
 from shared.web.same_origin import SameOriginMiddleware
 from shared.web.session_guard import SessionGuard
@@ -59,7 +60,9 @@ def _repeat_on_conflict(route: Route) -> Route:
 
         return await transaction_retries.repeat_on_conflict(attempt)
 
-    return Route(route.path, run, methods=list(route.methods) if route.methods else None, name=route.name)
+    return LiteralFirst(
+        route.path, run, methods=list(route.methods) if route.methods else None, name=route.name
+    )
 
 
 PAGE_BY_PREFIX = {

@@ -69,7 +69,9 @@ FILL = (
     from generate_series(1, %(tenants)s) as n, generate_series(1, %(events)s) as e
     """,
 )
-WITHOUT_INDEXES = "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_indexonlyscan=off"
+WITHOUT_INDEXES = (
+    "-c enable_indexscan=off -c enable_bitmapscan=off -c enable_indexonlyscan=off -c statement_timeout=0"
+)
 OF_OPERATORS: dict[str, Callable[[OperatorCtx], Awaitable[object]]] = {
     "tenants": lambda octx: tenant_directory.search_tenants(octx),
     "newest-tenants": lambda octx: tenant_directory.search_tenants(octx, sort="created_at", descending=True),

@@ -14,6 +14,7 @@ from shared.access.endpoints import Endpoint
 from shared.core.errors import NotFound
 from shared.web import problem_responses
 from shared.web.http_app import MethodNotAllowed
+from shared.web.literal_routes import LiteralFirst
 from shared.web.rest import cors, openapi
 from shared.web.rest.api_realms import TENANT_API, ApiRealm
 from shared.web.rest.api_route import ROUTE_BY_REALM, ApiRoute
@@ -53,7 +54,7 @@ def build_routes(realm: ApiRealm = TENANT_API) -> list[BaseRoute]:
         Route(f"{realm.prefix}{DOCUMENT_PATH}", show_document, methods=["GET"]),
         *build_router(realm).routes,
         *(
-            Route(realm.prefix + path, AnyMethod(_build_refusal_of_others(realm, methods)))
+            LiteralFirst(realm.prefix + path, AnyMethod(_build_refusal_of_others(realm, methods)))
             for path, methods in methods_by_path.items()
         ),
         Route(realm.prefix + "{rest:path}", AnyMethod(refuse_unknown_address)),

@@ -17,6 +17,7 @@ from shared.access.endpoints import SECRET_FIELD, Endpoint, takes_file
 from shared.api_keys import idempotency
 from shared.core import transaction_retries
 from shared.core.errors import ChangedMeanwhile, DomainError, Invalid
+from shared.web.literal_routes import LiteralFirst
 from shared.web.rest import api_limits, api_versions, cors, file_bodies, strict_json
 from shared.web.rest.api_realms import OPERATOR_API, TENANT_API, AnyCtx, ApiRealm, Caller
 from shared.web.rest.api_versions import RequestedVersion
@@ -55,7 +56,7 @@ class JsonRequest(Request):
         self._json = change(self._json)
 
 
-class ApiRoute(APIRoute):
+class ApiRoute(LiteralFirst, APIRoute):
     """Of a realm: a router makes routes of one class."""
 
     realm: ClassVar[ApiRealm]
