@@ -1,5 +1,6 @@
 """The audit log arrives at a SIEM in the order of its chain, whatever becomes of the receiver, and verifies there."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -21,6 +22,7 @@ from shared.evidence.streams import IssuedStream, StreamView
 from tenant_app.pages.audit_streams.state import AuditStreamsState
 from tests.conftest import Cast, Person
 from tests.support import audit_chains, evidence
+from tests.support.receiver_process import run_process
 from tests.support.sizes import size
 from tests.support.webhook_receiver import Receiver
 
@@ -100,6 +102,39 @@ async def test_receiver_that_is_down_for_an_hour_gets_everything_in_order_and_ve
         request.verify(issued.secret)
     lost = verify(events[:4] + events[5:], tmp_path).problems
     assert lost == ["event 5: missing; the next line is event 6"]
+
+
+async def test_receiver_process_that_is_killed_over_a_batch_verifies_all_of_it_an_hour_later(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 before its answer: the batch comes again. The hour passes on the clock that the sender is given."""
+    count, at = size("evidence.siem"), now()
+    with run_process(tmp_path / "requests", delay_s=5.0) as siem:
+        monkeypatch.setattr("shared.core.outbound.list_allowed_targets", lambda: frozenset([siem.target]))
+        client = OutboundClient([siem.target], total_timeout_s=2.0)
+        sender = StreamSender(client)
+        issued = await add_stream(cast.ann, siem.url)
+        await record_events(cast.ann, count)
+        draining = asyncio.create_task(sender.drain(at))
+        async with asyncio.timeout(10):
+            while not siem.list_requests():  # noqa: ASYNC110  a file has no event
+                await asyncio.sleep(0.02)
+        siem.kill()
+        await draining
+        for minutes in range(5, 60, 5):
+            await record_events(cast.ann, count // 4)
+            await sender.drain(at + timedelta(minutes=minutes))
+        siem.start()
+        await sender.drain(at + timedelta(minutes=80))
+        await client.close()
+        requests = siem.list_requests()
+    events = [event for request in requests for event in json.loads(request.body)]
+    numbers = list(dict.fromkeys(event["metadata"]["sequence"] for event in events))
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) < len(events)
+    assert ((await get_stream(cast.ann)).lag, verify(events, tmp_path).problems) == (0, [])
+    for request in requests:
+        request.verify(issued.secret)
 
 
 async def test_batch_that_was_sent_twice_verifies(
