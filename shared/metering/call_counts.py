@@ -6,7 +6,7 @@ it hadn't recorded: a count is never too high. A recording that fails is tried a
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from shared.core.errors import Invalid, Refused
 from shared.core.ids import new_id
 from shared.metering import allowances, quotas, reservations, usage
 from shared.metering.event_repository import ReservationLapsed
-from shared.metering.reservations import Exceeded, Hold
+from shared.metering.reservations import Exceeded, Hold, Lease
 from shared.tenancy import entry
 from shared.tenancy.key_entry import KeyAdmission
 
@@ -30,11 +30,11 @@ CallKey = tuple[str, HeldCalls]  # of a tenant
 
 @dataclass(slots=True)
 class PendingCalls:
-    """Of one tenant, with the same reservations. `at`: of the first one."""
+    """Of one tenant, with the same reservations. `at`: of the first one. `leases`: each call holds a part of each."""
 
     at: datetime
+    leases: Sequence[Lease]
     count: int = 0
-    holds: list[Hold] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class CountedCalls:
     count: int
     at: datetime
     held: HeldCalls
-    holds: Sequence[Hold]
+    leases: Sequence[Lease]
 
 
 _pending: dict[CallKey, PendingCalls] = {}
@@ -81,11 +81,13 @@ def count_call(tenant_id: str) -> None:
 
 
 def add_call(tenant_id: str, at: datetime, holds: Sequence[Hold]) -> None:
-    """`holds`: what was reserved for it. It is recorded with the others."""
-    held = tuple((hold.counter_id, hold.reservation_id) for hold in holds)
-    calls = _pending.setdefault((tenant_id, held), PendingCalls(at))
+    """`holds`: what was reserved for it. It is recorded with the others, which closes them."""
+    call_key = tenant_id, tuple([(hold.counter_id, hold.reservation_id) for hold in holds])
+    calls = _pending.get(call_key)
+    if calls is None:
+        leases = [hold.lease for hold in holds if hold.lease is not None]
+        calls = _pending[call_key] = PendingCalls(at, leases)
     calls.count += 1
-    calls.holds += [hold for hold in holds if hold.lease is not None]
 
 
 async def record_calls() -> None:
@@ -94,7 +96,7 @@ async def record_calls() -> None:
         if call_key not in _unrecorded:
             calls = _pending.pop(call_key)
             at = calls.at if call_key[1] else now()  # a counter is of one month
-            _unrecorded[call_key] = CountedCalls(new_id("cll"), calls.count, at, call_key[1], calls.holds)
+            _unrecorded[call_key] = CountedCalls(new_id("cll"), calls.count, at, call_key[1], calls.leases)
     for call_key, counted in [*_unrecorded.items()]:
         tenant_id = call_key[0]
         try:
@@ -110,7 +112,7 @@ async def record_calls() -> None:
         except ReservationLapsed:  # the calls were answered, so they count in any case
             unreserved = tuple((counter_id, usage.UNRESERVED) for counter_id, _ in counted.held)
             _unrecorded[call_key] = CountedCalls(
-                counted.key, counted.count, counted.at, unreserved, counted.holds
+                counted.key, counted.count, counted.at, unreserved, counted.leases
             )
             continue
         except Refused:
@@ -121,8 +123,8 @@ async def record_calls() -> None:
             if not db.is_connection_error(problem):
                 log.report_bug(problem, tenant_id=tenant_id)
             continue
-        for hold in counted.holds:
-            hold.close()
+        for lease in counted.leases:
+            lease.open_holds -= counted.count
         del _unrecorded[call_key]
 
 

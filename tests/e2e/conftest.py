@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
@@ -60,6 +60,11 @@ with database.running_server():
 """
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
+READ_STORAGE = "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
+TABLES: LiteralString = """
+select relname from pg_class
+where relkind in ('r', 'p') and not relispartition and relnamespace = 'public'::regnamespace
+"""
 expect.set_options(
     timeout=10_000
 )  # a busy machine is no fault of the page; what is promised within a time says so
@@ -95,6 +100,8 @@ class Platform:
     secrets: set[str] = field(
         default_factory=set
     )  # cookies and client tokens of all browsers, seen at their end
+    cookies: set[str] = field(default_factory=set)  # those of them that no script may read
+    browser_states: list[str] = field(default_factory=list)  # storage and content of pages, at their end
     people: dict[str, Any] = field(default_factory=dict)  # cookies of the demo cast
     operators: dict[str, Any] = field(default_factory=dict)  # their cookies: a code works once in 30 seconds
     process: subprocess.Popen[bytes] | None = None
@@ -194,11 +201,62 @@ class Platform:
         return b"\n".join(bodies).decode(errors="replace")
 
     def note_secrets(self, context: BrowserContext) -> None:
-        self.secrets |= {cookie["value"] for cookie in context.cookies() if len(cookie["value"]) >= 20}
+        cookies = [cookie for cookie in context.cookies() if len(cookie["value"]) >= 20]
+        self.secrets |= {cookie["value"] for cookie in cookies}
+        self.cookies |= {cookie["value"] for cookie in cookies if cookie["httpOnly"]}
         for page in context.pages:
             with suppress(PlaywrightError):  # a page that is elsewhere, or has gone
                 if token := page.evaluate("window.sessionStorage.getItem('token')"):
                     self.secrets.add(str(token))
+                self.browser_states += [page.evaluate(READ_STORAGE), page.content()]
+
+    def read_rows(self) -> str:
+        """Every row of every table, the audit logs and the queue among them."""
+        with connect_to_database() as connection:
+            tables = connection.execute(TABLES).fetchall()
+            rows = [
+                row
+                for (table,) in tables
+                for (row,) in connection.execute(
+                    sql.SQL("select row_text::text from {} row_text").format(sql.Identifier(table))
+                )
+            ]
+        assert any("session.started" in row for row in rows), "the audit log was not read"
+        return "\n".join(rows)
+
+    def read_metrics(self) -> str:
+        """What both apps show to whoever collects metrics."""
+        texts = []
+        for address in (TENANT, ADMIN):
+            with urllib.request.urlopen(f"{address}/metrics", timeout=5) as response:
+                texts.append(response.read().decode())
+        assert all("# TYPE" in text for text in texts), "no metric was read"
+        return "\n".join(texts)
+
+    def read_files(self) -> str:
+        """Files of tenants, which are exports and what they uploaded."""
+        files = [path for path in (DATA / "files").rglob("*") if path.is_file()]
+        return "\n".join(path.read_bytes().decode(errors="replace") for path in files)
+
+    def find_kept(self) -> list[str]:
+        """Secrets that are where they stay: in rows, metrics and files, and cookies in what a script can read.
+
+        While the platform runs.
+        """
+        secrets = self.secrets | self._list_mailed_tokens()
+        places = {"rows": self.read_rows(), "metrics": self.read_metrics(), "files": self.read_files()}
+        leaks = [
+            f"{place}: {secret[:6]}…"
+            for place, text in places.items()
+            for secret in secrets
+            if secret in text
+        ]
+        states = "\n".join(self.browser_states)
+        return leaks + [f"browser: {cookie[:6]}…" for cookie in self.cookies if cookie in states]
+
+    def _list_mailed_tokens(self) -> set[str]:
+        mails = (DATA / "mail.jsonl").read_text() if (DATA / "mail.jsonl").exists() else ""
+        return set(re.findall(r"[?&]token=([\w.-]{20,})", mails))
 
     def find_leaks(self) -> list[str]:
         """Secrets of the browsers and links of the mails that are in a log, a trace or a metric, and refused frames.
@@ -207,7 +265,7 @@ class Platform:
         """
         logs = self.read_logs() + self.read_exported()
         mails = (DATA / "mail.jsonl").read_text() if (DATA / "mail.jsonl").exists() else ""
-        secrets = self.secrets | set(re.findall(r"[?&]token=([\w.-]{20,})", mails))
+        secrets = self.secrets | self._list_mailed_tokens()
         leaks = [f"a secret of {len(secret)} characters" for secret in secrets if secret in logs]
         bodies = {line for mail in mails.splitlines() for line in json.loads(mail)["text"].splitlines()}
         leaks += [f"a line of a mail: {line[:20]}" for line in bodies if len(line) >= 60 and line in logs]
@@ -343,12 +401,15 @@ def platform() -> Iterator[Platform]:
         try:
             made.start()
             yield made
+            kept = made.find_kept() if made.secrets else []
         finally:
             status = made.stop() if made.process else 0  # also one that is not up in time: it would be later
     assert status in (0, -signal.SIGINT, 130)
     assert not made.secrets or '"event": "request"' in made.read_logs(), "no log was read"
     assert not made.secrets or any(span.name == "event" for span in collector.spans), "no trace was exported"
     assert made.find_leaks() == []
+    assert kept == []
+    assert not made.secrets or made.browser_states, "no page was looked at"
 
 
 @pytest.fixture(scope="package")
