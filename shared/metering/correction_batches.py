@@ -7,7 +7,7 @@ events is. A closed correction can be reverted. These functions check no permiss
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,10 +25,12 @@ from shared.metering import (
     emission_repository,
     emissions,
     months,
+    quotas,
     rollup_repository,
     rollups,
 )
 from shared.metering import correction_repository as repository
+from shared.metering.actions import USAGE_CORRECT
 from shared.metering.correction_effects import BilledEffect, CorrectionEffect, WindowEffect
 from shared.metering.correction_items import CorrectionItem
 from shared.metering.items import ItemProblem, ItemReason
@@ -39,12 +41,15 @@ from shared.metering.models import (
     UsageCorrection,
     UsageCorrectionItem,
     UsageEvent,
+    WindowSize,
 )
+from shared.metering.reservations import Exceeded
 from shared.metering.usage import ItemResult, ItemStatus
 
 MAX_ITEMS = 1_000  # of one correction
 MAX_NOTE_LENGTH = 500  # characters
 VOIDED_MEANWHILE = "Another correction has voided an event of this one. Open a new correction."
+Gained = Mapping[tuple[str, datetime], Decimal]  # by meter and month
 TOO_OLD = "One of its events is too old now: its month may be gone. Open a new correction."
 
 
@@ -156,10 +161,11 @@ async def begin(ctx: Ctx, correction_id: str, state: CorrectionState) -> UsageCo
     return correction
 
 
-async def close(ctx: Ctx, correction_id: str) -> UsageCorrection:
+async def close(ctx: Ctx, correction_id: str, *, is_program: bool) -> UsageCorrection:
     """Count it, recompute what it touches, and emit the difference. Does nothing for one that is not closing.
 
-    Where an event was voided by another correction meanwhile, it opens again with the problem. Raises NotFound.
+    Where an event was voided by another correction meanwhile, it opens again with the problem. `is_program`: a hard
+    limit holds for what it adds. Raises NotFound, LimitReached.
     """
     await rollup_repository.lock_rollup(ctx)
     correction = await _require(ctx, correction_id)
@@ -169,10 +175,11 @@ async def close(ctx: Ctx, correction_id: str) -> UsageCorrection:
     if problem := await _find_obstacle(ctx, items):
         correction.state, correction.problem = CorrectionState.OPEN, problem
     else:
-        await rollups.roll_up(ctx)  # what came late has its own cause
+        await rollups.roll_up_windows(ctx)  # what came late has its own cause
         await _recompute(ctx, items)
         await repository.apply(ctx, correction_id)
-        await _recompute(ctx, items, correction_id)
+        gained = await _recompute(ctx, items, correction_id)
+        await _count(ctx, gained, is_program=is_program)
         correction.state, correction.closed_at = CorrectionState.CLOSED, now()
         audit_log.record(
             ctx,
@@ -185,10 +192,11 @@ async def close(ctx: Ctx, correction_id: str) -> UsageCorrection:
     return correction
 
 
-async def revert(ctx: Ctx, correction_id: str) -> UsageCorrection:
+async def revert(ctx: Ctx, correction_id: str, *, is_program: bool) -> UsageCorrection:
     """Undo it: everything counts as if it hadn't been closed. Does nothing for one that is not reverting.
 
-    Where another correction builds on it, it stays closed with the problem. Raises NotFound.
+    Where another correction builds on it, it stays closed with the problem. `is_program`: as in `close`. Raises NotFound,
+    LimitReached.
     """
     await rollup_repository.lock_rollup(ctx)
     correction = await _require(ctx, correction_id)
@@ -203,7 +211,8 @@ async def revert(ctx: Ctx, correction_id: str) -> UsageCorrection:
     else:
         await _recompute(ctx, items)
         await repository.undo(ctx, correction_id)
-        await _recompute(ctx, items, correction_id)
+        gained = await _recompute(ctx, items, correction_id)
+        await _count(ctx, gained, is_program=is_program)
         correction.state, correction.reverted_at = CorrectionState.REVERTED, now()
         audit_log.record(ctx, "usage.correction_reverted", correction_id, after={"items": len(items)})
     ctx.session.add(correction)
@@ -310,10 +319,15 @@ async def _find_obstacle(ctx: Ctx, items: Sequence[UsageCorrectionItem]) -> str:
     return "" if is_countable else VOIDED_MEANWHILE
 
 
-async def _recompute(ctx: Ctx, items: Sequence[UsageCorrectionItem], correction_id: str = "") -> None:
+async def _recompute(ctx: Ctx, items: Sequence[UsageCorrectionItem], correction_id: str = "") -> Gained:
     """Recompute the hours and months of these items. What changes is recorded as caused by the correction, or by late events without one."""
     hours = {(item.meter, item.occurred_at.replace(minute=0, second=0, microsecond=0)) for item in items}
+    gained = defaultdict[tuple[str, datetime], Decimal](Decimal)
     for window in await rollups.recompute(ctx, rollups.build_windows(sorted(hours))):
+        if window.size is WindowSize.HOUR:
+            gained[window.meter, months.get_month(window.starts_at)] += (
+                window.quantity - window.quantity_before
+            )
         if not rollups.was_closed(window):
             continue
         if not correction_id:
@@ -329,6 +343,16 @@ async def _recompute(ctx: Ctx, items: Sequence[UsageCorrectionItem], correction_
         )
     if correction_id:
         await emissions.emit_closed(ctx, limit=rollups.WINDOWS_AT_ONCE)
+    return gained
+
+
+async def _count(ctx: Ctx, gained: Gained, *, is_program: bool) -> None:
+    """In the counters of limits, at last: whoever asks for one of them waits. Raises LimitReached."""
+    try:
+        await rollups.add_up_counters(ctx, gained, is_limited=is_program)
+    except Exceeded as exceeded:
+        facts = quotas.build_facts(exceeded)
+        raise quotas.build_refusal(ctx, facts, action=USAGE_CORRECT.name) from None
 
 
 async def _get_billed(ctx: Ctx, effects: Sequence[WindowEffect]) -> list[BilledEffect]:

@@ -36,18 +36,18 @@ async def get_effect(ctx: Ctx, correction_id: str) -> CorrectionEffect:
 
 
 async def close(ctx: Ctx, correction_id: str) -> CorrectionView:
-    """At once. Raises Refused, NotFound, Conflict, Invalid for one without items."""
+    """At once. Raises Refused, LimitReached, NotFound, Conflict, Invalid for one without items."""
     policy.require(ctx, USAGE_CORRECT)
     await correction_batches.begin(ctx, correction_id, CorrectionState.CLOSING)
-    await correction_batches.close(ctx, correction_id)
+    await correction_batches.close(ctx, correction_id, is_program=True)
     return await correction_batches.get(ctx, correction_id)
 
 
 async def revert(ctx: Ctx, correction_id: str) -> CorrectionView:
-    """Give up an open one, or undo what a closed one has done. Raises Refused, NotFound, Conflict."""
+    """Give up an open one, or undo what a closed one has done. Raises Refused, LimitReached, NotFound, Conflict."""
     policy.require(ctx, USAGE_CORRECT)
     await correction_batches.begin(ctx, correction_id, CorrectionState.REVERTING)
-    await correction_batches.revert(ctx, correction_id)
+    await correction_batches.revert(ctx, correction_id, is_program=True)
     return await correction_batches.get(ctx, correction_id)
 
 

@@ -3,14 +3,16 @@
 Reserving is a short transaction of its own, so that the counter's row is never locked for as long as its caller works.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
+from weakref import WeakValueDictionary
 
-from sqlalchemy import text
+from sqlalchemy import exc, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,6 +23,8 @@ from shared.metering.counter_keys import CounterKey
 from shared.metering.models import UsageCounter
 
 RESERVATION_SECONDS = 30
+# Of the few connections of a process, so that a tenant whose counter is locked leaves them to others.
+CONNECTIONS_OF_TENANT = 2
 SET_TENANT: LiteralString = "select set_config('app.tenant_id', %(tenant_id)s, true)"
 # Use that nothing was reserved for and that waits to be added: what is reserved counts already.
 WAITING: LiteralString = """(
@@ -73,7 +77,7 @@ BEGINNING: LiteralString = """
     ) + (
         select coalesce(sum(e.quantity), 0) from marked join usage_event e
             on e.occurred_at >= marked.hour and e.occurred_at < marked.hour_end
-        where e.tenant_id = %(tenant_id)s and e.meter = %(meter)s
+        where e.tenant_id = %(tenant_id)s and e.meter = %(meter)s and e.voided_by is null
     ) - (
         select coalesce(sum(d.quantity), 0) from usage_draw d
         where d.tenant_id = %(tenant_id)s and d.counter_id = %(counter_id)s
@@ -109,9 +113,24 @@ END: LiteralString = """
         reserved = reserved - (select coalesce(sum(quantity), 0) from ended)
     where tenant_id = %(tenant_id)s and id = %(counter_id)s
 """
-CREATE_IN_SESSION, BEGIN_IN_SESSION = (
-    text(statement.replace("%(", ":").replace(")s", "")) for statement in (CREATE, BEGINNING)
+BEGIN_AGAIN: LiteralString = f"""
+    update usage_counter c set used = beginning.used from ({BEGINNING}) beginning
+    where c.tenant_id = %(tenant_id)s and c.id = %(counter_id)s
+"""
+(
+    CREATE_IN_SESSION,
+    BEGIN_IN_SESSION,
+    BEGIN_AGAIN_IN_SESSION,
+    READ_IN_SESSION,
+    LOCK_ENDED_IN_SESSION,
+    END_IN_SESSION,
+) = (
+    text(statement.replace("%(", ":").replace(")s", ""))
+    for statement in (CREATE, BEGINNING, BEGIN_AGAIN, READ, LOCK_ENDED, END)
 )
+CHANGE = text("""
+    update usage_counter set used = greatest(0, used + :quantity) where tenant_id = :tenant_id and id = :counter_id
+""")
 LIST_DRAWN = text("""
     select distinct counter_id, meter, starts_at, ends_at from usage_draw where tenant_id = :tenant_id
     order by counter_id limit :most
@@ -136,7 +155,8 @@ ADD_DRAWN = text("""
     where tenant_id = :tenant_id and c.id = d.counter_id returning c.id, c.used, c.reserved
 """)
 SUM_USED = text("""
-    select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + coalesce(d.quantity, 0) as used
+    select wanted.id, c.id is not null as is_made, coalesce(c.used, 0) + coalesce(d.quantity, 0) as used,
+        coalesce(d.quantity, 0) as drawn
     from unnest(cast(:counter_ids as text[])) as wanted (id)
     left join (select id, used from usage_counter where tenant_id = :tenant_id) c on c.id = wanted.id
     left join (
@@ -231,10 +251,24 @@ class CounterConnection:
 
 @asynccontextmanager
 async def open_transaction(tenant_id: str) -> AsyncIterator[CounterConnection]:
-    """Commits at the end of the block. Uses no connection of the pool, which whoever asks may hold already."""
-    async with db.statement_connection() as connection, connection.transaction():
-        await connection.execute(SET_TENANT, {"tenant_id": tenant_id})
-        yield CounterConnection(connection, tenant_id)
+    """Commits at the end of the block. Uses no connection of the pool, which whoever asks may hold already.
+
+    Raises sqlalchemy.exc.TimeoutError where the tenant has all of its connections for too long.
+    """
+    places = _places.setdefault(tenant_id, asyncio.Semaphore(CONNECTIONS_OF_TENANT))
+    try:
+        await asyncio.wait_for(places.acquire(), db.POOL_TIMEOUT_S)
+    except TimeoutError as problem:
+        raise exc.TimeoutError("no connection of the tenant became free") from problem
+    try:
+        async with db.statement_connection() as connection, connection.transaction():
+            await connection.execute(SET_TENANT, {"tenant_id": tenant_id})
+            yield CounterConnection(connection, tenant_id)
+    finally:
+        places.release()
+
+
+_places = WeakValueDictionary[str, asyncio.Semaphore]()  # by tenant
 
 
 async def list_drawn_counters(ctx: Ctx, limit: int) -> list[CounterKey]:
@@ -248,17 +282,46 @@ async def list_drawn_counters(ctx: Ctx, limit: int) -> list[CounterKey]:
 
 
 async def add_drawn(ctx: Ctx, counter_ids: Collection[str]) -> None:
-    """Add the draws of these counters, which exist. Needs the lock of the roll-up."""
+    """Add the draws of these counters, which exist, and end their lapsed reservations. Needs the lock of the roll-up."""
     connection = await ctx.session.connection()
     values = {"tenant_id": ctx.tenant_id, "counter_ids": list(counter_ids)}
     await connection.execute(LOCK_RESERVATIONS, values)
     await connection.execute(ADD_DRAWN, values)
+    for counter_id in sorted(counter_ids):
+        key = {"tenant_id": ctx.tenant_id, "counter_id": counter_id}
+        ids = (await connection.execute(LOCK_ENDED_IN_SESSION, key | {"ended_ids": []})).scalars().all()
+        if ids:
+            await connection.execute(END_IN_SESSION, key | {"ids": list(ids)})
 
 
-async def create_counter(ctx: Ctx, key: CounterKey) -> None:
-    """As `CounterConnection.create`, in the caller's transaction."""
+async def create_counter(ctx: Ctx, key: CounterKey) -> bool:
+    """As `CounterConnection.create`, in the caller's transaction. False where it was there."""
     values = {"tenant_id": ctx.tenant_id, **_list_values(key)}
-    await (await ctx.session.connection()).execute(CREATE_IN_SESSION, values)
+    return bool((await (await ctx.session.connection()).execute(CREATE_IN_SESSION, values)).rowcount)
+
+
+async def begin_again(ctx: Ctx, keys: Collection[CounterKey]) -> None:
+    """Those of these that exist: with what was recorded of their period, as new ones."""
+    await lock_counters(ctx, [key.id for key in keys])  # what is drawn and what is added is seen after it
+    for key in keys:
+        values = {"tenant_id": ctx.tenant_id, **_list_values(key)}
+        await (await ctx.session.connection()).execute(BEGIN_AGAIN_IN_SESSION, values)
+
+
+async def change_counter(ctx: Ctx, counter_id: str, quantity: Decimal) -> None:
+    """Add to what is used, or take from it."""
+    values = {"tenant_id": ctx.tenant_id, "counter_id": counter_id, "quantity": quantity}
+    await (await ctx.session.connection()).execute(CHANGE, values)
+
+
+async def read_counters(ctx: Ctx, counter_ids: Collection[str]) -> dict[str, CounterState]:
+    """By id, as `CounterConnection.read`, in the caller's transaction."""
+    values = {"tenant_id": ctx.tenant_id, "counter_ids": list(counter_ids)}
+    rows = await (await ctx.session.connection()).execute(READ_IN_SESSION, values)
+    return {
+        row.id: CounterState(meter=row.meter, used=row.used, reserved=row.reserved, claimed=row.claimed)
+        for row in rows
+    }
 
 
 def _list_values(key: CounterKey) -> dict[str, Any]:
@@ -270,19 +333,20 @@ def _list_values(key: CounterKey) -> dict[str, Any]:
     }
 
 
-async def sum_used(ctx: Ctx, keys: Collection[CounterKey]) -> dict[str, Decimal]:
-    """By counter, with what waits to be added."""
+async def sum_used(ctx: Ctx, keys: Collection[CounterKey], *, is_current: bool = True) -> dict[str, Decimal]:
+    """By counter, with what waits to be added. `is_current` False: what was recorded may not have been drawn."""
     if not keys:
         return {}
     values = {"tenant_id": ctx.tenant_id, "counter_ids": [key.id for key in keys]}
     rows = (await (await ctx.session.connection()).execute(SUM_USED, values)).all()
     used: dict[str, Decimal] = {row.id: row.used for row in rows}
-    made_ids = {row.id for row in rows if row.is_made}
+    drawn: dict[str, Decimal] = {row.id: row.drawn for row in rows}
+    made_ids = {row.id for row in rows if row.is_made and is_current}
     for key in keys:
         if key.id not in made_ids:
             beginning = {"tenant_id": ctx.tenant_id, **_list_values(key)}
             row = (await (await ctx.session.connection()).execute(BEGIN_IN_SESSION, beginning)).one()
-            used[key.id] += row.used
+            used[key.id] = drawn[key.id] + row.used
     return used
 
 

@@ -25,6 +25,7 @@ LEASED_SHARE = Decimal("0.05")  # of what is left; and the part at the end of a 
 LAST_UNITS = Decimal(100)
 MAX_COUNTERS = 10_000  # in the memory of one process
 MAX_TRIES = 4
+KNOWN_SECONDS = 1.0  # in which what is full isn't asked for again; a correction makes room
 
 
 class Exceeded(Exception):
@@ -66,7 +67,8 @@ class _Counter:
     spent: list[Lease] = field(default_factory=list)  # empty or too old, to be ended
     second: int = 0
     calls: int = 0
-    used: Decimal = Decimal(0)  # at least; it never shrinks
+    used: Decimal = Decimal(0)  # when it was asked last
+    known_until: float = 0.0  # of the monotonic clock
     fetch: "asyncio.Task[None] | None" = None
     next_fetch: float = 0.0  # of the monotonic clock
 
@@ -144,7 +146,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
                 continue
             if attempt < MAX_TRIES and await transaction.end_reservations(key.id, counter.pop_spent()):
                 continue
-            counter.used = state.used
+            counter.used, counter.known_until = state.used, time.monotonic() + KNOWN_SECONDS
             await transaction.note_refusal(key.id, new_id("umk"), allowed=allowed)
             room = max(Decimal(0), allowed - state.claimed)
             break
@@ -177,7 +179,8 @@ def _get_counter(tenant_id: str, counter_id: str) -> _Counter:
 def _require_known_room(counter: _Counter, allowance: Allowance, quantity: Decimal) -> None:
     """Refuses without the database what can't fit any more. Raises Exceeded."""
     allowed = allowance.amount
-    if allowed is not None and counter.used + quantity > allowed:
+    is_known = time.monotonic() < counter.known_until
+    if is_known and allowed is not None and counter.used + quantity > allowed:
         raise Exceeded(
             allowance, used=counter.used, allowed=allowed, room=max(Decimal(0), allowed - counter.used)
         )

@@ -8,8 +8,9 @@ which events; the difference is billed by the policy of late usage.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from shared.access.meters import EVENT_RETENTION, METERS, Aggregation
 from shared.audit import audit_log
@@ -38,12 +39,33 @@ POLL_INTERVAL_S, MAINTENANCE_INTERVAL_S = 2.0, 3_600.0
 async def roll_up(ctx: Ctx) -> bool:
     """Recompute marked windows, close those whose time has passed, and emit. True where more is left to do.
 
-    Does nothing while another process rolls up this tenant. Nothing closes before all marks are taken.
+    Does nothing while another process rolls up this tenant.
     """
     if not await repository.try_lock_rollup(ctx):
         return False
-    counted = await counters.create_drawn(ctx)
-    await counters.add_draws(ctx, counted)
+    is_left = await roll_up_windows(ctx)
+    await add_up_counters(ctx, {}, is_limited=False)
+    return is_left
+
+
+async def add_up_counters(
+    ctx: Ctx, gained: Mapping[tuple[str, datetime], Decimal], *, is_limited: bool
+) -> None:
+    """As `counters.add_up`, and tell what follows. Raises Exceeded.
+
+    It comes last: whoever asks for one of these counters waits until the transaction ends.
+    """
+    counted = await counters.add_up(ctx, gained, is_limited=is_limited)
+    await limit_warnings.warn_members(ctx, counted)
+    for source in allowances.SOURCES:
+        await source.note_counted(ctx)
+
+
+async def roll_up_windows(ctx: Ctx) -> bool:
+    """Recompute, close and emit. True where more is left to do. Nothing closes before all marks are taken.
+
+    Needs the lock of the roll-up.
+    """
     marks = await repository.take_marks(ctx, MARKS_AT_ONCE)
     batches_by_hour = defaultdict[tuple[str, datetime], set[str]](set)
     for meter, hour, batch_id in marks:
@@ -65,10 +87,7 @@ async def roll_up(ctx: Ctx) -> bool:
             await record_change(ctx, window, ChangeCause.LATE_EVENTS, batch_ids)
     if is_complete:
         await repository.close_windows(ctx, ended_before, now())
-    await limit_warnings.warn_members(ctx, counted)
-    for source in allowances.SOURCES:
-        await source.note_counted(ctx)
-        await checks.put_job_if_due(ctx)
+    await checks.put_job_if_due(ctx)
     settled_count = await emissions.emit_closed(ctx, limit=WINDOWS_AT_ONCE)
     if changed:
         await live_events.refresh_pages(ctx.session, ctx.tenant_id, TOPIC)

@@ -28,12 +28,12 @@ async def check_usage(ctx: Ctx) -> None:
 
 async def close_correction(ctx: Ctx, *, correction_id: str) -> None:
     """Raises NotFound."""
-    await correction_batches.close(ctx, correction_id)
+    await correction_batches.close(ctx, correction_id, is_program=False)
 
 
 async def revert_correction(ctx: Ctx, *, correction_id: str) -> None:
     """Raises NotFound."""
-    await correction_batches.revert(ctx, correction_id)
+    await correction_batches.revert(ctx, correction_id, is_program=False)
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {

@@ -220,3 +220,23 @@ def test_room_is_the_largest_quantity_that_costs_no_more() -> None:
         room = price.get_room(amount)
         assert (room == expected * 10) if expected is not None else room >= 1_990, (price, amount)
         assert price.get_cost(Decimal(1)) == price.get_cost(Decimal(10))
+
+
+async def test_use_while_there_was_no_limit_counts_when_it_is_set_again(
+    cast: Cast, subscribed: datetime
+) -> None:
+    await save(cast.ann, 1_000)
+    await use(cast.acme, EVENTS, INCLUDED[EVENTS])
+    await roll_up(cast.acme)
+    async with cast.ann.ctx() as ctx:
+        await spend_limits.remove(ctx)
+    await use(cast.acme, EVENTS, 20_000)
+    await roll_up(cast.acme)
+    assert await get_spent(cast.ann) == 100, "the page shows what is billed"
+    await use(cast.acme, EVENTS, 1_000)  # is added up later
+    await save(cast.ann, 110)
+    assert await get_spent(cast.ann) == 105
+    assert await try_use(cast.acme, EVENTS, 1_000)
+    assert not await try_use(cast.acme, EVENTS, 1)
+    await roll_up(cast.acme)
+    assert await get_spent(cast.ann) == 110

@@ -53,7 +53,7 @@ async def get_view(ctx: Ctx) -> SpendView | None:
     return SpendView(
         limit=limit if limit is not None and limit.currency == metered.currency else None,
         currency=metered.currency,
-        spent=await _sum_spent(ctx, metered),
+        spent=await _sum_spent(ctx, metered, is_current=limit is not None),
         starts_at=metered.starts_at,
         ends_at=metered.ends_at,
     )
@@ -78,6 +78,8 @@ async def save(ctx: Ctx, amount: int, *, currency: str, is_cap: bool) -> None:
             fields={"amount": "Out of range"},
         )
     limit = await spend_repository.lock_limit(ctx)
+    if limit is None or limit.currency != currency:  # until now, nothing was drawn from the counters
+        await counters.begin_again(ctx, list(metered.keys.values()))
     before = _describe(limit)
     limit = limit or SpendLimit(tenant_id=ctx.tenant_id, amount=amount, currency=currency, is_cap=is_cap)
     if (limit.amount, limit.currency) != (amount, currency):
@@ -161,8 +163,8 @@ def _build_message(limit: SpendLimit, budget: SpendBudget, *, percent: int, spen
     )
 
 
-async def _sum_spent(ctx: Ctx, metered: MeteredPrices) -> int:
-    used = await counters.sum_used(ctx, list(metered.keys.values()))
+async def _sum_spent(ctx: Ctx, metered: MeteredPrices, *, is_current: bool = True) -> int:
+    used = await counters.sum_used(ctx, list(metered.keys.values()), is_current=is_current)
     return metered.get_cost({meter: used[key.id] for meter, key in metered.keys.items()})
 
 
