@@ -154,6 +154,7 @@ class FairGate:
         if not self._is_heavy(queue):
             self._quiet[tenant_id] = self._clock()
             self._quiet.move_to_end(tenant_id)
+            self._forget_quiet()
 
     def _begin_next(self) -> None:
         while self._waiting and self._running < self._slots:
@@ -191,13 +192,16 @@ class FairGate:
 
     def _has_quiet_tenant(self) -> bool:
         """Whether a tenant that isn't heavy has begun a request lately."""
-        oldest = self._clock() - QUIET_SECONDS
-        while self._quiet and next(iter(self._quiet.values())) < oldest:
-            self._quiet.popitem(last=False)
+        self._forget_quiet()
         return any(
             tenant_id not in self._queues or not self._is_heavy(self._queues[tenant_id])
             for tenant_id in reversed(self._quiet)
         )
+
+    def _forget_quiet(self) -> None:
+        oldest = self._clock() - QUIET_SECONDS
+        while self._quiet and next(iter(self._quiet.values())) < oldest:
+            self._quiet.popitem(last=False)
 
     def _forget(self, tenant_id: str, queue: _Queue) -> None:
         if not queue.running and not queue.waiting:

@@ -13,6 +13,7 @@ from shared.access import policy
 from shared.access.meters import METERS, Aggregation
 from shared.core.context import Ctx
 from shared.core.errors import Invalid, NotFound
+from shared.fairness import heavy_reads
 from shared.metering import report_repository
 from shared.metering.actions import USAGE_READ
 
@@ -43,7 +44,10 @@ def list_choices(meter: str) -> tuple[str, ...]:
 
 
 async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until: datetime) -> Breakdown:
-    """Raises Refused, NotFound, Invalid for a dimension that the meter doesn't have or a time that is too long."""
+    """Raises Refused, NotFound, Invalid for a dimension that the meter doesn't have or a time that is too long.
+
+    And as `limit_read`.
+    """
     policy.require(ctx, USAGE_READ)
     if meter not in METERS:
         raise NotFound("There is no such meter.", "Choose another one.")
@@ -57,15 +61,16 @@ async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until
             "Choose another time.",
         )
     aggregation = METERS[meter].aggregation
-    parts = await report_repository.list_parts(
-        ctx,
-        meter,
-        aggregation,
-        dimension="" if by == SENDER else by,
-        since=since,
-        until=until,
-        limit=SHOWN_VALUES,
-    )
+    async with heavy_reads.limit_read(ctx):
+        parts = await report_repository.list_parts(
+            ctx,
+            meter,
+            aggregation,
+            dimension="" if by == SENDER else by,
+            since=since,
+            until=until,
+            limit=SHOWN_VALUES,
+        )
     rows = [
         BreakdownRow(value=part.value, quantity=part.quantity, event_count=part.event_count) for part in parts
     ]

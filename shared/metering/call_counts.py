@@ -107,7 +107,7 @@ async def record_calls() -> None:
                     counted.key,
                     quantity=counted.count,
                     occurred_at=counted.at,
-                    held=dict(counted.held),
+                    held={usage.OTHERS: usage.UNRESERVED, **dict(counted.held)},  # they were answered
                 )
         except ReservationLapsed:  # the calls were answered, so they count in any case
             unreserved = tuple((counter_id, usage.UNRESERVED) for counter_id, _ in counted.held)

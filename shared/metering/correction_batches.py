@@ -356,16 +356,21 @@ async def _count(ctx: Ctx, gained: Gained, *, is_program: bool) -> None:
 
 
 async def _get_billed(ctx: Ctx, effects: Sequence[WindowEffect]) -> list[BilledEffect]:
-    gained = defaultdict[str, Decimal](Decimal)
+    """One window after another, as `emissions.emit_closed` does."""
+    gained = defaultdict[str, list[Decimal]](list)
     for effect in effects:
         if effect.is_closed and emissions.is_emitted(effect.meter, effect.size):
-            gained[effect.meter] += effect.quantity_after - effect.quantity_before
+            gained[effect.meter].append(effect.quantity_after - effect.quantity_before)
     last = await emission_repository.list_last(ctx, sorted(gained))
     billed = []
-    for meter, quantity in sorted(gained.items()):
-        carried_in = last[meter].carried_out if meter in last else Decimal(0)
-        units, carried = emissions.split_units(meter, carried_in + quantity)
-        billed.append(BilledEffect(meter=meter, quantity=quantity, units=units, carried=carried))
+    for meter, quantities in sorted(gained.items()):
+        units, carried = 0, last[meter].carried_out if meter in last else Decimal(0)
+        for quantity in quantities:
+            more_units, carried = emissions.split_units(meter, carried + quantity)
+            units += more_units
+        billed.append(
+            BilledEffect(meter=meter, quantity=sum(quantities, Decimal(0)), units=units, carried=carried)
+        )
     return billed
 
 

@@ -26,6 +26,7 @@ COLUMNS = (
     *(ExportColumn("Subject"), ExportColumn("Dimensions", ColumnType.JSON)),
     *(ExportColumn("Occurred at", ColumnType.TIME), ExportColumn("Recorded at", ColumnType.TIME)),
     *(ExportColumn("Recorded by"), ExportColumn("Batch")),
+    ExportColumn("Voided by"),  # a correction: it no longer counts
 )
 BATCH_SIZE = 200
 DEFAULT_METER = "usage_events"
@@ -60,6 +61,7 @@ def _build_row(event: UsageEvent) -> ExportRow:
         event.recorded_at,
         event.recorded_by,
         event.batch_id,
+        event.voided_by or "",
     )
 
 

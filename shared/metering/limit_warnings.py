@@ -16,6 +16,7 @@ from shared.core.notification_kinds import NOTICE_TEMPLATE, NotificationKind
 from shared.metering import allowances, counter_repository
 from shared.metering.counter_keys import CounterKey
 from shared.metering.models import UsageCounter
+from shared.metering.months import name_month
 from shared.tenancy import billing_contacts, notifications
 
 KIND, PAGE = "usage.limit_warning", "usage"
@@ -88,13 +89,16 @@ async def _warn(ctx: Ctx, counter: UsageCounter, percent: int) -> None:
     )
     what = f"{used} of {limit.amount:,} {meter.plural} are used."
     share = "All" if percent == ALL_USED else f"{percent} %"
+    whole = f"this month’s {meter.plural}"
+    if counter.ends_at <= now():
+        whole = f"the {meter.plural} of {name_month(counter.ends_at)}"
     for person in await billing_contacts.list_contacts(ctx):
         await notifications.add(
             ctx,
             person.id,
             KIND,
-            f"{share} of this month’s {meter.plural} are used",
-            f"{what} {_describe_effect(counter, limit, percent)}",
+            f"{share} of {whole} are used",
+            f"{what} {_describe_effect(counter, limit, percent)}".strip(),
             href=PAGE,
             dedupe=f"{KIND}:{counter.id}:{percent}:{limit.amount}",
         )
@@ -102,6 +106,8 @@ async def _warn(ctx: Ctx, counter: UsageCounter, percent: int) -> None:
 
 def _describe_effect(counter: UsageCounter, limit: Limit, percent: int) -> str:
     until = f"{counter.ends_at:%-d %B}"
+    if counter.ends_at <= now():
+        return "More late ones of that month are refused." if limit.hard and percent == ALL_USED else ""
     if not limit.hard:
         return f"Nothing is blocked. The count starts again on {until}."
     if percent == ALL_USED:

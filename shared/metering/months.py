@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from shared.core.db import now
+
 
 def get_month(at: datetime) -> datetime:
     """Its first moment, UTC."""
@@ -10,3 +12,8 @@ def get_month(at: datetime) -> datetime:
 
 def get_next_month(month: datetime) -> datetime:
     return get_month(month + timedelta(days=32))
+
+
+def name_month(ends_at: datetime) -> str:
+    """In a sentence, for one that may be over: "this month", or "November"."""
+    return "this month" if ends_at > now() else f"{ends_at - timedelta(days=1):%B}"

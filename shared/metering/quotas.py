@@ -24,11 +24,12 @@ from shared.metering import allowances, counter_repository, event_repository, re
 from shared.metering.allowances import Allowance, Budget
 from shared.metering.event_repository import CounterShare
 from shared.metering.items import UsageItem
-from shared.metering.months import get_month
+from shared.metering.months import get_month, name_month
 from shared.metering.reservations import Exceeded, Hold
 
 USED_AT_ONCE = ""  # in the place of a reservation: it counts already
 UNRESERVED = "-"  # in the place of a reservation: it counts, whatever is left
+OTHERS = "*"  # in the place of a counter: all that the caller has no reservation for
 MAX_ROUNDS = 3  # of fitting a batch into what is left
 
 
@@ -98,16 +99,17 @@ async def admit(
 ) -> Admission:
     """Reserve what these events use. Close the admission when they are recorded, or not.
 
-    `held`: reservations by counter that the caller has for them, `USED_AT_ONCE` or `UNRESERVED`.
+    `held`: reservations by counter (or `OTHERS`) that the caller has for them, `USED_AT_ONCE` or `UNRESERVED`.
     """
     admission, held = Admission(dict(item_by_id)), held or {}
     budget = await allowances.find_budget(ctx.tenant_id, ctx.session)
     ids_by_allowance = _group(ctx.rights, admission.items, budget)
     for counter_id in sorted(ids_by_allowance):
         allowance, ids = ids_by_allowance[counter_id]
-        if counter_id in held:
-            if held[counter_id] != USED_AT_ONCE:
-                _share(admission, ids, allowance, held[counter_id].removeprefix(UNRESERVED))
+        reservation_id = held.get(counter_id, held.get(OTHERS))
+        if reservation_id is not None:
+            if reservation_id != USED_AT_ONCE:
+                _share(admission, ids, allowance, reservation_id.removeprefix(UNRESERVED))
         elif allowance.is_hard:
             await _reserve(ctx, admission, allowance, ids=ids)
         else:
@@ -213,14 +215,14 @@ def describe_limit(facts: QuotaFacts) -> str:
         )
     if not facts.allowed:
         return f"Your plan doesn’t include {meter.plural}."
-    return f"{_show(facts.used)} of {_show(facts.allowed)} {meter.plural} of this month are used."
+    return f"{_show(facts.used)} of {_show(facts.allowed)} {meter.plural} of {name_month(facts.resets_at)} are used."
 
 
 def describe_step(principal: RightsHolder, facts: QuotaFacts) -> str:
     if facts.is_budget:
         return refusal_messages.spend_limit_step(principal)
     step = refusal_messages.upgrade_step(principal)
-    if not facts.allowed:
+    if not facts.allowed or facts.resets_at <= now():
         return step
     return f"Wait until {facts.resets_at:%-d %B}, or {step[:1].lower()}{step[1:]}"
 

@@ -7,6 +7,7 @@ what a killed process has left of it is free again then.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class _Counter:
     second: int = 0
     calls: int = 0
     used: Decimal = Decimal(0)  # when it was asked last
-    known_until: float = 0.0  # of the monotonic clock
+    asked_at: float = -math.inf  # of the monotonic clock
     fetch: "asyncio.Task[None] | None" = None
     next_fetch: float = 0.0  # of the monotonic clock
 
@@ -131,7 +132,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
     reservation_id = "" if is_used else new_id("urs")
     for attempt in range(1, MAX_TRIES + 1):
         async with counter_repository.open_transaction(tenant_id) as transaction:
-            allowed = await _find_allowed(transaction, allowance)
+            allowed = await find_allowed(transaction, allowance)
             if is_used:
                 is_reserved = await transaction.take(key.id, quantity=quantity, most=allowed)
             else:
@@ -146,7 +147,7 @@ async def reserve(tenant_id: str, allowance: Allowance, quantity: Decimal, *, is
                 continue
             if attempt < MAX_TRIES and await transaction.end_reservations(key.id, counter.pop_spent()):
                 continue
-            counter.used, counter.known_until = state.used, time.monotonic() + KNOWN_SECONDS
+            counter.used, counter.asked_at = state.used, time.monotonic()
             await transaction.note_refusal(key.id, new_id("umk"), allowed=allowed)
             room = max(Decimal(0), allowed - state.claimed)
             break
@@ -179,7 +180,7 @@ def _get_counter(tenant_id: str, counter_id: str) -> _Counter:
 def _require_known_room(counter: _Counter, allowance: Allowance, quantity: Decimal) -> None:
     """Refuses without the database what can't fit any more. Raises Exceeded."""
     allowed = allowance.amount
-    is_known = time.monotonic() < counter.known_until
+    is_known = time.monotonic() < counter.asked_at + KNOWN_SECONDS
     if is_known and allowed is not None and counter.used + quantity > allowed:
         raise Exceeded(
             allowance, used=counter.used, allowed=allowed, room=max(Decimal(0), allowed - counter.used)
@@ -204,7 +205,7 @@ async def _fetch_lease(tenant_id: str, allowance: Allowance, counter: _Counter) 
         await transaction.end_reservations(key.id, counter.pop_spent())
     began = time.monotonic()
     async with counter_repository.open_transaction(tenant_id) as transaction:
-        allowed = await _find_allowed(transaction, allowance)
+        allowed = await find_allowed(transaction, allowance)
         state = (await transaction.read([key.id])).get(key.id)
         if state is None:
             return
@@ -236,7 +237,7 @@ def compute_block(state: CounterState, allowed: Decimal) -> Block:
     return Block(max(Decimal(0), size), end, most_reserved)
 
 
-async def _find_allowed(transaction: CounterConnection, allowance: Allowance) -> Decimal:
+async def find_allowed(transaction: CounterConnection, allowance: Allowance) -> Decimal:
     """What the counter may have. For a budget, its counters stay locked until the transaction ends."""
     budget = allowance.budget
     if budget is None:
@@ -248,6 +249,7 @@ async def _find_allowed(transaction: CounterConnection, allowance: Allowance) ->
     if len(states) < len(keys):
         for counter_id in sorted(keys.keys() - states.keys()):
             await transaction.create(keys[counter_id])
+        await transaction.lock(keys)  # another one may have made them meanwhile
         states = await transaction.read(keys)
     used = {state.meter: state.claimed for state in states.values()}
     return budget.get_room(allowance.key.meter, used)

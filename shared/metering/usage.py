@@ -22,7 +22,7 @@ from shared.metering.items import ItemProblem, ItemReason, UsageItem
 from shared.metering.quotas import QuotaFacts
 
 MAX_BATCH_SIZE = 1_000  # items
-UNRESERVED = quotas.UNRESERVED
+UNRESERVED, OTHERS = quotas.UNRESERVED, quotas.OTHERS
 
 
 class ItemStatus(StrEnum):

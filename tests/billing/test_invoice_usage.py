@@ -11,6 +11,7 @@ from shared.files import exports
 from shared.metering import events_export, usage
 from shared.tenancy import entry
 from tests.conftest import Cast
+from tests.support import database
 
 METER = "api_calls"
 
@@ -88,4 +89,15 @@ async def test_events_behind_a_line_are_exported(cast: Cast) -> None:
         view = await exports.begin(ctx, events_export.USAGE_EVENTS.name, "csv", export_filter)
         page = await events_export.list_batch(ctx, export_filter, "")
     assert view.id
-    assert [row[:3] for row in page.rows] == [(METER, "k1", "5")]
+    assert [(*row[:3], row[-1]) for row in page.rows] == [(METER, "k1", "5", "")]
+
+
+async def test_events_that_no_longer_count_say_so_in_the_export(cast: Cast) -> None:
+    since, until = now() - timedelta(hours=2), now() + timedelta(minutes=1)
+    async with cast.ann.ctx() as ctx:
+        await usage.record(ctx, METER, "k1", quantity=5)
+    database.connect().execute("update usage_event set voided_by = 'ucr_x' where tenant_id = %s", [cast.acme])
+    export_filter = {"meter": METER, "since": since.isoformat(), "until": until.isoformat()}
+    async with cast.ann.ctx() as ctx:
+        (row,) = (await events_export.list_batch(ctx, export_filter, "")).rows
+    assert (events_export.COLUMNS[-1].title, row[-1]) == ("Voided by", "ucr_x")

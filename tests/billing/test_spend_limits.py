@@ -20,10 +20,11 @@ from shared.billing.sync import provider_records
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
-from shared.metering import allowances, reservations, usage
+from shared.metering import allowances, counter_repository, reservations, usage
 from shared.metering.quotas import LimitReached
 from shared.tenancy import entry, notifications
 from tests.conftest import Cast, Person
+from tests.support import database
 from tests.support.limits import roll_up, set_limit
 from tests.support.sizes import size
 
@@ -240,3 +241,32 @@ async def test_use_while_there_was_no_limit_counts_when_it_is_set_again(
     assert not await try_use(cast.acme, EVENTS, 1)
     await roll_up(cast.acme)
     assert await get_spent(cast.ann) == 110
+
+
+async def test_counters_that_another_process_has_just_made_are_locked_too(
+    cast: Cast, subscribed: datetime
+) -> None:
+    """Who makes the counters of a period holds them, and so does who has waited for them."""
+    await save(cast.ann, 100)
+    budget = await allowances.find_budget(cast.acme)
+    assert budget is not None
+    keys = {key.id: key for key in budget.list_keys()}
+    allowance = allowances.Allowance(key=next(iter(keys.values())), is_hard=True, budget=budget)
+    is_locked, ends = asyncio.Event(), asyncio.Event()
+
+    async def wait_and_hold() -> None:
+        async with counter_repository.open_transaction(cast.acme) as transaction:
+            await reservations.find_allowed(transaction, allowance)
+            is_locked.set()
+            await ends.wait()
+
+    async with counter_repository.open_transaction(cast.acme) as transaction:
+        await reservations.find_allowed(transaction, allowance)
+        waiting = asyncio.create_task(wait_and_hold())
+        await asyncio.sleep(0.05)
+    await is_locked.wait()
+    query = "select id from usage_counter where tenant_id = %s for update skip locked"
+    free = database.connect().execute(query, [cast.acme]).fetchall()
+    ends.set()
+    await waiting
+    assert free == []

@@ -9,7 +9,15 @@ import pytest
 from shared.core import fair_gate, tenant_limits, tenant_weights
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.core.fair_gate import HEAVY_ABOVE, HEAVY_SLOTS, MAX_WAITING, Busy, FairGate, TenantBusy
+from shared.core.fair_gate import (
+    HEAVY_ABOVE,
+    HEAVY_SLOTS,
+    MAX_WAITING,
+    QUIET_SECONDS,
+    Busy,
+    FairGate,
+    TenantBusy,
+)
 from tests.support import sizes
 
 SLOTS = 4
@@ -171,3 +179,14 @@ async def test_throttled_tenant_has_one_place() -> None:
     with pytest.raises(Refused, match="Too much"):
         flow.gate.check("ten_a")
     await flow.end_all()
+
+
+async def test_tenants_that_have_left_are_forgotten() -> None:
+    """Without a flood nobody asks who is about."""
+    moment = 0.0
+    gate = FairGate(tenant_slots=SLOTS, slots=SLOTS, clock=lambda: moment)
+    for number in range(50):
+        await gate.enter(f"ten_{number}", 1.0)
+        gate.leave(f"ten_{number}")
+        moment += 1.0
+    assert len(gate._quiet) <= QUIET_SECONDS + 1

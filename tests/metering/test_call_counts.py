@@ -15,6 +15,7 @@ from shared.tenancy import entry
 from tests.conftest import Cast, Person
 from tests.metering.test_usage import list_quantities
 from tests.support import api_clients
+from tests.support.limits import set_limit
 
 
 async def count_calls(person: Person) -> list[int]:
@@ -64,3 +65,11 @@ async def test_calls_that_are_too_old_do_not_keep_later_ones_waiting(
     call_counts.count_call(cast.acme)
     await call_counts.record_calls()
     assert await count_calls(cast.ann) == [1]
+
+
+async def test_answered_calls_count_though_their_limit_has_shrunk_meanwhile(cast: Cast) -> None:
+    for _ in range(3):
+        call_counts.count_call(cast.acme)
+    await set_limit(cast, call_counts.METER, 1)
+    await call_counts.record_calls()
+    assert await count_calls(cast.ann) == [3]

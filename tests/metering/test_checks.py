@@ -11,7 +11,7 @@ from shared.backoffice.reasons import state_reason
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.jobs import queue_status
-from shared.metering import checks, rollups, usage
+from shared.metering import allowances, checks, rollups, usage
 from tests.conftest import Cast, Person
 from tests.support import database
 
@@ -73,3 +73,12 @@ async def test_check_by_an_operator_needs_the_right_for_it(cast: Cast) -> None:
             await usage_corrections.start_usage_check(
                 octx, cast.acme, state_reason(octx, "Ticket 4471, as agreed", tenant_id=cast.acme)
             )
+
+
+async def test_check_is_asked_for_once_a_day_whatever_modules_bill(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "SOURCES", [])
+    await use(cast.ann)
+    async with cast.ann.ctx() as ctx:
+        assert await checks.find_latest(ctx) is not None

@@ -233,3 +233,22 @@ async def test_late_event_of_the_same_hour_keeps_its_own_cause(cast: Cast) -> No
         ("corrected", 3, [f"{METER}:twice"]),
         ("late_events", 13, [f"{METER}:late"]),
     ]
+
+
+async def test_preview_bills_hours_one_after_another_as_closing_does(cast: Cast) -> None:
+    """What an earlier hour gains leaves at once; what a later one loses is carried."""
+    await record(cast.ann, "later", 1_000)
+    async with cast.ann.ctx() as ctx:
+        await usage.record(ctx, METER, "earlier", quantity=500, occurred_at=OLD_HOUR - HOUR)
+        await rollups.roll_up(ctx)
+    correction_id = await open_with(
+        cast.ann,
+        {"kind": "replace", "meter": METER, "idempotency_key": "earlier", "quantity": 1_500},
+        {"kind": "void", "meter": METER, "idempotency_key": "later"},
+    )
+    async with cast.ann.ctx() as ctx:
+        (billed,) = (await corrections.get_effect(ctx, correction_id)).billed
+        await corrections.close(ctx, correction_id)
+        comparisons = {row.meter.key: row for row in await reconciliation.compare_month(ctx, OLD_HOUR)}
+    assert comparisons[METER].emitted_units == 1 + billed.units
+    assert (billed.units, billed.carried) == (1, -500)

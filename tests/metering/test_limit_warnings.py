@@ -1,6 +1,7 @@
 """Members are told at 80 % and when all is used, once each: in the app, by mail, as an event and in the audit log."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -9,7 +10,9 @@ from shared.audit import audit_log
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction
 from shared.audit.models import EventOutbox
-from shared.metering import reservations
+from shared.core.db import now
+from shared.metering import reservations, usage
+from shared.metering.months import get_month
 from shared.metering.usage import ItemStatus
 from shared.tenancy import notifications
 from tests.conftest import Cast, Person
@@ -96,3 +99,15 @@ async def test_members_who_do_not_manage_billing_are_not_told(cast: Cast) -> Non
     await send_many(cast.ann, 1)
     await roll_up(cast.acme)
     assert (await list_warnings(cast.max)).titles == []
+
+
+async def test_warning_about_late_events_names_their_month(cast: Cast) -> None:
+    await set_limit(cast, METER, 1)
+    late_at = get_month(now()) - timedelta(hours=1)
+    async with cast.ann.ctx() as ctx:
+        await usage.record(ctx, METER, "late", occurred_at=late_at)
+    await roll_up(cast.acme)
+    assert (await list_warnings(cast.ann)).titles == [f"All of the events of {late_at:%B} are used"]
+    async with cast.ann.ctx() as ctx:
+        body = (await notifications.list_my_notifications(ctx))[0].body
+    assert "until" not in body

@@ -1,7 +1,7 @@
 """Monthly limits: hard ones are never exceeded, soft ones warn, and what is reserved is used or given back."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.metering import allowances, quotas, reservations, usage
 from shared.metering.allowances import Allowance
 from shared.metering.counter_repository import CounterState
 from shared.metering.items import ItemReason
+from shared.metering.months import get_month
 from shared.metering.quotas import LimitReached
 from shared.metering.usage import ItemResult, ItemStatus
 from tests.conftest import Cast, Person
@@ -241,3 +242,18 @@ def test_soft_limit_reserves_nothing() -> None:
     key = allowances.build_month_key(METER, now())
     assert not Allowance(key=key, amount=Decimal(5)).is_hard
     assert Limit(5).hard
+
+
+async def test_refusal_of_a_late_event_names_its_month_and_no_time_that_is_over(cast: Cast) -> None:
+    await set_limit(cast, METER, 1)
+    late_at = get_month(now()) - timedelta(hours=1)
+    items = [build_item(key, occurred_at=late_at.isoformat()) for key in ("a", "b")]
+    assert [result.status for result in await send(cast.ann, *items[:1])] == [ACCEPTED]
+    (refused,) = await send(cast.ann, items[1])
+    assert (
+        f"of {late_at:%B} are used. Ask" in refused.detail
+        or f"of {late_at:%B} are used. Choose" in refused.detail
+    )
+    assert "Wait" not in refused.detail
+    (refused_now, _) = await send(cast.ann, build_item("c", quantity=2), build_item("d"))
+    assert "of this month are used. Wait until" in refused_now.detail
