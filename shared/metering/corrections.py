@@ -9,6 +9,7 @@ from typing import Any
 from shared.access import policy
 from shared.core.context import Ctx
 from shared.core.paging import Page, build_page, clamp_limit, encode_cursor
+from shared.fairness import heavy_reads
 from shared.metering import correction_batches
 from shared.metering.actions import USAGE_CORRECT, USAGE_READ
 from shared.metering.correction_batches import CorrectionView
@@ -30,9 +31,10 @@ async def add_items(ctx: Ctx, correction_id: str, batch: Sequence[Any]) -> list[
 
 
 async def get_effect(ctx: Ctx, correction_id: str) -> CorrectionEffect:
-    """What closing it now would change. Raises Refused, NotFound."""
+    """What closing it now would change. Raises Refused, NotFound, and as `limit_read`."""
     policy.require(ctx, USAGE_READ)
-    return await correction_batches.get_effect(ctx, correction_id)
+    async with heavy_reads.limit_read(ctx):
+        return await correction_batches.get_effect(ctx, correction_id)
 
 
 async def close(ctx: Ctx, correction_id: str) -> CorrectionView:

@@ -359,7 +359,8 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     ),
     **dict.fromkeys(
         (
-            *("metering.counter_repository.sum_used.keys", "metering.counters.add_draws.keys"),
+            *("metering.counter_repository.sum_used.keys", "metering.counter_repository.begin_again.keys"),
+            "metering.counters.begin_again.keys",
             *("metering.counters.list_counters.keys", "metering.counters.sum_used.keys"),
         ),
         lambda *_: [build_month_key(metered.METER, now())],
@@ -371,6 +372,10 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
             reservation_id=min(row["id"] for row in world.rows("usage_reservation", "tenant_id", tenant)),
         )
     ],
+    **dict.fromkeys(
+        ("metering.counters.add_up.gained", "metering.rollups.add_up_counters.gained"),
+        lambda *_: {(metered.METER, get_month(now())): Decimal(1)},
+    ),
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),
     "metering.event_repository.list_known_keys.ids": lambda world, tenant: [
         row["id"] for row in world.rows("usage_key", "tenant_id", tenant)

@@ -113,7 +113,7 @@ async def correct(ctx: Ctx, number: int, common_hour: datetime) -> None:
         await correction_batches.add_items(ctx, correction_id, values, is_program=False)
         if correction_id not in (own_correction, OPEN_CORRECTION):
             await correction_batches.begin(ctx, correction_id, CorrectionState.CLOSING)
-            await correction_batches.close(ctx, correction_id)
+            await correction_batches.close(ctx, correction_id, is_program=False)
 
 
 async def _reserve(ctx: Ctx, number: int) -> None:

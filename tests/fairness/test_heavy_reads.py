@@ -10,7 +10,7 @@ from shared.core import tenant_limits
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused, TookTooLong
 from shared.fairness import heavy_reads
-from shared.metering import breakdowns, usage_reports
+from shared.metering import breakdowns, corrections, usage_reports
 from shared.metering.usage_reports import Step, UsageQuery
 from tests.conftest import Cast
 from tests.support import api_clients
@@ -55,7 +55,9 @@ async def test_reports_beyond_those_at_once_are_refused_for_their_organisation_o
         with pytest.raises(Refused) as caught:
             await usage_reports.get_report(ctx, build_query())
     async with cast.ann.ctx() as ctx:
-        with pytest.raises(Refused):
+        with pytest.raises(Refused, match="reading"):
+            await corrections.get_effect(ctx, "ucr_any")
+        with pytest.raises(Refused, match="reading"):
             await breakdowns.get_breakdown(ctx, "api_calls", "sender", since=now() - WEEK, until=now())
     assert (caught.value.http_status, caught.value.reason) == (429, "tenant_busy")
     assert caught.value.retry_after > 0

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from shared.core.context import Limit
 from shared.core.db import now
 from shared.core.errors import Refused
 from shared.metering import allowances, quotas, reservations, usage
@@ -238,10 +237,13 @@ def test_block_shrinks_with_what_remains(used: int, reserved: int, allowed: int,
     assert reservations.compute_block(state, Decimal(allowed)).size == size
 
 
-def test_soft_limit_reserves_nothing() -> None:
-    key = allowances.build_month_key(METER, now())
-    assert not Allowance(key=key, amount=Decimal(5)).is_hard
-    assert Limit(5).hard
+async def test_soft_limit_reserves_nothing(cast: Cast) -> None:
+    """So that its events don't wait for each other."""
+    query = "select count(*) from usage_reservation where tenant_id = %s"
+    for is_hard, count in ((False, 0), (True, 1)):
+        await set_limit(cast, METER, 5, hard=is_hard)
+        await send_many(cast.ann, 1, f"hard is {is_hard}")
+        assert database.connect().execute(query, [cast.acme]).fetchone() == (count,)
 
 
 async def test_refusal_of_a_late_event_names_its_month_and_no_time_that_is_over(cast: Cast) -> None:
