@@ -376,6 +376,9 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ("metering.counters.add_up.gained", "metering.rollups.add_up_counters.gained"),
         lambda *_: {(metered.METER, get_month(now())): Decimal(1)},
     ),
+    "metering.counter_repository.change_counter.counter_id": lambda *_: (
+        build_month_key(metered.METER, now()).id
+    ),
     "metering.counter_repository.create_counter.key": lambda *_: build_month_key(metered.METER, now()),
     "metering.event_repository.list_known_keys.ids": lambda world, tenant: [
         row["id"] for row in world.rows("usage_key", "tenant_id", tenant)
@@ -467,6 +470,7 @@ _HONEST: dict[str, Any] = {  # of the world and the tenant whose rows are meant
     ],
     "is_billed": lambda *_: False,
     "is_cap": lambda *_: True,
+    "is_limited": lambda *_: False,
     "item_by_id": lambda *_: {_usage_item().id: _usage_item()},
     "is_program": lambda *_: False,
     "lines": lambda *_: f"void, {metered.METER}, {metered.KEY}",
