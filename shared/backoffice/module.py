@@ -149,12 +149,20 @@ MODULE = Module(
         actions.OP_BILLING_ADJUST.name: (
             "billing.adjusted",
             "billing.duplicate_ended",
+            "billing.order_retried",
+            "billing.paid_by_transfer",
             "billing.prepaid_granted",
             "billing.prepaid_voided",
+            "billing.transfer_asked",
+            "billing.trial_extended",
             "billing.trial_granted",
             "billing.usage_settled",
         ),
-        actions.OP_BILLING_ADJUST_ANY.name: ("billing.adjusted", "billing.prepaid_granted"),
+        actions.OP_BILLING_ADJUST_ANY.name: (
+            "billing.adjusted",
+            "billing.paid_by_transfer",
+            "billing.prepaid_granted",
+        ),
         actions.OP_BILLING_RECONCILE.name: ("billing.reconcile_asked",),
         actions.OP_CATALOG_PUBLISH.name: ("approval.requested", "approval.withdrawn", "draft.published"),
         actions.OP_CATALOG_WRITE.name: (

@@ -5,7 +5,7 @@ They run in every state of the tenant, so that a suspended tenant gets its refun
 
 from collections.abc import Awaitable, Callable
 
-from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing
+from shared.backoffice import adjustments, billing_orders, duplicate_subscriptions, tenant_billing
 from shared.backoffice.alerts import evaluation
 from shared.core.config import settings
 from shared.jobs import mail, worker
@@ -17,6 +17,11 @@ from shared.jobs.worker import ExternalJob
 @worker.external_job
 async def execute_adjustment(ctx: ExternalJob, *, adjustment_id: str) -> None:
     await adjustments.execute_adjustment(ctx.tenant_id, adjustment_id, ctx.request_id)
+
+
+@worker.external_job
+async def execute_order(ctx: ExternalJob, *, order_id: str) -> None:
+    await billing_orders.execute_order(ctx.tenant_id, order_id, ctx.request_id)
 
 
 @worker.external_job
@@ -50,6 +55,7 @@ async def send_alert(
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     adjustments.TASK: execute_adjustment,
+    billing_orders.TASK: execute_order,
     duplicate_subscriptions.TASK: execute_end,
     evaluation.MAIL_TASK: send_alert,
     tenant_billing.RECONCILE_TASK: execute_reconcile,

@@ -13,10 +13,12 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.backoffice import (
     adjustments,
+    billing_orders,
     duplicate_subscriptions,
     tenant_billing_repository,
     unbilled_usage,
 )
+from shared.backoffice.billing_orders import TransferOffer
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_billing_repository import TenantAlert, TenantDrift, TenantInvoice
 from shared.backoffice.unbilled_usage_repository import UnbilledGroup
@@ -28,6 +30,7 @@ from shared.billing.models import (
     BillingDrift,
     BillingEvent,
     BillingInvoice,
+    BillingOrder,
     BillingRefund,
     BillingSnapshot,
     BillingSubscription,
@@ -76,6 +79,8 @@ class BillingDetails:
     duplicate_ids: Sequence[str]  # subscriptions that are charged for a plan, where there are several
     unbilled_usage: Sequence[UnbilledGroup]
     prepaid: PrepaidOverview
+    orders: Sequence[BillingOrder]  # to the provider, by operators
+    transfer_offers: Sequence[TransferOffer]
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -111,6 +116,8 @@ async def get_billing_details(octx: OperatorCtx, tenant_id: str, reason: Reason)
             charged_ids if len(charged_ids) > 1 else [],
             await unbilled_usage.list_unbilled(ctx),
             await balance.read_operator_overview(ctx),
+            await billing_orders.list_orders(ctx, RECENT_ROWS),
+            await billing_orders.list_transfer_offers(ctx),
         )
 
 

@@ -38,7 +38,7 @@ PAYMENT_RECOVERED = "payment_recovered"
 FIRST_PAYMENT_OPEN, SUBSCRIPTION_ENDS = "first_payment_open", "subscription_ends"
 SUBSCRIPTION_PAUSED, SUBSCRIPTION_RESUMED = "subscription_paused", "subscription_resumed"
 SUBSCRIPTION_ENDED = "subscription_ended"
-TOP_UP_FAILED, TRIAL_REFUSED = "top_up_failed", "trial_refused"
+TOP_UP_FAILED, TRIAL_EXTENDED, TRIAL_REFUSED = "top_up_failed", "trial_extended", "trial_refused"
 REMINDERS = tuple(f"payment_reminder_{after.days}" for after in REMINDER_DELAYS)
 UNPAID_KINDS = (
     PAYMENT_FAILED,
@@ -221,10 +221,13 @@ def _overdue_messages(
         kind = (
             passed_kinds[-1] if passed_kinds else PAYMENT_FAILED
         )  # after a delay only the latest reminder is sent
-        yield DunningMessage(
-            *(kind, invoice.id, f"Payment of {format_invoice_amount(invoice)} failed"),
-            f"Update your payment method by {format_day(ends)} to avoid losing access.",
-        )
+        amount, day = format_invoice_amount(invoice), format_day(ends)
+        if subscription.days_until_due:
+            title, body = f"{amount} is overdue", f"Pay the invoice by {day} to avoid losing access."
+        else:
+            title = f"Payment of {amount} failed"
+            body = f"Update your payment method by {day} to avoid losing access."
+        yield DunningMessage(kind, invoice.id, title, body)
     else:
         yield DunningMessage(
             *(ACCESS_READ_ONLY, invoice.id, "Your organisation is read-only"),

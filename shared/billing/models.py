@@ -200,6 +200,7 @@ class BillingInvoice(TenantRow, table=True):
     discount: int = Field(default=0, sa_type=BigInteger)
     tax: int = Field(default=0, sa_type=BigInteger)
     included_tax: int = Field(default=0, sa_type=BigInteger)  # the part of it that prices contain
+    due_at: datetime | None = Field(default=None, sa_type=timestamptz())  # of one that is paid by transfer
     ticket: int = Field(sa_type=BigInteger)
     seen_at: datetime = Field(default_factory=now, sa_type=timestamptz())
     absent_at: datetime | None = Field(default=None, sa_type=timestamptz())
@@ -374,6 +375,45 @@ class BillingAdjustment(TenantRow, table=True):
     by_id: str
     by_name: str
     state: str = "requested"  # then "done" or "failed"
+    external_id: str = ""
+    error: str = ""
+    created_at: datetime = Field(default_factory=now, sa_type=timestamptz())
+    done_at: datetime | None = Field(default=None, sa_type=timestamptz())
+
+
+class BillingOrderKind(StrEnum):
+    """What an operator has asked the provider for."""
+
+    MARK_PAID = "mark_paid"
+    TRANSFER_SUBSCRIPTION = "transfer_subscription"
+    TRIAL_EXTENSION = "trial_extension"
+
+
+class BillingOrderState(StrEnum):
+    REQUESTED = "requested"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class BillingOrder(TenantRow, table=True):
+    """What an operator has asked the provider for, which a job submits with the row's id as its key.
+
+    `subject_id`: the invoice or subscription that it is about, "" for a new one; one order about it is open at a time.
+    `terms`: of the kind, as `backoffice.billing_orders` writes them. `external_id`: what it made at the provider.
+    """
+
+    __tablename__ = "billing_order"
+
+    id: str = Field(default_factory=lambda: new_id("bor"), primary_key=True)
+    kind: BillingOrderKind = Field(sa_type=cast(Any, text_enum(BillingOrderKind)))
+    subject_id: str = ""
+    terms: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB)
+    reason: str
+    by_id: str
+    by_name: str
+    state: BillingOrderState = Field(
+        default=BillingOrderState.REQUESTED, sa_type=cast(Any, text_enum(BillingOrderState))
+    )
     external_id: str = ""
     error: str = ""
     created_at: datetime = Field(default_factory=now, sa_type=timestamptz())

@@ -21,6 +21,7 @@ MODULE = Module(
         models.BillingEvent,
         models.BillingFraudWarning,
         models.BillingInvoice,
+        models.BillingOrder,
         models.BillingRefund,
         models.BillingSnapshot,
         models.BillingSubscription,
@@ -55,6 +56,9 @@ MODULE = Module(
         AuditAction.BILLING_DUPLICATE_ENDED: "ended a second subscription",
         AuditAction.BILLING_DUPLICATE_KEPT: "kept the only subscription left",
         AuditAction.BILLING_EXPORTED: "exported the invoices",
+        AuditAction.BILLING_ORDER_FAILED: "recorded that the payment provider refused an order",
+        AuditAction.BILLING_ORDER_RETRIED: "submitted an order to the payment provider again",
+        AuditAction.BILLING_PAID_BY_TRANSFER: with_key("marked as paid by transfer:"),
         AuditAction.BILLING_PAUSE_ASKED: "paused the subscription",
         AuditAction.BILLING_PORTAL_OPENED: "opened the billing portal",
         AuditAction.BILLING_PREPAID_GRANTED: "granted prepaid credits",
@@ -63,6 +67,8 @@ MODULE = Module(
         AuditAction.BILLING_RESUME_ASKED: "resumed the subscription",
         AuditAction.BILLING_TOPPED_UP: "topped up prepaid credits",
         AuditAction.BILLING_TOP_UP_CHANGED: "changed the automatic top-up",
+        AuditAction.BILLING_TRANSFER_ASKED: "started a subscription paid by transfer",
+        AuditAction.BILLING_TRIAL_EXTENDED: "extended the trial",
         AuditAction.BILLING_TRIAL_GRANTED: "granted another trial",
         AuditAction.BILLING_TRIAL_REFUSED: "ended a second trial",
         AuditAction.BILLING_USAGE_SETTLED: with_key("settled usage that wasn’t billed:"),
@@ -150,6 +156,9 @@ MODULE = Module(
                     query="backoffice.tenant_directory.search_tenants",
                 ),
             ),
+        ),
+        models.BillingOrder: TableContract(
+            export=True, retention="accounting", personal=("by_id", "by_name", "reason")
         ),
         models.BillingRefund: TableContract(export=True, retention="accounting"),
         models.BillingSnapshot: TableContract(

@@ -15,6 +15,7 @@ PAYMENT_MESSAGES = (
     dunning.SUBSCRIPTION_PAUSED,
     dunning.SUBSCRIPTION_RESUMED,
     dunning.TOP_UP_FAILED,
+    dunning.TRIAL_EXTENDED,
     dunning.TRIAL_REFUSED,
     *(f"spend_alert_{percent}" for percent in ALERT_PERCENTS),
     reminders.TRIAL_ENDED,

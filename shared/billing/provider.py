@@ -26,6 +26,7 @@ CANCELLATION_FEEDBACK = (  # why customers cancel; the provider's own list
     *("too_expensive", "missing_features", "switched_service", "unused"),
     *("customer_service", "too_complex", "low_quality", "other"),
 )
+SUBSCRIBED = "subscribed"  # code of a refusal: the customer has a subscription that hasn't ended
 CHECKOUT_PAID = "checkout_paid"  # code of a refusal: a payment page was paid before it could be closed
 
 
@@ -149,6 +150,7 @@ class Subscription:
     # When its tax was turned on for a change that wasn't paid; None where that is paid, waits for its payment, or never was.
     unpaid_tax_at: datetime | None = None
     dispute_mark: str = ""  # the dispute because of which we paused its collection
+    days_until_due: int = 0  # of its invoices, which are paid by transfer; 0: they are charged automatically
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ class Invoice:
     tax: int = 0
     included_tax: int = 0  # the part of it that prices contain
     key: str = ""  # of the single charge that made it
+    due_at: datetime | None = None  # of one that is paid by transfer; None: it is charged automatically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,6 +346,17 @@ class CheckoutOrder:
     cancel_url: str  # for people who leave without paying
     key: str  # idempotency key of this order
     fingerprint: str = ""  # equal for equal orders
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOrder:
+    """A subscription whose invoices are paid by bank transfer. `days_until_due`: of each invoice, from its creation."""
+
+    customer_id: str
+    lines: tuple[OrderLine, ...]
+    days_until_due: int
+    key: str  # of this order
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -572,6 +586,28 @@ class Provider(Protocol):
         """Ends a trial now, which charges the first period. Does nothing without one.
 
         Raises ProviderRefused of the kind "card" where that isn't paid; the trial then goes on.
+        """
+        ...
+
+    async def extend_trial(self, subscription_id: str, until: datetime, key: str) -> None:
+        """Moves the end of a running trial to a later time. Nothing is charged; periods are counted from then.
+
+        Does nothing where it ends then or later. Raises ProviderRefused of the kind "subscription" without a trial.
+        """
+        ...
+
+    async def start_transfer_subscription(self, order: TransferOrder) -> str:
+        """Id of a subscription that is active at once and sends an invoice for each period. Nothing is charged.
+
+        Idempotent by the key of the order without a time limit. The customer has an email address. Raises
+        ProviderRefused with code `SUBSCRIBED` for a customer who has another subscription.
+        """
+        ...
+
+    async def mark_paid(self, invoice_id: str, key: str) -> None:
+        """Marks an invoice as paid by a transfer. Final. Does nothing where that was done.
+
+        Raises ProviderRefused for one that is void, or paid in another way.
         """
         ...
 

@@ -9,6 +9,7 @@ import pytest
 
 from shared.billing.provider import (
     NO_REASON,
+    SUBSCRIBED,
     BillingDetails,
     CanceledAddon,
     Cancellation,
@@ -21,6 +22,7 @@ from shared.billing.provider import (
     RemotePrice,
     Subscription,
     TaxId,
+    TransferOrder,
 )
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -912,3 +914,67 @@ async def test_fingerprint_is_that_of_the_card_and_not_of_the_payment_method(sho
     assert fingerprints[held.id]
     shop.world.set_card(shop.customer, pays=True)
     assert (await shop.provider.fetch_customer(shop.customer)).card_fingerprints == fingerprints
+
+
+async def test_extended_trial_is_charged_at_its_new_end(shop: Shop) -> None:
+    held = await shop.subscribe(await shop.line(FLAT), trial=14)
+    assert held.trial_ends_at is not None
+    until = held.trial_ends_at + 10 * DAY
+    for _ in range(2):
+        await shop.provider.extend_trial(held.id, until, "extend-1")
+    shop.world.advance(15 * DAY)
+    assert ((await shop.only()).status, (await shop.only()).trial_ends_at) == ("trialing", until)
+    shop.world.advance(10 * DAY)
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert state.subscriptions[0].status == "active"
+    assert [invoice.paid for invoice in state.invoices if invoice.total] == [FLAT.amount]
+    with pytest.raises(ProviderRefused) as caught:
+        await shop.provider.extend_trial(held.id, until + 10 * DAY, "extend-2")
+    assert caught.value.kind == "subscription"
+
+
+async def start_transfer(shop: Shop, days: int = 14) -> str:
+    order = TransferOrder(
+        customer_id=shop.customer, lines=(await shop.line(FLAT),), days_until_due=days, key="transfer-1"
+    )
+    return await shop.provider.start_transfer_subscription(order)
+
+
+async def test_transfer_subscription_is_active_and_charges_nothing(shop: Shop) -> None:
+    subscription_id = await start_transfer(shop)
+    assert await start_transfer(shop) == subscription_id
+    shop.world.advance(A_WHILE)
+    state = await shop.provider.fetch_customer(shop.customer)
+    (subscription,), (invoice,) = state.subscriptions, state.invoices
+    assert (subscription.id, subscription.status, subscription.pays) == (subscription_id, "active", True)
+    assert (subscription.days_until_due, invoice.status, invoice.due) == (14, "open", FLAT.amount)
+    assert invoice.due_at == invoice.created_at + 14 * DAY
+
+
+async def test_transfer_subscription_is_refused_beside_another_one(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    with pytest.raises(ProviderRefused) as caught:
+        await start_transfer(shop)
+    assert caught.value.code == SUBSCRIBED
+
+
+async def test_overdue_transfer_is_past_due_until_it_is_marked_as_paid(shop: Shop) -> None:
+    await start_transfer(shop)
+    shop.world.advance(13 * DAY)
+    assert (await shop.only()).status == "active"
+    shop.world.advance(2 * DAY)
+    overdue = await shop.only()
+    (invoice,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    assert (overdue.status, overdue.failed_since) == ("past_due", invoice.due_at)
+    for _ in range(2):
+        await shop.provider.mark_paid(invoice.id, "paid-1")
+    state = await shop.provider.fetch_customer(shop.customer)
+    assert (state.subscriptions[0].status, state.invoices[0].status) == ("active", "paid")
+    assert state.invoices[0].paid == FLAT.amount
+
+
+async def test_invoice_that_was_charged_is_not_marked_as_paid(shop: Shop) -> None:
+    await shop.subscribe(await shop.line(FLAT))
+    (invoice,) = (await shop.provider.fetch_customer(shop.customer)).invoices
+    with pytest.raises(ProviderRefused):
+        await shop.provider.mark_paid(invoice.id, "paid-1")

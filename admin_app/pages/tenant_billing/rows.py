@@ -67,6 +67,8 @@ class SubscriptionRow:
     scheduled_at: str  # when its lines change, "" for never
     scheduled_lines: str
     cancellation: str  # why the customer cancelled, "" where they didn't say
+    trial_ends_at: str  # of a running trial, "" else
+    transfer_days: str  # "30 days" to pay by transfer, "" where it is charged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ class TenantInvoiceRow:
     total: str
     tax: str
     at: str
+    due_at: str  # of one that is paid by transfer, "" else
+    can_mark_paid: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +188,7 @@ def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = 
     word, tone = labels.subscription_badge(subscription.status)
     scheduled_change = provider_state.get("scheduled_change")
     ends = [line["ends_at"] for line in provider_state["lines"] if line["ends_at"]]
+    days = provider_state.get("days_until_due") or 0
     return SubscriptionRow(
         id=subscription.id,
         status="Deleted in Stripe" if subscription.absent_at else word,
@@ -199,6 +204,8 @@ def subscription_row(subscription: BillingSubscription, *, is_duplicate: bool = 
         scheduled_at=scheduled_change["at"] if scheduled_change else "",
         scheduled_lines=_format_lines(scheduled_change["lines"]) if scheduled_change else "",
         cancellation=describe_cancellation(subscription),
+        trial_ends_at=(provider_state["trial_ends_at"] or "") if subscription.status == "trialing" else "",
+        transfer_days=labels.plural(days, "day", "days") if days else "",
     )
 
 
@@ -233,6 +240,8 @@ def tenant_invoice_row(invoice: BillingInvoice) -> TenantInvoiceRow:
         total=labels.format_amount(invoice.total, invoice.currency),
         tax=labels.describe_tax(invoice.tax, invoice.included_tax, invoice.currency),
         at=invoice.created_at.isoformat(),
+        due_at=labels.iso_or_empty(invoice.due_at if invoice.due else None),
+        can_mark_paid=invoice.due_at is not None and invoice.status == "open",
     )
 
 

@@ -8,6 +8,7 @@ from reflex.event import EventSpec
 
 from admin_app import labels
 from admin_app.pages.tenant_billing.evidence import InvoiceEvidenceState
+from admin_app.pages.tenant_billing.order_state import OrderingState
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
     AdjustmentRow,
@@ -60,12 +61,19 @@ class AdjustForm(ConfirmReasonForm):
 
 
 class TenantBillingState(
-    UsageBillingState, InvoiceEvidenceState, DialogState, TenantObjectState, TenantHeaderState
+    OrderingState, UsageBillingState, InvoiceEvidenceState, DialogState, TenantObjectState, TenantHeaderState
 ):
     reads: ClassVar[OperatorAction] = actions.OP_BILLING_READ
-    dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "grant", "trial")
-    # About an adjustment, a subscription, usage or prepaid credits.
-    row_dialogs: ClassVar[Sequence[str]] = ("again", "end", "settle", "void_grant")
+    dialogs: ClassVar[Sequence[str]] = ("adjust", "compare", "extend", "grant", "transfer", "trial")
+    # About an adjustment, a subscription, an invoice, an order, usage or prepaid credits.
+    row_dialogs: ClassVar[Sequence[str]] = (
+        "again",
+        "end",
+        "mark_paid",
+        "retry_order",
+        "settle",
+        "void_grant",
+    )
     loaded: bool = False
     summary: BillingSummary = BillingSummary()
     customers: list[CustomerRow] = []
@@ -144,6 +152,7 @@ class TenantBillingState(
         self.invoice_choices = [("", "None"), *paid]
         self.prepaid_grants = grant_rows(billing.prepaid, for_operators=True)
         self.prepaid_entries = entry_rows(billing.prepaid)
+        self._show_orders(billing)
         self.currency = (billing.snapshot.currency if billing.snapshot else "") or "usd"
         self.loaded = True
 
@@ -157,6 +166,16 @@ class TenantBillingState(
             self._draft_id = new_id("adj")
         elif dialog == "grant":
             self._draft_id = new_id("pgr")
+        elif dialog in ("extend", "transfer"):
+            self._order_id = new_id("bor")
+        elif dialog == "mark_paid":
+            titles = {row.id: row.number for row in self.invoices if row.can_mark_paid}
+            self._order_id, self._invoice_id = new_id("bor"), parse_choice(row_id, titles)
+            self.subject = titles[self._invoice_id]
+        elif dialog == "retry_order":
+            titles = {order.id: order.title for order in self.orders if order.is_open}
+            self._retried_id = parse_choice(row_id, titles)
+            self.subject = titles[self._retried_id]
         elif dialog == "void_grant":
             titles = {grant.id: f"{grant.left} of {grant.title.lower()}" for grant in self.prepaid_grants}
             self._grant_id = parse_choice(row_id, titles)

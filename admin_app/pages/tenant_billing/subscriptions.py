@@ -2,6 +2,7 @@
 
 import reflex as rx
 
+from admin_app.pages.tenant_billing.orders import extend_button, transfer_button
 from admin_app.pages.tenant_billing.rows import SubscriptionRow
 from admin_app.pages.tenant_billing.state import TenantBillingState
 from admin_app.shell import guard_control
@@ -22,6 +23,7 @@ def subscriptions_panel() -> rx.Component:
     return panel(
         rx.cond(has_items(state.subscriptions), subscription_list, no_subscription),
         title="Subscriptions, as of the last sync",
+        aside=transfer_button(),
     )
 
 
@@ -50,6 +52,7 @@ def subscription_line(subscription: SubscriptionRow) -> rx.Component:
             class_name="two",
         ),
         rx.cond(subscription.is_duplicate, end_button),
+        extend_button(subscription),
         synced,
         class_name="wrap",
     )
@@ -75,6 +78,14 @@ def subscription_notes(subscription: SubscriptionRow) -> list[rx.Component]:
     cancelled = small("Cancelled: ", subscription.cancellation, class_name="cut-anywhere")
     return [
         small(subscription.lines_text, end_text, class_name="cut-anywhere"),
+        rx.cond(
+            subscription.trial_ends_at != "",
+            small("Trial ends ", local_time(subscription.trial_ends_at, "", "moment")),
+        ),
+        rx.cond(
+            subscription.transfer_days != "",
+            small("Paid by transfer, within ", subscription.transfer_days),
+        ),
         rx.cond(
             subscription.paused_at != "",
             small("Paused since ", local_time(subscription.paused_at, "", "moment")),

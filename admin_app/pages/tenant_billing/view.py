@@ -11,6 +11,7 @@ import reflex as rx
 from admin_app.invoice_cells import invoice_cell
 from admin_app.pages.tenant_billing.dialogs import billing_dialogs
 from admin_app.pages.tenant_billing.evidence import evidence_panel, explain_button
+from admin_app.pages.tenant_billing.orders import mark_paid_button, order_dialogs, orders_panel
 from admin_app.pages.tenant_billing.prepaid import prepaid_dialogs, prepaid_panels
 from admin_app.pages.tenant_billing.rows import (
     AccessPhaseRow,
@@ -120,10 +121,17 @@ def invoices_panel() -> rx.Component:
             INVOICE_COLUMNS,
             invoice_cell(invoice, local_time(invoice.at, "", "day")),
             badge(invoice.status, invoice.tone),
-            invoice.due,
+            rx.el.div(
+                invoice.due,
+                rx.cond(invoice.due_at != "", rx.el.div(small("by ", local_time(invoice.due_at, "", "day")))),
+            ),
             rx.fragment(invoice.total, rx.cond(invoice.tax != "", rx.el.div(small(invoice.tax)))),
             local_time(invoice.at, "", "day"),
-            explain_button(TenantBillingState, invoice.id),
+            rx.el.div(
+                mark_paid_button(invoice),
+                explain_button(TenantBillingState, invoice.id),
+                class_name="row wrap",
+            ),
         )
 
     table = data_table(
@@ -234,6 +242,7 @@ def billing_panel() -> rx.Component:
         subscriptions_panel(),
         invoices_panel(),
         evidence_panel(TenantBillingState),
+        orders_panel(),
         unbilled_usage_panel(),
         adjustments_panel(),
         prepaid_panels(),
@@ -241,6 +250,7 @@ def billing_panel() -> rx.Component:
         changes_panel("Drift", state.drift, no_drift, "billing-drift"),
         billing_dialogs(),
         prepaid_dialogs(),
+        order_dialogs(),
         class_name="stack",
     )
     return rx.cond(state.loaded, shown, panel(skeleton_rows(5), name="Billing"))

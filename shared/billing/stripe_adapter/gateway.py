@@ -31,6 +31,7 @@ from shared.billing.provider import (
     RemotePrice,
     SingleCharge,
     TaxSetup,
+    TransferOrder,
 )
 from shared.billing.stripe_adapter import (
     charges,
@@ -48,6 +49,7 @@ from shared.billing.stripe_adapter import (
     stripe_values,
     subscription_items,
     subscription_mapping,
+    transfers,
 )
 from shared.billing.stripe_adapter.errors import (
     is_duplicate_usage,
@@ -403,6 +405,31 @@ class StripeGateway:
             key,
             lambda changed: changed.status != "trialing",
         )
+
+    @translate_stripe_errors
+    async def extend_trial(self, subscription_id: str, until: datetime, key: str) -> None:
+        """https://docs.stripe.com/billing/subscriptions/trials: a later `trial_end`, without proration."""
+        subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
+        _require_unended(subscription)
+        if subscription.status != "trialing":
+            raise ProviderRefused("The trial has ended.", "no_trial", kind="subscription")
+        trial_end = int(until.timestamp())
+        if (subscription.trial_end or 0) >= trial_end:
+            return
+        await self._update_subscription(
+            subscription_id,
+            {"trial_end": trial_end, "proration_behavior": "none"},
+            key,
+            lambda changed: (changed.trial_end or 0) >= trial_end,
+        )
+
+    @translate_stripe_errors
+    async def start_transfer_subscription(self, order: TransferOrder) -> str:
+        return await transfers.start_subscription(self._v1, order, automatic_tax=self._automatic_tax)
+
+    @translate_stripe_errors
+    async def mark_paid(self, invoice_id: str, key: str) -> None:
+        await transfers.mark_paid(self._v1, invoice_id, key)
 
     @translate_stripe_errors
     async def void_invoice(self, invoice_id: str, key: str) -> None:

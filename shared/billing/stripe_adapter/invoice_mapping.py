@@ -49,6 +49,7 @@ def to_invoice(raw: Raw) -> Invoice:
         tax=sum(sum_taxes(raw)),
         included_tax=sum_taxes(raw).included,
         key=str(get_path(raw, "metadata", ADJUSTMENT_KEY) or ""),
+        due_at=get_due_time(raw) if _is_paid_by_invoice(raw) else None,
     )
 
 

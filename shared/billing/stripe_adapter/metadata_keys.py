@@ -14,3 +14,4 @@ ADJUSTMENT_KEY = (
     "bulkhead_adjustment"  # in metadata of balance entries, credit notes, refunds: the idempotency key
 )
 CANCELED_ADDON_PREFIX = "kept."  # plus our price id, in a subscription's metadata: "<quantity>:<unix time>"
+TRANSFER_ORDER_KEY = "bulkhead_transfer_order"  # in a subscription's metadata: the order that started it

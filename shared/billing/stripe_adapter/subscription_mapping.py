@@ -99,6 +99,7 @@ def to_subscription(raw: Raw, invoices: Iterable[Raw] = (), *, pays: bool = Fals
         else None,
         unpaid_tax_at=get_unpaid_tax_time(raw),
         dispute_mark=str(get_path(raw, "metadata", DISPUTE_KEY) or ""),
+        days_until_due=raw.get("days_until_due") or 0 if raw.get("collection_method") == SEND_INVOICE else 0,
     )
 
 

@@ -74,7 +74,7 @@ async def prepare(
         raise Conflict("You already have a subscription.", "Change its plan instead.")
     if await subscriptions.get_incomplete_subscription(ctx) is not None:
         raise _build_incomplete_error()
-    chosen_currency = await _choose_currency(ctx, currency)
+    chosen_currency = await choose_currency(ctx, currency)
     bought_seats = await check_seats(ctx, offer, period, seats, currency=chosen_currency)
     capacity = subscriptions.get_seat_capacity(offer, bought_seats, {}, catalogue)
     if (obstacle := await subscriptions.find_seat_obstacle(ctx, offer, capacity, None)) is not None:
@@ -103,7 +103,7 @@ async def prepare(
     )
 
 
-async def _choose_currency(ctx: Ctx, currency: str) -> str | None:
+async def choose_currency(ctx: Ctx, currency: str) -> str | None:
     """Raises Conflict for another currency than the customer's. https://docs.stripe.com/billing/customer"""
     snapshot = await repository.get_billing_snapshot(ctx)
     customer_currency = snapshot.currency if snapshot else ""

@@ -68,6 +68,8 @@ def find_pause_obstacle(live_subscriptions: Sequence[PlanSubscription]) -> tuple
         return "You have several subscriptions.", "Contact support to end one of them and refund it."
     if snapshot.status == PAUSED:
         return "The subscription is paused already.", "Resume it to continue."
+    if snapshot.days_until_due:
+        return "A subscription that is paid by transfer can’t be paused.", "Contact support."
     if snapshot.cancel_at is not None:
         return "The subscription is cancelled.", "Resume it first."
     if snapshot.scheduled_change is not None or snapshot.pending_change is not None:

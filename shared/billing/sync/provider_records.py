@@ -264,6 +264,7 @@ def to_subscription(row: BillingSubscription) -> Subscription:
         paused_at=_parse_optional_time(state.get("paused_at")),
         unpaid_tax_at=_parse_optional_time(state.get("unpaid_tax_at")),
         dispute_mark=state.get("dispute_mark", ""),
+        days_until_due=state.get("days_until_due", 0),
     )
 
 
@@ -348,6 +349,7 @@ def _invoice_values(invoice: Invoice) -> dict[str, Any]:
         "discount": invoice.discount,
         "tax": invoice.tax,
         "included_tax": invoice.included_tax,
+        "due_at": invoice.due_at,
     }
 
 

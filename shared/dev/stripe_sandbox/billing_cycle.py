@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from shared.dev.stripe_sandbox import collection, drafts, lines, periods, prorations
+from shared.dev.stripe_sandbox import collection, drafts, lines, periods, prorations, sent_invoices
 from shared.dev.stripe_sandbox.store import Account, Object
 
 Period = tuple[int, int]
@@ -60,7 +60,9 @@ def draft_first_invoice(account: Account, subscription: Object, reason: str) -> 
         invoice_lines = build_advance_lines(account, subscription, list_items(subscription))
     if not invoice_lines and not drafts.list_pending_items(account, subscription["customer"], subscription):
         return None
-    return _draft_invoice(account, subscription, invoice_lines, reason, None, delay_finalization=False)
+    # https://docs.stripe.com/billing/invoices/subscription: an hour later where it is sent.
+    is_delayed = reason == "subscription_create" and sent_invoices.is_sent(subscription)
+    return _draft_invoice(account, subscription, invoice_lines, reason, None, delay_finalization=is_delayed)
 
 
 def bill_first_period(

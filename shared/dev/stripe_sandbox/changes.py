@@ -14,6 +14,7 @@ from shared.dev.stripe_sandbox import (
     pending_updates,
     periods,
     prorations,
+    sent_invoices,
     taxes,
 )
 from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, restore_on_error, save_change
@@ -141,6 +142,14 @@ def _require_allowed(subscription: Object, params: Object) -> None:
         raise UnsupportedError("changing what a paused subscription has")
     if subscription["status"] == "trialing" and "billing_cycle_anchor" in params:
         raise UnsupportedError("billing_cycle_anchor in a trial")
+    if sent_invoices.is_sent(subscription):
+        if "collection_method" in params:
+            raise UnsupportedError("another collection method")
+        if params.get("payment_behavior") == pending_updates.BEHAVIOR:
+            raise ApiError(
+                f"`payment_behavior={pending_updates.BEHAVIOR}` requires `collection_method=charge_automatically`.",
+                param="payment_behavior",
+            )
 
 
 def _require_allowed_by_schedule(subscription: Object, params: Object) -> None:
@@ -259,7 +268,7 @@ def _would_payment_fail(
     restarts_period: bool,
 ) -> bool:
     """Whether `payment_behavior=error_if_incomplete` applies and the payment would fail, so that nothing may change."""
-    if params.get("payment_behavior") != "error_if_incomplete":
+    if params.get("payment_behavior") != "error_if_incomplete" or sent_invoices.is_sent(subscription):
         return False
     if params.get("proration_behavior") != "always_invoice" and not restarts_period:
         return False

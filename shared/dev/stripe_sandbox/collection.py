@@ -2,7 +2,16 @@
 
 from typing import Literal
 
-from shared.dev.stripe_sandbox import balances, drafts, endings, lines, payments, standing, taxes
+from shared.dev.stripe_sandbox import (
+    balances,
+    drafts,
+    endings,
+    lines,
+    payments,
+    sent_invoices,
+    standing,
+    taxes,
+)
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.payment_methods import get_card
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError, card_declined_error
@@ -18,8 +27,16 @@ def finalize_and_collect(account: Account, invoice: Object, *, charge_now: bool 
     finalize_invoice(account, invoice)
     if pause and invoice["status"] == "open":
         close_invoice(account, invoice, "void" if pause["behavior"] == "void" else "uncollectible")
+    elif invoice["status"] == "open" and sent_invoices.is_sent(invoice):
+        account.emit("invoice.sent", invoice)
     elif invoice["status"] == "open" and charge_now:
         attempt_payment(account, invoice)
+
+
+def pass_deadline(account: Account, invoice: Object) -> None:
+    """An invoice that was sent isn't paid by its due date, or by the additional deadline after it."""
+    sent_invoices.pass_deadline(account, invoice, standing.get_subscription(account, invoice))
+    standing.update_delinquency(account, invoice["customer"])
 
 
 def finalize_invoice(account: Account, invoice: Object) -> None:

@@ -1,6 +1,6 @@
 """Draft invoices: their lines, pending invoice items and totals."""
 
-from shared.dev.stripe_sandbox import coupons, lines, taxes
+from shared.dev.stripe_sandbox import coupons, lines, sent_invoices, taxes
 from shared.dev.stripe_sandbox.objects import make_object, save_change
 from shared.dev.stripe_sandbox.routes import build_list
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
@@ -64,6 +64,7 @@ def create_draft(
                 "subscription": subscription["id"],
             },
         }
+        invoice |= sent_invoices.build_invoice_fields(subscription, now)
         invoice["discounts"] = coupons.use_discounts(account, subscription)
         is_taxed = subscription["automatic_tax"]["enabled"]
         invoice["automatic_tax"] = taxes.build_invoice_field(enabled=is_taxed)

@@ -1,6 +1,15 @@
 """API routes of invoices, including invoices that are created by hand."""
 
-from shared.dev.stripe_sandbox import balances, collection, drafts, lines, payments, previews, taxes
+from shared.dev.stripe_sandbox import (
+    balances,
+    collection,
+    drafts,
+    lines,
+    payments,
+    previews,
+    sent_invoices,
+    taxes,
+)
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, merge_metadata, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError
@@ -122,7 +131,7 @@ def finalize_invoice(call: ApiCall) -> Object:
     if "auto_advance" in call.params and invoice["status"] == "open":
         invoice["auto_advance"] = call.get("auto_advance")
         call.account.put(invoice)
-    if invoice["status"] == "open" and invoice["auto_advance"]:
+    if invoice["status"] == "open" and invoice["auto_advance"] and not sent_invoices.is_sent(invoice):
         collection.attempt_payment(call.account, invoice)
     return invoice
 

@@ -4,7 +4,7 @@ It is paused at once, its period ends then, and no invoice is made until it is r
 used is charged by pending items, which the invoice of the resumption takes.
 """
 
-from shared.dev.stripe_sandbox import prorations
+from shared.dev.stripe_sandbox import prorations, sent_invoices
 from shared.dev.stripe_sandbox.objects import fetch_object, save_change
 from shared.dev.stripe_sandbox.refusals import ApiError, UnsupportedError
 from shared.dev.stripe_sandbox.routes import ApiCall, route
@@ -36,6 +36,8 @@ def pause_subscription(account: Account, subscription: Object) -> None:
         raise UnsupportedError(
             "pausing a subscription with a pending update, a date of its end or paused collection"
         )
+    if sent_invoices.is_sent(subscription):
+        raise UnsupportedError("pausing a subscription whose invoices are sent")
     previous, now = copy_visible(subscription), account.now(subscription)
     for item in subscription["items"]["data"]:
         if prorations.is_metered(item):

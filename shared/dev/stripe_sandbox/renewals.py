@@ -1,6 +1,6 @@
 """Time-based changes of a subscription: the end of its trial, of a period and of the subscription."""
 
-from shared.dev.stripe_sandbox import billing_cycle, collection, endings, payments
+from shared.dev.stripe_sandbox import billing_cycle, collection, endings, payments, sent_invoices
 from shared.dev.stripe_sandbox.objects import save_change
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -48,11 +48,12 @@ def renew_subscription(account: Account, subscription: Object) -> None:
 def _end_trial(account: Account, subscription: Object) -> None:
     method = payments.get_default_method_id(account, subscription)
     missing_method_behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
-    if method is None and missing_method_behavior == "cancel":
+    is_missing = method is None and not sent_invoices.is_sent(subscription)
+    if is_missing and missing_method_behavior == "cancel":
         endings.end_subscription(account, subscription)
         return
     previous = copy_visible(subscription)
-    if method is None and missing_method_behavior == "pause":
+    if is_missing and missing_method_behavior == "pause":
         subscription["status"] = "paused"
         subscription["status_details"] = {
             "paused": {

@@ -63,7 +63,7 @@ def create_schedule(call: ApiCall) -> Object:
     )
     schedule["default_settings"] |= {
         "billing_cycle_anchor": "automatic",
-        "collection_method": "charge_automatically",
+        "collection_method": subscription["collection_method"],
     }
     previous = copy_visible(subscription)
     subscription["schedule"] = schedule["id"]

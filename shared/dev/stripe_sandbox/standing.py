@@ -30,7 +30,7 @@ def apply_closed_invoice(account: Account, invoice: Object) -> None:
             if invoice["status"] != "void":
                 _mark_resumed(account, subscription, "active")
         save_change(account, subscription, "customer.subscription.updated", previous)
-    _update_delinquency(account, invoice["customer"])
+    update_delinquency(account, invoice["customer"])
 
 
 def apply_failed_payment(account: Account, invoice: Object) -> None:
@@ -43,7 +43,7 @@ def apply_failed_payment(account: Account, invoice: Object) -> None:
             subscription["_resumption"] = None
             _mark_resumed(account, subscription, "past_due")
         save_change(account, subscription, "customer.subscription.updated", previous)
-    _update_delinquency(account, invoice["customer"])
+    update_delinquency(account, invoice["customer"])
 
 
 def _mark_resumed(account: Account, subscription: Object, status: str) -> None:
@@ -52,13 +52,13 @@ def _mark_resumed(account: Account, subscription: Object, status: str) -> None:
     account.emit("customer.subscription.resumed", subscription)
 
 
-def _update_delinquency(account: Account, customer_id: str) -> None:
+def update_delinquency(account: Account, customer_id: str) -> None:
     customer = account.objects["customer"][customer_id]
     if customer.get("deleted"):
         return
     previous = copy_visible(customer)
     customer["delinquent"] = any(
-        invoice["status"] == "open" and invoice["attempted"]
+        invoice["status"] == "open" and (invoice["attempted"] or invoice.get("_overdue_stages"))
         for invoice in account.list_for_customer("invoice", customer_id)
     )
     save_change(account, customer, "customer.updated", previous)

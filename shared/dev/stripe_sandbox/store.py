@@ -214,8 +214,14 @@ AgendaEntry = tuple[
 ]  # when, what comes first in the same second, a number, kind and id
 TIMED_KINDS = {"checkout.session", "invoice", "subscription"}
 # Of an account. `retry_days` lie between one try to collect an invoice and the next; after the last one,
-# a subscription becomes what `after_retries` says: unpaid, canceled, or it stays past_due.
-DEFAULT_SETTINGS: Object = {"offset": 0, "retry_days": [3, 5, 7], "after_retries": "unpaid"}
+# a subscription becomes what `after_retries` says: unpaid, canceled, or it stays past_due. So it does `overdue_days` after
+# the due date of an invoice that was sent.
+DEFAULT_SETTINGS: Object = {
+    "offset": 0,
+    "retry_days": [3, 5, 7],
+    "after_retries": "unpaid",
+    "overdue_days": 30,
+}
 
 
 def new_id(prefix: str) -> str:

@@ -13,6 +13,7 @@ from shared.dev.stripe_sandbox import (
     payments,
     periods,
     prorations,
+    sent_invoices,
 )
 from shared.dev.stripe_sandbox.customers import get_customer
 from shared.dev.stripe_sandbox.objects import fetch_object, make_object, merge_metadata, save_change
@@ -25,16 +26,17 @@ ITEM_PARAMS = "items.price items.quantity items.metadata"
 SHARED_PARAMS = (
     f"{ITEM_PARAMS} metadata description default_payment_method trial_end trial_settings cancel_at_period_end cancel_at"
     " proration_behavior off_session discounts.coupon discounts.discount"
-    " collection_method=charge_automatically automatic_tax.enabled"
+    " automatic_tax.enabled"
 )
 CREATE_PARAMS = (
     f"{SHARED_PARAMS} customer trial_period_days currency billing_cycle_anchor billing_mode.type=flexible"
+    " collection_method=charge_automatically|send_invoice days_until_due"
     " payment_behavior=allow_incomplete|default_incomplete|error_if_incomplete"
     " payment_settings.payment_method_types=card payment_settings.save_default_payment_method=off"
 )
 UPDATE_PARAMS = (
     f"{SHARED_PARAMS} items.id items.deleted proration_date pause_collection cancellation_details.comment"
-    " cancellation_details.feedback billing_cycle_anchor.type"
+    " cancellation_details.feedback billing_cycle_anchor.type collection_method=charge_automatically"
     " payment_behavior=allow_incomplete|error_if_incomplete|pending_if_incomplete"
 )
 
@@ -49,7 +51,8 @@ def start_subscription(account: Account, params: Object) -> Object:
     subscription = _build_subscription(account, customer, params)
     method = account.get("payment_method", payments.get_default_method_id(account, subscription))
     behavior = params.get("payment_behavior", "allow_incomplete")
-    preview = compute_first_charge(account, subscription)
+    is_sent = sent_invoices.is_sent(subscription)
+    preview = 0 if is_sent else compute_first_charge(account, subscription)
     if preview and behavior != "default_incomplete":
         if method is None:
             raise ApiError(
@@ -73,7 +76,7 @@ def start_subscription(account: Account, params: Object) -> Object:
     account.emit("customer.subscription.created", subscription)
     if account.is_preview:
         return subscription
-    if invoice is not None:
+    if invoice is not None and not is_sent:
         collection.finalize_and_collect(account, invoice, charge_now=behavior != "default_incomplete")
     return subscription
 
@@ -191,7 +194,7 @@ def _build_subscription(account: Account, customer: Object, params: Object) -> O
         description=params.get("description"),
         default_tax_rates=[],
         metadata={},
-        collection_method="charge_automatically",
+        **sent_invoices.read_collection_method(customer, params),
         invoice_settings={"account_tax_ids": None, "custom_fields": None, "description": None, "footer": None}
         | {"issuer": {"type": "self"}},
         payment_settings={

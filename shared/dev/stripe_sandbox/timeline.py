@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 
-from shared.dev.stripe_sandbox import changes, checkout, collection, endings, renewals, resumptions, schedules
+from shared.dev.stripe_sandbox import (
+    changes,
+    checkout,
+    collection,
+    endings,
+    renewals,
+    resumptions,
+    schedules,
+    sent_invoices,
+)
 from shared.dev.stripe_sandbox.refusals import ApiError
 from shared.dev.stripe_sandbox.store import Account, Object, copy_visible
 
@@ -142,3 +151,5 @@ def _list_invoice_steps(account: Account, invoice: Object) -> Iterator[Step]:
         )
     if invoice["status"] == "open" and invoice["next_payment_attempt"]:
         yield invoice["next_payment_attempt"], 6, lambda: collection.attempt_payment(account, invoice)
+    if (overdue_at := sent_invoices.get_overdue_time(account, invoice)) is not None:
+        yield overdue_at, 7, lambda: collection.pass_deadline(account, invoice)

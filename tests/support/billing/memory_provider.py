@@ -43,6 +43,7 @@ from shared.billing.provider import (
     Subscription,
     SubscriptionItem,
     TaxSetup,
+    TransferOrder,
     UpcomingCharges,
     UpcomingInvoice,
 )
@@ -84,6 +85,7 @@ class Transaction:
     from_wallet: int = 0
     given_back: int = 0
     key: str = ""  # of the single charge that made it
+    by_transfer: bool = False  # how it was settled
 
     @property
     def sum(self) -> int:
@@ -124,6 +126,8 @@ class Deal:
     farewell: Cancellation = NO_REASON  # why it was cancelled
     claim: str = ""  # because of which nothing is collected; the mark stays until it is resumed
     collects: bool = True
+    days_to_pay: int = 0  # of its bills, which nobody is charged for; 0: they are charged
+    order: str = ""  # the key of the order that began it
 
 
 @dataclass
@@ -562,6 +566,43 @@ class MemoryProvider:
         deal.trial_until = self.clock
         self._start_period(deal, self.clock)
 
+    async def extend_trial(self, subscription_id: str, until: datetime, key: str) -> None:
+        self._record_call("extend_trial")
+        deal = self._get_deal(subscription_id)
+        self._require_open(deal)
+        if deal.state != "trial" or deal.trial_until is None:
+            raise ProviderRefused("The trial has ended.", "no_trial", kind="subscription")
+        if deal.trial_until < until:
+            deal.trial_until = deal.ends = until
+
+    async def start_transfer_subscription(self, order: TransferOrder) -> str:
+        self._record_call("start_transfer")
+        buyer = self._get_present_buyer(order.customer_id)
+        for deal in self._list_deals(buyer.id):
+            if deal.order == order.key:
+                return deal.id
+        if any(deal.state != "over" for deal in self._list_deals(buyer.id)):
+            raise ProviderRefused("They buy already.", "subscribed")
+        for line in order.lines:
+            if line.external_price_id not in self.offers or not self.offers[line.external_price_id].sold:
+                raise ProviderRefused("This is not sold.", "no_offer", kind="price")
+        deal = Deal(self._new_id("deal"), buyer.id, [], self.clock, self.clock, self.clock)
+        deal.positions = [self._build_position(line) for line in order.lines]
+        deal.days_to_pay, deal.order = order.days_until_due, order.key
+        self.deals[deal.id] = deal
+        self._start_period(deal, self.clock)
+        return deal.id
+
+    async def mark_paid(self, invoice_id: str, key: str) -> None:
+        self._record_call("mark_paid")
+        bill = self.transactions.get(invoice_id)
+        if bill is not None and bill.by_transfer:
+            return
+        if bill is None or bill.state != "owed":
+            raise ProviderRefused("Only an open invoice can be marked as paid.", "not_owed")
+        bill.state, bill.by_transfer = "settled", True
+        self._judge_deal(self.deals[bill.deal])
+
     async def void_invoice(self, invoice_id: str, key: str) -> None:
         self._record_call("void")
         bill = self.transactions.get(invoice_id)
@@ -868,6 +909,10 @@ class MemoryProvider:
         buyer.wallet -= bill.from_wallet if not bill.tries else 0
         if bill.sum < 0:
             buyer.wallet -= bill.sum
+        if deal.days_to_pay:
+            bill.state = "settled" if bill.sum <= bill.from_wallet else "owed"
+            self._judge_deal(deal)
+            return
         bill.tries += 1
         if pays or buyer.card or bill.sum <= bill.from_wallet:
             bill.state = "settled"
@@ -880,7 +925,7 @@ class MemoryProvider:
 
     def _judge_deal(self, deal: Deal) -> None:
         owed = any(
-            transaction.state == "owed"
+            transaction.state == "owed" and transaction.at + timedelta(days=deal.days_to_pay) <= self.clock
             for transaction in self.transactions.values()
             if transaction.deal == deal.id and not (deal.held and deal.held.transaction == transaction.id)
         )
@@ -903,8 +948,10 @@ class MemoryProvider:
     # Its words in ours.
 
     def _build_subscription(self, deal: Deal) -> Subscription:
+        if deal.days_to_pay:  # its bills fall due without anything happening
+            self._judge_deal(deal)
         owed = [
-            transaction.at
+            transaction.at + timedelta(days=deal.days_to_pay)
             for transaction in self.transactions.values()
             if transaction.deal == deal.id
             and transaction.state == "owed"
@@ -928,7 +975,8 @@ class MemoryProvider:
             kept=deal.notes,
             trial_ends_at=deal.trial_until,
             after_trial="cancel",
-            pays=self.buyers[deal.buyer].card is not None,
+            pays=bool(deal.days_to_pay) or self.buyers[deal.buyer].card is not None,
+            days_until_due=deal.days_to_pay,
             pause_cause=""
             if deal.state != "frozen"
             else "request"
@@ -1023,6 +1071,9 @@ class MemoryProvider:
                 tax=(tax := self.sum_included_tax(transaction.rows)),
                 included_tax=tax,
                 key=transaction.key,
+                due_at=transaction.at + timedelta(days=deal.days_to_pay)
+                if deal and deal.days_to_pay
+                else None,
             )
             for transaction in self.transactions.values()
             if transaction.buyer == customer_id

@@ -244,7 +244,7 @@ def test_unimplemented_parameter_answers_501_and_is_not_retried(
     client = sandbox_server.build_client(key, max_network_retries=2)
     calls: list[Callable[[], Any]] = [
         lambda: client.v1.customers.create({"tax_exempt": "reverse"}),
-        lambda: client.v1.subscriptions.create({"customer": "cus_1", "collection_method": "send_invoice"}),
+        lambda: client.v1.subscriptions.update("sub_1", {"collection_method": "send_invoice"}),
         lambda: client.v1.quotes.list(),
         lambda: client.raw_request("delete", "/v1/customers"),
     ]
