@@ -366,6 +366,7 @@ OP_IMPERSONATE_WRITE = OperatorAction(
     OperatorPermission.IMPERSONATE_WRITE,
     "change something for members of tenants",
     writes=True,
+    needs_approval=True,
 )
 OP_JOB_READ = OperatorAction("op:job:read", OperatorPermission.JOB_READ, "view jobs")
 OP_JOB_WRITE = OperatorAction(

@@ -3,6 +3,7 @@
 A module declares its own in the same way: an OperatorAction with `needs_approval`, and an `ApprovalKind` in its manifest.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import AwareDatetime
@@ -13,6 +14,7 @@ from shared.backoffice import (
     catalog_drafts,
     flag_admin,
     flag_exposure,
+    impersonations,
     price_admin,
     tenant_deletions,
     tenant_directory,
@@ -20,11 +22,13 @@ from shared.backoffice import (
 from shared.backoffice.approval_kinds import ApprovalKind, ApprovalPayload, ApprovalPreview, PreviewLine
 from shared.backoffice.approvals import Submission
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.impersonations import ImpersonationRequest, RequestedImpersonation
 from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import Reason
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import Tier
 from shared.core.context import OperatorCtx
+from shared.core.ids import new_id
 from shared.entitlements import flag_rules
 
 
@@ -61,6 +65,25 @@ class TenantDeletionOrder(ApprovalPayload):
     grace_days: int
 
 
+class WriteSession(ApprovalPayload):
+    """A support session that may change something. `person_name`: as read when it was asked for."""
+
+    impersonation_id: str
+    membership_id: str
+    person_name: str
+    ticket: str
+    minutes: int
+    write_reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedSession:
+    """`submission`: of a session that may change something; None for one that only reads."""
+
+    requested: RequestedImpersonation
+    submission: Submission | None = None
+
+
 async def change_flag(
     octx: OperatorCtx, flag: str, number: int, rules: list[dict[str, Any]] | None, *, reason: Reason
 ) -> Submission:
@@ -76,6 +99,35 @@ async def change_flag(
         return await approvals.submit(octx, actions.OP_FLAG_RELEASE, change, reason)
     await _release_flag(octx, change, reason)
     return Submission(approval_id="", subject=flag)
+
+
+async def request_support_session(
+    octx: OperatorCtx, tenant_id: str, order: ImpersonationRequest, reason: Reason
+) -> RequestedSession:
+    """Request a support session, or ask for approval where it may change something. Without a second operator it begins.
+
+    Raises as `impersonations.request` and `approvals.submit`.
+    """
+    policy.require_operator(octx, actions.OP_IMPERSONATE)
+    if not order.can_write:
+        return RequestedSession(requested=await impersonations.request(octx, tenant_id, order, reason))
+    target = await impersonations.check_request(octx, tenant_id, order, reason)
+    payload = WriteSession(
+        tenant_id=tenant_id,
+        impersonation_id=new_id("imp"),
+        membership_id=order.membership_id,
+        person_name=target.person_name,
+        ticket=order.ticket,
+        minutes=order.minutes,
+        write_reason=order.write_reason,
+    )
+    submission = await approvals.submit(octx, actions.OP_IMPERSONATE_WRITE, payload, reason)
+    if submission.is_waiting:
+        return RequestedSession(
+            requested=RequestedImpersonation(id=payload.impersonation_id), submission=submission
+        )
+    requested = await impersonations.begin_if_ready(octx, tenant_id, payload.impersonation_id)
+    return RequestedSession(requested=requested, submission=submission)
 
 
 async def _preview_publication(octx: OperatorCtx, payload: DraftPublication) -> ApprovalPreview:
@@ -187,6 +239,34 @@ async def _delete_tenant(octx: OperatorCtx, payload: TenantDeletionOrder, reason
     await tenant_deletions.schedule(octx, payload.tenant_id, reason, grace_days=payload.grace_days)
 
 
+async def _preview_write_session(octx: OperatorCtx, payload: WriteSession) -> ApprovalPreview:
+    tenant = await tenant_directory.get_tenant(octx, payload.tenant_id)
+    return ApprovalPreview(
+        object_id=payload.membership_id,
+        subject=f"{payload.person_name}, {tenant.name}",
+        lines=(
+            PreviewLine(label="Acts for", after=payload.person_name),
+            PreviewLine(label="Reason for changes", after=payload.write_reason),
+            PreviewLine(label="Ticket", after=payload.ticket),
+            PreviewLine(label="Duration", after=f"{payload.minutes} minutes"),
+            PreviewLine(label="Status of the organisation", after=str(tenant.state)),
+        ),
+    )
+
+
+async def _request_write_session(octx: OperatorCtx, payload: WriteSession, reason: Reason) -> None:
+    order = ImpersonationRequest(
+        membership_id=payload.membership_id,
+        ticket=payload.ticket,
+        minutes=payload.minutes,
+        can_write=True,
+        write_reason=payload.write_reason,
+    )
+    await impersonations.request(
+        octx, payload.tenant_id, order, reason, impersonation_id=payload.impersonation_id
+    )
+
+
 # `Any`: each has a payload of its own.
 KINDS: tuple[ApprovalKind[Any], ...] = (
     ApprovalKind(
@@ -197,6 +277,12 @@ KINDS: tuple[ApprovalKind[Any], ...] = (
     ),
     ApprovalKind(
         action=actions.OP_FLAG_RELEASE, payload=FlagRelease, preview=_preview_release, execute=_release_flag
+    ),
+    ApprovalKind(
+        action=actions.OP_IMPERSONATE_WRITE,
+        payload=WriteSession,
+        preview=_preview_write_session,
+        execute=_request_write_session,
     ),
     ApprovalKind(
         action=actions.OP_PRICE_SET, payload=PriceChange, preview=_preview_price, execute=_set_price

@@ -14,6 +14,7 @@ from shared.core import crypto
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
+from shared.core.ids import is_id, new_id
 from shared.core.paging import Page
 from shared.core.stated_reason import clean_stated_reason
 from shared.identity import operators
@@ -45,13 +46,41 @@ class ImpersonationRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedImpersonation:
     id: str
-    code: str = field(default="", repr=False)  # for one use within a minute; "" while an owner has to agree
+    # For one use within a minute; "" while an owner has to agree, and where a second operator has just approved it.
+    code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpersonationTarget:
+    """For whom one is requested, as a second operator sees it."""
+
+    tenant_name: str
+    person_name: str
+
+
+async def check_request(
+    octx: OperatorCtx, tenant_id: str, order: ImpersonationRequest, reason: Reason
+) -> ImpersonationTarget:
+    """Whether it could be requested now. Raises as `request`."""
+    policy.require_operator(octx, actions.OP_IMPERSONATE)
+    reason_text = use_reason(octx, reason, tenant_id)
+    _check_order(order)
+    async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
+        _require_open(ctx)
+        person = await _require_person(octx, ctx, order.membership_id)
+        return ImpersonationTarget(tenant_name=ctx.tenant_name, person_name=person.name)
 
 
 async def request(
-    octx: OperatorCtx, tenant_id: str, order: ImpersonationRequest, reason: Reason
+    octx: OperatorCtx,
+    tenant_id: str,
+    order: ImpersonationRequest,
+    reason: Reason,
+    *,
+    impersonation_id: str = "",
 ) -> RequestedImpersonation:
-    """With a code, unless the tenant wants to agree first.
+    """With a code, unless the tenant wants to agree first. One that may change something needs a second operator, in whose
+    transaction no code is made; the requester then begins it. `impersonation_id`: id of the new one.
 
     Raises Invalid, NotFound, Refused for people and tenants that are closed to it, Conflict with too many requests.
     """
@@ -59,7 +88,9 @@ async def request(
     if order.can_write:
         policy.require_operator(octx, actions.OP_IMPERSONATE_WRITE)
     reason_text = use_reason(octx, reason, tenant_id)
-    _require_session(octx)
+    is_approved_by_second = octx.approval is not None and octx.approval.id != ""
+    if not is_approved_by_second:
+        _require_session(octx)
     ticket, write_reason = _check_order(order)
     async with entry.enter_live_as_operator(octx, tenant_id, reason_text) as ctx:
         _require_open(ctx)
@@ -69,6 +100,7 @@ async def request(
             raise Conflict("You have too many open requests here.", "Wait until an owner has answered them.")
         row = ImpersonationRow(
             tenant_id=tenant_id,
+            id=impersonation_id if is_id("imp", impersonation_id) else new_id("imp"),
             operator_id=octx.actor_id,
             operator_name=octx.actor.name,
             user_id=person.id,
@@ -80,7 +112,7 @@ async def request(
             write_reason=write_reason,
             consent=Consent.PENDING if needs_consent else Consent.NOT_NEEDED,
         )
-        code = "" if needs_consent else _issue_code(octx, row)
+        code = "" if needs_consent or is_approved_by_second else _issue_code(octx, row)
         ctx.session.add(row)
         impersonations.record(ctx, "impersonation.requested", row)
         if needs_consent:
@@ -90,19 +122,32 @@ async def request(
 
 
 async def begin(octx: OperatorCtx, tenant_id: str, impersonation_id: str) -> RequestedImpersonation:
-    """A code for one's own request, to which an owner has agreed. Raises NotFound, Refused, Conflict."""
+    """A code for one's own request, to which an owner or a second operator has agreed.
+
+    Raises NotFound, Refused, Conflict.
+    """
     policy.require_operator(octx, actions.OP_IMPERSONATE)
     _require_session(octx)
     async with _enter_own(octx, tenant_id) as ctx:
         row = await _lock_own(octx, ctx, impersonation_id)
-        if row.can_write:
-            policy.require_operator(octx, actions.OP_IMPERSONATE_WRITE)
+        if row.can_write:  # its row was made with an approval, which doesn't cover the permission of now
+            policy.require_operator(octx, actions.OP_IMPERSONATE_WRITE, is_request=True)
         _require_open(ctx)
         if impersonations.find_phase(row) is not Phase.READY:
             raise Conflict("This support session can’t begin now.", "Start a new one.")
         code = _issue_code(octx, row)
         ctx.session.add(row)
         return RequestedImpersonation(id=row.id, code=code)
+
+
+async def begin_if_ready(octx: OperatorCtx, tenant_id: str, impersonation_id: str) -> RequestedImpersonation:
+    """As `begin`, without a code where an owner has to agree first."""
+    policy.require_operator(octx, actions.OP_IMPERSONATE)
+    async with _enter_own(octx, tenant_id) as ctx:
+        phase = impersonations.find_phase(await _lock_own(octx, ctx, impersonation_id))
+    if phase is Phase.WAITING:
+        return RequestedImpersonation(id=impersonation_id)
+    return await begin(octx, tenant_id, impersonation_id)
 
 
 async def end(octx: OperatorCtx, tenant_id: str, impersonation_id: str) -> None:

@@ -192,7 +192,11 @@ MODULE = Module(
             "flag.rules_changed",
         ),
         actions.OP_IMPERSONATE.name: ("impersonation.ended", "impersonation.requested"),
-        actions.OP_IMPERSONATE_WRITE.name: ("impersonation.requested",),
+        actions.OP_IMPERSONATE_WRITE.name: (
+            "approval.requested",
+            "approval.withdrawn",
+            "impersonation.requested",
+        ),
         actions.OP_JOB_WRITE.name: ("job.dropped", "job.retried"),
         actions.OP_KEY_ROTATE.name: ("keys.rotated",),
         actions.OP_MAIL_LIFT.name: ("mail.suppression_lifted",),

@@ -7,7 +7,7 @@ log record or a refusal before one, finds it here. So do traces and counters, wh
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from shared.core.context import Actor, Rights
+from shared.core.context import Actor, Impersonation, Rights
 from shared.core.ids import new_id
 
 MAX_LENGTH = 40  # characters of an id that a job carries
@@ -21,6 +21,8 @@ class RequestScope:
     attempt: int = 0  # of a job, from 1 on
     tenant_id: str = ""
     actor_type: str = ""
+    actor_id: str = ""  # of the operator in a support session, "" else
+    on_behalf_of: str = ""  # id of the person for whom they act
     action: str = ""  # name of the first one that was decided
     plan: str = ""  # key
     flags: frozenset[str] = frozenset()  # those that are on
@@ -56,12 +58,16 @@ def get_scope() -> RequestScope | None:
     return _current.get()
 
 
-def note_tenant(tenant_id: str, actor: Actor, rights: Rights) -> None:
+def note_tenant(
+    tenant_id: str, actor: Actor, rights: Rights, *, impersonation: Impersonation | None = None
+) -> None:
     """Of the request in progress, as soon as it is admitted to a tenant."""
     scope = _current.get()
     if scope is not None:
         scope.tenant_id, scope.actor_type = tenant_id, actor.type
         scope.plan, scope.flags = rights.plan, rights.flags
+        scope.actor_id = actor.id if impersonation is not None else ""
+        scope.on_behalf_of = impersonation.person.id if impersonation is not None else ""
 
 
 def note_actor(actor: Actor) -> None:
@@ -101,6 +107,8 @@ def log_fields() -> dict[str, str | int]:
         "attempt": scope.attempt,
         "tenant_id": scope.tenant_id,
         "actor_type": scope.actor_type,
+        "actor_id": scope.actor_id,
+        "on_behalf_of": scope.on_behalf_of,
         "action": scope.action,
     }
     return {name: value for name, value in fields.items() if value}

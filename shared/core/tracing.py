@@ -34,9 +34,10 @@ KINDS = {
     "internal": SpanKind.INTERNAL,
 }
 TENANT, ACTOR_TYPE, ACTION, REQUEST_ID = "tenant.id", "actor.type", "action", "request.id"
+ACTOR_ID, ON_BEHALF_OF = "actor.id", "actor.on_behalf_of"  # of support sessions
 ALLOWED_ATTRIBUTES = frozenset(
     {
-        *(TENANT, ACTOR_TYPE, ACTION, REQUEST_ID, "plan"),
+        *(TENANT, ACTOR_TYPE, ACTION, REQUEST_ID, ACTOR_ID, ON_BEHALF_OF, "plan"),
         *("http.request.method", "http.response.status_code", "path.kind", "event.name"),
         *("job.task", "job.lane", "job.attempt"),
         *("db.system.name", "db.role", "webhook.account", "webhook.outcome", "error.type"),
@@ -170,6 +171,9 @@ class _RunningSpan:
             span.set_attribute(ACTOR_TYPE, scope.actor_type or "-")
             span.set_attribute(ACTION, scope.action or "-")
             span.set_attribute(REQUEST_ID, scope.id)
+            if scope.on_behalf_of:
+                span.set_attribute(ACTOR_ID, scope.actor_id)
+                span.set_attribute(ON_BEHALF_OF, scope.on_behalf_of)
             if scope.plan:
                 span.set_attribute("plan", scope.plan)
         is_error = problem is not None and not isinstance(problem, DomainError)

@@ -74,7 +74,7 @@ async def authenticate(cookies: str, slug: str, *, touches: bool = True) -> Prin
             )
         rights = await _get_rights(standing, tenant)
     admission = admit_member(standing, tenant, rights=rights, session_hash=token_hash)
-    request_ids.note_tenant(tenant.tenant_id, admission.actor, rights)
+    request_ids.note_tenant(tenant.tenant_id, admission.actor, rights, impersonation=admission.impersonation)
     return Principal(
         token_hash,
         standing.user_id,

@@ -440,7 +440,9 @@ async def _build_ctx(
 def _build_admitted_ctx(
     session: AsyncSession, admission: TenantAdmission, request_id: str = "", *, surface: Surface
 ) -> Ctx:
-    request_ids.note_tenant(admission.tenant_id, admission.actor, admission.rights)
+    request_ids.note_tenant(
+        admission.tenant_id, admission.actor, admission.rights, impersonation=admission.impersonation
+    )
     return Ctx(
         tenant_id=admission.tenant_id,
         slug=admission.slug,

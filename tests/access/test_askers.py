@@ -19,6 +19,7 @@ JOBS_WITHOUT_ACTION = {
     "billing.end_trial": BY_STATE,
     "billing.expire_prepaid": BY_STATE,
     "billing.mail": MAIL,
+    "billing.order": BY_OPERATOR,
     "billing.pause_collection": BY_STATE,
     "billing.reconcile": BY_OPERATOR,
     "billing.top_up": BY_MEMBER,

@@ -16,6 +16,8 @@ from shared.billing.inbound_webhooks.signature import verify_event
 from shared.billing.models import (
     PLATFORM,
     BillingInvoice,
+    BillingOrder,
+    BillingOrderKind,
     BillingSubscription,
     Price,
     TopUp,
@@ -40,6 +42,7 @@ from shared.billing.provider import (
     RemotePrice,
     Subscription,
     SubscriptionItem,
+    TransferOrder,
 )
 from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
@@ -122,6 +125,13 @@ class Shop(FakeProvider):
     async def undo_unpaid_tax(self, subscription_id: str, before: datetime, key: str) -> None: ...
 
     async def end_trial(self, subscription_id: str, key: str) -> None: ...
+
+    async def extend_trial(self, subscription_id: str, until: datetime, key: str) -> None: ...
+
+    async def start_transfer_subscription(self, order: TransferOrder) -> str:
+        return f"sub_{order.key}"
+
+    async def mark_paid(self, invoice_id: str, key: str) -> None: ...
 
     async def add_credit(
         self, customer_id: str, amount: int, currency: str, description: str, key: str
@@ -252,6 +262,18 @@ async def bill(shop: Shop, owner: str, operator: str, tenant: Any, number: int) 
         )
         reason = state_reason(octx, why, tenant_id=tenant.id)
         await prepaid_grants.grant_credits(octx, tenant.id, 200 + number, "usd", "goodwill", reason)
+        async with entry.enter_live_as_operator(octx, tenant.id, why) as ctx:
+            ctx.session.add(
+                BillingOrder(
+                    tenant_id=tenant.id,
+                    kind=BillingOrderKind.MARK_PAID,
+                    subject_id=paid.invoices[0].id,
+                    terms={"reference": f"Transfer {number}"},
+                    reason=why,
+                    by_id=octx.actor_id,
+                    by_name=octx.actor.name,
+                )
+            )
     return customer, paid.subscriptions[0].id, paid.invoices[0].id, paid.invoices[0].number
 
 

@@ -23,6 +23,7 @@ from shared.api_keys.keys import KeyRequest
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent, AuditVerification, VerificationState
 from shared.backoffice.approved_changes import TenantDeletionOrder
+from shared.backoffice.billing_orders import TransferTerms
 from shared.backoffice.catalog_drafts import PublishRequest
 from shared.backoffice.impersonations import ImpersonationRequest
 from shared.backoffice.operator_keys import OperatorKeyRequest
@@ -30,7 +31,7 @@ from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_creation import TenantOrder
 from shared.billing.dunning_messages import DunningMessage
-from shared.billing.models import PLATFORM, BillingUsage
+from shared.billing.models import PLATFORM, BillingOrderKind, BillingUsage
 from shared.billing.provider import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
 from shared.billing.subscriptions.pausing import PauseQuote, PauseTarget
@@ -329,6 +330,15 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         tenant_id=tenant, grace_days=30
     ),
     "backoffice.approved_changes.change_flag.rules": lambda *_: [{"kind": "beta"}],
+    "backoffice.billing_orders.request_transfer_subscription.terms": lambda *_: TransferTerms(
+        version_id="plv_pro_1", period="month", seats=3, currency="usd", days_until_due=30
+    ),
+    "backoffice.billing_orders_repository.find_open_order.subject_id": lambda world, tenant: world.rows(
+        "billing_order", "tenant_id", tenant
+    )[0]["subject_id"],
+    "backoffice.billing_orders_repository.find_open_order.kind": lambda *_: BillingOrderKind.MARK_PAID,
+    "backoffice.billing_orders.request_mark_paid.reference": lambda *_: "Transfer 4471",
+    "backoffice.billing_orders.request_trial_extension.days": lambda *_: 10,
     "backoffice.adjustments_repository.find_blocking_dispute.invoice_id": lambda world, tenant: max(
         world.claims("invoice_id", tenant), key=len
     ),  # the disputed one

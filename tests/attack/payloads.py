@@ -31,7 +31,10 @@ PREFIXES = {
 # Texts and choices that no row is named by: argument or field, and what an honest caller would send.
 HONEST: dict[str, Any] = {
     "range_key": "month",
+    "days": "30",
     "grace_days": "30",
+    "offer": "plv_pro_1:month:usd",
+    "reference": "Transfer 4471",
     "stage": "billing",
     "by": "sender",
     "meter": "api_calls",

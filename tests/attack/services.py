@@ -54,6 +54,9 @@ ASKED_BEFORE = {
     "backoffice.adjustments.list_refunds": "by backoffice.tenant_billing",
     "backoffice.adjustments.reject_adjustment": "a job",
     "backoffice.adjustments.release_adjustment": "a job",
+    "backoffice.billing_orders.list_orders": "by backoffice.tenant_billing",
+    "backoffice.billing_orders.list_transfer_offers": "by backoffice.tenant_billing",
+    "billing.subscriptions.checkout.choose_currency": "by both of its callers",
     **dict.fromkeys(
         (
             f"billing.prepaid.balance.{name}"

@@ -79,6 +79,7 @@ CLAIMED = {  # parameters that name a row: what of it
     "membership_id": ("membership", "id"),
     "digest_id": ("notification_digest", "id"),
     "notification_id": ("notification", "id"),
+    "order_id": ("billing_order", "id"),
     "record_id": ("decision_record", "id"),
     "row_id": ("tenant_override", "id"),
     "role_id": ("role", "id"),

@@ -1,4 +1,6 @@
-"""A second operator approves plans, prices, flags for everyone and deletions of tenants. The first one can't."""
+"""A second operator approves plans, prices, flags for everyone, support sessions with changes and deletions of tenants. The
+first one can't.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -16,25 +18,27 @@ from shared.backoffice import (
     approved_changes,
     catalog_drafts,
     flag_admin,
+    impersonations,
     price_admin,
     tenant_deletions,
     tenant_directory,
 )
 from shared.backoffice.approved_changes import DraftPublication, PriceChange, TenantDeletionOrder
 from shared.backoffice.catalog_drafts import PublishRequest
+from shared.backoffice.impersonations import ImpersonationRequest
 from shared.backoffice.models import ApprovalState, OperatorApproval
 from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
 from shared.core.db import now
-from shared.core.errors import Conflict, Refused
+from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.identity.models import Operator
 from shared.offboarding import deletions
 from shared.tenancy import entry
 from tests.backoffice.test_catalog_drafts import create_draft, save_draft
 from tests.conftest import Cast, Operating
-from tests.support import factories
+from tests.support import factories, support_sessions
 from tests.support.billing import sold_plans
 from tests.support.entitlements import flag_fixtures
 
@@ -348,3 +352,60 @@ async def test_command_line_asks_for_nothing(cast: Cast, required: None) -> None
     async with db.transaction("operator") as session:
         statement = select(OperatorApproval).where(col(OperatorApproval.object_id) == cast.acme)
         assert (await session.exec(statement)).all() == []
+
+
+async def ask_for_changes(
+    operator: Operating, cast: Cast, **changed: str
+) -> approved_changes.RequestedSession:
+    """A support session for Adam that may change something."""
+    member_id = await support_sessions.find_membership(cast.ann.cookie, cast.ann.slug, cast.adam.user_id)
+    order = ImpersonationRequest(
+        **{"membership_id": member_id, "ticket": "4471", "write_reason": WHY, **changed},
+        minutes=10,
+        can_write=True,
+    )
+    async with operator.octx() as octx:
+        reason = state_reason(octx, WHY, tenant_id=cast.acme)
+        return await approved_changes.request_support_session(octx, cast.acme, order, reason)
+
+
+async def test_support_session_with_changes_waits_for_a_second_operator(cast: Cast, required: None) -> None:
+    asked = await ask_for_changes(cast.olga, cast)
+    assert asked.submission is not None
+    assert (asked.submission.is_waiting, asked.requested.code) == (True, "")
+    approval_id, session_id = asked.submission.approval_id, asked.requested.id
+    with pytest.raises(Refused):
+        await approve(cast.olga, approval_id)
+    async with cast.olga.octx() as octx:
+        with pytest.raises(NotFound):
+            await impersonations.begin(octx, cast.acme, session_id)
+    second = await operating()
+    await approve(second, approval_id)
+    async with second.octx() as octx:
+        with pytest.raises(NotFound):
+            await impersonations.begin(octx, cast.acme, session_id)
+    async with cast.olga.octx() as octx:
+        begun = await impersonations.begin(octx, cast.acme, session_id)
+    assert begun.code.startswith(f"{cast.acme}.")
+    async with cast.ann.ctx() as ctx:
+        statement = select(AuditEvent).where(
+            col(AuditEvent.tenant_id) == ctx.tenant_id, col(AuditEvent.object_id) == session_id
+        )
+        event = (await ctx.session.exec(statement)).one()
+    assert (event.action, event.actor_name, event.reason) == ("impersonation.requested", "Olga", WHY)
+    assert (event.details["approval"], event.details["approved_by"]) == (approval_id, "Nora")
+
+
+async def test_support_session_with_changes_is_refused_without_approval(cast: Cast, required: None) -> None:
+    member_id = await support_sessions.find_membership(cast.ann.cookie, cast.ann.slug, cast.adam.user_id)
+    with pytest.raises(Refused) as refused:
+        await support_sessions.request(cast.olga.cookie, cast.acme, member_id, can_write=True)
+    assert refused.value.reason == "approval_needed"
+    await support_sessions.request(cast.olga.cookie, cast.acme, member_id)  # reading needs none
+
+
+async def test_support_session_with_changes_begins_where_no_second_operator_is_required(cast: Cast) -> None:
+    asked = await ask_for_changes(cast.olga, cast)
+    assert asked.requested.code.startswith(f"{cast.acme}.")
+    with pytest.raises(Invalid):
+        await ask_for_changes(cast.olga, cast, write_reason=" ")

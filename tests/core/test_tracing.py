@@ -9,7 +9,7 @@ from shared.core import metric_catalog, request_ids, trace_ids, tracing
 from shared.jobs import queue
 from shared.ui import event_traces
 from tests.conftest import Cast
-from tests.support import workers
+from tests.support import support_sessions, workers
 from tests.support.http_visitor import browser
 from tests.support.otlp_receiver import OtlpReceiver, ReceivedSpan, receiving
 
@@ -115,3 +115,25 @@ def test_metrics_reach_the_collector(collector: OtlpReceiver) -> None:
     metric_catalog.refusals.add("missing_permission")
     tracing.shutdown()
     assert "bulkhead_refusals" in collector.metric_names
+
+
+async def test_span_of_a_support_session_names_both_identities(cast: Cast, collector: OtlpReceiver) -> None:
+    member_id = await support_sessions.find_membership(cast.ann.cookie, cast.ann.slug, cast.adam.user_id)
+    session = await support_sessions.start(cast.olga.cookie, cast.acme, member_id)
+    async with cast.olga.octx() as octx:
+        operator_id = octx.actor_id
+    request_ids.begin()
+    with tracing.span("HTTP request", "server", starts_request=True):
+        async with session.ctx():
+            pass
+    request_ids.begin()
+    with tracing.span("HTTP request", "server", starts_request=True):
+        async with cast.ann.ctx():
+            pass
+    tracing.flush()
+    supported, own = [span for span in collector.spans if span.name == "HTTP request"]
+    assert (supported.attributes["actor.id"], supported.attributes["actor.on_behalf_of"]) == (
+        operator_id,
+        cast.adam.user_id,
+    )
+    assert not {"actor.id", "actor.on_behalf_of"} & set(own.attributes)

@@ -9,11 +9,12 @@ from reflex.event import EventSpec
 from admin_app.pages.tenant.rows import TenantMemberRow, tenant_member_row
 from admin_app.pages.tenant_support.session_form import SupportSessionForm, open_tenant
 from admin_app.shell import PageState
+from admin_app.submissions import describe_outcome
 from admin_app.tenant_header import TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
-from shared.backoffice import impersonations, tenant_directory
+from shared.backoffice import approved_changes, tenant_directory
 from shared.ui.audit_list import EventRow, event_rows
 from shared.ui.authorize import needs
 from shared.ui.dialog_state import DialogState
@@ -64,10 +65,13 @@ class TenantMembersState(DialogState, ListState, TenantObjectState, PageState):
         request = form.build_request(parse_id("mem", self._membership_id))
         async with self._ctx() as octx:
             reason = self._state_reason(octx, form.reason)
-            requested = await impersonations.request(octx, self._tenant_id(), request, reason)
+            session = await approved_changes.request_support_session(octx, self._tenant_id(), request, reason)
         self._close_dialog()
-        if requested.code:
-            return open_tenant(requested)
+        if session.submission is not None and session.submission.is_waiting:
+            title, detail = describe_outcome(session.submission, "", "")
+            return rx.toast.info(title, description=f"{detail} Then begin it on the tab Support.")
+        if session.requested.code:
+            return open_tenant(session.requested)
         return rx.toast.info(
             "An owner has to agree first.", description="They were asked in the app and by email."
         )

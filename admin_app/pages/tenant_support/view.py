@@ -101,7 +101,7 @@ def _start_dialog() -> rx.Component:
         write_reason,
         id="impersonate-write-reason",
         name="write_reason",
-        hint="Leave it empty for a read-only session. With a reason you can also change settings.",
+        hint="Leave it empty for a read-only session. Changes may need a second operator’s approval.",
     )
     return form_dialog(
         state,
