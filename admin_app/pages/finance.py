@@ -7,11 +7,13 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app import addresses
+from admin_app.attention import attention_url
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import finance
+from shared.backoffice.attention_repository import Attention
 from shared.backoffice.finance import CurrencyReport, FinanceReport
 from shared.backoffice.finance_rows import DueTenant
 from shared.core import money
@@ -172,7 +174,7 @@ def currency_section(shown: CurrencyPanel) -> rx.Component:
     )
 
 
-def due_panel(title: str, rows: Any, nothing: str) -> rx.Component:
+def due_panel(title: str, rows: Any, nothing: str, attention: Attention) -> rx.Component:
     def line(row: DueRow) -> rx.Component:
         return rx.el.li(
             link(row.name, row.href, class_name="plain-link strong"), small(local_time(row.at, "", "moment"))
@@ -180,7 +182,9 @@ def due_panel(title: str, rows: Any, nothing: str) -> rx.Component:
 
     due_list = rx.el.ul(rx.foreach(rows, line), class_name="list")
     return panel(
-        rx.cond(has_items(rows), due_list, rx.el.div(small(nothing), class_name="body")), title=title
+        rx.cond(has_items(rows), due_list, rx.el.div(small(nothing), class_name="body")),
+        title=title,
+        aside=link("Show all", attention_url(attention), class_name="link small"),
     )
 
 
@@ -190,8 +194,13 @@ def finance_content() -> rx.Component:
     return rx.el.div(
         rx.cond(has_items(state.currencies), rx.foreach(state.currencies, currency_section), nothing),
         panel(numbers_table("Tenants", GROWTH_COLUMNS, state.growth, "growth"), title="Tenants"),
-        due_panel("Trials that end within 7 days", state.trials, "No trial ends within 7 days."),
-        due_panel("Past due", state.past_due, "No tenant is past due."),
+        due_panel(
+            "Trials that end within 7 days",
+            state.trials,
+            "No trial ends within 7 days.",
+            Attention.TRIAL_ENDING,
+        ),
+        due_panel("Past due", state.past_due, "No tenant is past due.", Attention.PAST_DUE),
         class_name="section",
     )
 

@@ -6,11 +6,13 @@ from typing import ClassVar
 import reflex as rx
 
 from admin_app import labels
+from admin_app.attention import ATTENTION_LABELS
 from admin_app.frame import page
 from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
+from shared.backoffice.attention_repository import Attention
 from shared.backoffice.tenant_directory_rows import TenantSummary
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page
@@ -36,6 +38,7 @@ STATE_CHOICES = [
     ("", "All states"),
     *((state.value, labels.TENANT_STATE_LABELS[state]) for state in TenantState),
 ]
+ATTENTION_CHOICES = [("", "All tenants"), *((key.value, label) for key, label in ATTENTION_LABELS.items())]
 PAGE_SIZE = 25
 
 
@@ -88,9 +91,10 @@ class TenantsState(ListState, PageState):
     rows: list[TenantRow] = []
     query: str = ""
     state: str = ""
+    needing: str = ""  # an Attention
     sorted_by: str = "name"
     descending: bool = False
-    _last_address: str = ""  # the state in the address when it was last read
+    _last_address: tuple[str, str] = ("", "")  # state and attention in the address when it was last read
 
     @rx.event
     @needs(actions.OP_TENANT_LIST, page=True)
@@ -101,17 +105,20 @@ class TenantsState(ListState, PageState):
         self._show(matches)
 
     def _apply_address(self) -> None:
-        """`?state=suspended` once; afterwards the choices on the page apply."""
-        address_state = str(dict(self.router.url.query_parameters).get("state", ""))
-        if address_state != self._last_address:
-            self._last_address, self._cursors = address_state, []
-            self.state = address_state if address_state in set(TenantState) else ""
+        """`?state=suspended` or `?needing=past_due` once; afterwards the choices on the page apply."""
+        parameters = dict(self.router.url.query_parameters)
+        address = str(parameters.get("state", "")), str(parameters.get("needing", ""))
+        if address != self._last_address:
+            self._last_address, self._cursors = address, []
+            self.state = address[0] if address[0] in set(TenantState) else ""
+            self.needing = address[1] if address[1] in set(Attention) else ""
 
     async def _read(self, octx: OperatorCtx) -> Page[TenantSummary]:
         return await tenant_directory.search_tenants(
             octx,
             self.query,
             self.state,
+            needing=self.needing,
             sort=self.sorted_by,
             descending=self.descending,
             after=self._cursor(),
@@ -140,6 +147,11 @@ class TenantsState(ListState, PageState):
     @needs(actions.OP_TENANT_LIST)
     async def choose_state(self, state: str) -> None:
         await self._show_first_page(state=parse_choice(state, ("", *TenantState)))
+
+    @rx.event
+    @needs(actions.OP_TENANT_LIST)
+    async def choose_attention(self, needing: str) -> None:
+        await self._show_first_page(needing=parse_choice(needing, ("", *Attention)))
 
     @rx.event
     @needs(actions.OP_TENANT_LIST)
@@ -176,12 +188,18 @@ def toolbar() -> rx.Component:
     state_select = select(
         "State", STATE_CHOICES, value=TenantsState.state, on_change=TenantsState.choose_state
     )
-    return rx.el.div(search_field, state_select, class_name="row wrap")
+    attention_select = select(
+        "Needs attention",
+        ATTENTION_CHOICES,
+        value=TenantsState.needing,
+        on_change=TenantsState.choose_attention,
+    )
+    return rx.el.div(search_field, state_select, attention_select, class_name="row wrap")
 
 
 def tenants_panel() -> rx.Component:
     no_tenants = rx.cond(
-        (TenantsState.query != "") | (TenantsState.state != ""),
+        (TenantsState.query != "") | (TenantsState.state != "") | (TenantsState.needing != ""),
         empty_state(
             "No tenant matches",
             "Search by name, URL or ID, a member’s full email address, an invoice, a customer ID, a request or the start of an API key.",

@@ -13,8 +13,10 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
-from shared.backoffice import audit_evidence
+from shared.backoffice import attention, audit_evidence
 from shared.backoffice import tenant_directory_repository as repository
+from shared.backoffice.attention import AttentionCounts
+from shared.backoffice.attention_repository import Attention
 from shared.backoffice.audit_evidence import ChainAlert
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_directory_rows import (
@@ -73,6 +75,7 @@ class PlatformOverview:
     differing_usage: Sequence[DifferingUsage]  # whose aggregates differ from their events
     chain_alerts: Sequence[ChainAlert]
     cancellation_counts: Mapping[str, int]  # by feedback, of CANCELLATION_PERIOD, the most frequent first
+    attention: AttentionCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ async def get_overview(octx: OperatorCtx) -> PlatformOverview:
             differing_usage=await repository.list_differing_usage(session, 20),
             chain_alerts=await audit_evidence.list_alerts(session),
             cancellation_counts=await repository.count_cancellations(session, now() - CANCELLATION_PERIOD),
+            attention=await attention.count(session, now()),
         )
 
 
@@ -120,6 +124,7 @@ async def search_tenants(
     query: str = "",
     state: str = "",
     *,
+    needing: str = "",
     sort: str = "name",
     descending: bool = False,
     after: str = "",
@@ -127,7 +132,7 @@ async def search_tenants(
 ) -> Page[TenantSummary]:
     """Finds tenants by name, slug or id, or by the full email address of a current or former member.
 
-    Also by the id of a customer, subscription or invoice at the provider, the number of an invoice, a request, a decision,
+    `needing`: only those that need this attention. Also by the id of a customer, subscription or invoice at the provider, the number of an invoice, a request, a decision,
     and the beginning of an API key.
 
     The list needs no reason, so it shows no person but the owner. A match by email address is recorded in the operator
@@ -135,7 +140,8 @@ async def search_tenants(
     """
     policy.require_operator(octx, actions.OP_TENANT_LIST)
     search_text = " ".join(clean_search_text(query).split())
-    if sort not in repository.SORT_COLUMNS or (state and state not in set(TenantState)):
+    is_known = (not state or state in set(TenantState)) and (not needing or needing in set(Attention))
+    if sort not in repository.SORT_COLUMNS or not is_known:
         raise Invalid("This list can’t be sorted or filtered like that.", "Reload the page.")
     limit = clamp_limit(limit)
     async with entry.read_across_tenants(octx, LIST_REASON) as session:
@@ -143,6 +149,7 @@ async def search_tenants(
             session,
             search_text,
             TenantState(state) if state else None,
+            await attention.build_condition(session, Attention(needing), now()) if needing else None,
             sort=sort,
             descending=descending,
             after=after,

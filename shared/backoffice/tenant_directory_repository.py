@@ -234,6 +234,7 @@ async def search_tenants(
     session: AsyncSession,
     search_text: str,
     state: TenantState | None,
+    needing: ColumnElement[bool] | None = None,
     *,
     sort: str,
     descending: bool,
@@ -251,6 +252,8 @@ async def search_tenants(
         conditions.append(condition)
     if state is not None:
         conditions.append(col(Tenant.state) == state)
+    if needing is not None:
+        conditions.append(needing)
     key = (SORT_COLUMNS[sort], col(Tenant.id))
     conditions += after_cursor(key, after, descending=descending)
     order = [column.desc() if descending else column.asc() for column in key]

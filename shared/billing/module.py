@@ -166,6 +166,12 @@ MODULE = Module(
             personal=("method", "payment_methods"),
             operator_indexes=(
                 OperatorIndex(
+                    name="billing_snapshot_past_due_of_all_tenants",
+                    columns=("status", "tenant_id"),
+                    reason="Operators count and list tenants that are past due",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+                OperatorIndex(
                     name="billing_snapshot_paying_twice_of_all_tenants",
                     columns=("changed_at", "tenant_id"),
                     reason="Operators find customers who pay twice",
@@ -183,6 +189,12 @@ MODULE = Module(
                     columns=("id", "tenant_id"),
                     reason="Operators find a tenant by a subscription at the provider",
                     query="backoffice.tenant_directory.search_tenants",
+                ),
+                OperatorIndex(
+                    name="billing_subscription_trials_of_all_tenants",
+                    columns=("status", "tenant_id"),
+                    reason="Operators count and list trials that end soon",
+                    query="backoffice.tenant_directory.get_overview",
                 ),
                 OperatorIndex(
                     name="billing_subscription_cancellations_of_all_tenants",

@@ -144,7 +144,17 @@ MODULE = Module(
     tables={
         models.UsageChange: TableContract(export=True, retention="accounting"),
         models.UsageCounter: TableContract(
-            export=True, erase_after=("usage_reservation",), retention="accounting"
+            export=True,
+            erase_after=("usage_reservation",),
+            retention="accounting",
+            operator_indexes=(
+                OperatorIndex(
+                    name="usage_counter_warned_of_all_tenants",
+                    columns=("ends_at", "tenant_id"),
+                    reason="Operators count and list tenants that are near a limit",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+            ),
         ),
         models.UsageDraw: TableContract(export=False),
         models.UsageCheck: TableContract(export=False),

@@ -240,7 +240,17 @@ MODULE = Module(
         ),
         models.Notification: TableContract(export=False, personal=("user_id", "title", "body")),
         models.NotificationDigest: TableContract(export=False, personal=("user_id",)),
-        models.ProvisioningStep: TableContract(export=False),
+        models.ProvisioningStep: TableContract(
+            export=False,
+            operator_indexes=(
+                OperatorIndex(
+                    name="provisioning_step_unfinished_of_all_tenants",
+                    columns=("state", "tenant_id"),
+                    reason="Operators count and list tenants whose setup is stuck",
+                    query="backoffice.tenant_directory.get_overview",
+                ),
+            ),
+        ),
         models.RoleRow: TableContract(
             export=True, erase_after=("invitation", "jwt_issuer", "membership", "service_account")
         ),

@@ -4,6 +4,7 @@ import reflex as rx
 
 from admin_app import addresses, labels
 from admin_app.pages.health.rows import AlertRow, alert_row
+from admin_app.pages.overview.attention import AttentionRow, attention_rows
 from admin_app.pages.overview.rows import (
     AttemptRow,
     UnfinishedStepRow,
@@ -34,6 +35,7 @@ class OverviewState(PageState):
     suspended: str = ""
     deleted: str = ""
     alerts: list[AlertRow] = []
+    attention: list[AttentionRow] = []
     failed_jobs: int = 0
     waiting_resets: int = 0
     paying_twice: list[tuple[str, str]] = []  # name and address of the billing tab
@@ -68,6 +70,7 @@ class OverviewState(PageState):
         self.unverified = count_by_state[TenantState.PENDING_VERIFICATION]
         self.suspended = count_by_state[TenantState.SUSPENDED]
         self.failed_jobs = platform.failed_jobs
+        self.attention = attention_rows(platform.attention)
         self.waiting_resets = platform.waiting_resets
         self.paying_twice = [
             (f"{row.name} ({row.extra + 1} subscriptions)", addresses.billing_url(row.tenant_id))

@@ -6,6 +6,7 @@ import reflex as rx
 
 from admin_app.frame import page
 from admin_app.pages.health.view import alert_item
+from admin_app.pages.overview.attention import attention_stats
 from admin_app.pages.overview.rows import AttemptRow, UnfinishedStepRow
 from admin_app.pages.overview.state import OverviewState
 from shared.ui.banners import empty_state, local_time, skeleton_rows
@@ -38,6 +39,11 @@ def state_stats() -> rx.Component:
         state_stat("Deleted", OverviewState.deleted, "Show them", "deleted"),
     )
     return panel(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Tenants by state")
+
+
+def attention_panel() -> rx.Component:
+    shown = attention_stats(OverviewState.attention)
+    return panel(rx.cond(OverviewState.loaded, shown, skeleton_rows(1)), name="Needs attention")
 
 
 def alerts_panel() -> rx.Component:
@@ -229,6 +235,7 @@ def overview_page() -> rx.Component:
     return page(
         page_header("Overview", description="Updates automatically."),
         state_stats(),
+        attention_panel(),
         alerts_panel(),
         failed_jobs_banner(),
         chain_alerts_banner(),

@@ -1,0 +1,15 @@
+"""How attention to tenants is named, and the list of those that need it."""
+
+from shared.backoffice.attention_repository import Attention
+
+ATTENTION_LABELS = {
+    Attention.TRIAL_ENDING: "Trials ending",
+    Attention.PAST_DUE: "Past due",
+    Attention.NEAR_LIMIT: "Near a limit",
+    Attention.STUCK_SETUP: "Stuck setup",
+    Attention.FAILING: "Failing requests",
+}
+
+
+def attention_url(attention: Attention) -> str:
+    return f"/tenants?needing={attention.value}"
