@@ -409,6 +409,9 @@ OP_TENANT_DELETE = OperatorAction(
     writes=True,
     needs_approval=True,
 )
+OP_TENANT_EXPORT = OperatorAction(
+    "op:tenant:export", OperatorPermission.TENANT_EXPORT, "export all data of tenants", writes=True
+)
 OP_TENANT_KEEP = OperatorAction(
     "op:tenant:keep", OperatorPermission.TENANT_DELETE, "cancel the deletion of tenants", writes=True
 )

@@ -74,6 +74,7 @@ class OperatorPermission(StrEnum):
     SECURITY_READ = "operator:security:read"
     TENANT_CREATE = "operator:tenant:create"
     TENANT_DELETE = "operator:tenant:delete"
+    TENANT_EXPORT = "operator:tenant:export"
     TENANT_READ = "operator:tenant:read"
     TENANT_RESUME = "operator:tenant:resume"
     TENANT_SUSPEND = "operator:tenant:suspend"

@@ -172,6 +172,8 @@ class AuditAction(StrEnum):
     TENANT_RENAMED = "tenant.renamed"
     TENANT_RESTORED = "tenant.restored"
     TENANT_SLUG_CHANGED = "tenant.slug_changed"
+    TENANT_EXPORTED = "tenant.exported"
+    TENANT_EXPORT_DOWNLOADED = "tenant.export_downloaded"
     TENANT_SUSPENDED = "tenant.suspended"
     TENANT_THROTTLE_ENDED = "tenant.throttle_ended"
     TENANT_THROTTLED = "tenant.throttled"

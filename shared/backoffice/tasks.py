@@ -5,7 +5,13 @@ They run in every state of the tenant, so that a suspended tenant gets its refun
 
 from collections.abc import Awaitable, Callable
 
-from shared.backoffice import adjustments, billing_orders, duplicate_subscriptions, tenant_billing
+from shared.backoffice import (
+    adjustments,
+    billing_orders,
+    duplicate_subscriptions,
+    tenant_billing,
+    tenant_exports,
+)
 from shared.backoffice.alerts import evaluation
 from shared.core.config import settings
 from shared.jobs import mail, worker
@@ -37,6 +43,11 @@ async def execute_end(ctx: ExternalJob, *, subscription_id: str, refund_ids: str
     )
 
 
+@worker.file_job
+async def export_tenant(ctx: ExternalJob, *, export_id: str) -> None:
+    await tenant_exports.execute(ctx.tenant_id, export_id, ctx.request_id)
+
+
 @worker.mail_job
 async def send_alert(
     _: ExternalJob, *, email: str, name: str, mail_id: str, alerts: str, urgency: str, alert: str
@@ -59,4 +70,5 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     duplicate_subscriptions.TASK: execute_end,
     evaluation.MAIL_TASK: send_alert,
     tenant_billing.RECONCILE_TASK: execute_reconcile,
+    tenant_exports.TASK: export_tenant,
 }

@@ -137,6 +137,8 @@ MODULE = Module(
         AuditAction.TENANT_RENAMED: "renamed the organisation",
         AuditAction.TENANT_RESTORED: "restored the organisation",
         AuditAction.TENANT_SLUG_CHANGED: "changed the address",
+        AuditAction.TENANT_EXPORTED: "exported all data of the organisation",
+        AuditAction.TENANT_EXPORT_DOWNLOADED: "downloaded the export of all data",
         AuditAction.TENANT_SUSPENDED: "suspended the organisation",
         AuditAction.TENANT_VERIFIED: "verified their email",
     },

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from shared.core.context import Ctx
 from shared.core.errors import NotFound, NotSignedIn, Refused
 from shared.files import files, links
+from shared.files.files import Download
 from shared.tenancy import entry, key_entry
 from shared.web import request_identity
 
@@ -26,6 +27,11 @@ async def download_file(request: Request) -> Response:
             download = await files.open_link(ctx, link)
     except (NotFound, Refused):
         raise files.no_such_file() from None
+    return await stream(download)
+
+
+async def stream(download: Download) -> Response:
+    """The bytes of a file that its holder may read. Raises NotFound, StorageUnavailable."""
     chunks = files.read(download)
     first_chunk = await anext(chunks, b"")  # a file that can't be read gets its own status
     headers = {

@@ -12,6 +12,7 @@ BY_MEMBER = "finishes what a member was allowed and that is recorded"
 MAIL = "tells a person what has happened already"
 OWN_ACCOUNT = "belongs to no tenant: it is about the person's own account"
 JOBS_WITHOUT_ACTION = {
+    "backoffice.export_tenant": BY_OPERATOR,
     "billing.adjust": BY_OPERATOR,
     "billing.create_customer": BY_STATE,
     "billing.dun": BY_STATE,

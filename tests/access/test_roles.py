@@ -85,6 +85,7 @@ EXPECTED_OPERATORS = {
         "op:operator:manage",
         "op:key:rotate",
         "op:tenant:delete",
+        "op:tenant:export",
         "op:tenant:keep",
     },
     "engineer": ENGINEER,

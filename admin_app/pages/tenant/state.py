@@ -7,6 +7,7 @@ import reflex as rx
 from pydantic import Field, StringConstraints
 from reflex.event import EventSpec
 
+from admin_app.pages.tenant.exports import TenantExportsState
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.timeline import TenantTimelineState
 from admin_app.pages.tenant_billing.state import TenantBillingState
@@ -78,7 +79,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
             "usage": TenantUsageState.load,
             "members": TenantMembersState.load,
             "support": TenantSupportState.load,
-            "audit": TenantEventsState.load,
+            "audit": [TenantEventsState.load, TenantExportsState.load],
         }
         return loads.get(self.tab)
 
@@ -103,6 +104,7 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         (await self.get_state(TenantMembersState)).reset()
         (await self.get_state(TenantTimelineState)).reset()
         (await self.get_state(TenantSupportState)).reset()
+        (await self.get_state(TenantExportsState)).reset()
         events = await self.get_state(TenantEventsState)
         request = events.request
         events.reset()
@@ -206,5 +208,5 @@ class TenantPageState(DialogState, TenantObjectState, TenantHeaderState):
         return await self._with_tab_event(rx.toast.success(title, description=detail))
 
     async def _with_tab_event(self, toast: EventSpec) -> list[EventSpec]:
-        event = await self._tab_event()
-        return [toast, *([event] if event else [])]
+        events = await self._tab_event() or []
+        return [toast, *(events if isinstance(events, list) else [events])]

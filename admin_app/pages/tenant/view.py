@@ -11,6 +11,7 @@ from admin_app.frame import page
 from admin_app.pages.tenant.banners import tenant_banners
 from admin_app.pages.tenant.buttons import delete_button, suspend_or_restore_button
 from admin_app.pages.tenant.dialogs import tenant_dialogs
+from admin_app.pages.tenant.exports import export_dialog, exports_panel
 from admin_app.pages.tenant.lists import TenantEventsState, TenantMembersState
 from admin_app.pages.tenant.rows import TenantMemberRow
 from admin_app.pages.tenant.state import TABS, TenantPageState
@@ -192,7 +193,7 @@ def audit_tab() -> rx.Component:
     request_filter = rx.cond(TenantEventsState.request != "", request_note)
     return rx.cond(
         TenantVisitState.is_visit_open,
-        rx.el.div(visit_banner(), request_filter, events_panel, class_name="section"),
+        rx.el.div(visit_banner(), exports_panel(), request_filter, events_panel, class_name="section"),
         visit_form("its audit log"),
     )
 
@@ -277,6 +278,7 @@ def tenant_page() -> rx.Component:
         panels,
         tenant_dialogs(),
         support_dialogs(),
+        export_dialog(),
         current="Tenants",
         load=TenantPageState.load,
         banner=tenant_banners(),
