@@ -109,8 +109,11 @@ USES = {
         ),
         "POST /onboarding/{slug}/look": Use("member", SETUP, fields={"colour": "#ff0000"}, file="logo"),
     },
-    "admin": {**BOTH,
-        "GET /files/{token}": ANYBODY,  # its link is bound to the operator who asked for the export "GET /api/operator/v1/openapi.json": ANYBODY},
+    "admin": {
+        **BOTH,
+        "GET /files/{token}": ANYBODY,  # bound to the operator who asked
+        "GET /api/operator/v1/openapi.json": ANYBODY,
+    },
 }
 Signed = tuple[bytes, dict[str, str]]  # a body, and the headers that prove it
 CLOSED = ("/_all_routes", "/_event", "/_health", "/_upload", "/auth-codespace", "/ping")  # of Reflex
