@@ -23,7 +23,7 @@ from shared.core import live_events, registry, rows
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Unavailable
-from shared.files import export_repository, files, links, storage_registry
+from shared.files import export_repository, file_repository, files, links, storage_registry
 from shared.files.export_writers import CONTENT_TYPES, ExportWriter, open_writer
 from shared.files.files import Download
 from shared.files.incoming import IncomingFile, open_incoming
@@ -55,13 +55,14 @@ class TenantExport:
 
 
 async def request(octx: OperatorCtx, tenant_id: str, reason: Reason) -> str:
-    """Returns the id of the export. Raises Invalid, NotFound, Conflict while one is waiting or running."""
+    """Returns the id of the export. Raises Invalid, NotFound, Conflict while the operator’s last one runs."""
     policy.require_operator(octx, actions.OP_TENANT_EXPORT)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
         await export_repository.lock_open_exports(ctx)
-        if await repository.find_open_export(ctx, KIND) is not None:
-            raise Conflict("An export of this organisation is already running.", "Wait until it is ready.")
+        newest = await export_repository.list_exports(ctx, octx.actor_id, kind=KIND, limit=1)
+        if newest and newest[0][0].state in OPEN_STATES:
+            raise Conflict("Your export of this organisation is already running.", "Wait until it is ready.")
         export = ExportJob(
             tenant_id=tenant_id,
             kind=KIND,
@@ -94,7 +95,7 @@ async def open_link(octx: OperatorCtx, link: FileLink) -> Download:
         if octx.actor_id != link.holder_id or link.purpose != PURPOSE:
             raise files.no_such_file()
         async with entry.enter_as_operator(octx, link.tenant_id, DOWNLOAD_REASON) as ctx:
-            file = await repository.get_file(ctx, link.file_id)
+            file = await file_repository.get_file(ctx, link.file_id)
             if file is None or file.purpose != PURPOSE or file.owner_id != octx.actor_id:
                 raise files.no_such_file()
             if not files.is_ready(file):

@@ -5,11 +5,8 @@ from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy import select as columns
-from sqlmodel import col, select
 
-from shared.core import rows
 from shared.core.context import Ctx
-from shared.files.models import OPEN_STATES, ExportJob, StoredFile
 
 
 # `Any`: the values of a row of any table.
@@ -27,20 +24,3 @@ async def list_rows(
     )
     connection = await ctx.session.connection()
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
-
-
-async def find_open_export(ctx: Ctx, kind: str) -> ExportJob | None:
-    """One of this kind that waits or runs, whoever asked for it."""
-    statement = (
-        select(ExportJob)
-        .where(ExportJob.tenant_id == ctx.tenant_id)
-        .where(ExportJob.kind == kind)
-        .where(col(ExportJob.state).in_(OPEN_STATES))
-        .order_by(ExportJob.id)
-        .limit(1)
-    )
-    return await rows.one(ctx, statement)
-
-
-async def get_file(ctx: Ctx, file_id: str) -> StoredFile | None:
-    return await ctx.session.get(StoredFile, (ctx.tenant_id, file_id))

@@ -59,7 +59,7 @@ from shared.offboarding.models import TenantDeletion
 from shared.outbound_webhooks.models import DeliveryStatus, PauseReason, WebhookEndpoint
 from shared.tenancy import provisioning
 from shared.tenancy.logos import RedrawnLogo
-from shared.tenancy.models import Notification, NotificationDigest
+from shared.tenancy.models import Notification, NotificationDigest, RoleRow
 from tests.attack import billed, metered, webhooked
 from tests.attack.world import CLAIMED, LAPSED, LEFT_BY_BOTH, OWN_ROLES, World
 from tests.support import token_issuer
@@ -337,6 +337,15 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         "billing_order", "tenant_id", tenant
     )[0]["subject_id"],
     "backoffice.billing_orders_repository.find_open_order.kind": lambda *_: BillingOrderKind.MARK_PAID,
+    "backoffice.tenant_exports_repository.list_rows.table": lambda *_: RoleRow.__table__,
+    "backoffice.tenant_exports_repository.list_rows.hidden": lambda *_: (),
+    "backoffice.tenant_exports.open_link.link": lambda world, tenant: FileLink(
+        tenant_id=tenant,
+        file_id=world.claims("file_id", tenant)[0],
+        purpose="tenant_data",
+        holder_id="opr_attack",
+        expires_at=now() + timedelta(days=1),
+    ),
     "backoffice.billing_orders.request_mark_paid.reference": lambda *_: "Transfer 4471",
     "backoffice.billing_orders.request_trial_extension.days": lambda *_: 10,
     "backoffice.adjustments_repository.find_blocking_dispute.invoice_id": lambda world, tenant: max(

@@ -55,6 +55,7 @@ ASKED_BEFORE = {
     "backoffice.adjustments.reject_adjustment": "a job",
     "backoffice.adjustments.release_adjustment": "a job",
     "backoffice.tenant_exports.execute": "a job",
+    "backoffice.tenant_exports.open_link": "answers 404 without the right, by tests/backoffice/test_tenant_exports.py",
     "backoffice.tenant_exports.list_exported_tables": "reads manifests only",
     "backoffice.attention.build_condition": "by backoffice.tenant_directory",
     "backoffice.attention.count": "by backoffice.tenant_directory",
