@@ -8,7 +8,7 @@ import reflex as rx
 from reflex.event import EventSpec
 
 from admin_app.shell import PageState, guard_control, is_allowed
-from admin_app.tenant_header import TenantHeaderState, TenantObjectState
+from admin_app.tenant_header import TenantObjectState
 from admin_app.visit_state import TenantVisitState
 from shared.access import actions
 from shared.access.actions import OperatorAction
@@ -56,7 +56,7 @@ def export_row(export: TenantExport) -> TenantExportRow:
     )
 
 
-class TenantExportsState(DialogState, TenantObjectState, TenantHeaderState, PageState):
+class TenantExportsState(DialogState, TenantObjectState, PageState):
     reads: ClassVar[OperatorAction] = actions.OP_TENANT_READ
     dialogs: ClassVar[Sequence[str]] = ("export",)
     exports: list[TenantExportRow] = []
