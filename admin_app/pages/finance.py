@@ -17,6 +17,7 @@ from shared.backoffice.attention_repository import Attention
 from shared.backoffice.finance import CurrencyReport, FinanceReport
 from shared.backoffice.finance_rows import DueTenant
 from shared.core import money
+from shared.ui.as_of import AsOf, as_of_note, build_as_of
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_rows
 from shared.ui.controls import button
@@ -115,6 +116,7 @@ class FinanceState(PageState):
     growth: list[list[str]] = []
     trials: list[DueRow] = []
     past_due: list[DueRow] = []
+    as_of: AsOf = AsOf()
 
     @rx.event
     @needs(actions.OP_FINANCE_READ, page=True)
@@ -130,6 +132,7 @@ class FinanceState(PageState):
         ]
         self.trials = [due_row(tenant) for tenant in report.ending_trials]
         self.past_due = [due_row(tenant) for tenant in report.past_due]
+        self.as_of = build_as_of(report.source)
         self.loaded = True
 
     @rx.event
@@ -192,6 +195,7 @@ def finance_content() -> rx.Component:
     state = FinanceState
     nothing = empty_state("No revenue yet", "It appears after the first subscription.", glyph="chart-line")
     return rx.el.div(
+        as_of_note(state.as_of),
         rx.cond(has_items(state.currencies), rx.foreach(state.currencies, currency_section), nothing),
         panel(numbers_table("Tenants", GROWTH_COLUMNS, state.growth, "growth"), title="Tenants"),
         due_panel(

@@ -12,8 +12,9 @@ from shared.access import actions
 from shared.backoffice import usage_overview
 from shared.backoffice.usage_overview import TenantUsageLine, UsageOverview
 from shared.ui import charts
+from shared.ui.as_of import AsOf, as_of_note, build_as_of
 from shared.ui.authorize import needs
-from shared.ui.banners import empty_state, local_time, skeleton_rows
+from shared.ui.banners import empty_state, skeleton_rows
 from shared.ui.controls import select
 from shared.ui.forms import parse_choice
 from shared.ui.page_address import set_query
@@ -64,7 +65,7 @@ class UsageOverviewState(PageState):
     loaded: bool = False
     meter: str = ""
     meters: list[tuple[str, str]] = []
-    as_of: str = ""
+    as_of: AsOf = AsOf()
     rows: list[TopTenantRow] = []
     near_count: int = 0
 
@@ -80,7 +81,7 @@ class UsageOverviewState(PageState):
         self._show(overview)
 
     def _show(self, overview: UsageOverview) -> None:
-        self.meter, self.as_of = overview.meter.key, overview.as_of.isoformat()
+        self.meter, self.as_of = overview.meter.key, build_as_of(overview.source)
         self.rows = [top_tenant_row(line) for line in overview.tenants]
         self.near_count = sum(line.is_near_limit for line in overview.tenants)
         self.loaded = True
@@ -123,7 +124,7 @@ def top_tenants_panel() -> rx.Component:
 def usage_overview_page() -> rx.Component:
     state = UsageOverviewState
     meter = select("Meter", state.meters, value=state.meter, on_change=state.choose_meter)
-    as_of = rx.cond(state.loaded, small("As of ", local_time(state.as_of, "", "moment"), "."))
+    as_of = rx.cond(state.loaded, as_of_note(state.as_of))
     return page(
         page_header("Usage", description="The 20 tenants with the most usage of a meter."),
         rx.el.div(meter, as_of, class_name="row wrap"),

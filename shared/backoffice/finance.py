@@ -4,17 +4,27 @@ It reads sums, never a list of all tenants. Currencies aren’t added together. 
 prices (`billing.recurring_revenue`); a twelfth of a sum is rounded once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.access import actions, policy
 from shared.backoffice import finance_repository as repository
-from shared.backoffice.finance_rows import DueTenant, InvoiceSum, LineSum, PlanRevenue, TenantGrowth
+from shared.backoffice.finance_rows import (
+    DueTenant,
+    InvoiceSum,
+    LineSum,
+    Movement,
+    PlanRevenue,
+    TenantGrowth,
+)
 from shared.billing.models import RevenueChange
-from shared.core import money
+from shared.core import money, replica
 from shared.core.context import OperatorCtx
 from shared.core.db import now
+from shared.core.replica import ReadSource
 from shared.files.csv_cells import to_csv
 from shared.tenancy import entry
 
@@ -57,23 +67,57 @@ class FinanceReport:
     growth: Sequence[TenantGrowth]
     ending_trials: Sequence[DueTenant]
     past_due: Sequence[DueTenant]
-    at: datetime = field(default_factory=now)
+    source: ReadSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """What the report is made of. `opening`: recurring revenue before its time, by currency."""
+
+    movements: Sequence[Movement]
+    opening: Mapping[str, int]
+    plans: Sequence[PlanRevenue]
+    invoices: Sequence[InvoiceSum]
+    lines: Sequence[LineSum]
+    growth: Sequence[TenantGrowth]
+    ending_trials: Sequence[DueTenant]
+    past_due: Sequence[DueTenant]
 
 
 async def get_report(octx: OperatorCtx) -> FinanceReport:
     """Of the last `MONTHS`. Recorded as a read across tenants."""
     policy.require_operator(octx, actions.OP_FINANCE_READ)
     months = list_months(now().astimezone(UTC).date())
-    since, since_time = months[0], datetime.combine(months[0], time(), UTC)
     async with entry.read_across_tenants(octx, REPORT_REASON) as session:
-        movements = await repository.list_movements(session, since)
-        opening = await repository.get_opening(session, since)
-        plans = await repository.list_plan_revenue(session)
-        invoices = await repository.list_invoice_sums(session, since_time)
-        lines = await repository.list_line_sums(session, since_time)
-        growth = await repository.list_growth(session, since_time)
-        trials = await repository.list_ending_trials(session, now(), now() + TRIAL_PERIOD, most=MAX_TENANTS)
-        past_due = await repository.list_past_due(session, most=MAX_TENANTS)
+        reading = await replica.read(session, lambda reading_session: _read_sums(reading_session, months[0]))
+    sums = reading.value
+    return FinanceReport(
+        currencies=_build_currencies(sums, months),
+        growth=sums.growth,
+        ending_trials=sums.ending_trials,
+        past_due=sums.past_due,
+        source=reading.source,
+    )
+
+
+async def _read_sums(session: AsyncSession, since: date) -> _Sums:
+    since_time = datetime.combine(since, time(), UTC)
+    return _Sums(
+        movements=await repository.list_movements(session, since),
+        opening=await repository.get_opening(session, since),
+        plans=await repository.list_plan_revenue(session),
+        invoices=await repository.list_invoice_sums(session, since_time),
+        lines=await repository.list_line_sums(session, since_time),
+        growth=await repository.list_growth(session, since_time),
+        ending_trials=await repository.list_ending_trials(
+            session, now(), now() + TRIAL_PERIOD, most=MAX_TENANTS
+        ),
+        past_due=await repository.list_past_due(session, most=MAX_TENANTS),
+    )
+
+
+def _build_currencies(sums: _Sums, months: Sequence[date]) -> list[CurrencyReport]:
+    movements, opening, invoices = sums.movements, sums.opening, sums.invoices
     codes = {*opening, *(row.currency for row in movements), *(row.currency for row in invoices)}
     currencies = []
     for code in sorted(codes):
@@ -92,12 +136,12 @@ async def get_report(octx: OperatorCtx) -> FinanceReport:
                 recurring=to_monthly(closing),
                 annual=closing,
                 movements=month_movements,
-                plans=[row for row in plans if row.currency == code and row.annual],
+                plans=[row for row in sums.plans if row.currency == code and row.annual],
                 invoices=[row for row in invoices if row.currency == code],
-                lines=[row for row in lines if row.currency == code],
+                lines=[row for row in sums.lines if row.currency == code],
             )
         )
-    return FinanceReport(currencies=currencies, growth=growth, ending_trials=trials, past_due=past_due)
+    return currencies
 
 
 async def export_report(octx: OperatorCtx) -> str:

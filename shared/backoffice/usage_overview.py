@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from shared.access import actions, policy
 from shared.access.meters import METERS, Aggregation, Meter
 from shared.backoffice import usage_overview_repository as repository
 from shared.backoffice.usage_overview_repository import TopTenant
-from shared.core import db
+from shared.core import db, replica
 from shared.core.context import OperatorCtx
 from shared.core.db import now
 from shared.core.errors import NotFound
+from shared.core.replica import ReadSource
 from shared.entitlements import rights_cache
 from shared.metering.months import get_month
 from shared.tenancy import entry
@@ -42,7 +43,7 @@ class TenantUsageLine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageOverview:
     meter: Meter
-    as_of: datetime
+    source: ReadSource
     tenants: Sequence[TenantUsageLine]  # those that use most, the largest first
 
 
@@ -60,19 +61,22 @@ async def get_usage_overview(octx: OperatorCtx, meter: str) -> UsageOverview:
     until = now()
     async with entry.read_across_tenants(octx, REASON) as session:
         catalog = await rights_cache.get_catalog(session)
-        top = await repository.list_top_tenants(
+        reading = await replica.read(
             session,
-            meter,
-            chosen.aggregation,
-            before=until - 2 * PERIOD,
-            since=until - PERIOD,
-            until=until,
-            month=get_month(until),
-            limit=SHOWN_TENANTS,
+            lambda reading_session: repository.list_top_tenants(
+                reading_session,
+                meter,
+                chosen.aggregation,
+                before=until - 2 * PERIOD,
+                since=until - PERIOD,
+                until=until,
+                month=get_month(until),
+                limit=SHOWN_TENANTS,
+            ),
         )
-    lines = [await _build_line(octx, tenant, meter, epoch=catalog.epoch) for tenant in top]
+    lines = [await _build_line(octx, tenant, meter, epoch=catalog.epoch) for tenant in reading.value]
     await db.clear_scope(octx.session)
-    return UsageOverview(meter=chosen, as_of=until, tenants=lines)
+    return UsageOverview(meter=chosen, source=reading.source, tenants=lines)
 
 
 async def _build_line(octx: OperatorCtx, tenant: TopTenant, meter: str, *, epoch: int) -> TenantUsageLine:

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, alias="DATABASE_URL")
     database_migrate_url: SecretStr | None = Field(None, alias="DATABASE_MIGRATE_URL")
     database_direct_url: SecretStr | None = Field(None, alias="DATABASE_DIRECT_URL")
+    database_replica_url: SecretStr | None = Field(None, alias="DATABASE_REPLICA_URL")
+    replica_max_lag_seconds: int = Field(60, alias="BULKHEAD_REPLICA_MAX_LAG_SECONDS", ge=1, le=86_400)
     redis_url: SecretStr | None = Field(None, alias="REDIS_URL")
     tenant_url: str = Field("http://localhost:3000", alias="BULKHEAD_TENANT_URL")
     admin_url: str = Field("http://localhost:3001", alias="BULKHEAD_ADMIN_URL")
@@ -98,7 +100,7 @@ class Settings(BaseSettings):
     def _check_tenant_domain(cls, value: str | None) -> str | None:
         return setting_urls.normalize_domain(value) if value is not None else None
 
-    @field_validator("database_url", "database_migrate_url", "database_direct_url")
+    @field_validator("database_url", "database_migrate_url", "database_direct_url", "database_replica_url")
     @classmethod
     def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
@@ -150,6 +152,7 @@ class Settings(BaseSettings):
             "database_url",
             "database_migrate_url",
             "database_direct_url",
+            "database_replica_url",
             "redis_url",
             "smtp_url",
             "mail_webhook_keys",
@@ -416,10 +419,20 @@ class Settings(BaseSettings):
             "DATABASE_URL": self.database_url,
             "DATABASE_MIGRATE_URL": self.database_migrate_url,
             "DATABASE_DIRECT_URL": self.database_direct_url,
+            "DATABASE_REPLICA_URL": self.database_replica_url,
         }
         for name, url in urls.items():
             if url is not None:
                 problems += setting_urls.find_database_url_problems(name, url.get_secret_value())
+        if self.database_url is not None and self.database_replica_url is not None:
+            primary_url, replica_url = (
+                url.get_secret_value() for url in (self.database_url, self.database_replica_url)
+            )
+            if not setting_urls.is_same_login(primary_url, replica_url):
+                problems.append(
+                    "DATABASE_REPLICA_URL and DATABASE_URL log in as different users, or into different databases."
+                    " A replica has the logins of its primary: use the same one."
+                )
         if self.redis_url is not None and (
             problem := setting_urls.find_redis_url_problem(self.redis_url.get_secret_value())
         ):

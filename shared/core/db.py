@@ -42,7 +42,8 @@ from shared.core.errors import Invalid, NoTenant, TookTooLong, Unavailable
 from shared.core.ids import is_id, new_id
 
 DATABASE = "bulkhead"
-POOL_SIZE, MAX_OVERFLOW = 10, 10  # of one role in one process
+POOL_SIZE = 10  # of one role in one process, and as many again while they are needed
+REPLICA_POOL_SIZE = 5
 POOL_TIMEOUT_S = 5
 MAX_STATEMENT_CONNECTIONS = 8  # in one process, beside the pool; more than a session may hold
 CONNECT_TIMEOUT_S = 3
@@ -53,7 +54,8 @@ RECORD_MISSING_TENANT = sa.text(
     "select record_security_event(:id, 'missing_tenant_context', :role, :what, '')"
 )
 SESSION_INFO, WRITE_COUNT, STATEMENT_BEGAN = "session_info", "write_count", "statement_began"
-READ_ONLY = "read_only"
+READ_ONLY, ROLE = "read_only", "role"
+SCOPE = ("tenant_id", "user_id", "reason")
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
 
@@ -87,14 +89,14 @@ def log_in_as_worker() -> None:
 
 
 @cache
-def login_url(role: DatabaseRole, *, direct: bool = False) -> str:
+def login_url(role: DatabaseRole, *, direct: bool = False, replica: bool = False) -> str:
     """The URL with which this process logs in as a member of that role.
 
     Production takes the login that DATABASE_URL names. Development derives it where DATABASE_URL names an administrator.
-    `direct`: past a pooler, for LISTEN and what else belongs to a session. Raises ConfigurationError without a URL, or
-    when it names a login of another role.
+    `direct`: past a pooler, for LISTEN and what else belongs to a session. `replica`: of the server for reports.
+    Raises ConfigurationError without a URL, or when it names a login of another role.
     """
-    url = _configured_url(role, direct=direct)
+    url = _configured_url(role, direct=direct, replica=replica)
     kind = _login_kind(role)
     role_by_user = _list_known_logins(url.database or DATABASE)
     known_role = role_by_user.get(url.username or "")
@@ -112,9 +114,11 @@ def _login_kind(role: DatabaseRole) -> LoginKind:
     return _app_login if role == "app" else role
 
 
-def _configured_url(role: DatabaseRole, *, direct: bool) -> URL:
+def _configured_url(role: DatabaseRole, *, direct: bool, replica: bool) -> URL:
     configured_url = settings().database_url
-    if role == "owner":
+    if replica:
+        configured_url = settings().database_replica_url
+    elif role == "owner":
         configured_url = settings().migration_url
     elif direct:
         configured_url = settings().database_direct_url or configured_url
@@ -175,11 +179,20 @@ def prepare_threshold() -> int | None:
 
 @cache
 def engine(role: DatabaseRole) -> AsyncEngine:
-    target = make_url(login_url(role)).set(drivername="postgresql+psycopg")
+    return _make_engine(role, login_url(role), size=POOL_SIZE, threshold=prepare_threshold())
+
+
+@cache
+def replica_engine(role: DatabaseRole) -> AsyncEngine:
+    """Statements are never prepared: a pooler may be in front of the replica alone."""
+    return _make_engine(role, login_url(role, replica=True), size=REPLICA_POOL_SIZE, threshold=None)
+
+
+def _make_engine(role: DatabaseRole, url: str, *, size: int, threshold: int | None) -> AsyncEngine:
     return create_async_engine(
-        target,
-        pool_size=POOL_SIZE,
-        max_overflow=MAX_OVERFLOW,
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=size,
+        max_overflow=size,
         pool_timeout=POOL_TIMEOUT_S,
         pool_pre_ping=False,
         hide_parameters=True,  # or a failed statement writes what it carried, hashes too, into the log
@@ -187,7 +200,7 @@ def engine(role: DatabaseRole) -> AsyncEngine:
             "async_creator_fn": guarded_connection.connect,
             "answer_timeout_s": answer_timeout_s(_login_kind(role)),
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "prepare_threshold": prepare_threshold(),
+            "prepare_threshold": threshold,
             "application_name": f"bulkhead-{role}",
         },
     )
@@ -285,10 +298,11 @@ async def dispose() -> None:
     _raw_pool, _statement_pool = _RawPool(), _RawPool(MAX_STATEMENT_CONNECTIONS)
     for pool in pools:
         await pool.close()
-    for role in ROLES:
-        if engine.cache_info().currsize:
-            await engine(role).dispose()
-    engine.cache_clear()
+    for make in (engine, replica_engine):
+        for role in ROLES:
+            if make.cache_info().currsize:
+                await make(role).dispose()
+        make.cache_clear()
     login_url.cache_clear()
 
 
@@ -346,7 +360,7 @@ async def transaction(
 
     `read_only`: the database refuses every write of the transaction, including those of functions (`is_read_only_error`).
     """
-    info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason, READ_ONLY: read_only}
+    info = {"tenant_id": tenant_id, "user_id": user_id, "reason": reason, READ_ONLY: read_only, ROLE: role}
     tenant_before = tenant_scope.change(tenant_id)
     try:
         async with AsyncSession(engine(role), expire_on_commit=False, info=info) as session, session.begin():
@@ -358,6 +372,15 @@ async def transaction(
         raise
     finally:
         tenant_scope.change(tenant_before)
+
+
+@asynccontextmanager
+async def replica_transaction(session: AsyncSession) -> AsyncIterator[AsyncSession]:
+    """A read-only transaction on the replica with the role and the scope of `session`, which stays open."""
+    info = {key: session.info.get(key, "") for key in SCOPE} | {READ_ONLY: True, ROLE: session.info[ROLE]}
+    engine_of_role = replica_engine(session.info[ROLE])
+    async with AsyncSession(engine_of_role, expire_on_commit=False, info=info) as reading, reading.begin():
+        yield reading
 
 
 async def _record_missing_tenant(role: DatabaseRole, message: str) -> None:
@@ -425,7 +448,7 @@ def _write_scope_on_begin(session: Session, transaction: Any, connection: sa.Con
     connection.info[SESSION_INFO] = session.info
     if session.info.get(READ_ONLY):
         begin_reading(connection)
-    if any(session.info.get(key) for key in ("tenant_id", "user_id", "reason")):
+    if any(session.info.get(key) for key in SCOPE):
         _write_scope(session.info, connection)
 
 

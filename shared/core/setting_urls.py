@@ -103,6 +103,12 @@ def find_database_url_problems(name: str, value: str) -> list[str]:
     return problems
 
 
+def is_same_login(first_url: str, second_url: str) -> bool:
+    """Whether both URLs name the same user and the same database, on whatever server."""
+    first, second = make_url(first_url), make_url(second_url)
+    return (first.username, first.database) == (second.username, second.database)
+
+
 def check_redis_url(value: str) -> None:
     """Raises ValueError unless this is an address of a Redis."""
     try:

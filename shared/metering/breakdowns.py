@@ -13,9 +13,11 @@ from shared.access import policy
 from shared.access.meters import METERS, Aggregation
 from shared.core.context import Ctx
 from shared.core.errors import Invalid, NotFound
+from shared.core.replica import ReadSource
 from shared.fairness import heavy_reads
 from shared.metering import report_repository
 from shared.metering.actions import USAGE_READ
+from shared.metering.report_repository import Part
 
 MAX_RANGE = timedelta(days=92)
 SHOWN_VALUES = 20
@@ -36,6 +38,7 @@ class Breakdown:
     rows: Sequence[BreakdownRow]  # the largest first
     other_values: int  # how many aren't among the rows
     other_quantity: Decimal | None  # of these; None where parts don't add up
+    source: ReadSource
 
 
 def list_choices(meter: str) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ def list_choices(meter: str) -> tuple[str, ...]:
 async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until: datetime) -> Breakdown:
     """Raises Refused, NotFound, Invalid for a dimension that the meter doesn't have or a time that is too long.
 
-    And as `limit_read`.
+    And as `read_report`.
     """
     policy.require(ctx, USAGE_READ)
     if meter not in METERS:
@@ -61,9 +64,10 @@ async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until
             "Choose another time.",
         )
     aggregation = METERS[meter].aggregation
-    async with heavy_reads.limit_read(ctx):
-        parts = await report_repository.list_parts(
-            ctx,
+
+    async def read_parts(reading_ctx: Ctx) -> list[Part]:
+        return await report_repository.list_parts(
+            reading_ctx,
             meter,
             aggregation,
             dimension="" if by == SENDER else by,
@@ -71,6 +75,9 @@ async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until
             until=until,
             limit=SHOWN_VALUES,
         )
+
+    reading = await heavy_reads.read_report(ctx, read_parts)
+    parts = reading.value
     rows = [
         BreakdownRow(value=part.value, quantity=part.quantity, event_count=part.event_count) for part in parts
     ]
@@ -83,4 +90,5 @@ async def get_breakdown(ctx: Ctx, meter: str, by: str, *, since: datetime, until
         other_quantity=(parts[0].total - shown if parts else Decimal(0))
         if aggregation is Aggregation.SUM
         else None,
+        source=reading.source,
     )

@@ -15,6 +15,7 @@ from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, NotFound
 from shared.core.paging import Page, build_page, clamp_limit, encode_cursor
+from shared.core.replica import ReadSource
 from shared.fairness import heavy_reads
 from shared.metering import change_repository, event_repository, report_repository
 from shared.metering.actions import USAGE_READ
@@ -67,6 +68,7 @@ class MeterUsage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
     as_of: datetime  # everything that was recorded before is in the numbers
+    source: ReadSource
     since: datetime
     until: datetime
     step: Step
@@ -77,7 +79,7 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
     """Meters whose events of that time are gone, and that can't be counted without them, are left out.
 
     Raises Refused, NotFound for an unknown meter, Invalid for a time that is too long, has too many steps or is too early,
-    and as `limit_read`.
+    and as `heavy_reads.read_report`.
     """
     policy.require(ctx, USAGE_READ)
     if query.meter and query.meter not in METERS:
@@ -85,7 +87,6 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
     _check_range(query.since, query.until)
     since, until = floor_to_step(query.since, query.step), ceil_to_step(query.until, query.step)
     starts = list_starts(since, until, query.step)
-    as_of = await event_repository.get_oldest_mark(ctx) or now()
     chosen = [METERS[query.meter]] if query.meter else list(METERS.values())
     countable = [meter for meter in chosen if _can_count(meter, since)]
     if query.meter and not countable:
@@ -93,9 +94,19 @@ async def get_report(ctx: Ctx, query: UsageQuery) -> UsageReport:
             f"Subjects are counted from events, which are kept for {EVENT_RETENTION.days} days.",
             "Choose a later time.",
         )
-    async with heavy_reads.limit_read(ctx):
-        meters = [await _get_meter(ctx, meter, query, starts=starts, until=until) for meter in countable]
-    return UsageReport(as_of=as_of, since=since, until=until, step=query.step, meters=meters)
+
+    async def read_meters(reading_ctx: Ctx) -> tuple[datetime | None, list[MeterUsage]]:
+        oldest_mark = await event_repository.get_oldest_mark(reading_ctx)
+        return oldest_mark, [
+            await _get_meter(reading_ctx, meter, query, starts=starts, until=until) for meter in countable
+        ]
+
+    reading = await heavy_reads.read_report(ctx, read_meters)
+    oldest_mark, meters = reading.value
+    as_of = min(oldest_mark or reading.source.as_of, reading.source.as_of)
+    return UsageReport(
+        as_of=as_of, source=reading.source, since=since, until=until, step=query.step, meters=meters
+    )
 
 
 async def list_events(

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import reflex as rx
 from pydantic import StringConstraints
 
-from shared.access.meters import METERS
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import (
     AUDIT_TEXTS,

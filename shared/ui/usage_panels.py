@@ -12,7 +12,7 @@ from shared.access.meters import Aggregation
 from shared.core.db import now
 from shared.metering.usage_reports import MeterUsage, Step, UsagePoint, UsageQuery, UsageReport, ceil_to_step
 from shared.ui import charts
-from shared.ui.banners import local_time
+from shared.ui.as_of import as_of_note
 from shared.ui.charts import BarChart
 from shared.ui.controls import segmented_control
 from shared.ui.panels import small
@@ -251,10 +251,8 @@ def meter_box(meter: Any) -> rx.Component:
     )
 
 
-def as_of_note(as_of: Any) -> rx.Component:
-    """`as_of`: a var, ISO."""
-    return small(
-        "As of ",
-        local_time(as_of, "", "moment"),
-        ". Days and months begin at midnight UTC. A line across a bar shows the previous period.",
+def usage_note(as_of: Any) -> rx.Component:
+    """`as_of`: a var of `AsOf`."""
+    return as_of_note(
+        as_of, " Days and months begin at midnight UTC. A line across a bar shows the previous period."
     )

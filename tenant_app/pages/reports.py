@@ -12,6 +12,7 @@ from shared.core.context import Ctx
 from shared.core.plurals import plural
 from shared.tenancy import reports
 from shared.ui import charts
+from shared.ui.as_of import AsOf, as_of_note, build_as_of
 from shared.ui.audit_list import ACTOR_LABELS
 from shared.ui.authorize import needs
 from shared.ui.banners import empty_state, local_time, skeleton_block, skeleton_rows
@@ -148,6 +149,7 @@ class ReportsState(PageState):
     invited: str = ""
     joined: str = ""
     left: str = ""
+    as_of: AsOf = AsOf()
 
     @rx.event
     @needs(actions.REPORT_READ, page=True)
@@ -164,6 +166,7 @@ class ReportsState(PageState):
         self.active_members = [active_member_row(member) for member in report.top_actors]
         self.blocked_actions = [blocked_action_row(blocked) for blocked in report.refusals]
         self.since = report.since.isoformat()
+        self.as_of = build_as_of(report.source)
         self.seats_now = f"{weeks[-1].seats:,} of {limit:,}" if limit is not None else f"{weeks[-1].seats:,}"
         self.invited = f"{sum(week.invited for week in weeks):,}"
         self.joined = f"{sum(week.joined for week in weeks):,}"
@@ -274,6 +277,7 @@ def reports_page() -> rx.Component:
     )
     return page(
         page_header("Reports", description=rx.el.span(since)),
+        rx.cond(ReportsState.loaded, as_of_note(ReportsState.as_of)),
         seat_stats(),
         seats_panel(),
         active_members_panel(),

@@ -29,6 +29,7 @@ from shared.core.context import OperatorCtx
 from shared.core.errors import Conflict
 from shared.metering.usage_reports import Step
 from shared.ui import usage_panels
+from shared.ui.as_of import AsOf, build_as_of
 from shared.ui.authorize import needs
 from shared.ui.change_rows import ChangeRow, change_row
 from shared.ui.dialog_state import DialogState
@@ -54,7 +55,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
     range_key: str = DEFAULT_RANGE
     step: str = Step.DAY.value
     step_choices: list[tuple[str, str]] = []
-    as_of: str = ""
+    as_of: AsOf = AsOf()
     meters: list[MeterPanel] = []
     month: str = ""  # that is compared, as "2026-07"
     months: list[tuple[str, str]] = []
@@ -104,7 +105,7 @@ class TenantUsageState(DialogState, TenantObjectState, TenantHeaderState):
 
     def _show(self, usage: TenantUsage) -> None:
         self.step, self.step_choices = usage.report.step.value, usage_panels.list_step_choices(self.range_key)
-        self.as_of = usage.report.as_of.isoformat()
+        self.as_of = build_as_of(usage.report.source, usage.report.as_of)
         self.meters = usage_panels.meter_panels(usage.report)
         self.months = month_choices(usage.report.as_of)
         self.month = self.month or self.months[0][0]

@@ -13,7 +13,7 @@ from shared.ui.controls import button, select
 from shared.ui.dialogs import dialog_opener
 from shared.ui.panels import panel, small, strong, text_with_note
 from shared.ui.tables import Column, badge, data_table, has_items, table_row
-from shared.ui.usage_panels import as_of_note, meter_box, range_controls
+from shared.ui.usage_panels import meter_box, range_controls, usage_note
 
 COLUMNS = [
     Column("Meter"),
@@ -163,7 +163,7 @@ def changes_panel() -> rx.Component:
 def usage_panel() -> rx.Component:
     content = rx.el.div(
         range_controls(TenantUsageState),
-        as_of_note(TenantUsageState.as_of),
+        usage_note(TenantUsageState.as_of),
         comparison_panel(),
         check_panel(),
         corrections_panel(),

@@ -20,7 +20,7 @@ NAME = "database"
 MIN_VERSION = 15
 MAX_CLOCK_DIFFERENCE_S = 5.0
 # One tenant app, one admin app and one worker, with full pools and two connections outside of them each.
-NEEDED_CONNECTIONS = 3 * (db.POOL_SIZE + db.MAX_OVERFLOW + 2) + db.MAX_STATEMENT_CONNECTIONS
+NEEDED_CONNECTIONS = 3 * (2 * db.POOL_SIZE + 2) + db.MAX_STATEMENT_CONNECTIONS
 GROUPS = """
     select rolname::text, rolcanlogin, rolsuper or rolbypassrls from pg_roles where rolname = any (%s)
 """

@@ -17,6 +17,7 @@ from shared.metering.models import UsageChange
 from shared.metering.usage_export import USAGE
 from shared.metering.usage_reports import Step, UsageReport
 from shared.ui import breakdown_panel, usage_panels
+from shared.ui.as_of import AsOf, build_as_of
 from shared.ui.authorize import needs
 from shared.ui.breakdown_panel import PartRow
 from shared.ui.change_rows import ChangeRow, change_row
@@ -43,7 +44,7 @@ class UsageState(ExportsState, ListState, PageState):
     by_choices: list[tuple[str, str]] = []
     parts: list[PartRow] = []
     other_parts: str = ""
-    as_of: str = ""
+    as_of: AsOf = AsOf()
     meters: list[MeterPanel] = []
     rows: list[ChangeRow] = []
     _since: str = ""  # of what is shown, for the export
@@ -93,7 +94,7 @@ class UsageState(ExportsState, ListState, PageState):
 
     def _show_report(self, report: UsageReport, breakdown: Breakdown | None) -> None:
         self.step, self.step_choices = report.step.value, usage_panels.list_step_choices(self.range_key)
-        self.as_of = report.as_of.isoformat()
+        self.as_of = build_as_of(report.source, report.as_of)
         self._since, self._until = report.since.isoformat(), report.until.isoformat()
         self.meters = usage_panels.meter_panels(report)
         self.meter_choices = breakdown_panel.meter_choices()

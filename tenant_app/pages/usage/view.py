@@ -10,7 +10,7 @@ from shared.ui.list_state import list_pager
 from shared.ui.panels import panel
 from shared.ui.shell import page_header
 from shared.ui.tables import data_table, has_items
-from shared.ui.usage_panels import as_of_note, meter_box, range_controls
+from shared.ui.usage_panels import meter_box, range_controls, usage_note
 from tenant_app.exports import export_list, export_menu
 from tenant_app.frame import page
 from tenant_app.pages.usage.state import UsageState
@@ -57,7 +57,7 @@ def usage_page() -> rx.Component:
                 ),
                 class_name="row wrap",
             ),
-            rx.cond(UsageState.loaded, as_of_note(UsageState.as_of)),
+            rx.cond(UsageState.loaded, usage_note(UsageState.as_of)),
             class_name="section",
         ),
         export_list(UsageState),
