@@ -58,6 +58,7 @@ READ_ONLY, ROLE = "read_only", "role"
 SCOPE = ("tenant_id", "user_id", "reason")
 TENANT_ID: sa.ColumnClause[str] = sa.column("tenant_id", sa.Text)
 _app_login: LoginKind = "app"
+_engines: list[AsyncEngine] = []  # all that are open
 
 
 class TenantRow(SQLModel):
@@ -189,7 +190,7 @@ def replica_engine(role: DatabaseRole) -> AsyncEngine:
 
 
 def _make_engine(role: DatabaseRole, url: str, *, size: int, threshold: int | None) -> AsyncEngine:
-    return create_async_engine(
+    made = create_async_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=size,
         max_overflow=size,
@@ -204,6 +205,8 @@ def _make_engine(role: DatabaseRole, url: str, *, size: int, threshold: int | No
             "application_name": f"bulkhead-{role}",
         },
     )
+    _engines.append(made)
+    return made
 
 
 RawConnection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -298,11 +301,10 @@ async def dispose() -> None:
     _raw_pool, _statement_pool = _RawPool(), _RawPool(MAX_STATEMENT_CONNECTIONS)
     for pool in pools:
         await pool.close()
-    for make in (engine, replica_engine):
-        for role in ROLES:
-            if make.cache_info().currsize:
-                await make(role).dispose()
-        make.cache_clear()
+    while _engines:
+        await _engines.pop().dispose()
+    engine.cache_clear()
+    replica_engine.cache_clear()
     login_url.cache_clear()
 
 

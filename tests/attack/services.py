@@ -45,7 +45,7 @@ ASKED_BEFORE = {
     "evidence.streams.mark_paused": "by evidence.streams.pause and the sender",
     "audit.audit_log.export_events": "by tenancy.exports",
     "files.files.list_ended": "a job",
-    "fairness.heavy_reads.limit_read": "by metering.usage_reports; it reads nothing",
+    "fairness.heavy_reads.read_report": "by each report; it reads nothing itself",
     "files.files.require_kind": "asks for what a kind of file needs",
     "files.retention.expire_all": "by test_mode.test_tenants",
     "files.files.open_link": "answers 404 without the right; attacked as files",

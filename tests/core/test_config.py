@@ -61,6 +61,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
             "DATABASE_URL",
             "DATABASE_MIGRATE_URL",
             "DATABASE_DIRECT_URL",
+            "DATABASE_REPLICA_URL",
             "SMTP_URL",
             "REDIS_URL",
             "TRUSTED_PROXY_HOPS",

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from shared.core import tenant_limits
+from shared.core.context import Ctx
 from shared.core.db import now
 from shared.core.errors import Invalid, Refused, TookTooLong
 from shared.fairness import heavy_reads
@@ -68,22 +69,24 @@ async def test_reports_beyond_those_at_once_are_refused_for_their_organisation_o
 
 
 async def test_report_gives_its_place_back_when_it_fails(cast: Cast) -> None:
-    async def fail() -> None:
-        async with cast.ann.ctx() as ctx, heavy_reads.limit_read(ctx):
-            raise ZeroDivisionError
+    async def fail(_: Ctx) -> None:
+        raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        await fail()
+    async with cast.ann.ctx() as ctx:
+        with pytest.raises(ZeroDivisionError):
+            await heavy_reads.read_report(ctx, fail)
     assert not heavy_reads._running
 
 
 async def test_time_limit_ends_with_the_transaction(cast: Cast) -> None:
+    async def read_nothing(_: Ctx) -> None:
+        pass
+
     limits = []
     for is_report in (False, True, False):
         async with cast.ann.ctx() as ctx:
             if is_report:
-                async with heavy_reads.limit_read(ctx):
-                    pass
+                await heavy_reads.read_report(ctx, read_nothing)
             connection = await ctx.session.connection()
             limits.append((await connection.exec_driver_sql("show statement_timeout")).scalar_one())
     assert limits[0] == limits[2] != limits[1]

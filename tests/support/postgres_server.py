@@ -6,8 +6,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
+from shared.core import db
+from shared.core.config import settings
 from shared.dev.postgres import EmbeddedPostgres
 from tests.support.database import WITHOUT_DISK
 
@@ -22,6 +28,22 @@ def run_own_server() -> Iterator[EmbeddedPostgres]:
             yield server
         finally:
             server.stop(signal.SIGQUIT)
+
+
+@asynccontextmanager
+async def using(server: EmbeddedPostgres, **variables: str) -> AsyncIterator[None]:
+    """This process works on that server. `variables`: settings besides."""
+    await db.dispose()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in {"DATABASE_URL": server.url(database="bulkhead"), **variables}.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+        try:
+            yield
+        finally:
+            await db.dispose()
+    settings.cache_clear()
+    db.login_url.cache_clear()
 
 
 @contextmanager

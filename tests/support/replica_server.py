@@ -55,7 +55,9 @@ def wait_for_replay(primary: EmbeddedPostgres, replica: EmbeddedPostgres) -> Non
     assert position is not None
     deadline = time.monotonic() + TIMEOUT_S
     with psycopg.connect(replica.url(), autocommit=True) as connection:
-        while connection.execute("select pg_last_wal_replay_lsn() < %s::pg_lsn", position).fetchone() != (False,):
+        while connection.execute("select pg_last_wal_replay_lsn() < %s::pg_lsn", position).fetchone() != (
+            False,
+        ):
             assert time.monotonic() < deadline, "the replica does not follow"
             time.sleep(0.02)
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import httpx
@@ -12,14 +12,12 @@ import psycopg
 import pytest
 
 from shared.cli import database as cli_database
-from shared.core import db
-from shared.core.config import settings
 from shared.core.database_logins import STATEMENT_TIMEOUTS_S
 from shared.dev.postgres import EmbeddedPostgres
 from shared.ui import states
 from tests.support import factories
 from tests.support.http_visitor import browser
-from tests.support.postgres_server import run_own_server, stopped
+from tests.support.postgres_server import run_own_server, stopped, using
 
 WORDS = "We’ll be back in a moment. Nothing is lost."
 LONGEST_WAIT_S = STATEMENT_TIMEOUTS_S["app"] or 0  # twice: for the statement, and for what comes around it
@@ -33,21 +31,6 @@ async def migrated_server(schema: str) -> AsyncIterator[EmbeddedPostgres]:
             await asyncio.to_thread(cli_database.prepare_database)
         yield server
     assert schema in os.environ["DATABASE_URL"]
-
-
-@asynccontextmanager
-async def using(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    """This process works on that server."""
-    await db.dispose()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DATABASE_URL", server.url(database="bulkhead"))
-        settings.cache_clear()
-        try:
-            yield
-        finally:
-            await db.dispose()
-    settings.cache_clear()
-    db.login_url.cache_clear()
 
 
 @pytest.fixture
