@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0047"
-down_revision = "0042"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 works_with = "0004"

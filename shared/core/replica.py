@@ -106,8 +106,7 @@ async def read(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[T
     where the replica fails in the middle. Raises as `work` does.
     """
     if settings().database_replica_url is None:
-        at = db.now()
-        return Reading(value=await work(session), source=ReadSource(as_of=at))
+        return await read_primary(session, work)
     try:
         with _breaker.attempt(_ReplicaAway):
             return await _read_replica(session, work)
@@ -123,6 +122,12 @@ async def read(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[T
         )
     at = db.now()
     return Reading(value=await work(session), source=ReadSource(as_of=at, fallback=fallback, lag=lag))
+
+
+async def read_primary(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[T]]) -> Reading[T]:
+    """The result of `work` with this session. Raises as `work` does."""
+    at = db.now()
+    return Reading(value=await work(session), source=ReadSource(as_of=at))
 
 
 async def _read_replica(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[T]]) -> Reading[T]:

@@ -30,13 +30,17 @@ T = TypeVar("T")
 _running: Counter[str] = Counter()  # by tenant
 
 
-async def read_report(ctx: Ctx, work: Callable[[Ctx], Awaitable[T]]) -> Reading[T]:
+async def read_report(
+    ctx: Ctx, work: Callable[[Ctx], Awaitable[T]], *, on_primary: bool = False
+) -> Reading[T]:
     """The result of `work` with a context that reads from the replica, where there is one (`core.replica`).
 
+    `on_primary`: the result must have what was written a moment ago.
     Raises TenantOverRate, Refused (tenant_busy), TookTooLong where a statement was stopped, and as `work` does.
     """
+    read = replica.read_primary if on_primary else replica.read
     if ctx.actor.type in ("job", "operator"):  # neither is of the tenant's making
-        return await replica.read(ctx.session, lambda session: work(replace(ctx, session=session)))
+        return await read(ctx.session, lambda session: work(replace(ctx, session=session)))
     milliseconds = _get_statement_limit(ctx.tenant_id)
 
     async def work_in_time(session: AsyncSession) -> T:
@@ -45,7 +49,7 @@ async def read_report(ctx: Ctx, work: Callable[[Ctx], Awaitable[T]]) -> Reading[
 
     with _hold_place(ctx.tenant_id):
         try:
-            return await replica.read(ctx.session, work_in_time)
+            return await read(ctx.session, work_in_time)
         except Exception as problem:
             if not db.is_cancelled(problem):
                 raise

@@ -31,10 +31,13 @@ async def add_items(ctx: Ctx, correction_id: str, batch: Sequence[Any]) -> list[
 
 
 async def get_effect(ctx: Ctx, correction_id: str) -> CorrectionEffect:
-    """What closing it now would change. Raises Refused, NotFound, and as `limit_read`."""
+    """What closing it now would change. Raises Refused, NotFound, and as `read_report`."""
     policy.require(ctx, USAGE_READ)
-    async with heavy_reads.limit_read(ctx):
-        return await correction_batches.get_effect(ctx, correction_id)
+
+    async def read_effect(reading_ctx: Ctx) -> CorrectionEffect:
+        return await correction_batches.get_effect(reading_ctx, correction_id)
+
+    return (await heavy_reads.read_report(ctx, read_effect, on_primary=True)).value
 
 
 async def close(ctx: Ctx, correction_id: str) -> CorrectionView:

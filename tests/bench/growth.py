@@ -17,7 +17,6 @@ import psycopg
 from sqlalchemy import event
 
 from shared.audit.audit_filter import AuditFilter
-from shared.audit.audit_log import AuditFilter
 from shared.backoffice import tenant_directory, tenant_timeline
 from shared.backoffice.reasons import Reason, state_reason
 from shared.core import db

@@ -98,7 +98,7 @@ async def test_reports_are_read_on_the_replica_under_row_security_and_never_writ
         with pytest.raises(DBAPIError) as caught:
             await heavy_reads.read_report(ctx, write)
     assert (report.source.is_replica, report.meters[0].total) == (True, 5)
-        milliseconds = heavy_reads.STATEMENT_MS * get_weight(ctx.tenant_id)
+    milliseconds = heavy_reads.STATEMENT_MS * get_weight(ctx.tenant_id)
     assert tuple(row) == ("bulkhead_app_login", True, f"{milliseconds}ms", 1, 1)
     assert db.is_read_only_error(caught.value)
     olga = Operating(await factories.create_operator("Olga"))

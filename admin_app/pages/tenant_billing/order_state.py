@@ -105,7 +105,7 @@ class OrderingState(DialogState, TenantObjectState, TenantHeaderState, mixin=Tru
     @needs(actions.OP_BILLING_ADJUST)
     async def start_transfer(self, payload: dict[str, Any]) -> EventSpec:
         form = TransferForm.read(payload)
-        form.check(self.name)
+        form.check(self.header.name)
         version_id, period, currency = parse_choice(form.offer, [key for key, _ in self.offer_choices]).split(
             ":"
         )
