@@ -1,23 +1,19 @@
 """How seats and custom roles are counted: now, at a past time, over all tenants, and what changed them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from shared.audit import audit_log
-from shared.audit.audit_filter import AuditFilter
 from shared.audit.models import AuditEvent
 from shared.core.context import Ctx
 from shared.entitlements import assignments, rights_cache
 from shared.entitlements.limits import LimitUsage
 from shared.entitlements.models import RoleChange
 from shared.entitlements.rights_changes import RightsChange
+from shared.tenancy import audited_changes, role_repository, seats
 from shared.tenancy import limit_usage_repository as repository
-from shared.tenancy import role_repository, seats
 
-MAX_CHANGES = 5  # of one kind
-AUDIT_TOLERANCE = timedelta(seconds=30)  # a change and its audit event are written in one transaction
 SEAT_CHANGE_TEXTS = {  # audit action: what it did to the person's seat
     "invitation.created": "was invited",
     "invitation.revoked": "is no longer invited",
@@ -50,25 +46,8 @@ async def _count_seats_at(ctx: Ctx, at: datetime) -> int:
 
 
 async def _list_seat_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
-    changes: list[RightsChange] = []
     texts = SEAT_CHANGE_TEXTS | (ACCOUNT_CHANGE_TEXTS if seats.has_account_seats(ctx) else {})
-    for action, text in texts.items():
-        event_filter = AuditFilter(action=action, since=since, until=until + AUDIT_TOLERANCE)
-        page = await audit_log.list_events(ctx, event_filter, limit=MAX_CHANGES)
-        changes += [
-            RightsChange(
-                source_id=event.id,
-                text=f"{_get_person_name(event)} {text}.",
-                at=event.at,
-                actor_name=event.actor_name,
-                reason=event.reason,
-                object_id=event.object_id,
-                action_prefixes=(action,),
-            )
-            for event in page.rows
-            if event.at is not None
-        ]
-    return changes
+    return await audited_changes.list_changes(ctx, texts, _get_person_name, since=since, until=until)
 
 
 def _get_person_name(event: AuditEvent) -> str:
@@ -88,7 +67,7 @@ async def _count_roles_of_all(session: AsyncSession, _at: datetime) -> dict[str,
 
 
 async def _list_role_changes(ctx: Ctx, since: datetime, until: datetime) -> Sequence[RightsChange]:
-    rows = await repository.list_custom_role_changes(ctx, since, until, MAX_CHANGES)
+    rows = await repository.list_custom_role_changes(ctx, since, until, audited_changes.MAX_CHANGES)
     return [build_role_change(row) for row in rows]
 
 

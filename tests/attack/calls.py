@@ -87,6 +87,7 @@ NOT_CALLED = {
     "files.files.build_link": "signs the id of a file that its caller has read",
     "files.files.build_referenced_path": "signs an id that opens nothing by itself",
     "jobs.queue": "attacked as jobs",
+    "tenancy.audited_changes": "reads by audit.audit_log.list_events, in words of its caller",
     "tenancy.entry": "the door itself",
     "tenancy.impersonations.record": "adds a line in words of its caller",
     "tenancy.siblings": "the door to test mode; attacked as siblings",

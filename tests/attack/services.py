@@ -42,6 +42,7 @@ ASKED_BEFORE = {
     "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
     "entitlements.assignments.get_catalog": "by services that name plans and features",
     "audit.audit_log.count_events": "by tenancy.exports",
+    "tenancy.user_tenants.list_actor_tenants": "the tenants of the actor, for the shell of the app",
     "evidence.streams.mark_paused": "by evidence.streams.pause and the sender",
     "audit.audit_log.export_events": "by tenancy.exports",
     "files.files.list_ended": "a job",

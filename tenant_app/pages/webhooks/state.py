@@ -194,7 +194,7 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
             await ctx.session.flush()
             await self._read(ctx)
         self._close_dialog()
-        return rx.toast.success("Deleted the webhook.", description="Nothing is sent to it any more.")
+        return rx.toast.success("Deleted the webhook.", description="Nothing more is sent to it.")
 
     @rx.event
     @needs(actions.WEBHOOK_PAUSE)
@@ -212,7 +212,7 @@ class WebhooksState(DeliveriesState, DialogState, ListState, PageState):
             await endpoints.resume(ctx, parse_id("whe", endpoint_id))
             await ctx.session.flush()
             await self._read(ctx)
-        return rx.toast.success("Resumed the webhook.", description="Events that have waited are sent now.")
+        return rx.toast.success("Resumed the webhook.", description="Waiting events are being sent.")
 
     @rx.event
     @needs(actions.WEBHOOK_TEST)
