@@ -13,7 +13,8 @@ from shared.backoffice import adjustments_repository as repository
 from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment, BillingDispute, BillingRefund
-from shared.billing.provider import ENDED_DISPUTE_STATUSES, ProviderRefused
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import ENDED_DISPUTE_STATUSES
 from shared.billing.sync import refund_results
 from shared.core import live_events, money
 from shared.core.context import Ctx, OperatorCtx

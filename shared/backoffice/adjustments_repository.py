@@ -12,7 +12,7 @@ from shared.billing.models import (
     BillingRefund,
     BillingSnapshot,
 )
-from shared.billing.provider import FAILED_REFUND_STATUSES
+from shared.billing.provider_values import FAILED_REFUND_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 

@@ -18,7 +18,8 @@ from shared.billing import customers, dunning, provider_registry
 from shared.billing.dunning_messages import DunningMessage, format_day
 from shared.billing.models import PLATFORM, BillingInvoice, BillingOrder, BillingOrderKind, BillingOrderState
 from shared.billing.pricing import prices
-from shared.billing.provider import CHECKOUT_PAID, Provider, ProviderRefused, Subscription, TransferOrder
+from shared.billing.provider import CHECKOUT_PAID, Provider, ProviderRefused
+from shared.billing.provider_values import Subscription, TransferOrder
 from shared.billing.subscriptions import checkout, subscriptions
 from shared.billing.sync import customer_sync, provider_records
 from shared.core import live_events, money

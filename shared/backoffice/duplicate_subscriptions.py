@@ -10,7 +10,7 @@ from shared.backoffice.reasons import Reason, use_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingInvoice
 from shared.billing.pricing import prices
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import access_schedule, customer_sync, provider_records
 from shared.billing.sync.access_schedule import CatalogPrice

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from shared.billing import provider_registry, repository
 from shared.billing.models import BillingDispute
-from shared.billing.provider import PAUSING_DISPUTE_STATUSES, ProviderRefused, Subscription
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import PAUSING_DISPUTE_STATUSES, Subscription
 from shared.billing.sync import provider_records
 from shared.core import log
 from shared.core.config import settings

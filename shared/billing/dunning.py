@@ -11,7 +11,7 @@ from itertools import chain
 from shared.billing import reminders, repository
 from shared.billing.dunning_messages import DunningMessage, format_day, format_invoice_amount
 from shared.billing.models import BillingInvoice
-from shared.billing.provider import Subscription
+from shared.billing.provider_values import Subscription
 from shared.billing.reminders import UpcomingPayments
 from shared.billing.sync import provider_records
 from shared.billing.sync.access_schedule import GRACE_PERIOD

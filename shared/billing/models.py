@@ -135,7 +135,7 @@ class BillingCustomer(TenantRow, table=True):
 class BillingSubscription(TenantRow, table=True):
     """A subscription as of the last sync.
 
-    `state`: `provider.Subscription` as JSON, without its cancellation. `absent_at`: when the provider no longer had it.
+    `state`: `provider_values.Subscription` as JSON, without its cancellation. `absent_at`: when the provider no longer had it.
     `cancellation_feedback`, `cancellation_comment`: why the customer cancelled, "" where they didn't say.
     """
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 
 from shared.billing import recurring_revenue_repository as repository
 from shared.billing.models import Price, RecurringRevenue, RevenueChange
-from shared.billing.provider import Subscription
+from shared.billing.provider_values import Subscription
 from shared.core.context import Ctx
 from shared.entitlements.models import Plan, PlanVersion
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.billing.dunning_messages import DunningMessage, format_day
-from shared.billing.provider import PaymentMethod, Subscription, UpcomingCharges, UpcomingInvoice
+from shared.billing.provider_values import PaymentMethod, Subscription, UpcomingCharges, UpcomingInvoice
 from shared.billing.subscriptions import remaining_charges
 from shared.core import money
 

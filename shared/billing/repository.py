@@ -16,7 +16,7 @@ from shared.billing.models import (
     BillingSubscription,
     DunningNotice,
 )
-from shared.billing.provider import ENDED_DISPUTE_STATUSES
+from shared.billing.provider_values import ENDED_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.paging import after_cursor

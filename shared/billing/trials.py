@@ -17,7 +17,8 @@ from shared.audit import audit_log
 from shared.billing import dunning, provider_registry, trial_repository
 from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, BillingSubscription
-from shared.billing.provider import CustomerState, ProviderRefused
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import CustomerState
 from shared.core import crypto, log
 from shared.core.config import settings
 from shared.core.context import Ctx

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from shared.billing import provider_registry
-from shared.billing.provider import ProviderRefused, Subscription
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import Subscription
 from shared.core import log
 from shared.core.context import Ctx
 from shared.jobs import queue

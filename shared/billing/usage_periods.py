@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.provider_values import Subscription, SubscriptionItem
 
 # Stripe finalises an invoice an hour after it was drafted, and takes usage that is at most 35 days old. Both leave time for
 # a slow report. https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period

@@ -25,7 +25,7 @@ from shared.billing.models import (
     TrialGrant,
 )
 from shared.billing.pricing import prices_repository
-from shared.billing.provider import (
+from shared.billing.provider_values import (
     BillingDetails,
     ChangePreview,
     Checkout,

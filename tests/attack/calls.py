@@ -32,7 +32,7 @@ from shared.backoffice.reasons import state_reason
 from shared.backoffice.tenant_creation import TenantOrder
 from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, BillingOrderKind, BillingUsage
-from shared.billing.provider import BillingDetails, ChangePreview
+from shared.billing.provider_values import BillingDetails, ChangePreview
 from shared.billing.subscriptions.changes import ChangeRequest, PlannedChange, Quote
 from shared.billing.subscriptions.pausing import PauseQuote, PauseTarget
 from shared.core.context import Ctx, OperatorCtx

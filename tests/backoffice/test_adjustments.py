@@ -13,7 +13,8 @@ from shared.backoffice import adjustments, tasks, tenant_billing
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingAdjustment
-from shared.billing.provider import CustomerState, Invoice, ProviderDown, ProviderRefused
+from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.billing.provider_values import CustomerState, Invoice
 from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused

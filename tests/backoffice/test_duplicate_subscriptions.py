@@ -11,7 +11,7 @@ from shared.backoffice import adjustments, duplicate_subscriptions, tasks, tenan
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.sync import customer_sync
 from shared.core.db import now
 from shared.core.errors import Conflict, NotFound, Refused

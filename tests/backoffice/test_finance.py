@@ -11,7 +11,7 @@ from shared.backoffice import finance
 from shared.billing import recurring_revenue
 from shared.billing.models import RecurringRevenue, RevenueChange
 from shared.billing.pricing import prices
-from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.provider_values import Subscription, SubscriptionItem
 from shared.core import db
 from shared.core.errors import Refused
 from shared.tenancy import entry

@@ -16,7 +16,7 @@ from shared.backoffice import tasks, tenant_billing, tenant_directory
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import Cancellation, CustomerState
+from shared.billing.provider_values import Cancellation, CustomerState
 from shared.billing.sync import customer_sync
 from shared.billing.sync.apply_state import SyncCause
 from shared.core.db import now

@@ -15,7 +15,8 @@ from shared.backoffice.webhook_inbox_repository import WebhookFilter
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing, signature_failures
 from shared.billing.models import PLATFORM, InboundWebhook
-from shared.billing.provider import CustomerState, KeyRefused, ProviderDown
+from shared.billing.provider import KeyRefused, ProviderDown
+from shared.billing.provider_values import CustomerState
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused

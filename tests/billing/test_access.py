@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.billing.provider import PauseCause, Subscription, SubscriptionItem
+from shared.billing.provider_values import PauseCause, Subscription, SubscriptionItem
 from shared.billing.sync import access_schedule
 from shared.billing.sync.access_schedule import (
     ACCESS_TABLE,

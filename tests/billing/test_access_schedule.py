@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from shared.billing.provider import STATUSES
+from shared.billing.provider_values import STATUSES
 from shared.billing.sync.access_schedule import ACCESS_TABLE
 
 DOCS = Path(__file__).parents[2] / "docs" / "billing.md"

@@ -10,12 +10,12 @@ from sqlmodel import col, select
 from shared.billing import customers, provider_registry, repository
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM, BillingCustomer, BillingEvent, BillingInvoice, BillingSnapshot
-from shared.billing.provider import (
+from shared.billing.provider import ProviderDown
+from shared.billing.provider_values import (
     CustomerState,
     Dispute,
     FraudWarning,
     Invoice,
-    ProviderDown,
     Refund,
     Subscription,
     SubscriptionItem,

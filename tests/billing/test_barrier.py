@@ -10,7 +10,7 @@ from sqlmodel import select
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.db import now

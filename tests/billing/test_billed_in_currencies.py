@@ -20,7 +20,7 @@ import pytest
 from shared.billing import usage
 from shared.billing.pricing import price_sync
 from shared.billing.pricing.prices import Tier
-from shared.billing.provider import Invoice
+from shared.billing.provider_values import Invoice
 from shared.dev.stripe_sandbox import changes, taxes
 from shared.dev.stripe_sandbox.buyer_details import BuyerDetails
 from tests.billing.test_billed_to_the_cent import Buyer, World, _as_cast, at, open_world

@@ -28,7 +28,7 @@ from shared.billing.models import PLATFORM
 from shared.billing.pricing import price_sync, prices, repricing
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.pricing.prices import Tier
-from shared.billing.provider import CheckoutOrder, Invoice, Subscription
+from shared.billing.provider_values import CheckoutOrder, Invoice, Subscription
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.billing.sync import customer_sync

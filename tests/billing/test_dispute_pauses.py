@@ -6,7 +6,8 @@ import pytest
 
 from shared.billing import customers, dispute_pauses, provider_registry
 from shared.billing.models import PLATFORM, BillingDispute, BillingSnapshot
-from shared.billing.provider import CustomerState, Dispute, ProviderRefused, Subscription
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import CustomerState, Dispute, Subscription
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.config import settings

@@ -8,7 +8,7 @@ import pytest
 from shared.billing import customers, dunning, provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM, BillingInvoice
-from shared.billing.provider import CustomerState, Invoice, Subscription
+from shared.billing.provider_values import CustomerState, Invoice, Subscription
 from shared.core import db
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid

@@ -12,7 +12,7 @@ from shared.billing import customers, provider_registry, repository
 from shared.billing.inbound_webhooks import inbound_webhook_repository, processing
 from shared.billing.models import PLATFORM, BillingCustomer, BillingEvent
 from shared.billing.pricing import prices
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.sync import customer_sync
 from shared.core import db
 from shared.core.context import Ctx

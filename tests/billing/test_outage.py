@@ -8,7 +8,8 @@ from sqlalchemy import text
 from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM
-from shared.billing.provider import CustomerState, ProviderDown
+from shared.billing.provider import ProviderDown
+from shared.billing.provider_values import CustomerState
 from shared.core import db
 from shared.tenancy import tenants
 from tests.billing.test_apply_state import build_subscription

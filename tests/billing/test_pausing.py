@@ -8,7 +8,8 @@ import pytest
 
 from admin_app.pages.tenant_billing.rows import subscription_row
 from shared.billing import dunning
-from shared.billing.provider import ChangePreview, InvoiceLine, ProviderRefused
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import ChangePreview, InvoiceLine
 from shared.billing.subscriptions import cancellation, changes, pausing, subscriptions
 from shared.billing.subscriptions.changes import ChangeRequest
 from shared.core import config

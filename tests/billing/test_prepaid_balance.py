@@ -14,7 +14,7 @@ from shared.billing import usage
 from shared.billing.models import PLATFORM, BillingCustomer, BillingInvoice, BillingUsage, PrepaidGrant
 from shared.billing.prepaid import balance, prepaid_repository, prepaid_usage
 from shared.billing.pricing import prices_repository
-from shared.billing.provider import CustomerState, Dispute, Refund, Subscription, SubscriptionItem
+from shared.billing.provider_values import CustomerState, Dispute, Refund, Subscription, SubscriptionItem
 from shared.billing.sync import apply_state, provider_records
 from shared.billing.usage_periods import MeterTerm
 from shared.core import db

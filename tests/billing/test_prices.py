@@ -15,7 +15,7 @@ from shared.backoffice.reasons import state_reason
 from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
 from shared.billing.pricing.prices import Tier
-from shared.billing.provider import OrderLine
+from shared.billing.provider_values import OrderLine
 from shared.billing.sync.access_schedule import CatalogPrice
 from shared.core import db
 from shared.core.db import now

@@ -24,7 +24,8 @@ from shared.billing.inbound_webhooks.signature import (
 )
 from shared.billing.models import PLATFORM, BillingEvent
 from shared.billing.pricing import comparison
-from shared.billing.provider import CustomerState, KeyRefused, ProviderDown, ProviderRefused
+from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
+from shared.billing.provider_values import CustomerState
 from shared.core import db
 from shared.core.config import DEMO_STRIPE_SECRET
 from shared.core.db import now

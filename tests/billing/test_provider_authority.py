@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingDrift
-from shared.billing.provider import CanceledAddon, CustomerState, Subscription
+from shared.billing.provider_values import CanceledAddon, CustomerState, Subscription
 from shared.billing.sync import apply_state, customer_sync
 from shared.billing.sync.apply_state import SyncCause, SyncResult
 from shared.core.db import now

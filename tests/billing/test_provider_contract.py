@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.billing.provider import (
+from shared.billing.provider import Provider, ProviderRefused
+from shared.billing.provider_values import (
     NO_REASON,
     SUBSCRIBED,
     BillingDetails,
@@ -17,8 +18,6 @@ from shared.billing.provider import (
     OpenCheckouts,
     OrderLine,
     PriceTag,
-    Provider,
-    ProviderRefused,
     RemotePrice,
     Subscription,
     TaxId,

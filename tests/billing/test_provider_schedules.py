@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.billing.provider import ProviderRefused, ScheduledChange
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import ScheduledChange
 from tests.billing.test_provider_contract import A_WHILE, DAY, MONTH, Shop, shop, stand_in, world
 from tests.support.billing.provider_scenarios import CALLS, FLAT, SEAT, SEAT_YEAR, SUPPORT
 

@@ -12,7 +12,8 @@ from shared.backoffice import tenant_billing
 from shared.backoffice.reasons import state_reason
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingDrift, ReconcileRun
-from shared.billing.provider import CustomerState, ProviderDown
+from shared.billing.provider import ProviderDown
+from shared.billing.provider_values import CustomerState
 from shared.billing.sync import reconcile
 from shared.core import db
 from shared.core.db import now

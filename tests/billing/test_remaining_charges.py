@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.billing.models import Price
-from shared.billing.provider import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
+from shared.billing.provider_values import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
 from shared.billing.stripe_adapter import invoice_mapping, subscription_mapping
 from shared.billing.subscriptions import remaining_charges
 from shared.billing.subscriptions.remaining_charges import RemainingCharges, UnpaidInvoices

@@ -12,7 +12,7 @@ from shared.backoffice.reasons import state_reason
 from shared.billing import customers, dunning, provider_registry, repository
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM
-from shared.billing.provider import (
+from shared.billing.provider_values import (
     CustomerState,
     PaymentMethod,
     Subscription,

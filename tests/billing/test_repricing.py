@@ -10,7 +10,7 @@ import pytest
 from shared.audit import audit_log
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSubscription, Price
 from shared.billing.pricing import price_sync, prices, repricing
-from shared.billing.provider import CanceledAddon, Subscription, SubscriptionItem
+from shared.billing.provider_values import CanceledAddon, Subscription, SubscriptionItem
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id

@@ -13,15 +13,8 @@ from shared.backoffice import webhook_inbox
 from shared.billing import customers, tasks
 from shared.billing.models import PLATFORM, BillingEvent, BillingSnapshot
 from shared.billing.pricing import comparison, price_sync
-from shared.billing.provider import (
-    BillingDetails,
-    Checkout,
-    CheckoutOrder,
-    ProviderDown,
-    ProviderRefused,
-    RefusalKind,
-    TaxId,
-)
+from shared.billing.provider import ProviderDown, ProviderRefused, RefusalKind
+from shared.billing.provider_values import BillingDetails, Checkout, CheckoutOrder, TaxId
 from shared.billing.subscriptions import (
     billing_details,
     cancellation,

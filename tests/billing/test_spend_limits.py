@@ -13,7 +13,7 @@ from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
 from shared.billing.pricing.prices import Tier
-from shared.billing.provider import CustomerState, Subscription, SubscriptionItem
+from shared.billing.provider_values import CustomerState, Subscription, SubscriptionItem
 from shared.billing.spending import budgets, spend_limits
 from shared.billing.spending.costs import MeterPrice
 from shared.billing.sync import provider_records

@@ -10,7 +10,7 @@ import stripe
 import structlog
 from starlette.requests import Request
 
-from shared.billing import provider
+from shared.billing import provider, provider_values
 from shared.billing.provider import KeyRefused, ProviderBusy, ProviderDown, ProviderRefused
 from shared.billing.stripe_adapter import errors, transport
 from shared.billing.stripe_adapter import gateway as stripe_gateway
@@ -300,7 +300,7 @@ async def test_refusal_of_personal_data_does_not_quote_it(
     refusal = build_error(400, "email_invalid", "Invalid email address: ann@acme", param="email")
     calls = (
         lambda: gateway.create_customer("ten_acme", "Acme", "ann@acme", "cus:ten_acme"),
-        lambda: gateway.update_billing_details("cus_1", provider.BillingDetails(email="ann@acme")),
+        lambda: gateway.update_billing_details("cus_1", provider_values.BillingDetails(email="ann@acme")),
     )
     for call in calls:
         stub_server.responses = [refusal] * 3

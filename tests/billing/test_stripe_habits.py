@@ -11,14 +11,12 @@ import pytest
 import stripe
 import structlog
 
-from shared.billing.provider import (
-    CHECKOUT_PAID,
+from shared.billing.provider import CHECKOUT_PAID, ProviderDown, ProviderRefused
+from shared.billing.provider_values import (
     Checkout,
     CheckoutOrder,
     OrderLine,
     PriceTag,
-    ProviderDown,
-    ProviderRefused,
     SingleCharge,
     Subscription,
 )

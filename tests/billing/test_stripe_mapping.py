@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.billing.provider import CanceledAddon, OrderLine
+from shared.billing.provider_values import CanceledAddon, OrderLine
 from shared.billing.stripe_adapter import (
     customer_mapping,
     invoice_mapping,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.billing.models import BillingInvoice
-from shared.billing.provider import UpcomingCharges, UpcomingInvoice
+from shared.billing.provider_values import UpcomingCharges, UpcomingInvoice
 from shared.billing.stripe_adapter import invoice_mapping, payment_mapping
 from shared.billing.sync import provider_records
 from tenant_app.pages.billing.rows import invoice_row, line_rows

@@ -6,14 +6,8 @@ from itertools import count
 
 import pytest
 
-from shared.billing.provider import (
-    BillingDetails,
-    CheckoutOrder,
-    OrderLine,
-    PriceTag,
-    ProviderRefused,
-    Subscription,
-)
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import BillingDetails, CheckoutOrder, OrderLine, PriceTag, Subscription
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.billing.stripe_adapter.rate_limit import RateLimiter
 from shared.dev.stripe_sandbox import checkout, collection, portal, taxes, timeline

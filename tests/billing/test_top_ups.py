@@ -9,14 +9,8 @@ import pytest
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM, BillingCustomer, BillingDispute, BillingSnapshot
 from shared.billing.prepaid import balance, prepaid_repository, top_up_charges, top_ups
-from shared.billing.provider import (
-    CustomerState,
-    Invoice,
-    PaymentMethod,
-    ProviderDown,
-    ProviderRefused,
-    SingleCharge,
-)
+from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.billing.provider_values import CustomerState, Invoice, PaymentMethod, SingleCharge
 from shared.billing.sync import customer_sync, provider_records
 from shared.core import db, rate_limits
 from shared.core.errors import Conflict, Invalid, Refused

@@ -7,7 +7,7 @@ import pytest
 
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import CustomerState, Subscription
+from shared.billing.provider_values import CustomerState, Subscription
 from shared.billing.sync import customer_sync
 from shared.core.db import now
 from tests.conftest import Cast

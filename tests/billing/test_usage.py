@@ -12,7 +12,7 @@ from admin_app.pages.overview.state import OverviewState
 from shared.billing import usage
 from shared.billing.models import PLATFORM, BillingCustomer, BillingUsage
 from shared.billing.pricing import prices_repository
-from shared.billing.provider import CustomerState, Subscription, SubscriptionItem
+from shared.billing.provider_values import CustomerState, Subscription, SubscriptionItem
 from shared.billing.sync import provider_records
 from shared.core import db
 from shared.core.db import now

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.billing.provider import Subscription, SubscriptionItem
+from shared.billing.provider_values import Subscription, SubscriptionItem
 from shared.billing.usage_periods import DRAFT_TIME, Placement, find_terms, place_usage
 
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)

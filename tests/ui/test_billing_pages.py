@@ -25,7 +25,8 @@ from shared.billing import customers, provider_registry
 from shared.billing.inbound_webhooks import processing
 from shared.billing.models import PLATFORM, BillingSnapshot, PrepaidGrant
 from shared.billing.prepaid import balance, top_ups
-from shared.billing.provider import CustomerState, PaymentMethod, ProviderDown
+from shared.billing.provider import ProviderDown
+from shared.billing.provider_values import CustomerState, PaymentMethod
 from shared.billing.sync import customer_sync, provider_records
 from shared.core import db
 from shared.core.config import settings

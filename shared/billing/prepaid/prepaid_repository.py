@@ -10,7 +10,7 @@ from sqlmodel import col, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingDispute, BillingInvoice, BillingRefund, PrepaidEntry, PrepaidGrant
-from shared.billing.provider import FAILED_REFUND_STATUSES, WITHDRAWN_DISPUTE_STATUSES
+from shared.billing.provider_values import FAILED_REFUND_STATUSES, WITHDRAWN_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 from shared.core.errors import Conflict

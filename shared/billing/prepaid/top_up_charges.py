@@ -15,7 +15,8 @@ from shared.billing.dunning_messages import DunningMessage
 from shared.billing.models import PLATFORM, PrepaidGrant, TopUp
 from shared.billing.prepaid import balance, top_ups
 from shared.billing.prepaid import top_ups_repository as repository
-from shared.billing.provider import Invoice, ProviderRefused, RefusalKind, SingleCharge
+from shared.billing.provider import ProviderRefused, RefusalKind
+from shared.billing.provider_values import Invoice, SingleCharge
 from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now

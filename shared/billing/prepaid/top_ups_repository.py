@@ -8,7 +8,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.billing.models import BillingDispute, TopUp, TopUpSetting
-from shared.billing.provider import PAUSING_DISPUTE_STATUSES
+from shared.billing.provider_values import PAUSING_DISPUTE_STATUSES
 from shared.core import rows
 from shared.core.context import Ctx
 

@@ -14,7 +14,8 @@ from shared.billing import provider_registry, usage, verify_key
 from shared.billing.models import Price
 from shared.billing.pricing import prices, repricing
 from shared.billing.pricing import prices_repository as repository
-from shared.billing.provider import KeyRefused, PriceTag, Provider, ProviderDown, ProviderRefused, RemotePrice
+from shared.billing.provider import KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.provider_values import PriceTag, RemotePrice
 from shared.core import db, live_events, log, money
 from shared.core.db import now
 from shared.entitlements.models import Plan, PlanVersion

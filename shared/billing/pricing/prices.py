@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.access.meters import METERS
 from shared.billing.models import Price, ProviderPrice
 from shared.billing.pricing import prices_repository as repository
-from shared.billing.provider import OrderLine
+from shared.billing.provider_values import OrderLine
 from shared.billing.sync import access_schedule
 from shared.core import money
 from shared.core.db import now

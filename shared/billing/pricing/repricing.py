@@ -14,14 +14,8 @@ from shared.billing import provider_registry
 from shared.billing.models import Price
 from shared.billing.pricing import prices
 from shared.billing.pricing import prices_repository as repository
-from shared.billing.provider import (
-    KeyRefused,
-    OrderLine,
-    ProviderDown,
-    ProviderRefused,
-    Subscription,
-    SubscriptionItem,
-)
+from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
+from shared.billing.provider_values import OrderLine, Subscription, SubscriptionItem
 from shared.billing.sync import access_schedule
 from shared.core import db, log
 from shared.core.db import now

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import stripe
 
-from shared.billing.provider import Dispute, FraudWarning, Refund
+from shared.billing.provider_values import Dispute, FraudWarning, Refund
 from shared.billing.stripe_adapter import payment_mapping
 from shared.billing.stripe_adapter.errors import tolerate_missing_right
 from shared.billing.stripe_adapter.lists import PAGE_SIZE, is_truncated

@@ -4,15 +4,8 @@ from datetime import datetime, timedelta
 
 import stripe
 
-from shared.billing.provider import (
-    CHECKOUT_PAID,
-    MIN_CHECKOUT_LEFT,
-    Checkout,
-    CheckoutOrder,
-    OpenCheckouts,
-    ProviderBusy,
-    ProviderRefused,
-)
+from shared.billing.provider import CHECKOUT_PAID, MIN_CHECKOUT_LEFT, ProviderBusy, ProviderRefused
+from shared.billing.provider_values import Checkout, CheckoutOrder, OpenCheckouts
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
 from shared.billing.stripe_adapter.metadata_keys import TENANT_KEY

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from shared.billing.provider import (
+from shared.billing.provider_values import (
     BillingDetails,
     CustomerState,
     Dispute,

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import stripe
 
-from shared.billing.provider import BillingDetails, ProviderRefused, TaxId
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import BillingDetails, TaxId
 from shared.billing.stripe_adapter import customer_mapping, stripe_values
 from shared.billing.stripe_adapter.errors import is_missing, tolerate_missing_right
 from shared.billing.stripe_adapter.idempotency import send_once

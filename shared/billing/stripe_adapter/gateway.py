@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 
 import stripe
 
-from shared.billing.provider import (
+from shared.billing.provider import Provider, ProviderRefused
+from shared.billing.provider_values import (
     NO_REASON,
     BillingDetails,
     CanceledAddon,
@@ -26,8 +27,6 @@ from shared.billing.provider import (
     OrderLine,
     PendingChange,
     PriceTag,
-    Provider,
-    ProviderRefused,
     RemotePrice,
     SingleCharge,
     TaxSetup,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from shared.billing.provider import ChangePreview, Invoice, InvoiceLine, UpcomingInvoice
+from shared.billing.provider_values import ChangePreview, Invoice, InvoiceLine, UpcomingInvoice
 from shared.billing.stripe_adapter.metadata_keys import ADJUSTMENT_KEY
 from shared.billing.stripe_adapter.stripe_values import (
     SEND_INVOICE,

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import stripe
 
-from shared.billing.provider import ChangePreview
+from shared.billing.provider_values import ChangePreview
 from shared.billing.stripe_adapter import invoice_mapping, stripe_values
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from shared.billing.provider import FAILED_REFUND_STATUSES, Dispute, FraudWarning, PaymentMethod, Refund
+from shared.billing.provider_values import (
+    FAILED_REFUND_STATUSES,
+    Dispute,
+    FraudWarning,
+    PaymentMethod,
+    Refund,
+)
 from shared.billing.stripe_adapter.invoice_mapping import sum_taxes
 from shared.billing.stripe_adapter.metadata_keys import ADJUSTMENT_KEY
 from shared.billing.stripe_adapter.stripe_values import (

@@ -12,7 +12,7 @@ from typing import Any, cast
 import stripe
 from stripe.params.billing_portal import ConfigurationUpdateParamsFeatures as UpdatedFeatures
 
-from shared.billing.provider import CANCELLATION_FEEDBACK
+from shared.billing.provider_values import CANCELLATION_FEEDBACK
 
 FEATURES: stripe.params.billing_portal.ConfigurationCreateParamsFeatures = {
     "customer_update": {"enabled": False},

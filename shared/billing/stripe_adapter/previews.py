@@ -7,13 +7,8 @@ from typing import Any, Literal
 
 import stripe
 
-from shared.billing.provider import (
-    ChangePreview,
-    OrderLine,
-    ProviderRefused,
-    UpcomingCharges,
-    UpcomingInvoice,
-)
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import ChangePreview, OrderLine, UpcomingCharges, UpcomingInvoice
 from shared.billing.stripe_adapter import (
     invoice_mapping,
     stripe_values,

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 import stripe
 
-from shared.billing.provider import PriceTag, RemotePrice
+from shared.billing.provider_values import PriceTag, RemotePrice
 from shared.billing.stripe_adapter.errors import is_duplicate_object, is_missing
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.metadata_keys import PRICE_ID_KEY

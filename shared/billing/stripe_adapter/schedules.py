@@ -9,7 +9,7 @@ from typing import Any
 
 import stripe
 
-from shared.billing.provider import OrderLine
+from shared.billing.provider_values import OrderLine
 from shared.billing.stripe_adapter import stripe_values, subscription_mapping
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.metadata_keys import CHANGE_KEY

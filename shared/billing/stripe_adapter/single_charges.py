@@ -2,7 +2,8 @@
 
 import stripe
 
-from shared.billing.provider import ProviderRefused, SingleCharge
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import SingleCharge
 from shared.billing.stripe_adapter import invoice_mapping
 from shared.billing.stripe_adapter.errors import is_refusal
 from shared.billing.stripe_adapter.idempotency import send_once

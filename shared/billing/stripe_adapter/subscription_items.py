@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import stripe
 
-from shared.billing.provider import OrderLine
+from shared.billing.provider_values import OrderLine
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
 
 Raw = Mapping[str, Any]

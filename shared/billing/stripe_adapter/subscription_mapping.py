@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.billing.provider import (
+from shared.billing.provider_values import (
     NO_REASON,
     AfterTrial,
     CanceledAddon,

@@ -6,7 +6,8 @@ and an invoice is marked as paid when the money has arrived. Both are final at S
 
 import stripe
 
-from shared.billing.provider import SUBSCRIBED, ProviderRefused, TransferOrder
+from shared.billing.provider import SUBSCRIBED, ProviderRefused
+from shared.billing.provider_values import TransferOrder
 from shared.billing.stripe_adapter.idempotency import send_once
 from shared.billing.stripe_adapter.lists import PAGE_SIZE
 from shared.billing.stripe_adapter.metadata_keys import TRANSFER_ORDER_KEY

@@ -9,7 +9,8 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import customer_calls, customers, provider_errors, provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import BillingDetails, Provider, ProviderRefused, TaxId
+from shared.billing.provider import Provider, ProviderRefused
+from shared.billing.provider_values import BillingDetails, TaxId
 from shared.core import rate_limits
 from shared.core.context import Ctx
 from shared.core.countries import COUNTRY_NAMES

@@ -8,14 +8,8 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM, BillingInvoice
-from shared.billing.provider import (
-    NO_REASON,
-    Cancellation,
-    KeyRefused,
-    Provider,
-    ProviderDown,
-    ProviderRefused,
-)
+from shared.billing.provider import KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.provider_values import NO_REASON, Cancellation
 from shared.billing.subscriptions import remaining_charges, subscriptions
 from shared.billing.subscriptions.remaining_charges import VoidableInvoices
 from shared.core import log, money, rate_limits

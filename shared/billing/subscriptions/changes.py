@@ -14,7 +14,8 @@ from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry
 from shared.billing.models import PLATFORM, Price
 from shared.billing.pricing import prices, prices_repository
-from shared.billing.provider import CanceledAddon, ChangePreview, OrderLine, Provider, Subscription
+from shared.billing.provider import Provider
+from shared.billing.provider_values import CanceledAddon, ChangePreview, OrderLine, Subscription
 from shared.billing.subscriptions import checkout, proration, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits

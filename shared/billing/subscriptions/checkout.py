@@ -11,15 +11,8 @@ from shared.audit import audit_log
 from shared.billing import customer_calls, provider_errors, provider_registry, repository, trials
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
-from shared.billing.provider import (
-    CHECKOUT_PAID,
-    Checkout,
-    CheckoutOrder,
-    OpenCheckouts,
-    OrderLine,
-    Provider,
-    ProviderRefused,
-)
+from shared.billing.provider import CHECKOUT_PAID, Provider, ProviderRefused
+from shared.billing.provider_values import Checkout, CheckoutOrder, OpenCheckouts, OrderLine
 from shared.billing.subscriptions import subscriptions
 from shared.billing.sync import access_schedule
 from shared.billing.sync.access_schedule import CatalogPrice

@@ -9,7 +9,7 @@ from shared.billing import repository, trials
 from shared.billing.models import BillingInvoice
 from shared.billing.pricing import prices
 from shared.billing.pricing.prices import PlanPrices
-from shared.billing.provider import PendingChange, Subscription, UpcomingInvoice
+from shared.billing.provider_values import PendingChange, Subscription, UpcomingInvoice
 from shared.billing.subscriptions import (
     changes,
     checkout,

@@ -9,7 +9,8 @@ from shared.access import actions, policy
 from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry, repository
 from shared.billing.models import PLATFORM
-from shared.billing.provider import ChangePreview, KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.provider import KeyRefused, Provider, ProviderDown, ProviderRefused
+from shared.billing.provider_values import ChangePreview
 from shared.billing.subscriptions import changes, subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription
 from shared.core import rate_limits

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shared.billing.provider import ChangePreview, InvoiceLine
+from shared.billing.provider_values import ChangePreview, InvoiceLine
 
 # The next invoice of these is so far away that access would come long before the money. On shorter periods, an invoice
 # for every change would be many small ones. https://docs.stripe.com/billing/subscriptions/prorations

@@ -7,7 +7,7 @@ from typing import Literal
 
 from shared.billing import repository
 from shared.billing.models import BillingInvoice
-from shared.billing.provider import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
+from shared.billing.provider_values import InvoiceLine, Subscription, UpcomingCharges, UpcomingInvoice
 from shared.billing.subscriptions import subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription, SubscriptionRecords
 from shared.billing.sync import provider_records

@@ -9,7 +9,8 @@ from shared.audit import audit_log
 from shared.billing import provider_errors, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import prices
-from shared.billing.provider import PendingChange, Provider, ScheduledChange
+from shared.billing.provider import Provider
+from shared.billing.provider_values import PendingChange, ScheduledChange
 from shared.billing.subscriptions import subscriptions
 from shared.billing.subscriptions.subscriptions import PlanSubscription, SubscriptionRecords
 from shared.billing.sync import access_schedule

@@ -12,7 +12,7 @@ from datetime import datetime
 from shared.billing import repository
 from shared.billing.models import BillingSnapshot, BillingSubscription, Price
 from shared.billing.pricing import prices
-from shared.billing.provider import CanceledAddon, OrderLine, Subscription
+from shared.billing.provider_values import CanceledAddon, OrderLine, Subscription
 from shared.billing.sync import access_schedule, provider_records
 from shared.core.config import settings
 from shared.core.context import Ctx

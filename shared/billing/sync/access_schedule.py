@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from shared.billing.provider import OrderLine, PauseCause, Subscription, SubscriptionItem
+from shared.billing.provider_values import OrderLine, PauseCause, Subscription, SubscriptionItem
 
 AccessStatus = Literal["active", "grace", "read_only", "none"]
 GRACE_PERIOD = timedelta(days=7)

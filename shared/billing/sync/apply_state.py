@@ -14,7 +14,7 @@ from shared.billing.inbound_webhooks import inbound_webhook_repository
 from shared.billing.models import BillingDrift, BillingEvent, BillingSnapshot
 from shared.billing.prepaid import balance, top_up_charges
 from shared.billing.pricing import prices
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.sync import access_schedule, provider_records, refund_results
 from shared.billing.sync.access_schedule import AccessSchedule, AccessStatus
 from shared.core import live_events, log, money

@@ -16,7 +16,7 @@ from shared.billing.models import (
     BillingRefund,
     BillingSubscription,
 )
-from shared.billing.provider import (
+from shared.billing.provider_values import (
     CanceledAddon,
     Cancellation,
     CustomerState,

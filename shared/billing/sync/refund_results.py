@@ -6,7 +6,7 @@ from shared.audit import audit_log
 from shared.audit.event_types import AuditAction
 from shared.billing import repository
 from shared.billing.models import BillingAdjustment, BillingDispute, BillingFraudWarning, BillingRefund
-from shared.billing.provider import FAILED_REFUND_STATUSES, UNANSWERED_DISPUTE_STATUSES, Refund
+from shared.billing.provider_values import FAILED_REFUND_STATUSES, UNANSWERED_DISPUTE_STATUSES, Refund
 from shared.core import money
 from shared.core.context import Ctx
 from shared.core.db import now

@@ -2,7 +2,8 @@
 
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM
-from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused, TaxSetup
+from shared.billing.provider import KeyRefused, ProviderDown, ProviderRefused
+from shared.billing.provider_values import TaxSetup
 from shared.cli.doctor.check_results import CheckResult, failed, ok, warning
 from shared.core.config import settings
 

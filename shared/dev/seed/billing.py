@@ -18,7 +18,7 @@ import uvicorn
 from shared.billing import customers, provider_registry
 from shared.billing.models import PLATFORM
 from shared.billing.pricing import price_sync, prices
-from shared.billing.provider import CheckoutOrder
+from shared.billing.provider_values import CheckoutOrder
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.billing.sync import customer_sync
 from shared.core import db

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from reflex.event import EventSpec
 
 from shared.access import actions
-from shared.billing.provider import BillingDetails, TaxId
+from shared.billing.provider_values import BillingDetails, TaxId
 from shared.billing.subscriptions import billing_details
 from shared.billing.subscriptions.billing_details import MAX_LINE_LENGTH, TAX_ID_LABELS
 from shared.core.countries import COUNTRY_NAMES

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.billing.provider import ChangePreview
+from shared.billing.provider_values import ChangePreview
 from shared.billing.subscriptions import changes, proration
 from shared.core import money
 from tenant_app.pages.billing.plan_rows import describe_recurring_price

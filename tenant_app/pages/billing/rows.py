@@ -7,7 +7,7 @@ from datetime import datetime
 from shared.access.meters import METERS
 from shared.billing.models import BillingInvoice, Price
 from shared.billing.pricing import prices
-from shared.billing.provider import PauseCause, UpcomingInvoice
+from shared.billing.provider_values import PauseCause, UpcomingInvoice
 from shared.billing.subscriptions.overview import BillingOverview
 from shared.billing.subscriptions.remaining_charges import ChargeObstacle
 from shared.billing.subscriptions.subscriptions import PlanSubscription

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from shared.billing.provider import AfterTrial, CanceledAddon, Subscription, SubscriptionItem
+from shared.billing.provider_values import AfterTrial, CanceledAddon, Subscription, SubscriptionItem
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.billing.provider import CanceledAddon, Subscription, SubscriptionItem
+from shared.billing.provider_values import CanceledAddon, Subscription, SubscriptionItem
 from shared.billing.sync import access_schedule
 from shared.billing.sync.access_schedule import CatalogPrice
 from tests.support.billing.access_reference import BASIC, DAY, EPOCH, EXTRA, PLUS, SEATED

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from shared.billing.provider import (
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import (
     CanceledAddon,
     ChangePreview,
     Checkout,
@@ -14,7 +15,6 @@ from shared.billing.provider import (
     InvoiceLine,
     OrderLine,
     PendingChange,
-    ProviderRefused,
 )
 from tests.support.billing import memory_provider
 from tests.support.billing.memory_provider import Buyer, Deal, MemoryProvider, Position, Transaction

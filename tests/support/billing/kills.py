@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from tests.support.billing import access_reference, histories
 
 TENANTS, OPERATIONS, WORKERS, CONCURRENCY = 4, 60, 8, 2

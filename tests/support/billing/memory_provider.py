@@ -16,9 +16,8 @@ from fractions import Fraction
 
 from dateutil.relativedelta import relativedelta
 
-from shared.billing.provider import (
-    CHECKOUT_PAID,
-    MIN_CHECKOUT_LEFT,
+from shared.billing.provider import CHECKOUT_PAID, MIN_CHECKOUT_LEFT, ProviderRefused
+from shared.billing.provider_values import (
     NO_REASON,
     BillingDetails,
     CanceledAddon,
@@ -35,7 +34,6 @@ from shared.billing.provider import (
     OrderLine,
     PendingChange,
     PriceTag,
-    ProviderRefused,
     Refund,
     RemotePrice,
     ScheduledChange,

@@ -27,7 +27,7 @@ from shared.billing.models import (
     Price,
 )
 from shared.billing.pricing import comparison, price_sync, prices, prices_repository
-from shared.billing.provider import CustomerState
+from shared.billing.provider_values import CustomerState
 from shared.billing.subscriptions import cancellation, changes, checkout, overview, pausing, subscriptions
 from shared.billing.sync import access_schedule, apply_state, customer_sync, provider_records, refund_results
 from shared.billing.sync.access_schedule import AccessSchedule, CatalogPrice

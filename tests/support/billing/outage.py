@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from shared.billing.provider import CustomerState, ProviderDown
+from shared.billing.provider import ProviderDown
+from shared.billing.provider_values import CustomerState
 from tests.support.billing.kills import FORK, FileProvider
 
 TENANTS, PEOPLE, WEBHOOKS_A_SECOND, PAUSE = 12, 4, 20, 0.02

@@ -14,7 +14,8 @@ import pytest
 from shared.billing import customers, provider_errors, trials, usage_periods
 from shared.billing.inbound_webhooks.signature import WebhookEvent
 from shared.billing.models import BillingCustomer
-from shared.billing.provider import OpenCheckouts, ProviderRefused, Subscription, UpcomingInvoice
+from shared.billing.provider import ProviderRefused
+from shared.billing.provider_values import OpenCheckouts, Subscription, UpcomingInvoice
 from shared.billing.subscriptions import (
     changes,
     checkout,

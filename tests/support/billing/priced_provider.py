@@ -9,13 +9,12 @@ from typing import Any, cast
 from shared.billing import provider_registry
 from shared.billing.models import PLATFORM, ProviderAccount
 from shared.billing.pricing import prices_repository as repository
-from shared.billing.provider import (
+from shared.billing.provider import ProviderDown, ProviderRefused
+from shared.billing.provider_values import (
     CanceledAddon,
     CustomerState,
     OrderLine,
     PriceTag,
-    ProviderDown,
-    ProviderRefused,
     RemotePrice,
     Subscription,
 )

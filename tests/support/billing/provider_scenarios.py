@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from shared.billing.provider import PriceTag, Provider
+from shared.billing.provider import Provider
+from shared.billing.provider_values import PriceTag
 from shared.billing.stripe_adapter.gateway import StripeGateway
 from shared.dev.stripe_sandbox import (
     api,

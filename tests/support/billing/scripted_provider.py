@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.billing.models import Price, ProviderAccount
-from shared.billing.provider import NO_REASON, Cancellation, CustomerState
+from shared.billing.provider_values import NO_REASON, Cancellation, CustomerState
 from shared.core import db
 from shared.core.db import now
 from shared.core.ids import new_id
