@@ -18,7 +18,7 @@ ADD_BUG = """
 def expect_in_log_and_traces(platform: Platform, request_id: str) -> None:
     """Both are written within seconds."""
     assert platform.collector is not None
-    trace_id, until = trace_ids.derive(request_id), time.monotonic() + 20
+    lines, trace_id, until = list[str](), trace_ids.derive(request_id), time.monotonic() + 20
     while time.monotonic() < until:
         lines = [line for line in platform.read_logs().splitlines() if request_id in line]
         if lines and any(span.trace_id == trace_id for span in platform.collector.spans):
