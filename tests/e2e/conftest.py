@@ -50,13 +50,14 @@ from shared.cli import database
 from shared.core import db
 database.use_embedded_server()
 db.log_in_as_worker()
-async def run(module, function, *arguments):
-    await getattr(importlib.import_module(module), function)(*arguments)
-    await db.dispose()
-with database.running_server():
-    for line in sys.stdin:
-        asyncio.run(run(*line.split()))
+async def run():
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        module, function, *arguments = line.split()
+        await getattr(importlib.import_module(module), function)(*arguments)
+        await db.dispose()
         print("done", flush=True)
+with database.running_server():
+    asyncio.run(run())
 """
 PASSWORD = "violet teapot under the bridge"
 DEMO = "bulkhead-demo"
