@@ -1,4 +1,4 @@
-"""Routes that look at the beginning of an address before they look at all of it: most of many routes don't match."""
+"""Routes that compare the beginning of an address first: most of many routes don't match."""
 
 from typing import Any
 
