@@ -129,3 +129,20 @@ async def test_throttle_without_a_reason_or_with_other_numbers_is_refused(cast: 
             await noisy_tenants.end_throttle(octx, cast.acme, reason)
         with pytest.raises(Invalid):
             await noisy_tenants.throttle(octx, cast.globex, reason, percent=10, minutes=60)
+
+
+async def test_loads_that_could_not_be_recorded_are_kept(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant_load.count_request(cast.acme)
+    with monkeypatch.context() as patch:
+        patch.setattr(load_recorder, "repository", None)
+        await load_recorder.record()
+    tenant_load.count_request(cast.acme)
+    assert tenant_load.take_loads()[cast.acme].requests == 2
+
+
+async def test_later_throttle_takes_the_place_of_an_earlier_one(cast: Cast) -> None:
+    await limit(cast, percent=50)
+    await limit(cast, percent=1, minutes=15)
+    throttle = tenant_limits.find_throttle(cast.acme)
+    assert throttle is not None
+    assert (throttle.percent, throttle.expires_at < now() + timedelta(minutes=16)) == (1, True)

@@ -265,8 +265,17 @@ async def test_counters_that_another_process_has_just_made_are_locked_too(
         waiting = asyncio.create_task(wait_and_hold())
         await asyncio.sleep(0.05)
     await is_locked.wait()
-    query = "select id from usage_counter where tenant_id = %s for update skip locked"
-    free = database.connect().execute(query, [cast.acme]).fetchall()
+    free_after_waiting = list_free_counters(cast.acme)
     ends.set()
     await waiting
-    assert free == []
+    async with counter_repository.open_transaction(cast.acme) as transaction:
+        await reservations.find_allowed(transaction, allowance)
+        free = list_free_counters(cast.acme)
+    assert (free_after_waiting, free) == ([], [])
+    assert len(list_free_counters(cast.acme)) == len(keys)
+
+
+def list_free_counters(tenant_id: str) -> list[str]:
+    """That nobody has locked."""
+    query = "select id from usage_counter where tenant_id = %s for update skip locked"
+    return [row[0] for row in database.connect().execute(query, [tenant_id]).fetchall()]

@@ -1,10 +1,16 @@
 """Calls of the API under a limit: refused with a problem that says what was used, and when it goes on."""
 
+from datetime import timedelta
+
 import pytest
 
-from shared.metering import call_counts, quotas, reservations
+from shared.core.db import now
+from shared.metering import allowances, call_counts, quotas, reservations, usage_reports
+from shared.metering.months import get_month
+from shared.metering.reservations import Hold
 from tests.conftest import Cast
 from tests.metering.test_call_counts import count_calls
+from tests.metering.test_quotas import lapse_reservations
 from tests.support import api_clients
 from tests.support.limits import roll_up, set_limit
 
@@ -57,3 +63,34 @@ async def test_calls_from_a_lease_are_recorded_against_it(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         (quota,) = await quotas.list_quotas(ctx, ["api_calls"])
     assert (quota.used, sum(await count_calls(cast.ann))) == (25, 25)
+
+
+async def test_call_of_a_lapsed_reservation_counts_all_the_same(cast: Cast) -> None:
+    """It was answered."""
+    await set_limit(cast, "api_calls", 10_000)
+    program = await api_clients.create_key(cast.ann, "member:read")
+    async with program.client() as client:
+        for _ in range(25):
+            await client.get("/api/v1/me")
+    lapse_reservations(cast.acme)
+    for _ in range(2):
+        await call_counts.record_calls()
+    await roll_up(cast.acme)
+    async with cast.ann.ctx() as ctx:
+        (quota,) = await quotas.list_quotas(ctx, ["api_calls"])
+    assert (quota.used, sum(await count_calls(cast.ann))) == (25, 25)
+
+
+async def test_held_call_is_recorded_in_the_month_of_its_counter(cast: Cast) -> None:
+    """It came in the last second of the month, and is recorded in the next one."""
+    late_at = get_month(now()) - timedelta(seconds=1)
+    if now() - late_at > timedelta(hours=20):
+        late_at = now() - timedelta(hours=20)  # older ones are refused; the time is kept all the same
+    key = allowances.build_month_key("api_calls", late_at)
+    call_counts.add_call(cast.acme, late_at, [Hold(key.id, "")])
+    await call_counts.record_calls()
+    async with cast.ann.ctx() as ctx:
+        page = await usage_reports.list_events(
+            ctx, "api_calls", late_at, until=late_at + timedelta(seconds=1)
+        )
+    assert [event.quantity for event in page.rows] == [1]

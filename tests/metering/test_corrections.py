@@ -252,3 +252,17 @@ async def test_preview_bills_hours_one_after_another_as_closing_does(cast: Cast)
         comparisons = {row.meter.key: row for row in await reconciliation.compare_month(ctx, OLD_HOUR)}
     assert comparisons[METER].emitted_units == 1 + billed.units
     assert (billed.units, billed.carried) == (1, -500)
+
+
+async def test_voided_units_of_sale_are_carried_and_make_later_use_free(cast: Cast) -> None:
+    await record(cast.ann, "twice", 2_500)
+    correction_id = await open_with(cast.ann, {"kind": "void", "meter": METER, "idempotency_key": "twice"})
+    async with cast.ann.ctx() as ctx:
+        (billed,) = (await corrections.get_effect(ctx, correction_id)).billed
+        await corrections.close(ctx, correction_id)
+    assert (billed.units, billed.carried) == (0, -2_000)
+    await record(cast.ann, "next", 3_100)
+    async with cast.ann.ctx() as ctx:
+        comparisons = {row.meter.key: row for row in await reconciliation.compare_month(ctx, OLD_HOUR)}
+    assert (comparisons[METER].emitted_units, comparisons[METER].carried) == (3, 100)
+    assert comparisons[METER].is_equal

@@ -1,7 +1,7 @@
 """Monthly limits: hard ones are never exceeded, soft ones warn, and what is reserved is used or given back."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from shared.core.db import now
 from shared.core.errors import Refused
-from shared.metering import allowances, quotas, reservations, usage
+from shared.metering import allowances, counter_repository, quotas, reservations, usage
 from shared.metering.allowances import Allowance
 from shared.metering.counter_repository import CounterState
 from shared.metering.items import ItemReason
@@ -106,6 +106,8 @@ async def test_late_event_counts_in_its_own_month(cast: Cast) -> None:
         ]
     assert [month.id for month in months] == [f"{METER}:2026-07", f"{METER}:2026-08"]
     assert months[0].ends_at == months[1].starts_at
+    in_berlin = datetime(2026, 8, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))  # July in UTC
+    assert allowances.build_month_key(METER, in_berlin) == months[0]
 
 
 async def test_reservation_of_a_failed_transaction_lapses(cast: Cast) -> None:
@@ -259,3 +261,30 @@ async def test_refusal_of_a_late_event_names_its_month_and_no_time_that_is_over(
     assert "Wait" not in refused.detail
     (refused_now, _) = await send(cast.ann, build_item("c", quantity=2), build_item("d"))
     assert "of this month are used. Wait until" in refused_now.detail
+
+
+async def test_use_at_once_leaves_what_others_have_reserved(cast: Cast) -> None:
+    allowance = build_allowance(2)
+    await reservations.reserve(cast.acme, allowance, Decimal(1))
+    await reservations.reserve(cast.acme, allowance, Decimal(1), is_used=True)
+    with pytest.raises(reservations.Exceeded):
+        await reservations.reserve(cast.acme, allowance, Decimal(1), is_used=True)
+
+
+def test_lease_is_used_for_less_time_than_it_is_reserved() -> None:
+    assert reservations.LEASE_USE_SECONDS + 5 < counter_repository.RESERVATION_SECONDS
+
+
+async def test_spent_lease_is_ended_when_nothing_of_it_is_on_its_way(cast: Cast) -> None:
+    allowance = build_allowance(10_000)
+    holds = list[reservations.Hold]()
+    while not any(hold.lease for hold in holds):
+        holds.append(await reserve(cast.acme, allowance))
+    for is_open in (True, False):
+        counter = reservations._counters[cast.acme, allowance.key.id]
+        if counter.lease is not None:
+            counter.spent.append(counter.lease)
+            counter.lease = None
+        assert bool(counter.pop_spent()) is not is_open
+        for hold in holds:
+            hold.close()
