@@ -334,7 +334,7 @@ def _list_values(key: CounterKey) -> dict[str, Any]:
 
 
 async def sum_used(ctx: Ctx, keys: Collection[CounterKey], *, is_current: bool = True) -> dict[str, Decimal]:
-    """By counter, with what waits to be added. `is_current` False: what was recorded may not have been drawn."""
+    """By counter, with what waits to be added. `is_current` False: not all that was recorded was drawn."""
     if not keys:
         return {}
     values = {"tenant_id": ctx.tenant_id, "counter_ids": [key.id for key in keys]}

@@ -16,24 +16,24 @@ def low_rate(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tenant_limits.clear()
 
 
-def count_taken(tenant_id: str, tries: int) -> int:
-    taken = 0
+def count_uses(tenant_id: str, tries: int) -> int:
+    use_count = 0
     for _ in range(tries):
         try:
             tenant_limits.take(Use.REQUEST, tenant_id)
         except TenantOverRate:
             continue
-        taken += 1
-    return taken
+        use_count += 1
+    return use_count
 
 
 def test_tenant_that_uses_its_rate_up_leaves_another_one_its_own() -> None:
-    assert count_taken("ten_a", 20) == 3
-    assert count_taken("ten_b", 20) == 3
+    assert count_uses("ten_a", 20) == 3
+    assert count_uses("ten_b", 20) == 3
 
 
 def test_refused_uses_do_not_make_the_next_one_wait_longer() -> None:
-    assert count_taken("ten_a", 100) == 3
+    assert count_uses("ten_a", 100) == 3
     with pytest.raises(TenantOverRate) as caught:
         tenant_limits.take(Use.REQUEST, "ten_a")
     assert caught.value.retry_after == 1
