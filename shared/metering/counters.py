@@ -37,8 +37,8 @@ async def add_up(
 ) -> Collection[CounterKey]:
     """Add what was drawn, and what a correction has gained or lost by meter and month. Returns the counters with draws.
 
-    Call it when all marks that were taken are recomputed: a new counter begins with the aggregates. `is_limited`: the
-    correction may not exceed a hard limit. Needs the lock of the roll-up. Raises Exceeded.
+    Call it when all marks that were taken are recomputed: a new counter begins with the aggregates. `is_limited`: a
+    hard limit holds for the correction. Needs the lock of the roll-up. Raises Exceeded.
     """
     keys = await counter_repository.list_drawn_counters(ctx, COUNTERS_AT_ONCE)
     new_ids = {key.id for key in keys if await counter_repository.create_counter(ctx, key)}
