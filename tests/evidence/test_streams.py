@@ -1,8 +1,9 @@
 """The audit log arrives at a SIEM in the order of its chain, whatever becomes of the receiver, and verifies there."""
 
 import asyncio
+import copy
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,42 @@ async def test_batch_that_was_sent_twice_verifies(
     await sender.drain()
     events = list_events(receiver)
     assert verify(events + events[-2:], tmp_path).problems == []
+    forged = copy.deepcopy(events[-1])
+    forged["actor"]["user"]["name"] = "Eve"
+    number = forged["metadata"]["sequence"]
+    assert verify([*events, forged], tmp_path).problems == [f"event {number}: actor differs from its record"]
+
+
+def _remove_record(event: dict[str, Any]) -> None:
+    """As an event that was sealed in the former format, and whose record is withheld."""
+    link = event["unmapped"]["bulkhead"]
+    link.update(record="", event_hash=link["chain_hash"])
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "actor": (lambda event: event["actor"]["user"].update(name="Eve"), "actor differs from its record"),
+    "action": (lambda event: event["metadata"].update(event_code="member.left"), "action differs"),
+    "object": (lambda event: event["resources"][0].update(uid="step9"), "object differs"),
+    "time": (lambda event: event.update(time=event["time"] - 60_000), "time differs"),
+    "number": (lambda event: event["metadata"].update(sequence=99), "number differs"),
+    "organisation": (lambda event: event["metadata"].update(tenant_uid="ten_0"), "the organisation differs"),
+    "record": (_remove_record, "its record is missing"),
+}
+
+
+async def test_received_event_that_was_changed_is_named(
+    cast: Cast, receiver: Receiver, sender: StreamSender, tmp_path: Path
+) -> None:
+    await add_stream(cast.ann, receiver.url)
+    await record_events(cast.ann, 3)
+    await sender.drain()
+    events = list_events(receiver)
+    number = events[-2]["metadata"]["sequence"]
+    for name, (forge, problem) in FORGERIES.items():
+        forged = copy.deepcopy(events)
+        forge(forged[-2])
+        (found,) = verify(forged, tmp_path).problems
+        assert found.startswith(f"event {number}: {problem}"), name
 
 
 async def test_splunk_gets_its_token_and_one_object_for_each_event(
