@@ -133,7 +133,7 @@ async def begin(octx: OperatorCtx, tenant_id: str, impersonation_id: str) -> Req
         if row.can_write:  # its row was made with an approval, which doesn't cover the permission of now
             policy.require_operator(octx, actions.OP_IMPERSONATE_WRITE, is_request=True)
         _require_open(ctx)
-        if impersonations.find_phase(row) is not Phase.READY:
+        if impersonations.find_phase(row) is not Phase.READY or await impersonations.lacks_consent(ctx, row):
             raise Conflict("This support session can’t begin now.", "Start a new one.")
         code = _issue_code(octx, row)
         ctx.session.add(row)

@@ -40,7 +40,7 @@ async def accept_code(code: str) -> StartedImpersonation:
     token = crypto.new_token()
     async with entry.enter_impersonator(tenant_id, operator, _describe(impersonation)) as ctx:
         row = await impersonations.lock(ctx, impersonation.id)
-        if not _is_acceptable(row, code_hash):
+        if not _is_acceptable(row, code_hash) or await impersonations.lacks_consent(ctx, row):
             raise _build_invalid()
         row.started_at = now()
         row.expires_at = row.started_at + timedelta(minutes=row.minutes)

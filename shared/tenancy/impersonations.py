@@ -105,6 +105,11 @@ async def is_consent_needed(ctx: Ctx) -> bool:
     return settings is not None and settings.support_consent
 
 
+async def lacks_consent(ctx: Ctx, row: ImpersonationRow) -> bool:
+    """Whether owners want to be asked since it was requested, and were not."""
+    return row.consent is Consent.NOT_NEEDED and await is_consent_needed(ctx)
+
+
 async def count_waiting(ctx: Ctx, operator_id: str) -> int:
     """Requests of this operator that wait for consent."""
     return await repository.count_pending(ctx, operator_id, now() - REQUEST_LIFETIME)

@@ -143,6 +143,18 @@ async def test_support_session_waits_for_an_owner_where_the_tenant_wants_it(cast
     assert started.slug == cast.ann.slug
 
 
+async def test_request_that_needed_no_consent_does_not_begin_once_owners_want_to_be_asked(cast: Cast) -> None:
+    requested = await support_sessions.request(cast.olga.cookie, cast.acme, await find_adam(cast))
+    async with cast.ann.ctx() as ctx:
+        await support_access.set_consent_needed(ctx, True)
+    async with cast.olga.octx() as octx:
+        with pytest.raises(Conflict):
+            await impersonations.begin(octx, cast.acme, requested.id)
+    with pytest.raises(Refused) as refused:
+        await impersonation_entry.accept_code(requested.code)
+    assert refused.value.reason == "code_invalid"
+
+
 async def test_declined_request_never_begins(cast: Cast) -> None:
     async with cast.ann.ctx() as ctx:
         await support_access.set_consent_needed(ctx, True)
