@@ -131,6 +131,7 @@ def invoices_panel() -> rx.Component:
                 mark_paid_button(invoice),
                 explain_button(TenantBillingState, invoice.id),
                 class_name="row wrap",
+                style={"justifyContent": "flex-end"},
             ),
         )
 
