@@ -1,11 +1,11 @@
 """How attention to tenants is named, and the list of those that need it."""
 
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 
 ATTENTION_LABELS = {
     Attention.TRIAL_ENDING: "Trials ending",
     Attention.PAST_DUE: "Past due",
-    Attention.NEAR_LIMIT: "Near a limit",
+    Attention.LIMIT_NEAR: "Near a limit",
     Attention.STUCK_SETUP: "Stuck setup",
     Attention.FAILING: "Failing requests",
 }

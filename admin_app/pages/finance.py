@@ -13,7 +13,7 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import finance
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.backoffice.finance import CurrencyReport, FinanceReport
 from shared.backoffice.finance_rows import DueTenant
 from shared.core import money

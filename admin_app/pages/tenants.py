@@ -12,7 +12,7 @@ from admin_app.shell import PageState
 from shared.access import actions
 from shared.access.actions import OperatorAction
 from shared.backoffice import tenant_directory
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.backoffice.tenant_directory_rows import TenantSummary
 from shared.core.context import OperatorCtx
 from shared.core.paging import Page

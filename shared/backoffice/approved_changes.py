@@ -66,7 +66,7 @@ class TenantDeletionOrder(ApprovalPayload):
 
 
 class WriteSession(ApprovalPayload):
-    """A support session that may change something. `person_name`: as read when it was asked for."""
+    """A support session that may change something. `person_name`: as read at the time of the request."""
 
     impersonation_id: str
     membership_id: str

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from shared.backoffice import attention_repository
 from shared.backoffice.alerts import alert_repository, cohorts
 from shared.backoffice.alerts.cohorts import Traffic
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.core.traffic import Dimension
 
 FAILURE_PERIOD = timedelta(hours=1)

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from sqlalchemy import ColumnElement, false, func, or_
 from sqlalchemy import select as columns
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.backoffice.attention_kinds import Attention
 from shared.billing.models import BillingSnapshot, BillingSubscription
 from shared.core.db import timestamptz
 from shared.metering.models import UsageCounter
@@ -18,16 +18,6 @@ TRIAL_PERIOD = timedelta(days=7)
 SETUP_TIME = timedelta(minutes=15)  # after which an unfinished setup counts as stuck
 NEAR_PERCENT = 80  # of a limit, at which members are told
 PAST_DUE_STATUSES = ("past_due", "unpaid")
-
-
-class Attention(StrEnum):
-    """Why operators look at a tenant."""
-
-    TRIAL_ENDING = "trial_ending"
-    PAST_DUE = "past_due"
-    NEAR_LIMIT = "near_limit"
-    STUCK_SETUP = "stuck_setup"
-    FAILING = "failing"
 
 
 def build_condition(attention: Attention, at: datetime, failing_ids: Collection[str]) -> ColumnElement[bool]:
@@ -59,7 +49,7 @@ def _conditions(attention: Attention, at: datetime, failing_ids: Collection[str]
                 col(BillingSnapshot.status).in_(PAST_DUE_STATUSES)
             )
             return col(Tenant.id).in_(debts)
-        case Attention.NEAR_LIMIT:
+        case Attention.LIMIT_NEAR:
             counters = (
                 columns(col(UsageCounter.tenant_id))
                 .where(col(UsageCounter.warned_percent) >= NEAR_PERCENT)

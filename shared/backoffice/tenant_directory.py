@@ -16,7 +16,7 @@ from shared.audit.models import AuditEvent, OperatorEvent, SecurityEvent
 from shared.backoffice import attention, audit_evidence
 from shared.backoffice import tenant_directory_repository as repository
 from shared.backoffice.attention import AttentionCounts
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.backoffice.audit_evidence import ChainAlert
 from shared.backoffice.reasons import Reason, use_reason
 from shared.backoffice.tenant_directory_rows import (

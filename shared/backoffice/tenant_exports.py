@@ -1,4 +1,4 @@
-"""Export of all data of a tenant by an operator: the tables whose contract says so, as JSONL.
+"""Export of all data of a tenant by an operator: the tables whose contract has `export`, as JSONL.
 
 A job writes the file. Secrets never leave: sealed columns, digests and proofs of secrets are left out. The link is bound to the
 operator who asked, in the admin app, and the permission is asked again for every download. The tenant's audit log shows the
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from shared.access import actions, policy
+from shared.access import actions, decision, policy
 from shared.access.file_kinds import EXPORT_LIFETIME, MAX_FILE_BYTES, ColumnType, ExportColumn, ExportRow
 from shared.audit import audit_log
 from shared.backoffice import tenant_exports_repository as repository
@@ -23,7 +23,7 @@ from shared.core import live_events, registry, rows
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.db import now
 from shared.core.errors import Conflict, DomainError, Unavailable
-from shared.files import export_repository, file_repository, files, links, storage_registry
+from shared.files import files, links, operator_exports, storage_registry
 from shared.files.export_writers import CONTENT_TYPES, ExportWriter, open_writer
 from shared.files.files import Download
 from shared.files.incoming import IncomingFile, open_incoming
@@ -59,8 +59,8 @@ async def request(octx: OperatorCtx, tenant_id: str, reason: Reason) -> str:
     policy.require_operator(octx, actions.OP_TENANT_EXPORT)
     reason_text = use_reason(octx, reason, tenant_id)
     async with entry.enter_as_operator(octx, tenant_id, reason_text) as ctx:
-        await export_repository.lock_open_exports(ctx)
-        newest = await export_repository.list_exports(ctx, octx.actor_id, kind=KIND, limit=1)
+        await operator_exports.lock_exports(ctx)
+        newest = await operator_exports.list_newest(ctx, octx.actor_id, kind=KIND, limit=1)
         if newest and newest[0][0].state in OPEN_STATES:
             raise Conflict("Your export of this organisation is already running.", "Wait until it is ready.")
         export = ExportJob(
@@ -78,10 +78,12 @@ async def request(octx: OperatorCtx, tenant_id: str, reason: Reason) -> str:
 
 
 async def list_exports(octx: OperatorCtx, tenant_id: str, reason: Reason) -> Sequence[TenantExport]:
-    """The operator’s own, the newest first, at most three. Raises Invalid, NotFound."""
-    policy.require_operator(octx, actions.OP_TENANT_EXPORT, is_request=True)
+    """The operator’s own, the newest first, at most three; none for operators who can’t export. Raises Invalid, NotFound."""
+    policy.require_operator(octx, actions.OP_TENANT_READ)
+    if not decision.decide_operator(octx, actions.OP_TENANT_EXPORT).allowed:
+        return []
     async with entry.enter_as_operator(octx, tenant_id, use_reason(octx, reason, tenant_id)) as ctx:
-        exports = await export_repository.list_exports(ctx, octx.actor_id, kind=KIND, limit=MAX_LISTED)
+        exports = await operator_exports.list_newest(ctx, octx.actor_id, kind=KIND, limit=MAX_LISTED)
     return [_build_view(octx, export, file) for export, file in exports]
 
 
@@ -95,7 +97,7 @@ async def open_link(octx: OperatorCtx, link: FileLink) -> Download:
         if octx.actor_id != link.holder_id or link.purpose != PURPOSE:
             raise files.no_such_file()
         async with entry.enter_as_operator(octx, link.tenant_id, DOWNLOAD_REASON) as ctx:
-            file = await file_repository.get_file(ctx, link.file_id)
+            file = await operator_exports.get_file(ctx, link.file_id)
             if file is None or file.purpose != PURPOSE or file.owner_id != octx.actor_id:
                 raise files.no_such_file()
             if not files.is_ready(file):

@@ -370,10 +370,10 @@ async def ask_for_changes(
 
 
 async def test_support_session_with_changes_waits_for_a_second_operator(cast: Cast, required: None) -> None:
-    asked = await ask_for_changes(cast.olga, cast)
-    assert asked.submission is not None
-    assert (asked.submission.is_waiting, asked.requested.code) == (True, "")
-    approval_id, session_id = asked.submission.approval_id, asked.requested.id
+    session_request = await ask_for_changes(cast.olga, cast)
+    assert session_request.submission is not None
+    assert (session_request.submission.is_waiting, session_request.requested.code) == (True, "")
+    approval_id, session_id = session_request.submission.approval_id, session_request.requested.id
     with pytest.raises(Refused):
         await approve(cast.olga, approval_id)
     async with cast.olga.octx() as octx:
@@ -385,8 +385,8 @@ async def test_support_session_with_changes_waits_for_a_second_operator(cast: Ca
         with pytest.raises(NotFound):
             await impersonations.begin(octx, cast.acme, session_id)
     async with cast.olga.octx() as octx:
-        begun = await impersonations.begin(octx, cast.acme, session_id)
-    assert begun.code.startswith(f"{cast.acme}.")
+        begun_session = await impersonations.begin(octx, cast.acme, session_id)
+    assert begun_session.code.startswith(f"{cast.acme}.")
     async with cast.ann.ctx() as ctx:
         statement = select(AuditEvent).where(
             col(AuditEvent.tenant_id) == ctx.tenant_id, col(AuditEvent.object_id) == session_id
@@ -405,7 +405,7 @@ async def test_support_session_with_changes_is_refused_without_approval(cast: Ca
 
 
 async def test_support_session_with_changes_begins_where_no_second_operator_is_required(cast: Cast) -> None:
-    asked = await ask_for_changes(cast.olga, cast)
-    assert asked.requested.code.startswith(f"{cast.acme}.")
+    session_request = await ask_for_changes(cast.olga, cast)
+    assert session_request.requested.code.startswith(f"{cast.acme}.")
     with pytest.raises(Invalid):
         await ask_for_changes(cast.olga, cast, write_reason=" ")

@@ -9,7 +9,7 @@ import pytest
 from admin_app.pages.overview.attention import attention_rows
 from admin_app.pages.tenants import TenantsState
 from shared.backoffice import tenant_directory
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot, BillingSubscription
 from shared.core import db
 from shared.core.db import now
@@ -47,7 +47,7 @@ async def need(tenant_id: str, attention: Attention) -> None:
             ),
         ],
         Attention.PAST_DUE: [BillingSnapshot(tenant_id=tenant_id, schedule={}, status="past_due", ticket=1)],
-        Attention.NEAR_LIMIT: [
+        Attention.LIMIT_NEAR: [
             UsageCounter(
                 tenant_id=tenant_id,
                 id="api_calls:test",

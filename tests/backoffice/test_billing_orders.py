@@ -211,10 +211,10 @@ async def test_trial_ends_later_and_owners_are_told(cast: Cast, seller: MemoryPr
     assert (await read_details(cast)).subscriptions[-1].state["trial_ends_at"] == until.isoformat()
     assert [reason for reason, _ in await list_reasons(cast, "billing.trial_extended")] == [REASON]
     async with cast.gil.ctx() as ctx:
-        told = [
+        notices = [
             each for each in await notifications.list_my_notifications(ctx) if "trial now ends" in each.title
         ]
-    assert [notification.body for notification in told] == ["As agreed on the phone."]
+    assert [notification.body for notification in notices] == ["As agreed on the phone."]
 
 
 async def test_trial_is_not_extended_beyond_its_maximum_or_after_its_end(

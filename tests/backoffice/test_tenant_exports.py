@@ -44,12 +44,12 @@ async def test_export_has_every_exported_table_and_no_secret_or_foreign_row(cast
     export_id = await ask(cast.olga, cast.acme)
     await run(cast.acme, export_id)
     await run(cast.acme, export_id)  # a second run finds it done
-    made = await read_newest(cast.olga, cast.acme)
-    assert made.state is ExportState.READY
-    answer = await download(cast.olga, made.path)
+    export = await read_newest(cast.olga, cast.acme)
+    assert export.state is ExportState.READY
+    answer = await download(cast.olga, export.path)
     assert answer.status_code == 200
     lines = [json.loads(line) for line in answer.text.splitlines()]
-    assert len(lines) == made.row_count
+    assert len(lines) == export.row_count
     tables = {line["table"] for line in lines}
     exported = {name for name, contract in registry.list_tables().items() if contract.export}
     assert {"membership", "audit_event", "role"} <= tables <= exported
@@ -76,9 +76,9 @@ async def test_export_and_download_are_in_the_audit_log_of_the_tenant(cast: Cast
             action: (await audit_log.list_events(ctx, audit_log.AuditFilter(action=action))).rows
             for action in ("tenant.exported", "tenant.export_downloaded")
         }
-    ((asked,), (fetched,)) = events.values()
-    assert (asked.actor_name, asked.reason) == ("Olga", REASON)
-    assert fetched.actor_name == "Olga"
+    ((request_event,), (download_event,)) = events.values()
+    assert (request_event.actor_name, request_event.reason) == ("Olga", REASON)
+    assert download_event.actor_name == "Olga"
 
 
 async def test_link_opens_for_the_operator_who_asked_only(cast: Cast) -> None:

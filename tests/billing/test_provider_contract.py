@@ -916,11 +916,11 @@ async def test_fingerprint_is_that_of_the_card_and_not_of_the_payment_method(sho
 
 
 async def test_extended_trial_is_charged_at_its_new_end(shop: Shop) -> None:
-    held = await shop.subscribe(await shop.line(FLAT), trial=14)
-    assert held.trial_ends_at is not None
-    until = held.trial_ends_at + 10 * DAY
+    trial = await shop.subscribe(await shop.line(FLAT), trial=14)
+    assert trial.trial_ends_at is not None
+    until = trial.trial_ends_at + 10 * DAY
     for _ in range(2):
-        await shop.provider.extend_trial(held.id, until, "extend-1")
+        await shop.provider.extend_trial(trial.id, until, "extend-1")
     shop.world.advance(15 * DAY)
     assert ((await shop.only()).status, (await shop.only()).trial_ends_at) == ("trialing", until)
     shop.world.advance(10 * DAY)
@@ -928,7 +928,7 @@ async def test_extended_trial_is_charged_at_its_new_end(shop: Shop) -> None:
     assert state.subscriptions[0].status == "active"
     assert [invoice.paid for invoice in state.invoices if invoice.total] == [FLAT.amount]
     with pytest.raises(ProviderRefused) as caught:
-        await shop.provider.extend_trial(held.id, until + 10 * DAY, "extend-2")
+        await shop.provider.extend_trial(trial.id, until + 10 * DAY, "extend-2")
     assert caught.value.kind == "subscription"
 
 

@@ -131,9 +131,9 @@ async def test_span_of_a_support_session_names_both_identities(cast: Cast, colle
         async with cast.ann.ctx():
             pass
     tracing.flush()
-    supported, own = [span for span in collector.spans if span.name == "HTTP request"]
-    assert (supported.attributes["actor.id"], supported.attributes["actor.on_behalf_of"]) == (
+    support_span, member_span = [span for span in collector.spans if span.name == "HTTP request"]
+    assert (support_span.attributes["actor.id"], support_span.attributes["actor.on_behalf_of"]) == (
         operator_id,
         cast.adam.user_id,
     )
-    assert not {"actor.id", "actor.on_behalf_of"} & set(own.attributes)
+    assert not {"actor.id", "actor.on_behalf_of"} & set(member_span.attributes)

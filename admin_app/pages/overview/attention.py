@@ -6,7 +6,7 @@ import reflex as rx
 
 from admin_app.attention import ATTENTION_LABELS, attention_url
 from shared.backoffice.attention import AttentionCounts
-from shared.backoffice.attention_repository import Attention
+from shared.backoffice.attention_kinds import Attention
 from shared.ui.panels import stat_grid
 from shared.ui.shell import link
 

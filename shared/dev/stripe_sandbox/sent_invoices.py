@@ -44,7 +44,7 @@ def read_collection_method(customer: Object, params: Object) -> Object:
 
 
 def build_invoice_fields(subscription: Object, created: int) -> Object:
-    """`days_until_due` counts from when the invoice is created."""
+    """The due date is `days_until_due` after the invoice is created."""
     if not is_sent(subscription):
         return {}
     return {
