@@ -229,7 +229,7 @@ async def execute_order(tenant_id: str, order_id: str, request_id: str) -> None:
         if row is None or row.state is not BillingOrderState.REQUESTED:
             return
     try:
-        external_id, error = await SUBMITTERS[row.kind](tenant_id, row, request_id), ""
+        external_id, error = await SUBMITTERS[row.kind](row, request_id), ""
     except ProviderRefused as refusal:
         external_id, error = "", refusal.message
     except DomainError as problem:
@@ -242,20 +242,20 @@ async def execute_order(tenant_id: str, order_id: str, request_id: str) -> None:
         await _finish(ctx, order_id, external_id=external_id, error=error)
 
 
-async def _submit_mark_paid(_: str, row: BillingOrder, __: str) -> str:
+async def _submit_mark_paid(row: BillingOrder, _: str) -> str:
     await (await provider_registry.get(PLATFORM)).mark_paid(row.subject_id, row.id)
     return row.subject_id
 
 
-async def _submit_trial_extension(_: str, row: BillingOrder, __: str) -> str:
+async def _submit_trial_extension(row: BillingOrder, _: str) -> str:
     provider = await provider_registry.get(PLATFORM)
     await provider.extend_trial(row.subject_id, datetime.fromisoformat(row.terms["until"]), row.id)
     return row.subject_id
 
 
-async def _submit_transfer_subscription(tenant_id: str, row: BillingOrder, request_id: str) -> str:
+async def _submit_transfer_subscription(row: BillingOrder, request_id: str) -> str:
     """Open payment pages are closed before and afterwards, so that none of them is paid beside it."""
-    async with entry.enter_billing_sync(tenant_id, TASK, request_id) as ctx:
+    async with entry.enter_billing_sync(row.tenant_id, TASK, request_id) as ctx:
         lines = await prices.build_order_lines(
             ctx.session,
             PLATFORM,
@@ -264,7 +264,7 @@ async def _submit_transfer_subscription(tenant_id: str, row: BillingOrder, reque
             seats=row.terms["seats"],
             currency=row.terms["currency"] or None,
         )
-    customer_id = await customers.ensure(tenant_id, request_id=request_id)
+    customer_id = await customers.ensure(row.tenant_id, request_id=request_id)
     provider = await provider_registry.get(PLATFORM)
     await _close_checkouts(provider, customer_id)
     order = TransferOrder(
@@ -272,7 +272,7 @@ async def _submit_transfer_subscription(tenant_id: str, row: BillingOrder, reque
         lines=lines,
         days_until_due=row.terms["days_until_due"],
         key=row.id,
-        metadata={"tenant_id": tenant_id},
+        metadata={"tenant_id": row.tenant_id},
     )
     subscription_id = await provider.start_transfer_subscription(order)
     try:
@@ -282,7 +282,7 @@ async def _submit_transfer_subscription(tenant_id: str, row: BillingOrder, reque
     return subscription_id
 
 
-SUBMITTERS: dict[BillingOrderKind, Callable[[str, BillingOrder, str], Awaitable[str]]] = {
+SUBMITTERS: dict[BillingOrderKind, Callable[[BillingOrder, str], Awaitable[str]]] = {
     BillingOrderKind.MARK_PAID: _submit_mark_paid,
     BillingOrderKind.TRANSFER_SUBSCRIPTION: _submit_transfer_subscription,
     BillingOrderKind.TRIAL_EXTENSION: _submit_trial_extension,
