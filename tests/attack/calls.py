@@ -338,7 +338,7 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         "billing_order", "tenant_id", tenant
     )[0]["subject_id"],
     "backoffice.billing_orders_repository.find_open_order.kind": lambda *_: BillingOrderKind.MARK_PAID,
-    "backoffice.tenant_exports_repository.list_rows.table": lambda *_: RoleRow.__table__,
+    "backoffice.tenant_exports_repository.list_rows.table": lambda *_: RoleRow.metadata.tables["role"],
     "backoffice.tenant_exports_repository.list_rows.hidden": lambda *_: (),
     "backoffice.tenant_exports.open_link.link": lambda world, tenant: FileLink(
         tenant_id=tenant,
