@@ -35,6 +35,7 @@ HONEST: dict[str, Any] = {
     "grace_days": "30",
     "offer": "plv_pro_1:month:usd",
     "reference": "Transfer 4471",
+    "needing": "",
     "stage": "billing",
     "by": "sender",
     "meter": "api_calls",
