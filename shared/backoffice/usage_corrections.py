@@ -12,6 +12,8 @@ from shared.access import actions, policy
 from shared.access.meters import METERS, Aggregation
 from shared.audit import audit_log
 from shared.backoffice.reasons import Reason, use_reason
+from shared.billing import usage_preview
+from shared.billing.usage_preview import InvoiceEffect
 from shared.core.context import Ctx, OperatorCtx
 from shared.core.errors import Invalid
 from shared.jobs import queue
@@ -33,6 +35,7 @@ CLOSE_TASK, REVERT_TASK, RECOMPUTE_TASK = (
 class CorrectionPreview:
     view: CorrectionView
     effect: CorrectionEffect
+    invoices: Sequence[InvoiceEffect]  # what of it changes on invoices
 
 
 async def open_correction(octx: OperatorCtx, tenant_id: str, lines: str, reason: Reason) -> str:
@@ -109,9 +112,11 @@ async def preview_correction(
     """Raises Refused, Invalid, NotFound."""
     policy.require_operator(octx, actions.OP_TENANT_READ)
     async with entry.enter_as_operator(octx, tenant_id, use_reason(octx, reason, tenant_id)) as ctx:
+        effect = await correction_batches.get_effect(ctx, correction_id)
         return CorrectionPreview(
             view=await correction_batches.get(ctx, correction_id),
-            effect=await correction_batches.get_effect(ctx, correction_id),
+            effect=effect,
+            invoices=await usage_preview.list_invoice_effects(ctx, effect.billed),
         )
 
 

@@ -73,7 +73,7 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
     async with db.transaction(tenant_id=tenant_id) as session:
         if not await repository.is_current_customer(session, tenant_id, account_id, customer_id):
             return 0  # deleted at the provider: the rows wait for the next customer
-        terms = await _find_terms(session, tenant_id, customer_id, at)
+        terms = await find_terms(session, tenant_id, customer_id, at)
         rows = await repository.lock_unreported(
             session,
             tenant_id,
@@ -82,7 +82,7 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
             limit=BATCH_SIZE,
         )
         if any(not usage_periods.is_sold(row.at, terms.get(row.meter, ())) for row in rows):
-            for meter, former_terms in (await _find_former_terms(session, tenant_id, at)).items():
+            for meter, former_terms in (await find_former_terms(session, tenant_id, at)).items():
                 terms[meter] = [*terms.get(meter, ()), *former_terms]
         sendable_rows = await _prepare_rows(session, rows, terms, at)
         doubtful = await repository.mark_doubtful(session, tenant_id, at - IDENTIFIER_LIFETIME)
@@ -109,9 +109,10 @@ async def _report_customer(account_id: str, customer_id: str, tenant_id: str) ->
     return len(sent)
 
 
-async def _find_terms(
+async def find_terms(
     session: AsyncSession, tenant_id: str, customer_id: str, at: datetime
 ) -> dict[str, list[MeterTerm]]:
+    """What charges for the tenant's usage at this time, by meter. `customer_id`: of its current customer."""
     subscriptions = await repository.list_subscriptions(session, tenant_id)
     return usage_periods.find_terms(
         [(row.customer_id, provider_records.to_subscription(row)) for row in subscriptions],
@@ -121,7 +122,7 @@ async def _find_terms(
     )
 
 
-async def _find_former_terms(
+async def find_former_terms(
     session: AsyncSession, tenant_id: str, at: datetime
 ) -> dict[str, list[MeterTerm]]:
     """Of plans and add-ons that a subscription included until it was changed. Its items are not kept."""

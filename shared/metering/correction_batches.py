@@ -31,7 +31,7 @@ from shared.metering import (
 )
 from shared.metering import correction_repository as repository
 from shared.metering.actions import USAGE_CORRECT
-from shared.metering.correction_effects import BilledEffect, CorrectionEffect, WindowEffect
+from shared.metering.correction_effects import BilledEffect, BilledPart, CorrectionEffect, WindowEffect
 from shared.metering.correction_items import CorrectionItem
 from shared.metering.items import ItemProblem, ItemReason
 from shared.metering.models import (
@@ -356,22 +356,34 @@ async def _count(ctx: Ctx, gained: Gained, *, is_program: bool) -> None:
 
 
 async def _get_billed(ctx: Ctx, effects: Sequence[WindowEffect]) -> list[BilledEffect]:
-    """One window after another, as `emissions.emit_closed` does."""
-    gained = defaultdict[str, list[Decimal]](list)
-    for effect in effects:
+    """In the order in which the windows will be emitted, because what is carried goes from one to the next."""
+    emitted = defaultdict[str, list[WindowEffect]](list)
+    for effect in sorted(effects, key=lambda effect: (effect.starts_at, effect.id)):
         if effect.is_closed and emissions.is_emitted(effect.meter, effect.size):
-            gained[effect.meter].append(effect.quantity_after - effect.quantity_before)
-    last = await emission_repository.list_last(ctx, sorted(gained))
-    billed = []
-    for meter, quantities in sorted(gained.items()):
-        units, carried = 0, last[meter].carried_out if meter in last else Decimal(0)
-        for quantity in quantities:
-            more_units, carried = emissions.split_units(meter, carried + quantity)
-            units += more_units
-        billed.append(
-            BilledEffect(meter=meter, quantity=sum(quantities, Decimal(0)), units=units, carried=carried)
-        )
-    return billed
+            emitted[effect.meter].append(effect)
+    last = await emission_repository.list_last(ctx, sorted(emitted))
+    return [
+        _build_billed(meter, windows, last[meter].carried_out if meter in last else Decimal(0))
+        for meter, windows in sorted(emitted.items())
+    ]
+
+
+def _build_billed(meter: str, windows: Sequence[WindowEffect], carried_in: Decimal) -> BilledEffect:
+    parts, carried, total = list[BilledPart](), carried_in, Decimal(0)
+    for window in windows:
+        gained = window.quantity_after - window.quantity_before
+        units, carried = emissions.split_units(meter, carried + gained)
+        total += gained
+        if units:
+            parts.append(BilledPart(starts_at=window.starts_at, units=units))
+    return BilledEffect(
+        meter=meter,
+        quantity=total,
+        units=sum(part.units for part in parts),
+        carried_in=carried_in,
+        carried=carried,
+        parts=parts,
+    )
 
 
 async def _finish(ctx: Ctx) -> None:

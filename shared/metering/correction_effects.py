@@ -25,13 +25,23 @@ class WindowEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BilledPart:
+    """What leaves for one hour or month."""
+
+    starts_at: datetime
+    units: int  # of sale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BilledEffect:
     """Of one sold meter: what the correction changes of what leaves to be billed."""
 
     meter: str
     quantity: Decimal  # more, or less where it is negative
     units: int  # of sale, that leave at once
+    carried_in: Decimal  # before
     carried: Decimal  # left for what follows; negative where it lowers that
+    parts: Sequence[BilledPart]  # of these units, the earliest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

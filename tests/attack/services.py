@@ -38,6 +38,7 @@ HOLDINGS = (
     *("set_billing_status", "set_flag_override", "set_trait"),
 )
 ASKED_BEFORE = {
+    "billing.usage_preview.list_invoice_effects": "by backoffice.usage_corrections",
     "billing.subscriptions.subscriptions.list_charged_subscriptions": "by offboarding.deletions",
     "billing.subscriptions.subscriptions.read_records": "by billing.subscriptions.overview and the verbs of billing",
     "entitlements.assignments.get_catalog": "by services that name plans and features",

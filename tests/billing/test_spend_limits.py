@@ -11,12 +11,9 @@ from shared.access.refusal_codes import Reason
 from shared.audit import audit_log
 from shared.audit.audit_filter import AuditFilter
 from shared.audit.event_types import AuditAction
-from shared.billing.models import PLATFORM, BillingCustomer, BillingSnapshot
 from shared.billing.pricing.prices import Tier
-from shared.billing.provider_values import CustomerState, Subscription, SubscriptionItem
 from shared.billing.spending import budgets, spend_limits
 from shared.billing.spending.costs import MeterPrice
-from shared.billing.sync import provider_records
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, Refused
 from shared.core.ids import new_id
@@ -25,6 +22,7 @@ from shared.metering.quotas import LimitReached
 from shared.tenancy import entry, notifications
 from tests.conftest import Cast, Person
 from tests.support import database
+from tests.support.billing import metered_subscription
 from tests.support.limits import roll_up, set_limit
 from tests.support.sizes import size
 
@@ -41,25 +39,7 @@ def other_process() -> None:
 async def subscribed(cast: Cast) -> datetime:
     """Acme pays for events and for calls. Returns when its billing period began."""
     starts_at = now() - timedelta(days=2)
-    items = tuple(
-        SubscriptionItem(
-            f"si_{plan}",
-            f"prc_{plan}_metered_month",
-            f"price_{plan}",
-            0,
-            starts_at,
-            starts_at + timedelta(days=30),
-        )
-        for plan in ("business", "pro")
-    )
-    async with entry.enter_billing_sync(cast.acme, "tests") as ctx:
-        customer = BillingCustomer(tenant_id=cast.acme, id=new_id("cus"), account_id=PLATFORM)
-        ctx.session.add(customer)
-        ctx.session.add(BillingSnapshot(tenant_id=cast.acme, schedule={}, status="active", ticket=1))
-        await ctx.session.flush()
-        subscription = Subscription(new_id("sub"), "active", starts_at, items)
-        state = CustomerState(customer.id, subscriptions=(subscription,))
-        await provider_records.write_records(ctx, PLATFORM, customer.id, state, ticket=1)
+    await metered_subscription.subscribe(cast.acme, starts_at)
     for limit in (EVENTS, CALLS):
         await set_limit(cast, limit, None)
     return starts_at

@@ -63,8 +63,8 @@ async def test_replica_that_is_away_is_left_alone_for_a_while(cast: Cast, enviro
             async with cast.ann.ctx() as ctx:
                 reading = await replica.read(ctx.session, read_one)
             assert (reading.value, reading.source.fallback) == (1, Fallback.AWAY)
+            assert "can’t be reached" in as_of.describe_fallback(reading.source)
     assert len(connections) == 1
-    assert "can’t be reached" in as_of.describe_fallback(reading.source)
 
 
 async def test_server_that_is_no_replica_is_not_read(cast: Cast, environment: SetVariable) -> None:

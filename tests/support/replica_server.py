@@ -64,5 +64,4 @@ def wait_for_replay(primary: EmbeddedPostgres, replica: EmbeddedPostgres) -> Non
 
 def set_replay(replica: EmbeddedPostgres, *, is_paused: bool) -> None:
     with psycopg.connect(replica.url(), autocommit=True) as connection:
-        function = "pg_wal_replay_pause" if is_paused else "pg_wal_replay_resume"
-        connection.execute(f"select {function}()")  # pyright: ignore
+        connection.execute("select pg_wal_replay_pause()" if is_paused else "select pg_wal_replay_resume()")

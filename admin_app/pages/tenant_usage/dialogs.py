@@ -45,6 +45,14 @@ def preview_part() -> rx.Component:
         rx.cond(has_items(state.preview.windows), table, rx.el.p("No number changes.")),
         rx.cond(state.preview.others != "", small("And ", state.preview.others, ".")),
         rx.el.ul(rx.foreach(state.preview.billed, rx.el.li), class_name="small"),
+        rx.cond(
+            has_items(state.preview.invoices),
+            rx.el.ul(
+                rx.foreach(state.preview.invoices, rx.el.li),
+                class_name="small",
+                aria_label="Effect on invoices",
+            ),
+        ),
         data_testid="correction-preview",
     )
 

@@ -7,6 +7,8 @@ from admin_app import labels
 from shared.access.meters import METERS
 from shared.backoffice.tenant_usage import TenantUsage
 from shared.backoffice.usage_corrections import CorrectionPreview
+from shared.billing.usage_preview import InvoiceEffect, InvoiceOutcome
+from shared.core import money
 from shared.metering.correction_batches import CorrectionView
 from shared.metering.correction_effects import BilledEffect, WindowEffect
 from shared.metering.models import CorrectionState, UsageCheck, WindowSize
@@ -76,9 +78,15 @@ class PreviewText:
     windows: list[EffectRow] = field(default_factory=list)
     others: str = ""
     billed: list[str] = field(default_factory=list)
+    invoices: list[str] = field(default_factory=list)
 
 
 MAX_EFFECTS = 10
+INVOICE_TEXTS = {
+    InvoiceOutcome.FREE: "stay free: nothing charged for them at that time.",
+    InvoiceOutcome.WAITING: "are invoiced when the subscription goes on.",
+    InvoiceOutcome.UNBILLED: "can’t be invoiced any more. The overview lists them as usage that isn’t billed.",
+}
 
 
 def comparison_rows(usage: TenantUsage) -> list[ComparisonRow]:
@@ -143,6 +151,7 @@ def preview_text(preview: CorrectionPreview) -> PreviewText:
         windows=[effect_row(window) for window in windows[:MAX_EFFECTS]],
         others=labels.plural(others, "more hour or month", "more hours or months") if others > 0 else "",
         billed=[describe_billed(billed) for billed in preview.effect.billed],
+        invoices=[describe_invoice(invoice) for invoice in preview.invoices],
     )
 
 
@@ -173,6 +182,26 @@ def describe_billed(billed: BilledEffect) -> str:
             f"{meter.title}: {change} {meter.plural}. The next {format_quantity(-billed.carried)} are free."
         )
     return f"{meter.title}: {change} {meter.plural}. Nothing is billed at once; the rest is carried on."
+
+
+def describe_invoice(effect: InvoiceEffect) -> str:
+    """Amounts are before discounts and taxes."""
+    meter = METERS[effect.meter]
+    units = meter.format_units(abs(effect.units))
+    if effect.period is None:
+        return f"{units} {INVOICE_TEXTS[effect.outcome]}"
+    starts_at, ends_at = (format_time(at, Step.DAY) for at in effect.period)
+    difference = abs(effect.amount_after - effect.amount_before)
+    before, after, change = (
+        money.format_amount(amount, effect.currency)
+        for amount in (effect.amount_before, effect.amount_after, difference)
+    )
+    period = f"{meter.title}, invoice of {starts_at} to {ends_at}"
+    if effect.outcome is InvoiceOutcome.CREDITED:
+        return f"{period}: the next {units} would cost {change} and are free."
+    drawn = f" Prepaid credits pay for {meter.format_units(effect.drawn)}." if effect.drawn else ""
+    moved = " The invoice of their own time is final." if effect.is_moved else ""
+    return f"{period}: {before} now, {after} then, {change} more before discounts and taxes.{drawn}{moved}"
 
 
 def describe_check(check: UsageCheck | None) -> tuple[str, str]:
