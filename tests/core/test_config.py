@@ -195,6 +195,12 @@ MISTAKES = {
         DATABASE_IS_PLAIN,
         "hidden",
     ),
+    "replica with another login": Mistake(
+        "DATABASE_REPLICA_URL",
+        "postgresql://other:hidden@replica.example.com/bulkhead",
+        "DATABASE_REPLICA_URL and DATABASE_URL log in as different users",
+        "hidden",
+    ),
     "Stripe test key": Mistake(
         "STRIPE_SECRET_KEY",
         "sk_test_hidden",
