@@ -67,6 +67,7 @@ TOGETHER = {
     "tests/backoffice/test_list_growth.py": "list growth",
     "tests/tenancy/test_member_list_growth.py": "member growth",
     "tests/web/test_database_outage.py": "outage",
+    "tests/metering/test_replica_reports.py": "replica",
     "tests/cli/test_database_roles.py": "roles",
     "tests/test_architecture.py": "source",
     "tests/test_docstrings.py": "source",
