@@ -125,9 +125,10 @@ async def test_closed_correction_bills_the_units_of_its_preview(cast: Cast, star
         ]
         await correction_batches.add_items(ctx, correction.id, items, is_program=False)
         effect = await correction_batches.get_effect(ctx, correction.id)
-        (invoice,) = await usage_preview.list_invoice_effects(ctx, effect.billed)
+        invoice, credit = await usage_preview.list_invoice_effects(ctx, effect.billed)
         before, _ = await usage_repository.sum_recorded(ctx, METER, since=first, until=now())
         await correction_batches.begin(ctx, correction.id, CorrectionState.CLOSING)
         await correction_batches.close(ctx, correction.id)
         after, _ = await usage_repository.sum_recorded(ctx, METER, since=first, until=now())
     assert after - before == invoice.units == 7
+    assert (credit.outcome, credit.units) == (InvoiceOutcome.CREDITED, -5)
