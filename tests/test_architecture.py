@@ -19,7 +19,8 @@ DOOR = "shared/tenancy/entry.py"
 DOORS = (
     DOOR,
     "shared/tenancy/siblings.py",
-)  # the second one leads from a live tenant to its test tenant, and back
+    "shared/core/context.py",
+)  # the second one leads from a live tenant to its test tenant, and back; the third one keeps tenant, actor and rights
 # Outside of repositories and models: the machinery below every module, and those who ask about the schema itself.
 SPEAK_SQL = (
     "shared/core/",

@@ -6,12 +6,13 @@ type checker refuses to hand one to the other's service. Only `shared.tenancy.en
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from shared.core.errors import NoTenant
 from shared.core.ids import is_id
 
 # service_account: a key of one. external: a token of a customer's issuer.
@@ -144,6 +145,12 @@ class Ctx:
     allowed_actions: dict[str, AllowedDecision] = field(
         default_factory=dict, repr=False, compare=False
     )  # by action, in the order in which they were asked
+
+    def with_session(self, session: AsyncSession) -> "Ctx":
+        """The same in another transaction of its tenant, such as one on a replica. Raises NoTenant for another tenant's."""
+        if session.info.get("tenant_id") != self.tenant_id:
+            raise NoTenant("the transaction is of another tenant than the context")
+        return replace(self, session=session)
 
     @property
     def is_test(self) -> bool:

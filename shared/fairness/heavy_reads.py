@@ -7,7 +7,6 @@ By the weight of the tenant, in each process. The database's own time limit of t
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -40,12 +39,12 @@ async def read_report(
     """
     read = replica.read_primary if on_primary else replica.read
     if ctx.actor.type in ("job", "operator"):  # neither is of the tenant's making
-        return await read(ctx.session, lambda session: work(replace(ctx, session=session)))
+        return await read(ctx.session, lambda session: work(ctx.with_session(session)))
     milliseconds = _get_statement_limit(ctx.tenant_id)
 
     async def work_in_time(session: AsyncSession) -> T:
         await load_repository.set_statement_timeout(session, milliseconds)
-        return await work(replace(ctx, session=session))
+        return await work(ctx.with_session(session))
 
     with _hold_place(ctx.tenant_id):
         try:

@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.core import db, replica
 from shared.core.db import now
+from shared.core.errors import NoTenant
 from shared.core.replica import Fallback, ReadSource, _Position
 from shared.ui import as_of
 from tests.conftest import Cast
@@ -65,6 +66,12 @@ async def test_replica_that_is_away_is_left_alone_for_a_while(cast: Cast, enviro
             assert (reading.value, reading.source.fallback) == (1, Fallback.AWAY)
             assert "can’t be reached" in as_of.describe_fallback(reading.source)
     assert len(connections) == 1
+
+
+async def test_context_takes_no_session_of_another_tenant(cast: Cast) -> None:
+    async with cast.ann.ctx() as ctx, db.transaction(tenant_id=cast.globex) as session:
+        with pytest.raises(NoTenant):
+            ctx.with_session(session)
 
 
 async def test_server_that_is_no_replica_is_not_read(cast: Cast, environment: SetVariable) -> None:

@@ -61,7 +61,7 @@ async def servers(running_servers: Servers, app_login: None) -> AsyncIterator[Se
     replica.forget()
 
 
-async def found(name: str) -> Person:
+async def create_founder(name: str) -> Person:
     founder = await factories.create_account(name)
     return Person(founder, (await factories.create_tenant(founder, name)).slug)
 
@@ -79,7 +79,7 @@ async def get_report(person: Person) -> UsageReport:
 
 
 async def test_reports_are_read_on_the_replica_under_row_security_and_never_write(servers: Servers) -> None:
-    ann, gil = await found("Ann"), await found("Gil")
+    ann, gil = await create_founder("Ann"), await create_founder("Gil")
     await send(ann, "a", 5)
     await send(gil, "g", 70)
     replica_server.wait_for_replay(servers.primary, servers.replica)
@@ -114,7 +114,7 @@ async def test_reports_are_read_on_the_replica_under_row_security_and_never_writ
 async def test_report_of_a_late_replica_says_how_old_it_is_and_comes_from_the_primary_beyond_the_limit(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann = await found("Ann")
+    ann = await create_founder("Ann")
     await send(ann, "a", 5)
     replica_server.wait_for_replay(servers.primary, servers.replica)
     assert (await get_report(ann)).meters[0].total == 5
@@ -140,7 +140,7 @@ async def test_report_of_a_late_replica_says_how_old_it_is_and_comes_from_the_pr
 async def test_statement_at_its_time_limit_is_not_repeated_on_the_primary(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann = await found("Ann")
+    ann = await create_founder("Ann")
     replica_server.wait_for_replay(servers.primary, servers.replica)
     monkeypatch.setattr(heavy_reads, "STATEMENT_MS", 10)
     places = list[bool]()
@@ -157,7 +157,7 @@ async def test_statement_at_its_time_limit_is_not_repeated_on_the_primary(
 
 
 async def test_report_whose_replica_goes_away_is_read_from_the_primary(servers: Servers) -> None:
-    ann = await found("Ann")
+    ann = await create_founder("Ann")
     await send(ann, "a", 5)
     replica_server.wait_for_replay(servers.primary, servers.replica)
     page: Any = ann.opens(UsageState, path=f"usage?meter={METER}")
@@ -195,6 +195,6 @@ async def test_promoted_replica_is_not_read(running_servers: Servers, app_login:
         connection.execute("select pg_promote()")
     url = running_servers.replica.url(database="bulkhead")
     async with using(running_servers.primary, DATABASE_REPLICA_URL=url):
-        ann = await found("Ann")
+        ann = await create_founder("Ann")
         assert (await get_report(ann)).source.fallback is Fallback.WRONG
     replica.forget()
