@@ -308,31 +308,37 @@ class Attack:
     async def on_another_object(self) -> None:
         """What a tab has loaded, confirmed and given a reason for must not count for the object of another address."""
         before = self.world.print_of(self.world.globex)
-        for name, handler in self.handlers.items():
-            if not handler["loads"] and (self.app.name == "tenant" or handler["shows_object"]):
-                for loaded, other in self._pairs_of_paths(name):
-                    await self._act_elsewhere(name, loaded, other)
+        for names in self._share_tabs():
+            tried = [name for name in names if self._is_about_an_object(name)]
+            for loaded, other in self._pairs_of_paths(tried[0]) if tried else ():
+                await self._act_elsewhere(tried, loaded, other)
         refused = self.world.print_of(self.world.globex) == before
         self.report.attempt(KIND, f"{self.app.name}: pages of Acme left Globex as it was", refused=refused)
 
-    async def _act_elsewhere(self, name: str, loaded: str, other: str) -> None:
+    def _is_about_an_object(self, name: str) -> bool:
+        handler = self.handlers[name]
+        return not handler["loads"] and (self.app.name == "tenant" or handler["shows_object"])
+
+    async def _act_elsewhere(self, names: list[str], loaded: str, other: str) -> None:
+        """`names`: of handlers of one state. Each leaves the tab with the object at `loaded`, as the next one needs it."""
         cookie = await fresh_session(self.app, self.world.bea.user.id) if self.app.name == "tenant" else ""
         must = RELOAD if self.app.name == "tenant" else OTHER_OBJECT
-        payload = filled(self.handlers[name], {})
         async with self.app.socket(cookie or self.owner_cookie) as socket:
-            loads = self._loads_of_object(name, loaded)
+            loads = self._loads_of_object(names[0], loaded)
             if self.app.name == "tenant":
-                loads = some(self._loads_of(name), 1, of=f"loads of {name}", always=1)
+                loads = some(self._loads_of(names[0]), 1, of=f"loads of {names[0]}", always=1)
             await self._load(socket, loads, loaded)
-            answer = await socket.send(name, payload, other)
-            attempt = f"{short(name)} at {other}, while {loaded} is loaded"
-            self.report.attempt(KIND, attempt, refused=must in answer)
-            answer = await socket.send(name, payload, loaded)
-            if must in answer:  # the tab has dropped what it held
-                await self._load(socket, loads, loaded)
+            for name in names:
+                payload = filled(self.handlers[name], {})
+                answer = await socket.send(name, payload, other)
+                attempt = f"{short(name)} at {other}, while {loaded} is loaded"
+                self.report.attempt(KIND, attempt, refused=must in answer)
                 answer = await socket.send(name, payload, loaded)
-            control = f"{short(name)} at {loaded}, which is loaded"
-            self.report.control(KIND, control, works=must not in answer)
+                if must in answer:  # the tab has dropped what it held
+                    await self._load(socket, loads, loaded)
+                    answer = await socket.send(name, payload, loaded)
+                control = f"{short(name)} at {loaded}, which is loaded"
+                self.report.control(KIND, control, works=must not in answer)
 
     async def _load(self, socket: Socket, loads: list[str], path: str) -> None:
         for load in loads:
