@@ -6,7 +6,7 @@ and hashes its rows like any others, by constraints and triggers.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,11 +96,13 @@ class Original:
     def __init__(self, record: CastRecord, rows: Mapping[str, str], jobs: str, recorded_at: datetime) -> None:
         """`rows`: by table, and like `jobs` as JSON."""
         self._record = record
-        self._parts = {table: PARTS.split(text) for table, text in {**rows, "jobs": jobs}.items()}
         self._recorded_at = recorded_at
-        words = {part for parts in self._parts.values() for part in parts[1::2]}
+        parts_by_table = {table: PARTS.split(text) for table, text in {**rows, "jobs": jobs}.items()}
+        words = {part for parts in parts_by_table.values() for part in parts[1::2]}
         self._ids = sorted(word for word in words if ID.fullmatch(word))
         self._times = sorted(word for word in words if re.fullmatch(TIME, word))
+        replaced = {*self._ids, *self._times, *self._replace_names(dict.fromkeys(record.accounts, ""))}
+        self._parts = {table: _join_kept(parts, replaced) for table, parts in parts_by_table.items()}
 
     @classmethod
     async def create(cls) -> "Original":
@@ -168,6 +170,17 @@ def _fetch(connection: psycopg.Connection, statement: sql.Composable, patterns: 
     row = connection.execute(statement, [patterns]).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def _join_kept(parts: Iterable[str], replaced: Container[str]) -> list[str]:
+    """The same text in fewer parts: what every copy keeps is not looked at again."""
+    joined = [""]
+    for part in parts:
+        if part in replaced:
+            joined += [part, ""]
+        else:
+            joined[-1] += part
+    return joined
 
 
 def _replace(parts: Iterable[str], replacements: Mapping[str, str]) -> str:
