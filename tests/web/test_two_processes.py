@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from shared.api_keys import keys
 from shared.identity.realms import USER
-from tests.attack.apps import RELOAD, App, Socket, free_addresses, serving
+from tests.attack.apps import RELOAD, App, Loaded, Socket, free_addresses, serving
 from tests.attack.frames import short
 from tests.attack.handlers import HYDRATE
 from tests.conftest import Cast
@@ -39,8 +39,14 @@ async def processes(schema: str) -> AsyncIterator[TwoProcesses]:
         store = stack.enter_context(ValkeyServer())
         public, url = free_addresses(), f"redis://127.0.0.1:{store.port}/0"
         ports = [int(address.rpartition(":")[2]) for address in free_addresses().values()]
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("REDIS_URL", url)  # read while the app loads
+            loaded = Loaded("tenant", public)  # for both: loading takes seconds of the processor
+        stack.callback(loaded.close)
         first, second = [
-            await stack.enter_async_context(serving("tenant", public, port=port, REDIS_URL=url))
+            await stack.enter_async_context(
+                serving("tenant", public, port=port, loaded=loaded, REDIS_URL=url)
+            )
             for port in ports
         ]
         yield TwoProcesses(first, second, {short(name): name for name in first.listing["handlers"]})
