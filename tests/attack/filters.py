@@ -45,6 +45,7 @@ from shared.tenancy import (
     notification_repository,
     user_tenants,
 )
+from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from shared.tenancy.models import ImpersonationRow, MailPreference, Notification, NotificationDigest
 from tests.attack import calls, mutants
 from tests.attack.calls import Call
