@@ -181,8 +181,8 @@ async def test_received_event_that_was_changed_is_named(
     for name, (forge, problem) in FORGERIES.items():
         forged = copy.deepcopy(events)
         forge(forged[-2])
-        (found,) = verify(forged, tmp_path).problems
-        assert found.startswith(f"event {number}: {problem}"), name
+        (line,) = verify(forged, tmp_path).problems
+        assert line.startswith(f"event {number}: {problem}"), name
 
 
 async def test_splunk_gets_its_token_and_one_object_for_each_event(
