@@ -259,3 +259,13 @@ def list_free_counters(tenant_id: str) -> list[str]:
     """That nobody has locked."""
     query = "select id from usage_counter where tenant_id = %s for update skip locked"
     return [row[0] for row in database.connect().execute(query, [tenant_id]).fetchall()]
+
+
+async def test_raised_limit_is_alerted_again(cast: Cast, subscribed: datetime) -> None:
+    await save(cast.ann, 100)
+    await use(cast.acme, EVENTS, INCLUDED[EVENTS] + 20_000)
+    await roll_up(cast.acme)
+    await save(cast.ann, 200)
+    await use(cast.acme, EVENTS, 1_000)
+    await roll_up(cast.acme)
+    assert await list_alerts(cast.ann) == [100, 50]
