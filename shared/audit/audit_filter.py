@@ -1,4 +1,4 @@
-"""Which events of an audit log are asked for."""
+"""Filter of an audit log’s events."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -34,7 +34,7 @@ async def read_report(
 ) -> Reading[T]:
     """The result of `work` with a context that reads from the replica, where there is one (`core.replica`).
 
-    `on_primary`: the result must have what was written a moment ago.
+    `on_primary`: the result must have what was just written.
     Raises TenantOverRate, Refused (tenant_busy), TookTooLong where a statement was stopped, and as `work` does.
     """
     read = replica.read_primary if on_primary else replica.read

@@ -15,7 +15,7 @@ from shared.access.roles import ROLES
 from shared.core import request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.errors import Refused
-from shared.tenancy import entry
+from shared.tenancy import authentication, entry
 from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
 from tests.attack import calls
 from tests.attack.calls import Call
@@ -369,9 +369,11 @@ async def admit(call: Call, world: World, slug: str = "") -> Admission:
     `slug`: of Acme unless given.
     """
     if call.operators:
-        principal = await entry.authenticate_operator(world.olga, touches=False)
+        principal = await authentication.authenticate_operator(world.olga, touches=False)
     else:
-        principal = await entry.authenticate(world.ann.cookie, slug or world.acme_slug, touches=False)
+        principal = await authentication.authenticate(
+            world.ann.cookie, slug or world.acme_slug, touches=False
+        )
     if principal is None or principal.admission is None:
         raise AssertionError("the owner is not let in")
     return principal.admission

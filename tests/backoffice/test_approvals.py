@@ -4,6 +4,7 @@ first one can't.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,7 @@ from shared.backoffice.price_admin import PriceRequest
 from shared.backoffice.reasons import state_reason
 from shared.core import db
 from shared.core.config import ConfigurationError, settings
+from shared.core.context import Approval
 from shared.core.db import now
 from shared.core.errors import Conflict, Invalid, NotFound, Refused
 from shared.identity.models import Operator
@@ -299,6 +301,25 @@ async def test_price_and_draft_are_carried_out_as_they_were_asked_for(
     assert (after.status, after.published_by, after.reason) == ("published", requester, WHY)
 
 
+async def test_key_neither_approves_nor_declines(cast: Cast, required: None) -> None:
+    approval_id = await ask_for_deletion(cast)
+    second = await operating()
+    for decide in (approvals.approve, approvals.decline):
+        with pytest.raises(Refused, match="signed in"):
+            async with second.octx() as octx:
+                await decide(replace(octx, key_id="opk_1", session_hash=""), approval_id, ANSWER)
+    assert not await is_scheduled(cast)
+
+
+async def test_requester_may_do_in_an_approval_what_the_approver_may_too(cast: Cast) -> None:
+    async with cast.olga.octx() as octx:
+        requester = await octx.session.get_one(Operator, octx.actor_id)
+        owner_permissions = octx.permissions
+    async with (await operating("billing")).octx() as octx:
+        acting = entry.act_for_requester(octx, requester, Approval("apr_1", "op:price:set", "Nora"))
+        assert acting.permissions == octx.permissions & owner_permissions < owner_permissions
+
+
 async def test_same_object_has_one_waiting_request(cast: Cast, required: None) -> None:
     await ask_for_deletion(cast)
     with pytest.raises(Conflict, match="already waiting"):
@@ -394,6 +415,23 @@ async def test_support_session_with_changes_waits_for_a_second_operator(cast: Ca
         event = (await ctx.session.exec(statement)).one()
     assert (event.action, event.actor_name, event.reason) == ("impersonation.requested", "Olga", WHY)
     assert (event.details["approval"], event.details["approved_by"]) == (approval_id, "Nora")
+
+
+async def test_support_session_with_changes_does_not_begin_without_the_right_to_change(
+    cast: Cast, required: None
+) -> None:
+    requester = await operating()
+    session_request = await ask_for_changes(requester, cast)
+    assert session_request.submission is not None
+    await approve(cast.olga, session_request.submission.approval_id)
+    async with requester.octx() as octx:
+        requester_id = octx.actor_id
+    async with db.transaction("operator") as session:
+        await session.exec(update(Operator).where(col(Operator.id) == requester_id).values(role="support"))
+    with pytest.raises(Refused) as refused:
+        async with requester.octx() as octx:
+            await impersonations.begin(octx, cast.acme, session_request.requested.id)
+    assert refused.value.action == "op:impersonate:write"
 
 
 async def test_support_session_with_changes_is_refused_without_approval(cast: Cast, required: None) -> None:
