@@ -123,17 +123,14 @@ def expect_reported(person: NewVisitor, home: str) -> None:
         select sum(quantity), bool_and(reported_at is not null) from billing_usage
         where tenant_id = (select id from tenant where slug = %s)
     """
-    until = time.monotonic() + 20
+    slug = home.rpartition("/")[2]
     with connect_to_database() as connection:
-        while time.monotonic() < until:
-            quantity, is_reported = connection.execute(recorded, [home.rpartition("/")[2]]).fetchone() or (
-                0,
-                False,
-            )
+        for _ in range(60):
+            quantity, is_reported = connection.execute(recorded, [slug]).fetchone() or (0, False)
             if is_reported:
                 assert quantity == BILLED // 1_000
                 return
             if quantity:
                 person.platform.run_now("shared.billing.usage", "report")
-            time.sleep(0.2)
+            time.sleep(0.3)
     raise AssertionError("the usage was not reported")
