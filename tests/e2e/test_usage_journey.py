@@ -104,6 +104,7 @@ def test_usage_is_shown_warned_about_stopped_bought_and_billed(new_visitor: type
     expect_reported(pia, home)
     till.pull("renew")
     invoices = page.get_by_test_id("invoices")
+    expect(invoices).to_contain_text("$214.50", timeout=SOON)  # $0.50 of it for usage
     invoices.get_by_role("button").first.click()
     usage = page.get_by_test_id("invoice-usage")
     expect(usage).to_contain_text("Usage events: 5,010,000 events billed", timeout=SOON)
