@@ -37,6 +37,7 @@ def load(app_name: str, hole_names: list[str]) -> Any:
         "__REFLEX_MOUNT_FRONTEND_COMPILED_APP": "1",
         "REFLEX_WEB_WORKDIR": str(_frontend(app_name)),
     }
+    gc.disable()  # until all is loaded
     if app_name == "tenant":
         from tenant_app.tenant_app import app
     else:
@@ -49,6 +50,7 @@ def load(app_name: str, hole_names: list[str]) -> Any:
     open_holes(hole_names)
     gc.freeze()  # nothing of it ever goes, so the collector need not look at it
     gc.set_threshold(50_000, 10, 10)  # as in the product's own processes
+    gc.enable()
     return app
 
 

@@ -17,7 +17,9 @@ from shared.core import db
 from shared.core.config import settings
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["shared.cli.database", "shared.dev.seed.cast", "tests.support.workers"])
+SERVER.set_forkserver_preload(
+    ["tests", "shared.cli.database", "shared.dev.seed.cast", "tests.support.workers"]
+)
 TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
 
