@@ -58,10 +58,13 @@ from tests.support.billing.scripted_provider import FakeProvider  # noqa: E402
 TOGETHER = {
     "tests/e2e/": "e2e",
     "tests/test_landed_data.py": "landed data",
+    "tests/test_migrations.py::test_events_are_in_the_former_chain": "demo data",
+    "tests/test_migrations.py::test_migrations_run_down_and_up_with_demo_data": "demo data",
     "tests/test_isolation.py": "attack",
     "tests/web/test_event_cost.py": "app",
     "tests/web/test_event_flood.py": "app",
     "tests/web/test_slow_requests.py": "app",
+    "tests/web/rest/test_openapi.py": "openapi",
     "tests/web/test_two_processes.py": "two",
     "tests/backoffice/test_flag_exposure.py": "exposure",
     "tests/backoffice/test_list_growth.py": "list growth",
