@@ -1,4 +1,4 @@
-"""Filter of an audit log’s events."""
+"""A filter of events of an audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime

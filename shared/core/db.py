@@ -513,7 +513,7 @@ def _note_write(
 
 @event.listens_for(sa.Engine, "after_cursor_execute")
 def _count_seconds(connection: sa.Connection, *_: object) -> None:
-    """As load of the tenant whose transaction it is. A request may have named an id of another form: it isn’t counted."""
+    """As load of the tenant whose transaction it is. An id that isn't one may come from a request: it counts for no one."""
     began = connection.info.pop(STATEMENT_BEGAN, None)
     tenant_id = connection.info.get(SESSION_INFO, {}).get("tenant_id")
     if tenant_id and began is not None and is_id("ten", tenant_id):

@@ -154,4 +154,4 @@ async def test_digest_says_that_there_is_more_than_it_holds(
     (digest,) = await send_mails(cast.ann)
     assert "Second" in digest.text
     assert "Third" not in digest.text
-    assert "There is more" in digest.text
+    assert "There’s more" in digest.text
