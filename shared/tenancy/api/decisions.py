@@ -57,9 +57,7 @@ class RecordedDecision(ApiOutput):
 
     id: str = Field(examples=["dcn_01jz"])
     at: datetime
-    surface: Literal["page", "rest", "job", "scim", "cli"] = Field(
-        description="Where the decision was made"
-    )
+    surface: Literal["page", "rest", "job", "scim", "cli"] = Field(description="Where the decision was made")
     actor_type: str = Field(examples=["api_key"])
     actor_id: str = Field(examples=["key_01jz"])
     holder_id: str = Field(
