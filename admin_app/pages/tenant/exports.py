@@ -81,8 +81,8 @@ class TenantExportsState(DialogState, TenantObjectState, PageState):
         async with self._ctx() as octx:
             await tenant_exports.request(octx, self._tenant_id(), self._state_reason(octx, form.reason))
         self._close_dialog()
-        done: EventSpec = rx.toast.success("The export is being made.", description="Updates automatically.")
-        return [TenantExportsState.load, done]
+        toast: EventSpec = rx.toast.success("The export is being made.", description="Updates automatically.")
+        return [TenantExportsState.load, toast]
 
 
 def exports_panel() -> rx.Component:
@@ -108,9 +108,9 @@ def exports_panel() -> rx.Component:
         glyph="download",
         id="refused-export",
     )
-    own = rx.el.ul(rx.foreach(state.exports, line), class_name="list", data_testid="tenant-exports")
+    exports = rx.el.ul(rx.foreach(state.exports, line), class_name="list", data_testid="tenant-exports")
     nothing = rx.el.div(small("You have no export of this organisation."), class_name="body")
-    content = rx.cond(has_items(state.exports), own, nothing)
+    content = rx.cond(has_items(state.exports), exports, nothing)
     return rx.cond(
         is_allowed(actions.OP_TENANT_EXPORT), panel(content, title="Your exports", aside=export_button)
     )
