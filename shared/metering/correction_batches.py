@@ -359,7 +359,10 @@ async def _get_billed(ctx: Ctx, effects: Sequence[WindowEffect]) -> list[BilledE
     """In the order in which the windows will be emitted, because what is carried goes from one to the next."""
     emitted = defaultdict[str, list[WindowEffect]](list)
     for effect in sorted(effects, key=lambda effect: (effect.starts_at, effect.id)):
-        if effect.is_closed and emissions.is_emitted(effect.meter, effect.size):
+        is_due = (
+            effect.is_closed or effect.ends_at + rollups.CLOSE_DELAY <= now()
+        )  # an hour without events yet
+        if is_due and emissions.is_emitted(effect.meter, effect.size):
             emitted[effect.meter].append(effect)
     last = await emission_repository.list_last(ctx, sorted(emitted))
     return [

@@ -47,4 +47,4 @@ class BilledEffect:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionEffect:
     windows: Sequence[WindowEffect]  # that would change
-    billed: Sequence[BilledEffect]  # of closed windows
+    billed: Sequence[BilledEffect]  # of windows that are closed, or will be at once

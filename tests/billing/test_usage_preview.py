@@ -133,3 +133,28 @@ async def test_closed_correction_bills_the_units_of_its_preview(cast: Cast, star
         after, _ = await usage_repository.sum_recorded(ctx, METER, since=first, until=now())
     assert after - before == invoice.units == 7
     assert (credit.outcome, credit.units) == (InvoiceOutcome.CREDITED, -4)
+
+
+async def test_event_added_to_an_hour_without_any_is_in_the_preview(cast: Cast, starts_at: datetime) -> None:
+    hour = now().replace(minute=0, second=0, microsecond=0) - 6 * HOUR
+    items = [
+        {
+            "kind": "add",
+            "meter": METER,
+            "idempotency_key": "missing",
+            "quantity": 7_000,
+            "occurred_at": hour.isoformat(),
+        }
+    ]
+    async with entry.enter_job(cast.acme, "tests", "") as ctx:
+        correction = await correction_batches.add_correction(ctx, "The clock was wrong")
+        await correction_batches.add_items(ctx, correction.id, items, is_program=False)
+        effect = await correction_batches.get_effect(ctx, correction.id)
+        (invoice,) = await usage_preview.list_invoice_effects(ctx, effect.billed)
+        await correction_batches.begin(ctx, correction.id, CorrectionState.CLOSING)
+        await correction_batches.close(ctx, correction.id)
+        await rollups.roll_up(ctx)
+        units, _ = await usage_repository.sum_recorded(ctx, METER, since=hour, until=now())
+    assert (
+        (invoice.outcome, invoice.units) == (InvoiceOutcome.INVOICED, units) == (InvoiceOutcome.INVOICED, 7)
+    )
