@@ -49,6 +49,7 @@ from shared.evidence.models import AuditStream, StreamPause
 from shared.files.links import FileLink
 from shared.files.uploads import UPLOADS
 from shared.metering.allowances import build_month_key
+from shared.metering.correction_effects import BilledEffect, BilledPart
 from shared.metering.event_repository import CounterShare
 from shared.metering.items import UsageItem
 from shared.metering.models import CorrectionState, UsageCheck, WindowSize
@@ -437,6 +438,17 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
         ),
         lambda world, tenant: [row["id"] for row in world.rows("usage_event", "tenant_id", tenant)],
     ),
+    "fairness.heavy_reads.read_report.work": lambda *_: _read_nothing,
+    "billing.usage_preview.list_invoice_effects.billed": lambda *_: [
+        BilledEffect(
+            meter=metered.METER,
+            quantity=Decimal(1),
+            units=1,
+            carried_in=Decimal(0),
+            carried=Decimal(0),
+            parts=[BilledPart(starts_at=now(), units=1)],
+        )
+    ],
     "metering.correction_batches.begin.state": lambda *_: CorrectionState.CLOSING,
     "metering.correction_batches.lock.state": lambda *_: CorrectionState.OPEN,
     "backoffice.usage_corrections.recompute_month.month": lambda *_: now(),
@@ -759,3 +771,7 @@ def _notification(world: World, tenant: str) -> Notification:
     return Notification(
         tenant_id=tenant, user_id=user, kind="attack", title="A title", body="", href="", dedupe=new_id("ntf")
     )
+
+
+async def _read_nothing(_: Ctx) -> None:
+    """A report without statements."""

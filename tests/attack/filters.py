@@ -51,7 +51,7 @@ from tests.attack import calls, mutants
 from tests.attack.calls import Call
 from tests.attack.mutants import Mutants
 from tests.attack.report import Report
-from tests.attack.services import admit, enter, outcome, undone
+from tests.attack.services import outcome, undone
 from tests.attack.variety import some
 from tests.attack.world import World
 from tests.support import database_catalog
@@ -497,11 +497,11 @@ async def _answers(call: Call, world: World, report: Report, how: str, untouched
         seen[f"{call.name} of Initech"] = answer
         refused = not touched and not any(word in answer for word in world.words(world.acme, world.globex))
         report.attempt(KIND, f"{call.name} {how}, in Initech", refused=refused)
-    admission = await admit(call, world)
+    admission = await _authenticate(call, world)
     try:
         for whose in (world.acme, world.globex):
             for number, values in enumerate(calls.variants(call, world, whose), 1):
-                answer, touched = await _try(call, values, world, untouched, enter(admission))
+                answer, touched = await _try(call, values, world, untouched, _enter(admission))
                 name = f"of {world.names[whose]} ({number})"
                 seen[f"{call.name} {name}"] = answer
                 if call.operators:

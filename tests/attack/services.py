@@ -15,16 +15,13 @@ from shared.access.roles import ROLES
 from shared.core import request_ids
 from shared.core.context import Actor, Ctx, OperatorCtx
 from shared.core.errors import Refused
-from shared.tenancy import authentication, entry
-from shared.tenancy.admissions import OperatorAdmission, TenantAdmission
+from shared.tenancy import entry
 from tests.attack import calls
 from tests.attack.calls import Call
 from tests.attack.evidence import Evidence
 from tests.attack.report import Report
 from tests.attack.variety import some
 from tests.attack.world import World
-
-Admission = TenantAdmission | OperatorAdmission
 
 KIND = "services"
 HOLDINGS = (
@@ -295,7 +292,7 @@ class Undo(Exception):
 
 async def attack(world: World, report: Report) -> None:
     before, service_calls = world.prints(), [call for call in calls.find() if call.is_service]
-    evidence, doors = Evidence(report), Doors(world)
+    evidence = Evidence(report)
     for name in ASKED_BEFORE.keys() - {call.name for call in service_calls}:
         report.unknown(KIND, f"{name} is no service any more")
     for call in service_calls:
@@ -308,7 +305,7 @@ async def attack(world: World, report: Report) -> None:
             report.unknown(KIND, f"{call.name}: parameter {unknown}")
             continue
         request_ids.begin()
-        async with doors.enter(call) as ctx:
+        async with _able(call, world) as ctx:
             answer = await outcome(call, ctx, arguments)
             works = not _is_refusal(answer)
             await evidence.examine(call, ctx, answer, world.acme)
@@ -363,43 +360,10 @@ async def undone(entered: Any) -> AsyncIterator[Any]:
         pass
 
 
-async def admit(call: Call, world: World, slug: str = "") -> Admission:
-    """Of the owner of Acme, or of an operator for what takes one. As the apps do it once before every event.
-
-    `slug`: of Acme unless given.
-    """
+def _able(call: Call, world: World) -> Any:
     if call.operators:
-        principal = await authentication.authenticate_operator(world.olga, touches=False)
-    else:
-        principal = await authentication.authenticate(
-            world.ann.cookie, slug or world.acme_slug, touches=False
-        )
-    if principal is None or principal.admission is None:
-        raise AssertionError("the owner is not let in")
-    return principal.admission
-
-
-class Doors:
-    """Lets the owner and an operator in for many calls: who they are is asked once, for all that is undone."""
-
-    def __init__(self, world: World, slug: str = "") -> None:
-        """`slug`: of Acme unless given."""
-        self._world, self._slug = world, slug
-        self._admissions = dict[bool, Admission]()
-
-    @asynccontextmanager
-    async def enter(self, call: Call) -> AsyncIterator[Any]:
-        """Nothing that is done inside stays."""
-        if call.operators not in self._admissions:
-            self._admissions[call.operators] = await admit(call, self._world, self._slug)
-        async with undone(enter(self._admissions[call.operators])) as ctx:
-            yield ctx
-
-
-def enter(admission: Admission) -> Any:
-    if isinstance(admission, OperatorAdmission):
-        return entry.enter_admitted_operator(admission)
-    return entry.enter_admitted(admission)
+        return undone(entry.enter_operator(world.olga))
+    return undone(entry.enter_tenant(world.ann.cookie, world.acme_slug))
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ from shared.test_mode import test_tenants
 from tests.attack import calls, metered, webhooked
 from tests.attack.calls import Call
 from tests.attack.report import Report
-from tests.attack.services import Doors
+from tests.attack.services import undone
 from tests.attack.world import World, run_jobs
 
 KIND = "siblings"
@@ -138,10 +138,10 @@ async def _ask_operators(world: World) -> dict[str, str]:
     await decision_counts.flush()
     with world.superuser() as superuser:
         superuser.execute("delete from decision_count where tenant_id = %s", [world.acme])
-    answers, doors = {}, Doors(world)
+    answers = {}
     for call in calls.find():
         if call.operators and call.is_service and call.name not in {*SHOWN, *NAMED}:
-            async with doors.enter(call) as octx:
+            async with undone(entry.enter_operator(world.olga)) as octx:
                 answers[call.name] = repr(
                     await _outcome(call, octx, calls.arguments(call, world, world.acme))
                 )
@@ -158,12 +158,16 @@ async def _compare_figures(world: World, report: Report, figures: Mapping[str, s
 
 
 async def _look_in_services(world: World, test_tenant: TestTenant, report: Report) -> None:
-    doors = Doors(world)
     for call in calls.find():
         if not call.is_service or call.name in SHOWN:
             continue
         report.covers(KIND, call.name)
-        async with doors.enter(call) as ctx:
+        entered = (
+            entry.enter_operator(world.olga)
+            if call.operators
+            else entry.enter_tenant(world.ann.cookie, world.acme_slug)
+        )
+        async with undone(entered) as ctx:
             answer = repr(await _outcome(call, ctx, calls.arguments(call, world, world.acme)))
         has_id = call.name not in NAMED and test_tenant.id in answer
         report.attempt(
@@ -198,7 +202,6 @@ async def _look_in_exports(world: World, test_tenant: TestTenant, report: Report
 async def _call_in_test_mode(world: World, test_tenant: TestTenant, report: Report) -> None:
     """By the owner, with ids of live rows: what needs the live tenant is refused, the rest finds nothing."""
     before, words = world.prints(), [*world.secrets[world.acme][1:], *world.billed[world.acme]]
-    doors = Doors(world, test_tenant.slug)
     async with entry.enter_tenant(world.ann.cookie, test_tenant.slug) as ctx:
         for action in ACTIONS.values():
             if action.live_only:
@@ -210,7 +213,7 @@ async def _call_in_test_mode(world: World, test_tenant: TestTenant, report: Repo
     for call in calls.find():
         if call.operators or not call.is_service:
             continue
-        async with doors.enter(call) as ctx:
+        async with undone(entry.enter_tenant(world.ann.cookie, test_tenant.slug)) as ctx:
             answer = await _outcome(call, ctx, calls.arguments(call, world, world.acme))
         refused = isinstance(answer, Refused) or not _has_word(repr(answer), words)
         report.attempt(KIND, f"{call.name} in test mode", refused=refused)
