@@ -256,6 +256,12 @@ SPECIAL: dict[str, Any] = {  # where a name means something else than elsewhere
     "tenancy.tenant_secrets.unseal.key": lambda *_: b"k" * 32,
     "api_keys.idempotency_repository.delete_expired.before": lambda *_: now() + timedelta(days=1),
     "api_keys.idempotency_repository.add.row_id": lambda *_: new_id("idk"),
+    "api_keys.idempotency_repository.set_answer.status": lambda *_: 200,
+    "api_keys.idempotency_repository.set_answer.body": lambda *_: b"{}",
+    "api_keys.idempotency_repository.set_answer.headers": lambda *_: {"etag": "attack"},
+    "api_keys.idempotency_repository.set_answer.row_id": lambda world, tenant: world.claims(
+        "idempotency_key_id", tenant
+    )[0],
     "api_keys.idempotency_repository.get.row_id": lambda world, tenant: world.claims(
         "idempotency_key_id", tenant
     )[0],

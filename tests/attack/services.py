@@ -165,6 +165,7 @@ ASKED_BEFORE = {
         ),
         "by tenancy.support_access, tenancy.impersonation_entry and backoffice.impersonations",
     ),
+    "tenancy.impersonations.lacks_consent": "by backoffice.impersonations",
     "tenancy.impersonations.build_mail": "a job",
     "tenancy.impersonations.close": "a job",
     "tenancy.permission_holders.list_users": "by tenancy.billing_contacts and outbound_webhooks.pause_notices",
