@@ -3,10 +3,14 @@
 Nothing else runs while `filters` does: it takes the policies of the database away.
 """
 
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+
+from psycopg import sql
 
 from shared.core import db
 from shared.entitlements import rights_cache
@@ -108,6 +112,7 @@ class Target:
     world: World
     loaded_apps: LoadedApps
     probes: dict[str, set[str]] = field(default_factory=dict)  # of each filter, once the product was attacked
+    built_at: float = field(default_factory=time.monotonic)
 
     async def renew(self) -> None:
         """From here on this process, and the apps that it starts, use a new copy."""
@@ -115,6 +120,19 @@ class Target:
         close_connections()
         database.copy(self.database_name, self.copy_name)
         rights_cache.invalidate()
+        self._keep_signed_in()
+
+    def _keep_signed_in(self) -> None:
+        """Unused sessions end after half an hour, and all removals take longer: in each copy they are as old as in the first."""
+        age = timedelta(seconds=time.monotonic() - self.built_at)
+        with self.world.superuser() as superuser:
+            for table in ("user_session", "operator_session"):
+                superuser.execute(
+                    sql.SQL(
+                        "update {} set idle_expires_at = idle_expires_at + %(age)s, expires_at = expires_at + %(age)s"
+                    ).format(sql.Identifier(table)),
+                    {"age": age},
+                )
 
     @property
     def copy_name(self) -> str:

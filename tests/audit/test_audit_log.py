@@ -116,14 +116,14 @@ async def test_privileged_action_without_a_reason_is_refused(cast: Cast, action:
 
 @cache
 def list_strings_in_calls() -> set[str]:
-    """Every string, and value of an audit action, that the source passes to some function."""
+    """Every string, and value of an audit action, that the source passes to some function: by position, or as `event`."""
     arguments = [
         argument
         for path, tree in source.load_trees().items()
         if path != "shared/audit/event_types.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        for argument in node.args
+        for argument in [*node.args, *(word.value for word in node.keywords if word.arg == "event")]
     ]
     texts = {argument.value for argument in arguments if isinstance(argument, ast.Constant)}
     names = {argument.attr for argument in arguments if isinstance(argument, ast.Attribute)}

@@ -48,5 +48,5 @@ def test_deletion_is_undone_and_after_its_grace_period_nobody_enters(new_visitor
     page.get_by_role("link", name="Your organisations").click()
     expect(page.get_by_label("Name")).to_be_visible()
     olga.page.get_by_test_id("deletions").get_by_role("link", name="Skerry").click()
-    expect(olga.page.locator(".banner")).to_contain_text("Its data waits for erasure.")
+    expect(olga.page.locator(".banner")).to_contain_text("Its data will be erased.")
     assert problems == []

@@ -197,7 +197,7 @@ def tell_no_included_tax(patch: pytest.MonkeyPatch) -> None:
 def sell_in_the_first_currency(patch: pytest.MonkeyPatch) -> None:
     async def choose(*_: Any) -> None: ...
 
-    patch.setattr(checkout, "_choose_currency", choose)
+    patch.setattr(checkout, "choose_currency", choose)
 
 
 def hide_a_scheduled_change(patch: pytest.MonkeyPatch) -> None:
