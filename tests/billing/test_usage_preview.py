@@ -129,7 +129,7 @@ async def test_closed_correction_bills_the_units_of_its_preview(cast: Cast, star
         invoice, credit = await usage_preview.list_invoice_effects(ctx, effect.billed)
         before, _ = await usage_repository.sum_recorded(ctx, METER, since=first, until=now())
         await correction_batches.begin(ctx, correction.id, CorrectionState.CLOSING)
-        await correction_batches.close(ctx, correction.id)
+        await correction_batches.close(ctx, correction.id, is_program=False)
         after, _ = await usage_repository.sum_recorded(ctx, METER, since=first, until=now())
     assert after - before == invoice.units == 7
     assert (credit.outcome, credit.units) == (InvoiceOutcome.CREDITED, -4)
@@ -152,7 +152,7 @@ async def test_event_added_to_an_hour_without_any_is_in_the_preview(cast: Cast, 
         effect = await correction_batches.get_effect(ctx, correction.id)
         (invoice,) = await usage_preview.list_invoice_effects(ctx, effect.billed)
         await correction_batches.begin(ctx, correction.id, CorrectionState.CLOSING)
-        await correction_batches.close(ctx, correction.id)
+        await correction_batches.close(ctx, correction.id, is_program=False)
         await rollups.roll_up(ctx)
         units, _ = await usage_repository.sum_recorded(ctx, METER, since=hour, until=now())
     assert (

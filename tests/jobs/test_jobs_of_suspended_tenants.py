@@ -4,7 +4,14 @@ import inspect
 
 import psycopg
 
-from shared.backoffice import adjustments, duplicate_subscriptions, tenant_billing, tenant_directory
+from shared.backoffice import (
+    adjustments,
+    billing_orders,
+    duplicate_subscriptions,
+    tenant_billing,
+    tenant_directory,
+    tenant_exports,
+)
 from shared.backoffice.reasons import state_reason
 from shared.billing import dispute_pauses, trials, unpaid_taxes
 from shared.core import db
@@ -18,7 +25,9 @@ from tests.support.database import admin_url
 MONEY = "What a suspended tenant pays, or gets back, is still made right at the provider."
 RUNS_ANYWAY = {
     retention.TASK: "Files end on their day; it has no permission.",
+    tenant_exports.TASK: "An operator’s copy of the data, which operators need of suspended tenants above all.",
     adjustments.TASK: MONEY,
+    billing_orders.TASK: MONEY,
     dispute_pauses.TASK: MONEY,
     duplicate_subscriptions.TASK: MONEY,
     tenant_billing.RECONCILE_TASK: MONEY,
