@@ -65,7 +65,8 @@ async def _hold(holder: str, count: int) -> AsyncIterator[None]:
     share.users += 1
     try:
         try:
-            await asyncio.wait_for(share.semaphore.acquire(), WAIT_SECONDS)
+            async with asyncio.timeout(WAIT_SECONDS):
+                await share.semaphore.acquire()
         except TimeoutError as problem:
             raise Busy(
                 "Too many requests are in progress.", "Try again in a moment.", retry_after=RETRY_AFTER_S

@@ -225,7 +225,8 @@ class _RawPool:
         """Raises sqlalchemy.exc.TimeoutError where all are in use for too long, as the pool of the engine does."""
         if self._places is not None:
             try:
-                await asyncio.wait_for(self._places.acquire(), POOL_TIMEOUT_S)
+                async with asyncio.timeout(POOL_TIMEOUT_S):
+                    await self._places.acquire()
             except TimeoutError as problem:
                 raise sa.exc.TimeoutError("no connection became free") from problem
         try:

@@ -91,7 +91,8 @@ class FairJobManager(JobManager):
             if not lane_turns.running and not lane_turns.changed.is_set():
                 return None
             with suppress(TimeoutError):
-                await asyncio.wait_for(lane_turns.changed.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await lane_turns.changed.wait()
                 continue
             if not self._is_draining:
                 return None

@@ -257,7 +257,8 @@ async def open_transaction(tenant_id: str) -> AsyncIterator[CounterConnection]:
     """
     places = _places.setdefault(tenant_id, asyncio.Semaphore(CONNECTIONS_OF_TENANT))
     try:
-        await asyncio.wait_for(places.acquire(), db.POOL_TIMEOUT_S)
+        async with asyncio.timeout(db.POOL_TIMEOUT_S):
+            await places.acquire()
     except TimeoutError as problem:
         raise exc.TimeoutError("no connection of the tenant became free") from problem
     try:

@@ -126,7 +126,8 @@ class Dispatcher:
     async def _wait(self) -> None:
         """Until something ended, or for the poll interval."""
         try:
-            await asyncio.wait_for(self._progress.wait(), self._poll_interval_s)
+            async with asyncio.timeout(self._poll_interval_s):
+                await self._progress.wait()
             await asyncio.sleep(MIN_INTERVAL_S)
         except TimeoutError:
             pass

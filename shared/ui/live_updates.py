@@ -155,7 +155,8 @@ class LiveUpdates:
             while True:
                 async for notice in connection.notifies(timeout=HEARTBEAT_SECONDS):
                     self._handle_notice(*notice.payload.split(" "))
-                await asyncio.wait_for(connection.execute("select 1"), 5)
+                async with asyncio.timeout(5):
+                    await connection.execute("select 1")
                 self._drop_closed_tabs()
 
     def _drop_closed_tabs(self) -> None:

@@ -135,7 +135,8 @@ class GuardedSocket:
         seconds = self._limits.take_turn(self._session_hash, self._person_id, slug, cost)
         if seconds > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._ended.wait()
 
     async def _send_while_open(self, message: Message) -> None:
         if not self._close_code:

@@ -60,7 +60,8 @@ class Turn:
         if self._slots is None or self._is_held:
             return
         try:
-            await asyncio.wait_for(self._slots.acquire(), MAX_WAIT_SECONDS)
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
+                await self._slots.acquire()
         except TimeoutError as problem:
             raise TooManyRequests(MAX_WAIT_SECONDS) from problem
         self._is_held = True

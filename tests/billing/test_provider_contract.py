@@ -7,10 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.billing.provider import Provider, ProviderRefused
+from shared.billing.provider import SUBSCRIBED, Provider, ProviderRefused
 from shared.billing.provider_values import (
     NO_REASON,
-    SUBSCRIBED,
     BillingDetails,
     CanceledAddon,
     Cancellation,

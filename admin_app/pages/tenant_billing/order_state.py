@@ -81,6 +81,7 @@ def offer_key(offer: billing_orders.TransferOffer) -> str:
 
 
 class OrderingState(DialogState, TenantObjectState, TenantHeaderState, mixin=True):
+    name: str = ""  # of the tenant
     orders: list[OrderRow] = []
     offer_choices: list[tuple[str, str]] = []  # [] where nothing can be sold by transfer
     _order_id: str = ""  # id of what the open dialog makes, so that sending it twice has one effect
@@ -105,7 +106,7 @@ class OrderingState(DialogState, TenantObjectState, TenantHeaderState, mixin=Tru
     @needs(actions.OP_BILLING_ADJUST)
     async def start_transfer(self, payload: dict[str, Any]) -> EventSpec:
         form = TransferForm.read(payload)
-        form.check(self.header.name)
+        form.check(self.name)
         version_id, period, currency = parse_choice(form.offer, [key for key, _ in self.offer_choices]).split(
             ":"
         )

@@ -120,7 +120,8 @@ class DeliveryQueue:
                     self._in_progress.add(delivery["id"])
                     group.create_task(self._try_with_limit(account, delivery))
                 try:
-                    await asyncio.wait_for(self._wake.wait(), self._seconds_until_due())
+                    async with asyncio.timeout(self._seconds_until_due()):
+                        await self._wake.wait()
                 except TimeoutError:
                     pass
 
