@@ -117,6 +117,19 @@ async def test_event_is_delivered_signed_and_recorded(cast: Cast, receiver: Rece
     assert [(attempt.response_status, attempt.response_body) for attempt in detail.attempts] == [(200, "ok")]
 
 
+async def test_dispatcher_stops_although_a_delivery_ends_at_that_moment(schema: str) -> None:
+    """`asyncio.wait_for` of Python 3.11 gives its result then, and loses the cancellation."""
+    async with open_dispatcher(()) as sender:
+        sender._poll_interval_s = 5.0
+        waiting = asyncio.create_task(sender._wait())
+        await asyncio.sleep(0.01)
+        sender._progress.set()
+        await asyncio.sleep(0)  # the waiting ends
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def test_event_that_is_not_subscribed_is_not_delivered(cast: Cast, receiver: Receiver) -> None:
     await add_endpoint(cast.ann, receiver, ["role.created"])
     async with open_dispatcher([receiver.target]) as sender:
