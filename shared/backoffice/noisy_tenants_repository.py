@@ -27,7 +27,7 @@ LIST_NOISY = """
             coalesce(events, 0) as events, coalesce(jobs, 0) as jobs, coalesce(refused, 0) as refused,
             coalesce(waiting_jobs, 0) as waiting_jobs, percent, coalesce(reason, '') as reason, expires_at
         from load full join queue using (tenant_id) full join throttle using (tenant_id)
-        order by {order} desc, tenant_id limit :limit
+        order by percent is null, {order} desc, tenant_id limit :limit
     )
     select numbers.tenant_id, coalesce(tenant.name, numbers.tenant_id), database_seconds, requests, events, jobs, refused,
         waiting_jobs, percent, reason, expires_at
@@ -45,7 +45,7 @@ STATEMENTS = {order: text(LIST_NOISY.replace("{order}", column)) for order, colu
 async def list_noisy(
     session: AsyncSession, since: datetime, order: NoisyOrder, *, limit: int
 ) -> Sequence[NoisyTenant]:
-    """Across tenants, those with the largest number first."""
+    """Across tenants, those with the largest number first. Throttled tenants are always in it, so that each can be freed."""
     connection = await session.connection()
     rows = await connection.execute(STATEMENTS[order], {"since": since, "limit": limit})
     return [NoisyTenant(*row) for row in rows.all()]

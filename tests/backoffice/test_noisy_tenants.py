@@ -6,7 +6,8 @@ import pytest
 from sqlmodel import col, select
 
 from shared.audit.models import AuditEvent
-from shared.backoffice import noisy_tenants
+from shared.backoffice import noisy_tenants, noisy_tenants_repository
+from shared.backoffice.noisy_tenants_rows import NoisyOrder
 from shared.backoffice.reasons import state_reason
 from shared.core import db, tenant_limits, tenant_load
 from shared.core.db import now
@@ -56,6 +57,19 @@ async def test_tenants_are_listed_by_what_they_cost(cast: Cast, schema: str) -> 
     for rows, number in ((by_database, "database_seconds"), (by_refused, "refused")):
         numbers = [getattr(row, number) for row in rows]
         assert numbers == sorted(numbers, reverse=True)
+
+
+async def test_throttled_tenant_is_listed_however_little_it_costs(cast: Cast) -> None:
+    """Its throttle ends on this page, which lists few of all tenants."""
+    await limit(cast)
+    tenant_load.add_database_seconds(cast.globex, 2_000_000.0)
+    await load_recorder.record()
+    async with db.transaction("operator", reason="test") as session:
+        since = now() - timedelta(hours=1)
+        rows = await noisy_tenants_repository.list_noisy(session, since, NoisyOrder.DATABASE, limit=50)
+        (largest,) = await noisy_tenants_repository.list_noisy(session, since, NoisyOrder.DATABASE, limit=1)
+    assert cast.acme in {row.tenant_id for row in rows}
+    assert largest.throttle_percent is not None
 
 
 async def test_statements_of_a_tenant_count_as_its_database_time(cast: Cast) -> None:
