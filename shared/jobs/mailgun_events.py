@@ -62,12 +62,13 @@ def read_event(body: bytes, keys: Sequence[str], at: float) -> MailEvent:
     _check_signature(payload.signature, keys, at)
     data = payload.event_data
     cause = _find_cause(data)
-    if cause is not None and not _is_address(data.recipient):
+    address = data.recipient.lower()  # may be longer than before: some capitals become two characters
+    if cause is not None and not _is_address(address):
         raise InvalidMailEvent("without a recipient")
     status = data.delivery_status
     return MailEvent(
         token=f"{payload.signature.timestamp}{payload.signature.token}",
-        address=data.recipient.strip().lower() if cause is not None else "",
+        address=address if cause is not None else "",
         cause=cause,
         detail=_printable(f"{data.reason} {status.message or status.description}"),
     )

@@ -101,3 +101,8 @@ def test_event_that_is_not_signed_now_by_the_provider_is_refused(signature: dict
 def test_body_that_is_no_event_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidMailEvent):
         mailgun_events.read_event(body, [KEY], AT)
+
+
+def test_address_that_is_too_long_in_lower_case_is_refused() -> None:
+    with pytest.raises(InvalidMailEvent):
+        mailgun_events.read_event(build_body(recipient="\u0130" * 130 + "@acme.test"), [KEY], AT)
