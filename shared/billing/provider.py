@@ -239,7 +239,7 @@ class Provider(Protocol):
         """Id of a subscription that is active at once and sends an invoice for each period. Nothing is charged.
 
         Idempotent by the key of the order without a time limit. The customer has an email address. Raises
-        ProviderRefused with code `SUBSCRIBED` for a customer who has another subscription.
+        ProviderRefused with code `SUBSCRIBED` if the customer already has a subscription.
         """
         ...
 

@@ -11,5 +11,5 @@ async def find_problem(session: AsyncSession, user_id: str) -> str:
 
 
 async def end(session: AsyncSession, user_id: str) -> None:
-    """For a person who has proven that the address works."""
+    """Send to this person again: a link that was mailed has proven the address."""
     await mail_suppression_repository.end_mail_suppression(session, user_id)

@@ -347,7 +347,7 @@ async def _recompute(ctx: Ctx, items: Sequence[UsageCorrectionItem], correction_
 
 
 async def _count(ctx: Ctx, gained: Gained, *, is_program: bool) -> None:
-    """In the counters of limits, at last: whoever asks for one of them waits. Raises LimitReached."""
+    """Update the counters of limits. Call it last: reservations wait for their locks. Raises LimitReached."""
     try:
         await rollups.add_up_counters(ctx, gained, is_limited=is_program)
     except Exceeded as exceeded:

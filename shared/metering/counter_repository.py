@@ -251,7 +251,7 @@ class CounterConnection:
 
 @asynccontextmanager
 async def open_transaction(tenant_id: str) -> AsyncIterator[CounterConnection]:
-    """Commits at the end of the block. Uses no connection of the pool, which whoever asks may hold already.
+    """Commits at the end of the block. Uses no connection of the pool, because the caller may hold one.
 
     Raises sqlalchemy.exc.TimeoutError where the tenant has all of its connections for too long.
     """

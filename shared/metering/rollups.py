@@ -53,7 +53,7 @@ async def add_up_counters(
 ) -> None:
     """As `counters.add_up`, and tell what follows. Raises Exceeded.
 
-    It comes last: whoever asks for one of these counters waits until the transaction ends.
+    It comes last, because a reservation of one of these counters waits until the transaction ends.
     """
     counted = await counters.add_up(ctx, gained, is_limited=is_limited)
     await limit_warnings.warn_members(ctx, counted)

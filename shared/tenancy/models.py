@@ -273,7 +273,7 @@ class Consent(StrEnum):
 
 
 class ImpersonationEnd(StrEnum):
-    OPERATOR = "operator"  # who has ended it
+    OPERATOR = "operator"  # the operator ended it
     OWNER = "owner"
     EXPIRED = "expired"  # also when the operator lost the right to it
     UNUSED = "unused"  # it never began

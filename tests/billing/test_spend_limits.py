@@ -226,7 +226,7 @@ async def test_use_while_there_was_no_limit_counts_when_it_is_set_again(
 async def test_counters_that_another_process_has_just_made_are_locked_too(
     cast: Cast, subscribed: datetime
 ) -> None:
-    """Who makes the counters of a period holds them, and so does who has waited for them."""
+    """The transaction that makes the counters of a period locks them; one that waited for it locks them next."""
     await save(cast.ann, 100)
     budget = await allowances.find_budget(cast.acme)
     assert budget is not None
